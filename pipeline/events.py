@@ -20,6 +20,9 @@ MAX_TEXT_LENGTH = 100_000
 MILLISECONDS_FROM = 1e11
 """Timestamps from here on (year 5138 in seconds, 1973 in milliseconds) are read as milliseconds."""
 
+TIMESTAMP_BELOW = 1000 * MILLISECONDS_FROM
+"""Timestamps from here on are neither seconds nor milliseconds (more likely micro- or nanoseconds)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
@@ -76,10 +79,7 @@ def parse_interaction(record: Mapping[str, object]) -> Interaction:
     timestamp = _number(record, "timestamp")
     if timestamp is None:
         raise BadEvent("missing_timestamp", "the event has no timestamp")
-    if timestamp < 0:
-        raise BadEvent("bad_timestamp", f"{timestamp!r} lies before 1970")
-    if timestamp >= MILLISECONDS_FROM:
-        timestamp /= 1000.0
+    timestamp = _seconds(timestamp)
     value = _number(record, "value")
     if record.get("event_id") in (None, ""):
         event_id = _content_id(user_id, item_id, timestamp, value)
@@ -102,16 +102,20 @@ def parse_item(record: Mapping[str, object]) -> Item:
     item_id = _identifier(record, "item_id")
     text = record.get("text")
     text = "" if text is None else text
-    if not isinstance(text, str) or len(text) > MAX_TEXT_LENGTH:
-        raise BadEvent("bad_text", f"the text of item {item_id} must be a string of at most {MAX_TEXT_LENGTH} characters")
+    if not isinstance(text, str) or len(text) > MAX_TEXT_LENGTH or not _is_unicode(text):
+        limit = f"a Unicode string of at most {MAX_TEXT_LENGTH} characters"
+        raise BadEvent("bad_text", f"the text of item {item_id} must be {limit}")
+    return Item(item_id, text, _attributes(record, item_id))
+
+
+def _attributes(record: Mapping[str, object], item_id: str) -> dict[str, str]:
     nested = record.get("attributes")
     if nested is None:
-        attributes = {k: str(v) for k, v in record.items() if k not in ("item_id", "text", "attributes") and v is not None}
-    elif isinstance(nested, Mapping):
-        attributes = {str(k): str(v) for k, v in nested.items()}
-    else:
-        raise BadEvent("bad_attributes", f"the attributes of item {item_id} must be an object")
-    return Item(item_id, text, attributes)
+        known = ("item_id", "text", "attributes")
+        return {str(k): str(v) for k, v in record.items() if k not in known and v is not None}
+    if isinstance(nested, Mapping):
+        return {str(k): str(v) for k, v in nested.items()}
+    raise BadEvent("bad_attributes", f"the attributes of item {item_id} must be an object")
 
 
 def _identifier(record: Mapping[str, object], name: str) -> str:
@@ -121,9 +125,24 @@ def _identifier(record: Mapping[str, object], name: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise BadEvent(f"bad_{name}", f"{name} must be a string or a whole number, not {type(value).__name__}")
     text = str(value)
-    if len(text) > MAX_ID_LENGTH or "\0" in text:
-        raise BadEvent(f"bad_{name}", f"{name} must be at most {MAX_ID_LENGTH} characters without NUL")
+    if len(text) > MAX_ID_LENGTH or "\0" in text or not _is_unicode(text):
+        raise BadEvent(f"bad_{name}", f"{name} must be at most {MAX_ID_LENGTH} Unicode characters without NUL")
     return text
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text can be stored: JSON can spell half a surrogate pair, which no UTF-8 can."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _seconds(timestamp: float) -> float:
+    if not 0 <= timestamp < TIMESTAMP_BELOW:
+        raise BadEvent("bad_timestamp", f"{timestamp!r} is neither seconds nor milliseconds since 1970")
+    return timestamp / 1000.0 if timestamp >= MILLISECONDS_FROM else timestamp
 
 
 def _number(record: Mapping[str, object], name: str) -> float | None:
@@ -143,4 +162,4 @@ def _number(record: Mapping[str, object], name: str) -> float | None:
 
 def _content_id(user_id: str, item_id: str, timestamp: float, value: float | None) -> str:
     content = "\x1f".join((user_id, item_id, repr(timestamp), repr(value)))
-    return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+    return hashlib.blake2b(content.encode("utf-8"), digest_size=10).hexdigest()
