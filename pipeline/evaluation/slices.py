@@ -1,0 +1,72 @@
+"""Global time slices: S to set up on, F to fine-tune on, T to test on.
+
+The cuts are moments, the same for every user: a per-user split would let the set-up slice see the future of the log.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.errors import DataError
+
+Slice = Literal["S", "F", "T"]
+
+QUANTILES = (0.5, 0.8)
+"""Where S and F end, as quantiles of the timestamps of positive interactions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Two cuts through time.
+
+    Attributes:
+        setup_until: S holds everything up to and including this moment, in seconds since 1970.
+        finetune_until: F holds what comes after S up to and including this moment; T holds the rest.
+    """
+
+    setup_until: float
+    finetune_until: float
+
+    def of(self, timestamp: float) -> Slice:
+        """The slice of a moment, in seconds since 1970."""
+        if timestamp <= self.setup_until:
+            return "S"
+        return "F" if timestamp <= self.finetune_until else "T"
+
+
+def cut(timestamps: Sequence[float], quantiles: tuple[float, float] = QUANTILES) -> Slices:
+    """Cut a log into S, F and T.
+
+    A cut is an actual order statistic, `sorted(timestamps)[int(n * q)]`, so events of one second stay together.
+
+    Args:
+        timestamps: of the positive interactions, in seconds, in any order.
+        quantiles: where S and F end, 0 < S < F < 1.
+
+    Raises:
+        DataError: the quantiles are out of order, or a slice would be empty.
+    """
+    first, second = quantiles
+    if not 0 < first < second < 1:
+        raise DataError(f"the quantiles must satisfy 0 < S < F < 1, not S={first}, F={second}")
+    if not timestamps:
+        raise DataError("there is no positive interaction to cut into slices; lower the threshold of positive values")
+    ordered = sorted(timestamps)
+    slices = Slices(*(ordered[math.floor(len(ordered) * q)] for q in quantiles))
+    _refuse_empty(slices, ordered, quantiles)
+    return slices
+
+
+def _refuse_empty(slices: Slices, ordered: Sequence[float], quantiles: tuple[float, float]) -> None:
+    sizes = dict.fromkeys(("S", "F", "T"), 0)
+    for timestamp in ordered:
+        sizes[slices.of(timestamp)] += 1
+    empty = [name for name, size in sizes.items() if not size]
+    if empty:
+        counts = ", ".join(f"{name}={size}" for name, size in sizes.items())
+        raise DataError(
+            f"slice {' and '.join(empty)} would be empty: {len(ordered)} positive interactions at {len(set(ordered))} "
+            f"different moments, cut at the quantiles {quantiles[0]} and {quantiles[1]}, give {counts}. "
+            "Use a longer log, other quantiles, or timestamps finer than these"
+        )
