@@ -1,0 +1,31 @@
+"""Parquet files as tables: the one place that imports pyarrow."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+
+from pipeline.datasets.tables import Table
+from pipeline.errors import DataError
+
+
+def parquet(path: Path) -> Table:
+    """Read a Parquet file; its lines are row numbers, from 1.
+
+    Raises:
+        DataError: the file is not a Parquet file, or it is damaged.
+    """
+    try:
+        content = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {str(error)[:200]}") from error
+    return Table(path.name, tuple(content.column_names), _rows(content))
+
+
+def _rows(content: "pyarrow.Table") -> Iterator[tuple[int, Sequence[object]]]:
+    before = 0
+    for batch in content.to_batches(max_chunksize=10_000):
+        columns = [column.to_pylist() for column in batch.columns]
+        yield from enumerate(zip(*columns, strict=True), start=before + 1)
+        before += batch.num_rows
