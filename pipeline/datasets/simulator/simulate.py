@@ -1,0 +1,167 @@
+"""A log whose drifts are known: to test with, and to see what a method makes of each kind of drift."""
+
+import csv
+import json
+import math
+from collections import defaultdict, deque
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.datasets.simulator.population import Population, Schedule, draw_population
+from pipeline.datasets.simulator.scenarios import FROM, SCENARIOS, A, Scenario
+from pipeline.datasets.simulator.world import Parameters, Regime, World, build_world
+from pipeline.errors import DataError
+from pipeline.events import Interaction, Item, parse_interaction
+
+FEWEST_EVENTS = 1_000
+"""Below that a taste has too few users for anything to be seen."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A simulated log.
+
+    Attributes:
+        interactions: in order of time, no two at the same second.
+        items: those known from the start and those a drift brings, long before anybody meets them, by item_id.
+        truth: one entry for each drift: `kind`; `from` and `until`, in seconds since 1970, the stretch in which the
+            world is unlike set-up (`until` not included, the end of the log where it stays so); `users` and `items`
+            affected. Empty when nothing drifts.
+    """
+
+    interactions: tuple[Interaction, ...]
+    items: Mapping[str, Item]
+    truth: list[dict[str, Any]]
+
+
+def simulate(scenario: str, seed: int, events: int = 20_000) -> Simulation:
+    """Simulate a log; the same arguments give the same log.
+
+    Args:
+        scenario: one of `SCENARIOS`.
+        seed: of everything drawn.
+        events: how many interactions.
+
+    Raises:
+        DataError: there is no such scenario, or too few events.
+    """
+    if scenario not in SCENARIOS:
+        raise DataError(f"there is no scenario {scenario!r}; there are: {', '.join(SCENARIOS)}")
+    if events < FEWEST_EVENTS:
+        raise DataError(f"a simulated log needs at least {FEWEST_EVENTS} events, not {events}")
+    rng = np.random.default_rng(seed)
+    world = build_world(Parameters(), rng)
+    population, candidates = draw_population(world.parameters, events, rng)
+    drifts = SCENARIOS[scenario]
+    schedule, begins = _thin(population, candidates, events, drifts.silences, rng)
+    # A generator of its own: until the drift begins, a seed gives the same log in every scenario.
+    drift = drifts(world, population, begins, np.random.default_rng([seed, 1]))
+    chosen = _consume(world, drift, schedule, rng)
+    interactions = tuple(
+        parse_interaction(
+            {"user_id": population.user_ids[user], "item_id": world.catalogue[item].item_id, "timestamp": t}
+        )
+        for user, item, t in zip(schedule.users.tolist(), chosen, schedule.timestamps.tolist(), strict=True)
+    )
+    return Simulation(interactions, _items(world, drift), _truth(world, drift, schedule))
+
+
+def write(simulation: Simulation, folder: Path) -> None:
+    """Write `interactions.csv`, `items.csv` and `truth.json` for `read_dataset`; the same log gives the same bytes.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    events = ((e.user_id, e.item_id, str(int(e.timestamp))) for e in simulation.interactions)
+    _write_csv(folder / "interactions.csv", ("user_id", "item_id", "timestamp"), events)
+    _write_csv(folder / "items.csv", ("item_id", "text"), ((i.item_id, i.text) for i in simulation.items.values()))
+    with (folder / "truth.json").open("w", encoding="utf-8", newline="\n") as file:
+        json.dump(simulation.truth, file, indent=1)
+        file.write("\n")
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _thin(
+    population: Population, candidates: Schedule, events: int, silences: bool, rng: np.random.Generator
+) -> tuple[Schedule, float]:
+    """Keep as many moments as wanted, none of silenced users, and say when the drift begins.
+
+    A drift that silences users thins out what follows it, so the moment it begins is the one that leaves 60 % of what
+    is kept before it.
+    """
+    silent = (population.primary[candidates.users] == A) & silences
+    before = np.arange(len(silent))
+    after = np.cumsum(~silent[::-1])[::-1]
+    first = int(np.argmax(before >= FROM * (before + after)))
+    kept = np.flatnonzero((before < first) | ~silent)
+    chosen = np.sort(rng.choice(kept, size=events, replace=False))
+    return candidates.at(chosen), float(candidates.moments[first])
+
+
+def _consume(world: World, drift: Scenario, schedule: Schedule, rng: np.random.Generator) -> list[int]:
+    """The item of each moment, as an index into the catalogue."""
+    parameters = world.parameters
+    recent: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=parameters.recent))
+    last: dict[tuple[int, int], int] = {}
+    chosen = []
+    for user, moment in zip(schedule.users.tolist(), schedule.moments.tolist(), strict=True):
+        taste = drift.primary(user, moment)
+        if rng.random() >= parameters.primary_share:
+            tastes = drift.tastes(moment)
+            taste = tastes[int(rng.random() * len(tastes))]
+        regime = drift.regime(taste, moment)
+        item = _next_item(regime, last.get((user, taste)), recent[user], parameters.follow, rng)
+        last[user, taste] = item
+        recent[user].append(item)
+        chosen.append(item)
+    return chosen
+
+
+def _next_item(
+    regime: Regime, last: int | None, recent: Container[int], follow: float, rng: np.random.Generator
+) -> int:
+    """A successor of the last item, else an item by popularity; none that was met recently."""
+    if last is not None and rng.random() < follow:
+        fresh = [item for item in regime.successors[last] if item not in recent]
+        if fresh:
+            return fresh[int(rng.random() * len(fresh))]
+    while True:
+        item = int(regime.items[np.searchsorted(regime.popularity, rng.random(), side="right")])
+        if item not in recent:
+            return item
+
+
+def _items(world: World, drift: Scenario) -> dict[str, Item]:
+    """The items known from the start and those the drift brings, by item_id."""
+    indices = np.unique(np.concatenate([*world.known, drift.items]))
+    return {world.catalogue[index].item_id: world.catalogue[index] for index in indices.tolist()}
+
+
+def _truth(world: World, drift: Scenario, schedule: Schedule) -> list[dict[str, Any]]:
+    return [_entry(world, drift, schedule, start, end) for start, end in drift.periods]
+
+
+def _entry(world: World, drift: Scenario, schedule: Schedule, start: float, end: float) -> dict[str, Any]:
+    parameters = world.parameters
+    last = int(schedule.timestamps[-1]) + 1
+    # Who is silenced was last seen before the drift; everybody else is found by what he did during it.
+    during = schedule.moments < end if drift.silences else (schedule.moments >= start) & (schedule.moments < end)
+    users = drift.users(schedule.at(np.flatnonzero(during)))
+    return {
+        "kind": drift.kind,
+        "from": parameters.start + round(start * parameters.span),
+        "until": last if math.isinf(end) else parameters.start + round(end * parameters.span),
+        "users": sorted(drift.population.user_ids[user] for user in users),
+        "items": sorted(world.catalogue[item].item_id for item in drift.items.tolist()),
+    }

@@ -1,0 +1,249 @@
+from collections import Counter, defaultdict
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from pipeline.datasets.base import read_dataset
+from pipeline.datasets.commands import simulate_dataset
+from pipeline.datasets.simulator import SCENARIOS, Simulation, simulate, write
+from pipeline.errors import DataError
+from pipeline.evaluation.slices import cut
+
+EVENTS = 6_000
+LASTING = ["sudden", "gradual", "one_region", "emerging", "vanishing", "new_items"]
+
+
+@cache
+def simulated(scenario: str) -> Simulation:
+    return simulate(scenario, seed=3, events=EVENTS)
+
+
+def genre(simulation: Simulation, item_id: str) -> str:
+    return simulation.items[item_id].text.split(". ")[1]
+
+
+def between(simulation: Simulation, start: float, until: float) -> list:
+    return [e for e in simulation.interactions if start <= e.timestamp < until]
+
+
+def share(events: list, items) -> float:
+    return sum(e.item_id in items for e in events) / len(events)
+
+
+def favourites(simulation: Simulation, users, start: float, until: float) -> dict[str, str]:
+    """The genre each user took most of, among users with enough events to tell."""
+    tastes: dict[str, Counter[str]] = defaultdict(Counter)
+    for event in between(simulation, start, until):
+        if event.user_id in users:
+            tastes[event.user_id][genre(simulation, event.item_id)] += 1
+    return {u: c.most_common(1)[0][0] for u, c in tastes.items() if c.total() >= 5}
+
+
+def transitions(simulation: Simulation, items, start: float, until: float) -> Counter[tuple[str, str]]:
+    last: dict[str, str] = {}
+    seen: Counter[tuple[str, str]] = Counter()
+    for event in simulation.interactions:
+        if event.item_id in items:
+            if event.user_id in last and start <= event.timestamp < until:
+                seen[last[event.user_id], event.item_id] += 1
+            last[event.user_id] = event.item_id
+    return seen
+
+
+def overlap(one: Counter, other: Counter) -> float:
+    """Share of the frequent transitions of one that the other has as well."""
+    frequent = [pair for pair, n in one.items() if n >= 2]
+    return sum(pair in other for pair in frequent) / len(frequent)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_same_seed_gives_the_same_bytes_and_reads_back(tmp_path, scenario):
+    write(simulate(scenario, 3, EVENTS), tmp_path / "one")
+    write(simulated(scenario), tmp_path / "two")
+    for name in ("interactions.csv", "items.csv", "truth.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    dataset = read_dataset(tmp_path / "one")
+    assert dataset.interactions == simulated(scenario).interactions
+    assert dataset.items == simulated(scenario).items
+    assert dataset.truth == simulated(scenario).truth
+    assert (dataset.refused.total, dataset.out_of_order, len(dataset.interactions)) == (0, 0, EVENTS)
+
+
+def test_another_seed_gives_another_log():
+    assert simulate("quiet", 4, EVENTS).interactions != simulated("quiet").interactions
+
+
+# Not vanishing: it silences users, and has more of the others' moments instead.
+@pytest.mark.parametrize("scenario", ["sudden", "gradual", "recurring", "one_region", "emerging", "new_items"])
+def test_a_scenario_is_quiet_until_its_drift(scenario):
+    start = simulated(scenario).truth[0]["from"]
+    before = between(simulated("quiet"), 0, start)
+    assert between(simulated(scenario), 0, start) == before
+    assert simulated(scenario).interactions != simulated("quiet").interactions
+
+
+@pytest.mark.parametrize("scenario", LASTING)
+def test_a_drift_begins_at_sixty_percent_and_lasts(scenario):
+    simulation = simulated(scenario)
+    (entry,) = simulation.truth
+    assert set(entry) == {"kind", "from", "until", "users", "items"}
+    assert entry["kind"] == scenario
+    assert len(between(simulation, 0, entry["from"])) / EVENTS == pytest.approx(0.6, abs=0.02)
+    assert entry["until"] > simulation.interactions[-1].timestamp
+    assert entry["from"] > cut([e.timestamp for e in simulation.interactions]).setup_until
+    assert entry["users"]
+    assert set(entry["items"]) <= set(simulation.items)
+
+
+def test_users_come_and_go_evenly():
+    simulation = simulate("quiet", 0)
+    counts = Counter(e.user_id for e in simulation.interactions)
+    assert np.mean(list(counts.values())) >= 30
+    seen: Counter[str] = Counter()
+    histories = []
+    for event in simulation.interactions:
+        histories.append(seen[event.user_id])
+        seen[event.user_id] += 1
+    middle, late = np.mean(histories[10_000:15_000]), np.mean(histories[15_000:])
+    assert late == pytest.approx(middle, rel=0.2)
+    days = np.array([e.timestamp for e in simulation.interactions])
+    per_part, _ = np.histogram(days, bins=5)
+    assert per_part.max() / per_part.min() < 1.25
+    assert (np.diff(days) > 0).all()
+
+
+def test_nothing_drifts_in_quiet():
+    simulation = simulated("quiet")
+    assert simulation.truth == []
+    start, middle, end = (simulation.interactions[i].timestamp for i in (0, EVENTS // 2, -1))
+    users = {e.user_id for e in simulation.interactions}
+    before, after = favourites(simulation, users, start, middle), favourites(simulation, users, middle, end)
+    both = before.keys() & after.keys()
+    assert np.mean([before[u] == after[u] for u in both]) > 0.95
+
+
+def test_texts_are_unique_and_ids_tell_no_taste():
+    simulation = simulated("new_items")
+    assert len({item.text for item in simulation.items.values()}) == len(simulation.items)
+    genres = [genre(simulation, item_id) for item_id in sorted(simulation.items)]
+    assert np.mean([a == b for a, b in pairwise(genres)]) < 0.3
+
+
+def test_nobody_meets_an_item_again_at_once():
+    recent: dict[str, list[str]] = defaultdict(list)
+    for event in simulated("quiet").interactions:
+        assert event.item_id not in recent[event.user_id][-15:]
+        recent[event.user_id].append(event.item_id)
+
+
+def test_what_follows_what_can_be_learned():
+    simulation = simulate("quiet", 0)
+    items = {i for i in simulation.items if genre(simulation, i) == "Crime"}
+    seen = transitions(simulation, items, 0, np.inf)
+    by_item: dict[str, Counter[str]] = defaultdict(Counter)
+    for (one, other), n in seen.items():
+        by_item[one][other] += n
+    likely = sum(n for c in by_item.values() for _, n in c.most_common(4))
+    assert 0.5 < likely / seen.total() < 0.8
+
+
+def test_sudden_moves_its_users_to_a_known_taste():
+    simulation = simulated("sudden")
+    (entry,) = simulation.truth
+    old, new = ({i for i in entry["items"] if genre(simulation, i) == g} for g in ("Science Fiction", "Crime"))
+    users = set(entry["users"])
+    before = [e for e in between(simulation, 0, entry["from"]) if e.user_id in users]
+    after = [e for e in between(simulation, entry["from"], entry["until"]) if e.user_id in users]
+    assert (share(before, old) > 0.85, share(before, new) < 0.06) == (True, True)
+    assert (share(after, old) < 0.06, share(after, new) > 0.85) == (True, True)
+
+
+def test_gradual_moves_them_one_by_one():
+    simulation = simulated("gradual")
+    (entry,) = simulation.truth
+    new = {i for i in entry["items"] if genre(simulation, i) == "Crime"}
+    users = set(entry["users"])
+    length = entry["until"] - entry["from"]
+    cuts = [entry["from"] + length * part for part in (0, 0.25, 0.5, 1)]
+    shares = [share([e for e in between(simulation, a, b) if e.user_id in users], new) for a, b in pairwise(cuts)]
+    assert shares[0] < shares[1] < shares[2]
+    assert shares[0] < 0.5
+    assert shares[2] > 0.85
+
+
+def test_one_region_changes_what_follows_what_in_one_taste_only():
+    simulation = simulate("one_region", 3, 20_000)
+    (entry,) = simulation.truth
+    others = set(simulation.items) - set(entry["items"])
+    for items, alike in (
+        (entry["items"], False),
+        (others & {i for i in others if genre(simulation, i) == "Crime"}, True),
+    ):
+        before = transitions(simulation, items, 0, entry["from"])
+        after = transitions(simulation, items, entry["from"], entry["until"])
+        assert (overlap(after, before) > 0.75) == alike
+    users = set(entry["users"])
+    before, after = (
+        favourites(simulation, users, a, b) for a, b in ((0, entry["from"]), (entry["from"], entry["until"]))
+    )
+    assert all(before[u] == after[u] for u in before.keys() & after.keys())
+
+
+def test_recurring_brings_the_same_regime_back():
+    simulation = simulate("recurring", 3, 20_000)
+    one, two = simulation.truth
+    assert (one["kind"], two["kind"]) == ("recurring", "recurring")
+    assert one["items"] == two["items"]
+    assert one["until"] < two["from"]
+    first = transitions(simulation, one["items"], one["from"], one["until"])
+    second = transitions(simulation, one["items"], two["from"], two["until"])
+    between_them = transitions(simulation, one["items"], one["until"], two["from"])
+    assert overlap(second, first) > overlap(second, between_them) + 0.2
+
+
+def test_emerging_brings_items_nobody_met_to_a_third_of_the_users():
+    simulation = simulated("emerging")
+    (entry,) = simulation.truth
+    assert share(between(simulation, 0, entry["from"]), entry["items"]) == 0
+    after = between(simulation, entry["from"], entry["until"])
+    assert len(entry["users"]) / len({e.user_id for e in after}) == pytest.approx(1 / 3, abs=0.1)
+    assert share([e for e in after if e.user_id in set(entry["users"])], entry["items"]) > 0.85
+    assert share([e for e in after if e.user_id not in set(entry["users"])], entry["items"]) < 0.06
+
+
+def test_vanishing_silences_users_and_items():
+    simulation = simulated("vanishing")
+    (entry,) = simulation.truth
+    after = between(simulation, entry["from"], entry["until"])
+    assert share(after, entry["items"]) == 0
+    assert not {e.user_id for e in after} & set(entry["users"])
+    before = [e for e in between(simulation, 0, entry["from"]) if e.user_id in set(entry["users"])]
+    assert share(before, entry["items"]) > 0.85
+
+
+def test_new_items_take_half_of_every_taste():
+    simulation = simulated("new_items")
+    (entry,) = simulation.truth
+    assert len(entry["items"]) == 6 * 24
+    assert share(between(simulation, 0, entry["from"]), entry["items"]) == 0
+    after = between(simulation, entry["from"], entry["until"])
+    for taste in {genre(simulation, i) for i in entry["items"]}:
+        of_taste = [e for e in after if genre(simulation, e.item_id) == taste]
+        assert share(of_taste, entry["items"]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_cannot_be_simulated_is_refused():
+    with pytest.raises(DataError, match="quiet, sudden, gradual"):
+        simulate("violent", 0)
+    with pytest.raises(DataError, match="at least 1000 events"):
+        simulate("quiet", 0, 10)
+
+
+def test_the_command_writes_a_new_folder_only(tmp_path):
+    table = simulate_dataset("sudden", 0, 1_000, tmp_path / "log")
+    assert table.row_count == 1
+    assert read_dataset(tmp_path / "log").name == "log"
+    with pytest.raises(DataError, match="is there already"):
+        simulate_dataset("sudden", 0, 1_000, tmp_path / "log")
