@@ -1,0 +1,210 @@
+"""What is in a log, before anybody trains on it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.datasets.base import Dataset, Refusals, positives
+from pipeline.evaluation.slices import QUANTILES, Slice, Slices, cut
+from pipeline.events import Interaction
+
+
+@dataclass(frozen=True)
+class SliceDescription:
+    """The positive interactions of one slice.
+
+    Attributes:
+        name: S, F or T.
+        first: moment of the first one, in seconds since 1970.
+        last: moment of the last one.
+        interactions: how many.
+        windows: those among them with an earlier positive interaction of the same user, in whatever slice: the ones a
+            model has a history to predict from.
+        users: different users.
+        items: different items.
+        unseen: share of the interactions whose item never occurs as a positive in S.
+    """
+
+    name: Slice
+    first: float
+    last: float
+    interactions: int
+    windows: int
+    users: int
+    items: int
+    unseen: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """A log in numbers.
+
+    Attributes:
+        name: of the dataset.
+        sha256: of its content.
+        first: moment of the first interaction, in seconds since 1970.
+        last: moment of the last one.
+        interactions: accepted ones.
+        positives: those that say a user liked the item.
+        positive_from: smallest value that counts as such; None: every interaction counts.
+        users: different users.
+        items: in the catalogue, met or not.
+        items_met: that occur in an interaction.
+        with_text: share of the catalogue with a text.
+        median_history: median over users of their number of positive interactions.
+        out_of_order: rows older than the row before them of the same user.
+        slices: S, F and T.
+        refused: rows that could not be used.
+        drifts: known drifts, or None where nobody knows.
+    """
+
+    name: str
+    sha256: str
+    first: float
+    last: float
+    interactions: int
+    positives: int
+    positive_from: float | None
+    users: int
+    items: int
+    items_met: int
+    with_text: float
+    median_history: float
+    out_of_order: int
+    slices: tuple[SliceDescription, ...]
+    refused: Refusals
+    drifts: int | None
+
+
+def describe(
+    dataset: Dataset,
+    positive_from: float | None = None,
+    quantiles: tuple[float, float] = QUANTILES,
+) -> Description:
+    """Count what a log holds.
+
+    Args:
+        dataset: the log.
+        positive_from: smallest value that counts as liking; None: every interaction counts.
+        quantiles: where S and F end.
+
+    Raises:
+        DataError: no interaction is positive, or a slice is empty.
+    """
+    liked = positives(dataset, positive_from)
+    events = dataset.interactions
+    histories = Counter(event.user_id for event in liked)
+    slices = cut([event.timestamp for event in liked], quantiles)
+    return Description(
+        name=dataset.name,
+        sha256=dataset.sha256,
+        first=events[0].timestamp,
+        last=events[-1].timestamp,
+        interactions=len(events),
+        positives=len(liked),
+        positive_from=positive_from,
+        users=len({event.user_id for event in events}),
+        items=len(dataset.items),
+        items_met=len({event.item_id for event in events}),
+        with_text=sum(bool(item.text) for item in dataset.items.values()) / len(dataset.items),
+        median_history=float(median(histories.values())),
+        out_of_order=dataset.out_of_order,
+        slices=_describe_slices(liked, slices),
+        refused=dataset.refused,
+        drifts=None if dataset.truth is None else len(dataset.truth),
+    )
+
+
+def _describe_slices(liked: Sequence[Interaction], slices: Slices) -> tuple[SliceDescription, ...]:
+    by_slice: dict[Slice, list[Interaction]] = defaultdict(list)
+    windows: Counter[Slice] = Counter()
+    known: set[str] = set()
+    for event in liked:
+        name = slices.of(event.timestamp)
+        by_slice[name].append(event)
+        windows[name] += event.user_id in known
+        known.add(event.user_id)
+    in_setup = {event.item_id for event in by_slice["S"]}
+    return tuple(_describe_slice(name, by_slice[name], windows[name], in_setup) for name in ("S", "F", "T"))
+
+
+def _describe_slice(name: Slice, events: Sequence[Interaction], windows: int, in_setup: set[str]) -> SliceDescription:
+    return SliceDescription(
+        name=name,
+        first=events[0].timestamp,
+        last=events[-1].timestamp,
+        interactions=len(events),
+        windows=windows,
+        users=len({event.user_id for event in events}),
+        items=len({event.item_id for event in events}),
+        unseen=sum(event.item_id not in in_setup for event in events) / len(events),
+    )
+
+
+def render(description: Description) -> Group:
+    """The description as tables for a terminal."""
+    tables = [_overview(description), _slices(description.slices)]
+    if description.refused.total:
+        tables.append(_refusals(description.refused))
+    return Group(*tables)
+
+
+def _overview(d: Description) -> Table:
+    counts_from = "every interaction" if d.positive_from is None else f"value >= {d.positive_from:g}"
+    drifts = "not known" if d.drifts is None else str(d.drifts)
+    rows = {
+        "span": f"{_day(d.first)} to {_day(d.last)}",
+        "interactions": f"{d.interactions:,}",
+        f"positive ({counts_from})": f"{d.positives:,}",
+        "users": f"{d.users:,}",
+        "items": f"{d.items:,}, of which {d.items_met:,} in the log",
+        "items with text": f"{d.with_text:.1%}",
+        "positives of a user, median": f"{d.median_history:g}",
+        "rows out of order": f"{d.out_of_order:,}",
+        "rows refused": f"{d.refused.total:,}",
+        "known drifts": drifts,
+        "sha256": d.sha256[:16],
+    }
+    return _table(d.name, ("", ""), rows.items())
+
+
+def _slices(slices: Iterable[SliceDescription]) -> Table:
+    header = ("slice", "from", "until", "interactions", "windows", "users", "items", "item unseen in S")
+    return _table(
+        "positive interactions by slice",
+        header,
+        (
+            (
+                *(s.name, _day(s.first), _day(s.last)),
+                *(f"{count:,}" for count in (s.interactions, s.windows, s.users, s.items)),
+                f"{s.unseen:.1%}",
+            )
+            for s in slices
+        ),
+    )
+
+
+def _refusals(refused: Refusals) -> Table:
+    rows = []
+    for reason, count in refused.counts.items():
+        examples = [e for e in refused.examples if e.reason == reason]
+        rows.append((reason, f"{count:,}", "\n".join(f"{e.file}:{e.line}: {e.detail}" for e in examples)))
+    return _table("refused rows", ("reason", "rows", "first of them"), rows)
+
+
+def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(*header, title=title, title_justify="left", show_header=any(header))
+    for row in rows:
+        # Text of the log is shown as it stands: brackets in it are no markup.
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _day(timestamp: float) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d")
