@@ -104,7 +104,7 @@ def parse_item(record: Mapping[str, object]) -> Item:
     text = "" if text is None else text
     if not isinstance(text, str) or len(text) > MAX_TEXT_LENGTH or not _is_unicode(text):
         limit = f"a Unicode string of at most {MAX_TEXT_LENGTH} characters"
-        raise BadEvent("bad_text", f"the text of item {item_id} must be {limit}")
+        raise BadEvent("bad_text", f"the text of item {item_id!r} must be {limit}")
     return Item(item_id, text, _attributes(record, item_id))
 
 
@@ -115,7 +115,7 @@ def _attributes(record: Mapping[str, object], item_id: str) -> dict[str, str]:
         return {str(k): str(v) for k, v in record.items() if k not in known and v is not None}
     if isinstance(nested, Mapping):
         return {str(k): str(v) for k, v in nested.items()}
-    raise BadEvent("bad_attributes", f"the attributes of item {item_id} must be an object")
+    raise BadEvent("bad_attributes", f"the attributes of item {item_id!r} must be an object")
 
 
 def _identifier(record: Mapping[str, object], name: str) -> str:

@@ -180,7 +180,7 @@ def _interactions(rows: Iterable[Row], refused: _Tally) -> tuple[tuple[Interacti
             refused.add(row, error.reason, error.detail)
             continue
         if event.event_id in accepted:
-            refused.add(row, "duplicate", f"event {event.event_id} was there before")
+            refused.add(row, "duplicate", f"event {event.event_id!r} was there before")
             continue
         accepted[event.event_id] = event
         out_of_order += event.timestamp < latest.get(event.user_id, 0.0)
@@ -197,7 +197,7 @@ def _items(rows: Iterable[Row], interactions: Iterable[Interaction], refused: _T
             refused.add(row, error.reason, error.detail)
             continue
         if item.item_id in items:
-            refused.add(row, "duplicate_item", f"item {item.item_id} was there before")
+            refused.add(row, "duplicate_item", f"item {item.item_id!r} was there before")
         else:
             items[item.item_id] = item
     for event in interactions:

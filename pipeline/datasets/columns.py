@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from pipeline.datasets.rows import ReadOptions, Row
@@ -33,6 +33,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 """Names a column may go by, the most telling first, in lower case and without separators."""
 
 TITLES = ("title", "name", "movietitle", "itemname", "itemtitle", "productname", "producttitle", "productdisplayname")
+TELLING_TITLES = tuple(title for title in TITLES if title != "name")
+"""Titles as they stand beside a user, where a name would be the user's."""
+
 YEARS = ("year", "releaseyear")
 WORDS = (
     *("genres", "genre", "class", "categories", "category", "subcategory", "tags", "tag"),
@@ -77,7 +80,7 @@ def item_rows(table: Table, options: ReadOptions) -> Iterator[Row]:
         raise DataError(_missing(table, "item_id"))
     title, year, words = _text_places(table, at, options)
     told = {at, title, year, *words}
-    rest = [(i, name) for i, name in enumerate(table.columns) if i not in told and name not in ("item_id", "text")]
+    rest = [(i, name) for i, name in enumerate(table.columns) if i not in told]
 
     def item(cells: Sequence[object]) -> dict[str, object]:
         text = item_text(_at(cells, title), _at(cells, year), [cells[i] for i in words])
@@ -89,12 +92,12 @@ def item_rows(table: Table, options: ReadOptions) -> Iterator[Row]:
 
 def has_title(table: Table, options: ReadOptions) -> bool:
     """Whether a table of interactions also says what its items are called."""
-    return bool(options.text) or find(table.columns, TITLES) is not None
+    return bool(options.text) or find(table.columns, TELLING_TITLES) is not None
 
 
 def title_rows(table: Table, options: ReadOptions) -> Iterator[Row]:
     """Items told by a table of interactions. Its broken rows are left to whoever reads the interactions."""
-    text = options.text or tuple(table.columns[i] for i in [find(table.columns, TITLES)] if i is not None)
+    text = options.text or tuple(table.columns[i] for i in [find(table.columns, TELLING_TITLES)] if i is not None)
     at = _place(table, "item_id", options)
     places = [_named(table, name) for name in text]
     seen: set[object] = set()
@@ -164,16 +167,13 @@ def _number(cell: object) -> object:
 
 def _moment(cell: object) -> object:
     """A time as seconds since 1970; one without a zone is UTC."""
-    if isinstance(cell, str) and not _NUMBER.fullmatch(cell):
-        try:
-            cell = datetime.fromisoformat(cell.strip())
-        except ValueError:
-            return cell
-    if isinstance(cell, datetime):
-        return (cell if cell.tzinfo else cell.replace(tzinfo=UTC)).timestamp()
-    if isinstance(cell, date):
-        return datetime(cell.year, cell.month, cell.day, tzinfo=UTC).timestamp()
-    return _number(cell)
+    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+        return _number(cell)
+    try:
+        moment = datetime.fromisoformat(cell.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return cell
 
 
 _NUMBER = re.compile(r"\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*")

@@ -1,5 +1,6 @@
 """Anybody's log: CSV, TSV, JSON lines or Parquet, one file of interactions and perhaps one of items."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.datasets.columns import ALIASES, find, has_title, interaction_rows, item_rows, title_rows
@@ -16,7 +17,10 @@ WITHOUT_HEADER = {
     3: ("user_id", "item_id", "timestamp"),
     4: ("user_id", "item_id", "value", "timestamp"),
 }
-"""Columns of a file whose first line is data already, by their number."""
+"""Columns of interactions whose first line is data already, by their number."""
+
+ITEMS_WITHOUT_HEADER = {2: ("item_id", "title"), 3: ("item_id", "title", "genres")}
+"""Columns of items whose first line is data already, by their number."""
 
 
 def is_generic(path: Path) -> bool:
@@ -36,12 +40,12 @@ def read_generic(path: Path, options: ReadOptions) -> Source:
     if file is None:
         raise DataError(f"{path} holds no file of interactions")
     items = _named(path, ITEMS) if path.is_dir() else None
-    table = _open(file)
+    table = _open(file, WITHOUT_HEADER)
     rows = interaction_rows(table, options)
     if items is not None:
-        return Source(rows, item_rows(_open(items), options))
+        return Source(rows, item_rows(_open(items, ITEMS_WITHOUT_HEADER), options))
     # A second table, because rows are read once and titles stand in the very same ones.
-    return Source(rows, title_rows(_open(file), options) if has_title(table, options) else ())
+    return Source(rows, title_rows(_open(file, WITHOUT_HEADER), options) if has_title(table, options) else ())
 
 
 def _interactions(path: Path) -> Path | None:
@@ -60,7 +64,7 @@ def _named(folder: Path, stems: tuple[str, ...]) -> Path | None:
     return next((files[s + suffix] for s in stems for suffix in SUFFIXES if s + suffix in files), None)
 
 
-def _open(file: Path) -> Table:
+def _open(file: Path, without_header: Mapping[int, tuple[str, ...]]) -> Table:
     suffix = file.suffix.lower()
     if suffix == ".parquet":
         return parquet(file)
@@ -68,13 +72,13 @@ def _open(file: Path) -> Table:
         return json_lines(file)
     lines = read_lines(file)
     delimiter = "\t" if suffix == ".tsv" else guess_delimiter(lines)
-    return delimited(file, delimiter, _without_header(lines, delimiter))
+    if _has_header(lines, delimiter):
+        return delimited(file, delimiter)
+    return delimited(file, delimiter, without_header.get(common_width(lines, delimiter)))
 
 
-def _without_header(lines: list[str], delimiter: str) -> tuple[str, ...] | None:
-    """Names for the columns of a file that starts with data: a header has no number in it."""
+def _has_header(lines: list[str], delimiter: str) -> bool:
+    """Whether the first line names columns: it has no number, or it names the item's."""
     cells = next(line for line in lines if line.strip()).split(delimiter)
     has_number = any(cell.strip().replace(".", "", 1).isdigit() for cell in cells)
-    if not has_number or find(cells, ALIASES["item_id"]) is not None:
-        return None
-    return WITHOUT_HEADER.get(common_width(lines, delimiter))
+    return not has_number or find(cells, (*ALIASES["item_id"], "id")) is not None

@@ -38,7 +38,7 @@ def read_movielens_csv(path: Path, options: ReadOptions) -> Source:
 def is_double_colon(path: Path) -> bool:
     """Whether this is a folder with a `ratings.dat` or one file with `::` between its cells."""
     ratings = path / "ratings.dat" if path.is_dir() else path
-    if not ratings.is_file() or ratings.suffix in (".parquet", ".jsonl", ".inter"):
+    if not ratings.is_file() or ratings.suffix not in (".dat", ".txt", ".csv", ".data", ".log"):
         return False
     return guess_delimiter(read_lines(ratings)) == "::"
 

@@ -130,13 +130,14 @@ def test_json_lines_with_items(tmp_path):
     assert dataset.items["10"].attributes == {"price": "3"}
 
 
-def test_parquet_with_times_and_ids_turned_floats(tmp_path):
+@pytest.mark.parametrize("unit", [pa.timestamp("ms"), pa.timestamp("ns", "Europe/Paris"), pa.int64()])
+def test_parquet_with_times_and_ids_turned_floats(tmp_path, unit):
     rows = {
         "user": [1.0, 1.0, 2.0, None],
         "item": [10, 20, 10, 10],
-        "time": pa.array([t * 1000 for *_, t in RATED] + [0]),
+        "time": pa.array([t * 1000 for *_, t in RATED] + [0]).cast(pa.timestamp("ms")),
     }
-    rows["time"] = rows["time"].cast(pa.timestamp("ms"))
+    rows["time"] = rows["time"].cast(unit)
     pq.write_table(pa.table(rows), tmp_path / "interactions.parquet")
     dataset = read_dataset(tmp_path)
     assert met(dataset) == EXPECTED
@@ -180,3 +181,24 @@ def test_an_unknown_format_and_a_missing_path_say_so(tmp_path):
         read_dataset(tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         read_dataset(tmp_path / "nowhere")
+
+
+def test_parquet_times_need_not_fit_python(tmp_path):
+    times = pa.array([1_000_000_000_000_000_001, 9_000_000_000_000_000_000], pa.timestamp("ns"))
+    pq.write_table(pa.table({"user": ["a", "b"], "item": ["x", "y"], "ts": times}), tmp_path / "events.parquet")
+    assert [e.timestamp for e in read_dataset(tmp_path).interactions] == [1e9, 9e9]
+
+
+def test_items_without_header(tmp_path):
+    dataset = read_dataset(folder(tmp_path, ratings__csv=lines(",", RATED), items__csv="10,Heat,Action|Crime\n"))
+    assert texts(dataset) == {"10": "Heat. Action, Crime", "20": ""}
+
+
+def test_the_name_of_a_user_is_no_title(tmp_path):
+    (tmp_path / "log.csv").write_text("user,name,item,ts\n1,Ann,10,1000000000\n")
+    assert texts(read_dataset(tmp_path)) == {"10": ""}
+
+
+def test_json_with_colons_in_it_is_json(tmp_path):
+    (tmp_path / "log.json").write_text('{"user": "a::b::c::d::e", "item": 1, "ts": 1000000000}\n')
+    assert [e.user_id for e in read_dataset(tmp_path).interactions] == ["a::b::c::d::e"]

@@ -25,6 +25,7 @@ def read(tmp_path, *rows: str | bytes, header: str = HEADER, name: str = "intera
         ("1,10,nan,1000000001", "bad_value"),
         ("1,10,4,yesterday", "bad_timestamp"),
         ("1,10,4,NaN", "bad_timestamp"),
+        ("1,10,4,0001-01-01T00:00:00+23:00", "bad_timestamp"),
         ("1,10,4,", "missing_timestamp"),
         (",10,4,1000000001", "missing_user_id"),
         ("x" * 300 + ",10,4,1000000001", "bad_user_id"),
