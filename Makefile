@@ -1,0 +1,38 @@
+# Every target makes its own virtual environment when there is none.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint typecheck
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## run the whole pipeline on a small dataset, on this machine, without a server
+	$(BIN)/raie demo
+
+test: $(INSTALLED) ## run every test; warnings are errors
+	$(BIN)/pytest
+
+lint: $(INSTALLED) ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(INSTALLED) ## check types, strictly
+	$(BIN)/mypy
+
+# The stamp holds a checksum of what it installed: a fresh checkout moves the date of pyproject.toml but
+# not its content, and must not need a network. pip gets no index: the user's own configuration decides.
+$(INSTALLED): pyproject.toml
+	@if [ "$$(cat $@ 2>/dev/null)" = "$$(cksum < pyproject.toml)" ]; then touch $@; else $(MAKE) --no-print-directory install; fi
+
+.PHONY: install
+install:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "raie-stream needs Python 3.11 or newer, and $(PYTHON) is not: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "Installing into $(VENV). On Linux, torch brings GPU libraries of about 5 GB; README.md says how to point pip at a CPU build."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -e '.[dev,text]'
+	@cksum < pyproject.toml > $(INSTALLED)
