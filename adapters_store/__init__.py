@@ -1,0 +1,15 @@
+"""Complete, immutable, verified versions of region adapters."""
+
+from adapters_store.integrity import LoadedAdapter
+from adapters_store.manifest import FileEntry, Manifest, Validation, parse_version_name, version_name
+from adapters_store.store import AdaptersStore
+
+__all__ = [
+    "AdaptersStore",
+    "FileEntry",
+    "LoadedAdapter",
+    "Manifest",
+    "Validation",
+    "parse_version_name",
+    "version_name",
+]

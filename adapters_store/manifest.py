@@ -1,0 +1,168 @@
+"""What a version is: its name, and the manifest that lies beside its files.
+
+The manifest names every file with its size and sha256, and carries a checksum of itself; it is written in
+one canonical form and read back only in that form. So a changed bit anywhere in a version is a changed
+version, and equal content is equal bytes: no time of day, no host, no path is in it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from pipeline.errors import AdapterRefused, StoreError
+
+FORMAT: Final = 1
+"""Rises when an older reader could misread a manifest."""
+
+WEIGHTS: Final = "adapter.safetensors"
+CONFIG: Final = "adapter_config.json"
+MANIFEST: Final = "manifest.json"
+
+MAX_NUMBER: Final = 9999
+"""Highest region id and version: names have a fixed width, so that none is the beginning of another."""
+
+_NAME = re.compile(r"r([0-9]{4})_v([0-9]{4})")
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Number = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
+
+
+def version_name(region_id: int, version: int) -> str:
+    """Return the name of a version, such as `r0003_v0007`.
+
+    Raises:
+        StoreError: if one of the numbers does not fit its four digits.
+    """
+    if not 0 <= region_id <= MAX_NUMBER or not 0 <= version <= MAX_NUMBER:
+        raise StoreError(f"region {region_id}, version {version}: both must lie in 0..{MAX_NUMBER} to have a name")
+    return f"r{region_id:04d}_v{version:04d}"
+
+
+def parse_version_name(name: str) -> tuple[int, int]:
+    """Return (region_id, version).
+
+    Raises:
+        AdapterRefused: `bad_name`, for anything but a name as `version_name` makes it.
+    """
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        raise AdapterRefused("bad_name", f"{str(name)[:80]!r} names no version; a name looks like r0003_v0007")
+    return int(match[1]), int(match[2])
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FileEntry(_Strict):
+    """One file of a version: its size in bytes and its sha256."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+
+
+class Validation(_Strict):
+    """Metrics on held-out windows by name, of the incumbent (`before`) and of this version (`after`)."""
+
+    before: Mapping[str, FiniteFloat] = {}
+    after: Mapping[str, FiniteFloat] = {}
+
+
+class Manifest(_Strict):
+    """What is known of one version.
+
+    Attributes:
+        format_version: see `FORMAT`.
+        region_id: the region the adapter is for.
+        version: n-th adapter of that region.
+        backbone_sha256: of the backbone it was trained on and fits alone.
+        edit_id: the edit that made it.
+        parent: name of the version it was trained from, or None.
+        rank: of its low-rank matrices.
+        targets: names of the modules it adapts.
+        seed: its training began with.
+        validation: what it was published on the strength of.
+        files: every other file of the version, by name.
+    """
+
+    format_version: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
+    region_id: Number
+    version: Number
+    backbone_sha256: Sha256
+    edit_id: Annotated[str, Field(min_length=1, max_length=256)]
+    parent: Name | None
+    rank: Annotated[int, Field(ge=1)]
+    targets: tuple[str, ...]
+    seed: int
+    validation: Validation
+    files: Mapping[str, FileEntry]
+
+    @property
+    def name(self) -> str:
+        """The version's name."""
+        return version_name(self.region_id, self.version)
+
+    @property
+    def size(self) -> int:
+        """Size of the weights in bytes."""
+        return self.files[WEIGHTS].bytes
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of the weights."""
+        return self.files[WEIGHTS].sha256
+
+    @property
+    def checksum(self) -> str:
+        """The sha256 of everything the manifest says, and through it of the whole version."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as it is written."""
+        return canonical_json({**self.model_dump(mode="json"), "checksum": self.checksum})
+
+
+def canonical_json(value: Mapping[str, object]) -> bytes:
+    """Return JSON for people and hashes alike: sorted, indented, ASCII, ended by a newline.
+
+    Raises:
+        StoreError: if there is something in it that JSON cannot hold, NaN for one.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(f"this cannot be written as JSON: {error}") from error
+    return text.encode("ascii") + b"\n"
+
+
+def file_entry(raw: bytes) -> FileEntry:
+    """Return the entry of a file with these bytes."""
+    return FileEntry(bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+
+
+def parse_manifest(raw: bytes) -> Manifest:
+    """Return the manifest written as `raw`.
+
+    Raises:
+        AdapterRefused: `bad_manifest`, unless it is, byte for byte, what a manifest's `to_bytes` returns.
+    """
+    try:
+        content = json.loads(raw)
+        checksum = content.pop("checksum")
+        manifest = Manifest.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise AdapterRefused("bad_manifest", f"field {place}: {first['msg']}") from error
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise AdapterRefused("bad_manifest", "it is no JSON object with a checksum") from error
+    if checksum != manifest.checksum or raw != manifest.to_bytes():
+        raise AdapterRefused("bad_manifest", "its content does not fit its checksum, so it is corrupt: restore it")
+    if set(manifest.files) != {WEIGHTS, CONFIG}:
+        raise AdapterRefused("bad_manifest", f"it must list {WEIGHTS} and {CONFIG}, not {sorted(manifest.files)}")
+    return manifest
