@@ -22,6 +22,8 @@ from pipeline.logs.transaction import BufferedProducer, Outgoing, Positions
 PAGE = 512
 """Records read at once: no reader holds a snapshot for longer, which would keep the WAL from being reset."""
 
+_TOPICS = "SELECT name, partitions, kept, key FROM topics"
+
 
 class LocalLog:
     """A `Log` in one file; threads may share it, a process opens its own.
@@ -56,7 +58,7 @@ class LocalLog:
             for topic in topics:
                 values = (topic.name, topic.partitions, topic.kept, topic.key)
                 connection.execute("INSERT OR IGNORE INTO topics VALUES (?, ?, ?, ?)", values)
-                check_same(_topics(connection)[topic.name], topic)
+                check_same(_by_name(connection.execute(_TOPICS))[topic.name], topic)
                 numbers = [(topic.name, number) for number in range(topic.partitions)]
                 connection.executemany("INSERT OR IGNORE INTO partitions (topic, number) VALUES (?, ?)", numbers)
 
@@ -212,14 +214,13 @@ class LocalLog:
         return self._ids[topic, partition]
 
     def _load_topics(self) -> None:
-        with self._database.write() as connection:
-            self._topics = _topics(connection)
-            rows = connection.execute("SELECT topic, number, id FROM partitions")
-            self._ids = {(topic, number): where for topic, number, where in rows}
+        # Topics first: their partitions were created with them, so none is missing from what follows.
+        self._topics = _by_name(self._database.rows(_TOPICS))
+        rows: list[Any] = self._database.rows("SELECT topic, number, id FROM partitions")
+        self._ids = {(topic, number): where for topic, number, where in rows}
 
 
-def _topics(connection: sqlite3.Connection) -> dict[str, Topic]:
-    rows = connection.execute("SELECT name, partitions, kept, key FROM topics")
+def _by_name(rows: Iterable[Any]) -> dict[str, Topic]:
     return {name: Topic(name, partitions, cast(Kept, kept), key) for name, partitions, kept, key in rows}
 
 

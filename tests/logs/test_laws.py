@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -429,6 +430,24 @@ def test_a_closed_consumer_says_so(log: Log) -> None:
     consumer.close()
     with pytest.raises(LogError, match="closed"):
         consumer.poll(1, 0.0)
+
+
+def test_threads_share_a_log(log: Log) -> None:
+    def work(name: int) -> None:
+        producer = log.producer(f"thread-{name}")
+        for _ in range(20):
+            with producer.transaction() as transaction:
+                for _ in range(5):
+                    transaction.send("one", {"n": name}, timestamp=0.0)
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(work, name) for name in range(4)]
+        while not all(future.done() for future in done):
+            assert len(everything(log, "one")) % 5 == 0
+        assert [future.result() for future in done] == [None] * 4
+    names = numbers(everything(log, "one"))
+    assert sorted(map(str, names)) == sorted(map(str, [*range(4)] * 100))
+    assert all(len(set(names[at : at + 5])) == 1 for at in range(0, 400, 5))
 
 
 def test_an_idle_poll_waits_no_longer_than_asked(log: Log) -> None:
