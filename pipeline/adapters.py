@@ -1,0 +1,148 @@
+"""Region adapters over one frozen backbone, through peft: the only place that knows peft.
+
+An adapter is LoRA factors on the backbone's linear layers, a low-rank delta of the text projection, and
+rows of its own for the items that its region has met since set-up. Its name is its version
+(`r0003_v0007`); the bytes behind a name never change once it is registered for serving.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor, nn
+
+from pipeline.backbones.base import Backbone
+from pipeline.config import AdapterSettings
+from pipeline.training import seeded
+
+_ROWS = "trainable_tokens_delta"
+_NOTHING = "nothing"
+"""peft keeps at least one adapter; this one is never made active."""
+
+
+class AdapterHost:
+    """A frozen backbone and the adapters registered over it.
+
+    Attributes:
+        backbone: never changes.
+        settings: rank, alpha, dropout and what an adapter may change; one for all regions.
+    """
+
+    def __init__(self, backbone: Backbone, settings: AdapterSettings) -> None:
+        self.backbone = backbone.eval().requires_grad_(False)
+        self.settings = settings
+        self._vectors: dict[str | None, Tensor] = {}
+        self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
+        self._model.eval()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the registered adapters."""
+        return sorted(name for name in self._model.peft_config if name != _NOTHING)
+
+    def create(self, name: str, rows: Sequence[int], *, parent: str | None, seed: int) -> None:
+        """Register a new adapter: as its parent, or without effect where it has none.
+
+        Args:
+            name: not yet registered.
+            rows: catalogue rows that it may move, those of the parent included.
+            parent: a registered adapter to start from.
+            seed: for the initial LoRA factors.
+        """
+        moved = sorted(set(map(int, rows)) | set(self.rows(parent) if parent else ())) or [0]
+        with seeded(seed):
+            self._model.add_adapter(name, self._config(moved))
+        if parent:
+            self._copy(parent, name)
+
+    def register(self, name: str, tensors: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> None:
+        """Register an adapter from tensors as `tensors` gave them."""
+        self._model.add_adapter(name, self._config(list(rows)))
+        state = {key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}
+        set_peft_model_state_dict(self._model, state, adapter_name=name)
+
+    def drop(self, name: str) -> None:
+        """Forget a registered adapter."""
+        self._vectors.pop(name, None)
+        self._model.delete_adapter(name)
+
+    def tensors(self, name: str) -> dict[str, NDArray[Any]]:
+        """What an adapter has learned: tensor name to values."""
+        state = get_peft_model_state_dict(self._model, adapter_name=name)
+        return {key: value.detach().cpu().contiguous().numpy() for key, value in state.items()}
+
+    def rows(self, name: str) -> list[int]:
+        """Catalogue rows that an adapter has of its own."""
+        return list(self._model.peft_config[name].trainable_token_indices["items.rows"])
+
+    def describe(self, name: str) -> dict[str, object]:
+        """An adapter's configuration, to be kept beside its weights."""
+        return {
+            "rank": self.settings.rank,
+            "alpha": self.settings.alpha,
+            "targets": list(self._targets()),
+            "rows": self.rows(name),
+        }
+
+    def parameter_groups(self, name: str, learning_rate: float, row_learning_rate: float) -> list[dict[str, Any]]:
+        """Make an adapter trainable, and it alone.
+
+        Returns:
+            Two groups for an optimizer: the low-rank factors, and the item rows at a rate of their own.
+        """
+        self._vectors.pop(name, None)
+        factors: list[nn.Parameter] = []
+        rows: list[nn.Parameter] = []
+        self._model.set_adapter(name)
+        for key, parameter in self._model.named_parameters():
+            mine = name in key.split(".")
+            parameter.requires_grad_(mine and (self.settings.item_rows or _ROWS not in key))
+            if parameter.requires_grad:
+                (rows if _ROWS in key else factors).append(parameter)
+        groups = [{"params": factors, "lr": learning_rate}, {"params": rows, "lr": row_learning_rate}]
+        return [group for group in groups if group["params"]]
+
+    @contextmanager
+    def active(self, name: str | None) -> Iterator[Backbone]:
+        """The backbone as one adapter makes it; as it was set up, for None."""
+        if name is None:
+            with self._model.disable_adapter():
+                yield self.backbone
+        else:
+            self._model.set_adapter(name)
+            yield self.backbone
+
+    @torch.inference_mode()
+    def vectors(self, name: str | None) -> Tensor:
+        """(items + 1, d) item vectors under an adapter, remembered until it is trained or dropped."""
+        if name not in self._vectors:
+            with self.active(name) as model:
+                self._vectors[name] = model.items.all().clone()
+        return self._vectors[name]
+
+    def _targets(self) -> tuple[str, ...]:
+        projection = ("items.projection",) if self.backbone.items.projection is not None else ()
+        return (*self.backbone.adapter_targets, *(projection if self.settings.text_projection else ()))
+
+    def _config(self, rows: list[int]) -> LoraConfig:
+        return LoraConfig(
+            r=self.settings.rank,
+            lora_alpha=self.settings.alpha,
+            lora_dropout=self.settings.dropout,
+            target_modules=list(self._targets()),
+            trainable_token_indices={"items.rows": rows},
+        )
+
+    @torch.no_grad()
+    def _copy(self, parent: str, child: str) -> None:
+        places = {row: i for i, row in enumerate(self.rows(child))}
+        kept = torch.tensor([places[row] for row in self.rows(parent)])
+        state = get_peft_model_state_dict(self._model, adapter_name=parent)
+        fresh = get_peft_model_state_dict(self._model, adapter_name=child)
+        for key, value in state.items():
+            fresh[key] = fresh[key].index_copy(0, kept, value) if _ROWS in key else value.clone()
+        set_peft_model_state_dict(self._model, fresh, adapter_name=child)

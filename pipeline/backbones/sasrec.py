@@ -1,0 +1,24 @@
+"""SASRec (Kang and McAuley, 2018): causal self-attention over the items of a window."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.backbones.sequence import SequenceBackbone, SequenceConfig
+from pipeline.windows import PADDING
+
+
+class SASRec(SequenceBackbone):
+    """Causal self-attention: each position sees the items up to itself."""
+
+    def __init__(self, config: SequenceConfig) -> None:
+        super().__init__(config, positions=config.length)
+
+    def hidden(self, windows: Tensor, vectors: Tensor) -> Tensor:
+        """See `Backbone.hidden`."""
+        present = windows != PADDING
+        states = functional.embedding(windows, vectors) * present.unsqueeze(-1)
+        causal = torch.ones(windows.shape[1], windows.shape[1], dtype=torch.bool, device=windows.device).tril()
+        itself = torch.eye(windows.shape[1], dtype=torch.bool, device=windows.device)
+        allowed = (causal & present[:, None, :]) | itself
+        return self.run_blocks(states, allowed[:, None])

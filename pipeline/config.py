@@ -1,0 +1,279 @@
+"""The configuration: one validated tree, documented field by field.
+
+`config.yaml` shows every field with its default. Values come from the file, then from the environment
+(`RAIE__GATE__FLOOR=0.1`), then from `--set gate.floor=0.1`; unknown keys are refused, and all problems are
+reported at once, with those combinations under which one of the edits could never happen.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "RAIE__"
+
+
+class Section(BaseModel):
+    """A part of the tree: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class WindowSettings(Section):
+    """What a window is."""
+
+    length: int = Field(10, ge=1, le=1000, description="items of a window: how much of a user's past is looked at")
+    stride: int = Field(5, ge=1, description="protocol `windows`: events between the targets of two scored windows")
+
+
+class DataSettings(Section):
+    """Which interactions count, and how the log is cut."""
+
+    positive_from: float | None = Field(
+        None, description="least value of an interaction that counts; null: the reader's default (MovieLens 4, MovieTweetings 7, otherwise every interaction)"
+    )
+    finetune_from: float = Field(0.5, gt=0, lt=1, description="quantile of the positive interactions' times at which F begins")
+    test_from: float = Field(0.8, gt=0, lt=1, description="quantile at which T begins")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="generic logs: our name -> the file's column, e.g. {user_id: customer, timestamp: bought_at}"
+    )
+
+
+class ItemSettings(Section):
+    """How items are known by their text."""
+
+    text_encoder: str = Field(
+        "auto", description="`auto` (MiniLM if its package is installed, else `hashing`), `hashing`, `none`, or a hub id or folder of a Hugging Face encoder"
+    )
+    cache: str = Field("~/.cache/raie/text", description="folder that keeps text embeddings by content hash")
+
+
+class BackboneSettings(Section):
+    """The frozen sequence model."""
+
+    kind: Literal["sasrec", "bert4rec", "causal_lm"] = Field("sasrec", description="architecture")
+    model: str | None = Field(None, description="`causal_lm`: hub id or folder of the language model")
+    hidden_size: int = Field(64, ge=4, description="width of item vectors and states (sasrec, bert4rec)")
+    blocks: int = Field(2, ge=1, description="transformer blocks (sasrec, bert4rec)")
+    heads: int = Field(2, ge=1, description="attention heads (sasrec, bert4rec)")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout in set-up training (sasrec, bert4rec)")
+
+
+class SetupSettings(Section):
+    """What happens once, on the set-up slice."""
+
+    max_epochs: int = Field(20, ge=1, description="most passes over the set-up windows")
+    patience: int = Field(2, ge=1, description="epochs without a better held-out recall before training stops")
+    batch_size: int = Field(256, ge=1, description="windows of a training step")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam")
+    validation_share: float = Field(0.07, gt=0, lt=0.5, description="share of set-up windows held out for stopping and for calibrating the gate")
+    regions: int = Field(6, ge=1, description="set-up regions")
+    radius_quantile: float = Field(0.9, gt=0, lt=1, description="share of a region's windows within its radius")
+    reference_windows: int = Field(4096, ge=64, description="set-up windows kept to tell `as set-up` from `as since`")
+
+
+class SoftmaxSettings(Section):
+    """The training loss."""
+
+    full_up_to: int = Field(50_000, ge=1, description="catalogue size up to which the softmax is full")
+    negatives: int = Field(8_192, ge=1, description="negatives a step beyond that, with importance correction")
+
+
+class AdapterSettings(Section):
+    """One adapter configuration for all regions of a backbone."""
+
+    rank: int = Field(8, ge=1, description="of the LoRA factors")
+    alpha: float = Field(16.0, gt=0, description="LoRA scale: alpha / rank")
+    dropout: float = Field(0.05, ge=0, lt=1, description="on the input of the LoRA factors in training")
+    item_rows: bool = Field(True, description="whether an adapter moves the rows of the items it has met")
+    text_projection: bool = Field(True, description="whether an adapter moves the text projection, by a low-rank delta")
+
+
+class TrainingSettings(Section):
+    """How an adapter is trained, in every edit and every baseline alike."""
+
+    epochs: int = Field(2, ge=1, description="passes over the windows of an edit")
+    batch_size: int = Field(256, ge=1, description="windows of a training step")
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam, for the low-rank factors (all weights in `finetune`)")
+    row_learning_rate: float = Field(3e-3, gt=0, description="of Adam, for item rows inside adapters")
+
+
+class GateSettings(Section):
+    """Posterior, route, and how many events share a step."""
+
+    batch_size: int = Field(128, ge=1, description="interactions gated together; edits take effect between batches")
+    floor: float = Field(0.1, gt=0, lt=0.5, description="least posterior of a region that takes part in an answer, and that trains on the window")
+    penalty: float = Field(1e-2, gt=0, description="of the squared weights of the model that tells origins apart")
+
+
+class MonitorSettings(Section):
+    """When statistics become an alarm. Each signal of each region has a detector of its own."""
+
+    expected_run: float = Field(
+        1e6, ge=100, description="events of a region without drift that a detector sees, on average at least, between two false alarms"
+    )
+    novelty: bool = Field(True, description="whether the angle to the nearest centroid may raise an alarm")
+    doubt: bool = Field(True, description="whether narrow margins may raise an alarm")
+    loss: bool = Field(True, description="whether the loss on the interactions that came may raise an alarm")
+    thinning: int = Field(0, ge=0, description="events of a user between two that the detectors are shown; 0: the window length, so that windows do not overlap")
+    visits_window: int = Field(2_000, ge=100, description="events over which a region's visits are counted")
+
+
+class EditSettings(Section):
+    """When an edit is worth making, and what it must show."""
+
+    min_windows: int = Field(256, ge=32, description="windows of new evidence before a region is opened or a boundary moved")
+    update_windows: int = Field(512, ge=32, description="new windows of an opened region before its adapter is updated")
+    pool_windows: int = Field(4096, ge=64, description="newest windows of a region that are remembered as evidence")
+    held_out: float = Field(0.1, gt=0, lt=0.5, description="newest share of an edit's windows that it is judged on, not trained on")
+    confidence: float = Field(1.0, ge=0, description="standard errors by which an edit must beat the incumbent on held-out windows")
+    passes_per_event: float = Field(2.0, gt=0, description="budget: windows trained on, counting passes, for each event since set-up")
+    cool_down: int = Field(256, ge=0, description="events after an edit before the same regions raise the next one")
+    max_regions: int = Field(64, ge=2, description="live regions, set-up ones included; no Add beyond")
+    merge_angle: float = Field(0.25, gt=0, lt=1, description="two regions merge when their centroids are closer than this share of the smaller radius")
+    retire_share: float = Field(0.05, gt=0, lt=1, description="a region retires when its visits fall below this share of what they were")
+    expand_rate: float = Field(0.5, gt=0, le=1, description="weight of new windows when an Expand moves a boundary between set-up regions")
+    update_rate: float = Field(0.3, gt=0, le=1, description="weight of new windows when an Update moves centroid and radius")
+
+
+class ReplaySettings(Section):
+    """How a log is replayed."""
+
+    parts: int = Field(12, ge=1, description="equal parts of F and T after each of which the baselines learn")
+    score_batch: int = Field(512, ge=1, description="windows scored together")
+    half_life: float = Field(500.0, gt=0, description="of `popularity_recent`, in events")
+
+
+class Config(Section):
+    """The whole tree."""
+
+    protocol: Literal["prequential", "windows"] = Field("prequential", description="how a replay scores: every interaction before it is learned, or windows inside slices")
+    windows: WindowSettings = WindowSettings()
+    data: DataSettings = DataSettings()
+    items: ItemSettings = ItemSettings()
+    backbone: BackboneSettings = BackboneSettings()
+    setup: SetupSettings = SetupSettings()
+    softmax: SoftmaxSettings = SoftmaxSettings()
+    adapter: AdapterSettings = AdapterSettings()
+    training: TrainingSettings = TrainingSettings()
+    gate: GateSettings = GateSettings()
+    monitor: MonitorSettings = MonitorSettings()
+    edits: EditSettings = EditSettings()
+    replay: ReplaySettings = ReplaySettings()
+
+
+def load_config(
+    path: Path | None = None, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Config:
+    """Read and validate the configuration.
+
+    Args:
+        path: a YAML file, or None for the defaults.
+        overrides: `section.field=value` each, as given to `--set`.
+        environment: `RAIE__SECTION__FIELD` variables are read from it.
+
+    Raises:
+        ConfigError: lists every problem at once.
+    """
+    tree = _read(path) if path else {}
+    problems: list[str] = []
+    for source, key, value in _assignments(overrides, environment or {}, problems):
+        _assign(tree, source, key, value, problems)
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(problems + [_explain(e) for e in error.errors()]) from None
+    problems += unreachable(config)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def unreachable(config: Config) -> list[str]:
+    """Combinations of settings under which an edit could never happen, one line each."""
+    edits, problems = config.edits, []
+    if config.data.finetune_from >= config.data.test_from:
+        problems.append(
+            f"data.finetune_from ({config.data.finetune_from}) must lie before data.test_from ({config.data.test_from}): F is empty otherwise"
+        )
+    for name in ("min_windows", "update_windows"):
+        if getattr(edits, name) > edits.pool_windows:
+            problems.append(
+                f"edits.{name} ({getattr(edits, name)}) exceeds edits.pool_windows ({edits.pool_windows}): the edit can never fire; lower the former or raise the latter"
+            )
+    trained = config.training.epochs * (1.0 - edits.held_out)
+    if trained > edits.passes_per_event * 10:
+        problems.append(
+            f"edits.passes_per_event ({edits.passes_per_event}) pays for less than a tenth of one edit of {config.training.epochs} epochs: Add and Update can hardly fire; raise it to {trained:.3g} or lower training.epochs"
+        )
+    if edits.max_regions <= config.setup.regions:
+        problems.append(
+            f"edits.max_regions ({edits.max_regions}) leaves no room beside the {config.setup.regions} set-up regions: Add can never fire; raise it or lower setup.regions"
+        )
+    if not (config.monitor.novelty or config.monitor.loss):
+        problems.append("monitor.novelty and monitor.loss are both off: Add can never fire; turn one on")
+    if not config.monitor.doubt:
+        problems.append("monitor.doubt is off: Expand can never fire between set-up regions; turn it on")
+    if config.backbone.kind == "causal_lm" and not config.backbone.model:
+        problems.append("backbone.kind is causal_lm: backbone.model must name a language model (hub id or folder)")
+    if config.backbone.kind != "causal_lm" and config.backbone.hidden_size % config.backbone.heads:
+        problems.append(
+            f"backbone.hidden_size ({config.backbone.hidden_size}) must be a multiple of backbone.heads ({config.backbone.heads})"
+        )
+    return problems
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read: {error.strerror}"]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path} is not valid YAML: {error}"]) from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError([f"{path} must hold sections with fields, not a {type(tree).__name__}"])
+    return tree
+
+
+def _assignments(
+    overrides: Sequence[str], environment: Mapping[str, str], problems: list[str]
+) -> list[tuple[str, list[str], str]]:
+    found = [
+        (name, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), value)
+        for name, value in sorted(environment.items())
+        if name.startswith(ENVIRONMENT_PREFIX)
+    ]
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            problems.append(f"--set {override}: write it as section.field=value")
+        else:
+            found.append((f"--set {override}", key.strip().split("."), value))
+    return found
+
+
+def _assign(tree: dict[str, Any], source: str, key: list[str], value: str, problems: list[str]) -> None:
+    node: Any = tree
+    for part in key[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            problems.append(f"{source}: {part} is a field, not a section")
+            return
+    try:
+        node[key[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        node[key[-1]] = value
+    # YAML 1.1 reads 1e-3 as a string; pydantic turns such strings into numbers.
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{where}: there is no such setting (see config.yaml for all of them)"
+    return f"{where}: {error['msg']} (it is {error['input']!r})"

@@ -1,0 +1,128 @@
+"""Training: next-item cross-entropy over the whole catalogue, for set-up and for every edit alike.
+
+The loss is a full softmax; where the catalogue is large, a softmax over uniformly sampled negatives with
+the importance correction of Jean et al. (2015), which keeps it unbiased in the limit.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.backbones.base import Backbone, last_states
+from pipeline.windows import Windows
+
+Progress = Callable[[int, int], None]
+"""Called with (batches done, batches in all)."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The rows a softmax runs over.
+
+    Attributes:
+        rows: (c,) sorted catalogue rows.
+        sampled: negatives drawn for each batch, or None for the full softmax.
+    """
+
+    rows: Tensor
+    sampled: int | None = None
+
+    def draw(self, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
+        """Rows for one batch (sorted, targets included) and the log weight of a drawn negative."""
+        if self.sampled is None or self.sampled >= len(self.rows):
+            return torch.unique(torch.cat([self.rows, targets])), 0.0
+        drawn = self.rows[torch.randint(len(self.rows), (self.sampled,), generator=generator)]
+        return torch.unique(torch.cat([drawn, targets])), math.log(len(self.rows) / self.sampled)
+
+
+def next_item_loss(model: Backbone, contexts: Tensor, targets: Tensor, rows: Tensor, log_weight: float) -> Tensor:
+    """Mean cross-entropy of the targets among the given rows.
+
+    Args:
+        model: computes vectors for the rows that occur, and no others.
+        contexts: (n, length) catalogue rows.
+        targets: (n,) catalogue rows, all in `rows`.
+        rows: (c,) sorted rows of the softmax.
+        log_weight: added to the logit of every row but the target's (0 for a full softmax).
+    """
+    used, local = torch.unique(torch.cat([contexts.flatten(), rows, contexts.new_zeros(1)]), return_inverse=True)
+    vectors = model.items(used)
+    windows = local[: contexts.numel()].view_as(contexts)
+    states = last_states(model.hidden(windows, vectors))
+    logits = states @ vectors[local[contexts.numel() : -1]].T
+    places = torch.searchsorted(rows, targets)
+    if log_weight:
+        logits = logits + log_weight
+        logits = logits.scatter_add(1, places[:, None], logits.new_full((len(places), 1), -log_weight))
+    return functional.cross_entropy(logits, places)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[torch.Generator]:
+    """Everything random inside follows from the seed; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield torch.Generator().manual_seed(seed)
+
+
+def fit(
+    model: Backbone,
+    windows: Windows,
+    groups: Sequence[dict[str, Any]],
+    candidates: Candidates,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    on_batch: Progress | None = None,
+    after_epoch: Callable[[int], bool] | None = None,
+) -> int:
+    """Train the given parameters on windows.
+
+    Args:
+        model: left in evaluation mode.
+        windows: what to learn; each is passed once an epoch, in an order that follows from the seed.
+        groups: parameter groups for Adam, each with its `lr`.
+        candidates: the rows of the softmax.
+        epochs, batch_size, seed: as they say.
+        on_batch: told of the progress.
+        after_epoch: told of each finished epoch (1 …); training stops when it says False.
+
+    Returns:
+        Windows trained on, counting each pass.
+    """
+    optimizer = torch.optim.Adam(groups, fused=True)
+    parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
+    contexts, targets = torch.from_numpy(windows.contexts), torch.from_numpy(windows.targets)
+    batches = math.ceil(len(windows) / batch_size)
+    with seeded(seed) as generator:
+        for epoch in range(1, epochs + 1):
+            model.train()
+            order = torch.randperm(len(windows), generator=generator)
+            for i, chosen in enumerate(order.split(batch_size)):
+                rows, log_weight = candidates.draw(targets[chosen], generator)
+                loss = next_item_loss(model, contexts[chosen], targets[chosen], rows, log_weight)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(parameters, 5.0)
+                optimizer.step()
+                if on_batch:
+                    on_batch((epoch - 1) * batches + i + 1, epochs * batches)
+            model.eval()
+            if after_epoch and not after_epoch(epoch):
+                return epoch * len(windows)
+    return epochs * len(windows)
+
+
+def known_rows(contexts: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sorted catalogue rows that occur in windows, padding left out."""
+    rows = np.unique(np.concatenate([contexts.ravel(), targets]))
+    return rows[rows > 0]

@@ -1,0 +1,130 @@
+"""Windows: what a user met last, and the item that came next.
+
+A *window* is the fixed-length context that preceded an interaction, left-padded with row 0, together
+with the interaction it precedes. Rows are catalogue rows (1 … n); 0 is no item.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.events import Interaction
+
+PADDING = 0
+"""The catalogue row that stands for no item."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """n windows as arrays, in event order.
+
+    Attributes:
+        contexts: (n, length) int64 catalogue rows, oldest first, left-padded with 0.
+        targets: (n,) int64 catalogue row of the interaction that followed.
+        users: (n,) user ids.
+        event_ids: (n,) id of the interaction that followed.
+        timestamps: (n,) its time in seconds.
+    """
+
+    contexts: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    users: NDArray[np.str_]
+    event_ids: NDArray[np.str_]
+    timestamps: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Windows":
+        return Windows(
+            self.contexts[chosen],
+            self.targets[chosen],
+            self.users[chosen],
+            self.event_ids[chosen],
+            self.timestamps[chosen],
+        )
+
+    @property
+    def cold(self) -> NDArray[np.bool_]:
+        """(n,) True where the user had no history."""
+        return np.asarray(self.contexts[:, -1] == PADDING)
+
+
+def concatenate(parts: Sequence[Windows]) -> Windows:
+    """Join windows in the given order; at least one part."""
+    return Windows(
+        np.concatenate([p.contexts for p in parts]),
+        np.concatenate([p.targets for p in parts]),
+        np.concatenate([p.users for p in parts]),
+        np.concatenate([p.event_ids for p in parts]),
+        np.concatenate([p.timestamps for p in parts]),
+    )
+
+
+class Histories:
+    """The last `length` items of every user: the state of the gate.
+
+    Attributes:
+        length: items kept for each user.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._rows: dict[str, NDArray[np.int64]] = {}
+
+    def window(self, user_id: str) -> NDArray[np.int64]:
+        """(length,) the user's context, all padding for a user never met."""
+        rows = self._rows.get(user_id)
+        return np.zeros(self.length, dtype=np.int64) if rows is None else rows
+
+    def append(self, user_id: str, row: int) -> None:
+        """Add the newest item of a user; the oldest one leaves."""
+        rows = self.window(user_id)
+        self._rows[user_id] = np.append(rows[1:], row)
+
+    def restore(self, user_id: str, rows: Sequence[int]) -> None:
+        """Set a user's context as it was recorded."""
+        self._rows[user_id] = np.asarray(rows, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def preceding_windows(
+    interactions: Sequence[Interaction], row_of: dict[str, int], histories: Histories
+) -> Windows:
+    """The window that preceded each interaction, appending each to its user's history in turn.
+
+    Args:
+        interactions: n interactions in event order.
+        row_of: catalogue row of every item id.
+        histories: carried on from call to call.
+
+    Returns:
+        n windows, in the order given.
+    """
+    n = len(interactions)
+    contexts = np.zeros((n, histories.length), dtype=np.int64)
+    targets = np.fromiter((row_of[e.item_id] for e in interactions), dtype=np.int64, count=n)
+    for i, event in enumerate(interactions):
+        contexts[i] = histories.window(event.user_id)
+        histories.append(event.user_id, int(targets[i]))
+    return Windows(
+        contexts,
+        targets,
+        np.array([e.user_id for e in interactions], dtype=np.str_),
+        np.array([e.event_id for e in interactions], dtype=np.str_),
+        np.array([e.timestamp for e in interactions], dtype=np.float64),
+    )
+
+
+def places_in_sequence(users: NDArray[np.str_]) -> NDArray[np.int64]:
+    """(n,) how many earlier rows have the same user: a window's place in its user's sequence."""
+    places = np.empty(len(users), dtype=np.int64)
+    seen: dict[str, int] = {}
+    for i, user in enumerate(users):
+        places[i] = seen.get(user, 0)
+        seen[user] = int(places[i]) + 1
+    return places
