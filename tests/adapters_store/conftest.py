@@ -6,9 +6,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from small_adapter import NAME, fields
 
 from adapters_store import AdaptersStore
+from tests.adapters_store.small_adapter import NAME, fields
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from small_adapter import BACKBONE, NAME, fields, tensors
 
 from adapters_store import AdaptersStore
 from pipeline.errors import AdapterRefused, StoreError
+from tests.adapters_store.small_adapter import BACKBONE, NAME, fields, tensors
 
 STEPS = ("adapter.written", "adapter.synced", "adapter.verified", "adapter.renamed")
 
 PUBLISH = """
 import os, resource, signal, sys
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests/adapters_store"]
-from small_adapter import fields
+sys.path.insert(0, sys.argv[1])
+from tests.adapters_store.small_adapter import fields
 from adapters_store import AdaptersStore
 
 root, step, limit = sys.argv[2], sys.argv[3], int(sys.argv[4])

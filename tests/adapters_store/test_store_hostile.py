@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from small_adapter import BACKBONE, NAME, fields
 
 from adapters_store import AdaptersStore
 from adapters_store.manifest import CONFIG, MANIFEST, WEIGHTS, file_entry, parse_manifest
 from pipeline.errors import AdapterRefused, StoreError
+from tests.adapters_store.small_adapter import BACKBONE, NAME, fields
 
 
 def refused(store: AdaptersStore, name: str = NAME) -> str:

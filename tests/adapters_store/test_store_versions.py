@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_adapter import BACKBONE, NAME, fields, tensors
 
 from adapters_store import AdaptersStore, parse_version_name, version_name
 from adapters_store.manifest import Validation, parse_manifest
 from pipeline.errors import AdapterRefused, StoreError
+from tests.adapters_store.small_adapter import BACKBONE, NAME, fields, tensors
 
 
 def test_what_is_published_is_loaded_bit_for_bit(store: AdaptersStore) -> None:
