@@ -1,5 +1,7 @@
 """Every error the pipeline raises on purpose.
 
+::
+
     RaieError                  something the user can act on; its message says how
     ├── ConfigError            the configuration is wrong; lists every problem at once
     ├── DataError              a dataset cannot be used as asked (missing column, empty slice, ...)

@@ -4,11 +4,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from synthetic_run import predictions
 
 from pipeline.errors import DataError
 from pipeline.evaluation.alignment import align
 from pipeline.evaluation.predictions import SCHEMA, Predictions, read_predictions, write_predictions
+from tests.evaluation.synthetic_run import predictions
 
 
 def columns(**changes: Any) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
-from synthetic_run import facts, predictions
 
 from pipeline.errors import DataError
 from pipeline.evaluation.predictions import Predictions, write_predictions
 from pipeline.evaluation.summary import REPORTED, canonical_json, metrics_schema, summarise, write_summary
+from tests.evaluation.synthetic_run import facts, predictions
 
 ROOT = Path(__file__).parents[2]
 Document = dict[str, Any]
