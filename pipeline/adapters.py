@@ -33,7 +33,7 @@ class AdapterHost:
     """
 
     def __init__(self, backbone: Backbone, settings: AdapterSettings) -> None:
-        self.backbone = backbone.eval().requires_grad_(False)
+        self.backbone = backbone.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
         self.settings = settings
         self._vectors: dict[str | None, Tensor] = {}
         self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
@@ -77,7 +77,8 @@ class AdapterHost:
 
     def rows(self, name: str) -> list[int]:
         """Catalogue rows that an adapter has of its own."""
-        return list(self._model.peft_config[name].trainable_token_indices["items.rows"])
+        config: Any = self._model.peft_config[name]
+        return list(config.trainable_token_indices["items.rows"])
 
     def describe(self, name: str) -> dict[str, object]:
         """An adapter's configuration, to be kept beside its weights."""
@@ -131,7 +132,8 @@ class AdapterHost:
     def _config(self, rows: list[int]) -> LoraConfig:
         return LoraConfig(
             r=self.settings.rank,
-            lora_alpha=self.settings.alpha,
+            # peft calls it an int and divides by it.
+            lora_alpha=self.settings.alpha,  # type: ignore[arg-type]
             lora_dropout=self.settings.dropout,
             target_modules=list(self._targets()),
             trainable_token_indices={"items.rows": rows},

@@ -34,12 +34,19 @@ class DataSettings(Section):
     """Which interactions count, and how the log is cut."""
 
     positive_from: float | None = Field(
-        None, description="least value of an interaction that counts; null: the reader's default (MovieLens 4, MovieTweetings 7, otherwise every interaction)"
+        None,
+        description=(
+            "least value of an interaction that counts; null: the reader's default (MovieLens 4, MovieTweetings "
+            "7, otherwise every interaction)"
+        ),
     )
-    finetune_from: float = Field(0.5, gt=0, lt=1, description="quantile of the positive interactions' times at which F begins")
+    finetune_from: float = Field(
+        0.5, gt=0, lt=1, description="quantile of the positive interactions' times at which F begins"
+    )
     test_from: float = Field(0.8, gt=0, lt=1, description="quantile at which T begins")
     columns: dict[str, str] = Field(
-        default_factory=dict, description="generic logs: our name -> the file's column, e.g. {user_id: customer, timestamp: bought_at}"
+        default_factory=dict,
+        description="generic logs: our name -> the file's column, e.g. {user_id: customer, timestamp: bought_at}",
     )
 
 
@@ -47,7 +54,11 @@ class ItemSettings(Section):
     """How items are known by their text."""
 
     text_encoder: str = Field(
-        "auto", description="`auto` (MiniLM if its package is installed, else `hashing`), `hashing`, `none`, or a hub id or folder of a Hugging Face encoder"
+        "auto",
+        description=(
+            "`auto` (MiniLM if its package is installed, else `hashing`), `hashing`, `none`, or a hub id or "
+            "folder of a Hugging Face encoder"
+        ),
     )
     cache: str = Field("~/.cache/raie/text", description="folder that keeps text embeddings by content hash")
 
@@ -70,7 +81,9 @@ class SetupSettings(Section):
     patience: int = Field(2, ge=1, description="epochs without a better held-out recall before training stops")
     batch_size: int = Field(256, ge=1, description="windows of a training step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    validation_share: float = Field(0.07, gt=0, lt=0.5, description="share of set-up windows held out for stopping and for calibrating the gate")
+    validation_share: float = Field(
+        0.07, gt=0, lt=0.5, description="share of set-up windows held out for stopping and for calibrating the gate"
+    )
     regions: int = Field(6, ge=1, description="set-up regions")
     radius_quantile: float = Field(0.9, gt=0, lt=1, description="share of a region's windows within its radius")
     reference_windows: int = Field(4096, ge=64, description="set-up windows kept to tell `as set-up` from `as since`")
@@ -98,7 +111,9 @@ class TrainingSettings(Section):
 
     epochs: int = Field(2, ge=1, description="passes over the windows of an edit")
     batch_size: int = Field(256, ge=1, description="windows of a training step")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam, for the low-rank factors (all weights in `finetune`)")
+    learning_rate: float = Field(
+        1e-3, gt=0, description="of Adam, for the low-rank factors (all weights in `finetune`)"
+    )
     row_learning_rate: float = Field(3e-3, gt=0, description="of Adam, for item rows inside adapters")
 
 
@@ -106,7 +121,12 @@ class GateSettings(Section):
     """Posterior, route, and how many events share a step."""
 
     batch_size: int = Field(128, ge=1, description="interactions gated together; edits take effect between batches")
-    floor: float = Field(0.1, gt=0, lt=0.5, description="least posterior of a region that takes part in an answer, and that trains on the window")
+    floor: float = Field(
+        0.1,
+        gt=0,
+        lt=0.5,
+        description="least posterior of a region that takes part in an answer, and that trains on the window",
+    )
     penalty: float = Field(1e-2, gt=0, description="of the squared weights of the model that tells origins apart")
 
 
@@ -114,30 +134,60 @@ class MonitorSettings(Section):
     """When statistics become an alarm. Each signal of each region has a detector of its own."""
 
     expected_run: float = Field(
-        1e6, ge=100, description="events of a region without drift that a detector sees, on average at least, between two false alarms"
+        1e6,
+        ge=100,
+        description=(
+            "events of a region without drift that a detector sees, on average at least, between two false alarms"
+        ),
     )
     novelty: bool = Field(True, description="whether the angle to the nearest centroid may raise an alarm")
     doubt: bool = Field(True, description="whether narrow margins may raise an alarm")
     loss: bool = Field(True, description="whether the loss on the interactions that came may raise an alarm")
-    thinning: int = Field(0, ge=0, description="events of a user between two that the detectors are shown; 0: the window length, so that windows do not overlap")
+    thinning: int = Field(
+        0,
+        ge=0,
+        description=(
+            "events of a user between two that the detectors are shown; 0: the window length, so that windows do "
+            "not overlap"
+        ),
+    )
     visits_window: int = Field(2_000, ge=100, description="events over which a region's visits are counted")
 
 
 class EditSettings(Section):
     """When an edit is worth making, and what it must show."""
 
-    min_windows: int = Field(256, ge=32, description="windows of new evidence before a region is opened or a boundary moved")
+    min_windows: int = Field(
+        256, ge=32, description="windows of new evidence before a region is opened or a boundary moved"
+    )
     update_windows: int = Field(512, ge=32, description="new windows of an opened region before its adapter is updated")
     pool_windows: int = Field(4096, ge=64, description="newest windows of a region that are remembered as evidence")
-    held_out: float = Field(0.1, gt=0, lt=0.5, description="newest share of an edit's windows that it is judged on, not trained on")
-    confidence: float = Field(1.0, ge=0, description="standard errors by which an edit must beat the incumbent on held-out windows")
-    passes_per_event: float = Field(2.0, gt=0, description="budget: windows trained on, counting passes, for each event since set-up")
+    held_out: float = Field(
+        0.1, gt=0, lt=0.5, description="newest share of an edit's windows that it is judged on, not trained on"
+    )
+    confidence: float = Field(
+        1.0, ge=0, description="standard errors by which an edit must beat the incumbent on held-out windows"
+    )
+    passes_per_event: float = Field(
+        2.0, gt=0, description="budget: windows trained on, counting passes, for each event since set-up"
+    )
     cool_down: int = Field(256, ge=0, description="events after an edit before the same regions raise the next one")
     max_regions: int = Field(64, ge=2, description="live regions, set-up ones included; no Add beyond")
-    merge_angle: float = Field(0.25, gt=0, lt=1, description="two regions merge when their centroids are closer than this share of the smaller radius")
-    retire_share: float = Field(0.05, gt=0, lt=1, description="a region retires when its visits fall below this share of what they were")
-    expand_rate: float = Field(0.5, gt=0, le=1, description="weight of new windows when an Expand moves a boundary between set-up regions")
-    update_rate: float = Field(0.3, gt=0, le=1, description="weight of new windows when an Update moves centroid and radius")
+    merge_angle: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="two regions merge when their centroids are closer than this share of the smaller radius",
+    )
+    retire_share: float = Field(
+        0.05, gt=0, lt=1, description="a region retires when its visits fall below this share of what they were"
+    )
+    expand_rate: float = Field(
+        0.5, gt=0, le=1, description="weight of new windows when an Expand moves a boundary between set-up regions"
+    )
+    update_rate: float = Field(
+        0.3, gt=0, le=1, description="weight of new windows when an Update moves centroid and radius"
+    )
 
 
 class ReplaySettings(Section):
@@ -151,7 +201,10 @@ class ReplaySettings(Section):
 class Config(Section):
     """The whole tree."""
 
-    protocol: Literal["prequential", "windows"] = Field("prequential", description="how a replay scores: every interaction before it is learned, or windows inside slices")
+    protocol: Literal["prequential", "windows"] = Field(
+        "prequential",
+        description="how a replay scores: every interaction before it is learned, or windows inside slices",
+    )
     windows: WindowSettings = WindowSettings()
     data: DataSettings = DataSettings()
     items: ItemSettings = ItemSettings()
@@ -198,21 +251,26 @@ def unreachable(config: Config) -> list[str]:
     edits, problems = config.edits, []
     if config.data.finetune_from >= config.data.test_from:
         problems.append(
-            f"data.finetune_from ({config.data.finetune_from}) must lie before data.test_from ({config.data.test_from}): F is empty otherwise"
+            f"data.finetune_from ({config.data.finetune_from}) must lie before data.test_from "
+            f"({config.data.test_from}): F is empty otherwise"
         )
     for name in ("min_windows", "update_windows"):
         if getattr(edits, name) > edits.pool_windows:
             problems.append(
-                f"edits.{name} ({getattr(edits, name)}) exceeds edits.pool_windows ({edits.pool_windows}): the edit can never fire; lower the former or raise the latter"
+                f"edits.{name} ({getattr(edits, name)}) exceeds edits.pool_windows ({edits.pool_windows}): "
+                "the edit can never fire; lower the former or raise the latter"
             )
     trained = config.training.epochs * (1.0 - edits.held_out)
     if trained > edits.passes_per_event * 10:
         problems.append(
-            f"edits.passes_per_event ({edits.passes_per_event}) pays for less than a tenth of one edit of {config.training.epochs} epochs: Add and Update can hardly fire; raise it to {trained:.3g} or lower training.epochs"
+            f"edits.passes_per_event ({edits.passes_per_event}) pays for less than a tenth of one edit of "
+            f"{config.training.epochs} epochs: Add and Update can hardly fire; raise it to {trained:.3g} or "
+            "lower training.epochs"
         )
     if edits.max_regions <= config.setup.regions:
         problems.append(
-            f"edits.max_regions ({edits.max_regions}) leaves no room beside the {config.setup.regions} set-up regions: Add can never fire; raise it or lower setup.regions"
+            f"edits.max_regions ({edits.max_regions}) leaves no room beside the {config.setup.regions} set-up "
+            "regions: Add can never fire; raise it or lower setup.regions"
         )
     if not (config.monitor.novelty or config.monitor.loss):
         problems.append("monitor.novelty and monitor.loss are both off: Add can never fire; turn one on")
@@ -222,7 +280,8 @@ def unreachable(config: Config) -> list[str]:
         problems.append("backbone.kind is causal_lm: backbone.model must name a language model (hub id or folder)")
     if config.backbone.kind != "causal_lm" and config.backbone.hidden_size % config.backbone.heads:
         problems.append(
-            f"backbone.hidden_size ({config.backbone.hidden_size}) must be a multiple of backbone.heads ({config.backbone.heads})"
+            f"backbone.hidden_size ({config.backbone.hidden_size}) must be a multiple of backbone.heads "
+            f"({config.backbone.heads})"
         )
     return problems
 

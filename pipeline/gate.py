@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.backbones.base import Backbone, last_states, mean_states
-from pipeline.regions import SET_UP, Array, Region, angles, log_density
+from pipeline.regions import Array
 from pipeline.windows import PADDING
 
 
@@ -135,7 +135,7 @@ def _minimise(inputs: torch.Tensor, labels: torch.Tensor, balance: torch.Tensor,
         optimizer.zero_grad()
         surprise = torch.nn.functional.cross_entropy(inputs @ weights, labels, reduction="none")
         value = (balance * surprise).sum() + penalty * weights[:-1].square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
     optimizer.step(loss)

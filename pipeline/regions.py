@@ -109,13 +109,17 @@ def moved(region: Region, vectors: Array, rate: float, radius_quantile: float) -
     )
 
 
-def spherical_kmeans(vectors: Array, clusters: int, seed: int, restarts: int = 4, iterations: int = 50) -> NDArray[np.int64]:
+def spherical_kmeans(
+    vectors: Array, clusters: int, seed: int, restarts: int = 4, iterations: int = 50
+) -> NDArray[np.int64]:
     """Cluster unit vectors by cosine.
 
     Args:
         vectors: (n, d) unit vectors.
         clusters: at most n; an empty cluster is started anew from the vector that fits worst.
-        seed: for the k-means++ starts; the best of `restarts` runs is kept.
+        seed: for the k-means++ starts.
+        restarts: runs from starts of their own; the best is kept.
+        iterations: at most, in each run.
 
     Returns:
         (n,) labels 0 … clusters - 1.
@@ -125,7 +129,9 @@ def spherical_kmeans(vectors: Array, clusters: int, seed: int, restarts: int = 4
     return max(runs, key=lambda run: run[1])[0]
 
 
-def _one_kmeans(vectors: Array, clusters: int, rng: np.random.Generator, iterations: int) -> tuple[NDArray[np.int64], float]:
+def _one_kmeans(
+    vectors: Array, clusters: int, rng: np.random.Generator, iterations: int
+) -> tuple[NDArray[np.int64], float]:
     centroids = _spread_starts(vectors, clusters, rng)
     labels = np.full(len(vectors), -1, dtype=np.int64)
     for _ in range(iterations):
@@ -152,7 +158,7 @@ def _spread_starts(vectors: Array, clusters: int, rng: np.random.Generator) -> A
 
 
 def log_density(vectors: Array, centroids: Array, concentrations: Array) -> Array:
-    """log of the von Mises-Fisher density of (n, d) unit vectors under k regions, (n, k).
+    """Log of the von Mises-Fisher density of (n, d) unit vectors under k regions, (n, k).
 
     log f(x) = log C_d(kappa) + kappa cos(x, c), C_d(kappa) = kappa^nu / ((2 pi)^(d/2) I_nu(kappa)), nu = d/2 - 1.
     The constant (2 pi)^(d/2) is left out: it is the same for all regions.
@@ -165,7 +171,7 @@ def log_density(vectors: Array, centroids: Array, concentrations: Array) -> Arra
 
 
 def _log_bessel(nu: float, x: Array) -> Array:
-    """log I_nu(x) by the uniform expansion (Abramowitz and Stegun 9.7.7, first correction).
+    """Log I_nu(x) by the uniform expansion (Abramowitz and Stegun 9.7.7, first correction).
 
     Relative error of I below 0.4% at nu = 3 and shrinking with nu; never under- or overflows.
     """

@@ -92,7 +92,9 @@ def fit(
         windows: what to learn; each is passed once an epoch, in an order that follows from the seed.
         groups: parameter groups for Adam, each with its `lr`.
         candidates: the rows of the softmax.
-        epochs, batch_size, seed: as they say.
+        epochs: passes over the windows, at most.
+        batch_size: windows of a step.
+        seed: for the order of the windows, the negatives and dropout.
         on_batch: told of the progress.
         after_epoch: told of each finished epoch (1 …); training stops when it says False.
 
@@ -111,12 +113,12 @@ def fit(
                 rows, log_weight = candidates.draw(targets[chosen], generator)
                 loss = next_item_loss(model, contexts[chosen], targets[chosen], rows, log_weight)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 nn.utils.clip_grad_norm_(parameters, 5.0)
                 optimizer.step()
                 if on_batch:
                     on_batch((epoch - 1) * batches + i + 1, epochs * batches)
-            model.eval()
+            model.eval()  # type: ignore[no-untyped-call]
             if after_epoch and not after_epoch(epoch):
                 return epoch * len(windows)
     return epochs * len(windows)

@@ -92,9 +92,7 @@ class Histories:
         return len(self._rows)
 
 
-def preceding_windows(
-    interactions: Sequence[Interaction], row_of: dict[str, int], histories: Histories
-) -> Windows:
+def preceding_windows(interactions: Sequence[Interaction], row_of: dict[str, int], histories: Histories) -> Windows:
     """The window that preceded each interaction, appending each to its user's history in turn.
 
     Args:

@@ -44,10 +44,11 @@ class ItemTable(nn.Module):
 
     def all(self) -> Tensor:
         """(items + 1, d) the vector of every catalogue row, padding included."""
-        return self(torch.arange(self.rows.weight.shape[0], device=self.rows.weight.device))
+        vectors: Tensor = self(torch.arange(self.rows.weight.shape[0], device=self.rows.weight.device))
+        return vectors
 
 
-class Backbone(PreTrainedModel):  # type: ignore[misc]
+class Backbone(PreTrainedModel):
     """A sequence model over windows of catalogue rows.
 
     Subclasses give `hidden`; everything else follows from it.

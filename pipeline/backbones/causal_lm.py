@@ -18,7 +18,7 @@ from pipeline.errors import BackboneError
 from pipeline.windows import PADDING
 
 
-class CausalLMConfig(PretrainedConfig):  # type: ignore[misc]
+class CausalLMConfig(PretrainedConfig):
     """A language model and the catalogue added to it.
 
     Attributes:
@@ -58,7 +58,7 @@ class CausalLM(Backbone):
         self.items = ItemTable(config.items, shape.hidden_size, config.text_dimensions)
         linear = {name.split(".")[-1] for name, part in self.decoder.named_modules() if isinstance(part, nn.Linear)}
         self.adapter_targets = tuple(sorted(linear))
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):

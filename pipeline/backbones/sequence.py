@@ -9,7 +9,7 @@ from transformers import PretrainedConfig
 from pipeline.backbones.base import Backbone, ItemTable
 
 
-class SequenceConfig(PretrainedConfig):  # type: ignore[misc]
+class SequenceConfig(PretrainedConfig):
     """Shape of a self-attention backbone over item vectors.
 
     Attributes:
@@ -88,7 +88,7 @@ class SequenceBackbone(Backbone):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
