@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
+from transformers.pytorch_utils import Conv1D
 
 from pipeline.backbones.base import Backbone, ItemTable
 from pipeline.errors import BackboneError
@@ -56,7 +58,9 @@ class CausalLM(Backbone):
         shape = AutoConfig.for_model(inner.pop("model_type"), **inner)
         self.decoder = AutoModelForCausalLM.from_config(shape).get_decoder()
         self.items = ItemTable(config.items, shape.hidden_size, config.text_dimensions)
-        linear = {name.split(".")[-1] for name, part in self.decoder.named_modules() if isinstance(part, nn.Linear)}
+        # GPT-2 and its like call their linear layers Conv1D.
+        kinds = (nn.Linear, Conv1D)
+        linear = {name.split(".")[-1] for name, part in self.decoder.named_modules() if isinstance(part, kinds)}
         self.adapter_targets = tuple(sorted(linear))
         self.post_init()  # type: ignore[no-untyped-call]
 
@@ -87,14 +91,17 @@ def wrap_language_model(name: str, texts: Sequence[str], text_dimensions: int, l
         text_dimensions: width of the text embeddings, 0 without.
         length: items in a window.
 
+    Returns:
+        The model, in evaluation mode; the text embeddings are still to be set.
+
     Raises:
-        BackboneError: the model cannot be loaded; says what to do.
+        BackboneError: the model or its tokenizer cannot be loaded; says what to do.
     """
     try:
         model = AutoModelForCausalLM.from_pretrained(
             name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise BackboneError(
             f"the language model {name!r} cannot be loaded ({error}). backbone.model must be the hub id or the "
             "folder of a causal language model with safetensors weights; without network, download it first"
@@ -112,9 +119,19 @@ def _token_means(name: str, model: Any, texts: Sequence[str]) -> Tensor:
     table = model.get_input_embeddings().weight.detach()
     means = torch.zeros(len(texts) + 1, table.shape[1])
     if not Path(name).is_dir() or any(Path(name).glob("tokenizer*")):
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = _tokenizer(name)
         for row, text in enumerate(texts, start=1):
             tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
             if tokens:
                 means[row] = table[tokens].mean(dim=0)
     return means
+
+
+def _tokenizer(name: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BackboneError(
+            f"the tokenizer of the language model {name!r} cannot be loaded ({error}). Put its files beside the "
+            "weights, or use a folder without any tokenizer: items are then known by their text embedding alone"
+        ) from error
