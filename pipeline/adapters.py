@@ -2,9 +2,11 @@
 
 An adapter is LoRA factors on the backbone's linear layers, a low-rank delta of the text projection, and
 rows of its own for the items that its region has met since set-up. Its name is its version
-(`r0003_v0007`); the bytes behind a name never change once it is registered for serving.
+(`r0003_v0007`); the bytes behind a name never change once it is registered for serving. Outside
+`AdapterHost.active` no adapter has any effect: the backbone is as it was set up.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 from pipeline.backbones.base import Backbone
 from pipeline.config import AdapterSettings
+from pipeline.errors import AdapterRefused
 from pipeline.training import seeded
 
 _ROWS = "trainable_tokens_delta"
@@ -36,8 +39,10 @@ class AdapterHost:
         self.backbone = backbone.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
         self.settings = settings
         self._vectors: dict[str | None, Tensor] = {}
-        self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
-        self._model.eval()
+        with _quiet():
+            self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
+        self._active: str | None = None
+        self._settle()
 
     @property
     def names(self) -> list[str]:
@@ -54,14 +59,22 @@ class AdapterHost:
             seed: for the initial LoRA factors.
         """
         moved = sorted(set(map(int, rows)) | set(self.rows(parent) if parent else ())) or [0]
-        with seeded(seed):
-            self._model.add_adapter(name, self._config(moved))
+        self._add(name, moved, seed)
         if parent:
             self._copy(parent, name)
 
     def register(self, name: str, tensors: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> None:
-        """Register an adapter from tensors as `tensors` gave them."""
-        self._model.add_adapter(name, self._config(list(rows)))
+        """Register an adapter from tensors as `tensors` gave them.
+
+        Raises:
+            AdapterRefused: `wrong_tensors`, they are not those of an adapter of this backbone; none is registered.
+        """
+        self._add(name, rows, seed=0)
+        expected = {key: value.shape for key, value in self.tensors(name).items()}
+        given = {key: value.shape for key, value in tensors.items()}
+        if given != expected:
+            self.drop(name)
+            raise AdapterRefused("wrong_tensors", _difference(name, given, expected))
         state = {key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}
         set_peft_model_state_dict(self._model, state, adapter_name=name)
 
@@ -85,12 +98,12 @@ class AdapterHost:
         return {
             "rank": self.settings.rank,
             "alpha": self.settings.alpha,
-            "targets": list(self._targets()),
+            "targets": list(self.targets),
             "rows": self.rows(name),
         }
 
     def parameter_groups(self, name: str, learning_rate: float, row_learning_rate: float) -> list[dict[str, Any]]:
-        """Make an adapter trainable, and it alone.
+        """Make an adapter trainable, and it alone, until the end of the enclosing `active(name)`.
 
         Returns:
             Two groups for an optimizer: the low-rank factors, and the item rows at a rate of their own.
@@ -110,12 +123,13 @@ class AdapterHost:
     @contextmanager
     def active(self, name: str | None) -> Iterator[Backbone]:
         """The backbone as one adapter makes it; as it was set up, for None."""
-        if name is None:
-            with self._model.disable_adapter():
-                yield self.backbone
-        else:
-            self._model.set_adapter(name)
+        before, self._active = self._active, name
+        self._settle()
+        try:
             yield self.backbone
+        finally:
+            self._active = before
+            self._settle()
 
     @torch.inference_mode()
     def vectors(self, name: str | None) -> Tensor:
@@ -125,7 +139,33 @@ class AdapterHost:
                 self._vectors[name] = model.items.all().clone()
         return self._vectors[name]
 
-    def _targets(self) -> tuple[str, ...]:
+    @torch.inference_mode()
+    def states(self, contexts: NDArray[np.int64], name: str | None) -> Tensor:
+        """(n, length) windows to (n, length, d) states under an adapter (None: the backbone)."""
+        vectors = self.vectors(name)
+        with self.active(name) as model:
+            return model.hidden(torch.from_numpy(contexts), vectors)
+
+    def _settle(self) -> None:
+        """Let the adapter that is active, and no other, have its effect."""
+        layers: Any = self._model.base_model
+        if self._active is None:
+            self._model.set_adapter(_NOTHING)
+            layers.disable_adapter_layers()
+        else:
+            layers.enable_adapter_layers()
+            self._model.set_adapter(self._active)
+
+    def _add(self, name: str, rows: Sequence[int], seed: int) -> None:
+        with seeded(seed), _quiet():
+            self._model.add_adapter(name, self._config(list(rows)))
+        # The dropout that peft adds with an adapter starts in training mode, whatever the model is in.
+        self._model.train(self.backbone.training)
+        self._settle()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the linear layers that an adapter changes."""
         projection = ("items.projection",) if self.backbone.items.projection is not None else ()
         return (*self.backbone.adapter_targets, *(projection if self.settings.text_projection else ()))
 
@@ -135,7 +175,7 @@ class AdapterHost:
             # peft calls it an int and divides by it.
             lora_alpha=self.settings.alpha,  # type: ignore[arg-type]
             lora_dropout=self.settings.dropout,
-            target_modules=list(self._targets()),
+            target_modules=list(self.targets),
             trainable_token_indices={"items.rows": rows},
         )
 
@@ -148,3 +188,30 @@ class AdapterHost:
         for key, value in state.items():
             fresh[key] = fresh[key].index_copy(0, kept, value) if _ROWS in key else value.clone()
         set_peft_model_state_dict(self._model, fresh, adapter_name=child)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of peft that nobody here can act on."""
+    with warnings.catch_warnings():
+        # peft 0.21 asks transformers for a property that transformers 5 renamed.
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*is deprecated", FutureWarning)
+        # GPT-2 keeps its weights transposed; peft sees that by itself, layer by layer.
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
+        yield
+
+
+def _difference(name: str, given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """What is wrong with the tensors of an adapter, and what to do."""
+    wrong = [
+        f"{key} is {given[key]}, not {expected[key]}"
+        for key in expected
+        if given.get(key, expected[key]) != expected[key]
+    ]
+    missing = [f"{key} is missing" for key in expected if key not in given]
+    unknown = [f"{key} is unknown" for key in given if key not in expected]
+    first = (missing + unknown + wrong)[0]
+    return (
+        f"the tensors of {name} do not fit this backbone and its adapter settings ({first}); load it with the backbone "
+        "and the section `adapter` that it was trained with"
+    )
