@@ -48,7 +48,12 @@ class CausalLMConfig(PretrainedConfig):
 
 
 class CausalLM(Backbone):
-    """A decoder over item tokens."""
+    """A decoder over item tokens.
+
+    Attributes:
+        decoder: the language model without its output head.
+        start: (d,) what the model reads where a window is empty.
+    """
 
     config_class = CausalLMConfig
 
@@ -58,6 +63,8 @@ class CausalLM(Backbone):
         shape = AutoConfig.for_model(inner.pop("model_type"), **inner)
         self.decoder = AutoModelForCausalLM.from_config(shape).get_decoder()
         self.items = ItemTable(config.items, shape.hidden_size, config.text_dimensions)
+        self.start = nn.Parameter(torch.zeros(shape.hidden_size))
+        nn.init.normal_(self.start, std=0.02)
         # GPT-2 and its like call their linear layers Conv1D.
         kinds = (nn.Linear, Conv1D)
         linear = {name.split(".")[-1] for name, part in self.decoder.named_modules() if isinstance(part, kinds)}
@@ -73,8 +80,9 @@ class CausalLM(Backbone):
         present = windows != PADDING
         attended = present.clone()
         attended[:, -1] = True
+        started = (attended & ~present).unsqueeze(-1)
         states: Tensor = self.decoder(
-            inputs_embeds=functional.embedding(windows, vectors) * present.unsqueeze(-1),
+            inputs_embeds=functional.embedding(windows, vectors) * present.unsqueeze(-1) + self.start * started,
             attention_mask=attended.long(),
             position_ids=(attended.long().cumsum(dim=1) - 1).clamp(min=0),
             use_cache=False,
@@ -111,6 +119,7 @@ def wrap_language_model(name: str, texts: Sequence[str], text_dimensions: int, l
     wrapped.decoder.load_state_dict(model.get_decoder().state_dict())
     with torch.no_grad():
         wrapped.items.rows.weight.copy_(_token_means(name, model, texts))
+        wrapped.start.copy_(_start(model))
     return wrapped
 
 
@@ -125,6 +134,13 @@ def _token_means(name: str, model: Any, texts: Sequence[str]) -> Tensor:
             if tokens:
                 means[row] = table[tokens].mean(dim=0)
     return means
+
+
+def _start(model: Any) -> Tensor:
+    """(d,) the embedding of the token that begins a text, or of an average one where there is none."""
+    table: Tensor = model.get_input_embeddings().weight.detach()
+    token = model.config.bos_token_id
+    return table[token] if isinstance(token, int) and token < len(table) else table.mean(dim=0)
 
 
 def _tokenizer(name: str) -> Any:
