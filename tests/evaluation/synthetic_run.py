@@ -88,15 +88,15 @@ def edit(number: int, text: str = "because") -> dict[str, Any]:
     rejected = number % 7 == 3
     gain = {"metric": "recall@10", "before": 0.1, "after": 0.11 - 0.02 * rejected, "windows": 120}
     return {
-        "seed": number % 2,
+        "seed": number // 6 % 2,
         "edit_id": f"e{number:04d}",
         "operation": kind,
         "status": "rejected" if rejected else "published",
-        "region_id": 3 + number % 2,
-        "other_region_id": 4 if kind in ("expand", "merge") else None,
+        "region_id": number % 3 + 2,
+        "other_region_id": 1 if kind in ("expand", "merge") else None,
         "reason": {"signal": "confidence_fell", "text": f"Region {3 + number % 2}: {text}.", "before": 0.6},
         "windows": [f"F{i}" for i in range(number)],
-        "at_event": 25 * (number + 1),
+        "at_event": 20 * (number + 1),
         "timestamp": T_FROM + number,
         "cost": {"windows": 10 * number},
         "validation": gain if kind in ("update", "add") else None,

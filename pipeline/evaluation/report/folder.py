@@ -1,0 +1,89 @@
+"""Everything the report reads from a run folder. Only the metrics and the predictions must be there."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.errors import DataError
+from pipeline.evaluation import predictions, summary
+from pipeline.evaluation.predictions import Predictions, read_predictions
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The files of a run, read; None stands for a file that is not there.
+
+    Attributes:
+        metrics: `metrics.json`.
+        predictions: `predictions.parquet`.
+        timings: `timings.json`, seconds by strategy and phase.
+        ledger: `ledger.jsonl`, one record an edit, in the order of the file.
+        statistics: rows of `statistics.parquet`, one a region and moment.
+        regions: rows of `regions.parquet`, centroids and windows in two dimensions.
+        run: `run.json`, what it takes to run it again.
+    """
+
+    metrics: Record
+    predictions: Predictions
+    timings: Record | None
+    ledger: list[Record] | None
+    statistics: list[Record] | None
+    regions: list[Record] | None
+    run: Record | None
+
+
+def read_folder(folder: Path) -> RunFolder:
+    """Read a run folder.
+
+    Raises:
+        DataError: if the metrics or predictions are missing, or a file is not what its name says.
+        OSError: if a file cannot be read.
+    """
+    missing = [name for name in (summary.FILE_NAME, predictions.FILE_NAME) if not (folder / name).is_file()]
+    if missing:
+        raise DataError(f"{folder} is no finished run: it has no {' and no '.join(missing)}")
+    return RunFolder(
+        metrics=_json(folder / summary.FILE_NAME) or {},
+        predictions=read_predictions(folder / predictions.FILE_NAME),
+        timings=_json(folder / "timings.json"),
+        ledger=_json_lines(folder / "ledger.jsonl"),
+        statistics=_rows(folder / "statistics.parquet"),
+        regions=_rows(folder / "regions.parquet"),
+        run=_json(folder / "run.json"),
+    )
+
+
+def _json(path: Path) -> Record | None:
+    if not path.is_file():
+        return None
+    return _parsed(path.read_text(encoding="utf-8"), path.name)
+
+
+def _json_lines(path: Path) -> list[Record] | None:
+    if not path.is_file():
+        return None
+    # Not splitlines(): that would also cut at the line separators Unicode allows inside a JSON string.
+    lines = enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
+    return [_parsed(line, f"{path.name}, line {number}") for number, line in lines if line.strip()]
+
+
+def _parsed(text: str, where: str) -> Record:
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where} is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{where} is not a JSON object")
+    return record
+
+
+def _rows(path: Path) -> list[Record] | None:
+    if not path.is_file():
+        return None
+    rows: list[Record] = pq.read_table(path).to_pylist()
+    return rows

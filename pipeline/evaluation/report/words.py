@@ -1,0 +1,86 @@
+"""What the numbers of a run say, in sentences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.evaluation.summary import OURS, STREAM, K
+
+RECALL = f"recall@{K}"
+
+Metrics = Mapping[str, Any]
+
+
+def mean(metrics: Metrics, strategy: str, slice_name: str) -> float | None:
+    """Return a published mean Recall@10 over users with history."""
+    value: float | None = metrics["strategies"][strategy][slice_name][RECALL]["mean"]
+    return value
+
+
+def ranked(metrics: Metrics, slice_name: str) -> list[str]:
+    """Sort strategies by Recall@10 on a slice, best first, those without a figure last."""
+    return sorted(
+        metrics["strategies"], key=lambda name: (-_or_below(mean(metrics, name, slice_name)), name != OURS, name)
+    )
+
+
+def signed(value: float) -> str:
+    """Write a difference with its sign, a minus as a minus."""
+    rounded = round(value, 4) + 0.0  # a negative zero becomes a plain one
+    return f"{rounded:+.4f}".replace("-", "\N{MINUS SIGN}")
+
+
+def headline(metrics: Metrics) -> list[str]:
+    """Say who leads on the stream, who keeps what it knew, and which dull row stands above `raie`."""
+    leader = ranked(metrics, STREAM)[0]
+    best = mean(metrics, leader, STREAM)
+    if best is None:
+        return ["No interaction of a user with history was scored on the stream."]
+    parts = (_leads(metrics, leader, best), _retention(metrics), _dull(metrics))
+    return [sentence for sentence in parts if sentence]
+
+
+def _leads(metrics: Metrics, leader: str, best: float) -> str:
+    text = f"{leader} leads on the stream with a Recall@10 of {best:.4f} on {STREAM}"
+    others = [name for name in ranked(metrics, STREAM) if name != leader]
+    rival = OURS if leader != OURS and OURS in others else others[0] if others else None
+    row = _comparison(metrics, rival if leader == OURS else leader)
+    if rival is None or row is None:
+        return text + "."
+    sign = 1 if leader == OURS else -1
+    low, high = sorted((sign * row["low"], sign * row["high"]))
+    doubt = "; chance alone could explain that" if low <= 0 <= high else ""
+    interval = f"95% interval {signed(low)} to {signed(high)}"
+    return f"{text}, {sign * row['difference']:.4f} above {rival} ({interval}){doubt}."
+
+
+def _retention(metrics: Metrics) -> str:
+    keeper = ranked(metrics, "S_new")[0]
+    best = mean(metrics, keeper, "S_new")
+    if best is None:
+        return "Retention was not measured: nothing was scored on S_new."
+    text = f"{keeper} keeps S_new best ({best:.4f})"
+    ours = mean(metrics, OURS, "S_new") if OURS in metrics["strategies"] else None
+    return text + ("." if keeper == OURS or ours is None else f"; raie keeps {ours:.4f}.")
+
+
+def _dull(metrics: Metrics) -> str:
+    """Name the rows that train nothing on the stream and still stand above `raie`."""
+    ours = mean(metrics, OURS, STREAM) if OURS in metrics["strategies"] else None
+    if ours is None:
+        return ""
+    untrained = [name for name in ranked(metrics, STREAM) if not any(metrics["strategies"][name]["trained_windows"])]
+    above = [name for name in untrained if name != OURS and _or_below(mean(metrics, name, STREAM)) > ours]
+    if not above:
+        return ""
+    rows = ", ".join(f"{name} ({mean(metrics, name, STREAM):.4f})" for name in above)
+    verb = "trains nothing and stands" if len(above) == 1 else "train nothing and stand"
+    return f"{rows} {verb} above raie ({ours:.4f}) on {STREAM}: read every claim of this page against that."
+
+
+def _comparison(metrics: Metrics, other: str | None) -> Mapping[str, Any] | None:
+    rows = (row for row in metrics["comparisons"] if row["b"] == other and row["slice"] == STREAM)
+    return next(rows, None)
+
+
+def _or_below(value: float | None) -> float:
+    return -1.0 if value is None else value

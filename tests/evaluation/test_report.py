@@ -1,0 +1,146 @@
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.evaluation.report import build_report
+from tests.evaluation.synthetic_run import run_folder
+
+SECTIONS = [
+    "strategies",
+    "tradeoff",
+    "cost",
+    "stream",
+    "comparisons",
+    "gate",
+    "regions",
+    "edits",
+    "cold",
+    "reproduction",
+]
+FIGURES = 7
+OPTIONAL = ["timings.json", "ledger.jsonl", "statistics.parquet", "regions.parquet", "run.json"]
+VOID = {"meta", "br", "path", "use", "rect", "image"}
+
+
+class Page(HTMLParser):
+    """What stands in a page: sections, tags, text, every id, every attribute that could leave it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sections: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.words = ""
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [given["id"]] if given.get("id") else []
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href") and value]
+        self.sections += [given["id"] or ""] if tag == "section" else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def page(folder: Path) -> Page:
+    return Page(build_report(folder).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_folder(tmp_path_factory.mktemp("run") / "full")
+
+
+def test_every_section_stands_and_every_tag_is_closed(folder: Path) -> None:
+    found = page(folder)
+    assert found.sections == SECTIONS
+    assert found.open == []
+    assert found.tags.count("svg") == FIGURES
+    assert "is not there" not in found.words
+    assert "Not drawn" not in found.words
+
+
+def test_the_page_stands_alone(folder: Path) -> None:
+    text = build_report(folder).read_text(encoding="utf-8")
+    found = Page(text)
+    assert "://" not in text
+    assert "@import" not in text
+    assert not {"script", "link", "iframe", "img"} & set(found.tags)
+    assert all(link.startswith("#") for link in found.links)
+
+
+def test_ids_are_unique_and_what_is_referred_to_exists(folder: Path) -> None:
+    found = page(folder)
+    assert len(found.ids) == len(set(found.ids))
+    assert {link[1:] for link in found.links} <= set(found.ids)
+
+
+def test_equal_files_give_equal_bytes(tmp_path: Path) -> None:
+    one, two = (build_report(run_folder(tmp_path / name)).read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
+    name = """<script>alert("1")</script>'"&$^_{"""
+    found = page(run_folder(tmp_path, name=name, text=name))
+    assert "script" not in found.tags
+    assert found.sections == SECTIONS
+    assert found.words.count(name) > 40
+
+
+def test_without_the_optional_files_every_section_says_so(folder: Path, tmp_path: Path) -> None:
+    for name in ("metrics.json", "predictions.parquet"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    found = page(tmp_path)
+    assert found.sections == SECTIONS
+    assert found.tags.count("svg") == 4
+    for name in OPTIONAL:
+        assert f"{name} is not there" in found.words
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.parquet"])
+def test_what_is_no_finished_run_is_refused(tmp_path: Path, name: str) -> None:
+    run_folder(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=f"no {name}"):
+        build_report(tmp_path)
+
+
+def test_a_torn_ledger_is_named_with_its_line(tmp_path: Path) -> None:
+    run_folder(tmp_path, edits=2)
+    with (tmp_path / "ledger.jsonl").open("a", encoding="utf-8") as ledger:
+        ledger.write('{"seed": 0, "edit')
+    with pytest.raises(DataError, match=r"ledger\.jsonl, line 3"):
+        build_report(tmp_path)
+
+
+def test_an_empty_ledger_and_a_full_one(tmp_path: Path) -> None:
+    assert "made no edit" in page(run_folder(tmp_path / "none", edits=0)).words
+    many = page(run_folder(tmp_path / "many", edits=230))
+    assert "30 more edits are in ledger.jsonl" in many.words
+
+
+def test_the_published_figures_stand_in_the_table(folder: Path) -> None:
+    found = page(folder)
+    figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["strategies"]
+    for row in figures.values():
+        assert f"{row['F+T']['recall@10']['mean']:.4f}" in found.words
