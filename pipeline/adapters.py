@@ -84,9 +84,9 @@ class AdapterHost:
         self._model.delete_adapter(name)
 
     def tensors(self, name: str) -> dict[str, NDArray[Any]]:
-        """What an adapter has learned: tensor name to values."""
+        """What an adapter has learned: tensor name to values, a copy that later training leaves alone."""
         state = get_peft_model_state_dict(self._model, adapter_name=name)
-        return {key: value.detach().cpu().contiguous().numpy() for key, value in state.items()}
+        return {key: value.detach().cpu().numpy().copy() for key, value in state.items()}
 
     def rows(self, name: str) -> list[int]:
         """Catalogue rows that an adapter has of its own."""

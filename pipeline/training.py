@@ -1,7 +1,8 @@
 """Training: next-item cross-entropy over the whole catalogue, for set-up and for every edit alike.
 
 The loss is a full softmax; where the catalogue is large, a softmax over uniformly sampled negatives with
-the importance correction of Jean et al. (2015), which keeps it unbiased in the limit.
+the importance correction of Jean et al. (2015): its partition function is that of the full softmax on average,
+and its logarithm in the limit of many negatives.
 """
 
 import math
@@ -35,15 +36,26 @@ class Candidates:
     rows: Tensor
     sampled: int | None = None
 
-    def draw(self, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, float]:
-        """Rows for one batch (sorted, targets included) and the log weight of a drawn negative."""
+    def draw(self, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Draw the rows of one batch.
+
+        Returns:
+            (c,) sorted rows, targets included, and the (c,) log weights of these rows as negatives: None for
+            a full softmax. A row that is there only as the target of another window was not drawn, so it is
+            no negative: it would come up far too often.
+        """
         if self.sampled is None or self.sampled >= len(self.rows):
-            return torch.unique(torch.cat([self.rows, targets])), 0.0
-        drawn = self.rows[torch.randint(len(self.rows), (self.sampled,), generator=generator)]
-        return torch.unique(torch.cat([drawn, targets])), math.log(len(self.rows) / self.sampled)
+            return torch.unique(torch.cat([self.rows, targets])), None
+        places = torch.randint(len(self.rows), (self.sampled,), generator=generator)
+        drawn = torch.unique(self.rows[places])
+        rows = torch.unique(torch.cat([drawn, targets]))
+        weight = math.log(len(self.rows) / len(drawn))
+        return rows, torch.where(torch.isin(rows, drawn), weight, -math.inf)
 
 
-def next_item_loss(model: Backbone, contexts: Tensor, targets: Tensor, rows: Tensor, log_weight: float) -> Tensor:
+def next_item_loss(
+    model: Backbone, contexts: Tensor, targets: Tensor, rows: Tensor, log_weights: Tensor | None = None
+) -> Tensor:
     """Mean cross-entropy of the targets among the given rows.
 
     Args:
@@ -51,7 +63,7 @@ def next_item_loss(model: Backbone, contexts: Tensor, targets: Tensor, rows: Ten
         contexts: (n, length) catalogue rows.
         targets: (n,) catalogue rows, all in `rows`.
         rows: (c,) sorted rows of the softmax.
-        log_weight: added to the logit of every row but the target's (0 for a full softmax).
+        log_weights: (c,) added to the logits of all rows but the window's own target; None for a full softmax.
     """
     used, local = torch.unique(torch.cat([contexts.flatten(), rows, contexts.new_zeros(1)]), return_inverse=True)
     vectors = model.items(used)
@@ -59,9 +71,9 @@ def next_item_loss(model: Backbone, contexts: Tensor, targets: Tensor, rows: Ten
     states = last_states(model.hidden(windows, vectors))
     logits = states @ vectors[local[contexts.numel() : -1]].T
     places = torch.searchsorted(rows, targets)
-    if log_weight:
-        logits = logits + log_weight
-        logits = logits.scatter_add(1, places[:, None], logits.new_full((len(places), 1), -log_weight))
+    if log_weights is not None:
+        own = logits.gather(1, places[:, None])
+        logits = (logits + log_weights).scatter(1, places[:, None], own)
     return functional.cross_entropy(logits, places)
 
 
@@ -110,8 +122,8 @@ def fit(
             model.train()
             order = torch.randperm(len(windows), generator=generator)
             for i, chosen in enumerate(order.split(batch_size)):
-                rows, log_weight = candidates.draw(targets[chosen], generator)
-                loss = next_item_loss(model, contexts[chosen], targets[chosen], rows, log_weight)
+                rows, log_weights = candidates.draw(targets[chosen], generator)
+                loss = next_item_loss(model, contexts[chosen], targets[chosen], rows, log_weights)
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(parameters, 5.0)
