@@ -143,3 +143,10 @@ def test_settings_are_flattened_by_name() -> None:
 def test_only_the_busiest_regions_are_drawn() -> None:
     rows = [{"region_id": region, "windows": region} for region in range(20)]
     assert drift.busiest(rows) == list(range(12, 20))
+
+
+def test_an_edit_of_the_gate_has_a_row_of_its_own_below_the_regions() -> None:
+    svg = drift.time_line("one", "", [edit(0), {**edit(2), "region_id": "gate"}, {**edit(3), "region_id": 11}])
+    assert [svg.index(f">{name}<") for name in ("region 2", "region 11", "gate")] == sorted(
+        svg.index(f">{name}<") for name in ("region 2", "region 11", "gate")
+    )

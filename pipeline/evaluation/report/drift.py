@@ -89,12 +89,12 @@ def region_map(name: str, alt: str, rows: Rows) -> Markup:
 
 def time_line(name: str, alt: str, edits: Rows) -> Markup:
     """Draw edits over the stream, a row a region, filled where published and hollow where rejected."""
-    regions = sorted({edit["region_id"] for edit in edits})
+    regions = sorted({edit["region_id"] for edit in edits}, key=_regions_first)
     height = 24 * len(regions) + 92
 
     def paint(figure: Figure) -> None:
         plane = axes(figure, left=92, right=20, top=36, bottom=46)
-        names = [f"region {region}" for region in regions]
+        names = [f"region {region}" if isinstance(region, int) else str(region or "none") for region in regions]
         plane.set(xlabel="stream events seen", yticks=range(len(regions)), yticklabels=names)
         plane.set_ylim(len(regions) - 0.5, -0.5)
         for kind, marker in MARKERS.items():
@@ -169,6 +169,11 @@ def _key(plane: Axes) -> None:
 def _inside(panel: Axes) -> Affine2D:
     """Measure in CSS pixels from the lower left corner of the axes."""
     return Affine2D().translate(*panel.bbox.p0)
+
+
+def _regions_first(region: int | str | None) -> tuple[bool, int, str]:
+    """Order regions by id, and after them what is no region: the gate, whose boundary an Expand moves."""
+    return (False, region, "") if isinstance(region, int) else (True, 0, str(region))
 
 
 def _since(row: Mapping[str, Any]) -> bool:
