@@ -5,11 +5,14 @@ Mises-Fisher density (Banerjee et al., 2005), normaliser included: without it th
 concentration takes nearly every window.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ive
 
 Array = NDArray[np.float64]
 
@@ -61,6 +64,16 @@ class Region:
     adapter: str | None = None
     opened_at: int = 0
 
+    def to_record(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {**asdict(self), "status": str(self.status), "centroid": self.centroid.tolist()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """From a JSON object."""
+        centroid = np.array(record["centroid"], dtype=np.float64)
+        return cls(**{**record, "status": Status(record["status"]), "centroid": centroid})
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -84,7 +97,8 @@ def shape_of(vectors: Array, radius_quantile: float) -> Shape:
     """
     mean = vectors.mean(axis=0)
     length = float(np.linalg.norm(mean))
-    centroid = mean / max(length, 1e-12)
+    # Windows that cancel out have no common direction: any one of them will do.
+    centroid = mean / length if length > 1e-9 else vectors[0]
     dimensions = vectors.shape[1]
     kappa = length * (dimensions - length**2) / max(1.0 - length**2, 1e-12)
     radius = float(np.quantile(angles(vectors, centroid[None])[:, 0], radius_quantile))
@@ -171,15 +185,21 @@ def log_density(vectors: Array, centroids: Array, concentrations: Array) -> Arra
 
 
 def _log_bessel(nu: float, x: Array) -> Array:
-    """Log I_nu(x) by the uniform expansion (Abramowitz and Stegun 9.7.7, first correction).
+    """Log I_nu(x), x > 0: exact where I_nu(x) can be held in a float, else by its expansion for large nu."""
+    scaled = ive(nu, x)
+    held = scaled > 1e-290
+    value = np.log(np.where(held, scaled, 1.0)) + x
+    value[~held] = _log_bessel_of_large_order(nu, x[~held])
+    result: Array = value
+    return result
 
-    Relative error of I below 0.4% at nu = 3 and shrinking with nu; never under- or overflows.
-    """
-    nu = max(nu, 1e-3)
-    z = x / nu
+
+def _log_bessel_of_large_order(nu: float, x: Array) -> Array:
+    """Log I_nu(x) by the uniform expansion with its first correction (Abramowitz and Stegun 9.7.7)."""
+    z = x / max(nu, 1.0)
     root = np.sqrt(1.0 + z * z)
     t = 1.0 / root
     eta = root + np.log(z / (1.0 + root))
-    first = (3.0 * t - 5.0 * t**3) / (24.0 * nu)
-    value: Array = nu * eta - 0.5 * np.log(2.0 * np.pi * nu) - 0.5 * np.log(root) + np.log1p(first)
+    first = (3.0 * t - 5.0 * t**3) / (24.0 * max(nu, 1.0))
+    value: Array = nu * eta - 0.5 * np.log(2.0 * np.pi * max(nu, 1.0)) - 0.5 * np.log(root) + np.log1p(first)
     return value
