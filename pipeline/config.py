@@ -291,13 +291,16 @@ def _read(path: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([f"{path} cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path} is not UTF-8: {error}"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"{path} is not valid YAML: {error}"]) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError([f"{path} must hold sections with fields, not a {type(tree).__name__}"])
-    return tree
+    # A section whose every line is commented out is read as null: it has its defaults.
+    return {name: section for name, section in tree.items() if section is not None}
 
 
 def _assignments(
