@@ -14,8 +14,11 @@ from typing import Protocol
 
 import numpy as np
 
-BETS = (0.3, 0.5, 0.7)
-"""Exponents a of the power bets e(p) = a p^(a-1): the smaller, the more it expects very small p-values."""
+POWERS = (0.3, 0.6)
+"""Exponents a of the power bets e(p) = a p^(a-1): they expect some very small p-values."""
+
+SLOPES = (0.4, 0.9)
+"""Slopes b of the linear bets e(p) = 1 + b (1 - 2p): they expect p-values that are smaller on the whole."""
 
 SMALLEST = 1e-6
 """p-values are not bet on below this; a bet stays finite."""
@@ -53,7 +56,7 @@ class ConformalDetector:
     def reset(self, reference: Iterable[float]) -> None:
         """Forget all evidence and compare with a new reference."""
         self._past = sorted(reference)
-        self._wealth = [0.0] * len(BETS)
+        self._wealth = [0.0] * (len(POWERS) + len(SLOPES))
         self._walk = 0.0
         self.since = 0
         self.seen = 0
@@ -65,12 +68,12 @@ class ConformalDetector:
         p = max(self._p_value(value), SMALLEST)
         insort(self._past, value)
         self.seen += 1
-        bets = [a * p ** (a - 1.0) for a in BETS]
+        bets = [a * p ** (a - 1.0) for a in POWERS] + [1.0 + b * (1.0 - 2.0 * p) for b in SLOPES]
         # Capped far above any threshold, so that a long alarm cannot overflow.
         self._wealth = [min((w + 1.0) * e, 1e300) for w, e in zip(self._wealth, bets, strict=True)]
         self._walk = max(0.0, self._walk + math.log(sum(bets) / len(bets)))
         self.since = self.since + 1 if self._walk > 0.0 else 0
-        wealth = sum(self._wealth) / len(BETS)
+        wealth = sum(self._wealth) / len(bets)
         self.statistic = math.log(max(wealth, 1e-300))
         self.drift_detected = wealth >= self.expected_run
 

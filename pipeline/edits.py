@@ -7,6 +7,11 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from pipeline.config import EditSettings
+
+LEAST_HELD_OUT = 48
+"""A judgement on fewer windows is mostly chance."""
+
 
 class Operation(StrEnum):
     """The five edits.
@@ -129,3 +134,8 @@ def edit_id(
     asked = [str(operation), region_id, base_version, sorted(event_ids), dict(training), seed]
     content = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def held_out_of(windows: int, settings: EditSettings) -> int:
+    """How many of an edit's windows, the newest, it is judged on: a share, and enough of them to judge by."""
+    return max(round(windows * settings.held_out), min(LEAST_HELD_OUT, windows // 4))

@@ -36,11 +36,11 @@ class Parameters:
     tastes: int = 6
     items_per_taste: int = 60
     new_share: float = 0.4
-    zipf: float = 0.8
-    successors: int = 4
-    follow: float = 0.6
+    zipf: float = 1.2
+    successors: int = 2
+    follow: float = 0.7
     primary_share: float = 0.9
-    recent: int = 15
+    recent: int = 10
     start: int = 1_600_000_000
     days: int = 200
     shortest_life: float = 0.25

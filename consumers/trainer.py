@@ -1,0 +1,66 @@
+"""The trainer stage: carry edits out, publish what beats the incumbent, and say what came of each."""
+
+from typing import Any
+
+from adapters_store import AdaptersStore
+from consumers.revisions import LiveRegions, revision_record
+from pipeline.config import Config
+from pipeline.edits import Edit
+from pipeline.editing import Editor, Result, WindowsOf
+from pipeline.edits import Outcome
+from pipeline.setup import SetUp
+
+
+class TrainerHandler:
+    """Carries edits out against the newest revision.
+
+    Attributes:
+        live: the regions and adapters in force.
+    """
+
+    def __init__(
+        self, setup: SetUp, config: Config, live: LiveRegions, store: AdaptersStore, windows_of: WindowsOf
+    ) -> None:
+        self.live = live
+        self._setup = setup
+        self._store = store
+        self._editor = Editor(setup, config, live.host, windows_of)
+
+    def handle(self, edit: Edit) -> tuple[Outcome, dict[str, Any] | None]:
+        """Carry one edit out.
+
+        Returns:
+            Its outcome, and the record of `regions` that puts it in force (None where it was rejected). A new
+            adapter version stands complete in the store by then; the record makes it live.
+        """
+        before = self.live.bank
+        result = self._editor.carry_out(edit, before)
+        if not result.outcome.published:
+            return result.outcome, None
+        if result.adapter:
+            self._publish(edit, result, result.adapter)
+        moved = result.bank.gate_version != before.gate_version
+        record = revision_record(result.bank, result.changed, moved)
+        return result.outcome, {**record, "edit_id": edit.edit_id, "validation": result.outcome.validation}
+
+    def _publish(self, edit: Edit, result: Result, name: str) -> None:
+        region = next(r for r in result.changed if r.adapter == name)
+        incumbent = next((r.adapter for r in self.live.bank.regions if r.region_id == edit.region_id), None)
+        config = self.live.host.describe(name)
+        judged = result.outcome.validation or {}
+        self._store.publish(
+            region.region_id,
+            region.version,
+            self.live.host.tensors(name),
+            config,
+            backbone_sha256=self._setup.backbone_sha256,
+            edit_id=edit.edit_id,
+            parent=incumbent,
+            rank=self.live.host.settings.rank,
+            targets=self.live.host.targets,
+            seed=edit.seed,
+            before={"loss": float(judged["before"])},
+            after={"loss": float(judged["after"])},
+        )
+        # What serves is what was read back and verified, here as in every other process.
+        self.live.host.drop(name)

@@ -1,0 +1,352 @@
+"""Carrying an edit out: train or refit beside the incumbent, judge both on held-out windows, keep the better.
+
+Nothing here knows a log or a store: an editor takes an edit, the windows it rests on and the current
+regions, and returns what would change. Publishing is the trainer's business.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters_store import version_name
+from pipeline.adapters import AdapterHost
+from pipeline.config import Config
+from pipeline.edits import Edit, Evidence, Operation, Outcome, held_out_of
+from pipeline.gate import Encoded, OriginModel, fit_origins, gate_view
+from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_of
+from pipeline.routing import Posterior, RegionBank, mixed_probabilities
+from pipeline.setup import SetUp, softmax_rows
+from pipeline.training import fit, known_rows
+from pipeline.windows import Windows
+
+WindowsOf = Callable[[Sequence[Evidence]], Windows]
+"""Reads the windows of evidence back from `gated`."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Mean loss (negative log probability of the target) of incumbent and candidate on held-out windows.
+
+    Attributes:
+        windows: how many.
+        before, after: mean losses.
+        error: standard error of their paired difference.
+    """
+
+    windows: int
+    before: float
+    after: float
+    error: float
+
+    def better(self, standard_errors: float) -> bool:
+        """Whether the candidate beats the incumbent by more than so many standard errors."""
+        return self.before - self.after > standard_errors * self.error
+
+    def no_worse(self, standard_errors: float) -> bool:
+        """Whether the candidate loses no more than so many standard errors."""
+        return self.after - self.before <= standard_errors * self.error
+
+    def to_record(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {"metric": "loss", "windows": self.windows, "before": self.before, "after": self.after, "error": self.error}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an edit comes to.
+
+    Attributes:
+        outcome: for the ledger.
+        bank: the regions after it; as before where it was rejected.
+        changed: regions that differ from before.
+        adapter: name of the new adapter version, registered with the host and to be published, or None.
+    """
+
+    outcome: Outcome
+    bank: RegionBank
+    changed: tuple[Region, ...] = ()
+    adapter: str | None = None
+
+
+class Editor:
+    """Carries edits out against one set-up.
+
+    Attributes:
+        host: holds the incumbents' adapters; a candidate is registered with it, and dropped if rejected.
+        windows_of: reads the windows of evidence.
+    """
+
+    def __init__(self, setup: SetUp, config: Config, host: AdapterHost, windows_of: WindowsOf) -> None:
+        self.host = host
+        self.windows_of = windows_of
+        self._setup = setup
+        self._config = config
+
+    def carry_out(self, edit: Edit, bank: RegionBank) -> Result:
+        """Do what an edit asks for, and judge it.
+
+        Args:
+            edit: asks for it.
+            bank: the current regions.
+
+        Returns:
+            The result; rejected where it does not beat the incumbent, or where the regions have moved on
+            since the edit was decided.
+        """
+        stale = self._stale(edit, bank)
+        if stale:
+            return Result(self._outcome(edit, False, stale), bank)
+        carry = {
+            Operation.UPDATE: self._update,
+            Operation.ADD: self._add,
+            Operation.EXPAND: self._expand,
+            Operation.MERGE: self._merge,
+            Operation.RETIRE: self._retire,
+        }[edit.operation]
+        return carry(edit, bank)
+
+    def _stale(self, edit: Edit, bank: RegionBank) -> str | None:
+        if edit.operation is not Operation.UPDATE and edit.base_gate != bank.gate_version:
+            return f"the gate moved on from version {edit.base_gate} to {bank.gate_version} since this was decided"
+        if edit.operation is not Operation.ADD and bank[edit.region_id].version != edit.base_version:
+            return f"region {edit.region_id} moved on from version {edit.base_version} since this was decided"
+        return None
+
+    def _update(self, edit: Edit, bank: RegionBank) -> Result:
+        region = bank[edit.region_id]
+        learned, judged = self._split(self.windows_of(edit.windows))
+        name, cost = self._train(edit, region.version + 1, learned, region.adapter)
+        shape = moved(region, self._encode(learned.contexts).means, self._config.edits.update_rate, self._quantile)
+        after = bank.changed(_reshaped(region, shape, adapter=name))
+        judgement = self._judge(judged, bank, after)
+        return self._published_if(judgement.better(self._errors), edit, bank, after, judgement, name, cost)
+
+    def _add(self, edit: Edit, bank: RegionBank) -> Result:
+        learned, judged = self._split(self.windows_of(edit.windows))
+        encoded = self._encode(learned.contexts)
+        parent = self._parent(bank, bank.posterior(encoded))
+        name, cost = self._train(edit, 1, learned, parent.adapter if parent else None)
+        shape = shape_of(encoded.means, self._quantile)
+        region = Region(
+            edit.region_id,
+            1,
+            Status.LIVE,
+            SINCE,
+            parent.region_id if parent else None,
+            shape.centroid,
+            shape.radius,
+            shape.concentration,
+            len(learned) / max(edit.at_event, 1),
+            name,
+            edit.at_event,
+        )
+        samples = {**self._samples(edit.samples), edit.region_id: encoded}
+        after = bank.changed(region).rebound(self._refit(bank, samples))
+        judgement = self._judge(judged, bank, after)
+        return self._published_if(judgement.better(self._errors), edit, bank, after, judgement, name, cost)
+
+    def _expand(self, edit: Edit, bank: RegionBank) -> Result:
+        learned, judged = self._split(self.windows_of(edit.windows))
+        if edit.other_region_id is not None:
+            after = self._moved_boundary(edit, bank, self._encode(learned.contexts))
+            judgement = self._judge_fit(judged, bank, after)
+        else:
+            held_out = {e.event_id for e in edit.windows[len(learned) :]}
+            samples = self._samples([e for e in edit.samples if e.event_id not in held_out])
+            after = bank.rebound(self._refit(bank, samples))
+            judgement = self._judge(judged, bank, after)
+        return self._published_if(judgement.better(self._errors), edit, bank, after, judgement, None, 0)
+
+    def _merge(self, edit: Edit, bank: RegionBank) -> Result:
+        kept, gone = bank[edit.region_id], bank[_other(edit)]
+        judged = self.windows_of(edit.windows)
+        share = gone.prior / max(kept.prior + gone.prior, 1e-12)
+        mean = (1.0 - share) * kept.centroid + share * gone.centroid
+        shape = Shape(
+            mean / np.linalg.norm(mean), max(kept.radius, gone.radius), min(kept.concentration, gone.concentration)
+        )
+        grown = replace(_reshaped(kept, shape, adapter=kept.adapter), prior=kept.prior + gone.prior)
+        after = bank.changed(grown, replace(gone, version=gone.version + 1, status=Status.MERGED))
+        samples = self._samples(edit.samples, {gone.region_id: kept.region_id})
+        after = after.rebound(self._refit(after, samples) if gone.adapter else bank.origins)
+        judgement = self._judge(judged, bank, after)
+        return self._published_if(judgement.no_worse(self._errors), edit, bank, after, judgement, None, 0)
+
+    def _retire(self, edit: Edit, bank: RegionBank) -> Result:
+        region = bank[edit.region_id]
+        after = bank.changed(replace(region, version=region.version + 1, status=Status.RETIRED))
+        samples = self._samples([e for e in edit.samples if e.region_id != edit.region_id])
+        after = after.rebound(self._refit(after, samples) if region.adapter else bank.origins)
+        detail = f"region {region.region_id} takes part in no answer any more; its versions stay in the store"
+        return self._result(edit, True, detail, bank, after, None, None, 0)
+
+    def _encode(self, contexts: NDArray[np.int64]) -> Encoded:
+        return gate_view(self.host.states(contexts, None), contexts, self._setup.counts)
+
+    @property
+    def _quantile(self) -> float:
+        return self._config.setup.radius_quantile
+
+    @property
+    def _errors(self) -> float:
+        return self._config.edits.confidence
+
+    def _split(self, windows: Windows) -> tuple[Windows, Windows]:
+        """Windows to learn from, and the newest ones to be judged on."""
+        held_out = held_out_of(len(windows), self._config.edits)
+        return windows[slice(None, -held_out)], windows[slice(-held_out, None)]
+
+    def _train(self, edit: Edit, version: int, windows: Windows, parent: str | None) -> tuple[str, int]:
+        """Register and train a new adapter version; its name and the windows it was trained on."""
+        name, training = version_name(edit.region_id, version), self._config.training
+        rows = known_rows(windows.contexts, windows.targets)
+        self.host.create(name, rows.tolist(), parent=parent, seed=edit.seed)
+        with self.host.active(name) as model:
+            groups = self.host.parameter_groups(name, training.learning_rate, training.row_learning_rate)
+            every = np.arange(1, len(self._setup.catalogue) + 1)
+            cost = fit(
+                model,
+                windows,
+                groups,
+                softmax_rows(self._config, every),
+                epochs=training.epochs,
+                batch_size=training.batch_size,
+                seed=edit.seed,
+            )
+        return name, cost
+
+    def _parent(self, bank: RegionBank, posterior: Posterior) -> Region | None:
+        """The opened region that the windows look most like, if they look like one at all."""
+        if not bank.opened:
+            return None
+        shares = posterior.probabilities[:, -len(bank.opened) :].mean(axis=0)
+        best = int(shares.argmax())
+        return bank.opened[best] if shares[best] >= self._config.gate.floor else None
+
+    def _samples(self, evidence: Sequence[Evidence], renamed: dict[int, int] | None = None) -> dict[int, Encoded]:
+        """What the gate sees of each opened region's evidence."""
+        by_region: dict[int, list[Evidence]] = {}
+        for e in evidence:
+            by_region.setdefault((renamed or {}).get(e.region_id, e.region_id), []).append(e)
+        return {region_id: self._encode(self.windows_of(found).contexts) for region_id, found in by_region.items()}
+
+    def _refit(self, bank: RegionBank, samples: dict[int, Encoded]) -> OriginModel:
+        """Tell set-up and each opened region apart anew."""
+        origins = sorted(samples)
+        setup_shares = _shares(bank, self._setup.reference_tastes)
+        masses = [1.0]
+        for region_id in origins:
+            tastes = bank.posterior(samples[region_id]).tastes
+            masses.append(float(np.minimum(setup_shares, _shares(bank, tastes)).sum()))
+        if not origins:
+            return OriginModel.certain(self._setup.reference.shape[1])
+        features = [self._setup.reference, *(samples[region_id].features for region_id in origins)]
+        return fit_origins(origins, features, masses, self._config.gate.penalty)
+
+    def _moved_boundary(self, edit: Edit, bank: RegionBank, encoded: Encoded) -> RegionBank:
+        """Two set-up regions take in the windows between them, each those nearer to it, and priors follow."""
+        rate, shares = self._config.edits.expand_rate, edit.reason["shares"]
+        pair = [bank[edit.region_id], bank[_other(edit)]]
+        near = (encoded.means @ np.stack([r.centroid for r in pair]).T).argmax(axis=1)
+        changed = []
+        for place, region in enumerate(pair):
+            mine = encoded.means[near == place]
+            shape = moved(region, mine, rate * len(mine) / len(near), self._quantile) if len(mine) else region
+            prior = (1.0 - rate) * region.prior + rate * shares[str(region.region_id)]
+            changed.append(replace(_reshaped(region, shape, adapter=None), prior=prior))
+        return bank.changed(*changed).rebound(bank.origins)
+
+    def _judge(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
+        """Compare the losses of the answers."""
+        return _paired(self._losses(windows, before), self._losses(windows, after))
+
+    def _judge_fit(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
+        """Compare how well the regions describe the windows; the answers are the backbone's either way."""
+        means = self._encode(windows.contexts).means
+        return _paired(-before.log_likelihood(means), -after.log_likelihood(means))
+
+    def _losses(self, windows: Windows, bank: RegionBank) -> Array:
+        """(n,) negative log probability of the target in the mixed answer."""
+        losses = []
+        for start in range(0, len(windows), self._config.replay.score_batch):
+            batch = windows[slice(start, start + self._config.replay.score_batch)]
+            route = bank.posterior(self._encode(batch.contexts)).route(self._config.gate.floor)
+            answer = mixed_probabilities(self.host, batch.contexts, route, bank.adapters)
+            losses.append(-np.log(np.maximum(answer.numpy()[np.arange(len(batch)), batch.targets], 1e-12)))
+        return np.concatenate(losses).astype(np.float64)
+
+    def _published_if(
+        self,
+        accepted: bool,
+        edit: Edit,
+        before: RegionBank,
+        after: RegionBank,
+        judgement: Judgement,
+        name: str | None,
+        cost: int,
+    ) -> Result:
+        verdict = "better than" if accepted else "not clearly better than"
+        detail = (
+            f"loss {judgement.after:.4f} against {judgement.before:.4f} (difference's standard error "
+            f"{judgement.error:.4f}) on {judgement.windows} held-out windows: {verdict} the incumbent"
+        )
+        if not accepted and name:
+            self.host.drop(name)
+        return self._result(edit, accepted, detail, before, after if accepted else before, judgement, name, cost)
+
+    def _result(
+        self,
+        edit: Edit,
+        published: bool,
+        detail: str,
+        before: RegionBank,
+        after: RegionBank,
+        judgement: Judgement | None,
+        name: str | None,
+        cost: int,
+    ) -> Result:
+        old = {r.region_id: r for r in before.regions}
+        changed = tuple(r for r in after.regions if old.get(r.region_id) is not r)
+        adapter = name if published else None
+        validation = judgement.to_record() if judgement else None
+        outcome = replace(
+            self._outcome(edit, published, detail), version=adapter, validation=validation, trained_windows=cost
+        )
+        return Result(outcome, after, changed, adapter)
+
+    @staticmethod
+    def _outcome(edit: Edit, published: bool, detail: str) -> Outcome:
+        return Outcome(edit.edit_id, edit.operation, edit.region_id, published, detail)
+
+
+def _other(edit: Edit) -> int:
+    if edit.other_region_id is None:
+        raise ValueError(f"{edit.operation} {edit.edit_id} concerns two regions, but names one")
+    return edit.other_region_id
+
+
+def _reshaped(region: Region, shape: Shape | Region, adapter: str | None) -> Region:
+    return replace(
+        region,
+        version=region.version + 1,
+        centroid=shape.centroid,
+        radius=shape.radius,
+        concentration=shape.concentration,
+        adapter=adapter,
+    )
+
+
+def _paired(before: Array, after: Array) -> Judgement:
+    difference = before - after
+    error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else float("inf")
+    return Judgement(len(before), float(before.mean()), float(after.mean()), error)
+
+
+def _shares(bank: RegionBank, tastes: Array) -> Array:
+    """Share of windows in each set-up region."""
+    ids = np.array([r.region_id for r in bank.setup])
+    shares: Array = (tastes[:, None] == ids[None]).mean(axis=0)
+    return shares

@@ -1,0 +1,245 @@
+"""Set-up: everything that is made once, from the set-up slice, and then stays as it is.
+
+The backbone is trained (stopping on the recall, not the loss, of held-out windows) and frozen; spherical
+k-means gives the set-up regions; held-out windows calibrate the gate and its detectors.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.backbones.base import Backbone, fingerprint, last_states
+from pipeline.backbones.building import build_backbone
+from pipeline.config import Config
+from pipeline.errors import DataError
+from pipeline.evaluation.ranking import rank_of_targets
+from pipeline.gate import Encoded, OriginModel, gate_view
+from pipeline.items import Catalogue
+from pipeline.regions import SET_UP, Array, Region, Status, shape_of, spherical_kmeans
+from pipeline.routing import RegionBank
+from pipeline.training import Candidates, Progress, fit, known_rows
+from pipeline.windows import Windows, places_in_sequence
+
+LEAST_WINDOWS = 32
+"""Fewer set-up windows than this teach nothing."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the gate said of set-up windows that the backbone was not trained on.
+
+    Attributes:
+        regions: (n,) the top region of each.
+        angles: (n,) angle in radians to its centroid.
+        margins: (n,) top posterior minus second.
+        losses: (n,) negative log probability of the target.
+        moved_from: (m,) region of a user's window, for all users and windows that do not overlap.
+        moved: (m,) 1 where the user's next such window was in another region, else 0.
+    """
+
+    regions: NDArray[np.int64]
+    angles: Array
+    margins: Array
+    losses: Array
+    moved_from: NDArray[np.int64]
+    moved: Array
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What replay and consumers start from.
+
+    Attributes:
+        backbone: frozen.
+        backbone_sha256: of its weights and item texts.
+        catalogue: items by row.
+        counts: (items + 1,) how often set-up met each item as a target.
+        bank: set-up regions, and an origin model that knows nothing else.
+        calibration: of the gate.
+        reference: (m, f) gate features of set-up windows.
+        reference_tastes: (m,) their regions.
+        recalls: held-out Recall@10 after each epoch of training.
+    """
+
+    backbone: Backbone
+    backbone_sha256: str
+    catalogue: Catalogue
+    counts: NDArray[np.int64]
+    bank: RegionBank
+    calibration: Calibration
+    reference: Array
+    reference_tastes: NDArray[np.int64]
+    recalls: tuple[float, ...]
+
+
+def set_up(
+    config: Config, catalogue: Catalogue, windows: Windows, seed: int, on_batch: Progress | None = None
+) -> SetUp:
+    """Make what replay and consumers start from.
+
+    Args:
+        config: sections `backbone`, `setup`, `softmax`, `windows`.
+        catalogue: every item of the log.
+        windows: set-up windows that may be learned from (held-out ones already left out).
+        seed: of everything random.
+        on_batch: told of the training's progress.
+
+    Raises:
+        DataError: there are too few windows.
+    """
+    warm = windows[~windows.cold]
+    if len(warm) < LEAST_WINDOWS:
+        raise DataError(
+            f"the set-up slice has {len(warm)} windows with a history, at least {LEAST_WINDOWS} are needed: "
+            "use a longer log, or move data.finetune_from up"
+        )
+    held_out = np.random.default_rng(seed).random(len(warm)) < config.setup.validation_share
+    held_out[:2] = [True, False]
+    counts = np.bincount(windows.targets, minlength=len(catalogue) + 1)
+    backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
+    recalls = _train(backbone, config, warm[~held_out], warm[held_out], seed, on_batch)
+    return _describe(backbone, catalogue, counts, config, warm, held_out, recalls, seed)
+
+
+def _train(
+    backbone: Backbone, config: Config, learned: Windows, held_out: Windows, seed: int, on_batch: Progress | None
+) -> tuple[float, ...]:
+    """Train until the held-out recall stops rising; leave the best epoch's weights."""
+    rows = known_rows(learned.contexts, learned.targets)
+    unknown = torch.from_numpy(np.setdiff1d(np.arange(len(backbone.items.text)), rows))
+    initial = backbone.items.rows.weight.detach()[unknown].clone()
+    # Nobody has met these items: their text alone speaks for them. (A language model knows their tokens.)
+    if config.backbone.kind != "causal_lm":
+        initial = torch.zeros_like(initial)
+    recalls: list[float] = []
+    best = {name: value.clone() for name, value in backbone.state_dict().items()}
+
+    def judge(_: int) -> bool:
+        with torch.no_grad():
+            backbone.items.rows.weight[unknown] = initial
+        recalls.append(_recall(backbone, held_out, config.replay.score_batch))
+        if recalls[-1] == max(recalls) and recalls.index(recalls[-1]) == len(recalls) - 1:
+            best.update({name: value.clone() for name, value in backbone.state_dict().items()})
+        return len(recalls) - 1 - recalls.index(max(recalls)) < config.setup.patience
+
+    fit(
+        backbone,
+        learned,
+        [{"params": list(backbone.parameters()), "lr": config.setup.learning_rate}],
+        softmax_rows(config, rows),
+        epochs=config.setup.max_epochs,
+        batch_size=config.setup.batch_size,
+        seed=seed,
+        on_batch=on_batch,
+        after_epoch=judge,
+    )
+    backbone.load_state_dict(best)
+    backbone.eval().requires_grad_(False)
+    return tuple(recalls)
+
+
+def softmax_rows(config: Config, rows: NDArray[np.int64]) -> Candidates:
+    """The rows of a softmax: all of them, or a sample where there are many."""
+    sampled = None if len(rows) <= config.softmax.full_up_to else config.softmax.negatives
+    return Candidates(torch.from_numpy(rows), sampled)
+
+
+@torch.inference_mode()
+def _recall(backbone: Backbone, windows: Windows, batch_size: int) -> float:
+    vectors = backbone.items.all()
+    hits = 0
+    for start in range(0, len(windows), batch_size):
+        batch = windows[slice(start, start + batch_size)]
+        scores = last_states(backbone.hidden(torch.from_numpy(batch.contexts), vectors)) @ vectors.T
+        scores[:, 0] = -torch.inf
+        hits += int((rank_of_targets(scores.numpy(), batch.targets, batch.contexts) <= 10).sum())
+    return hits / len(windows)
+
+
+def _describe(
+    backbone: Backbone,
+    catalogue: Catalogue,
+    counts: NDArray[np.int64],
+    config: Config,
+    warm: Windows,
+    held_out: NDArray[np.bool_],
+    recalls: tuple[float, ...],
+    seed: int,
+) -> SetUp:
+    """Regions, calibration and reference sample of a trained backbone."""
+    chosen = np.random.default_rng(seed).permutation(np.flatnonzero(~held_out))[: config.setup.reference_windows]
+    reference = _encode(backbone, warm[np.sort(chosen)].contexts, counts)
+    regions = setup_regions(reference.means, config, seed)
+    bank = RegionBank(regions, OriginModel.certain(reference.features.shape[1]))
+    judged = warm[held_out]
+    posterior = bank.posterior(_encode(backbone, judged.contexts, counts))
+    moved_from, moved = _moves(warm, bank.posterior(_encode(backbone, warm.contexts, counts)).tastes)
+    calibration = Calibration(
+        posterior.tops,
+        posterior.angles,
+        posterior.margin,
+        _losses(backbone, judged, config.replay.score_batch),
+        moved_from,
+        moved,
+    )
+    return SetUp(
+        backbone,
+        fingerprint(backbone),
+        catalogue,
+        counts,
+        bank,
+        calibration,
+        reference.features,
+        bank.posterior(reference).tastes,
+        recalls,
+    )
+
+
+def _moves(windows: Windows, tastes: NDArray[np.int64]) -> tuple[NDArray[np.int64], Array]:
+    """Where users' windows that do not overlap were, and whether the next one was elsewhere."""
+    length, places = windows.contexts.shape[1], places_in_sequence(windows.users)
+    last: dict[str, int] = {}
+    origin, moved = [], []
+    for i in np.flatnonzero(places % length == 0):
+        user = str(windows.users[i])
+        if user in last:
+            origin.append(last[user])
+            moved.append(float(tastes[i] != last[user]))
+        last[user] = int(tastes[i])
+    return np.array(origin, dtype=np.int64), np.array(moved, dtype=np.float64)
+
+
+def setup_regions(means: Array, config: Config, seed: int) -> tuple[Region, ...]:
+    """Spherical k-means over (n, d) unit vectors; regions are numbered from 1 by falling size."""
+    labels = spherical_kmeans(means, config.setup.regions, seed)
+    sizes = np.bincount(labels)
+    regions = []
+    for region_id, k in enumerate(np.argsort(-sizes, kind="stable"), start=1):
+        if sizes[k] == 0:
+            continue
+        shape = shape_of(means[labels == k], config.setup.radius_quantile)
+        prior = float(sizes[k] / len(means))
+        regions.append(
+            Region(region_id, 0, Status.LIVE, SET_UP, None, shape.centroid, shape.radius, shape.concentration, prior)
+        )
+    return tuple(regions)
+
+
+@torch.inference_mode()
+def _encode(backbone: Backbone, contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Encoded:
+    return gate_view(backbone.hidden(torch.from_numpy(contexts), backbone.items.all()), contexts, counts)
+
+
+@torch.inference_mode()
+def _losses(backbone: Backbone, windows: Windows, batch_size: int) -> Array:
+    vectors = backbone.items.all()
+    losses = []
+    for start in range(0, len(windows), batch_size):
+        batch = windows[slice(start, start + batch_size)]
+        logits = last_states(backbone.hidden(torch.from_numpy(batch.contexts), vectors)) @ vectors.T
+        logits[:, 0] = -torch.inf
+        log_probabilities = logits.log_softmax(dim=1)
+        losses.append(-log_probabilities[torch.arange(len(batch)), torch.from_numpy(batch.targets)].numpy())
+    return np.concatenate(losses).astype(np.float64)

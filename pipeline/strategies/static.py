@@ -1,0 +1,30 @@
+"""The backbone as it was set up: what doing nothing is worth."""
+
+import copy
+
+from pipeline.adapters import AdapterHost
+from pipeline.strategies.base import Scored, Start, rank_in_batches
+from pipeline.routing import next_item_probabilities
+from pipeline.windows import Windows
+
+
+class Static:
+    """Never learns."""
+
+    name = "static"
+
+    def __init__(self, start: Start) -> None:
+        self.trained_windows = 0
+        self._host = AdapterHost(copy.deepcopy(start.setup.backbone), start.config.adapter)
+        self._batch = start.config.replay.score_batch
+
+    def observe(self, windows: Windows) -> Scored:
+        """See `Strategy.observe`."""
+        return self.score(windows)
+
+    def learn(self) -> None:
+        """Nothing to learn."""
+
+    def score(self, windows: Windows) -> Scored:
+        """See `Strategy.score`."""
+        return rank_in_batches(windows, self._batch, lambda contexts: next_item_probabilities(self._host, contexts, None))
