@@ -6,14 +6,15 @@ ratio, from the frozen encodings and from how familiar the window's items are. A
 the von Mises-Fisher densities decide.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.backbones.base import Backbone, last_states, mean_states
+from pipeline.backbones.base import last_states, mean_states
 from pipeline.regions import Array
 from pipeline.windows import PADDING
 
@@ -37,37 +38,28 @@ class Encoded:
         return Encoded(self.means[chosen], self.features[chosen])
 
 
-class WindowEncoder:
-    """Encodes windows with the frozen backbone.
+@torch.inference_mode()
+def gate_view(states: torch.Tensor, contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Encoded:
+    """What the gate sees of windows.
 
-    Attributes:
-        backbone: without any adapter.
+    Args:
+        states: (n, length, d) states of the frozen backbone, without any adapter.
+        contexts: (n, length) catalogue rows.
         counts: (items + 1,) how often set-up met each item.
     """
+    means = mean_states(states, torch.from_numpy(contexts)).double().numpy()
+    last = torch.nn.functional.normalize(last_states(states), dim=-1).double().numpy()
+    return Encoded(means, np.concatenate([means, last, familiarity(contexts, counts)], axis=1))
 
-    def __init__(self, backbone: Backbone, counts: NDArray[np.int64], vectors: torch.Tensor) -> None:
-        self.backbone = backbone
-        self.counts = counts
-        self._vectors = vectors
 
-    @torch.inference_mode()
-    def __call__(self, contexts: NDArray[np.int64], states: torch.Tensor | None = None) -> Encoded:
-        """(n, length) contexts to what the gate sees of them; `states` may be given if they are known."""
-        windows = torch.from_numpy(contexts)
-        if states is None:
-            states = self.backbone.hidden(windows, self._vectors)
-        means = mean_states(states, windows).double().numpy()
-        last = torch.nn.functional.normalize(last_states(states), dim=-1).double().numpy()
-        return Encoded(means, np.concatenate([means, last, self._familiarity(contexts)], axis=1))
-
-    def _familiarity(self, contexts: NDArray[np.int64]) -> Array:
-        """(n, 3) share of items unknown to set-up, mean and least log count of the window's items."""
-        present = contexts != PADDING
-        items = np.maximum(present.sum(axis=1), 1)
-        logs = np.log1p(self.counts[contexts])
-        unknown = ((self.counts[contexts] == 0) & present).sum(axis=1) / items
-        least = np.where(present, logs, np.inf).min(axis=1)
-        return np.stack([unknown, (logs * present).sum(axis=1) / items, np.where(np.isinf(least), 0.0, least)], axis=1)
+def familiarity(contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:
+    """(n, 3) share of a window's items unknown to set-up, mean and least log count of its items."""
+    present = contexts != PADDING
+    items = np.maximum(present.sum(axis=1), 1)
+    logs = np.log1p(counts[contexts])
+    unknown = ((counts[contexts] == 0) & present).sum(axis=1) / items
+    least = np.where(present, logs, np.inf).min(axis=1)
+    return np.stack([unknown, (logs * present).sum(axis=1) / items, np.where(np.isinf(least), 0.0, least)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -87,14 +79,28 @@ class OriginModel:
 
     def posterior(self, features: Array) -> Array:
         """(n, f) features to (n, 1 + len(origins)) probabilities, set-up first."""
-        logits = self._inputs(features) @ self.weights
+        logits = self.inputs(features) @ self.weights
         logits -= logits.max(axis=1, keepdims=True)
         odds = np.exp(logits)
         share: Array = odds / odds.sum(axis=1, keepdims=True)
         return share
 
-    def _inputs(self, features: Array) -> Array:
-        return np.concatenate([(features - self.center) / self.scale, np.ones((len(features), 1))], axis=1)
+    def inputs(self, features: Array) -> Array:
+        """(n, f) features standardised, clipped and with a one appended for the bias."""
+        # Clipped: a count that set-up hardly ever saw must not decide alone.
+        standard = np.clip((features - self.center) / self.scale, -8.0, 8.0)
+        return np.concatenate([standard, np.ones((len(features), 1))], axis=1)
+
+    def to_record(self) -> dict[str, Any]:
+        """As a JSON object."""
+        arrays = {name: getattr(self, name).tolist() for name in ("center", "scale", "weights")}
+        return {"origins": list(self.origins), **arrays}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """From a JSON object."""
+        arrays = {name: np.array(record[name], dtype=np.float64) for name in ("center", "scale", "weights")}
+        return cls(tuple(record["origins"]), **arrays)
 
     @staticmethod
     def certain(features: int) -> "OriginModel":
@@ -103,33 +109,33 @@ class OriginModel:
 
 
 def fit_origins(
-    origins: Sequence[int], samples: Sequence[Array], penalty: float, start: OriginModel | None = None
+    origins: Sequence[int], samples: Sequence[Array], masses: Sequence[float], penalty: float
 ) -> OriginModel:
-    """Tell origins apart: penalised multinomial logistic regression with balanced classes.
+    """Tell origins apart: penalised multinomial logistic regression with weighted classes.
 
-    Balanced classes make the odds a density ratio: how much likelier a window is in one origin than in
-    another, whatever their sizes.
+    With equal masses the odds are a density ratio: how much likelier a window is in one origin than in
+    another, whatever the sizes of the samples.
 
     Args:
         origins: region ids of the opened regions.
         samples: (n_i, f) features, of set-up first, then of each origin.
+        masses: weight of each sample. An origin that covers only some tastes has the mass of these tastes in
+            set-up, so that inside them the odds are a density ratio.
         penalty: weight of the squared norm of the weights (bias left out), per unit of mean loss.
-        start: a model whose standardisation is kept; None takes it from the set-up sample.
     """
     setup = samples[0]
     scale = np.where(setup.std(axis=0) > 1e-6, setup.std(axis=0), 1.0)
     blank = OriginModel(tuple(origins), setup.mean(axis=0), scale, np.zeros((setup.shape[1] + 1, len(samples))))
-    if start is not None:
-        blank = replace(blank, center=start.center, scale=start.scale)
-    inputs = torch.from_numpy(np.clip(blank._inputs(np.concatenate(samples)), -8.0, 8.0))
+    inputs = torch.from_numpy(blank.inputs(np.concatenate(samples)))
     labels = torch.from_numpy(np.repeat(np.arange(len(samples)), [len(s) for s in samples]))
-    balance = torch.from_numpy(np.concatenate([np.full(len(s), 1.0 / (len(s) * len(samples))) for s in samples]))
-    return replace(blank, weights=_minimise(inputs, labels, balance, penalty))
+    shares = [mass / (len(sample) * sum(masses)) for mass, sample in zip(masses, samples, strict=True)]
+    balance = torch.from_numpy(np.repeat(shares, [len(s) for s in samples]))
+    return replace(blank, weights=_minimise(inputs, labels, balance, len(samples), penalty))
 
 
-def _minimise(inputs: torch.Tensor, labels: torch.Tensor, balance: torch.Tensor, penalty: float) -> Array:
-    weights = torch.zeros(inputs.shape[1], int(labels.max()) + 1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-6)
+def _minimise(inputs: torch.Tensor, labels: torch.Tensor, balance: torch.Tensor, classes: int, penalty: float) -> Array:
+    weights = torch.zeros(inputs.shape[1], classes, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe", tolerance_grad=1e-6)
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
