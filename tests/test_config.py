@@ -208,13 +208,17 @@ def settings(section: type[Section] = Config, path: tuple[str, ...] = ()) -> Ite
 
 
 def read_names(tree: ast.Module) -> Iterator[str]:
-    """Yield every attribute that is read: alone, after its owner's name, and after the class `settings` may be of.
+    """Yield every attribute that is read: alone, with its owner's name, and with the sections `settings` may be.
 
     `self.settings.rank` in a module that imports `AdapterSettings` gives `rank`, `settings.rank` and `adapter.rank`.
+    Where `getattr` is called, every string may be the name that it reads.
     """
     imported = [a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names]
     sections = [name for name, section in SECTIONS.items() if type(section).__name__ in imported]
+    by_name = any(isinstance(n, ast.Call) and ast.unparse(n.func) == "getattr" for n in ast.walk(tree))
     for node in ast.walk(tree):
+        if by_name and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             owner = ast.unparse(node.value).split(".")[-1]
             yield from (node.attr, f"{owner}.{node.attr}")
@@ -227,8 +231,8 @@ def unread(names: set[str], owned: dict[str, list[str]]) -> list[str]:
 
     A name that several sections share counts only where it is read of its section (`training.epochs`); a name
     of one section counts wherever any object's attribute is read by that name. So an unused setting can hide
-    behind an attribute of another class, one read only by `getattr` looks unused, and a value that is read
-    and thrown away counts as read.
+    behind an attribute of another class or a string beside a `getattr`, and a value that is read and thrown
+    away counts as read.
     """
     return sorted(
         f"{section}.{name}"
