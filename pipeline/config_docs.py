@@ -1,5 +1,9 @@
-"""`config.yaml`: every setting with its default, its type, its bounds and what it means."""
+"""`config.yaml`: every setting with its default, its type, its bounds and what it means.
 
+`python -m pipeline.config_docs > config.yaml` writes it anew.
+"""
+
+import sys
 import textwrap
 from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
@@ -74,3 +78,7 @@ def _name(annotation: object) -> str:
         return " or ".join(map(_name, parts))
     names = {bool: "true | false", int: "whole number", float: "number", str: "text", type(None): "null"}
     return names.get(annotation, "mapping of text to text")  # type: ignore[call-overload, no-any-return]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_defaults())

@@ -33,7 +33,7 @@ def test_without_anything_the_defaults_hold() -> None:
 
 
 def test_the_committed_file_is_what_the_code_says() -> None:
-    # To write it anew: python -c "from pipeline.config_docs import render_defaults; print(render_defaults(), end='')"
+    # To write it anew: python -m pipeline.config_docs > config.yaml
     assert (ROOT / "config.yaml").read_text() == render_defaults()
 
 
