@@ -1,0 +1,230 @@
+"""The command line: `raie --help` says what there is.
+
+Whatever a person can put right ends with one message on stderr and exit code 2; an interrupt with 130.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipeline.config import Config, load_config
+from pipeline.errors import RaieError
+from pipeline.versions import PROGRAM, version_of
+
+if TYPE_CHECKING:
+    from pipeline.commands import Terminal
+
+WRONG, INTERRUPTED = 2, 130
+"""Exit codes."""
+
+DEFAULT_CONFIG = Path("config.yaml")
+
+STRATEGIES = "static, popularity, popularity_recent, finetune, lora, lora_replay, raie_k1, ensemble, raie"
+SCENARIOS = "quiet, sudden, gradual, recurring, one_region, emerging, vanishing, new_items"
+"""Spelled out: to look them up would load torch, and help would take seconds."""
+
+
+class PlainErrors(TyperGroup):
+    """Says in one message what went wrong and what to do; a traceback is for defects alone."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except (RaieError, OSError) as error:
+            typer.echo(f"raie: {error}", err=True)
+            raise typer.Exit(WRONG) from None
+        except KeyboardInterrupt:
+            typer.echo("raie: interrupted; run the same command again to start over", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="raie",
+    cls=PlainErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Keep a recommender up to date while the log flows: replay a log, and see what each strategy makes of it.",
+    epilog="Start with `raie demo`. Settings: config.yaml holds each with its default and meaning.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Public logs, and what is in a log before anything is trained.")
+app.add_typer(data_app, name="data")
+
+Data = Annotated[
+    Path, typer.Option("--data", help="The log: a folder or file, see docs/datasets.md.", show_default=False)
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="YAML file with the settings that differ. [default: ./config.yaml if it is there]"),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, as in `--set gate.floor=0.2`; may be repeated."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and end.", is_eager=True)] = False,
+) -> None:
+    """Keep a recommender up to date while the log flows."""
+    if version:
+        typer.echo(f"{PROGRAM} {version_of(PROGRAM)}")
+        raise typer.Exit
+
+
+@app.command()
+def replay(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="New folder for the run; an earlier run in it is replaced.")],
+    strategies: Annotated[
+        str | None, typer.Option("--strategies", metavar="A,B,...", help=f"Some of: {STRATEGIES}. [default: all]")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many: 0, 1, ... N-1.")] = 1,
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Replay a log in event time under one or more strategies, on equal terms.
+
+    Every interaction is scored before anything learns from it. OUT then holds report.html, metrics.json,
+    predictions.parquet and the ledger of edits; the same log, settings and seeds give the same bytes.
+
+    For example:
+
+    `raie replay --data ml-latest-small --out runs/ml`
+
+    `raie replay --data orders.csv --out runs/orders --strategies static,lora_replay,raie --seeds 3
+    --set data.columns.user_id=buyer`
+    """
+    from pipeline.commands import replay_log  # noqa: PLC0415
+
+    chosen = None if strategies is None else [name.strip() for name in strategies.split(",") if name.strip()]
+    replay_log(data, out, chosen, seeds, _config(config, settings), _terminal())
+
+
+@app.command()
+def setup(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="New folder for what was made.")],
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Make backbone, regions, gate and calibration from the first part of a log, and keep them with hashes.
+
+    Example: `raie setup --data ml-latest-small --out root`
+    """
+    from pipeline.commands import set_up_log  # noqa: PLC0415
+
+    set_up_log(data, out, _config(config, settings), _terminal())
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the log and the run.")] = Path("runs/demo"),
+) -> None:
+    """Simulate a log in which a new taste emerges, and replay it under every strategy. Needs no download."""
+    from pipeline.commands import run_demo  # noqa: PLC0415
+
+    run_demo(out, _terminal())
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help=f"One of: {SCENARIOS}.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the log.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything drawn.")] = 0,
+    events: Annotated[int, typer.Option("--events", help="How many interactions.")] = 20_000,
+) -> None:
+    """Write a log whose drifts are known, and say what they are.
+
+    Example: `raie simulate emerging --out runs/emerging --events 6000`
+    """
+    from pipeline.datasets.commands import simulate_dataset  # noqa: PLC0415
+
+    _terminal().out.print(simulate_dataset(scenario, seed, events, out))
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]) -> None:
+    """Build the report of a run anew, from the files in its folder.
+
+    Example: `raie report runs/ml`
+    """
+    from pipeline.commands import report_run  # noqa: PLC0415
+
+    report_run(folder, _terminal())
+
+
+@data_app.command("list")
+def list_logs() -> None:
+    """List the public logs that `fetch` can get, and their terms."""
+    from pipeline.datasets.commands import list_datasets  # noqa: PLC0415
+
+    _terminal().out.print(list_datasets())
+
+
+@data_app.command("fetch")
+def fetch(
+    name: Annotated[str, typer.Argument(help="One of `raie data list`.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder below which a folder of that name is made.")] = Path(
+        "data"
+    ),
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="HEX", help="What the archive must hash to, if not as on record.")
+    ] = None,
+) -> None:
+    """Download a public log; it is checked before it is opened.
+
+    Example: `raie data fetch ml-latest-small`
+    """
+    from pipeline.commands import fetch_log  # noqa: PLC0415
+
+    fetch_log(name, out, sha256, _terminal())
+
+
+@data_app.command("describe")
+def describe(
+    data: Annotated[Path, typer.Argument(metavar="PATH", help="A folder or file.")],
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Say what is in a log, what of it is refused, and how it would be cut.
+
+    Example: `raie data describe orders.csv --set data.columns.user_id=buyer`
+    """
+    from pipeline.commands import describe_log  # noqa: PLC0415
+
+    describe_log(data, _config(config, settings), _terminal())
+
+
+def main() -> None:
+    """Entry point of `raie`."""
+    app(prog_name="raie")
+
+
+def _config(file: Path | None, settings: list[str] | None) -> Config:
+    """The file, overridden by the environment, overridden by `--set`."""
+    default = DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+    return load_config(file or default, settings or (), os.environ)
+
+
+def _terminal() -> "Terminal":
+    from rich.console import Console  # noqa: PLC0415
+
+    from pipeline.commands import Terminal  # noqa: PLC0415
+
+    # A pipe or file has no width: a table in it shall not be squeezed into 80 columns.
+    width = None if sys.stdout.isatty() else 120
+    return Terminal(Console(width=width), Console(stderr=True), time.perf_counter)
+
+
+if __name__ == "__main__":
+    main()

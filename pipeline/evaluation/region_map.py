@@ -1,0 +1,85 @@
+"""The map of regions: centroids and a sample of windows, projected to two dimensions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.gate import gate_view
+from pipeline.regions import SET_UP, Array
+from pipeline.routing import RegionBank
+from pipeline.setup import SetUp
+from pipeline.strategies.raie import Raie
+from pipeline.windows import Windows
+
+MAP_WINDOWS = 1_500
+"""Windows on the map, at most: half from set-up, the rest from the stream."""
+
+
+def region_map(raie: Raie, setup: SetUp, stream: Windows, regions: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Rows of `regions.parquet`: every region's centroid and a sample of windows, in two dimensions.
+
+    Args:
+        raie: after the last edit.
+        setup: that it started from.
+        stream: (n,) windows it observed.
+        regions: (n,) the region that answered each.
+    """
+    bank, width = raie.live.bank, raie.live.bank.regions[0].centroid.size
+    reference = _spread(np.arange(len(setup.reference)), MAP_WINDOWS // 2)
+    warm = _spread(np.flatnonzero(~stream.cold), MAP_WINDOWS - len(reference))
+    contexts = stream[warm].contexts
+    encoded = gate_view(raie.live.host.states(contexts, None), contexts, setup.counts)
+    known = setup.reference[reference, :width]
+    means = np.concatenate([known, encoded.means])
+    plane = _Plane(means)
+    tops = np.concatenate([setup.reference_tastes[reference], bank.posterior(encoded).tops])
+    centroids = np.stack([region.centroid for region in bank.regions])
+    answered = {region.region_id: int((regions == region.region_id).sum()) for region in bank.regions}
+    return _centroid_rows(bank, plane.project(centroids), answered) + _window_rows(bank, plane.project(means), tops)
+
+
+class _Plane:
+    """Projection onto the two main axes of (n, d) vectors (PCA); each axis points where it is longest."""
+
+    def __init__(self, vectors: Array) -> None:
+        self._center = vectors.mean(axis=0)
+        axes = np.linalg.svd(vectors - self._center, full_matrices=False)[2][:2]
+        longest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
+        self._axes = axes * np.where(longest < 0, -1.0, 1.0)[:, None]
+
+    def project(self, vectors: Array) -> Array:
+        """(n, d) to (n, 2)."""
+        flat: Array = (vectors - self._center) @ self._axes.T
+        return flat
+
+
+def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many of the rows, evenly spread."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+
+
+def _centroid_rows(bank: RegionBank, places: Array, answered: Mapping[int, int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": "centroid",
+            "region_id": region.region_id,
+            "origin": region.origin,
+            "status": str(region.status),
+            "windows": answered[region.region_id],
+            "radius": region.radius,
+            "opened_at_event": None if region.origin == SET_UP else region.opened_at,
+            "x": float(x),
+            "y": float(y),
+        }
+        for region, (x, y) in zip(bank.regions, places, strict=True)
+    ]
+
+
+def _window_rows(bank: RegionBank, places: Array, tops: NDArray[np.int64]) -> list[dict[str, Any]]:
+    origins = {region.region_id: region.origin for region in bank.regions}
+    return [
+        {"kind": "window", "region_id": int(top), "origin": origins[int(top)], "x": float(x), "y": float(y)}
+        for top, (x, y) in zip(tops, places, strict=True)
+    ]

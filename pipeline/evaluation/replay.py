@@ -1,0 +1,184 @@
+"""Replay: a log in event time, under one or more strategies and seeds, on equal terms.
+
+Every strategy starts from the same set-up and is asked about the same interactions; each part of the stream is
+scored before it is learned. The same log, configuration and seeds give the same bytes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.config import Config
+from pipeline.datasets.base import Dataset
+from pipeline.errors import RaieError
+from pipeline.evaluation.protocols import Plan, plan_replay
+from pipeline.evaluation.results import Clock, Results, Stopwatch
+from pipeline.evaluation.run_folder import STATE, claim, refuse_foreign
+from pipeline.items import Catalogue, make_catalogue
+from pipeline.setup import set_up
+from pipeline.strategies import STRATEGIES, Scored, Start, Strategy
+from pipeline.text import open_text_encoder
+from pipeline.versions import versions
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, steps done, steps in all); a stage begins when it is named for the first time."""
+
+
+def replay(
+    dataset: Dataset,
+    config: Config,
+    strategies: Sequence[str],
+    seeds: int,
+    out: Path,
+    progress: Progress,
+    clock: Clock,
+) -> dict[str, Any]:
+    """Replay a log and write a run folder, its report included.
+
+    Args:
+        dataset: the log.
+        config: the whole tree.
+        strategies: names, each once.
+        seeds: how many: 0, 1, ...
+        out: a new folder, or that of an earlier run, which is replaced.
+        progress: told of each stage.
+        clock: for the timings.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        RaieError: a strategy is unknown, the log cannot be cut as asked, the folder is somebody else's, a text
+            encoder or language model cannot be loaded.
+        OSError: the folder cannot be written.
+    """
+    refuse_unknown(strategies)
+    refuse_foreign(out)
+    stopwatch = Stopwatch(clock)
+    make_deterministic()
+    plan, catalogue = prepare(dataset, config, progress)
+    claim(out, _run_facts(dataset, config, plan, catalogue, strategies, seeds))
+    results = Results(plan)
+    for seed in range(seeds):
+        setup = set_up(config, catalogue, plan.setup, seed, partial(progress, f"seed {seed}: set-up"))
+        for name in strategies:
+            start = Start(setup, config, plan.setup, seed, out / STATE / f"seed{seed}" / name)
+            with stopwatch.phase(name, "setup"):
+                strategy = STRATEGIES[name](start)
+            step = partial(progress, f"seed {seed}: {name}")
+            results.add(strategy, setup, seed, ask(strategy, plan, config.replay.parts, stopwatch, step))
+    return results.write(out, dataset.name, config, stopwatch)
+
+
+def refuse_unknown(strategies: Sequence[str]) -> None:
+    """See to it that every strategy is known, and that there is one.
+
+    Raises:
+        RaieError: lists the known ones.
+    """
+    unknown = [name for name in strategies if name not in STRATEGIES]
+    if unknown or not strategies:
+        named = " and ".join(repr(name) for name in unknown) or "no name"
+        raise RaieError(f"{named} is no strategy; there are: {', '.join(STRATEGIES)}")
+
+
+def make_deterministic() -> None:
+    """Let torch refuse whatever could answer differently the next time."""
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True)
+
+
+def prepare(dataset: Dataset, config: Config, progress: Progress) -> tuple[Plan, Catalogue]:
+    """Cut the log, then encode the texts of its items.
+
+    Raises:
+        DataError: the log cannot be cut as asked.
+        BackboneError: the text encoder cannot be loaded.
+    """
+    plan = plan_replay(dataset, config, make_catalogue(dataset.items, (), None).row_of)
+    tell = partial(progress, "encoding item texts")
+    tell(0, len(dataset.items))
+    encoder = open_text_encoder(config.items.text_encoder, Path(config.items.cache).expanduser(), tell)
+    return plan, make_catalogue(dataset.items, (), encoder)
+
+
+def ask(
+    strategy: Strategy, plan: Plan, parts: int, stopwatch: Stopwatch, progress: Callable[[int, int], None]
+) -> dict[str, Scored]:
+    """Show a strategy the stream part by part, then ask it about everything that is scored at the end.
+
+    Args:
+        strategy: fresh.
+        plan: what to show.
+        parts: after each of which it may learn.
+        stopwatch: told what takes how long.
+        progress: told of the parts and slices done.
+
+    Returns:
+        Its answers by slice, in the order of `plan.asked`.
+    """
+    stream = plan.parts(parts)
+    steps = len(stream) + len(plan.scored)
+    observed: list[Scored] = []
+    for done, part in enumerate(stream):
+        progress(done, steps)
+        with stopwatch.phase(strategy.name, "observe"):
+            observed.append(strategy.observe(part))
+        with stopwatch.phase(strategy.name, "learn"):
+            strategy.learn()
+    answers = _by_slice(_joined(observed), plan)
+    for done, (name, windows) in enumerate(plan.scored.items(), start=len(stream)):
+        progress(done, steps)
+        with stopwatch.phase(strategy.name, "score"):
+            answers[name] = strategy.score(windows)
+    progress(steps, steps)
+    return answers
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    regions = [part.regions for part in parts if part.regions is not None]
+    confidence = [part.confidence for part in parts if part.confidence is not None]
+    return Scored(
+        np.concatenate([part.ranks for part in parts]),
+        np.concatenate(regions) if regions else None,
+        np.concatenate(confidence) if confidence else None,
+    )
+
+
+def _by_slice(scored: Scored, plan: Plan) -> dict[str, Scored]:
+    """Cut the answers of the stream where its slices end."""
+    answers, start = {}, 0
+    for name, windows in plan.observed.items():
+        rows = slice(start, start + len(windows))
+        answers[name] = Scored(
+            scored.ranks[rows],
+            None if scored.regions is None else scored.regions[rows],
+            None if scored.confidence is None else scored.confidence[rows],
+        )
+        start += len(windows)
+    return answers
+
+
+def _run_facts(
+    dataset: Dataset, config: Config, plan: Plan, catalogue: Catalogue, strategies: Sequence[str], seeds: int
+) -> Mapping[str, Any]:
+    """What it takes to run it again: the content of `run.json`."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "versions": versions(),
+        "dataset": dataset.name,
+        "data_sha256": dataset.sha256,
+        "length": len(dataset.interactions),
+        "refused": dict(dataset.refused.counts),
+        "out_of_order": dataset.out_of_order,
+        "finetune_from": plan.slices.setup_until,
+        "test_from": plan.slices.finetune_until,
+        "items_sha256": catalogue.sha256,
+        "text_encoder": catalogue.encoder,
+        "strategies": list(strategies),
+        "seeds": seeds,
+    }
