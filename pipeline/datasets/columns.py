@@ -134,7 +134,7 @@ def _missing(table: Table, name: str) -> str:
     found = ", ".join(table.columns) or "none"
     return (
         f"{table.file} has no column that looks like {name}; its columns are: {found}. "
-        f"Say which one it is: {name}=COLUMN (or rename it to {name})"
+        f"Say which one it is: --set data.columns.{name}=COLUMN (or rename it to {name})"
     )
 
 

@@ -74,7 +74,7 @@ def _dull(metrics: Metrics) -> str:
         return ""
     rows = ", ".join(f"{name} ({mean(metrics, name, STREAM):.4f})" for name in above)
     verb = "trains nothing and stands" if len(above) == 1 else "train nothing and stand"
-    return f"{rows} {verb} above raie ({ours:.4f}) on {STREAM}: read every claim of this page against that."
+    return f"{rows} {verb} above raie ({ours:.4f}) on {STREAM}: read every other claim against that."
 
 
 def _comparison(metrics: Metrics, other: str | None) -> Mapping[str, Any] | None:
