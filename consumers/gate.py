@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from consumers.revisions import LiveRegions
 from pipeline.config import Config
 from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.gate import gate_view
+from pipeline.gate import gate_view, rarity
 from pipeline.regions import Array
 from pipeline.routing import Posterior, mixed_probabilities
 from pipeline.setup import SetUp
@@ -71,6 +71,7 @@ class GateHandler:
             "margin": posterior.margin.tolist(),
             "angle": posterior.angles.tolist(),
             "loss": (-np.log(np.maximum(chances, 1e-12))).tolist(),
+            "rarity": rarity(windows.targets, self._setup.counts).tolist(),
             "rank": rank_of_targets(answers.probabilities, windows.targets, windows.contexts).tolist(),
         }
         shared = {"gate_version": bank.gate_version}

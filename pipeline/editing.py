@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from adapters_store import version_name
 from pipeline.adapters import AdapterHost
 from pipeline.config import Config
-from pipeline.edits import Edit, Evidence, Operation, Outcome, held_out_of
+from pipeline.edits import Edit, Evidence, Operation, Outcome, confidence_of, held_out_of
+from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.gate import Encoded, OriginModel, fit_origins, gate_view
 from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_of
 from pipeline.routing import Posterior, RegionBank, mixed_probabilities
@@ -117,15 +118,15 @@ class Editor:
 
     def _update(self, edit: Edit, bank: RegionBank) -> Result:
         region = bank[edit.region_id]
-        learned, judged = self._split(self.windows_of(edit.windows))
+        learned, judged = self._split(edit)
         name, cost = self._train(edit, region.version + 1, learned, region.adapter)
         shape = moved(region, self._encode(learned.contexts).means, self._config.edits.update_rate, self._quantile)
-        after = bank.changed(_reshaped(region, shape, adapter=name))
+        after = bank.changed(replace(_reshaped(region, shape), version=region.version + 1, adapter=name))
         judgement = self._judge(judged, bank, after)
-        return self._published_if(judgement.better(self._errors), edit, bank, after, judgement, name, cost)
+        return self._published_if(judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost)
 
     def _add(self, edit: Edit, bank: RegionBank) -> Result:
-        learned, judged = self._split(self.windows_of(edit.windows))
+        learned, judged = self._split(edit)
         encoded = self._encode(learned.contexts)
         parent = self._parent(bank, bank.posterior(encoded))
         name, cost = self._train(edit, 1, learned, parent.adapter if parent else None)
@@ -146,19 +147,19 @@ class Editor:
         samples = {**self._samples(edit.samples), edit.region_id: encoded}
         after = bank.changed(region).rebound(self._refit(bank, samples))
         judgement = self._judge(judged, bank, after)
-        return self._published_if(judgement.better(self._errors), edit, bank, after, judgement, name, cost)
+        return self._published_if(judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost)
 
     def _expand(self, edit: Edit, bank: RegionBank) -> Result:
-        learned, judged = self._split(self.windows_of(edit.windows))
+        learned, judged = self._split(edit)
         if edit.other_region_id is not None:
-            after = self._moved_boundary(edit, bank, self._encode(learned.contexts))
+            after = self._moved_boundary(edit, bank, self._encode(learned.contexts).means)
             judgement = self._judge_fit(judged, bank, after)
         else:
             held_out = {e.event_id for e in edit.windows[len(learned) :]}
             samples = self._samples([e for e in edit.samples if e.event_id not in held_out])
             after = bank.rebound(self._refit(bank, samples))
             judgement = self._judge(judged, bank, after)
-        return self._published_if(judgement.better(self._errors), edit, bank, after, judgement, None, 0)
+        return self._published_if(judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, None, 0)
 
     def _merge(self, edit: Edit, bank: RegionBank) -> Result:
         kept, gone = bank[edit.region_id], bank[_other(edit)]
@@ -168,12 +169,12 @@ class Editor:
         shape = Shape(
             mean / np.linalg.norm(mean), max(kept.radius, gone.radius), min(kept.concentration, gone.concentration)
         )
-        grown = replace(_reshaped(kept, shape, adapter=kept.adapter), prior=kept.prior + gone.prior)
+        grown = replace(_reshaped(kept, shape), version=kept.version + 1, prior=kept.prior + gone.prior)
         after = bank.changed(grown, replace(gone, version=gone.version + 1, status=Status.MERGED))
         samples = self._samples(edit.samples, {gone.region_id: kept.region_id})
         after = after.rebound(self._refit(after, samples) if gone.adapter else bank.origins)
         judgement = self._judge(judged, bank, after)
-        return self._published_if(judgement.no_worse(self._errors), edit, bank, after, judgement, None, 0)
+        return self._published_if(judgement.no_worse(self._config.edits.confidence), edit, bank, after, judgement, None, 0)
 
     def _retire(self, edit: Edit, bank: RegionBank) -> Result:
         region = bank[edit.region_id]
@@ -190,13 +191,10 @@ class Editor:
     def _quantile(self) -> float:
         return self._config.setup.radius_quantile
 
-    @property
-    def _errors(self) -> float:
-        return self._config.edits.confidence
-
-    def _split(self, windows: Windows) -> tuple[Windows, Windows]:
+    def _split(self, edit: Edit) -> tuple[Windows, Windows]:
         """Windows to learn from, and the newest ones to be judged on."""
-        held_out = held_out_of(len(windows), self._config.edits)
+        windows = self.windows_of(edit.windows)
+        held_out = held_out_of(edit.reason, len(windows), self._config.edits)
         return windows[slice(None, -held_out)], windows[slice(-held_out, None)]
 
     def _train(self, edit: Edit, version: int, windows: Windows, parent: str | None) -> tuple[str, int]:
@@ -246,37 +244,40 @@ class Editor:
         features = [self._setup.reference, *(samples[region_id].features for region_id in origins)]
         return fit_origins(origins, features, masses, self._config.gate.penalty)
 
-    def _moved_boundary(self, edit: Edit, bank: RegionBank, encoded: Encoded) -> RegionBank:
-        """Two set-up regions take in the windows between them, each those nearer to it, and priors follow."""
+    def _moved_boundary(self, edit: Edit, bank: RegionBank, means: Array) -> RegionBank:
+        """Two set-up regions take in what lies between them: their priors follow, and their shapes if that fits better."""
         rate, shares = self._config.edits.expand_rate, edit.reason["shares"]
         pair = [bank[edit.region_id], bank[_other(edit)]]
-        near = (encoded.means @ np.stack([r.centroid for r in pair]).T).argmax(axis=1)
-        changed = []
-        for place, region in enumerate(pair):
-            mine = encoded.means[near == place]
+        near = (means @ np.stack([r.centroid for r in pair]).T).argmax(axis=1)
+        priors = [
+            replace(r, version=r.version + 1, prior=(1.0 - rate) * r.prior + rate * shares[str(r.region_id)]) for r in pair
+        ]
+        shapes = []
+        for place, region in enumerate(priors):
+            mine = means[near == place]
             shape = moved(region, mine, rate * len(mine) / len(near), self._quantile) if len(mine) else region
-            prior = (1.0 - rate) * region.prior + rate * shares[str(region.region_id)]
-            changed.append(replace(_reshaped(region, shape, adapter=None), prior=prior))
-        return bank.changed(*changed).rebound(bank.origins)
+            shapes.append(_reshaped(region, shape))
+        candidates = [bank.changed(*changed) for changed in (priors, shapes)]
+        return max(candidates, key=lambda c: float(c.log_likelihood(means).mean())).rebound(bank.origins)
 
     def _judge(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
-        """Compare the losses of the answers."""
-        return _paired(self._losses(windows, before), self._losses(windows, after))
+        """Compare the answers by the log of the rank that they give the target: every place counts, none too much."""
+        return _paired(self._log_ranks(windows, before), self._log_ranks(windows, after))
 
     def _judge_fit(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
         """Compare how well the regions describe the windows; the answers are the backbone's either way."""
         means = self._encode(windows.contexts).means
         return _paired(-before.log_likelihood(means), -after.log_likelihood(means))
 
-    def _losses(self, windows: Windows, bank: RegionBank) -> Array:
-        """(n,) negative log probability of the target in the mixed answer."""
-        losses = []
+    def _log_ranks(self, windows: Windows, bank: RegionBank) -> Array:
+        """(n,) log of the target's rank in the mixed answer."""
+        ranks = []
         for start in range(0, len(windows), self._config.replay.score_batch):
             batch = windows[slice(start, start + self._config.replay.score_batch)]
             route = bank.posterior(self._encode(batch.contexts)).route(self._config.gate.floor)
             answer = mixed_probabilities(self.host, batch.contexts, route, bank.adapters)
-            losses.append(-np.log(np.maximum(answer.numpy()[np.arange(len(batch)), batch.targets], 1e-12)))
-        return np.concatenate(losses).astype(np.float64)
+            ranks.append(rank_of_targets(answer.numpy(), batch.targets, batch.contexts))
+        return np.log(np.concatenate(ranks))
 
     def _published_if(
         self,
@@ -328,15 +329,8 @@ def _other(edit: Edit) -> int:
     return edit.other_region_id
 
 
-def _reshaped(region: Region, shape: Shape | Region, adapter: str | None) -> Region:
-    return replace(
-        region,
-        version=region.version + 1,
-        centroid=shape.centroid,
-        radius=shape.radius,
-        concentration=shape.concentration,
-        adapter=adapter,
-    )
+def _reshaped(region: Region, shape: Shape | Region) -> Region:
+    return replace(region, centroid=shape.centroid, radius=shape.radius, concentration=shape.concentration)
 
 
 def _paired(before: Array, after: Array) -> Judgement:

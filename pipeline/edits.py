@@ -9,6 +9,9 @@ from typing import Any, Self
 
 from pipeline.config import EditSettings
 
+AUDIT = "audit"
+"""The signal of an edit that no alarm called for: an opened region is tried where nobody asked for it."""
+
 LEAST_HELD_OUT = 48
 """A judgement on fewer windows is mostly chance."""
 
@@ -136,6 +139,16 @@ def edit_id(
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
-def held_out_of(windows: int, settings: EditSettings) -> int:
+def held_out_of(reason: Mapping[str, Any], windows: int, settings: EditSettings) -> int:
     """How many of an edit's windows, the newest, it is judged on: a share, and enough of them to judge by."""
+    if reason["signal"] == AUDIT:
+        # Nothing is trained in an audit: half of the windows say where the boundary would be, half judge it.
+        return windows // 2
     return max(round(windows * settings.held_out), min(LEAST_HELD_OUT, windows // 4))
+
+
+def confidence_of(edit: Edit, settings: EditSettings) -> float:
+    """Standard errors by which an edit must beat the incumbent: more, the less called for it."""
+    if edit.reason["signal"] == AUDIT:
+        return settings.audit_confidence
+    return 0.0 if edit.operation is Operation.UPDATE else settings.confidence

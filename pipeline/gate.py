@@ -62,6 +62,12 @@ def familiarity(contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Array
     return np.stack([unknown, (logs * present).sum(axis=1) / items, np.where(np.isinf(least), 0.0, least)], axis=1)
 
 
+def rarity(targets: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:
+    """(n,) how little set-up knew each item: minus the log of one plus its count."""
+    rare: Array = -np.log1p(counts[targets])
+    return rare
+
+
 @dataclass(frozen=True)
 class OriginModel:
     """Multinomial logistic model over origins; with one origin it is certain.

@@ -2,15 +2,16 @@
 
 Every accepted event counts in the statistics of exactly one region, the one of its top posterior. Each
 region has a detector for each signal: *novelty* (angle to the centroid), *doubt* (narrow margin), *loss*
-(how unexpected the interaction was), and *shift* for set-up regions (users whose next windows lie in
-another one). What an alarm leads to:
+(how unexpected the interaction was), and for set-up regions *rarity* (how little set-up knew the item) and
+*shift* (users whose next windows lie in another region). What an alarm leads to:
 
     doubt, shift in a set-up region     Expand   its boundary with the region it is confused with
-    novelty or loss in set-up regions   Expand   of an opened region over their windows, if there is one;
+    novelty, loss, rarity in such       Expand   of an opened region over their windows, if there is one;
                                         Add      if there is none, or if that did not help
     novelty in an opened region         Add      a child of it
     loss in an opened region            Update   at once; otherwise when enough new windows have come
     an opened region's evidence doubled Expand   the boundary is refitted to what is known by now
+    windows enough beside an opened one Expand   over a set-up region, if it answers for that one far better
     centroids came to coincide          Merge
     visits all but ended                Retire
 """
@@ -24,14 +25,17 @@ import numpy as np
 
 from pipeline.config import Config
 from pipeline.drift import ConformalDetector
-from pipeline.edits import Edit, Evidence, Operation, Outcome, edit_id, held_out_of
+from pipeline.edits import AUDIT, Edit, Evidence, Operation, Outcome, edit_id, held_out_of
 from pipeline.regions import SET_UP, SINCE, Region, angles
 from pipeline.routing import RegionBank
 from pipeline.setup import Calibration
 
-SIGNALS = ("novelty", "doubt", "loss", "shift")
-OF_ONE_WINDOW = SIGNALS[:3]
-NEW = ("novelty", "loss")
+SIGNALS = ("novelty", "doubt", "loss", "rarity", "shift")
+OF_ONE_WINDOW = SIGNALS[:4]
+OF_SETUP = ("rarity", "shift")
+"""Signals that only set-up regions have."""
+
+NEW = ("novelty", "loss", "rarity")
 """Signals that say that something new goes on."""
 
 BETWEEN = ("doubt", "shift")
@@ -58,7 +62,7 @@ class Seen:
 
     at_event: int
     evidence: Evidence
-    scores: tuple[float, float, float]
+    scores: tuple[float, ...]
     rival: int
     user: str
 
@@ -95,6 +99,8 @@ class Watched:
         moves: of the newest pairs of windows of a user, whether they left it (1) or not (0).
         fresh: windows that its adapter would be asked about and has not learned.
         sample: newest windows of an opened region's origin: what its boundary is fitted to.
+        audited: event up to which its windows were tried with an opened region.
+        audits: audits in vain, since the last that was not.
         fitted: size of the sample when its boundary was last fitted.
         quiet_until: no alarm of it leads to an edit before this event.
         backoff: how many times the usual evidence the next edit needs.
@@ -110,6 +116,8 @@ class Watched:
     fresh: deque[Evidence]
     rising: dict[str, int] = field(default_factory=dict)
     raised: dict[str, tuple[int, float]] = field(default_factory=dict)
+    audited: int = 0
+    audits: int = 0
     fitted: int = 0
     quiet_until: int = 0
     backoff: int = 1
@@ -171,7 +179,8 @@ class Monitor:
         for region in bank.setup:
             mine = calibration.regions == region.region_id
             moves = calibration.moved[calibration.moved_from == region.region_id]
-            scores = (calibration.angles[mine], -calibration.margins[mine], calibration.losses[mine], moves)
+            scores = (calibration.angles[mine], -calibration.margins[mine], calibration.losses[mine])
+            scores = (*scores, calibration.rarities[mine], moves)
             self._watch(region, dict(zip(SIGNALS, scores, strict=True)))
 
     def observe(self, gated: Mapping[str, Any], offset: int) -> None:
@@ -186,7 +195,7 @@ class Monitor:
             return
         setup = watched.region.origin == SET_UP
         # Inside set-up the margin among set-up regions counts: it stays as it is when a region is opened.
-        scores = (gated["angle"], -gated["taste_margin" if setup else "margin"], gated["loss"])
+        scores = (gated["angle"], -gated["taste_margin" if setup else "margin"], gated["loss"], gated["rarity"])
         evidence = Evidence(gated["event_id"], offset, watched.region.region_id)
         watched.seen.append(Seen(self.at_event, evidence, scores, gated["taste_rival"], gated["user_id"]))
         self._tally.setdefault(watched.region.region_id, []).append(
@@ -199,7 +208,7 @@ class Monitor:
         """The edits that the statistics call for now; each region is in at most one that is under way."""
         edits = self._updates()
         if not any(e.operation is not Operation.UPDATE for e in self._asked.values()) and not edits:
-            boundary = self._retire() or self._merge() or self._between() or self._drifted() or self._child() or self._refit()
+            boundary = self._retire() or self._merge() or self._between() or self._drifted() or self._child() or self._refit() or self._audit()
             edits = [boundary] if boundary else []
         self._asked.update((e.edit_id, e) for e in edits)
         return edits
@@ -256,7 +265,7 @@ class Monitor:
 
     def _watch(self, region: Region, reference: Mapping[str, Iterable[float]]) -> Watched:
         on = self._config.monitor
-        signals = [s for s in SIGNALS if getattr(on, s) and (s != "shift" or region.origin == SET_UP)]
+        signals = [s for s in SIGNALS if getattr(on, s) and (s not in OF_SETUP or region.origin == SET_UP)]
         size = self._config.edits.pool_windows
         watched = Watched(
             region,
@@ -289,15 +298,15 @@ class Monitor:
                 opened.fresh.append(evidence)
                 opened.sample.append(evidence)
 
-    def _test(self, watched: Watched, scores: tuple[float, float, float], user: str, taste: int) -> None:
+    def _test(self, watched: Watched, scores: tuple[float, ...], user: str, taste: int) -> None:
         """Show the scores to the detectors; windows of one user overlap, so only every so-manieth is shown."""
         shown = self._users.setdefault(user, LastShown())
         shown.events += 1
-        thinning = self._config.monitor.thinning or self._config.windows.length
+        thinning = self._config.monitor.thinning or max(1, self._config.windows.length // 2)
         apart = shown.shown is None or shown.events - shown.shown >= thinning
         for place, signal in enumerate(OF_ONE_WINDOW):
-            # The targets of overlapping windows differ: every loss counts.
-            if apart or signal == "loss":
+            # The targets of overlapping windows differ: all of them count.
+            if apart or signal in ("loss", "rarity"):
                 self._show(watched, signal, scores[place])
         if apart:
             self._show_move(shown, user, taste)
@@ -332,7 +341,7 @@ class Monitor:
         for region_id, watched in sorted(self._watched.items()):
             settings = self._config.edits
             alarm = "loss" in watched.alarms(self.at_event)
-            need = settings.min_windows if alarm else settings.update_windows * watched.backoff
+            need = (settings.min_windows if alarm else settings.update_windows) * watched.backoff
             if watched.region.adapter and region_id not in asked and len(watched.fresh) >= min(need, settings.pool_windows):
                 if not self._affordable(len(watched.fresh)):
                     continue
@@ -451,6 +460,23 @@ class Monitor:
                 return self._edit(Operation.EXPAND, watched.region, None, reason, evidence, self._samples())
         return None
 
+    def _audit(self) -> Edit | None:
+        """Try an opened region on the windows of a set-up region: what is new for one taste may be new for all."""
+        opened = self._of_origin(SINCE)
+        if not opened:
+            return None
+        target = max(opened, key=lambda w: len(w.sample))
+        for watched in self._of_origin(SET_UP):
+            start = max(watched.audited, target.region.opened_at)
+            found = [s.evidence for s in watched.seen if s.at_event > start]
+            if len(found) >= self._config.edits.min_windows * 2 ** min(watched.audits, 6):
+                region_id = watched.region.region_id
+                text = f"would region {target.region.region_id} answer {len(found)} windows of region {region_id} better?"
+                reason = self._reason(None, AUDIT, text) | {"regions": [region_id]}
+                mine = [Evidence(e.event_id, e.offset, target.region.region_id) for e in found]
+                return self._edit(Operation.EXPAND, target.region, None, reason, mine, self._samples(mine))
+        return None
+
     def _merge(self) -> Edit | None:
         """Two regions of one origin whose centroids came to coincide since one of them moved."""
         for origin in (SET_UP, SINCE):
@@ -505,7 +531,8 @@ class Monitor:
         watched = self._watched.get(edit.region_id)
         if watched is None:
             return
-        learned = self._learned(edit) if outcome.published else {e.event_id for e in edit.windows}
+        # Windows of an update that did not help wait for more of their kind.
+        learned = self._learned(edit) if outcome.published else set()
         watched.fresh = deque((e for e in watched.fresh if e.event_id not in learned), maxlen=watched.fresh.maxlen)
         self._weigh(watched, outcome.published)
         watched.settle(quiet_until)
@@ -523,6 +550,13 @@ class Monitor:
             self._refitted()
 
     def _after_expand(self, edit: Edit, outcome: Outcome, quiet_until: int) -> None:
+        if edit.reason["signal"] == AUDIT:
+            for region_id in edit.reason["regions"]:
+                watched = self._watched[region_id]
+                watched.audited = self.at_event
+                watched.audits = 0 if outcome.published else watched.audits + 1
+            if not outcome.published:
+                return
         for region_id in edit.reason.get("regions", [edit.region_id]):
             self._concerned(region_id, outcome.published, quiet_until)
         target = self._watched.get(edit.region_id)
@@ -564,7 +598,7 @@ class Monitor:
 
     def _learned(self, edit: Edit) -> set[str]:
         """The windows of an edit that were trained on; the newest were held out and are still to be learned."""
-        return {e.event_id for e in edit.windows[: -held_out_of(len(edit.windows), self._config.edits)]}
+        return {e.event_id for e in edit.windows[: -held_out_of(edit.reason, len(edit.windows), self._config.edits)]}
 
     def _refitted(self) -> None:
         """Every boundary was fitted to all that is known."""

@@ -15,7 +15,7 @@ from pipeline.backbones.building import build_backbone
 from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.gate import Encoded, OriginModel, gate_view
+from pipeline.gate import Encoded, OriginModel, gate_view, rarity
 from pipeline.items import Catalogue
 from pipeline.regions import SET_UP, Array, Region, Status, shape_of, spherical_kmeans
 from pipeline.routing import RegionBank
@@ -35,6 +35,7 @@ class Calibration:
         angles: (n,) angle in radians to its centroid.
         margins: (n,) top posterior minus second.
         losses: (n,) negative log probability of the target.
+        rarities: (n,) how little set-up knew the target: minus the log of one plus its count.
         moved_from: (m,) region of a user's window, for all users and windows that do not overlap.
         moved: (m,) 1 where the user's next such window was in another region, else 0.
     """
@@ -43,6 +44,7 @@ class Calibration:
     angles: Array
     margins: Array
     losses: Array
+    rarities: Array
     moved_from: NDArray[np.int64]
     moved: Array
 
@@ -55,7 +57,7 @@ class SetUp:
         backbone: frozen.
         backbone_sha256: of its weights and item texts.
         catalogue: items by row.
-        counts: (items + 1,) how often set-up met each item as a target.
+        counts: (items + 1,) how often set-up met each item as a target, held-out windows left out.
         bank: set-up regions, and an origin model that knows nothing else.
         calibration: of the gate.
         reference: (m, f) gate features of set-up windows.
@@ -97,7 +99,8 @@ def set_up(
         )
     held_out = np.random.default_rng(seed).random(len(warm)) < config.setup.validation_share
     held_out[:2] = [True, False]
-    counts = np.bincount(windows.targets, minlength=len(catalogue) + 1)
+    # Held-out windows must look to the gate as the stream will: what only they met is not known.
+    counts = np.bincount(warm.targets[~held_out], minlength=len(catalogue) + 1)
     backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
     recalls = _train(backbone, config, warm[~held_out], warm[held_out], seed, on_batch)
     return _describe(backbone, catalogue, counts, config, warm, held_out, recalls, seed)
@@ -175,12 +178,15 @@ def _describe(
     bank = RegionBank(regions, OriginModel.certain(reference.features.shape[1]))
     judged = warm[held_out]
     posterior = bank.posterior(_encode(backbone, judged.contexts, counts))
-    moved_from, moved = _moves(warm, bank.posterior(_encode(backbone, warm.contexts, counts)).tastes)
+    tastes = bank.posterior(_encode(backbone, warm.contexts, counts)).tastes
+    thinning = config.monitor.thinning or max(1, config.windows.length // 2)
+    moved_from, moved = _moves(warm, tastes, thinning)
     calibration = Calibration(
         posterior.tops,
         posterior.angles,
         posterior.margin,
         _losses(backbone, judged, config.replay.score_batch),
+        rarity(judged.targets, counts),
         moved_from,
         moved,
     )
@@ -197,12 +203,12 @@ def _describe(
     )
 
 
-def _moves(windows: Windows, tastes: NDArray[np.int64]) -> tuple[NDArray[np.int64], Array]:
-    """Where users' windows that do not overlap were, and whether the next one was elsewhere."""
-    length, places = windows.contexts.shape[1], places_in_sequence(windows.users)
+def _moves(windows: Windows, tastes: NDArray[np.int64], thinning: int) -> tuple[NDArray[np.int64], Array]:
+    """Where every so-manieth window of a user was, and whether the next one was elsewhere."""
+    places = places_in_sequence(windows.users)
     last: dict[str, int] = {}
     origin, moved = [], []
-    for i in np.flatnonzero(places % length == 0):
+    for i in np.flatnonzero(places % thinning == 0):
         user = str(windows.users[i])
         if user in last:
             origin.append(last[user])
