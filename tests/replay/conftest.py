@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.evaluation.replay import prepare, replay
+from pipeline.setup import SetUp, set_up
+from pipeline.strategies import STRATEGIES
+from tests.replay.small import config, dataset, plan
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="session")
+def setup() -> SetUp:
+    """A set-up of the small log; every strategy copies what it changes."""
+    return set_up(config(), prepare(dataset(), config(), silent)[1], plan().setup, seed=0)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a run of every strategy."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    replay(dataset(), config(), list(STRATEGIES), 1, out, silent, lambda: 0.0)
+    return out

@@ -1,0 +1,92 @@
+"""Small logs, small models, and the command line as a function."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from pipeline.cli import app
+from pipeline.config import Config, load_config
+from pipeline.datasets.base import Dataset, read_dataset
+from pipeline.datasets.simulator import simulate, write
+from pipeline.evaluation.protocols import Plan, plan_replay
+from pipeline.items import make_catalogue
+
+EVENTS = 2_000
+SMALL = (
+    "items.text_encoder=hashing",
+    "backbone.hidden_size=16",
+    "setup.max_epochs=2",
+    "setup.regions=3",
+    "training.epochs=1",
+    "replay.parts=3",
+    "gate.batch_size=64",
+    "edits.min_windows=32",
+    "monitor.expected_run=100",
+)
+"""A model of a few thousand weights, and a monitor that raises alarms soon."""
+
+SET = tuple(word for setting in SMALL for word in ("--set", setting))
+"""The same for the command line."""
+
+Rows = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def raie(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Ended:
+    """Run `raie` in this process."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        app([str(argument) for argument in arguments], prog_name="raie")
+    seen = capsys.readouterr()
+    code = end.value.code
+    assert isinstance(code, int)
+    return Ended(code, seen.out, seen.err)
+
+
+def config(*overrides: str) -> Config:
+    return load_config(overrides=(*SMALL, *overrides))
+
+
+@cache
+def emerging(events: int = EVENTS) -> Path:
+    """Folder of a log in which a new taste emerges; never written to."""
+    folder = Path(mkdtemp(prefix="emerging-")) / "log"
+    write(simulate("emerging", 0, events), folder)
+    return folder
+
+
+@cache
+def dataset() -> Dataset:
+    return read_dataset(emerging())
+
+
+def plan(*overrides: str, log: Dataset | None = None) -> Plan:
+    log = log or dataset()
+    return plan_replay(log, config(*overrides), make_catalogue(log.items, (), None).row_of)
+
+
+def rows_of(folder: Path, name: str = "interactions.csv") -> Rows:
+    with (folder / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def write_log(folder: Path, rows: Sequence[Sequence[str]], items: Rows | None = None) -> Path:
+    folder.mkdir(parents=True)
+    for name, content in (("interactions.csv", rows), ("items.csv", items)):
+        if content is not None:
+            with (folder / name).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows(content)
+    return folder
