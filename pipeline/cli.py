@@ -17,7 +17,7 @@ from pipeline.errors import RaieError
 from pipeline.versions import PROGRAM, version_of
 
 if TYPE_CHECKING:
-    from pipeline.commands import Terminal
+    from pipeline.terminal import Terminal
 
 WRONG, INTERRUPTED = 2, 130
 """Exit codes."""
@@ -158,9 +158,9 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of
 
     Example: `raie report runs/ml`
     """
-    from pipeline.commands import report_run  # noqa: PLC0415
+    from pipeline.evaluation.report import build_report  # noqa: PLC0415
 
-    report_run(folder, _terminal())
+    typer.echo(f"Report: {build_report(folder)}")
 
 
 @data_app.command("list")
@@ -185,9 +185,12 @@ def fetch(
 
     Example: `raie data fetch ml-latest-small`
     """
-    from pipeline.commands import fetch_log  # noqa: PLC0415
+    from pipeline.datasets import fetch as download  # noqa: PLC0415
+    from pipeline.terminal import Stages  # noqa: PLC0415
 
-    fetch_log(name, out, sha256, _terminal())
+    with Stages(_terminal().err) as stages:
+        folder = download.fetch(name, out, sha256, progress=lambda done: stages(f"downloading {name}", done, 0))
+    typer.echo(f"{folder} is ready: raie data describe {folder}")
 
 
 @data_app.command("describe")
@@ -200,9 +203,12 @@ def describe(
 
     Example: `raie data describe orders.csv --set data.columns.user_id=buyer`
     """
-    from pipeline.commands import describe_log  # noqa: PLC0415
+    from pipeline.datasets.commands import describe_dataset  # noqa: PLC0415
+    from pipeline.datasets.options import read_options  # noqa: PLC0415
 
-    describe_log(data, _config(config, settings), _terminal())
+    asked = _config(config, settings).data
+    quantiles = (asked.finetune_from, asked.test_from)
+    _terminal().out.print(describe_dataset(data, read_options(asked.columns), asked.positive_from, quantiles))
 
 
 def main() -> None:
@@ -219,7 +225,7 @@ def _config(file: Path | None, settings: list[str] | None) -> Config:
 def _terminal() -> "Terminal":
     from rich.console import Console  # noqa: PLC0415
 
-    from pipeline.commands import Terminal  # noqa: PLC0415
+    from pipeline.terminal import Terminal  # noqa: PLC0415
 
     # A pipe or file has no width: a table in it shall not be squeezed into 80 columns.
     width = None if sys.stdout.isatty() else 120

@@ -1,6 +1,7 @@
 """What a person sees at the terminal: progress on stderr, tables and sentences on stdout."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,21 @@ from pipeline.evaluation.summary import OURS, STREAM
 
 RECALLS = ("F", "T", STREAM, "S_new", "S")
 """Slices of the table, in order."""
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Where commands write, and the clock on their wall.
+
+    Attributes:
+        out: results.
+        err: progress.
+        clock: seconds from some fixed moment on.
+    """
+
+    out: Console
+    err: Console
+    clock: Callable[[], float]
 
 
 class Stages:
@@ -39,7 +55,9 @@ class Stages:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        # Stopped without a start, the bars of a pipe would leave an empty line.
+        if self._console.is_terminal:
+            self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that so many of all steps of a stage are done; a total of 0 is one that nobody knows."""

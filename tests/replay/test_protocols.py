@@ -103,7 +103,9 @@ def test_windows_learn_f_and_score_t_without_learning():
 
 
 def test_windows_longer_than_anyones_slice_are_refused_with_the_way_out():
-    with pytest.raises(DataError, match=r"no user has more than 900 interactions inside slice S and F and T.*windows\.length"):
+    with pytest.raises(
+        DataError, match=r"no user has more than 900 interactions inside slice S and F and T.*windows\.length"
+    ):
         plan("protocol=windows", "windows.length=900")
 
 
@@ -146,5 +148,7 @@ def test_the_readers_threshold_counts_unless_one_is_set(tmp_path):
     for setting, share in (("data.positive_from=null", 2), ("data.positive_from=5", 1)):
         planned = plan(setting, log=log)
         assert len(planned.setup) + len(planned.scored["S_new"]) + len(planned.stream) == EVENTS * share // 5
-    with pytest.raises(DataError, match=r"none of the 2000 interactions has a value of at least 99.*data\.positive_from"):
+    with pytest.raises(
+        DataError, match=r"none of the 2000 interactions has a value of at least 99.*data\.positive_from"
+    ):
         plan("data.positive_from=99", log=log)

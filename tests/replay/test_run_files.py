@@ -16,7 +16,14 @@ from pipeline.strategies import STRATEGIES
 from tests.replay.conftest import silent
 from tests.replay.small import config, dataset, plan
 
-SAME_BYTES = ("metrics.json", "ledger.jsonl", "predictions.parquet", "statistics.parquet", "regions.parquet", "run.json")
+SAME_BYTES = (
+    "metrics.json",
+    "ledger.jsonl",
+    "predictions.parquet",
+    "statistics.parquet",
+    "regions.parquet",
+    "run.json",
+)
 
 
 def metrics(folder: Path) -> dict:
@@ -66,7 +73,11 @@ def test_costs_and_edits_are_those_of_the_ledger(finished):
     streamed = set(plan().stream.event_ids.tolist())
     assert all(set(edit["windows"]) <= streamed for edit in ledger)
     assert document["strategies"]["static"]["trained_windows"] == [0]
-    assert document["strategies"]["lora_replay"]["trained_windows"][0] > document["strategies"]["lora"]["trained_windows"][0] > 0
+    assert (
+        document["strategies"]["lora_replay"]["trained_windows"][0]
+        > document["strategies"]["lora"]["trained_windows"][0]
+        > 0
+    )
 
 
 def test_the_map_holds_every_region_once_and_no_more_windows_than_it_may(finished):

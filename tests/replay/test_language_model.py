@@ -1,0 +1,25 @@
+"""A language model as the backbone, from the command line to its adapters on disk."""
+
+import json
+
+from adapters_store import AdaptersStore
+from tests.backbones.small import save_llama
+from tests.replay.small import SET, emerging, raie
+
+
+def test_a_language_model_is_set_up_edited_and_scored(capsys, tmp_path):
+    save_llama(tmp_path / "llama")
+    model = ("--set", "backbone.kind=causal_lm", "--set", f"backbone.model={tmp_path / 'llama'}")
+    # A bar that an edit of a random model passes, too.
+    eager = ("--set", "edits.confidence=0", "--set", "setup.learning_rate=0.01")
+    command = ("replay", "--data", emerging(), "--out", tmp_path / "run", "--strategies", "static,raie")
+    ended = raie(capsys, *command, *SET, *model, *eager)
+    assert ended.code == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["strategies"]["raie"]["coverage"] == 1.0
+    assert metrics["edits"]["add"][0] >= 1
+    ledger = [json.loads(line) for line in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()]
+    published = {edit["version"] for edit in ledger if edit["version"]}
+    store = AdaptersStore(tmp_path / "run" / "state" / "seed0" / "raie" / "adapters")
+    assert published == set(store.names())
+    assert all(store.verify(name).rank == 8 for name in published)
