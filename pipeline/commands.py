@@ -22,7 +22,7 @@ from pipeline.terminal import Stages, Terminal, results, sentences
 SETUP_SEED = 0
 """That of `raie setup`: the set-up of a replay's first seed."""
 
-DEMO_EVENTS = 20_000
+DEMO_EVENTS = 12_000
 """Enough for the drift to be seen and answered; the whole demo then takes a minute or two."""
 
 DEMO_SETTINGS = ("items.text_encoder=hashing",)

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pipeline import commands
 from pipeline.cli import SCENARIOS, app
 from pipeline.cli import STRATEGIES as NAMED
 from pipeline.datasets.simulator.scenarios import SCENARIOS as KNOWN_SCENARIOS
 from pipeline.evaluation.predictions import read_predictions
 from pipeline.setup_files import load_setup
 from pipeline.strategies import STRATEGIES
-from tests.replay.small import SET, emerging, raie, rows_of, write_log
+from tests.replay.small import SET, SMALL, emerging, raie, rows_of, write_log
 
 ROOT = Path(__file__).parents[2]
 CHEAP = ("--strategies", "static,popularity", *SET, "--set", "setup.max_epochs=1")
@@ -231,3 +232,15 @@ def test_an_interrupt_ends_with_130_and_one_line(tmp_path):
         rest = running.communicate(timeout=60)[1]
     assert running.returncode == 130
     assert rest == "raie: interrupted; run the same command again to start over\n"
+
+
+def test_the_demo_runs_every_strategy_and_can_be_run_again(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "DEMO_EVENTS", 1_000)
+    monkeypatch.setattr(commands, "DEMO_SETTINGS", (*SMALL, "setup.max_epochs=1", "replay.parts=1"))
+    for _ in range(2):
+        ended = raie(capsys, "demo", "--out", tmp_path / "demo")
+        assert ended.code == 0
+        assert all(name in ended.out for name in STRATEGIES)
+        assert str(tmp_path / "demo" / "run" / "report.html") in ended.out
+    (tmp_path / "demo" / "notes.txt").write_text("mine")
+    assert_refused(raie(capsys, "demo", "--out", tmp_path / "demo"), "holds something else than a demo")
