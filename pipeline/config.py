@@ -77,12 +77,12 @@ class BackboneSettings(Section):
 class SetupSettings(Section):
     """What happens once, on the set-up slice."""
 
-    max_epochs: int = Field(20, ge=1, description="most passes over the set-up windows")
-    patience: int = Field(2, ge=1, description="epochs without a better held-out recall before training stops")
+    max_epochs: int = Field(30, ge=1, description="most passes over the set-up windows")
+    patience: int = Field(5, ge=1, description="epochs without a better held-out recall before training stops")
     batch_size: int = Field(256, ge=1, description="windows of a training step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
     validation_share: float = Field(
-        0.07, gt=0, lt=0.5, description="share of set-up windows held out for stopping and for calibrating the gate"
+        0.1, gt=0, lt=0.5, description="share of set-up windows held out for stopping and for calibrating the gate"
     )
     regions: int = Field(6, ge=1, description="set-up regions")
     radius_quantile: float = Field(0.9, gt=0, lt=1, description="share of a region's windows within its radius")
@@ -165,7 +165,7 @@ class EditSettings(Section):
     update_windows: int = Field(512, ge=32, description="new windows of an opened region before its adapter is updated")
     pool_windows: int = Field(4096, ge=64, description="newest windows of a region that are remembered as evidence")
     held_out: float = Field(
-        0.1, gt=0, lt=0.5, description="newest share of an edit's windows that it is judged on, not trained on"
+        0.1, gt=0, lt=0.5, description="share of an edit's windows that it is judged on, not trained on"
     )
     confidence: float = Field(
         1.0,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adapters_store import version_name
 from pipeline.adapters import AdapterHost
 from pipeline.config import Config
-from pipeline.edits import Edit, Evidence, Operation, Outcome, confidence_of, held_out_of
+from pipeline.edits import Edit, Evidence, Operation, Outcome, confidence_of, held_out
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.gate import Encoded, OriginModel, fit_origins, gate_view
 from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_of
@@ -147,7 +147,30 @@ class Editor:
         samples = {**self._samples(edit.samples), edit.region_id: encoded}
         after = bank.changed(region).rebound(self._refit(bank, samples))
         judgement = self._judge(judged, bank, after)
+        if parent:
+            grown = bank.changed(replace(parent, version=parent.version + 1, adapter=name))
+            if not self._judge(judged, grown, after).better(self._config.edits.confidence):
+                return self._instead(edit, bank, grown, parent, judged, name, cost)
         return self._published_if(judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost)
+
+    def _instead(
+        self, edit: Edit, bank: RegionBank, grown: RegionBank, parent: Region, judged: Windows, name: str, cost: int
+    ) -> Result:
+        """A region more must be earned: where its parent, taught the same, does as well, that is what is published."""
+        judgement = self._judge(judged, bank, grown)
+        renamed = version_name(parent.region_id, parent.version + 1)
+        self.host.register(renamed, self.host.tensors(name), self.host.rows(name))
+        self.host.drop(name)
+        after = bank.changed(replace(grown[parent.region_id], adapter=renamed))
+        result = self._published_if(judgement.better(0.0), edit, bank, after, judgement, renamed, cost)
+        outcome = replace(
+            result.outcome,
+            operation=Operation.UPDATE,
+            region_id=parent.region_id,
+            detail=f"no region is opened: its parent, region {parent.region_id}, does as well with the same training; "
+            + result.outcome.detail,
+        )
+        return replace(result, outcome=outcome)
 
     def _expand(self, edit: Edit, bank: RegionBank) -> Result:
         learned, judged = self._split(edit)
@@ -155,8 +178,8 @@ class Editor:
             after = self._moved_boundary(edit, bank, self._encode(learned.contexts).means)
             judgement = self._judge_fit(judged, bank, after)
         else:
-            held_out = {e.event_id for e in edit.windows[len(learned) :]}
-            samples = self._samples([e for e in edit.samples if e.event_id not in held_out])
+            unseen = set(judged.event_ids.tolist())
+            samples = self._samples([e for e in edit.samples if e.event_id not in unseen])
             after = bank.rebound(self._refit(bank, samples))
             judgement = self._judge(judged, bank, after)
         return self._published_if(judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, None, 0)
@@ -192,10 +215,10 @@ class Editor:
         return self._config.setup.radius_quantile
 
     def _split(self, edit: Edit) -> tuple[Windows, Windows]:
-        """Windows to learn from, and the newest ones to be judged on."""
+        """Windows to learn from, and those to be judged on."""
         windows = self.windows_of(edit.windows)
-        held_out = held_out_of(edit.reason, len(windows), self._config.edits)
-        return windows[slice(None, -held_out)], windows[slice(-held_out, None)]
+        judged = held_out(edit.reason, len(windows), self._config.edits)
+        return windows[~judged], windows[judged]
 
     def _train(self, edit: Edit, version: int, windows: Windows, parent: str | None) -> tuple[str, int]:
         """Register and train a new adapter version; its name and the windows it was trained on."""

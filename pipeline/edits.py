@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.config import EditSettings
 
 AUDIT = "audit"
@@ -139,12 +142,17 @@ def edit_id(
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
-def held_out_of(reason: Mapping[str, Any], windows: int, settings: EditSettings) -> int:
-    """How many of an edit's windows, the newest, it is judged on: a share, and enough of them to judge by."""
-    if reason["signal"] == AUDIT:
-        # Nothing is trained in an audit: half of the windows say where the boundary would be, half judge it.
-        return windows // 2
-    return max(round(windows * settings.held_out), min(LEAST_HELD_OUT, windows // 4))
+def held_out(reason: Mapping[str, Any], windows: int, settings: EditSettings) -> NDArray[np.bool_]:
+    """Which of an edit's windows it is judged on, not trained on: (windows,) evenly spread over them.
+
+    Spread, because the very newest often belong to one or two users, and would judge by these alone.
+    """
+    # Nothing is trained in an audit: half of the windows say where the boundary would be, half judge it.
+    least = windows // 2 if reason["signal"] == AUDIT else min(LEAST_HELD_OUT, windows // 4)
+    judged = max(round(windows * settings.held_out), least, 1)
+    places = np.zeros(windows, dtype=bool)
+    places[(np.arange(judged) * windows) // judged + (windows // judged) // 2] = True
+    return places
 
 
 def confidence_of(edit: Edit, settings: EditSettings) -> float:

@@ -6,8 +6,9 @@ region has a detector for each signal: *novelty* (angle to the centroid), *doubt
 *shift* (users whose next windows lie in another region). What an alarm leads to:
 
     doubt, shift in a set-up region     Expand   its boundary with the region it is confused with
-    novelty, loss, rarity in such       Expand   of an opened region over their windows, if there is one;
-                                        Add      if there is none, or if that did not help
+    novelty, loss, rarity in such       Add      if there is no opened region yet; otherwise that one learns
+                                                 their windows in its next Update, then
+                                        Expand   of its boundary over them; and if that does not help, Add
     novelty in an opened region         Add      a child of it
     loss in an opened region            Update   at once; otherwise when enough new windows have come
     an opened region's evidence doubled Expand   the boundary is refitted to what is known by now
@@ -25,7 +26,7 @@ import numpy as np
 
 from pipeline.config import Config
 from pipeline.drift import ConformalDetector
-from pipeline.edits import AUDIT, Edit, Evidence, Operation, Outcome, edit_id, held_out_of
+from pipeline.edits import AUDIT, Edit, Evidence, Operation, Outcome, edit_id, held_out
 from pipeline.regions import SET_UP, SINCE, Region, angles
 from pipeline.routing import RegionBank
 from pipeline.setup import Calibration
@@ -101,10 +102,13 @@ class Watched:
         sample: newest windows of an opened region's origin: what its boundary is fitted to.
         audited: event up to which its windows were tried with an opened region.
         audits: audits in vain, since the last that was not.
+        unmerged: event of the last attempt to merge it.
+        apart: such attempts in vain.
         fitted: size of the sample when its boundary was last fitted.
         quiet_until: no alarm of it leads to an edit before this event.
         backoff: how many times the usual evidence the next edit needs.
-        expanded: whether an opened region was already stretched over its alarm, in vain.
+        taught: windows of it that an opened region learned since its alarm was raised.
+        refused: whether that opened region was then stretched over it in vain.
         peak: highest share of visits so far.
     """
 
@@ -118,10 +122,13 @@ class Watched:
     raised: dict[str, tuple[int, float]] = field(default_factory=dict)
     audited: int = 0
     audits: int = 0
+    unmerged: int = 0
+    apart: int = 0
     fitted: int = 0
     quiet_until: int = 0
     backoff: int = 1
-    expanded: bool = False
+    taught: int = 0
+    refused: bool = False
     peak: float = 0.0
 
     def alarms(self, now: int) -> list[str]:
@@ -297,6 +304,10 @@ class Monitor:
                 evidence = Evidence(gated["event_id"], offset, region_id)
                 opened.fresh.append(evidence)
                 opened.sample.append(evidence)
+        origin, target = self._watched.get(gated["region_id"]), self._largest_opened()
+        if origin is not None and target is not None and self._in_question(origin):
+            if target.region.region_id not in gated["route"]:
+                target.fresh.append(Evidence(gated["event_id"], offset, target.region.region_id))
 
     def _test(self, watched: Watched, scores: tuple[float, ...], user: str, taste: int) -> None:
         """Show the scores to the detectors; windows of one user overlap, so only every so-manieth is shown."""
@@ -331,7 +342,18 @@ class Monitor:
         if detector.since <= 1:
             watched.rising[signal] = self.at_event
         if detector.drift_detected and signal not in watched.raised:
+            first = not self._in_question(watched)
             watched.raised[signal] = (watched.rising[signal], detector.statistic)
+            if first and self._in_question(watched):
+                self._teach(watched, [signal])
+
+    def _teach(self, watched: Watched, signals: list[str]) -> None:
+        """What looks new in a set-up region is for an opened region to learn, if there is one."""
+        target = self._largest_opened()
+        if target is not None:
+            known = {e.event_id for e in target.sample} | {e.event_id for e in target.fresh}
+            found = [s.evidence for s in watched.excursion(signals) if s.evidence.event_id not in known]
+            target.fresh.extend(Evidence(e.event_id, e.offset, target.region.region_id) for e in found)
 
     # --- decisions ------------------------------------------------------------------------------------
 
@@ -370,20 +392,29 @@ class Monitor:
         loudest = max(concerned, key=lambda w: max(statistic for _, statistic in w.raised.values()))
         ids = ", ".join(str(w.region.region_id) for w in concerned)
         text = f"{len(evidence)} windows of set-up regions {ids} no longer look as in set-up"
-        opened = self._of_origin(SINCE)
-        if opened and not all(w.expanded for w in concerned):
-            target = max(opened, key=lambda w: len(w.sample))
-            return self._stretch(target, concerned, evidence, text, loudest)
-        return self._open(evidence, text, loudest, sorted(w.region.region_id for w in concerned))
+        target = self._largest_opened()
+        if target is None or all(w.refused for w in concerned):
+            return self._open(evidence, text, loudest, sorted(w.region.region_id for w in concerned))
+        taught = [w for w in concerned if w.taught >= self._config.edits.min_windows and not w.refused]
+        if taught:
+            return self._stretch(target, taught, text, loudest)
+        return None
 
-    def _stretch(
-        self, target: Watched, concerned: Sequence[Watched], evidence: Sequence[Evidence], text: str, loudest: Watched
-    ) -> Edit:
-        """Expand an opened region over windows of set-up regions."""
-        text += f"; the boundary of region {target.region.region_id} is moved over them"
-        regions = sorted(w.region.region_id for w in concerned)
-        reason = self._reason(loudest, "drift", text) | {"regions": regions}
-        mine = [Evidence(e.event_id, e.offset, target.region.region_id) for e in evidence]
+    def _in_question(self, watched: Watched) -> bool:
+        """Whether something new goes on in a set-up region that an opened one may come to answer for."""
+        return watched.region.origin == SET_UP and any(signal in watched.raised for signal in NEW)
+
+    def _largest_opened(self) -> Watched | None:
+        opened = self._of_origin(SINCE)
+        return max(opened, key=lambda w: len(w.sample)) if opened else None
+
+    def _stretch(self, target: Watched, taught: Sequence[Watched], text: str, loudest: Watched) -> Edit:
+        """Expand an opened region over set-up regions whose windows it has learned."""
+        found = sorted((s for w in taught for s in w.excursion(s for s in NEW if s in w.raised)), key=lambda s: s.at_event)
+        text += f"; region {target.region.region_id} has learned them, and its boundary is moved over them"
+        reason = self._reason(loudest, "drift", text) | {"regions": sorted(w.region.region_id for w in taught)}
+        mine = [Evidence(s.evidence.event_id, s.evidence.offset, target.region.region_id) for s in found]
+        mine = mine[-self._config.edits.pool_windows :]
         return self._edit(Operation.EXPAND, target.region, None, reason, mine, self._samples(mine))
 
     def _child(self) -> Edit | None:
@@ -462,10 +493,9 @@ class Monitor:
 
     def _audit(self) -> Edit | None:
         """Try an opened region on the windows of a set-up region: what is new for one taste may be new for all."""
-        opened = self._of_origin(SINCE)
-        if not opened:
+        target = self._largest_opened()
+        if target is None:
             return None
-        target = max(opened, key=lambda w: len(w.sample))
         for watched in self._of_origin(SET_UP):
             start = max(watched.audited, target.region.opened_at)
             found = [s.evidence for s in watched.seen if s.at_event > start]
@@ -480,13 +510,18 @@ class Monitor:
     def _merge(self) -> Edit | None:
         """Two regions of one origin whose centroids came to coincide since one of them moved."""
         for origin in (SET_UP, SINCE):
-            group = [w for w in self._of_origin(origin) if w.quiet_until <= self.at_event]
+            group = [w for w in self._of_origin(origin) if self._may_merge(w)]
             for i, one in enumerate(group):
                 for two in group[i + 1 :]:
                     edit = self._merged(one, two) if one.region.version + two.region.version > 0 else None
                     if edit:
                         return edit
         return None
+
+    def _may_merge(self, watched: Watched) -> bool:
+        """Not soon after an edit, and less and less often after attempts in vain."""
+        pause = self._config.edits.cool_down * 2**watched.apart if watched.apart else 0
+        return self.at_event >= max(watched.quiet_until, watched.unmerged + pause)
 
     def _merged(self, one: Watched, two: Watched) -> Edit | None:
         apart = float(angles(one.region.centroid[None], two.region.centroid[None])[0, 0])
@@ -536,11 +571,18 @@ class Monitor:
         watched.fresh = deque((e for e in watched.fresh if e.event_id not in learned), maxlen=watched.fresh.maxlen)
         self._weigh(watched, outcome.published)
         watched.settle(quiet_until)
+        for origin in self._of_origin(SET_UP):
+            if self._in_question(origin):
+                origin.taught += sum(s.evidence.event_id in learned for s in origin.seen)
 
     def _after_add(self, edit: Edit, outcome: Outcome, quiet_until: int) -> None:
         for region_id in edit.reason["regions"]:
             self._concerned(region_id, outcome.published, quiet_until)
-        if outcome.published:
+        if outcome.operation is Operation.UPDATE:
+            parent = self._watched[outcome.region_id]
+            learned = self._learned(edit) if outcome.published else set()
+            parent.fresh = deque((e for e in parent.fresh if e.event_id not in learned), maxlen=parent.fresh.maxlen)
+        elif outcome.published:
             watched = self._watch(self._bank[edit.region_id], {})
             learned = self._learned(edit)
             watched.sample.extend(edit.windows)
@@ -557,9 +599,11 @@ class Monitor:
                 watched.audits = 0 if outcome.published else watched.audits + 1
             if not outcome.published:
                 return
-        for region_id in edit.reason.get("regions", [edit.region_id]):
-            self._concerned(region_id, outcome.published, quiet_until)
         target = self._watched.get(edit.region_id)
+        if outcome.published or target is None or target.region.origin == SET_UP:
+            # Where an opened region was refused, the alarm stands: the next answer to it is an Add.
+            for region_id in edit.reason.get("regions", [edit.region_id]):
+                self._concerned(region_id, outcome.published, quiet_until)
         if target is None or target.region.origin == SET_UP:
             return
         target.quiet_until = quiet_until
@@ -567,8 +611,7 @@ class Monitor:
             target.fitted = len(target.sample)
             for region_id in edit.reason.get("regions", []):
                 if region_id in self._watched:
-                    # The next answer to the same evidence is an Add, and there is no need to wait for it.
-                    self._watched[region_id].expanded = True
+                    self._watched[region_id].refused = True
             return
         known = {e.event_id for e in target.sample}
         target.sample.extend(e for e in edit.windows if e.event_id not in known)
@@ -577,10 +620,11 @@ class Monitor:
         self._refitted()
 
     def _after_merge(self, edit: Edit, outcome: Outcome, quiet_until: int) -> None:
-        watched = self._watched[edit.region_id]
-        watched.settle(quiet_until)
-        if not outcome.published and edit.other_region_id in self._watched:
-            self._watched[edit.other_region_id].settle(quiet_until)
+        for region_id in (edit.region_id, edit.other_region_id):
+            watched = self._watched.get(region_id) if region_id is not None else None
+            if watched is not None:
+                watched.apart = 0 if outcome.published else watched.apart + 1
+                watched.unmerged = self.at_event
 
     def _after_retire(self, edit: Edit, outcome: Outcome, quiet_until: int) -> None:
         """Nothing is left to keep of a region that ended."""
@@ -589,7 +633,7 @@ class Monitor:
         watched = self._watched.get(region_id)
         if watched is not None:
             self._weigh(watched, published)
-            watched.expanded = False
+            watched.taught, watched.refused = 0, False
             watched.settle(quiet_until)
 
     def _weigh(self, watched: Watched, helped: bool) -> None:
@@ -597,8 +641,9 @@ class Monitor:
         watched.backoff = 1 if helped else min(2 * watched.backoff, LONGEST_BACKOFF)
 
     def _learned(self, edit: Edit) -> set[str]:
-        """The windows of an edit that were trained on; the newest were held out and are still to be learned."""
-        return {e.event_id for e in edit.windows[: -held_out_of(edit.reason, len(edit.windows), self._config.edits)]}
+        """The windows of an edit that were trained on; those held out are still to be learned."""
+        judged = held_out(edit.reason, len(edit.windows), self._config.edits)
+        return {e.event_id for e, unseen in zip(edit.windows, judged, strict=True) if not unseen}
 
     def _refitted(self) -> None:
         """Every boundary was fitted to all that is known."""
