@@ -48,7 +48,8 @@ class GateHandler:
         host, bank = self.live.host, self.live.bank
         posterior = bank.posterior(gate_view(host.states(contexts, None), contexts, self._setup.counts))
         route = posterior.route(self._config.gate.floor)
-        return Answers(posterior, route, mixed_probabilities(host, contexts, route, bank.adapters).numpy())
+        answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters)
+        return Answers(posterior, route, answer.numpy())
 
     def handle(self, windows: Windows) -> list[dict[str, Any]]:
         """Gate windows and score what followed them: one record of `gated` each."""

@@ -18,10 +18,13 @@ from pipeline.edits import Edit, Evidence, Operation, Outcome, confidence_of, he
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.gate import Encoded, OriginModel, fit_origins, gate_view
 from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_of
-from pipeline.routing import Posterior, RegionBank, mixed_probabilities
+from pipeline.routing import Posterior, RegionBank, mixed_probabilities, next_item_probabilities
 from pipeline.setup import SetUp, softmax_rows
 from pipeline.training import fit, known_rows
 from pipeline.windows import Windows
+
+TRUSTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""How far an adapter may be trusted."""
 
 WindowsOf = Callable[[Sequence[Evidence]], Windows]
 """Reads the windows of evidence back from `gated`."""
@@ -121,7 +124,8 @@ class Editor:
         learned, judged = self._split(edit)
         name, cost = self._train(edit, region.version + 1, learned, region.adapter)
         shape = moved(region, self._encode(learned.contexts).means, self._config.edits.update_rate, self._quantile)
-        after = bank.changed(replace(_reshaped(region, shape), version=region.version + 1, adapter=name))
+        trust = self._trust(name, judged, region.trust)
+        after = bank.changed(replace(_reshaped(region, shape), version=region.version + 1, adapter=name, trust=trust))
         judgement = self._judge(judged, bank, after)
         return self._published_if(judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost)
 
@@ -143,12 +147,13 @@ class Editor:
             len(learned) / max(edit.at_event, 1),
             name,
             edit.at_event,
+            self._trust(name, judged, parent.trust if parent else None),
         )
         samples = {**self._samples(edit.samples), edit.region_id: encoded}
         after = bank.changed(region).rebound(self._refit(bank, samples))
         judgement = self._judge(judged, bank, after)
         if parent:
-            grown = bank.changed(replace(parent, version=parent.version + 1, adapter=name))
+            grown = bank.changed(replace(parent, version=parent.version + 1, adapter=name, trust=region.trust))
             if not self._judge(judged, grown, after).better(self._config.edits.confidence):
                 return self._instead(edit, bank, grown, parent, judged, name, cost)
         return self._published_if(judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost)
@@ -239,6 +244,20 @@ class Editor:
             )
         return name, cost
 
+    def _trust(self, name: str, judged: Windows, before: float | None) -> float:
+        """How far to trust an adapter: the mixture with the backbone that makes held-out targets likeliest.
+
+        A few dozen windows say little, so the region's trust so far has a say too.
+        """
+        chances = [
+            next_item_probabilities(self.host, judged.contexts, adapter).numpy()[np.arange(len(judged)), judged.targets]
+            for adapter in (None, name)
+        ]
+        static, adapted = np.maximum(chances, 1e-12)
+        fit = [float(np.log(t * adapted + (1.0 - t) * static).mean()) for t in TRUSTS]
+        best = TRUSTS[int(np.argmax(fit))]
+        return best if before is None else (before + best) / 2.0
+
     def _parent(self, bank: RegionBank, posterior: Posterior) -> Region | None:
         """The opened region that the windows look most like, if they look like one at all."""
         if not bank.opened:
@@ -298,7 +317,7 @@ class Editor:
         for start in range(0, len(windows), self._config.replay.score_batch):
             batch = windows[slice(start, start + self._config.replay.score_batch)]
             route = bank.posterior(self._encode(batch.contexts)).route(self._config.gate.floor)
-            answer = mixed_probabilities(self.host, batch.contexts, route, bank.adapters)
+            answer = mixed_probabilities(self.host, batch.contexts, bank.shares(route), bank.adapters)
             ranks.append(rank_of_targets(answer.numpy(), batch.targets, batch.contexts))
         return np.log(np.concatenate(ranks))
 

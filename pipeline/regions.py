@@ -50,6 +50,8 @@ class Region:
         prior: share of windows that were its own when it was last estimated.
         adapter: name of its live adapter version, or None (the backbone answers).
         opened_at: events of the stream seen when it was opened, 0 for set-up.
+        trust: share of its adapter in the answers of the region; the backbone has the rest. Learned on
+            held-out windows: an adapter is surest where it learned least.
     """
 
     region_id: int
@@ -63,6 +65,7 @@ class Region:
     prior: float
     adapter: str | None = None
     opened_at: int = 0
+    trust: float = 1.0
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""

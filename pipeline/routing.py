@@ -105,6 +105,13 @@ class RegionBank:
         """Live regions, set-up ones first: the columns of a posterior."""
         return self.setup + self.opened
 
+    def shares(self, route: Array) -> Array:
+        """(n, 1 + opened) weights of a route to shares in the answer: each region trusts its adapter so far."""
+        trust = np.array([1.0, *(r.trust for r in self.opened)])
+        shares = route * trust
+        shares[:, 0] += (route * (1.0 - trust)).sum(axis=1)
+        return shares
+
     @property
     def adapters(self) -> tuple[str | None, ...]:
         """Adapter of each column of a route: none for set-up, then the opened regions'."""
@@ -162,13 +169,13 @@ def next_item_probabilities(host: AdapterHost, contexts: Ids, name: str | None) 
 
 @torch.inference_mode()
 def mixed_probabilities(host: AdapterHost, contexts: Ids, route: Array, adapters: Sequence[str | None]) -> torch.Tensor:
-    """Answer each window with the regions of its route.
+    """Answer each window with several adapters.
 
     Args:
         host: knows the adapters.
         contexts: (n, length) windows.
-        route: (n, 1 + opened) weights, rows summing to 1.
-        adapters: of each column of the route; the backbone answers for None, and for an adapter that the
+        route: (n, 1 + opened) shares in the answer, rows summing to 1.
+        adapters: of each column; the backbone answers for None, and for an adapter that the
             host does not have.
 
     Returns:
