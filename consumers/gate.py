@@ -67,7 +67,9 @@ class GateHandler:
             "taste": posterior.tastes.tolist(),
             "taste_rival": posterior.taste_rivals.tolist(),
             "taste_margin": posterior.taste_margins.tolist(),
-            "route": [[r.region_id for r, w in zip(bank.opened, row, strict=True) if w > 0.0] for row in answers.route[:, 1:]],
+            "route": [
+                [r.region_id for r, w in zip(bank.opened, row, strict=True) if w > 0.0] for row in answers.route[:, 1:]
+            ],
             "confidence": posterior.confidence.tolist(),
             "margin": posterior.margin.tolist(),
             "angle": posterior.angles.tolist(),

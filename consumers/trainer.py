@@ -5,9 +5,8 @@ from typing import Any
 from adapters_store import AdaptersStore
 from consumers.revisions import LiveRegions, revision_record
 from pipeline.config import Config
-from pipeline.edits import Edit
 from pipeline.editing import Editor, Result, WindowsOf
-from pipeline.edits import Outcome
+from pipeline.edits import Edit, Outcome
 from pipeline.setup import SetUp
 
 

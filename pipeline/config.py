@@ -159,9 +159,12 @@ class MonitorSettings(Section):
 class EditSettings(Section):
     """When an edit is worth making, and what it must show."""
 
-    min_windows: int = Field(192, ge=32, description="windows of new evidence before a region is opened or a boundary moved"
+    min_windows: int = Field(
+        192, ge=32, description="windows of new evidence before a region is opened or a boundary moved"
     )
-    boundary_windows: int = Field(48, ge=16, description="windows between two set-up regions before their boundary is moved")
+    boundary_windows: int = Field(
+        48, ge=16, description="windows between two set-up regions before their boundary is moved"
+    )
     update_windows: int = Field(512, ge=32, description="new windows of an opened region before its adapter is updated")
     pool_windows: int = Field(4096, ge=64, description="newest windows of a region that are remembered as evidence")
     held_out: float = Field(
@@ -170,10 +173,14 @@ class EditSettings(Section):
     confidence: float = Field(
         1.0,
         ge=0,
-        description="standard errors by which Add and Expand must beat the incumbent on held-out windows (an Update: 0)",
+        description=(
+            "standard errors by which Add and Expand must beat the incumbent on held-out windows (an Update: 0)"
+        ),
     )
     audit_confidence: float = Field(
-        3.0, ge=0, description="the same for an Expand that no alarm called for: an opened region tried on set-up regions"
+        3.0,
+        ge=0,
+        description="the same for an Expand that no alarm called for: an opened region tried on set-up regions",
     )
     passes_per_event: float = Field(
         2.0, gt=0, description="budget: windows trained on, counting passes, for each event since set-up"

@@ -55,7 +55,13 @@ class Judgement:
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
-        return {"metric": "loss", "windows": self.windows, "before": self.before, "after": self.after, "error": self.error}
+        return {
+            "metric": "loss",
+            "windows": self.windows,
+            "before": self.before,
+            "after": self.after,
+            "error": self.error,
+        }
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,9 @@ class Editor:
         trust = self._trust(name, judged, region.trust)
         after = bank.changed(replace(_reshaped(region, shape), version=region.version + 1, adapter=name, trust=trust))
         judgement = self._judge(judged, bank, after)
-        return self._published_if(judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost)
+        return self._published_if(
+            judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost
+        )
 
     def _add(self, edit: Edit, bank: RegionBank) -> Result:
         learned, judged = self._split(edit)
@@ -156,7 +164,9 @@ class Editor:
             grown = bank.changed(replace(parent, version=parent.version + 1, adapter=name, trust=region.trust))
             if not self._judge(judged, grown, after).better(self._config.edits.confidence):
                 return self._instead(edit, bank, grown, parent, judged, name, cost)
-        return self._published_if(judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost)
+        return self._published_if(
+            judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost
+        )
 
     def _instead(
         self, edit: Edit, bank: RegionBank, grown: RegionBank, parent: Region, judged: Windows, name: str, cost: int
@@ -187,7 +197,9 @@ class Editor:
             samples = self._samples([e for e in edit.samples if e.event_id not in unseen])
             after = bank.rebound(self._refit(bank, samples))
             judgement = self._judge(judged, bank, after)
-        return self._published_if(judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, None, 0)
+        return self._published_if(
+            judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, None, 0
+        )
 
     def _merge(self, edit: Edit, bank: RegionBank) -> Result:
         kept, gone = bank[edit.region_id], bank[_other(edit)]
@@ -202,7 +214,9 @@ class Editor:
         samples = self._samples(edit.samples, {gone.region_id: kept.region_id})
         after = after.rebound(self._refit(after, samples) if gone.adapter else bank.origins)
         judgement = self._judge(judged, bank, after)
-        return self._published_if(judgement.no_worse(self._config.edits.confidence), edit, bank, after, judgement, None, 0)
+        return self._published_if(
+            judgement.no_worse(self._config.edits.confidence), edit, bank, after, judgement, None, 0
+        )
 
     def _retire(self, edit: Edit, bank: RegionBank) -> Result:
         region = bank[edit.region_id]
@@ -287,12 +301,13 @@ class Editor:
         return fit_origins(origins, features, masses, self._config.gate.penalty)
 
     def _moved_boundary(self, edit: Edit, bank: RegionBank, means: Array) -> RegionBank:
-        """Two set-up regions take in what lies between them: their priors follow, and their shapes if that fits better."""
+        """Two set-up regions take in what lies between them: their priors follow, or their shapes too if that fits."""
         rate, shares = self._config.edits.expand_rate, edit.reason["shares"]
         pair = [bank[edit.region_id], bank[_other(edit)]]
         near = (means @ np.stack([r.centroid for r in pair]).T).argmax(axis=1)
         priors = [
-            replace(r, version=r.version + 1, prior=(1.0 - rate) * r.prior + rate * shares[str(r.region_id)]) for r in pair
+            replace(r, version=r.version + 1, prior=(1.0 - rate) * r.prior + rate * shares[str(r.region_id)])
+            for r in pair
         ]
         shapes = []
         for place, region in enumerate(priors):
@@ -381,7 +396,7 @@ def _paired(before: Array, after: Array) -> Judgement:
     return Judgement(len(before), float(before.mean()), float(after.mean()), error)
 
 
-def _shares(bank: RegionBank, tastes: Array) -> Array:
+def _shares(bank: RegionBank, tastes: NDArray[np.int64]) -> Array:
     """Share of windows in each set-up region."""
     ids = np.array([r.region_id for r in bank.setup])
     shares: Array = (tastes[:, None] == ids[None]).mean(axis=0)

@@ -134,7 +134,12 @@ class Outcome:
 
 
 def edit_id(
-    operation: Operation, region_id: int, base_version: int, event_ids: Iterable[str], training: Mapping[str, Any], seed: int
+    operation: Operation,
+    region_id: int,
+    base_version: int,
+    event_ids: Iterable[str],
+    training: Mapping[str, Any],
+    seed: int,
 ) -> str:
     """Name an edit by what it asks for, never by offsets, which differ from log to log."""
     asked = [str(operation), region_id, base_version, sorted(event_ids), dict(training), seed]

@@ -181,13 +181,15 @@ class Monitor:
         self._moves: deque[Move] = deque(maxlen=config.edits.pool_windows)
         self._visits: deque[tuple[int, int]] = deque(maxlen=config.monitor.visits_window)
         self._next_region_id = max(r.region_id for r in bank.regions) + 1
-        self._angles = {r.region_id: np.sort(calibration.angles[calibration.regions == r.region_id]) for r in bank.setup}
+        self._angles = {
+            r.region_id: np.sort(calibration.angles[calibration.regions == r.region_id]) for r in bank.setup
+        }
         self._tally: dict[int, list[tuple[float, float, float]]] = {}
         for region in bank.setup:
             mine = calibration.regions == region.region_id
             moves = calibration.moved[calibration.moved_from == region.region_id]
-            scores = (calibration.angles[mine], -calibration.margins[mine], calibration.losses[mine])
-            scores = (*scores, calibration.rarities[mine], moves)
+            angle, margin, loss = calibration.angles[mine], calibration.margins[mine], calibration.losses[mine]
+            scores = (angle, -margin, loss, calibration.rarities[mine], moves)
             self._watch(region, dict(zip(SIGNALS, scores, strict=True)))
 
     def observe(self, gated: Mapping[str, Any], offset: int) -> None:
@@ -215,7 +217,15 @@ class Monitor:
         """The edits that the statistics call for now; each region is in at most one that is under way."""
         edits = self._updates()
         if not any(e.operation is not Operation.UPDATE for e in self._asked.values()) and not edits:
-            boundary = self._retire() or self._merge() or self._between() or self._drifted() or self._child() or self._refit() or self._audit()
+            boundary = (
+                self._retire()
+                or self._merge()
+                or self._between()
+                or self._drifted()
+                or self._child()
+                or self._refit()
+                or self._audit()
+            )
             edits = [boundary] if boundary else []
         self._asked.update((e.edit_id, e) for e in edits)
         return edits
@@ -277,7 +287,9 @@ class Monitor:
         watched = Watched(
             region,
             {
-                s: ConformalDetector(reference.get(s, ()), on.expected_run, self._seed * 1_000 + region.region_id * len(SIGNALS) + i)
+                s: ConformalDetector(
+                    reference.get(s, ()), on.expected_run, self._seed * 1_000 + region.region_id * len(SIGNALS) + i
+                )
                 for i, s in enumerate(signals)
             },
             seen=deque(maxlen=size),
@@ -305,9 +317,10 @@ class Monitor:
                 opened.fresh.append(evidence)
                 opened.sample.append(evidence)
         origin, target = self._watched.get(gated["region_id"]), self._largest_opened()
-        if origin is not None and target is not None and self._in_question(origin):
-            if target.region.region_id not in gated["route"]:
-                target.fresh.append(Evidence(gated["event_id"], offset, target.region.region_id))
+        if origin is None or target is None or not self._in_question(origin):
+            return
+        if target.region.region_id not in gated["route"]:
+            target.fresh.append(Evidence(gated["event_id"], offset, target.region.region_id))
 
     def _test(self, watched: Watched, scores: tuple[float, ...], user: str, taste: int) -> None:
         """Show the scores to the detectors; windows of one user overlap, so only every so-manieth is shown."""
@@ -364,7 +377,11 @@ class Monitor:
             settings = self._config.edits
             alarm = "loss" in watched.alarms(self.at_event)
             need = (settings.min_windows if alarm else settings.update_windows) * watched.backoff
-            if watched.region.adapter and region_id not in asked and len(watched.fresh) >= min(need, settings.pool_windows):
+            if (
+                watched.region.adapter
+                and region_id not in asked
+                and len(watched.fresh) >= min(need, settings.pool_windows)
+            ):
                 if not self._affordable(len(watched.fresh)):
                     continue
                 reason = self._reason(
@@ -410,7 +427,9 @@ class Monitor:
 
     def _stretch(self, target: Watched, taught: Sequence[Watched], text: str, loudest: Watched) -> Edit:
         """Expand an opened region over set-up regions whose windows it has learned."""
-        found = sorted((s for w in taught for s in w.excursion(s for s in NEW if s in w.raised)), key=lambda s: s.at_event)
+        found = sorted(
+            (s for w in taught for s in w.excursion(s for s in NEW if s in w.raised)), key=lambda s: s.at_event
+        )
         text += f"; region {target.region.region_id} has learned them, and its boundary is moved over them"
         reason = self._reason(loudest, "drift", text) | {"regions": sorted(w.region.region_id for w in taught)}
         mine = [Evidence(s.evidence.event_id, s.evidence.offset, target.region.region_id) for s in found]
@@ -501,7 +520,9 @@ class Monitor:
             found = [s.evidence for s in watched.seen if s.at_event > start]
             if len(found) >= self._config.edits.min_windows * 2 ** min(watched.audits, 6):
                 region_id = watched.region.region_id
-                text = f"would region {target.region.region_id} answer {len(found)} windows of region {region_id} better?"
+                text = (
+                    f"would region {target.region.region_id} answer {len(found)} windows of region {region_id} better?"
+                )
                 reason = self._reason(None, AUDIT, text) | {"regions": [region_id]}
                 mine = [Evidence(e.event_id, e.offset, target.region.region_id) for e in found]
                 return self._edit(Operation.EXPAND, target.region, None, reason, mine, self._samples(mine))
@@ -535,9 +556,7 @@ class Monitor:
         )
         reason = {"signal": "coincidence", "statistic": apart, "threshold": least, "text": text}
         evidence = [s.evidence for s in gone.seen][-self._config.edits.min_windows :]
-        return self._edit(
-            Operation.MERGE, kept.region, gone.region.region_id, reason, evidence, self._samples()
-        )
+        return self._edit(Operation.MERGE, kept.region, gone.region.region_id, reason, evidence, self._samples())
 
     def _retire(self) -> Edit | None:
         """A region that nobody visits any more."""
@@ -619,7 +638,7 @@ class Monitor:
         target.fresh.extend(e for e in edit.windows if e.event_id not in waiting)
         self._refitted()
 
-    def _after_merge(self, edit: Edit, outcome: Outcome, quiet_until: int) -> None:
+    def _after_merge(self, edit: Edit, outcome: Outcome, quiet_until: int) -> None:  # noqa: ARG002
         for region_id in (edit.region_id, edit.other_region_id):
             watched = self._watched.get(region_id) if region_id is not None else None
             if watched is not None:

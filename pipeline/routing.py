@@ -9,15 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pipeline.adapters import AdapterHost
 from pipeline.backbones.base import last_states
 from pipeline.gate import Encoded, OriginModel
 from pipeline.regions import SET_UP, Array, Region, Status, angles, log_density
-from pipeline.windows import PADDING
-
-Ids = NDArray[np.int64]
+from pipeline.windows import PADDING, Ids
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,8 @@ class Posterior:
     @property
     def tops(self) -> Ids:
         """(n,) region of the top posterior."""
-        return self.region_ids[self.probabilities.argmax(axis=1)]
+        tops: Ids = self.region_ids[self.probabilities.argmax(axis=1)]
+        return tops
 
     @property
     def confidence(self) -> Array:
@@ -108,7 +106,7 @@ class RegionBank:
     def shares(self, route: Array) -> Array:
         """(n, 1 + opened) weights of a route to shares in the answer: each region trusts its adapter so far."""
         trust = np.array([1.0, *(r.trust for r in self.opened)])
-        shares = route * trust
+        shares: Array = route * trust
         shares[:, 0] += (route * (1.0 - trust)).sum(axis=1)
         return shares
 
@@ -139,7 +137,9 @@ class RegionBank:
         setup = self.setup
         priors = np.array([max(r.prior, 1e-6) for r in setup])
         concentrations = np.array([r.concentration for r in setup])
-        return log_density(means, np.stack([r.centroid for r in setup]), concentrations) + np.log(priors / priors.sum())
+        densities = log_density(means, np.stack([r.centroid for r in setup]), concentrations)
+        weighted: Array = densities + np.log(priors / priors.sum())
+        return weighted
 
     def posterior(self, encoded: Encoded) -> Posterior:
         """P(origin | window) x P(region | origin, window) of n windows."""

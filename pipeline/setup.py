@@ -139,7 +139,7 @@ def _train(
         after_epoch=judge,
     )
     backbone.load_state_dict(best)
-    backbone.eval().requires_grad_(False)
+    backbone.train(False).requires_grad_(False)
     return tuple(recalls)
 
 

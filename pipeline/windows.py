@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.events import Interaction
 
+Ids = NDArray[np.int64]
+"""Catalogue rows or region ids."""
+
 PADDING = 0
 """The catalogue row that stands for no item."""
 
