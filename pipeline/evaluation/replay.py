@@ -5,6 +5,7 @@ scored before it is learned. The same log, configuration and seeds give the same
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ def replay(
             with stopwatch.phase(name, "setup"):
                 strategy = STRATEGIES[name](start)
             step = partial(progress, f"seed {seed}: {name}")
-            results.add(strategy, setup, seed, ask(strategy, plan, config.replay.parts, stopwatch, step))
+            with closing(strategy):
+                results.add(strategy, setup, seed, ask(strategy, plan, config.replay.parts, stopwatch, step))
     return results.write(out, dataset.name, config, stopwatch)
 
 

@@ -9,9 +9,18 @@ from pipeline.strategies.popularity import Popularity, PopularityRecent
 from pipeline.strategies.raie import Raie
 from pipeline.strategies.static import Static
 
-STRATEGIES: dict[str, Callable[[Start], Strategy]] = {
-    s.name: s
-    for s in (Static, Popularity, PopularityRecent, FineTune, Lora, LoraReplay, SingleAdapter, Ensemble, Raie)
-}
+_ALL: tuple[type[Strategy], ...] = (
+    Static,
+    Popularity,
+    PopularityRecent,
+    FineTune,
+    Lora,
+    LoraReplay,
+    SingleAdapter,
+    Ensemble,
+    Raie,
+)
+
+STRATEGIES: dict[str, Callable[[Start], Strategy]] = {strategy.name: strategy for strategy in _ALL}
 
 __all__ = ["STRATEGIES", "Scored", "Start", "Strategy"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -54,11 +54,15 @@ class Strategy(Protocol):
 
     Attributes:
         name: as in tables.
-        trained_windows: windows trained on since set-up, counting passes.
     """
 
-    name: str
-    trained_windows: int
+    name: ClassVar[str]
+
+    def __init__(self, start: Start) -> None: ...
+
+    @property
+    def trained_windows(self) -> int:
+        """Windows trained on since set-up, counting passes."""
 
     def observe(self, windows: Windows) -> Scored:
         """Score the next windows of the stream, in event order, then take them in.
@@ -71,6 +75,9 @@ class Strategy(Protocol):
 
     def score(self, windows: Windows) -> Scored:
         """Score windows without taking anything in."""
+
+    def close(self) -> None:
+        """Let go of everything held. Nothing more may be asked of it."""
 
 
 def rank_in_batches(windows: Windows, size: int, answer: Callable[[NDArray[np.int64]], torch.Tensor]) -> Scored:

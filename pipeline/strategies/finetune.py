@@ -1,6 +1,7 @@
 """Full fine-tuning: all weights, on the newest windows alone."""
 
 import copy
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,13 +11,13 @@ from pipeline.setup import softmax_rows
 from pipeline.strategies.base import Scored, Start, rank_in_batches
 from pipeline.strategies.observed import Observed
 from pipeline.training import fit
-from pipeline.windows import Windows
+from pipeline.windows import Ids, Windows
 
 
 class FineTune:
     """Trains every weight of a copy of the backbone, without replay."""
 
-    name = "finetune"
+    name: ClassVar[str] = "finetune"
 
     def __init__(self, start: Start) -> None:
         self.trained_windows = 0
@@ -50,9 +51,12 @@ class FineTune:
         """See `Strategy.score`."""
         vectors = self._model.items.all()
 
-        def answer(contexts: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
+        def answer(contexts: Ids) -> torch.Tensor:
             scores = last_states(self._model.hidden(torch.from_numpy(contexts), vectors)) @ vectors.T
             scores[:, 0] = -torch.inf
             return scores
 
         return rank_in_batches(windows, self._start.config.replay.score_batch, answer)
+
+    def close(self) -> None:
+        """Nothing is held but memory."""

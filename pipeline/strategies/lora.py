@@ -13,7 +13,7 @@ from pipeline.setup import softmax_rows
 from pipeline.strategies.base import Scored, Start, rank_in_batches
 from pipeline.strategies.observed import Observed
 from pipeline.training import fit, known_rows
-from pipeline.windows import Windows, concatenate
+from pipeline.windows import Ids, Windows, concatenate
 
 
 class Lora:
@@ -25,7 +25,7 @@ class Lora:
         share: weight of the adapter in the answer; the backbone has the rest.
     """
 
-    name = "lora"
+    name: ClassVar[str] = "lora"
     item_rows: ClassVar[bool] = False
     replayed: ClassVar[float] = 0.0
     share: ClassVar[float] = 1.0
@@ -74,7 +74,10 @@ class Lora:
         """See `Strategy.score`."""
         return rank_in_batches(windows, self._start.config.replay.score_batch, self._answer)
 
-    def _answer(self, contexts: "np.ndarray[tuple[int, int], np.dtype[np.int64]]") -> torch.Tensor:
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+    def _answer(self, contexts: Ids) -> torch.Tensor:
         answer = next_item_probabilities(self._host, contexts, self._adapter)
         if self.share < 1.0 and self._adapter:
             static = next_item_probabilities(self._host, contexts, None)
@@ -93,7 +96,7 @@ class Lora:
 class LoraReplay(Lora):
     """LoRA and item rows, one set-up window replayed for each new one."""
 
-    name = "lora_replay"
+    name: ClassVar[str] = "lora_replay"
     item_rows = True
     replayed = 1.0
 
@@ -101,12 +104,12 @@ class LoraReplay(Lora):
 class SingleAdapter(Lora):
     """RAIE with one region: one adapter for everyone, always on, the same windows, no replay."""
 
-    name = "raie_k1"
+    name: ClassVar[str] = "raie_k1"
     item_rows = True
 
 
 class Ensemble(SingleAdapter):
     """The dull answer to forgetting: half the backbone, half the one adapter."""
 
-    name = "ensemble"
+    name: ClassVar[str] = "ensemble"
     share = 0.5

@@ -1,5 +1,7 @@
 """Popularity: the items that others took most, over all time or of late. It is never trained."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from pipeline.evaluation.ranking import rank_of_targets
@@ -17,7 +19,7 @@ class Popularity:
         half_life: events after which an event counts half, or None for all-time counts.
     """
 
-    name = "popularity"
+    name: ClassVar[str] = "popularity"
     half_life: float | None = None
 
     def __init__(self, start: Start) -> None:
@@ -48,6 +50,9 @@ class Popularity:
         ]
         return Scored(np.array(ranks, dtype=np.int64))
 
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
     def _add(self, row: int) -> None:
         if self.half_life is not None:
             self._weight *= 2.0 ** (1.0 / self.half_life)
@@ -60,7 +65,7 @@ class Popularity:
 class PopularityRecent(Popularity):
     """Counts with a half-life: what is trending."""
 
-    name = "popularity_recent"
+    name: ClassVar[str] = "popularity_recent"
 
     def __init__(self, start: Start) -> None:
         self.half_life = start.config.replay.half_life

@@ -6,7 +6,7 @@ before the next batch. Same events, configuration and seed give the same ledger,
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Raie:
         live: the regions and adapters in force.
     """
 
-    name = "raie"
+    name: ClassVar[str] = "raie"
 
     def __init__(self, start: Start) -> None:
         self.ledger: list[tuple[Edit, Outcome]] = []
@@ -86,6 +86,10 @@ class Raie:
         if not ranks:
             return Scored(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
         return Scored(np.concatenate(ranks), np.concatenate(regions), np.concatenate(confidence))
+
+    def close(self) -> None:
+        """Close the log; its file stays."""
+        self._log.close()
 
     def _step(self, windows: Windows) -> list[dict[str, Any]]:
         gated = self._gate.handle(windows)

@@ -1,17 +1,18 @@
 """The backbone as it was set up: what doing nothing is worth."""
 
 import copy
+from typing import ClassVar
 
 from pipeline.adapters import AdapterHost
-from pipeline.strategies.base import Scored, Start, rank_in_batches
 from pipeline.routing import next_item_probabilities
+from pipeline.strategies.base import Scored, Start, rank_in_batches
 from pipeline.windows import Windows
 
 
 class Static:
     """Never learns."""
 
-    name = "static"
+    name: ClassVar[str] = "static"
 
     def __init__(self, start: Start) -> None:
         self.trained_windows = 0
@@ -27,4 +28,9 @@ class Static:
 
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
-        return rank_in_batches(windows, self._batch, lambda contexts: next_item_probabilities(self._host, contexts, None))
+        return rank_in_batches(
+            windows, self._batch, lambda contexts: next_item_probabilities(self._host, contexts, None)
+        )
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
