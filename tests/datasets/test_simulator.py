@@ -8,6 +8,7 @@ import pytest
 from pipeline.datasets.base import read_dataset
 from pipeline.datasets.commands import simulate_dataset
 from pipeline.datasets.simulator import SCENARIOS, Simulation, simulate, write
+from pipeline.datasets.simulator.world import Parameters
 from pipeline.errors import DataError
 from pipeline.evaluation.slices import cut
 
@@ -98,20 +99,23 @@ def test_a_drift_begins_at_sixty_percent_and_lasts(scenario):
 
 
 def test_users_come_and_go_evenly():
-    simulation = simulate("quiet", 0)
-    counts = Counter(e.user_id for e in simulation.interactions)
-    assert np.mean(list(counts.values())) >= 30
-    seen: Counter[str] = Counter()
-    histories = []
-    for event in simulation.interactions:
-        histories.append(seen[event.user_id])
-        seen[event.user_id] += 1
-    middle, late = np.mean(histories[10_000:15_000]), np.mean(histories[15_000:])
-    assert late == pytest.approx(middle, rel=0.2)
-    days = np.array([e.timestamp for e in simulation.interactions])
-    per_part, _ = np.histogram(days, bins=5)
-    assert per_part.max() / per_part.min() < 1.25
-    assert (np.diff(days) > 0).all()
+    ages = []
+    for seed in range(4):
+        simulation = simulate("quiet", seed)
+        seen: Counter[str] = Counter()
+        histories = []
+        for event in simulation.interactions:
+            histories.append(seen[event.user_id])
+            seen[event.user_id] += 1
+        assert np.mean(list(seen.values())) >= 30
+        ages.append((np.mean(histories[10_000:15_000]), np.mean(histories[15_000:])))
+        days = np.array([e.timestamp for e in simulation.interactions])
+        per_part, _ = np.histogram(days, bins=5)
+        assert per_part.max() / per_part.min() < 1.25
+        assert (np.diff(days) > 0).all()
+    # A log has a few hundred users, so one alone can drift by chance in the ages of those who are around.
+    middle, late = np.mean(ages, axis=0)
+    assert late == pytest.approx(middle, rel=0.15)
 
 
 def test_nothing_drifts_in_quiet():
@@ -134,7 +138,7 @@ def test_texts_are_unique_and_ids_tell_no_taste():
 def test_nobody_meets_an_item_again_at_once():
     recent: dict[str, list[str]] = defaultdict(list)
     for event in simulated("quiet").interactions:
-        assert event.item_id not in recent[event.user_id][-15:]
+        assert event.item_id not in recent[event.user_id][-Parameters().recent :]
         recent[event.user_id].append(event.item_id)
 
 
@@ -145,8 +149,8 @@ def test_what_follows_what_can_be_learned():
     by_item: dict[str, Counter[str]] = defaultdict(Counter)
     for (one, other), n in seen.items():
         by_item[one][other] += n
-    likely = sum(n for c in by_item.values() for _, n in c.most_common(4))
-    assert 0.5 < likely / seen.total() < 0.8
+    likely = sum(n for c in by_item.values() for _, n in c.most_common(Parameters().successors))
+    assert 0.6 < likely / seen.total() < 0.8
 
 
 def test_sudden_moves_its_users_to_a_known_taste():
