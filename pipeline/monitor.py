@@ -45,7 +45,7 @@ BETWEEN = ("doubt", "shift")
 LEAST_VISITS = 40
 """Fewer expected visits than this say nothing when they fail to come."""
 
-LONGEST_BACKOFF = 8
+LONGEST_BACKOFF = 4
 """An edit that did not help needs up to this many times the evidence the next time."""
 
 
@@ -588,7 +588,7 @@ class Monitor:
         # Windows of an update that did not help wait for more of their kind.
         learned = self._learned(edit) if outcome.published else set()
         watched.fresh = deque((e for e in watched.fresh if e.event_id not in learned), maxlen=watched.fresh.maxlen)
-        self._weigh(watched, outcome.published)
+        self._weigh(watched, outcome.published and _clear(outcome))
         watched.settle(quiet_until)
         for origin in self._of_origin(SET_UP):
             if self._in_question(origin):
@@ -656,8 +656,8 @@ class Monitor:
             watched.settle(quiet_until)
 
     def _weigh(self, watched: Watched, helped: bool) -> None:
-        """What helped may be asked for again as soon; what did not needs twice the evidence."""
-        watched.backoff = 1 if helped else min(2 * watched.backoff, LONGEST_BACKOFF)
+        """What helped may be asked for sooner; what did not, or hardly, needs twice the evidence."""
+        watched.backoff = max(1, watched.backoff // 2) if helped else min(2 * watched.backoff, LONGEST_BACKOFF)
 
     def _learned(self, edit: Edit) -> set[str]:
         """The windows of an edit that were trained on; those held out are still to be learned."""
@@ -725,3 +725,9 @@ class Monitor:
             self.timestamp,
             int(identity[:8], 16),
         )
+
+
+def _clear(outcome: Outcome) -> bool:
+    """Whether an edit bought more than its held-out windows leave in doubt: one standard error."""
+    judged = outcome.validation
+    return judged is not None and judged["before"] - judged["after"] >= judged["error"]

@@ -183,8 +183,11 @@ def mixed_probabilities(host: AdapterHost, contexts: Ids, route: Array, adapters
     """
     weights = torch.from_numpy(route).to(torch.float32)
     total = torch.zeros(len(contexts), host.vectors(None).shape[0])
-    for column, name in enumerate(adapters):
-        rows = torch.from_numpy(np.flatnonzero(route[:, column]))
+    for column, wanted in enumerate(adapters):
+        name = wanted if wanted in host.names else None
+        # The backbone is asked about every window, needed or not: how many are answered together can change the
+        # last bits of an answer, and the trust of one region must not reach the windows of another that way.
+        rows = torch.arange(len(contexts)) if wanted is None else torch.from_numpy(np.flatnonzero(route[:, column]))
         if len(rows):
             answer = next_item_probabilities(host, contexts[rows.numpy()], name)
             total.index_add_(0, rows, answer * weights[rows, column : column + 1])
