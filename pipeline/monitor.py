@@ -176,6 +176,7 @@ class Monitor:
         self._seed = seed
         self._bank = bank
         self._watched: dict[int, Watched] = {}
+        self._ended: dict[int, Watched] = {}
         self._asked: dict[str, Edit] = {}
         self._users: dict[str, LastShown] = {}
         self._moves: deque[Move] = deque(maxlen=config.edits.pool_windows)
@@ -242,7 +243,7 @@ class Monitor:
             if region.region_id in self._watched:
                 self._watched[region.region_id].region = region
         for region_id in set(self._watched) - {r.region_id for r in bank.live}:
-            del self._watched[region_id]
+            self._ended[region_id] = self._watched.pop(region_id)
         after = {
             Operation.UPDATE: self._after_update,
             Operation.ADD: self._after_add,
@@ -256,9 +257,8 @@ class Monitor:
         """Per-region statistics since the last call, for metrics and reports."""
         rows = []
         for region_id, tallied in sorted(self._tally.items()):
-            watched = self._watched.get(region_id)
-            if watched is None:
-                continue
+            # A region that ended since the last call had events until then.
+            watched = self._watched[region_id] if region_id in self._watched else self._ended[region_id]
             confidence, margin, novelty = np.array(tallied).mean(axis=0)
             rows.append(
                 {
@@ -276,6 +276,7 @@ class Monitor:
                 }
             )
         self._tally.clear()
+        self._ended.clear()
         return rows
 
     # --- evidence -------------------------------------------------------------------------------------
