@@ -1,0 +1,414 @@
+"""The stages as handlers: what the gate records, what the trainer publishes, and who follows it."""
+
+import copy
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from adapters_store import AdaptersStore
+from consumers.gate import Answers, GateHandler
+from consumers.revisions import LiveRegions, revision_record
+from consumers.trainer import TrainerHandler
+from pipeline.adapters import AdapterHost
+from pipeline.config import Config
+from pipeline.edits import Edit, Evidence, Operation, Outcome
+from pipeline.errors import AdapterRefused
+from pipeline.evaluation.replay import prepare
+from pipeline.gate import fit_origins, gate_view
+from pipeline.gated import windows_of_records
+from pipeline.logs.base import Record
+from pipeline.regions import Region, Status
+from pipeline.setup import SetUp, set_up
+from pipeline.windows import Windows, concatenate
+from tests.replay.small import config, dataset, plan
+
+SETTINGS = config(
+    "training.epochs=8",
+    "training.batch_size=32",
+    "training.learning_rate=0.01",
+    "training.row_learning_rate=0.02",
+    "edits.confidence=2",
+)
+LENGTH = SETTINGS.windows.length
+FIELDS = {
+    "event_id",
+    "user_id",
+    "timestamp",
+    "target",
+    "window",
+    "cold",
+    "region_id",
+    "taste",
+    "taste_rival",
+    "taste_margin",
+    "route",
+    "confidence",
+    "margin",
+    "angle",
+    "loss",
+    "rarity",
+    "rank",
+    "gate_version",
+}
+A, B = 4, 5
+"""Ids of the regions opened since: set-up has 1, 2 and 3."""
+
+Revision = dict[str, Any]
+
+
+def windows_named(contexts: NDArray[np.int64], targets: NDArray[np.int64], name: str) -> Windows:
+    ids = np.array([f"{name}{i}" for i in range(len(targets))])
+    return Windows(contexts, targets, ids, ids, np.arange(len(targets), dtype=np.float64))
+
+
+def pattern(first: int, seed: int, step: int = 1, n: int = 240) -> Windows:
+    """Windows over 20 items, each followed by the one that lies so many steps further, round and round."""
+    starts = np.random.default_rng(seed).integers(20, size=n)
+    rows = (starts[:, None] + step * np.arange(LENGTH + 1)) % 20 + first
+    return windows_named(rows[:, :-1].copy(), rows[:, -1].copy(), f"p{first}-{step}-{seed}-")
+
+
+@pytest.fixture(scope="module")
+def setup() -> SetUp:
+    tail = plan().setup[slice(-700, None)]
+    return set_up(SETTINGS, prepare(dataset(), SETTINGS, lambda *_: None)[1], tail, seed=0)
+
+
+@dataclass
+class Stage:
+    """Gate and trainer over one store, as one process has them."""
+
+    setup: SetUp
+    root: Path
+    kept: Windows = field(default_factory=lambda: pattern(1, 0, n=0))
+    settings: Config = SETTINGS
+
+    def __post_init__(self) -> None:
+        self.store = AdaptersStore(self.root)
+        host = AdapterHost(copy.deepcopy(self.setup.backbone), self.settings.adapter)
+        self.live = LiveRegions(self.setup.bank, host, self.store, self.setup.backbone_sha256)
+        self.gate = GateHandler(self.setup, self.settings, self.live)
+        self.trainer = TrainerHandler(self.setup, self.settings, self.live, self.store, self.windows_of)
+
+    def keep(self, windows: Windows, region_id: int) -> tuple[Evidence, ...]:
+        """Keep windows as `gated` would, and name them as evidence."""
+        start = len(self.kept)
+        self.kept = concatenate([self.kept, windows])
+        return tuple(Evidence(str(e), start + i, region_id) for i, e in enumerate(windows.event_ids))
+
+    def windows_of(self, evidence: Sequence[Evidence]) -> Windows:
+        return self.kept[np.array([e.offset for e in evidence], dtype=np.int64)]
+
+    def answer(self, contexts: NDArray[np.int64]) -> Answers:
+        return self.gate.answer(contexts)
+
+    def edit(self, operation: Operation, region_id: int, windows: Windows | None = None, **changed: Any) -> Edit:
+        bank = self.live.bank
+        known = {r.region_id: r for r in bank.regions}
+        evidence = self.keep(windows, region_id) if windows is not None else ()
+        edit = Edit(
+            edit_id="0" * 24,
+            operation=operation,
+            region_id=region_id,
+            other_region_id=None,
+            base_version=known[region_id].version if region_id in known else 0,
+            base_gate=bank.gate_version,
+            reason={"signal": "loss", "statistic": 15.0, "threshold": 14.0, "text": "", "regions": [1]},
+            windows=evidence,
+            samples=(),
+            at_event=1_000,
+            timestamp=1.6e9,
+            seed=7,
+        )
+        return replace(edit, **changed)
+
+    def carry_out(self, edit: Edit) -> Outcome:
+        """Carry an edit out and put it in force."""
+        outcome, revision = self.trainer.handle(edit)
+        assert (revision is not None) == outcome.published
+        if revision:
+            self.live.apply(through_json(revision))
+        return outcome
+
+
+def through_json(revision: Revision) -> Revision:
+    again: Revision = json.loads(json.dumps(revision, allow_nan=False))
+    return again
+
+
+def same(one: Answers, other: Answers, rows: Any = slice(None)) -> bool:
+    return np.array_equal(one.probabilities[rows], other.probabilities[rows]) and np.array_equal(
+        one.posterior.probabilities[rows], other.posterior.probabilities[rows]
+    )
+
+
+def mixed(setup: SetUp) -> NDArray[np.int64]:
+    """Windows of set-up, of both patterns, and empty ones."""
+    usual = plan().setup
+    parts = [usual[~usual.cold][slice(0, 60)], pattern(1, 9, n=60), pattern(101, 9, n=60)]
+    empty = np.zeros((4, LENGTH), dtype=np.int64)
+    assert len(setup.catalogue) >= 120
+    return np.concatenate([*(p.contexts for p in parts), empty])
+
+
+@pytest.fixture(scope="module")
+def two(setup: SetUp, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Revision]:
+    """A store with an adapter for each of two patterns, and the revision in which both are live."""
+    root = tmp_path_factory.mktemp("two")
+    opened: list[Region] = []
+    features = [setup.reference]
+    for region_id, first in ((A, 1), (B, 101)):
+        stage, windows = Stage(setup, root), pattern(first, 1)
+        outcome = stage.carry_out(stage.edit(Operation.ADD, region_id, windows))
+        assert outcome.published, outcome.detail
+        opened.append(stage.live.bank[region_id])
+        features.append(
+            gate_view(stage.live.host.states(windows.contexts, None), windows.contexts, setup.counts).features
+        )
+    origins = fit_origins([A, B], features, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
+    bank = setup.bank.changed(*opened).rebound(origins)
+    return root, revision_record(bank, tuple(opened), moved=True)
+
+
+@pytest.fixture
+def both(setup: SetUp, two: tuple[Path, Revision]) -> Stage:
+    """A process that follows the revision with both regions; its store is not to be published to."""
+    stage = Stage(setup, two[0])
+    stage.live.apply(through_json(two[1]))
+    return stage
+
+
+# --- gate -------------------------------------------------------------------------------------------------
+
+
+def test_a_gated_record_has_every_field_and_is_json(both: Stage) -> None:
+    windows = concatenate([plan().stream[slice(0, 40)], pattern(1, 3, n=24)])
+    records = both.gate.handle(windows)
+    assert len(records) == len(windows)
+    assert all(set(record) == FIELDS for record in records)
+    assert json.loads(json.dumps(records, allow_nan=False)) == records
+    assert [r["event_id"] for r in records] == windows.event_ids.tolist()
+    assert {r["gate_version"] for r in records} == {1}
+    assert {i for r in records for i in r["route"]} <= {A, B}
+    assert any(r["route"] == [A] for r in records)
+    assert all(r["taste"] in (1, 2, 3) for r in records)
+    assert all(r["rank"] >= 1 and r["loss"] >= 0 for r in records)
+
+
+def test_a_gated_record_holds_its_window(both: Stage) -> None:
+    windows = plan().stream[slice(0, 30)]
+    records = [Record("gated", 0, i, None, r, r["timestamp"]) for i, r in enumerate(both.gate.handle(windows))]
+    again = windows_of_records(records, LENGTH)
+    for name in ("contexts", "targets", "users", "event_ids", "timestamps"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(windows, name))
+
+
+def test_the_gate_answers_a_distribution(both: Stage) -> None:
+    answers = both.answer(mixed(both.setup))
+    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(answers.route.sum(axis=1), 1.0)
+    assert (answers.probabilities[:, 0] == 0).all()
+
+
+# --- revisions --------------------------------------------------------------------------------------------
+
+
+def test_who_only_reads_the_revisions_answers_the_same_bit_for_bit(setup: SetUp, tmp_path: Path) -> None:
+    writer, reader = Stage(setup, tmp_path), Stage(setup, tmp_path)
+    contexts = mixed(setup)
+    assert same(writer.answer(contexts), reader.answer(contexts))
+    for operation, step in ((Operation.ADD, 1), (Operation.UPDATE, 3)):
+        outcome, revision = writer.trainer.handle(writer.edit(operation, A, pattern(1, 1, step)))
+        assert revision is not None, outcome.detail
+        for stage in (writer, reader):
+            stage.live.apply(through_json(revision))
+        assert same(writer.answer(contexts), reader.answer(contexts))
+        assert reader.live.host.names == [outcome.version]
+    assert reader.live.bank[A].adapter == "r0004_v0002"
+
+
+def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(setup: SetUp, tmp_path: Path) -> None:
+    writer, reader = Stage(setup, tmp_path), Stage(setup, tmp_path)
+    contexts = mixed(setup)
+    _, first = writer.trainer.handle(writer.edit(Operation.ADD, A, pattern(1, 1)))
+    assert first is not None
+    for stage in (writer, reader):
+        stage.live.apply(through_json(first))
+    before, bank = reader.answer(contexts), reader.live.bank
+    _, second = writer.trainer.handle(writer.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
+    assert second is not None
+    (weights,) = (tmp_path / "r0004_v0002").glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.chmod(0o600)
+    weights.write_bytes(content)
+    with pytest.raises(AdapterRefused):
+        reader.live.apply(through_json(second))
+    assert reader.live.bank is bank
+    assert reader.live.host.names == ["r0004_v0001"]
+    assert same(reader.answer(contexts), before)
+
+
+def test_an_adapter_of_another_backbone_is_refused(setup: SetUp, two: tuple[Path, Revision]) -> None:
+    stage = Stage(replace(setup, backbone_sha256="0" * 64), two[0])
+    with pytest.raises(AdapterRefused):
+        stage.live.apply(through_json(two[1]))
+    assert stage.live.bank is setup.bank
+
+
+# --- trainer ----------------------------------------------------------------------------------------------
+
+
+def test_an_add_that_learned_a_new_pattern_is_published(setup: SetUp, tmp_path: Path) -> None:
+    stage, windows = Stage(setup, tmp_path), pattern(1, 1)
+    before = stage.answer(windows.contexts)
+    outcome = stage.carry_out(stage.edit(Operation.ADD, A, windows))
+    assert outcome.published
+    assert outcome.version == "r0004_v0001"
+    assert outcome.validation is not None
+    assert outcome.validation["after"] < outcome.validation["before"]
+    assert outcome.validation["windows"] == 48
+    assert outcome.trained_windows == (240 - 48) * SETTINGS.training.epochs
+    region = stage.live.bank[A]
+    assert (region.status, region.version, region.opened_at) == (Status.LIVE, 1, 1_000)
+    assert stage.live.bank.gate_version == 1
+    fresh = pattern(1, 5)
+    chance = stage.answer(fresh.contexts).probabilities[np.arange(len(fresh)), fresh.targets].mean()
+    assert chance > 3 * before.probabilities[np.arange(len(windows)), windows.targets].mean()
+
+
+def test_an_add_on_shuffled_targets_is_rejected_and_leaves_nothing_behind(setup: SetUp, tmp_path: Path) -> None:
+    stage, contexts = Stage(setup, tmp_path), mixed(setup)
+    usual = plan().setup
+    usual = usual[~usual.cold][slice(0, 240)]
+    targets = np.random.default_rng(0).integers(1, len(setup.catalogue) + 1, size=len(usual))
+    before = stage.answer(contexts)
+    outcome = stage.carry_out(stage.edit(Operation.ADD, A, windows_named(usual.contexts, targets, "shuffled")))
+    assert not outcome.published
+    assert "not clearly better" in outcome.detail
+    assert outcome.trained_windows > 0
+    assert stage.live.host.names == []
+    assert list(stage.store.names()) == []
+    assert same(stage.answer(contexts), before)
+
+
+def test_an_edit_of_a_gate_that_moved_on_is_rejected(both: Stage) -> None:
+    edit = both.edit(Operation.ADD, 6, pattern(201, 1), base_gate=0)
+    outcome, revision = both.trainer.handle(edit)
+    assert (outcome.published, revision, outcome.trained_windows) == (False, None, 0)
+    assert outcome.detail == "the gate moved on from version 0 to 1 since this was decided"
+
+
+@pytest.mark.parametrize("operation", [Operation.UPDATE, Operation.RETIRE])
+def test_an_edit_of_a_region_that_moved_on_is_rejected(both: Stage, operation: Operation) -> None:
+    outcome, revision = both.trainer.handle(both.edit(operation, A, pattern(1, 1), base_version=0))
+    assert (outcome.published, revision, outcome.trained_windows) == (False, None, 0)
+    assert outcome.detail == "region 4 moved on from version 0 since this was decided"
+
+
+def in_own_store(setup: SetUp, two: tuple[Path, Revision], root: Path) -> Stage:
+    """A process that follows the revision with both regions and may publish."""
+    shutil.copytree(two[0], root, dirs_exist_ok=True)
+    stage = Stage(setup, root)
+    stage.live.apply(through_json(two[1]))
+    return stage
+
+
+def test_an_update_of_one_region_changes_no_answer_of_those_whose_route_is_without_it(
+    setup: SetUp, two: tuple[Path, Revision], tmp_path: Path
+) -> None:
+    stage, contexts = in_own_store(setup, two, tmp_path / "own"), mixed(setup)
+    before = stage.answer(contexts)
+    without = before.route[:, 1] == 0.0
+    assert without.sum() >= 60
+    assert (before.route[without, 2] > 0).sum() >= 30
+    assert (~without).sum() >= 30
+    outcome = stage.carry_out(stage.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
+    assert outcome.published, outcome.detail
+    after = stage.answer(contexts)
+    assert np.array_equal(after.probabilities[without], before.probabilities[without])
+    np.testing.assert_array_equal(after.route, before.route)
+    assert not np.array_equal(after.probabilities[~without], before.probabilities[~without])
+    assert stage.live.bank.gate_version == 1
+
+
+def files_under(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def test_the_same_edit_carried_out_twice_gives_the_same_bytes(setup: SetUp, tmp_path: Path) -> None:
+    written = []
+    for name in ("one", "two"):
+        stage = Stage(setup, tmp_path / name)
+        outcome, revision = stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1)))
+        assert outcome.published
+        written.append((outcome, through_json(revision or {}), files_under(tmp_path / name)))
+    assert written[0] == written[1]
+    assert any(name.endswith(".safetensors") for name in written[0][2])
+
+
+def test_an_edit_that_was_published_already_is_published_again_without_harm(setup: SetUp, tmp_path: Path) -> None:
+    # A crash between the files and the log's transaction: after the restart the edit is carried out once more.
+    first, again = Stage(setup, tmp_path), Stage(setup, tmp_path)
+    results = [stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1))) for stage in (first, again)]
+    assert results[0][0] == results[1][0]
+    assert through_json(results[0][1] or {}) == through_json(results[1][1] or {})
+    assert list(again.store.names()) == ["r0004_v0001"]
+
+
+def test_a_version_says_what_it_was_trained_from(setup: SetUp, two: tuple[Path, Revision], tmp_path: Path) -> None:
+    stage = in_own_store(setup, two, tmp_path / "own")
+    assert stage.store.show("r0004_v0001").parent is None
+    stage.carry_out(stage.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
+    assert stage.store.show("r0004_v0002").parent == "r0004_v0001"
+
+
+def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
+    stage, contexts = Stage(setup, tmp_path), mixed(setup)
+    before, priors = stage.answer(contexts), [setup.bank[i].prior for i in (1, 2)]
+    usual = plan().setup
+    edit = stage.edit(Operation.MERGE, 1, usual[~usual.cold][slice(0, 40)], other_region_id=2)
+    outcome = stage.carry_out(edit)
+    assert outcome.published
+    assert stage.live.bank[2].status is Status.MERGED
+    assert stage.live.bank[1].prior == pytest.approx(sum(priors))
+    assert [r.region_id for r in stage.live.bank.live] == [1, 3]
+    # Set-up regions have no adapters: the backbone answers as before.
+    assert np.array_equal(stage.answer(contexts).probabilities, before.probabilities)
+
+
+def test_the_backbone_answers_for_a_region_that_retired(setup: SetUp, tmp_path: Path) -> None:
+    stage, contexts = Stage(setup, tmp_path), mixed(setup)
+    before = stage.answer(contexts)
+    stage.carry_out(stage.edit(Operation.ADD, A, pattern(1, 1)))
+    assert not same(stage.answer(contexts), before)
+    outcome = stage.carry_out(stage.edit(Operation.RETIRE, A, samples=stage.keep(pattern(1, 1), A)))
+    assert outcome.published
+    assert stage.live.bank[A].status is Status.RETIRED
+    assert stage.live.host.names == []
+    assert same(stage.answer(contexts), before)
+    assert list(stage.store.names()) == ["r0004_v0001"], "versions stay in the store"
+
+
+def test_where_one_of_two_regions_retires_the_other_goes_on(
+    setup: SetUp, two: tuple[Path, Revision], tmp_path: Path
+) -> None:
+    stage = in_own_store(setup, two, tmp_path / "own")
+    samples = (*stage.keep(pattern(1, 1), A), *stage.keep(pattern(101, 1), B))
+    stage.carry_out(stage.edit(Operation.RETIRE, A, samples=samples))
+    assert stage.live.bank.origins.origins == (B,)
+    assert stage.live.host.names == ["r0005_v0001"]
+    assert (stage.answer(pattern(101, 9).contexts).posterior.tops == B).mean() > 0.9
+
+
+def test_an_edit_that_names_no_second_region_where_it_needs_one_is_an_error(setup: SetUp, tmp_path: Path) -> None:
+    stage = Stage(setup, tmp_path)
+    with pytest.raises(ValueError, match="concerns two regions"):
+        stage.trainer.handle(stage.edit(Operation.MERGE, 1, pattern(1, 1)))
