@@ -44,7 +44,9 @@ class TrainerHandler:
 
     def _publish(self, edit: Edit, result: Result, name: str) -> None:
         region = next(r for r in result.changed if r.adapter == name)
-        incumbent = next((r.adapter for r in self.live.bank.regions if r.region_id == edit.region_id), None)
+        # A new region starts from the adapter of the one that it grew out of.
+        known = {r.region_id: r.adapter for r in self.live.bank.regions}
+        origin = region.region_id if region.region_id in known else region.parent
         config = self.live.host.describe(name)
         judged = result.outcome.validation or {}
         self._store.publish(
@@ -54,7 +56,7 @@ class TrainerHandler:
             config,
             backbone_sha256=self._setup.backbone_sha256,
             edit_id=edit.edit_id,
-            parent=incumbent,
+            parent=known[origin] if origin is not None else None,
             rank=self.live.host.settings.rank,
             targets=self.live.host.targets,
             seed=edit.seed,

@@ -44,13 +44,16 @@ REGIONS_SCHEMA = pa.schema(
 
 
 def ledger_record(seed: int, edit: Edit, outcome: Outcome) -> dict[str, Any]:
-    """One edit and what came of it, windows by event id."""
+    """One edit and what came of it, windows by event id.
+
+    Operation and region are those that it came to: an Add whose parent does as well is an Update of that one.
+    """
     return {
         "seed": seed,
         "edit_id": edit.edit_id,
-        "operation": str(edit.operation),
+        "operation": str(outcome.operation),
         "status": "published" if outcome.published else REJECTED,
-        "region_id": edit.region_id,
+        "region_id": outcome.region_id,
         "other_region_id": edit.other_region_id,
         "reason": dict(edit.reason),
         "detail": outcome.detail,
@@ -67,8 +70,9 @@ def ledger_record(seed: int, edit: Edit, outcome: Outcome) -> dict[str, Any]:
 def edit_counts(ledger: Iterable[tuple[Edit, Outcome]]) -> dict[str, int]:
     """How many edits were published by operation, and how many were rejected."""
     counts = dict.fromkeys([*(str(operation) for operation in Operation), REJECTED], 0)
-    for edit, outcome in ledger:
-        counts[str(edit.operation) if outcome.published else REJECTED] += 1
+    for _, outcome in ledger:
+        # An Add may have come to an Update of the parent.
+        counts[str(outcome.operation) if outcome.published else REJECTED] += 1
     return counts
 
 

@@ -20,6 +20,7 @@ from pipeline.adapters import AdapterHost
 from pipeline.config import Config
 from pipeline.edits import Edit, Evidence, Operation, Outcome
 from pipeline.errors import AdapterRefused
+from pipeline.evaluation.raie_files import edit_counts, ledger_record
 from pipeline.evaluation.replay import prepare
 from pipeline.gate import fit_origins, gate_view
 from pipeline.gated import windows_of_records
@@ -368,6 +369,25 @@ def test_a_version_says_what_it_was_trained_from(setup: SetUp, two: tuple[Path, 
     assert stage.store.show("r0004_v0001").parent is None
     stage.carry_out(stage.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
     assert stage.store.show("r0004_v0002").parent == "r0004_v0001"
+
+
+def test_a_child_is_trained_from_its_parent_or_comes_to_an_update_of_it(
+    setup: SetUp, two: tuple[Path, Revision], tmp_path: Path
+) -> None:
+    stage = in_own_store(setup, two, tmp_path / "own")
+    samples = (*stage.keep(pattern(1, 1), A), *stage.keep(pattern(101, 1), B))
+    edit = stage.edit(Operation.ADD, 6, pattern(1, 2, step=3), samples=samples)
+    outcome = stage.carry_out(edit)
+    assert outcome.published, outcome.detail
+    assert outcome.version in ("r0006_v0001", "r0004_v0002")
+    assert stage.store.show(outcome.version).parent == "r0004_v0001"
+    opened = outcome.version == "r0006_v0001"
+    assert outcome.operation is (Operation.ADD if opened else Operation.UPDATE)
+    assert outcome.region_id == (6 if opened else A)
+    assert stage.live.bank.origins.origins == ((A, B, 6) if opened else (A, B))
+    record = ledger_record(0, edit, outcome)
+    assert (record["operation"], record["region_id"]) == (str(outcome.operation), outcome.region_id)
+    assert edit_counts([(edit, outcome)])[str(outcome.operation)] == 1
 
 
 def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
