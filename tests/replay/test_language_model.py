@@ -10,8 +10,10 @@ from tests.replay.small import SET, emerging, raie
 def test_a_language_model_is_set_up_edited_and_scored(capsys, tmp_path):
     save_llama(tmp_path / "llama")
     model = ("--set", "backbone.kind=causal_lm", "--set", f"backbone.model={tmp_path / 'llama'}")
-    # A bar that an edit of a random model passes, too.
-    eager = ("--set", "edits.confidence=0", "--set", "setup.learning_rate=0.01")
+    # A random model needs many passes to learn anything at all.
+    learning = ("training.epochs=15", "training.row_learning_rate=0.01", "setup.learning_rate=0.01")
+    judging = ("edits.passes_per_event=30", "edits.confidence=0")
+    eager = tuple(word for setting in (*learning, *judging) for word in ("--set", setting))
     command = ("replay", "--data", emerging(), "--out", tmp_path / "run", "--strategies", "static,raie")
     ended = raie(capsys, *command, *SET, *model, *eager)
     assert ended.code == 0
