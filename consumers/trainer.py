@@ -60,8 +60,8 @@ class TrainerHandler:
             rank=self.live.host.settings.rank,
             targets=self.live.host.targets,
             seed=edit.seed,
-            before={"loss": float(judged["before"])},
-            after={"loss": float(judged["after"])},
+            before={judged["metric"]: float(judged["before"])},
+            after={judged["metric"]: float(judged["after"])},
         )
         # What serves is what was read back and verified, here as in every other process.
         self.live.host.drop(name)

@@ -32,14 +32,17 @@ WindowsOf = Callable[[Sequence[Evidence]], Windows]
 
 @dataclass(frozen=True)
 class Judgement:
-    """Mean loss (negative log probability of the target) of incumbent and candidate on held-out windows.
+    """How incumbent and candidate do on held-out windows; lower is better.
 
     Attributes:
+        metric: `log_rank` (mean log of the target's rank) where answers are compared, `surprise` (mean negative
+            log density) where only the boundary between set-up regions moves and the answers stay.
         windows: how many.
-        before, after: mean losses.
+        before, after: means of the metric.
         error: standard error of their paired difference.
     """
 
+    metric: str
     windows: int
     before: float
     after: float
@@ -56,7 +59,7 @@ class Judgement:
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
         return {
-            "metric": "loss",
+            "metric": self.metric,
             "windows": self.windows,
             "before": self.before,
             "after": self.after,
@@ -319,12 +322,12 @@ class Editor:
 
     def _judge(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
         """Compare the answers by the log of the rank that they give the target: every place counts, none too much."""
-        return _paired(self._log_ranks(windows, before), self._log_ranks(windows, after))
+        return _paired("log_rank", self._log_ranks(windows, before), self._log_ranks(windows, after))
 
     def _judge_fit(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
         """Compare how well the regions describe the windows; the answers are the backbone's either way."""
         means = self._encode(windows.contexts).means
-        return _paired(-before.log_likelihood(means), -after.log_likelihood(means))
+        return _paired("surprise", -before.log_likelihood(means), -after.log_likelihood(means))
 
     def _log_ranks(self, windows: Windows, bank: RegionBank) -> Array:
         """(n,) log of the target's rank in the mixed answer."""
@@ -348,7 +351,7 @@ class Editor:
     ) -> Result:
         verdict = "better than" if accepted else "not clearly better than"
         detail = (
-            f"loss {judgement.after:.4f} against {judgement.before:.4f} (difference's standard error "
+            f"{judgement.metric} {judgement.after:.4f} against {judgement.before:.4f} (difference's standard error "
             f"{judgement.error:.4f}) on {judgement.windows} held-out windows: {verdict} the incumbent"
         )
         if not accepted and name:
@@ -390,10 +393,10 @@ def _reshaped(region: Region, shape: Shape | Region) -> Region:
     return replace(region, centroid=shape.centroid, radius=shape.radius, concentration=shape.concentration)
 
 
-def _paired(before: Array, after: Array) -> Judgement:
+def _paired(metric: str, before: Array, after: Array) -> Judgement:
     difference = before - after
     error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else float("inf")
-    return Judgement(len(before), float(before.mean()), float(after.mean()), error)
+    return Judgement(metric, len(before), float(before.mean()), float(after.mean()), error)
 
 
 def _shares(bank: RegionBank, tastes: NDArray[np.int64]) -> Array:

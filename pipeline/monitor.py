@@ -174,6 +174,8 @@ class Monitor:
         self.timestamp = 0.0
         self._config = config
         self._seed = seed
+        # A detector that is shown one window in so many has that many events a value.
+        self._thinning = config.monitor.thinning or max(1, config.windows.length // 2)
         self._bank = bank
         self._watched: dict[int, Watched] = {}
         self._ended: dict[int, Watched] = {}
@@ -289,7 +291,9 @@ class Monitor:
             region,
             {
                 s: ConformalDetector(
-                    reference.get(s, ()), on.expected_run, self._seed * 1_000 + region.region_id * len(SIGNALS) + i
+                    reference.get(s, ()),
+                    on.expected_run,
+                    self._seed * 1_000 + region.region_id * len(SIGNALS) + i,
                 )
                 for i, s in enumerate(signals)
             },
@@ -327,11 +331,10 @@ class Monitor:
         """Show the scores to the detectors; windows of one user overlap, so only every so-manieth is shown."""
         shown = self._users.setdefault(user, LastShown())
         shown.events += 1
-        thinning = self._config.monitor.thinning or max(1, self._config.windows.length // 2)
-        apart = shown.shown is None or shown.events - shown.shown >= thinning
+        apart = shown.shown is None or shown.events - shown.shown >= self._thinning
         for place, signal in enumerate(OF_ONE_WINDOW):
-            # The targets of overlapping windows differ: all of them count.
-            if apart or signal in ("loss", "rarity"):
+            # The losses of a user are nearly independent, given the windows; the rarities of his items are not.
+            if apart or signal == "loss":
                 self._show(watched, signal, scores[place])
         if apart:
             self._show_move(shown, user, taste)
@@ -694,7 +697,7 @@ class Monitor:
         return {
             "signal": name,
             "statistic": watched.raised[name][1],
-            "threshold": float(np.log(self._config.monitor.expected_run)),
+            "threshold": float(np.log(watched.detectors[name].expected_run)),
             "text": text,
         }
 
