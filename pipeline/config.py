@@ -183,7 +183,7 @@ class EditSettings(Section):
         description="the same for an Expand that no alarm called for: an opened region tried on set-up regions",
     )
     passes_per_event: float = Field(
-        2.0, gt=0, description="budget: windows trained on, counting passes, for each event since set-up"
+        2.0, gt=0, description="budget: windows trained on, counting passes, for each event with a history since set-up"
     )
     cool_down: int = Field(256, ge=0, description="events after an edit before the same regions raise the next one")
     max_regions: int = Field(64, ge=2, description="live regions, set-up ones included; no Add beyond")

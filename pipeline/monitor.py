@@ -173,6 +173,7 @@ class Monitor:
         self.trained_windows = 0
         self.timestamp = 0.0
         self._config = config
+        self._learnable = 0
         self._seed = seed
         # A detector that is shown one window in so many has that many events a value.
         self._thinning = config.monitor.thinning or max(1, config.windows.length // 2)
@@ -202,6 +203,7 @@ class Monitor:
         self._visits.append((gated["region_id"], gated["taste"]))
         if gated["cold"]:
             return
+        self._learnable += 1
         watched = self._watched.get(gated["region_id"])
         if watched is None:
             return
@@ -688,7 +690,7 @@ class Monitor:
         cost = self._config.training.epochs * windows * (1.0 - self._config.edits.held_out)
         asked = sum(len(e.windows) for e in self._asked.values() if e.operation in (Operation.UPDATE, Operation.ADD))
         planned = self._config.training.epochs * asked
-        return self.trained_windows + planned + cost <= self._config.edits.passes_per_event * self.at_event
+        return self.trained_windows + planned + cost <= self._config.edits.passes_per_event * self._learnable
 
     def _reason(self, watched: Watched | None, signal: str, text: str) -> dict[str, Any]:
         if watched is None:
