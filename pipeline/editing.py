@@ -374,9 +374,20 @@ class Editor:
         adapter = name if published else None
         validation = judgement.to_record() if judgement else None
         outcome = replace(
-            self._outcome(edit, published, detail), version=adapter, validation=validation, trained_windows=cost
+            self._outcome(edit, published, detail),
+            version=adapter,
+            validation=validation,
+            trained_windows=cost,
+            moved_windows=self._moved(edit, before, after),
         )
         return Result(outcome, after, changed, adapter)
+
+    def _moved(self, edit: Edit, before: RegionBank, after: RegionBank) -> float | None:
+        """Share of an edit's windows whose region is another than before; None where no boundary moved."""
+        if after.gate_version == before.gate_version or not edit.windows:
+            return None
+        encoded = self._encode(self.windows_of(edit.windows).contexts)
+        return float((before.posterior(encoded).tops != after.posterior(encoded).tops).mean())
 
     @staticmethod
     def _outcome(edit: Edit, published: bool, detail: str) -> Outcome:

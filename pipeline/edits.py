@@ -110,7 +110,7 @@ class Outcome:
         version: name of the adapter version it published, or None.
         validation: metric, windows, before, after on held-out windows; None where nothing was judged.
         trained_windows: passes over windows that it cost, published or not.
-        moved_windows: for boundaries: share of held-out windows whose region changed.
+        moved_windows: for boundaries: share of the edit's windows whose region is another than before.
     """
 
     edit_id: str
