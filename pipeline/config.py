@@ -194,7 +194,7 @@ class EditSettings(Section):
         description="two regions merge when their centroids are closer than this share of the smaller radius",
     )
     retire_share: float = Field(
-        0.05, gt=0, lt=1, description="a region retires when its visits fall below this share of what they were"
+        0.15, gt=0, lt=1, description="a region retires when its visits fall below this share of what they were"
     )
     expand_rate: float = Field(
         0.5, gt=0, le=1, description="weight of new windows when an Expand moves a boundary between set-up regions"
