@@ -42,6 +42,9 @@ NEW = ("novelty", "loss", "rarity")
 BETWEEN = ("doubt", "shift")
 """Signals that say that windows lie between known regions."""
 
+NARROW = 0.2
+"""A margin below this is reported as doubtful; no decision hangs on it."""
+
 LEAST_VISITS = 40
 """Fewer expected visits than this say nothing when they fail to come."""
 
@@ -274,7 +277,7 @@ class Monitor:
                     "confidence": float(confidence),
                     "margin": float(margin),
                     "novelty": float(novelty),
-                    "doubtful_share": float(np.mean([t[1] < 0.2 for t in tallied])),
+                    "doubtful_share": float(np.mean([t[1] < NARROW for t in tallied])),
                     "drift_statistic": max((d.statistic for d in watched.detectors.values()), default=0.0),
                     "threshold": float(np.log(self._config.monitor.expected_run)),
                 }
