@@ -87,6 +87,10 @@ class Histories:
         rows = self.window(user_id)
         self._rows[user_id] = np.append(rows[1:], row)
 
+    def restore(self, user_id: str, rows: Sequence[int]) -> None:
+        """Set a user's context as it was recorded."""
+        self._rows[user_id] = np.asarray(rows, dtype=np.int64)
+
     def __len__(self) -> int:
         return len(self._rows)
 
