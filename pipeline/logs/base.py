@@ -34,6 +34,30 @@ class PartitionLostError(LogError):
     """The consumer's group gave the partition to another member: drop the batch and poll again."""
 
 
+class UnavailableError(LogError):
+    """The log does not answer: what was asked for may have happened or not.
+
+    Whoever gets it drops what it holds in memory and starts over: first a new producer of the same id, which
+    settles the last transaction, then a new consumer and state restored up to the committed offsets.
+    """
+
+
+class RecordsLostError(LogError):
+    """Records were deleted before they were read; the message names their offsets."""
+
+
+class OversizeError(LogError):
+    """A record is longer than the log takes.
+
+    Attributes:
+        stub: what can be written in its place, to the dead letters for instance: reason, bytes and sha256.
+    """
+
+    def __init__(self, message: str, stub: Mapping[str, object]) -> None:
+        self.stub = stub
+        super().__init__(message)
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A named stream of records.
@@ -79,7 +103,7 @@ class Record:
 class Consumer(Protocol):
     """One member of a consumer group; it reads the partitions that the group gives it.
 
-    Partitions come and go only inside `poll`: whoever keeps state compares `assignment` after each
+    Partitions come and go only inside `poll`: whoever keeps state compares `claims` after each
     poll, before handling what it returned. A partition that comes starts at its committed offset and is
     not paused; so does one that went and came back.
     """
@@ -88,13 +112,20 @@ class Consumer(Protocol):
     def assignment(self) -> list[TopicPartition]:
         """The partitions this member reads, sorted."""
 
+    def claims(self) -> Mapping[TopicPartition, int]:
+        """For each partition assigned a number that is another one whenever the partition came anew.
+
+        Between two polls a partition can go, be read by another member, and come back: the assignment looks
+        the same then, and state kept from before is stale.
+        """
+
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         """Return the next records, at most `max_records`, waiting up to `timeout` seconds for the first.
 
         Records of one partition come in order of their offsets; partitions take turns.
 
         Raises:
-            LogError: if records were deleted before this group read them; the message names them.
+            RecordsLostError: if records were deleted before this group read them; the message names them.
             FencedError: if a newer consumer of the same instance took over.
         """
 
@@ -164,6 +195,7 @@ class Producer(Protocol):
         Raises:
             FencedError: at the commit at the latest, if a newer producer of the same id exists.
             PartitionLostError: at the commit, if committed positions are of partitions the group took away.
+            UnavailableError: at the commit, if the log did not answer in time: committed or not, nobody knows yet.
         """
 
 
@@ -176,6 +208,9 @@ class Log(Protocol):
         Raises:
             LogError: if a topic exists with another number of partitions or another way of keeping.
         """
+
+    def problems(self, topics: Iterable[Topic]) -> list[str]:
+        """Return how the topics there are fall short of these, one line each; empty if all is well."""
 
     def producer(self, transactional_id: str) -> Producer:
         """Return a new producer; older ones of the same id are fenced from now on."""
@@ -193,11 +228,14 @@ class Log(Protocol):
         """Return the committed records with start <= offset < end, by offset, outside any group.
 
         Raises:
-            LogError: at the call, naming exactly which of the offsets asked for are already deleted.
+            RecordsLostError: at the call, naming exactly which of the offsets asked for are already deleted.
         """
 
     def end_offset(self, topic: str, partition: int) -> int:
         """Return the offset after the last committed record."""
+
+    def committed(self, group: str, topic: str, partition: int) -> int:
+        """Return a group's committed offset, or the first kept if there is none; the group is not joined."""
 
     def close(self) -> None:
         """Let go of everything held. The log cannot be used afterwards."""

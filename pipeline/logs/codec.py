@@ -12,15 +12,22 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from pipeline.errors import LogError
+from pipeline.logs.base import OversizeError
 
 MAX_VALUE_BYTES = 1_000_000
 """Longest value, in bytes of JSON: within a broker's usual limit of 1 MiB for a whole request."""
+
+MAX_RECORD_BYTES = 1_048_576
+"""Longest record, with key and frame: what a broker takes if it is not told otherwise."""
+
+FRAME_BYTES = 128
+"""At most what a broker adds to key and value of a record that goes alone: lengths, stamps, checksum."""
 
 MAX_TIMESTAMP = 9.0e15
 """Latest event time in seconds: its milliseconds still fit the 63 bits a broker has for them."""
 
 UNREADABLE = "_unreadable"
-"""Field of a stub that holds the reason (`bad_json`, `not_an_object`)."""
+"""Field of a stub that holds the reason (`bad_json`, `not_an_object`, `oversize`)."""
 
 
 def encode_value(value: Mapping[str, object] | None) -> bytes | None:
@@ -29,7 +36,8 @@ def encode_value(value: Mapping[str, object] | None) -> bytes | None:
     ASCII with escapes, because a lone surrogate (legal in JSON, seen in poison events) has no UTF-8.
 
     Raises:
-        LogError: if it is no JSON object, holds NaN or infinity, or is longer than `MAX_VALUE_BYTES`.
+        LogError: if it is no JSON object or holds NaN or infinity.
+        OversizeError: if it is longer than `MAX_VALUE_BYTES`.
     """
     if value is None:
         return None
@@ -40,11 +48,27 @@ def encode_value(value: Mapping[str, object] | None) -> bytes | None:
     except (TypeError, ValueError, RecursionError) as error:
         raise LogError(f"the value cannot be written as JSON: {error}") from error
     if len(text) > MAX_VALUE_BYTES:
-        raise LogError(
+        raise OversizeError(
             f"the value takes {len(text):,} bytes, more than the {MAX_VALUE_BYTES:,} a record may have; "
-            f"write a reference to a file, or a stub with its hash"
+            f"write a reference to a file, or a stub with its hash",
+            _stub("oversize", text.encode("ascii")),
         )
     return text.encode("ascii")
+
+
+def check_size(key: bytes | None, value: bytes | None, longest: int) -> None:
+    """Check that key, value and frame take no more than `longest` bytes.
+
+    Raises:
+        OversizeError: if they do.
+    """
+    size = len(key or b"") + len(value or b"") + FRAME_BYTES
+    if size > longest:
+        raise OversizeError(
+            f"the record takes {size:,} bytes with its key, more than the {longest:,} that the log takes; "
+            f"write a reference to a file, or a stub with its hash",
+            _stub("oversize", value or b""),
+        )
 
 
 def decode_value(raw: bytes | None) -> Mapping[str, object] | None:

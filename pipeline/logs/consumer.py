@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pipeline.errors import LogError
 from pipeline.logs.base import Record, TopicPartition
+from pipeline.logs.refusals import lost_records
 
 NAP = 0.02
 """Seconds between two looks at an idle log."""
@@ -116,7 +117,7 @@ class GroupConsumer:
             self.source.leave(self.group, self.token)
 
     def claims(self) -> dict[TopicPartition, int]:
-        """Return the claim by which each assigned partition is held."""
+        """See `Consumer.claims`."""
         return dict(self._claims)
 
     def positions(self) -> dict[TopicPartition, int]:
@@ -165,10 +166,7 @@ class GroupConsumer:
         position = self._positions[where]
         start, end = self.source.bounds(*where)
         if position < start:
-            raise LogError(
-                f"group {self.group} lost offsets {position}..{start - 1} of {where[0]}/{where[1]}: deleted before "
-                f"it read them. Keep records longer; to go on without them, seek to {start}"
-            )
+            raise lost_records(self.group, where, position, start)
         return position, end
 
     def _assigned(self, topic: str, partition: int) -> TopicPartition:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import LogError
+from pipeline.logs.base import UnavailableError
 
 FORMAT = 1
 """Rises when a file written by an older version cannot be read any more."""
@@ -45,6 +46,9 @@ _ADVICE = {
     "SQLITE_READONLY": "it cannot be written to: change its permissions or name another path",
     "SQLITE_CANTOPEN": "it cannot be opened: check that the folder exists and may be written to",
 }
+
+_PASSING = ("SQLITE_BUSY", "SQLITE_FULL")
+"""What may be over in a while: nothing is wrong with the file."""
 
 
 class Database:
@@ -134,12 +138,16 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise LogError(f"{self.path}: {error}; {_advice(error)}") from error
+            kind = UnavailableError if _name(error).startswith(_PASSING) else LogError
+            raise kind(f"{self.path}: {error}; {_advice(error)}") from error
         except OSError as error:
             raise LogError(f"{self.path}: {error}; {_ADVICE['SQLITE_CANTOPEN']}") from error
 
 
+def _name(error: sqlite3.Error) -> str:
+    return getattr(error, "sqlite_errorname", "") or ""
+
+
 def _advice(error: sqlite3.Error) -> str:
-    name = getattr(error, "sqlite_errorname", "") or ""
-    known = [advice for start, advice in _ADVICE.items() if name.startswith(start)]
+    known = [advice for start, advice in _ADVICE.items() if _name(error).startswith(start)]
     return known[0] if known else "this is not expected: please report it"

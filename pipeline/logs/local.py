@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.errors import LogError
-from pipeline.logs.base import Kept, Record, Topic, TopicPartition
-from pipeline.logs.codec import decode_key, decode_timestamp, decode_value
+from pipeline.logs.base import Consumer, Kept, Record, Topic, TopicPartition
+from pipeline.logs.codec import MAX_RECORD_BYTES, decode_key, decode_timestamp, decode_value
 from pipeline.logs.consumer import GroupConsumer
 from pipeline.logs.database import Database
 from pipeline.logs.leases import Leases
-from pipeline.logs.refusals import check_kept, check_same, fenced_producer
-from pipeline.logs.transaction import BufferedProducer, Outgoing, Positions
+from pipeline.logs.refusals import check_kept, check_same, differences, fenced_producer
+from pipeline.logs.transaction import BufferedProducer, Outgoing, Positions, claimed
 
 PAGE = 512
 """Records read at once: no reader holds a snapshot for longer, which would keep the WAL from being reset."""
@@ -38,6 +38,8 @@ class LocalLog:
     Raises:
         LogError: if the file cannot be opened, is damaged, or is not ours; the message says what to do.
     """
+
+    longest_record = MAX_RECORD_BYTES
 
     def __init__(
         self,
@@ -62,7 +64,12 @@ class LocalLog:
                 numbers = [(topic.name, number) for number in range(topic.partitions)]
                 connection.executemany("INSERT OR IGNORE INTO partitions (topic, number) VALUES (?, ?)", numbers)
 
-    def producer(self, transactional_id: str) -> BufferedProducer:
+    def problems(self, topics: Iterable[Topic]) -> list[str]:
+        """See `Log.problems`."""
+        self._load_topics()
+        return differences(self._topics, topics)
+
+    def producer(self, transactional_id: str) -> BufferedProducer[Positions]:
         """See `Log.producer`."""
         with self._database.write() as connection:
             connection.execute(
@@ -127,9 +134,9 @@ class LocalLog:
             raise LogError(f"there is no topic {name} in {self.path}; create it first")
         return self._topics[name]
 
-    def owns(self, consumer: GroupConsumer) -> bool:
-        """Tell whether the consumer reads this very log."""
-        return consumer.source is self
+    def positions(self, consumer: Consumer) -> Positions:
+        """Return what to commit of a consumer."""
+        return claimed(self, consumer)
 
     def commit(
         self, transactional_id: str, epoch: int, sent: Sequence[Outgoing], positions: Sequence[Positions]

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from pipeline.errors import LogError
-from pipeline.logs.base import Record, Topic, TopicPartition
-from pipeline.logs.codec import decode_key, decode_timestamp, decode_value
+from pipeline.logs.base import Consumer, Record, Topic, TopicPartition
+from pipeline.logs.codec import MAX_RECORD_BYTES, decode_key, decode_timestamp, decode_value
 from pipeline.logs.consumer import GroupConsumer
 from pipeline.logs.groups import Member, moves
-from pipeline.logs.refusals import check_kept, check_same, fenced_consumer, fenced_producer, lost_partition
-from pipeline.logs.transaction import BufferedProducer, Outgoing, Positions
+from pipeline.logs.refusals import check_kept, check_same, differences, fenced_consumer, fenced_producer, lost_partition
+from pipeline.logs.transaction import BufferedProducer, Outgoing, Positions, claimed
 
 
 class Marker(Enum):
@@ -46,6 +46,8 @@ class _Group:
 class MemoryLog:
     """A `Log` in lists, for one process; its threads may share it."""
 
+    longest_record = MAX_RECORD_BYTES
+
     def __init__(self) -> None:
         self._topics: dict[str, Topic] = {}
         self._partitions: dict[TopicPartition, _Partition] = {}
@@ -62,7 +64,11 @@ class MemoryLog:
                 for number in range(topic.partitions):
                     self._partitions.setdefault((topic.name, number), _Partition())
 
-    def producer(self, transactional_id: str) -> BufferedProducer:
+    def problems(self, topics: Iterable[Topic]) -> list[str]:
+        """See `Log.problems`."""
+        return differences(self._topics, topics)
+
+    def producer(self, transactional_id: str) -> BufferedProducer[Positions]:
         """See `Log.producer`."""
         with self._lock:
             epoch = self._epochs[transactional_id] = self._epochs.get(transactional_id, 0) + 1
@@ -103,9 +109,9 @@ class MemoryLog:
             raise LogError(f"there is no topic {name}; create it first")
         return self._topics[name]
 
-    def owns(self, consumer: GroupConsumer) -> bool:
-        """Tell whether the consumer reads this very log."""
-        return consumer.source is self
+    def positions(self, consumer: Consumer) -> Positions:
+        """Return what to commit of a consumer."""
+        return claimed(self, consumer)
 
     def commit(
         self, transactional_id: str, epoch: int, sent: Sequence[Outgoing], positions: Sequence[Positions]
@@ -167,7 +173,7 @@ class MemoryLog:
     def committed(self, group: str, topic: str, partition: int) -> int:
         """Return the group's committed offset, or the first kept if there is none."""
         start, _ = self.bounds(topic, partition)
-        return self._groups[group].offsets.get((topic, partition), start)
+        return self._groups[group].offsets.get((topic, partition), start) if group in self._groups else start
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first offset kept and the end offset."""

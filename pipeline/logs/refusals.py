@@ -1,7 +1,9 @@
 """What a log refuses, in the same words whichever log it is."""
 
+from collections.abc import Iterable, Mapping
+
 from pipeline.errors import LogError
-from pipeline.logs.base import FencedError, PartitionLostError, Topic, TopicPartition
+from pipeline.logs.base import FencedError, PartitionLostError, RecordsLostError, Topic, TopicPartition
 
 
 def check_same(existing: Topic, wanted: Topic) -> None:
@@ -13,16 +15,44 @@ def check_same(existing: Topic, wanted: Topic) -> None:
         )
 
 
+def differences(existing: Mapping[str, Topic], wanted: Iterable[Topic]) -> list[str]:
+    """Return what of the wanted topics is missing or in another form, one line each."""
+    problems = []
+    for topic in wanted:
+        there = existing.get(topic.name)
+        if there is None:
+            problems.append(f"topic {topic.name} does not exist")
+            continue
+        if there.partitions != topic.partitions:
+            problems.append(f"topic {topic.name} has {there.partitions} partitions, not {topic.partitions}")
+        if there.kept != topic.kept:
+            problems.append(f"topic {topic.name} is kept {there.kept!r}, not {topic.kept!r}")
+    return problems
+
+
 def check_kept(topic: str, partition: int, start: int, end: int, first_kept: int) -> None:
-    """Raise LogError, naming them, if some of the offsets start <= offset < end are deleted."""
+    """Raise RecordsLostError, naming them, if some of the offsets start <= offset < end are deleted."""
     if start < 0:
         raise LogError(f"offset {start} of {topic}/{partition} does not exist; the first is 0")
     if start < min(end, first_kept):
         last = min(end, first_kept) - 1
-        raise LogError(
+        raise RecordsLostError(
             f"offsets {start}..{last} of {topic}/{partition} are already deleted (the first kept is {first_kept}); "
             f"keep the records of {topic} longer"
         )
+
+
+def foreign_consumer() -> LogError:
+    """Return the error of positions that a transaction of another log is to commit."""
+    return LogError("offsets are committed with the records of the same log; this consumer is of another")
+
+
+def lost_records(group: str, where: TopicPartition, position: int, first_kept: int) -> RecordsLostError:
+    """Return the error of a group whose next records were deleted before it read them."""
+    return RecordsLostError(
+        f"group {group} lost offsets {position}..{first_kept - 1} of {where[0]}/{where[1]}: deleted before it read "
+        f"them. Keep records longer; to go on without them, seek to {first_kept}"
+    )
 
 
 def fenced_producer(transactional_id: str) -> FencedError:

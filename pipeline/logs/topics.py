@@ -12,6 +12,7 @@ OUTCOMES = "outcomes"
 REGIONS = "regions"
 FEEDBACK = "feedback"
 CONTROL = "control"
+MONITOR = "monitor"
 DEAD_LETTERS = "dead-letters"
 
 
@@ -36,5 +37,7 @@ def pipeline_topics(partitions: int = 8, gated_partitions: int = 1) -> tuple[Top
         Topic(REGIONS, 1, "forever", key="region_id, or gate for its parameters"),
         Topic(FEEDBACK, partitions, "while needed", key="request_id"),
         Topic(CONTROL, 1, "forever", key="subject of the act"),
+        # The monitor's changelog: its state in parts, and the steps since.
+        Topic(MONITOR, 1, "compacted", key="part of the state"),
         Topic(DEAD_LETTERS, 1, "while needed", key="reason"),
     )

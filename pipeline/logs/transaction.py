@@ -1,4 +1,4 @@
-"""Transactions that wait in memory until their commit: what the memory log and the local log share.
+"""Transactions that wait in memory until their commit: what all logs share.
 
 A record is encoded and checked when it is sent, so a commit can fail only for reasons of the log itself;
 and an abort has nothing to undo.
@@ -7,12 +7,16 @@ and an abort has nothing to undo.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from pipeline.errors import LogError
-from pipeline.logs.base import Consumer, Topic, TopicPartition, Transaction
-from pipeline.logs.codec import encode_key, encode_timestamp, encode_value, partition_of
+from pipeline.logs.base import Consumer, OversizeError, Topic, TopicPartition, Transaction
+from pipeline.logs.codec import check_size, encode_key, encode_timestamp, encode_value, partition_of
 from pipeline.logs.consumer import GroupConsumer
+from pipeline.logs.refusals import foreign_consumer
+
+P = TypeVar("P")
+"""What a log commits of a consumer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +47,24 @@ class Positions:
     offsets: Mapping[TopicPartition, int]
 
 
-class Sink(Protocol):
-    """What a buffered transaction needs from its log."""
+class Sink(Protocol[P]):
+    """What a buffered transaction needs from its log.
+
+    Attributes:
+        longest_record: most bytes of a record, its frame included.
+    """
+
+    @property
+    def longest_record(self) -> int: ...  # noqa: D102
 
     def topic(self, name: str) -> Topic:
         """Return a topic, or raise LogError if there is none of this name."""
 
-    def owns(self, consumer: GroupConsumer) -> bool:
-        """Tell whether the consumer reads this very log."""
+    def positions(self, consumer: Consumer) -> P:
+        """Return what to commit of the consumer, as it stands now; LogError if it reads another log."""
 
     def commit(
-        self, transactional_id: str, epoch: int, sent: Sequence[Outgoing], positions: Sequence[Positions]
+        self, transactional_id: str, epoch: int, sent: Sequence[Outgoing], positions: Sequence[P]
     ) -> list[tuple[str, int, int]]:
         """Make all of it durable and visible, or none; return (topic, partition, offset) by record."""
 
@@ -61,13 +72,24 @@ class Sink(Protocol):
         """Take note that these records will never be visible."""
 
 
-class BufferedTransaction:
+def claimed(source: object, consumer: Consumer) -> Positions:
+    """Return the positions of a consumer that reads `source`.
+
+    Raises:
+        LogError: if it reads another log.
+    """
+    if not isinstance(consumer, GroupConsumer) or consumer.source is not source:
+        raise foreign_consumer()
+    return Positions(consumer.group, consumer.token, consumer.claims(), consumer.positions())
+
+
+class BufferedTransaction(Generic[P]):
     """A `Transaction` that holds its records until the commit."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink[P]) -> None:
         self.offsets: list[tuple[str, int, int]] = []
         self.sent: list[Outgoing] = []
-        self.positions: list[Positions] = []
+        self.positions: list[P] = []
         self.ended = False
         self._sink = sink
 
@@ -85,6 +107,9 @@ class BufferedTransaction:
         where = _destination(self._sink.topic(topic), key, partition)
         try:
             outgoing = Outgoing(topic, where, encode_key(key), encode_value(value), encode_timestamp(timestamp))
+            check_size(outgoing.key, outgoing.value, self._sink.longest_record)
+        except OversizeError as error:
+            raise OversizeError(f"record of topic {topic}, key {key!r}: {error}", error.stub) from error
         except LogError as error:
             raise LogError(f"record of topic {topic}, key {key!r}: {error}") from error
         self.sent.append(outgoing)
@@ -92,16 +117,14 @@ class BufferedTransaction:
     def commit_offsets(self, consumer: Consumer) -> None:
         """See `Transaction.commit_offsets`."""
         self._check_open()
-        if not isinstance(consumer, GroupConsumer) or not self._sink.owns(consumer):
-            raise LogError("offsets are committed with the records of the same log; this consumer is of another")
-        self.positions.append(Positions(consumer.group, consumer.token, consumer.claims(), consumer.positions()))
+        self.positions.append(self._sink.positions(consumer))
 
     def _check_open(self) -> None:
         if self.ended:
             raise LogError("the transaction has ended; open a new one")
 
 
-class BufferedProducer:
+class BufferedProducer(Generic[P]):
     """A `Producer` over a sink.
 
     Attributes:
@@ -109,7 +132,7 @@ class BufferedProducer:
         epoch: rises with each producer of this id; only the newest may commit.
     """
 
-    def __init__(self, sink: Sink, transactional_id: str, epoch: int) -> None:
+    def __init__(self, sink: Sink[P], transactional_id: str, epoch: int) -> None:
         self.transactional_id = transactional_id
         self.epoch = epoch
         self._sink = sink

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.logs import LocalLog, Log, MemoryLog, Topic
+from pipeline.logs import LocalLog, Log, MemoryLog, Topic, open_log
+from tests.broker import settings
 
-KINDS: dict[str, Callable[[Path], Log]] = {
-    "memory": lambda _: MemoryLog(),
-    "local": lambda folder: LocalLog(folder / "log.db"),
+KINDS: dict[str, Callable[[pytest.FixtureRequest, Path], Log]] = {
+    "memory": lambda *_: MemoryLog(),
+    "local": lambda _, folder: LocalLog(folder / "log.db"),
+    "kafka": lambda request, _: open_log(request.getfixturevalue("kafka_url"), settings()),
 }
 
 TOPICS = (
@@ -23,7 +25,7 @@ TOPICS = (
 
 @pytest.fixture(params=sorted(KINDS))
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
-    opened = KINDS[request.param](tmp_path)
+    opened = KINDS[request.param](request, tmp_path)
     opened.create_topics(TOPICS)
     yield opened
     opened.close()

@@ -1,0 +1,107 @@
+"""What the settings of the log come to for kafka-python: who connects, and how consumers and producers behave."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import LogSettings
+from pipeline.errors import LogError
+
+REQUEST_SECONDS = 30.0
+"""How long one request waits for its answer, unless all of what it is for must be done sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A broker and how it is talked to.
+
+    Attributes:
+        servers: `host:port` each; one that answers is enough.
+        settings: the log's settings.
+    """
+
+    servers: tuple[str, ...]
+    settings: LogSettings
+
+    def named(self, name: str) -> str:
+        """Return the broker's name of a topic, group or producer of ours."""
+        return self.settings.prefix + name
+
+    def client(self) -> dict[str, Any]:
+        """Return what every client needs."""
+        asked = self.settings
+        return {
+            "bootstrap_servers": list(self.servers),
+            "client_id": "raie",
+            "request_timeout_ms": milliseconds(min(REQUEST_SECONDS, asked.commit_seconds)),
+            "bootstrap_timeout_ms": milliseconds(asked.commit_seconds),
+            "reconnect_backoff_max_ms": 1000,
+            "retry_backoff_ms": 20,
+            "security_protocol": asked.security_protocol,
+            "sasl_mechanism": asked.sasl_mechanism,
+            "sasl_plain_username": asked.sasl_username,
+            "sasl_plain_password": asked.sasl_password,
+            "ssl_cafile": asked.ssl_cafile,
+            "ssl_certfile": asked.ssl_certfile,
+            "ssl_keyfile": asked.ssl_keyfile,
+        }
+
+    def reader(self) -> dict[str, Any]:
+        """Return what a client needs that reads: committed records only, and no offset but one that was asked for."""
+        return self.client() | {
+            "isolation_level": "read_committed",
+            "auto_offset_reset": "none",
+            "enable_auto_commit": False,
+            "allow_auto_create_topics": False,
+            "metrics_enabled": False,
+        }
+
+    def member(self, group: str, instance: str) -> dict[str, Any]:
+        """Return what a member of a group needs besides."""
+        session = self.settings.session_seconds
+        return {
+            "group_id": self.named(group),
+            "group_instance_id": instance,
+            "session_timeout_ms": milliseconds(session),
+            # Often enough that a rebalance, or a newer instance, is noticed within a twentieth of a session.
+            "heartbeat_interval_ms": milliseconds(session / 20),
+            "max_poll_interval_ms": milliseconds(self.settings.poll_seconds),
+        }
+
+    def producer(self, transactional_id: str) -> dict[str, Any]:
+        """Return what a producer of transactions needs besides `client`."""
+        deadline = milliseconds(self.settings.commit_seconds)
+        return self.client() | {
+            "transactional_id": self.named(transactional_id),
+            "enable_idempotence": True,
+            "acks": "all",
+            "linger_ms": 0,
+            "batch_size": 256 * 1024,
+            "max_request_size": self.settings.max_record_bytes,
+            "max_block_ms": deadline,
+            "delivery_timeout_ms": deadline,
+            # A dead producer's open transaction holds readers back for so long, if no newer one of its id comes.
+            "transaction_timeout_ms": deadline,
+            "allow_auto_create_topics": False,
+            "metrics_enabled": False,
+        }
+
+
+def connection(url: str, settings: LogSettings) -> Connection:
+    """Read a URL.
+
+    Raises:
+        LogError: if it names no broker.
+    """
+    servers = tuple(part for part in url.removeprefix("kafka://").rstrip("/").split(",") if part)
+    for server in servers:
+        host, colon, port = server.rpartition(":")
+        if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65_536):
+            raise LogError(f"{url}: {server!r} is no broker; write kafka://host:port[,host:port]")
+    if not servers:
+        raise LogError(f"{url} names no broker; write kafka://host:port[,host:port]")
+    return Connection(servers, settings)
+
+
+def milliseconds(seconds: float) -> int:
+    """Return whole milliseconds, at least one."""
+    return max(1, round(seconds * 1000))
