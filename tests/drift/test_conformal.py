@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.drift import SMALLEST, ConformalDetector
+from pipeline.drift.conformal import SMALLEST, ConformalDetector, smooth_bets
+from pipeline.drift.ranks import BUFFERED, ConformalRanks
 
 RUN = 1e6
 
@@ -22,13 +23,9 @@ DISTRIBUTIONS: dict[str, Draw] = {
 
 
 def p_values(reference: NDArray[np.float64], values: NDArray[np.float64], seed: int = 0) -> list[float]:
-    """The p-values that the detector bets on, each value taken in before the next."""
-    detector = ConformalDetector(reference, RUN, seed)
-    found = []
-    for value in values.tolist():
-        found.append(detector._p_value(value))
-        detector.update(value)
-    return found
+    """The p-values that the detector bets on."""
+    ranks = ConformalRanks(reference.tolist(), seed)
+    return [ranks.p_value(value) for value in values.tolist()]
 
 
 def alarm_after(detector: ConformalDetector, values: NDArray[np.float64]) -> int | None:
@@ -161,7 +158,10 @@ def test_a_long_alarm_stays_finite_and_stands() -> None:
 
 
 def test_a_bet_on_the_smallest_p_value_is_finite() -> None:
-    detector = ConformalDetector(np.zeros(10), RUN, 0)
-    detector._p_value = lambda value: 0.0  # type: ignore[method-assign]  # noqa: ARG005
-    detector.update(1.0)
-    assert detector.statistic < math.log(1.0 / SMALLEST)
+    assert max(smooth_bets(0.0)) == max(smooth_bets(SMALLEST)) < 1.0 / SMALLEST
+
+
+def test_random_numbers_drawn_at_once_are_those_drawn_one_by_one() -> None:
+    rng, ranks = np.random.default_rng(7), ConformalRanks((), 7)
+    drawn = [ranks.p_value(float(n)) * (n + 1) for n in range(2 * BUFFERED + 3)]
+    assert drawn == pytest.approx([rng.random() for _ in drawn])

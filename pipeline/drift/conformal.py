@@ -1,0 +1,62 @@
+"""Drift of any score: its conformal p-values stop being uniform.
+
+A p-value is a score's rank among the reference and everything since (`pipeline.drift.ranks`). Bets against
+uniformity that win on small p-values make the e-detector of `pipeline.drift.betting` rise.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipeline.drift.betting import BettingDetector
+from pipeline.drift.ranks import ConformalRanks
+
+POWERS = (0.3, 0.6)
+"""Exponents a of the power bets e(p) = a p^(a-1): they expect some very small p-values."""
+
+SLOPES = (0.4, 0.9)
+"""Slopes b of the linear bets e(p) = 1 + b (1 - 2p): they expect p-values that are smaller on the whole."""
+
+SMALLEST = 1e-6
+"""p-values are not bet on below this; a bet stays finite."""
+
+_STEEP, _FLAT = POWERS
+_LOW, _HIGH = SLOPES
+
+
+def smooth_bets(p: float) -> tuple[float, float, float, float]:
+    """What bets on small p-values win; each has mean 1 under uniform p (a little less, where p is cut off)."""
+    p = max(p, SMALLEST)
+    centred = 1.0 - 2.0 * p
+    return (_STEEP * p ** (_STEEP - 1.0), _FLAT * p ** (_FLAT - 1.0), 1.0 + _LOW * centred, 1.0 + _HIGH * centred)
+
+
+class ConformalDetector(BettingDetector):
+    """Alarms when scores rise above what they were.
+
+    Args:
+        reference: scores from before the stream; may be empty.
+        expected_run: least mean number of values between false alarms.
+        seed: for breaking ties of p-values.
+    """
+
+    def __init__(self, reference: Iterable[float], expected_run: float, seed: int) -> None:
+        super().__init__(len(POWERS) + len(SLOPES), expected_run)
+        self._ranks = ConformalRanks(reference, seed)
+
+    def reset(self, reference: Iterable[float]) -> None:
+        """Forget all evidence and compare with a new reference."""
+        self._ranks.reset(reference)
+        self._forget()
+
+    def update(self, value: float) -> None:
+        """Take in the next score; larger is stranger."""
+        self._settle(smooth_bets(self._ranks.p_value(value)))
+
+    def state(self) -> dict[str, Any]:
+        """Everything that was learned, as a JSON object."""
+        return super().state() | {"ranks": self._ranks.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        super().restore(state)
+        self._ranks.restore(state["ranks"])

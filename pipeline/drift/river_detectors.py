@@ -1,0 +1,182 @@
+"""river's ADWIN, Page-Hinkley and KSWIN as alternatives to our own, on equal terms.
+
+Each is shown 1 - p, p the conformal p-value: uniform on (0, 1) as long as nothing changes, whatever the signal. So one
+table a detector turns the run between false alarms that is asked for into its own threshold. The tables were measured
+by `python -m benchmarks.river_thresholds` on uniform values; between their rows the threshold is interpolated over the
+log of the run, beyond the last row it is extrapolated from the last two. Alarms of a fall are not counted: ADWIN and
+KSWIN raise them too, so their direction is told by the means on both sides of the change.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from river import drift
+
+from pipeline.drift.conformal import smooth_bets
+from pipeline.drift.ranks import ConformalRanks
+
+Runs = Mapping[float, float]
+"""Mean run between false rises on uniform values -> what gives it, in rising order of the run."""
+
+TOLERANCE = 0.05
+"""Page-Hinkley: a rise of the mean by less than this is none; the values' standard deviation is 0.29."""
+
+WINDOW, NEWEST = 100, 30
+"""KSWIN: values compared, and how many of them are the newer sample; river's defaults."""
+
+
+def at_run(runs: Runs, expected_run: float) -> float:
+    """The threshold for a run: linear in its log between and beyond the rows of a table."""
+    known, limits = np.log(list(runs)), list(runs.values())
+    row = min(max(int(np.searchsorted(known, math.log(expected_run))), 1), len(limits) - 1)
+    slope = (limits[row] - limits[row - 1]) / (known[row] - known[row - 1])
+    return float(limits[row] + slope * (math.log(expected_run) - known[row]))
+
+
+class RiverDetector(ABC):
+    """What the three share.
+
+    Args:
+        reference: scores from before the stream; may be empty.
+        expected_run: mean number of values between false alarms.
+        seed: for breaking ties of p-values, and of KSWIN's sampling.
+
+    Attributes:
+        statistic: 1 with the alarm, else 0: river does not tell how near an alarm is.
+        threshold: 1.
+        limit: river's own threshold, in the scale of `RUNS`.
+        drift_detected, since, seen: see `DriftDetector`; the alarm is raised for one value, the change point is the
+            start of the excursion of the same bets that `ConformalDetector` makes.
+    """
+
+    RUNS: ClassVar[Runs]
+
+    def __init__(self, reference: Iterable[float], expected_run: float, seed: int) -> None:
+        self.threshold = 1.0
+        self._seed = seed
+        self.limit = at_run(self.RUNS, expected_run)
+        self._ranks = ConformalRanks(reference, seed)
+        self._forget()
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Start river's detector anew."""
+
+    @abstractmethod
+    def rose(self, strangeness: float) -> bool:
+        """Show it a value in (0, 1), and say whether it found a rise."""
+
+    def reset(self, reference: Iterable[float]) -> None:
+        """Forget all evidence and compare with a new reference."""
+        self._ranks.reset(reference)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._shown: list[float] = []
+        self._walk = 0.0
+        self.since = 0
+        self.seen = 0
+        self.statistic = -math.inf
+        self.drift_detected = False
+        self.begin()
+
+    def update(self, value: float) -> None:
+        """Take in the next score; larger is stranger."""
+        self._take(self._ranks.p_value(value))
+
+    def _take(self, p: float) -> None:
+        self._shown.append(p)
+        self.seen += 1
+        won = smooth_bets(p)
+        self._walk = max(0.0, self._walk + math.log(sum(won) / len(won)))
+        self.since = self.since + 1 if self._walk > 0.0 else 0
+        self.drift_detected = self.rose(1.0 - p)
+        self.statistic = float(self.drift_detected)
+
+    def state(self) -> dict[str, Any]:
+        """The p-values shown: river's detectors cannot be written down, but they can be shown the same again."""
+        return {"ranks": self._ranks.state(), "shown": list(self._shown)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._forget()
+        self._ranks.restore(state["ranks"])
+        for p in state["shown"]:
+            self._take(p)
+
+
+class Adwin(RiverDetector):
+    """Adaptive windowing (Bifet and Gavalda, 2007); the limit is log10 of its delta."""
+
+    RUNS: ClassVar[Runs] = {
+        748: 0.5,
+        2_892: 0.25,
+        8_450: 0.0,
+        19_550: -0.25,
+        48_971: -0.5,
+        107_957: -0.75,
+        231_667: -1.0,
+    }
+
+    def begin(self) -> None:
+        """Start river's detector anew."""
+        self._river = drift.ADWIN(delta=10.0**self.limit)
+
+    def rose(self, strangeness: float) -> bool:
+        """Show it a value in (0, 1), and say whether it found a rise."""
+        before = self._river.estimation
+        self._river.update(strangeness)
+        # What is left of the window after a detection is its newer part.
+        return bool(self._river.drift_detected) and self._river.estimation > before
+
+
+class PageHinkley(RiverDetector):
+    """Page-Hinkley's test of a mean that rises; the limit is its threshold.
+
+    It forgets nothing (alpha = 1): with river's 0.9999 the sum that it compares with its least value settles at a level
+    of its own, and no threshold gives a long run.
+    """
+
+    RUNS: ClassVar[Runs] = {234: 2, 825: 3, 3_100: 4, 10_350: 5, 34_350: 6, 112_698: 7, 321_333: 8}
+
+    def begin(self) -> None:
+        """Start river's detector anew."""
+        self._river = drift.PageHinkley(mode="up", alpha=1.0, delta=TOLERANCE, threshold=self.limit)
+
+    def rose(self, strangeness: float) -> bool:
+        """Show it a value in (0, 1), and say whether it found a rise."""
+        self._river.update(strangeness)
+        return bool(self._river.drift_detected)
+
+
+class Kswin(RiverDetector):
+    """Kolmogorov-Smirnov windowing (Raab et al., 2020); the limit is log10 of its alpha.
+
+    It costs hundreds of times what the others cost.
+    """
+
+    RUNS: ClassVar[Runs] = {
+        328: -1.806,
+        620: -2.184,
+        1_271: -2.597,
+        3_390: -3.046,
+        9_375: -3.533,
+        26_087: -4.059,
+        120_000: -4.626,
+    }
+
+    def begin(self) -> None:
+        """Start river's detector anew."""
+        self._river = drift.KSWIN(alpha=10.0**self.limit, window_size=WINDOW, stat_size=NEWEST, seed=self._seed)
+
+    def rose(self, strangeness: float) -> bool:
+        """Show it a value in (0, 1), and say whether it found a rise."""
+        older = list(self._river.window)
+        self._river.update(strangeness)
+        if not self._river.drift_detected:
+            return False
+        window = [*older, strangeness][-WINDOW:]
+        return bool(np.mean(window[-NEWEST:]) > np.mean(window[:-NEWEST]))

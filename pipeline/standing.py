@@ -1,0 +1,117 @@
+"""Why the monitor does not act: every alarm that stands, and what it waits for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.monitor import BETWEEN, NEW, Monitor, Watched
+from pipeline.regions import SET_UP
+
+
+class Wait(StrEnum):
+    """What an alarm that stands may wait for."""
+
+    COOL_DOWN = "cool-down"
+    EDIT = "edit under way"
+    EVIDENCE = "evidence"
+    LEARNING = "learning"
+    ROOM = "room"
+    BUDGET = "budget"
+    NOBODY = "nobody"
+    TURN = "its turn"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An alarm that has not led to an edit yet.
+
+    Attributes:
+        region_id, signal: of the detector that raised it.
+        since_event: event from which on its evidence built up.
+        statistic, threshold: when it was raised; the threshold of its detector.
+        waits_for: in a word.
+        text: in a sentence, with numbers.
+    """
+
+    region_id: int
+    signal: str
+    since_event: int
+    statistic: float
+    threshold: float
+    waits_for: Wait
+    text: str
+
+
+def standing(monitor: Monitor) -> list[Standing]:
+    """Every alarm that stands after the monitor decided, by region and signal."""
+    found = []
+    for region_id, watched in sorted(monitor._watched.items()):
+        for signal, (since, statistic) in sorted(watched.raised.items()):
+            threshold = watched.detectors[signal].threshold
+            found.append(Standing(region_id, signal, since, statistic, threshold, *_waiting(monitor, watched, signal)))
+    return found
+
+
+def _waiting(monitor: Monitor, watched: Watched, signal: str) -> tuple[Wait, str]:
+    if monitor.at_event < watched.quiet_until:
+        left = watched.quiet_until - monitor.at_event
+        return Wait.COOL_DOWN, f"{left} events of the cool-down after its last edit are left"
+    if monitor.asked:
+        return Wait.EDIT, f"edit {next(iter(monitor.asked))} is under way, and boundaries move one at a time"
+    if watched.region.origin != SET_UP:
+        return _opened(monitor, watched, signal)
+    return _between(monitor, watched, signal) if signal in BETWEEN else _new(monitor)
+
+
+def _opened(monitor: Monitor, watched: Watched, signal: str) -> tuple[Wait, str]:
+    least = monitor._config.edits.min_windows * watched.backoff
+    if signal == "novelty":
+        return _enough(len(watched.excursion([signal])), least) or _room_and_budget(monitor)
+    if signal == "loss":
+        fresh = len(watched.fresh)
+        return _enough(fresh, min(least, watched.fresh.maxlen or least)) or _budget(monitor)
+    return Wait.NOBODY, f"{signal} of an opened region leads to no edit: its boundary moves when its evidence doubled"
+
+
+def _between(monitor: Monitor, watched: Watched, signal: str) -> tuple[Wait, str]:
+    least = monitor._config.edits.boundary_windows * watched.backoff
+    if signal == "doubt":
+        return _enough(len(watched.excursion([signal])), least) or _turn()
+    return Wait.EVIDENCE, f"users who moved from it to one other set-up region have fewer than {least} windows yet"
+
+
+def _new(monitor: Monitor) -> tuple[Wait, str]:
+    """What is new in set-up regions is counted together."""
+    alarmed = [w for w in monitor._of_origin(SET_UP) if any(s in NEW for s in w.alarms(monitor.at_event))]
+    windows = sum(len(w.excursion([s for s in NEW if s in w.raised])) for w in alarmed)
+    least = monitor._config.edits.min_windows
+    short = _enough(windows, least * max(w.backoff for w in alarmed))
+    target = monitor._largest_opened()
+    if short or target is None or all(w.refused for w in alarmed):
+        return short or _room_and_budget(monitor)
+    learned = max(w.taught for w in alarmed)
+    if learned < least:
+        region_id = target.region.region_id
+        return Wait.LEARNING, f"opened region {region_id} has learned {learned} of the {least} windows it must first"
+    return _turn()
+
+
+def _enough(windows: int, least: int) -> tuple[Wait, str] | None:
+    return (Wait.EVIDENCE, f"{windows} of {least} windows have come") if windows < least else None
+
+
+def _room_and_budget(monitor: Monitor) -> tuple[Wait, str]:
+    live, most = len(monitor._watched), monitor._config.edits.max_regions
+    if live >= most:
+        return Wait.ROOM, f"{live} regions are live, and edits.max_regions is {most}"
+    return _budget(monitor)
+
+
+def _budget(monitor: Monitor) -> tuple[Wait, str]:
+    paid, least = monitor._affordable(), monitor._config.edits.min_windows
+    if paid < least:
+        return Wait.BUDGET, f"the budget pays for {max(paid, 0)} windows, an edit takes {least} or more"
+    return _turn()
+
+
+def _turn() -> tuple[Wait, str]:
+    return Wait.TURN, "one boundary moves at a time, and another edit came before"
