@@ -1,0 +1,67 @@
+"""How much of an answer is trend: a mixture of experts (Jacobs et al., 1991) with the model as one of them.
+
+    P(item) = w_0 P_model(item) + sum_j w_j P_trend_j(item),   w = softmax(0, theta_1 x, ..., theta_J x)
+
+with x what is known of the window before its target: a constant, its share of regions opened since set-up,
+the lift of its items (`Trend.lift`), and how sure the model is of its answer. theta follows the gradient of
+log P(target), one event at a time, so weight and half-life are learned on past events alone. Held-out set-up
+windows take part in the learning, one an event: who is as in set-up must not be answered with what is new.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.regions import Array
+
+FIRST_LOGIT = -3.0
+"""The trend has to earn its weight: each half-life begins at 1/20 of the model's."""
+
+
+class TrendMixture:
+    """Weights of model and trends.
+
+    Args:
+        half_lives: number of trends.
+        learning_rate: step of the gradient.
+    """
+
+    def __init__(self, half_lives: int, learning_rate: float) -> None:
+        self._learning_rate = learning_rate
+        self._theta = np.zeros((half_lives, 4))
+        self._theta[:, 0] = FIRST_LOGIT
+
+    def weights(self, since: float, lift: float, surest: float) -> Array:
+        """(1 + half_lives,) weights of the model and of each trend.
+
+        Args:
+            since: share of regions opened since set-up in the window's route.
+            lift: of its items.
+            surest: highest probability in the model's answer.
+        """
+        logits = np.concatenate([[0.0], self._theta @ _features(since, lift, surest)])
+        odds = np.exp(logits - logits.max())
+        weights: Array = odds / odds.sum()
+        return weights
+
+    def learn(self, since: float, lift: float, surest: float, chances: Array) -> None:
+        """Take in an event: the (1 + half_lives,) probabilities that model and trends gave to its target."""
+        weights = self.weights(since, lift, surest)
+        credit = weights * np.maximum(chances, 1e-12)
+        step = credit / credit.sum() - weights
+        self._theta += self._learning_rate * np.outer(step[1:], _features(since, lift, surest))
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """What was learned; `restore` continues from it to the bit."""
+        return {"theta": self._theta.copy()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from what `to_arrays` gave."""
+        self._theta = arrays["theta"].copy()
+
+
+def _features(since: float, lift: float, surest: float) -> Array:
+    # All about as far from 0, so that one learning rate suits them.
+    return np.array([1.0, 2.0 * since - 1.0, lift, np.log(surest) / 2.0 + 2.0])

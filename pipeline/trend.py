@@ -1,0 +1,142 @@
+"""Trend: what is taken of late, counted with half-lives, for each taste and over all.
+
+Counts are the one part of the pipeline that follows the stream event by event; nothing is trained. A taste
+that was seen little is shrunk to the counts over all, and these to what was usual in set-up:
+
+    p(item | taste) = (n(item, taste) + s p(item)) / (n(taste) + s)
+    p(item) = (n(item) + s p(item | set-up)) / (n + s)
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.regions import Array
+from pipeline.windows import PADDING
+
+LARGEST_WEIGHT = 2.0**500
+"""Weights of new events grow instead of old counts shrinking; beyond this all are scaled back."""
+
+LEAST_SHARE = 0.1
+"""A window counts for the tastes that have at least this share of it."""
+
+EVERY = slice(None)
+"""All rows of the catalogue, padding included, which has probability 0."""
+
+LARGEST_LIFT = 3.0
+"""In which lifts are cut off: a single item that nobody knew must not outweigh a whole window."""
+
+
+class Trend:
+    """Fading item counts of each taste.
+
+    Args:
+        usual: (items + 1,) how often set-up met each item.
+        tastes: number of set-up regions.
+        half_lives: events after which an event counts half, shortest first.
+        shrinkage: events' worth of what is usual in every count.
+    """
+
+    def __init__(self, usual: NDArray[np.int64], tastes: int, half_lives: Sequence[float], shrinkage: float) -> None:
+        self._usual = usual_chances(usual)
+        self._shrinkage = shrinkage
+        self._growth = 2.0 ** (1.0 / np.array(half_lives, dtype=np.float64))
+        self._weight = np.ones(len(half_lives))
+        # The last row of each half-life is over all tastes.
+        self._counts = np.zeros((len(half_lives), tastes + 1, len(usual)))
+        self._totals = np.zeros((len(half_lives), tastes + 1))
+
+    def chances(self, tastes: Array, rows: slice = EVERY) -> Array:
+        """What is taken of late by somebody of these tastes.
+
+        Args:
+            tastes: (tastes,) shares of the set-up regions in a window.
+            rows: of the catalogue.
+
+        Returns:
+            (half_lives, rows) probabilities.
+        """
+        overall = self._overall(rows)
+        chances = np.zeros_like(overall)
+        for taste, share in _kept(tastes):
+            weight = self._shrinkage * self._weight[:, None]
+            expected = self._counts[:, taste, rows] + weight * overall
+            chances += expected * (share / (self._totals[:, taste, None] + weight))
+        return chances
+
+    def blended(self, tastes: Array, weights: Array) -> Array:
+        """Chances of many windows at once, half-lives weighted: what `chances` gives window by window, summed up.
+
+        Args:
+            tastes: (n, tastes) shares of the set-up regions in each window.
+            weights: (n, half_lives) of each window.
+
+        Returns:
+            (n, items + 1), each row with the sum of its weights.
+        """
+        shares = np.zeros_like(tastes)
+        for row, window in enumerate(tastes):
+            for taste, share in _kept(window):
+                shares[row, taste] = share
+        # Chances are linear in the shares: each taste that anybody has is looked up once.
+        used = np.flatnonzero(shares.any(axis=0))
+        apart = np.array([self.chances(one) for one in np.eye(tastes.shape[1])[used]])
+        factors = shares[:, used, None] * weights[:, None, :]
+        blended: Array = factors.reshape(len(tastes), -1) @ apart.reshape(-1, len(self._usual))
+        return blended
+
+    def overall(self) -> Array:
+        """(half_lives, items + 1) probabilities of what anybody takes of late."""
+        return self._overall(slice(None))
+
+    def lift(self, context: NDArray[np.int64]) -> float:
+        """How much more the items of a window are taken of late than in set-up: mean log ratio, -1 to 1."""
+        rows = context[context != PADDING]
+        if len(rows) == 0:
+            return 0.0
+        floor = 0.1 / len(self._usual)
+        ratio = np.log((self._overall(rows)[0] + floor) / (self._usual[rows] + floor))
+        return float(np.clip(ratio.mean(), -LARGEST_LIFT, LARGEST_LIFT) / LARGEST_LIFT)
+
+    def add(self, tastes: Array, row: int) -> None:
+        """Count an event: the item of catalogue row `row`, taken from a window of these tastes."""
+        self._weight *= self._growth
+        if self._weight.max() > LARGEST_WEIGHT:
+            self._counts /= self._weight[:, None, None]
+            self._totals /= self._weight[:, None]
+            self._weight[:] = 1.0
+        for taste, share in _kept(tastes):
+            self._counts[:, taste, row] += self._weight * share
+            self._totals[:, taste] += self._weight * share
+        self._counts[:, -1, row] += self._weight
+        self._totals[:, -1] += self._weight
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The counts so far; `restore` continues from them to the bit."""
+        return {"weight": self._weight.copy(), "counts": self._counts.copy(), "totals": self._totals.copy()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from what `to_arrays` gave."""
+        self._weight, self._counts = arrays["weight"].copy(), arrays["counts"].copy()
+        self._totals = arrays["totals"].copy()
+
+    def _overall(self, rows: NDArray[np.int64] | slice) -> Array:
+        """(half_lives, rows) probabilities over all tastes."""
+        weight = self._shrinkage * self._weight[:, None]
+        overall: Array = (self._counts[:, -1, rows] + weight * self._usual[rows]) / (self._totals[:, -1, None] + weight)
+        return overall
+
+
+def usual_chances(usual: NDArray[np.int64]) -> Array:
+    """(items + 1,) counts of set-up as probabilities; an item that it never met is not impossible, only unusual."""
+    known = np.where(np.arange(len(usual)) == PADDING, 0.0, usual + 1.0 / len(usual))
+    chances: Array = known / known.sum()
+    return chances
+
+
+def _kept(tastes: Array) -> list[tuple[int, float]]:
+    kept = np.where(tastes >= LEAST_SHARE, tastes, 0.0)
+    kept = kept / kept.sum() if kept.any() else tastes
+    return [(int(taste), float(kept[taste])) for taste in np.flatnonzero(kept)]

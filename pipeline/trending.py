@@ -1,0 +1,166 @@
+"""The trend beside a model: mixed into every answer, brought up to date by every event."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import Config
+from pipeline.mixture import TrendMixture
+from pipeline.regions import Array
+from pipeline.routing import Posterior, RegionBank
+from pipeline.trend import LEAST_SHARE, Trend
+from pipeline.windows import Ids
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is known of n windows that are answered with the trend.
+
+    Attributes:
+        contexts: (n, length) the windows.
+        tastes: (n, tastes) their shares of the tastes that are counted apart.
+        since: (n,) how much they look as since set-up, 0 to 1.
+        surest: (n,) highest probability in the model's answer.
+    """
+
+    contexts: Ids
+    tastes: Array
+    since: Array
+    surest: Array
+
+
+def asked_of(
+    setup_bank: RegionBank, contexts: Ids, posterior: Posterior, route: Array, answers: NDArray[np.floating[Any]]
+) -> Asked:
+    """What the trend is told of windows; a set-up region keeps its place in the counts when it ends.
+
+    Args:
+        setup_bank: the regions before any revision.
+        contexts: (n, length) windows.
+        posterior: over the live regions.
+        route: (n, 1 + opened) weights of backbone and regions.
+        answers: (n, items + 1) probabilities that the model gives.
+    """
+    places = {r.region_id: place for place, r in enumerate(setup_bank.setup)}
+    live = posterior.region_ids[: posterior.taste_shares.shape[1]]
+    tastes = np.zeros((len(contexts), len(places)))
+    tastes[:, [places[region_id] for region_id in live.tolist()]] = posterior.taste_shares
+    return Asked(contexts, tastes, route[:, 1:].sum(axis=1), answers.max(axis=1).astype(np.float64))
+
+
+class Trending:
+    """Trend counts and their weight in the answers of one model.
+
+    Args:
+        usual: (items + 1,) how often set-up met each item.
+        tastes: how many are counted apart.
+        config: section `trend`.
+    """
+
+    def __init__(self, usual: NDArray[np.int64], tastes: int, config: Config) -> None:
+        self._tastes = tastes
+        self._trend = Trend(usual, tastes, config.trend.half_lives, config.trend.shrinkage)
+        self._mixture = TrendMixture(len(config.trend.half_lives), config.trend.learning_rate)
+        self._retention = config.trend.retention
+        self._held_out: Asked | None = None
+        self._held_out_targets = np.zeros(0, dtype=np.int64)
+        self._held_out_chances = np.zeros(0)
+        self._events = 0
+
+    def hold_out(self, asked: Asked, targets: Ids, chances: Array) -> None:
+        """Take held-out set-up windows as the model in force answers them: (n,) targets, their (n,) probabilities."""
+        self._held_out, self._held_out_targets, self._held_out_chances = asked, targets, chances
+
+    def mix(self, asked: Asked, place: int, answer: NDArray[np.floating[Any]]) -> Array:
+        """Mix the trend into the model's (items + 1,) answer to window `place`."""
+        weights = self._weights(asked, place)
+        mixed: Array = weights[0] * answer + weights[1:] @ self._trend.chances(asked.tastes[place])
+        return mixed
+
+    def mix_all(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
+        """Mix the trend into all (n, items + 1) answers of the model at once."""
+        weights = np.array([self._weights(asked, place) for place in range(len(answers))])
+        mixed: Array = weights[:, :1] * answers + self._trend.blended(asked.tastes, weights[:, 1:])
+        return mixed
+
+    def overall(self) -> Array:
+        """(items + 1,) probabilities of what anybody takes of late, by the shortest half-life."""
+        overall: Array = self._trend.overall()[0]
+        return overall
+
+    def learn(self, asked: Asked, place: int, target: int, chance: float) -> None:
+        """Take in what followed window `place`, to which the model gave the probability `chance`."""
+        self._credit(asked, place, target, chance)
+        if self._held_out is not None and len(self._held_out_targets):
+            for turn in range(self._retention):
+                other = (self._events * self._retention + turn) % len(self._held_out_targets)
+                target_then, chance_then = self._held_out_targets[other], self._held_out_chances[other]
+                self._credit(self._held_out, other, int(target_then), float(chance_then))
+        self._trend.add(asked.tastes[place], target)
+        self._events += 1
+
+    @property
+    def events(self) -> int:
+        """How many events it has learned from."""
+        return self._events
+
+    def fields(self, asked: Asked) -> dict[str, list[Any]]:
+        """What `learn_again` needs of each window beside target and chance: columns of `gated`.
+
+        Tastes below the least share do not count, so they are left out where others are above it.
+        """
+        counted = np.where(asked.tastes >= LEAST_SHARE, asked.tastes, 0.0)
+        counted = np.where(counted.any(axis=1, keepdims=True), counted, asked.tastes)
+        return {
+            "tastes": [[[int(i), float(row[i])] for i in np.flatnonzero(row)] for row in counted],
+            "since": asked.since.tolist(),
+            "surest": asked.surest.tolist(),
+        }
+
+    def learn_again(self, record: Mapping[str, Any]) -> None:
+        """Take in an event as a record of `gated` has it, as `learn` did when it was gated, to the bit."""
+        asked = Asked(
+            np.array([record["window"]], dtype=np.int64),
+            self._tastes_of(record)[None],
+            np.array([record["since"]], dtype=np.float64),
+            np.array([record["surest"]], dtype=np.float64),
+        )
+        self.learn(asked, 0, record["target"], record["model_chance"])
+
+    def count(self, record: Mapping[str, Any]) -> None:
+        """Count an event as a record of `gated` has it, and leave the weights as they are.
+
+        The weights need the model's answers under the revision of that moment, the counts nothing but the record.
+        """
+        self._trend.add(self._tastes_of(record), record["target"])
+        self._events += 1
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All that was counted and learned; `restore` continues from it to the bit."""
+        return {**self._trend.to_arrays(), **self._mixture.to_arrays(), "events": np.array(self._events)}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from what `to_arrays` gave."""
+        self._trend.restore(arrays)
+        self._mixture.restore(arrays)
+        self._events = int(arrays["events"])
+
+    def _tastes_of(self, record: Mapping[str, Any]) -> Array:
+        tastes = np.zeros(self._tastes)
+        for place, share in record["tastes"]:
+            tastes[place] = share
+        return tastes
+
+    def _weights(self, asked: Asked, place: int) -> Array:
+        return self._mixture.weights(*self._known(asked, place))
+
+    def _credit(self, asked: Asked, place: int, target: int, chance: float) -> None:
+        trends = self._trend.chances(asked.tastes[place], slice(target, target + 1))[:, 0]
+        chances = np.concatenate([[chance], trends])
+        self._mixture.learn(*self._known(asked, place), chances)
+
+    def _known(self, asked: Asked, place: int) -> tuple[float, float, float]:
+        return float(asked.since[place]), self._trend.lift(asked.contexts[place]), float(asked.surest[place])

@@ -1,0 +1,129 @@
+"""Fading counts, and how much of an answer they are."""
+
+import numpy as np
+import pytest
+
+from pipeline.mixture import TrendMixture
+from pipeline.regions import Array
+from pipeline.trend import LARGEST_WEIGHT, Trend
+
+ITEMS = 30
+USUAL = np.array([0, *range(1, ITEMS + 1)], dtype=np.int64)
+ONE, TWO = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+
+
+def trend(half_lives: tuple[float, ...] = (50.0, 500.0), shrinkage: float = 20.0) -> Trend:
+    return Trend(USUAL, 2, half_lives, shrinkage)
+
+
+def fed(seen: Trend, events: list[tuple[Array, int]]) -> Trend:
+    for tastes, row in events:
+        seen.add(tastes, row)
+    return seen
+
+
+def random_events(n: int, seed: int = 0) -> list[tuple[Array, int]]:
+    rng = np.random.default_rng(seed)
+    return [(rng.dirichlet([0.5, 0.5]), int(rng.integers(1, ITEMS + 1))) for _ in range(n)]
+
+
+def test_chances_are_distributions_without_padding() -> None:
+    seen = fed(trend(), random_events(200))
+    for tastes in (ONE, TWO, np.array([0.3, 0.7])):
+        chances = seen.chances(tastes)
+        assert chances.shape == (2, ITEMS + 1)
+        np.testing.assert_allclose(chances.sum(axis=1), 1.0)
+        assert (chances[:, 0] == 0).all()
+        assert (chances[:, 1:] > 0).all()
+
+
+def test_before_any_event_the_usual_is_expected() -> None:
+    np.testing.assert_allclose(trend().chances(ONE)[0, 1:], (USUAL[1:] + 1 / 31) / (USUAL[1:] + 1 / 31).sum())
+
+
+def test_an_event_counts_half_after_a_half_life() -> None:
+    """With hardly any shrinkage, an old item against all that came since is 2^-1 of what it was."""
+    seen = fed(trend((50.0,), 1e-9), [(ONE, 7)] + [(ONE, 9)] * 50)
+    since = sum(2.0 ** (-i / 50) for i in range(50))
+    assert seen.chances(ONE)[0, 7] == pytest.approx(0.5 / (0.5 + since))
+
+
+def test_a_taste_of_its_own_and_what_is_shared() -> None:
+    seen = fed(trend(), [(ONE, 5), (TWO, 6)] * 200)
+    one, unseen = seen.chances(ONE)[0], trend().chances(ONE)[0]
+    assert one[5] > 5 * one[6], "each taste has counts of its own"
+    assert one[6] > unseen[6], "but what others take is likelier too"
+
+
+def test_long_streams_do_not_overflow() -> None:
+    seen = trend((0.5,), 1.0)
+    events = [(ONE, 1 + i % 3) for i in range(1_000)]
+    assert np.log2(LARGEST_WEIGHT) < 2 * len(events), "the weights are scaled back on the way"
+    np.testing.assert_allclose(seen.chances(ONE).sum(), 1.0)
+    fed(seen, events)
+    # The newest of three items in turn, at half a half-life each, has 1/4^k of what came k events before.
+    shares = seen.chances(ONE)[0, 1:4]
+    assert np.isfinite(shares).all()
+    assert shares.argmax() == (len(events) - 1) % 3
+
+
+def test_lift_tells_trending_windows_from_usual_ones() -> None:
+    seen = fed(trend(), [(ONE, 2)] * 100)
+    rising, usual, nothing = np.array([0, 2, 2]), np.array([0, 30, 29]), np.array([0, 0, 0])
+    assert seen.lift(rising) > 0 > seen.lift(usual) >= -1
+    assert seen.lift(nothing) == 0
+
+
+def test_counts_restore_to_the_bit() -> None:
+    seen = fed(trend(), random_events(120))
+    again = trend()
+    again.restore(seen.to_arrays())
+    for part in (seen, again):
+        fed(part, random_events(80, seed=1))
+    np.testing.assert_array_equal(seen.chances(ONE), again.chances(ONE))
+
+
+def test_what_was_given_out_does_not_change_with_later_events() -> None:
+    seen = fed(trend(), random_events(20))
+    kept = seen.to_arrays()
+    before = {name: array.copy() for name, array in kept.items()}
+    fed(seen, random_events(20, seed=1))
+    assert all(np.array_equal(kept[name], before[name]) for name in before)
+
+
+def test_the_mixture_learns_whose_chances_were_good() -> None:
+    """A trend that is ten times likelier than the model for windows of opened regions, and a tenth for the others."""
+    mixture = TrendMixture(2, 0.05)
+    rng = np.random.default_rng(0)
+    for _ in range(4_000):
+        since = float(rng.integers(0, 2))
+        mixture.learn(since, 0.0, 0.02, np.array([0.01, 0.1, 0.01]) if since else np.array([0.01, 0.001, 0.001]))
+    assert mixture.weights(1.0, 0.0, 0.02)[1] > 0.6
+    assert mixture.weights(0.0, 0.0, 0.02)[0] > 0.9
+
+
+def test_mixture_weights_are_shares_and_begin_with_the_model() -> None:
+    mixture = TrendMixture(3, 0.02)
+    weights = mixture.weights(0.4, -0.7, 0.1)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[0] > 0.8
+
+
+def test_where_the_model_is_sure_the_trend_keeps_out() -> None:
+    """A model that is right when it is sure, and far off when it is not."""
+    mixture = TrendMixture(1, 0.05)
+    rng = np.random.default_rng(0)
+    for _ in range(4_000):
+        sure = bool(rng.integers(0, 2))
+        mixture.learn(0.5, 0.0, 0.3 if sure else 0.01, np.array([0.3, 0.02]) if sure else np.array([0.001, 0.02]))
+    assert mixture.weights(0.5, 0.0, 0.3)[0] > 0.8
+    assert mixture.weights(0.5, 0.0, 0.01)[1] > 0.8
+
+
+def test_the_mixture_restores_to_the_bit() -> None:
+    mixture, again = TrendMixture(2, 0.05), TrendMixture(2, 0.05)
+    mixture.learn(0.3, 0.2, 0.1, np.array([0.1, 0.3, 0.2]))
+    again.restore(mixture.to_arrays())
+    for part in (mixture, again):
+        part.learn(0.9, -0.2, 0.1, np.array([0.3, 0.1, 0.2]))
+    np.testing.assert_array_equal(mixture.weights(0.5, 0.5, 0.5), again.weights(0.5, 0.5, 0.5))
