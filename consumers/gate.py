@@ -1,6 +1,7 @@
 """The gate stage: score each interaction before anything learns from it, and say where it belongs."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from pipeline.config import Config
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.gate import gate_view, rarity
 from pipeline.regions import Array
-from pipeline.routing import Posterior, mixed_probabilities
+from pipeline.routing import Posterior, RegionBank, mixed_probabilities
 from pipeline.setup import SetUp
+from pipeline.trending import Asked, Trending, asked_of
 from pipeline.windows import Windows
 
 
@@ -23,12 +25,12 @@ class Answers:
     Attributes:
         posterior: over the live regions.
         route: (n, 1 + opened) weights of backbone and adapters.
-        probabilities: (n, items + 1) mixed probabilities of what comes next.
+        probabilities: (n, items + 1) probabilities of what comes next.
     """
 
     posterior: Posterior
     route: Array
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.floating[Any]]
 
 
 class GateHandler:
@@ -36,26 +38,36 @@ class GateHandler:
 
     Attributes:
         live: the regions and adapters in force.
+        trending: the trend, or None where the configuration has none.
     """
 
     def __init__(self, setup: SetUp, config: Config, live: LiveRegions) -> None:
         self.live = live
         self._setup = setup
         self._config = config
+        self.trending = Trending(setup.counts, len(setup.bank.setup), config) if config.trend.half_lives else None
+        self._followed: RegionBank | None = None
 
     def answer(self, contexts: NDArray[np.int64]) -> Answers:
-        """Gate and answer (n, length) windows."""
-        host, bank = self.live.host, self.live.bank
-        posterior = bank.posterior(gate_view(host.states(contexts, None), contexts, self._setup.counts))
-        route = posterior.route(self._config.gate.floor)
-        answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters)
-        return Answers(posterior, route, answer.numpy())
+        """Gate and answer (n, length) windows, the trend as it stands mixed in."""
+        answers = self._gated(contexts)
+        if self.trending is None:
+            return answers
+        self._follow(self.trending)
+        asked = self._asked(contexts, answers)
+        mixed = [self.trending.mix(asked, i, answer) for i, answer in enumerate(answers.probabilities)]
+        return replace(answers, probabilities=np.array(mixed).reshape(answers.probabilities.shape))
 
     def handle(self, windows: Windows) -> list[dict[str, Any]]:
-        """Gate windows and score what followed them: one record of `gated` each."""
-        answers = self.answer(windows.contexts)
+        """Gate windows and score what followed them: one record of `gated` each.
+
+        The trend learns from each window before the next one is scored.
+        """
+        answers = self._gated(windows.contexts)
         posterior, bank = answers.posterior, self.live.bank
         chances = answers.probabilities[np.arange(len(windows)), windows.targets]
+        asked = self._asked(windows.contexts, answers)
+        model_ranks = rank_of_targets(answers.probabilities, windows.targets, windows.contexts)
         columns = {
             "event_id": windows.event_ids.tolist(),
             "user_id": windows.users.tolist(),
@@ -75,7 +87,49 @@ class GateHandler:
             "angle": posterior.angles.tolist(),
             "loss": (-np.log(np.maximum(chances, 1e-12))).tolist(),
             "rarity": rarity(windows.targets, self._setup.counts).tolist(),
-            "rank": rank_of_targets(answers.probabilities, windows.targets, windows.contexts).tolist(),
+            "model_rank": model_ranks.tolist(),
+            "rank": model_ranks.tolist(),
         }
+        if self.trending is not None:
+            columns |= {"model_chance": chances.tolist(), **self.trending.fields(asked)}
+            columns["rank"] = self._trend_ranks(self.trending, asked, windows, answers)
         shared = {"gate_version": bank.gate_version}
         return [dict(zip(columns, row, strict=True)) | shared for row in zip(*columns.values(), strict=True)]
+
+    def learn_again(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Bring the trend up to date with records of `gated` of the revision in force."""
+        if self.trending is not None:
+            self._follow(self.trending)
+            for record in records:
+                self.trending.learn_again(record)
+
+    def _gated(self, contexts: NDArray[np.int64]) -> Answers:
+        """Gate windows, and answer them with the model alone."""
+        host, bank = self.live.host, self.live.bank
+        posterior = bank.posterior(gate_view(host.states(contexts, None), contexts, self._setup.counts))
+        route = posterior.route(self._config.gate.floor)
+        answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters)
+        return Answers(posterior, route, answer.numpy())
+
+    def _asked(self, contexts: NDArray[np.int64], answers: Answers) -> Asked:
+        return asked_of(self._setup.bank, contexts, answers.posterior, answers.route, answers.probabilities)
+
+    def _trend_ranks(self, trending: Trending, asked: Asked, windows: Windows, answers: Answers) -> list[int]:
+        """Rank of each target with the trend mixed in, every window after the one before it was learned."""
+        self._follow(trending)
+        ranks = []
+        for i, target in enumerate(windows.targets.tolist()):
+            mixed = trending.mix(asked, i, answers.probabilities[i])
+            ranks += rank_of_targets(mixed[None], windows.targets[i : i + 1], windows.contexts[i : i + 1]).tolist()
+            trending.learn(asked, i, target, float(answers.probabilities[i, target]))
+        return ranks
+
+    def _follow(self, trending: Trending) -> None:
+        """Show the trend how the held-out set-up windows are answered under the revision in force."""
+        if self._followed is self.live.bank:
+            return
+        contexts, targets = self._setup.calibration.sample(self._config.trend.held_out)
+        answers = self._gated(contexts)
+        chances = answers.probabilities[np.arange(len(targets)), targets]
+        trending.hold_out(self._asked(contexts, answers), targets, chances.astype(np.float64))
+        self._followed = self.live.bank

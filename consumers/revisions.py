@@ -8,7 +8,7 @@ from adapters_store import AdaptersStore
 from pipeline.adapters import AdapterHost
 from pipeline.errors import AdapterRefused
 from pipeline.gate import OriginModel
-from pipeline.regions import Region
+from pipeline.regions import Region, Status
 from pipeline.routing import RegionBank
 
 
@@ -19,6 +19,14 @@ def revision_record(bank: RegionBank, changed: tuple[Region, ...], moved: bool) 
         "origins": bank.origins.to_record() if moved else None,
         "gate_version": bank.gate_version,
     }
+
+
+def after_revision(bank: RegionBank, revision: Mapping[str, Any]) -> RegionBank:
+    """The regions as a record of `regions` leaves them."""
+    changed = bank.changed(*(Region.from_record(r) for r in revision["regions"]))
+    if revision["origins"] is not None:
+        changed = replace(changed, origins=OriginModel.from_record(revision["origins"]))
+    return replace(changed, gate_version=revision["gate_version"])
 
 
 class LiveRegions:
@@ -39,22 +47,60 @@ class LiveRegions:
         """Take over a record of `regions`; adapters are loaded and verified before anything changes.
 
         Raises:
-            AdapterRefused: a version is not what it should be; the regions stay as they were.
+            AdapterRefused: a version is not what it should be; regions and adapters stay as they were.
         """
-        regions = tuple(Region.from_record(r) for r in revision["regions"])
-        for name in (r.adapter for r in regions):
-            if name and name not in self.host.names:
-                loaded = self._store.load(name, backbone_sha256=self._backbone_sha256)
-                self.host.register(name, loaded.tensors, _rows(name, loaded.config))
-        bank = self.bank.changed(*regions)
-        if revision["origins"] is not None:
-            bank = replace(bank, origins=OriginModel.from_record(revision["origins"]))
-        self.bank = replace(bank, gate_version=revision["gate_version"])
-        for name in set(self.host.names) - set(self.bank.adapters):
+        registered: list[str] = []
+        try:
+            for name in self._wanted(revision):
+                self._register(name)
+                registered.append(name)
+        except AdapterRefused:
+            for name in registered:
+                self.host.drop(name)
+            raise
+        self._take_over(after_revision(self.bank, revision))
+
+    def follow(self, revision: Mapping[str, Any]) -> list[AdapterRefused]:
+        """Take over a record of `regions` whatever became of its adapters: boundaries never fall behind the log.
+
+        A region whose adapter is refused is answered by its last good one, or by the backbone where it has none.
+
+        Returns:
+            Why adapters were refused, for the caller to count.
+        """
+        refused: dict[str, AdapterRefused] = {}
+        for name in self._wanted(revision):
+            try:
+                self._register(name)
+            except AdapterRefused as refusal:
+                refused[name] = refusal
+        last = {r.region_id: r.adapter for r in self.bank.regions}
+        bank = after_revision(self.bank, revision)
+        fallen = [replace(r, adapter=last.get(r.region_id)) for r in bank.regions if r.adapter in refused]
+        self._take_over(bank.changed(*fallen))
+        return list(refused.values())
+
+    def _wanted(self, revision: Mapping[str, Any]) -> list[str]:
+        """Names of the adapters that a revision needs and the host has not."""
+        names = dict.fromkeys(r["adapter"] for r in revision["regions"] if r["status"] == Status.LIVE)
+        return [name for name in names if name and name not in self.host.names]
+
+    def _register(self, name: str) -> None:
+        loaded = self._store.load(name, backbone_sha256=self._backbone_sha256)
+        self.host.register(name, loaded.tensors, rows_of(name, loaded.config))
+
+    def _take_over(self, bank: RegionBank) -> None:
+        self.bank = bank
+        for name in set(self.host.names) - set(bank.adapters):
             self.host.drop(name)
 
 
-def _rows(name: str, config: Mapping[str, object]) -> list[int]:
+def rows_of(name: str, config: Mapping[str, object]) -> list[int]:
+    """Catalogue rows that an adapter version has of its own.
+
+    Raises:
+        AdapterRefused: `bad_config`, its configuration does not list them.
+    """
     rows = config.get("rows")
     if not isinstance(rows, list):
         raise AdapterRefused("bad_config", f"{name}: its configuration does not list the item rows it moves")

@@ -21,6 +21,7 @@ from pipeline.config import Config
 from pipeline.edits import Edit, Evidence, Operation, Outcome
 from pipeline.errors import AdapterRefused
 from pipeline.evaluation.raie_files import edit_counts, ledger_record
+from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.evaluation.replay import prepare
 from pipeline.gate import fit_origins, gate_view
 from pipeline.gated import windows_of_records
@@ -55,7 +56,12 @@ FIELDS = {
     "angle",
     "loss",
     "rarity",
+    "model_rank",
     "rank",
+    "model_chance",
+    "tastes",
+    "since",
+    "surest",
     "gate_version",
 }
 A, B = 4, 5
@@ -245,16 +251,70 @@ def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(set
     before, bank = reader.answer(contexts), reader.live.bank
     _, second = writer.trainer.handle(writer.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
     assert second is not None
-    (weights,) = (tmp_path / "r0004_v0002").glob("*.safetensors")
-    content = bytearray(weights.read_bytes())
-    content[-5] ^= 1
-    weights.chmod(0o600)
-    weights.write_bytes(content)
+    spoil(tmp_path, "r0004_v0002")
     with pytest.raises(AdapterRefused):
         reader.live.apply(through_json(second))
     assert reader.live.bank is bank
     assert reader.live.host.names == ["r0004_v0001"]
     assert same(reader.answer(contexts), before)
+
+
+def spoil(root: Path, name: str) -> None:
+    (weights,) = (root / name).glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.chmod(0o600)
+    weights.write_bytes(content)
+
+
+@pytest.mark.parametrize("spoilt", ["r0004_v0001", "r0005_v0001"])
+def test_of_two_adapters_with_a_corrupt_one_among_them_neither_is_taken_over(
+    setup: SetUp, two: tuple[Path, Revision], tmp_path: Path, spoilt: str
+) -> None:
+    shutil.copytree(two[0], tmp_path / "own")
+    spoil(tmp_path / "own", spoilt)
+    stage, contexts = Stage(setup, tmp_path / "own"), mixed(setup)
+    before = stage.answer(contexts)
+    with pytest.raises(AdapterRefused):
+        stage.live.apply(through_json(two[1]))
+    assert stage.live.host.names == []
+    assert stage.live.bank is setup.bank
+    assert same(stage.answer(contexts), before)
+
+
+def test_who_follows_takes_over_boundaries_and_what_is_sound_and_leaves_the_rest_to_the_backbone(
+    setup: SetUp, two: tuple[Path, Revision], both: Stage, tmp_path: Path
+) -> None:
+    shutil.copytree(two[0], tmp_path / "own")
+    spoil(tmp_path / "own", "r0004_v0001")
+    stage, contexts = Stage(setup, tmp_path / "own"), mixed(setup)
+    plain, sound = stage.answer(contexts), both.answer(contexts)
+    (refusal,) = stage.live.follow(through_json(two[1]))
+    assert refusal.reason == "hash_mismatch"
+    assert stage.live.host.names == ["r0005_v0001"]
+    after = stage.answer(contexts)
+    assert np.array_equal(after.route, sound.route)
+    only_a = after.route[:, 1] == 1.0
+    assert only_a.sum() > 10
+    np.testing.assert_allclose(after.probabilities[only_a], plain.probabilities[only_a], atol=1e-6)
+    without_a = after.route[:, 1] == 0.0
+    assert same(after, sound, without_a)
+
+
+def test_who_follows_keeps_the_last_good_adapter_of_a_region(setup: SetUp, tmp_path: Path) -> None:
+    writer, reader = Stage(setup, tmp_path), Stage(setup, tmp_path)
+    revisions = []
+    for operation, step in ((Operation.ADD, 1), (Operation.UPDATE, 3)):
+        _, revision = writer.trainer.handle(writer.edit(operation, A, pattern(1, 1, step)))
+        assert revision is not None
+        revisions.append(through_json(revision))
+        writer.live.apply(revisions[-1])
+    assert reader.live.follow(revisions[0]) == []
+    spoil(tmp_path, "r0004_v0002")
+    assert len(reader.live.follow(revisions[1])) == 1
+    assert reader.live.host.names == ["r0004_v0001"]
+    assert reader.live.bank.adapters == (None, "r0004_v0001")
+    assert reader.live.bank[A].version == 2
 
 
 def test_an_adapter_of_another_backbone_is_refused(setup: SetUp, two: tuple[Path, Revision]) -> None:
@@ -392,6 +452,8 @@ def test_a_child_is_trained_from_its_parent_or_comes_to_an_update_of_it(
 
 def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
     stage, contexts = Stage(setup, tmp_path), mixed(setup)
+    # The trend counts for each taste, and there is one less of them afterwards; the model's answers stay.
+    stage.gate.trending = None
     before, priors = stage.answer(contexts), [setup.bank[i].prior for i in (1, 2)]
     usual = plan().setup
     edit = stage.edit(Operation.MERGE, 1, usual[~usual.cold][slice(0, 40)], other_region_id=2)
@@ -432,3 +494,46 @@ def test_an_edit_that_names_no_second_region_where_it_needs_one_is_an_error(setu
     stage = Stage(setup, tmp_path)
     with pytest.raises(ValueError, match="concerns two regions"):
         stage.trainer.handle(stage.edit(Operation.MERGE, 1, pattern(1, 1)))
+
+
+# --- trend ------------------------------------------------------------------------------------------------
+
+
+def test_a_window_is_scored_before_the_trend_learns_from_it(setup: SetUp, tmp_path: Path) -> None:
+    """The first window's rank is what `answer` said before; the same item right after it ranks higher."""
+    stage = Stage(setup, tmp_path)
+    windows = pattern(1, 1, n=2)
+    windows = concatenate([windows[slice(0, 1)]] * 40)
+    expected = rank_of_targets(
+        stage.answer(windows.contexts[:1]).probabilities, windows.targets[:1], windows.contexts[:1]
+    )
+    records = stage.gate.handle(windows)
+    assert records[0]["rank"] == expected[0]
+    assert records[-1]["rank"] < records[0]["rank"]
+    assert len({r["model_rank"] for r in records}) == 1, "the model has learned nothing"
+
+
+def test_without_a_trend_the_model_answers(setup: SetUp, tmp_path: Path) -> None:
+    stage = Stage(setup, tmp_path)
+    stage.gate.trending = None
+    assert all(r["rank"] == r["model_rank"] for r in stage.gate.handle(plan().stream[slice(0, 50)]))
+
+
+def test_one_batch_or_many_make_the_same_trend(setup: SetUp, tmp_path: Path) -> None:
+    windows = plan().stream[slice(0, 60)]
+    whole, pieces = Stage(setup, tmp_path / "a"), Stage(setup, tmp_path / "b")
+    ranks = [r["rank"] for r in whole.gate.handle(windows)]
+    again = [r["rank"] for i in range(0, 60, 7) for r in pieces.gate.handle(windows[slice(i, i + 7)])]
+    assert ranks == again
+
+
+def test_a_trend_continues_where_another_process_stopped(setup: SetUp, tmp_path: Path) -> None:
+    windows = plan().stream[slice(0, 60)]
+    whole, second = Stage(setup, tmp_path / "a"), Stage(setup, tmp_path / "b")
+    ranks = [r["rank"] for r in whole.gate.handle(windows[slice(0, 30)])]
+    assert whole.gate.trending is not None
+    assert second.gate.trending is not None
+    second.gate.trending.restore(whole.gate.trending.to_arrays())
+    rest = windows[slice(30, 60)]
+    assert [r["rank"] for r in whole.gate.handle(rest)] == [r["rank"] for r in second.gate.handle(rest)]
+    assert len(ranks) == 30

@@ -1,0 +1,343 @@
+"""The gate stage: owns the histories of its users, and scores every interaction before anything learns from it.
+
+    interactions ──► refused? ──► duplicate? ──► its time come? ──► window, gated ──► history
+                        │              │
+                  dead-letters      counted
+
+Live, what came is gated with the revision of that moment. In lockstep the producer has numbered the events
+(`sequence`, and `cut` where a replay ends a batch early): batches are those of the replay, one to a transaction,
+each after the barrier. Either way `gated`, `users`, the trend's snapshots and the positions are of one transaction.
+
+An interaction that says `past` was learned from by set-up: it makes history and is not gated. A record
+`{"erase": true, "user_id": ...}` of `interactions` erases the user.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adapters_store import AdaptersStore
+from consumers.arrivals import Arrival, Arrivals, in_time
+from consumers.following import new_records, value_of
+from consumers.gate import GateHandler
+from consumers.lockstep import Barrier
+from consumers.reading import Erasure, Reader
+from consumers.refusing import dead_letter
+from consumers.revisions import LiveRegions
+from consumers.stage import Output, Turn
+from consumers.trend_journal import KeptTrend, read_trend, trend_outputs
+from consumers.user_states import Users, UserState
+from pipeline.adapters import AdapterHost
+from pipeline.config import Config
+from pipeline.errors import BadEvent, LogError
+from pipeline.logs.base import Consumer, Log, Record, TopicPartition
+from pipeline.logs.topics import GATED, INTERACTIONS, REGIONS, USERS
+from pipeline.metrics import Metrics
+from pipeline.records import versioned
+from pipeline.setup import SetUp
+from pipeline.windows import Ids, Windows
+
+Act = Output | Erasure
+"""What takes effect once everything before it is handled: a dead letter, or the end of a user."""
+
+Touched = dict[tuple[int, str], UserState]
+"""Users whose history a transaction changes, by partition and id."""
+
+
+class GateStage:
+    """See `consumers.stage.Stage`.
+
+    Args:
+        setup: what everything starts from.
+        config: the whole tree.
+        store: adapter versions.
+        instance: names this gate, the same after a restart: its trend is kept under it.
+        metrics: where it is counted.
+    """
+
+    name = "gate"
+    topics = (INTERACTIONS,)
+
+    def __init__(self, setup: SetUp, config: Config, store: AdaptersStore, instance: str, metrics: Metrics) -> None:
+        self._setup = setup
+        self._config = config
+        self._store = store
+        self._instance = instance
+        self._metrics = metrics
+        self._reader = Reader(setup.catalogue.row_of, config.data.positive_from)
+        self._host = AdapterHost(setup.backbone, config.adapter)
+        self._users: dict[int, Users] = {}
+        self._arrivals: dict[int, Arrivals[Act]] = {}
+        self._next = 0
+        self._begin()
+
+    def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
+        """See `Stage.restore`: histories from `users`; the trend, which is of all partitions, with the first."""
+        if not self._users:
+            self._begin()
+            self._restore_trend(log)
+        for (_, partition), committed in came.items():
+            users = Users(self._config.windows.length, self._config.gate.remembered_events)
+            users.restore(log.read(USERS, partition, 0, log.end_offset(USERS, partition)), committed)
+            done = {offset for user in users for offset in user.ahead if offset >= committed}
+            self._users[partition] = users
+            self._arrivals[partition] = Arrivals(committed, done, self._config.gate.horizon)
+            self._next = max(self._next, *(user.sequence + 1 for user in users), 0)
+        self._count_users()
+
+    def drop(self, went: Collection[TopicPartition]) -> None:
+        """See `Stage.drop`."""
+        for _, partition in went:
+            del self._users[partition], self._arrivals[partition]
+        self._count_users()
+
+    def handle(self, turn: Turn) -> Sequence[Output] | None:
+        """Gate what is due."""
+        fresh = [r for r in turn.records if self._arrivals[r.partition].is_new(r.offset)]
+        for record in fresh:
+            self._take(record)
+        if self._read_again(turn.consumer) or (turn.records and not fresh):
+            # What waits was read once more after the last commit; whether anything follows it, the next poll says.
+            return None
+        if self._config.consumers.lockstep:
+            batch = self._next_batch(turn)
+            if batch is None:
+                return None
+        else:
+            batch = in_time(a for arrivals in self._arrivals.values() for a in arrivals.due(silent=not turn.records))
+        outputs = self._gate(batch, turn.log) if batch else []
+        outputs += [
+            out for p, arrivals in self._arrivals.items() for act in arrivals.passed() for out in self._do(p, act)
+        ]
+        self._step_back(turn.consumer)
+        return outputs
+
+    def close(self) -> None:
+        """See `Stage.close`; there is nothing to let go of."""
+
+    def _begin(self) -> None:
+        """Forget regions and trend."""
+        for name in list(self._host.names):
+            self._host.drop(name)
+        self._live = LiveRegions(self._setup.bank, self._host, self._store, self._setup.backbone_sha256)
+        self._handler = self._make_handler(self._live)
+        self._barrier = Barrier()
+        self._revision = 0
+        self._next = 0
+        self._written: tuple[int, int] | None = None
+
+    def _make_handler(self, live: LiveRegions) -> GateHandler:
+        return GateHandler(self._setup, self._config, live)
+
+    # What is read.
+
+    def _take(self, record: Record) -> None:
+        """Let an event wait for its time, or an act for its turn."""
+        arrivals = self._arrivals[record.partition]
+        try:
+            read = self._reader.read(record, arrivals.read)
+        except BadEvent as error:
+            if self._config.consumers.lockstep:
+                raise LogError(
+                    f"{record.topic}/{record.partition} offset {record.offset} is refused ({error}), and lockstep "
+                    "takes a log of good events only: turn consumers.lockstep off, or feed it by `raie produce`"
+                ) from error
+            arrivals.behind[record.offset] = dead_letter(record, error)
+            return
+        if isinstance(read, Erasure):
+            arrivals.behind[record.offset] = read
+        elif read is not None:
+            self._metrics.late.inc(arrivals.add(read))
+
+    def _do(self, partition: int, act: Act) -> list[Output]:
+        """What to write of a refusal, or an erasure, which takes effect now."""
+        if isinstance(act, Output):
+            return [act]
+        position, users = self._arrivals[partition].position, self._users[partition]
+        if users.get(act.user_id) is None:
+            return []
+        left = users.erase(act.user_id, position)
+        self._count_users()
+        value = None if left is None else left.to_record(position)
+        return [Output(USERS, value, act.user_id, act.timestamp, partition)]
+
+    def _read_again(self, consumer: Consumer) -> bool:
+        """Go on where reading stopped before the last commit stepped back; say whether that was needed."""
+        behind = [
+            (INTERACTIONS, partition)
+            for partition, arrivals in self._arrivals.items()
+            if consumer.position(INTERACTIONS, partition) < arrivals.frontier
+        ]
+        for where in behind:
+            consumer.seek(*where, self._arrivals[where[1]].frontier)
+        return bool(behind)
+
+    def _step_back(self, consumer: Consumer) -> None:
+        """Stand where a restart has to continue: at the first event that still waits."""
+        for partition, arrivals in self._arrivals.items():
+            if arrivals.held:
+                consumer.seek(INTERACTIONS, partition, arrivals.settle())
+            else:
+                arrivals.settle()
+
+    def _next_batch(self, turn: Turn) -> list[Arrival] | None:
+        """The replay's next batch; None while there is none, or it is not its turn yet."""
+        held = [a for arrivals in self._arrivals.values() for a in arrivals.held.values()]
+        for again in [a for a in held if 0 <= a.sequence < self._next]:
+            self._metrics.duplicates.inc()
+            self._arrivals[again.partition].handle(again)
+        past = in_time(a for a in held if a.sequence < 0)
+        batch = self._whole_batch({a.sequence: a for a in held})
+        partitions = [(INTERACTIONS, partition) for partition in self._arrivals]
+        if batch and not self._barrier.is_open(turn.log):
+            turn.consumer.pause(partitions)
+            return None
+        turn.consumer.resume(partitions)
+        return past + batch if past or batch else None
+
+    def _whole_batch(self, numbered: Mapping[int, Arrival]) -> list[Arrival]:
+        """The events that a replay gates together next; none while one of them is not here."""
+        batch: list[Arrival] = []
+        while len(batch) < self._config.gate.batch_size:
+            arrival = numbered.get(self._next + len(batch))
+            if arrival is None:
+                return []
+            batch.append(arrival)
+            if arrival.cut:
+                break
+        return batch
+
+    # What is written.
+
+    def _gate(self, batch: Sequence[Arrival], log: Log) -> list[Output]:
+        """Gate events in the order given, and bring histories up to date."""
+        if not all(a.past for a in batch):
+            self._follow(log)
+        before = log.end_offset(GATED, 0)
+        touched: Touched = {}
+        gated: list[Output] = []
+        size = self._config.gate.batch_size
+        past = [a for a in batch if a.past]
+        for a in past:
+            self._append(a, touched)
+        now = [a for a in batch if not a.past]
+        for start in range(0, len(now), size):
+            gated += self._gate_together(now[start : start + size], touched)
+        for arrival in batch:
+            self._arrivals[arrival.partition].handle(arrival)
+        self._count_users()
+        return [*gated, *self._user_outputs(touched), *self._snapshot(gated, before)]
+
+    def _append(self, arrival: Arrival, touched: Touched) -> bool:
+        """Put an event at the end of its user's history, unless it was there before."""
+        users, event = self._users[arrival.partition], arrival.event
+        state = users.get(event.user_id)
+        if state is not None and state.has_seen(event.event_id):
+            self._metrics.duplicates.inc()
+            return False
+        state = users.append(event.user_id, arrival.row, event.event_id, event.timestamp, arrival.sequence)
+        state.ahead += (arrival.offset,)
+        touched[arrival.partition, event.user_id] = state
+        self._next = max(self._next, arrival.sequence + 1)
+        return True
+
+    def _gate_together(self, arrivals: Sequence[Arrival], touched: Touched) -> list[Output]:
+        """Gate one step of the model: windows are taken before their events are in the histories."""
+        scored: list[tuple[Arrival, Ids]] = []
+        for arrival in arrivals:
+            window = self._users[arrival.partition].window(arrival.event.user_id)
+            if self._append(arrival, touched):
+                scored.append((arrival, window))
+        if not scored:
+            return []
+        trending = self._handler.trending
+        first = 0 if trending is None else trending.events
+        outputs = []
+        for number, record in enumerate(self._handler.handle(_windows(scored)), start=first):
+            self._observe(record)
+            record |= {"gate": self._instance, "number": number, "revision": self._revision}
+            outputs.append(Output(GATED, versioned(record), record["user_id"], record["timestamp"], 0))
+        return outputs
+
+    def _user_outputs(self, touched: Touched) -> list[Output]:
+        outputs = []
+        for (partition, user_id), state in touched.items():
+            position = self._arrivals[partition].position
+            value = state.to_record(position)
+            state.ahead = tuple(value.get("ahead", ()))
+            outputs.append(Output(USERS, value, user_id, state.timestamp, partition))
+        return outputs
+
+    def _observe(self, record: Mapping[str, Any]) -> None:
+        region_id = record["region_id"]
+        self._metrics.gate_confidence.labels(region_id).observe(record["confidence"])
+        self._metrics.gate_margin.labels(region_id).observe(record["margin"])
+        self._metrics.gate_novelty.labels(region_id).observe(record["angle"])
+
+    def _count_users(self) -> None:
+        self._metrics.users.set(sum(len(users) for users in self._users.values()))
+
+    # Regions and trend.
+
+    def _follow(self, log: Log, until: int | None = None) -> None:
+        """Take over new revisions; a refused adapter leaves its region to the last good one, or the backbone."""
+        for record in new_records(log, REGIONS, self._revision):
+            if until is not None and record.offset >= until:
+                break
+            before = {region.region_id for region in self._live.bank.live}
+            for refusal in self._live.follow(value_of(record)):
+                self._metrics.refused_adapters.labels(refusal.reason).inc()
+            self._revision = record.offset + 1
+            self._show(before)
+
+    def _show(self, before: Collection[int]) -> None:
+        bank = self._live.bank
+        self._metrics.revision.set(self._revision)
+        self._metrics.gate_version.set(bank.gate_version)
+        for region in bank.live:
+            self._metrics.region_version.labels(region.region_id).set(region.version)
+        for region_id in set(before) - {region.region_id for region in bank.live}:
+            self._metrics.retire(region_id)
+
+    def _snapshot(self, gated: Sequence[Output], before: int) -> list[Output]:
+        """The trend's state, where the revision is another one, or enough events have passed."""
+        trending = self._handler.trending
+        if trending is None or not gated:
+            return []
+        written = self._written
+        every = self._config.consumers.snapshot_events
+        if written and written[0] == self._revision and trending.events - written[1] < every:
+            return []
+        self._written = self._revision, trending.events
+        kept = KeptTrend(trending.to_arrays(), trending.events, self._revision, before)
+        return trend_outputs(self._instance, kept, gated[-1].timestamp)
+
+    def _restore_trend(self, log: Log) -> None:
+        """The newest snapshot, and what this gate has gated since."""
+        trending = self._handler.trending
+        kept = None if trending is None else read_trend(log, self._instance)
+        if trending is None or kept is None:
+            return
+        trending.restore(kept.arrays)
+        self._follow(log, kept.revision)
+        self._written = kept.revision, kept.events
+        since = [v for r in new_records(log, GATED, kept.gated) if (v := value_of(r)).get("gate") == self._instance]
+        since = [value for value in since if value["number"] >= kept.events]
+        numbers = [value["number"] for value in since]
+        if numbers != list(range(kept.events, kept.events + len(since))):
+            raise LogError(
+                f"{GATED} does not hold every event of gate {self._instance} since its trend was written down at "
+                f"event {kept.events}: start it under a new --instance, which counts from nothing"
+            )
+        self._handler.learn_again(since)
+
+
+def _windows(scored: Sequence[tuple[Arrival, Ids]]) -> Windows:
+    return Windows(
+        np.array([context for _, context in scored], dtype=np.int64),
+        np.array([a.row for a, _ in scored], dtype=np.int64),
+        np.array([a.event.user_id for a, _ in scored], dtype=np.str_),
+        np.array([a.event.event_id for a, _ in scored], dtype=np.str_),
+        np.array([a.event.timestamp for a, _ in scored], dtype=np.float64),
+    )

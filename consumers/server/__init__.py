@@ -1,0 +1,7 @@
+"""The server stage: a view of the log, answered over HTTP.
+
+follower ──► knowledge   users, items, edits, outcomes, what is taken of late
+        └──► live        regions and adapters in force, those of older revisions on demand
+app ──► batching ──► recommender ──► pipeline.serving
+   └──► feedback, admin ──► the log
+"""

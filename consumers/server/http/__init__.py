@@ -1,0 +1,1 @@
+"""The server over HTTP: one concern a file."""

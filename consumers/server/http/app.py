@@ -1,0 +1,36 @@
+"""The application: routes over one service, which starts and ends with it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from consumers.server.http import admin, edits, feedback, health, recommend, regions
+from consumers.server.service import Service
+from pipeline.versions import PROGRAM, version_of
+
+
+def make_app(service: Service, token: str | None) -> FastAPI:
+    """Make the application.
+
+    Args:
+        service: started and closed with it.
+        token: of the administrator; without one there are no administrative calls.
+    """
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        service.batcher.start()
+        service.follower.start()
+        yield
+        await service.batcher.stop()
+        service.close()
+
+    app = FastAPI(title="RAIE", version=version_of(PROGRAM), lifespan=life)
+    app.state.service = service
+    for module in (recommend, regions, edits, feedback, health):
+        app.include_router(module.router)
+    if token:
+        app.state.token = token
+        app.include_router(admin.router)
+    return app

@@ -1,0 +1,35 @@
+"""`POST /feedback`: what was shown and what was clicked, by request id."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, HTTPException, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from consumers.server.feedback import parse_request_id
+from consumers.server.service import Service
+
+router = APIRouter(tags=["feedback"])
+
+
+class FeedbackBody(BaseModel):
+    """One impression or click."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    request_id: str = Field(description="as `/recommend` gave it")
+    kind: Literal["impression", "click"]
+    item_ids: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(max_length=1000)
+
+
+@router.post("/feedback", status_code=202)
+def feedback(body: Annotated[list[FeedbackBody], Field(min_length=1, max_length=1000)], request: Request) -> None:
+    """Write impressions and clicks into the log, each joined to what answered its request."""
+    service: Service = request.app.state.service
+    records: list[dict[str, object]] = []
+    for one in body:
+        answered = parse_request_id(one.request_id)
+        if answered is None:
+            raise HTTPException(422, f"{one.request_id[:80]!r} is no request id of /recommend; nothing was written")
+        joined = {"region_id": answered.region_id, "adapter": answered.adapter, "revision": answered.revision}
+        records.append({**one.model_dump(), **joined})
+    service.feedback(records)

@@ -1,0 +1,161 @@
+"""From requests to recommendations: a batch of them, whatever their regions and revisions, in one go."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.server.knowledge import Knowledge
+from consumers.server.live import Live, View
+from consumers.server.trend import ServedTrend
+from pipeline.logs.base import Log
+from pipeline.serving.answers import Answers, answer
+from pipeline.windows import PADDING, Ids
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request.
+
+    Attributes:
+        user_id: whose current window is asked about, or None where a history is given.
+        history: item ids, oldest first, in place of the user's own.
+        k: how many items.
+        exclude: item ids that must not be answered.
+        revision: as of which revision, or None for the one in force.
+    """
+
+    user_id: str | None = None
+    history: tuple[str, ...] | None = None
+    k: int = 10
+    exclude: tuple[str, ...] = ()
+    revision: int | None = None
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """One item of an answer: its probability, and what is known of it in words."""
+
+    item_id: str
+    score: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What one request is answered.
+
+    Attributes:
+        items: best first.
+        answered_by: `adapter`, `backbone`, or `trend` for a user who is not known.
+        region_id: the likeliest region, None without a window.
+        adapter: version that answers for that region, None where the backbone does.
+        route: region_id -> its weight in the answer, set-up regions as one under 0.
+        confidence: top posterior, 0 without a window.
+        revision: offset of the newest record of `regions` in the answer, -1 for set-up.
+        stood_in: whether the backbone stood in for an adapter that could not be loaded.
+    """
+
+    items: tuple[Recommended, ...]
+    answered_by: str
+    region_id: int | None
+    adapter: str | None
+    route: Mapping[int, float] = field(default_factory=dict)
+    confidence: float = 0.0
+    revision: int = -1
+    stood_in: bool = False
+
+
+class Recommender:
+    """Answers batches of requests.
+
+    Args:
+        live: regions and adapters.
+        knowledge: users and items.
+        trend: what is taken of late.
+        usual: (items + 1,) how often set-up met each item.
+        floor: least posterior of a region that takes part.
+        log: for older revisions.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        knowledge: Knowledge,
+        trend: ServedTrend,
+        usual: NDArray[np.int64],
+        floor: float,
+        log: Log,
+    ) -> None:
+        self._live, self._knowledge, self._trend = live, knowledge, trend
+        self._usual, self._floor, self._log = usual, floor, log
+
+    def answer(self, asks: Sequence[Ask]) -> list[Recommendation]:
+        """Answer requests, in order; one forward pass serves all that are answered under the same revision."""
+        with self._live.batch() as now:
+            views = [now if ask.revision is None else self._live.as_of(self._log, ask.revision) for ask in asks]
+            windows = [self._window(ask) for ask in asks]
+            answers: dict[int, Recommendation] = {}
+            for view in {id(view): view for view in views}.values():
+                mine = [i for i, other in enumerate(views) if other is view]
+                known = [i for i in mine if windows[i][-1] != PADDING]
+                answers |= {i: self._unknown(asks[i], view) for i in set(mine) - set(known)}
+                answers |= dict(zip(known, self._known(asks, windows, known, view), strict=True))
+        return [answers[i] for i in range(len(asks))]
+
+    def _window(self, ask: Ask) -> Ids:
+        if ask.history is not None:
+            return self._knowledge.window_of(list(ask.history))
+        window = None if ask.user_id is None else self._knowledge.window(ask.user_id)
+        return self._knowledge.window_of([]) if window is None else window
+
+    def _known(
+        self, asks: Sequence[Ask], windows: Sequence[Ids], chosen: Sequence[int], view: View
+    ) -> list[Recommendation]:
+        if not chosen:
+            return []
+        contexts = np.stack([windows[i] for i in chosen])
+        found = self._trend.mixed(contexts, answer(self._live.forward, view.bank, contexts, self._usual, self._floor))
+        return [self._recommendation(asks[i], contexts[at], found, at, view) for at, i in enumerate(chosen)]
+
+    def _recommendation(self, ask: Ask, window: Ids, found: Answers, at: int, view: View) -> Recommendation:
+        region_id = int(found.posterior.tops[at])
+        # Looked up by hand: a region that fell back carries the adapter that answers for it.
+        adapter = view.bank[region_id].adapter
+        there = adapter if adapter in self._live.forward.names else None
+        ids = [0, *(region.region_id for region in view.bank.opened)]
+        route = {i: float(w) for i, w in zip(ids, found.route[at], strict=True) if w > 0.0}
+        return Recommendation(
+            items=self._best(found.probabilities[at], ask, window),
+            answered_by="adapter" if there else "backbone",
+            region_id=region_id,
+            adapter=there,
+            route=route,
+            confidence=float(found.posterior.confidence[at]),
+            revision=view.revision,
+            stood_in=bool(found.missing[at]),
+        )
+
+    def _unknown(self, ask: Ask, view: View) -> Recommendation:
+        nothing = self._knowledge.window_of([])
+        return Recommendation(
+            self._best(self._trend.overall(), ask, nothing), "trend", None, None, revision=view.revision
+        )
+
+    def _best(
+        self, chances: NDArray[np.float32] | NDArray[np.float64], ask: Ask, window: Ids
+    ) -> tuple[Recommended, ...]:
+        """The k best items that are neither withdrawn nor excluded nor in the window."""
+        scores = np.where(self._knowledge.withdrawn, -1.0, chances)
+        scores[window] = -1.0
+        scores[self._knowledge.rows(list(ask.exclude))] = -1.0
+        k = min(ask.k, len(scores) - 1)
+        # Ties by row: the same request twice has the same answer.
+        among = np.sort(np.argpartition(-scores, k)[: k + 1])
+        top = among[np.argsort(-scores[among], kind="stable")][:k]
+        return tuple(
+            Recommended(self._knowledge.item_id(row), float(scores[row]), self._knowledge.title(row))
+            for row in top.tolist()
+            if scores[row] >= 0.0
+        )

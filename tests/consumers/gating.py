@@ -1,0 +1,131 @@
+"""A log of interactions, and gates that run over it until nothing more comes."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from adapters_store import AdaptersStore
+from consumers.following import value_of
+from consumers.gate_stage import GateStage
+from consumers.loop import Loop
+from consumers.progress import Progress
+from consumers.stage import KillPoint, Output, Turn, live_on
+from pipeline.config import Config
+from pipeline.datasets.base import positives
+from pipeline.events import Interaction
+from pipeline.logs import Log, Record
+from pipeline.logs.topics import DEAD_LETTERS, GATED, INTERACTIONS, USERS, pipeline_topics
+from pipeline.metrics import Metrics
+from tests.consumers.run_of_raie import SETTINGS, the_setup
+from tests.replay.small import dataset, plan
+
+PARTITIONS = 2
+BATCH = SETTINGS.gate.batch_size
+
+OpenLog = Callable[[], Log]
+Json = Mapping[str, Any]
+
+
+def changed(**sections: Mapping[str, object]) -> Config:
+    """The settings of the recorded run with some changed, and short waits."""
+    sections = {"consumers": {}, "trend": {"half_lives": [50.0, 500.0]}, **sections}
+    sections["consumers"] = {"poll_timeout": 0.02, "snapshot_events": 150, **sections["consumers"]}
+    return SETTINGS.model_copy(
+        update={name: getattr(SETTINGS, name).model_copy(update=new) for name, new in sections.items()}
+    )
+
+
+@cache
+def events() -> tuple[tuple[Interaction, ...], tuple[Interaction, ...]]:
+    """Interactions of set-up, and those of the stream."""
+    all_of_them = positives(dataset(), None)
+    until = plan().slices.setup_until
+    past = tuple(e for e in all_of_them if e.timestamp <= until)
+    return past, tuple(all_of_them[len(past) :])
+
+
+def said(event: Interaction, **more: object) -> dict[str, Any]:
+    """An interaction as a producer writes it."""
+    fields = ("event_id", "user_id", "item_id", "timestamp", "value")
+    return {name: getattr(event, name) for name in fields} | more
+
+
+def write(log: Log, values: Iterable[Json], partition: int | None = None) -> None:
+    """Write interactions, in transactions of 100."""
+    values = list(values)
+    producer = log.producer("test")
+    for start in range(0, len(values), 100):
+        with producer.transaction() as transaction:
+            for value in values[start : start + 100]:
+                key = str(value.get("user_id"))
+                transaction.send(INTERACTIONS, value, key=key, partition=partition, timestamp=1.0)
+
+
+def fill(log: Log, stream: Sequence[Json], partition: int | None = None, partitions: int = PARTITIONS) -> None:
+    """Write what set-up has learned from, and then a stream."""
+    log.create_topics(pipeline_topics(partitions))
+    write(log, [said(e, past=True) for e in events()[0]], partition)
+    write(log, stream, partition)
+
+
+class UntilQuiet(GateStage):
+    """Ends its loop at the second turn in a row in which nothing happens."""
+
+    stop: Event
+    quiet = 0
+
+    def handle(self, turn: Turn) -> Sequence[Output] | None:
+        outputs = super().handle(turn)
+        self.quiet = 0 if turn.records or outputs else self.quiet + 1
+        if self.quiet == 2:
+            self.stop.set()
+        return outputs
+
+
+def gate_loop(
+    open_log: OpenLog,
+    folder: Path,
+    config: Config,
+    instance: str = "g",
+    at: KillPoint = live_on,
+    most: int = BATCH,
+    stop: Event | None = None,
+    kind: type[GateStage] = UntilQuiet,
+    metrics: Metrics | None = None,
+) -> Loop:
+    """A gate over a log."""
+    metrics, stop = metrics or Metrics(CollectorRegistry()), stop or Event()
+    setup = replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
+    stage = kind(setup, config, AdaptersStore(folder / "adapters"), instance, metrics)
+    stage.stop = stop  # type: ignore[attr-defined]
+    progress = Progress(metrics, lambda: 0.0, lambda _: None)
+    return Loop(stage, open_log, instance, config.consumers, most, stop, progress, at)
+
+
+def read(log: Log, topic: str, partition: int = 0) -> list[Record]:
+    return list(log.read(topic, partition, 0, log.end_offset(topic, partition)))
+
+
+def gated(log: Log) -> list[Json]:
+    return [value_of(record) for record in read(log, GATED)]
+
+
+def letters(log: Log) -> list[Json]:
+    return [value_of(record) for record in read(log, DEAD_LETTERS)]
+
+
+def users(log: Log, partitions: int = PARTITIONS) -> dict[str, Json | None]:
+    """The newest value of every user."""
+    return {str(r.key): r.value for p in range(partitions) for r in read(log, USERS, p)}
+
+
+def count(metrics: Metrics, name: str) -> float:
+    """A counter, over all of its labels."""
+    lines = metrics.expose().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == f"raie_{name}")

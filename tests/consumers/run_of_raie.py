@@ -1,0 +1,85 @@
+"""One replay of the small log, made once, and what its log holds: the reference of the consumers' tests."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from consumers.revisions import after_revision
+from pipeline.config import Config
+from pipeline.edits import Edit, Outcome
+from pipeline.evaluation.replay import make_deterministic, prepare
+from pipeline.logs import LocalLog, Record
+from pipeline.logs.topics import GATED, OUTCOMES, REGIONS
+from pipeline.routing import RegionBank
+from pipeline.setup import SetUp, set_up
+from pipeline.strategies import Start
+from pipeline.strategies.raie import Raie
+from pipeline.windows import Windows
+from tests.replay.small import config, dataset, plan
+
+SETTINGS = config(
+    "edits.update_windows=48",
+    "edits.boundary_windows=16",
+    "edits.cool_down=64",
+    "edits.passes_per_event=20",
+    "edits.confidence=0",
+    "monitor.visits_window=200",
+    "trend.half_lives=[]",
+)
+"""Many edits of several kinds in a short log."""
+
+
+@cache
+def the_setup() -> SetUp:
+    make_deterministic()
+    return set_up(SETTINGS, prepare(dataset(), SETTINGS, lambda *_: None)[1], plan().setup, seed=0)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished replay: its ledger, the records of its log, and the weights of its adapters by version."""
+
+    ledger: Sequence[tuple[Edit, Outcome]]
+    gated: Sequence[Record]
+    outcomes: Sequence[Record]
+    regions: Sequence[Record]
+    versions: Mapping[str, bytes]
+
+    def batches(self, settings: Config) -> Iterator[Sequence[Record]]:
+        size = settings.gate.batch_size
+        return (self.gated[i : i + size] for i in range(0, len(self.gated), size))
+
+    def settled(self, bank: RegionBank, edit: Edit) -> tuple[Outcome, RegionBank]:
+        """What came of an edit, and the regions after it."""
+        outcome = next(o for o in self.outcomes if o.key == edit.edit_id)
+        for record in self.regions:
+            value: Any = record.value
+            if value["edit_id"] == edit.edit_id:
+                bank = after_revision(bank, value)
+        assert outcome.value is not None
+        return Outcome.from_record(outcome.value), bank
+
+
+def everything(log: LocalLog, topic: str) -> list[Record]:
+    return list(log.read(topic, 0, 0, log.end_offset(topic, 0)))
+
+
+@cache
+def the_run() -> Run:
+    return run_of(the_setup(), SETTINGS, plan().setup, plan().stream, Path(mkdtemp(prefix="run-of-raie-")))
+
+
+def run_of(setup: SetUp, settings: Config, learned: Windows, stream: Windows, folder: Path) -> Run:
+    """Replay a stream."""
+    raie = Raie(Start(setup, settings, learned, 0, folder))
+    raie.observe(stream)
+    raie.close()
+    log = LocalLog(folder / "log.sqlite")
+    try:
+        versions = {p.parent.name: p.read_bytes() for p in (folder / "adapters").glob("*/adapter.safetensors")}
+        return Run(raie.ledger, *(everything(log, topic) for topic in (GATED, OUTCOMES, REGIONS)), versions)
+    finally:
+        log.close()

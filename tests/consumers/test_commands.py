@@ -1,0 +1,69 @@
+"""Looking at edits and regions from the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.logs import LocalLog
+from pipeline.logs.topics import EDITS, OUTCOMES, REGIONS, pipeline_topics
+from pipeline.setup_files import save_setup
+from tests.consumers.run_of_raie import the_run, the_setup
+from tests.replay.small import raie
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set-up, and a log with the edits of the replay beside it."""
+    folder = tmp_path_factory.mktemp("commands")
+    save_setup(the_setup(), folder / "root")
+    log = LocalLog(folder / "log.sqlite")
+    log.create_topics(pipeline_topics(8))
+    with log.producer("replay").transaction() as transaction:
+        for edit, outcome in the_run().ledger:
+            transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
+            transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=edit.timestamp)
+        for record in the_run().regions:
+            transaction.send(REGIONS, record.value, key=record.key, timestamp=record.timestamp)
+    log.close()
+    return folder / "root"
+
+
+def log_of(root: Path) -> tuple[str, str]:
+    return "--set", f"log.url=sqlite:///{root.parent / 'log.sqlite'}"
+
+
+def test_edits_are_listed_in_the_order_in_which_they_ended(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = raie(capsys, "edits", *log_of(root))
+    assert ended.code == 0
+    lines = ended.out.splitlines()
+    assert [line.split()[0] for line in lines] == [edit.edit_id for edit, _ in the_run().ledger]
+    assert "published r0004_v0001" in lines[0]
+    assert sum("rejected" in line for line in lines) == sum(not outcome.published for _, outcome in the_run().ledger)
+
+
+def test_regions_are_shown_as_of_the_newest_revision(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = raie(capsys, "regions", "--root", root, *log_of(root))
+    assert ended.code == 0
+    first, *regions = ended.out.splitlines()
+    assert first.startswith(f"revision {len(the_run().regions)}, gate version ")
+    assert len(regions) >= 4
+    assert "adapter r0004_v" in regions[3]
+
+
+def test_an_edit_that_is_not_there_is_no_traceback(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = raie(capsys, "edits", "rerun", "nothing", "--root", root, *log_of(root))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "raie: the log has no edit nothing: `raie edits` lists those that it has\n"
+
+
+def test_an_edit_of_a_replay_says_that_it_cannot_be_made_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    published = next(edit for edit, outcome in the_run().ledger if outcome.published)
+    ended = raie(capsys, "edits", "rerun", published.edit_id, "--root", root, *log_of(root))
+    assert ended.code == 2
+    assert "does not say on which revision it was carried out: it is of a replay" in ended.err
+
+
+def test_up_needs_a_set_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = raie(capsys, "up", "--root", tmp_path / "none")
+    assert ended.code == 2
+    assert "make it with `raie setup" in ended.err

@@ -1,0 +1,105 @@
+"""What monitor and trainers do when windows are gone, versions are left behind, and processes die."""
+
+import copy
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from adapters_store import AdaptersStore
+from consumers.carrying_out import Carrier
+from consumers.orphans import collect_orphans
+from consumers.supervisor import Supervisor
+from pipeline.edits import Edit, Operation
+from pipeline.logs import MemoryLog, RecordsLostError
+from pipeline.logs.topics import GATED, OUTCOMES, pipeline_topics
+from pipeline.setup import SetUp
+from tests.consumers.recorded import World, monitor_loop
+from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
+from tests.consumers.test_monitor_stage import lockstep
+
+
+@pytest.fixture
+def log() -> Iterator[MemoryLog]:
+    """Holds what the replay gated."""
+    log = MemoryLog()
+    log.create_topics(pipeline_topics(4))
+    with log.producer("gate").transaction() as transaction:
+        for record in the_run().gated:
+            transaction.send(GATED, record.value, key=record.key, partition=0, timestamp=record.timestamp)
+    yield log
+
+
+def setup() -> SetUp:
+    return replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
+
+
+def first_add() -> Edit:
+    return next(edit for edit, _ in the_run().ledger if edit.operation is Operation.ADD)
+
+
+def test_an_edit_carried_out_twice_finds_its_own_version_in_the_store(log: MemoryLog, tmp_path: Path) -> None:
+    store = AdaptersStore(tmp_path)
+    results = [Carrier(setup(), SETTINGS, log, store).carry_out(first_add(), 0) for _ in range(2)]
+    assert results[0] == results[1]
+    assert store.names() == [results[0][0].version]
+    assert results[0][0] == next(outcome for edit, outcome in the_run().ledger if edit == first_add())
+
+
+def test_an_edit_whose_windows_are_gone_is_rejected_and_names_them(log: MemoryLog, tmp_path: Path) -> None:
+    offsets = sorted(e.offset for e in first_add().windows)
+    log.delete_before(GATED, 0, offsets[5])
+    outcome, revision = Carrier(setup(), SETTINGS, log, AdaptersStore(tmp_path)).carry_out(first_add(), 0)
+    assert (outcome.published, revision) == (False, None)
+    assert f"offsets {offsets[0]}..{offsets[5] - 1} of gated/0 are already deleted" in outcome.detail
+    assert AdaptersStore(tmp_path).names() == []
+
+
+def test_a_monitor_that_fell_behind_retention_stops_and_names_what_it_lost(log: MemoryLog) -> None:
+    log.delete_before(GATED, 0, 70)
+    world = World(log, the_run(), lockstep())
+    with pytest.raises(RecordsLostError, match=r"group monitor lost offsets 0\.\.69 of gated/0"):
+        group = log.consumer("monitor", (GATED,), "m")
+        group.poll(1, 0.0)
+        group.seek(GATED, 0, 0)
+        with log.producer("m").transaction() as transaction:
+            transaction.commit_offsets(group)
+        monitor_loop(world, lockstep(), lambda: log).run()
+
+
+def test_orphans_go_when_their_edit_has_ended_without_them(log: MemoryLog, tmp_path: Path) -> None:
+    store = AdaptersStore(tmp_path)
+    outcome, _ = Carrier(setup(), SETTINGS, log, store).carry_out(first_add(), 0)
+    shutil.copytree(tmp_path / str(outcome.version), tmp_path / ".tmp-r0009_v0001-abcdef")
+    assert collect_orphans(log, store) == [".tmp-r0009_v0001-abcdef"]
+    assert store.names() == [outcome.version]
+    with log.producer("trainer").transaction() as transaction:
+        transaction.send(OUTCOMES, {"published": False}, key=first_add().edit_id, timestamp=0.0)
+    assert collect_orphans(log, store) == [outcome.version]
+    assert store.names() == []
+
+
+def test_a_stage_that_dies_is_started_again_and_all_end_together(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    dying = [sys.executable, "-c", f"open({str(starts)!r}, 'a').write('x'); raise SystemExit(3)"]
+    lasting = [sys.executable, "-c", "import time; time.sleep(600)"]
+    stop, said = Event(), []
+    supervisor = Supervisor({"dying": dying, "lasting": lasting}, time.monotonic)
+    running = Thread(target=supervisor.run, args=(stop, lambda states: said.append(dict(states)), 0.02))
+    running.start()
+    while not (starts.exists() and len(starts.read_text()) >= 3):
+        time.sleep(0.02)
+    stop.set()
+    running.join(60)
+    assert not running.is_alive()
+    assert any("ended with code 3, starts again" in states["dying"] for states in said)
+    assert {states["lasting"] for states in said} == {said[0]["lasting"]}
+    process = supervisor._kept["lasting"].process
+    assert process is not None
+    assert process.returncode == -signal.SIGTERM

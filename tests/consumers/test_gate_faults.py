@@ -1,0 +1,218 @@
+"""What a gate meets in the wild: duplicates, poison, skewed clocks, disorder, new schemas, a second gate."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from threading import Event, Thread
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from consumers.gate_stage import GateStage
+from consumers.lockstep import settled
+from consumers.stage import Output, Point, Turn
+from pipeline.logs import LocalLog
+from pipeline.logs.topics import GATED, USERS
+from pipeline.metrics import Metrics
+from tests.consumers.gating import (
+    OpenLog,
+    UntilQuiet,
+    changed,
+    count,
+    events,
+    fill,
+    gate_loop,
+    gated,
+    letters,
+    read,
+    said,
+    users,
+    write,
+)
+from tests.consumers.test_loop import Killed, Killer, until
+from tests.replay.small import plan
+
+STREAM = 120
+
+
+@pytest.fixture
+def open_log(tmp_path: Path) -> OpenLog:
+    return lambda: LocalLog(tmp_path / "log.sqlite", lease=1.0)
+
+
+def stream() -> list[dict[str, object]]:
+    return [said(e) for e in events()[1][:STREAM]]
+
+
+def ids(log: LocalLog) -> list[str]:
+    return [g["event_id"] for g in gated(log)]
+
+
+def test_an_event_that_comes_again_counts_once(open_log: OpenLog, tmp_path: Path) -> None:
+    rng, metrics = Random(0), Metrics(CollectorRegistry())
+    again = [value for value in stream() for _ in range(rng.randint(1, 3))]
+    fill(open_log(), [*again, *rng.sample(stream()[-20:], 10)], partition=0)
+    gate_loop(open_log, tmp_path, changed(), metrics=metrics).run()
+    assert ids(open_log()) == [v["event_id"] for v in stream()]
+    assert count(metrics, "duplicates_total") == len(again) + 10 - STREAM
+
+
+def test_poison_goes_to_the_dead_letters_and_all_else_is_gated(open_log: OpenLog, tmp_path: Path) -> None:
+    good = stream()
+    bad = {
+        "bad_timestamp": [{**good[0], "timestamp": "NaN"}, {**good[0], "timestamp": -5}],
+        "bad_user_id": [{**good[0], "user_id": ["a"]}, {**good[0], "user_id": "u" * 100_000}],
+        "missing_item_id": [{"user_id": "u", "timestamp": 1.0}],
+        "unknown_item": [{**good[0], "item_id": "nobody knows it"}],
+        "newer_schema": [{**good[0], "schema": 2}],
+        "bad_schema": [{**good[0], "schema": "one"}],
+        "missing_user_id": [{"user": "renamed", "item_id": good[0]["item_id"], "timestamp": 1.0}],
+    }
+    mixed = [value for values in bad.values() for value in values] + good
+    Random(1).shuffle(mixed)
+    log = open_log()
+    fill(log, mixed, partition=1)
+    producer = log.producer("poison")
+    with producer.transaction() as transaction:
+        transaction.send("interactions", None, key="u", partition=1, timestamp=1.0)
+        transaction.send(
+            "interactions", {"_unreadable": "bad_json", "bytes": 3, "sha256": "x"}, partition=1, timestamp=1.0
+        )
+    gate_loop(open_log, tmp_path, changed()).run()
+    assert Counter(ids(log)) == Counter(v["event_id"] for v in good)
+    reasons = Counter({reason: len(values) for reason, values in bad.items()}) + Counter(["null", "bad_json"])
+    assert Counter(letter["reason"] for letter in letters(log)) == reasons
+    values = {r.offset: r.value for r in read(log, "interactions", 1)}
+    for letter in letters(log):
+        assert (letter["topic"], letter["partition"]) == ("interactions", 1)
+        assert letter["value"] == values[letter["offset"]]
+
+
+def test_fields_that_are_added_or_optional_ones_that_are_dropped_pass(open_log: OpenLog, tmp_path: Path) -> None:
+    values = [{**v, "colour": "red", "schema": 1} for v in stream()]
+    for value in values:
+        del value["value"]
+    fill(open_log(), values, partition=0)
+    gate_loop(open_log, tmp_path, changed()).run()
+    assert len(ids(open_log())) == STREAM
+    assert letters(open_log()) == []
+
+
+def disordered(span: int) -> list[dict[str, object]]:
+    """The stream at a second to an event, each at most so many places from where it belongs."""
+    rng = Random(2)
+    values = [{**v, "timestamp": 2e9 + i} for i, v in enumerate(stream())]
+    return sorted(values, key=lambda v: float(str(v["timestamp"])) + rng.uniform(0, span))
+
+
+def test_within_the_horizon_the_order_is_that_of_event_time(open_log: OpenLog, tmp_path: Path) -> None:
+    metrics = Metrics(CollectorRegistry())
+    fill(open_log(), disordered(8), partition=0)
+    gate_loop(open_log, tmp_path, changed(gate={"horizon": 12.0}), most=16, metrics=metrics).run()
+    assert ids(open_log()) == [v["event_id"] for v in stream()]
+    assert count(metrics, "late_total") == 0
+
+
+@pytest.mark.parametrize("point", [Point.COMMITTED, Point.COMMITTING, Point.HANDLED])
+def test_killed_with_events_waiting_none_is_lost_and_none_counts_twice(
+    open_log: OpenLog, tmp_path: Path, point: Point
+) -> None:
+    config = changed(gate={"horizon": 12.0})
+    values = disordered(8)
+    values[60:60] = [{"user_id": "poison"}]
+    fill(open_log(), values, partition=0)
+    for passing in (2, 5, 3):
+        # The first turns read what set-up has learned from.
+        with pytest.raises(Killed):
+            gate_loop(open_log, tmp_path, config, at=Killer(point, passing + 8), most=16).run()
+    gate_loop(open_log, tmp_path, config, most=16).run()
+    assert ids(open_log()) == [v["event_id"] for v in stream()]
+    assert len(letters(open_log())) == 1
+
+
+def test_a_clock_that_is_wrong_holds_nothing_up_and_makes_nobody_else_late(open_log: OpenLog, tmp_path: Path) -> None:
+    values, metrics = disordered(1), Metrics(CollectorRegistry())
+    wrong = {10: 4.07e9, 40: 0.0, 70: 2e9 + 86_400, 90: 2e9 - 86_400}
+    for place, timestamp in wrong.items():
+        values[place] = {**values[place], "timestamp": timestamp}
+    fill(open_log(), values, partition=0)
+    gate_loop(open_log, tmp_path, changed(gate={"horizon": 5.0}), most=16, metrics=metrics).run()
+    others = {str(v["event_id"]) for i, v in enumerate(values) if i not in wrong}
+    assert [e for e in ids(open_log()) if e in others] == [v["event_id"] for v in stream() if v["event_id"] in others]
+    assert len(ids(open_log())) == STREAM
+    assert count(metrics, "late_total") == 2
+
+
+def test_an_erased_user_is_gone_and_stays_gone_after_a_restart(open_log: OpenLog, tmp_path: Path) -> None:
+    user = str(stream()[-1]["user_id"])
+    fill(open_log(), stream(), partition=0)
+    write(open_log(), [{"erase": True, "user_id": user}], partition=0)
+    gate_loop(open_log, tmp_path, changed()).run()
+    assert users(open_log())[user] is None
+    write(open_log(), [{**stream()[-1], "event_id": "new"}], partition=0)
+    gate_loop(open_log, tmp_path, changed()).run()
+    assert gated(open_log())[-1]["cold"] is True
+
+
+class Patient(GateStage):
+    """Runs until it is told to stop."""
+
+    stop: Event
+
+
+def test_a_second_gate_takes_half_of_the_partitions_and_histories_move_along(open_log: OpenLog, tmp_path: Path) -> None:
+    fill(open_log(), stream()[:60])
+    stops = [Event(), Event()]
+    loops = [
+        gate_loop(open_log, tmp_path, changed(), name, stop=s, kind=Patient)
+        for name, s in zip("ab", stops, strict=True)
+    ]
+    threads = [Thread(target=loop.run) for loop in loops]
+    threads[0].start()
+    until(lambda: len(gated(open_log())) == 60)
+    threads[1].start()
+    stages: list[GateStage] = [loop._stage for loop in loops]  # type: ignore[misc]
+    until(lambda: [len(stage._users) for stage in stages] == [1, 1])
+    write(open_log(), stream()[60:])
+    until(lambda: len(gated(open_log())) >= STREAM)
+    for stop, thread in zip(stops, threads, strict=True):
+        stop.set()
+        thread.join()
+    found = gated(open_log())
+    assert Counter(g["event_id"] for g in found) == Counter(v["event_id"] for v in stream())
+    assert {g["gate"] for g in found[60:]} == {"a", "b"}
+    log = LocalLog(tmp_path / "one.sqlite")
+    fill(log, stream())
+    gate_loop(lambda: LocalLog(tmp_path / "one.sqlite"), tmp_path, changed()).run()
+    alone = {g["event_id"]: g["window"] for g in gated(log)}
+    assert {g["event_id"]: g["window"] for g in found} == alone
+    assert read(open_log(), USERS, 0)
+
+
+class Settling(UntilQuiet):
+    """In lockstep, with a monitor that settles every batch at once."""
+
+    def handle(self, turn: Turn) -> Sequence[Output] | None:
+        end = turn.log.end_offset(GATED, 0)
+        said_so = settled(end, 0.0)
+        if end:
+            with turn.log.producer("monitor").transaction() as transaction:
+                transaction.send(said_so.topic, said_so.value, key=said_so.key, timestamp=0.0)
+        return super().handle(turn)
+
+
+@pytest.mark.parametrize("point", [Point.COMMITTED, Point.COMMITTING])
+def test_in_lockstep_events_of_several_partitions_are_gated_as_a_replay_does_killed_or_not(
+    open_log: OpenLog, tmp_path: Path, point: Point
+) -> None:
+    config = changed(consumers={"lockstep": True})
+    numbered = [{**v, "sequence": i, "cut": i in (99, STREAM - 1)} for i, v in enumerate(stream())]
+    fill(open_log(), numbered)
+    for passing in (1, 2):
+        with pytest.raises(Killed):
+            gate_loop(open_log, tmp_path, config, at=Killer(point, passing), kind=Settling).run()
+    gate_loop(open_log, tmp_path, config, kind=Settling).run()
+    expected = plan().stream[slice(0, STREAM)]
+    assert ids(open_log()) == expected.event_ids.tolist()
+    assert [g["window"] for g in gated(open_log())] == expected.contexts.tolist()

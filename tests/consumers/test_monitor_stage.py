@@ -1,0 +1,124 @@
+"""The monitor as a stage: in lockstep it asks for the edits of a replay, wherever it is killed."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from consumers.following import new_records, value_of
+from consumers.monitor_journal import Step, read_newest, snapshot_outputs, step_output
+from consumers.stage import Point
+from pipeline.config import Config
+from pipeline.errors import LogError
+from pipeline.logs import LocalLog
+from pipeline.logs.topics import EDITS, MONITOR, pipeline_topics
+from tests.consumers.recorded import PARTITIONS, World, monitor_loop
+from tests.consumers.run_of_raie import SETTINGS, the_run
+
+
+def lockstep(**consumers: object) -> Config:
+    quick = SETTINGS.consumers.model_copy(update={"lockstep": True, "poll_timeout": 0.001, **consumers})
+    return SETTINGS.model_copy(update={"consumers": quick})
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+class Killer:
+    """Ends the process at a point drawn at random among the next so many."""
+
+    def __init__(self, most: int) -> None:
+        self.draw = partial(Random(most).randint, most // 2, most)
+        self.left = self.draw()
+        self.kills: list[Point] = []
+
+    def __call__(self, point: Point) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.left = self.draw()
+            self.kills.append(point)
+            raise Killed
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.sqlite"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[LocalLog]:
+    log = LocalLog(path)
+    yield log
+    log.close()
+
+
+def asked(log: LocalLog) -> list[str]:
+    found = []
+    for partition in range(PARTITIONS):
+        found += [value_of(r) for r in log.read(EDITS, partition, 0, log.end_offset(EDITS, partition))]
+    return sorted((json.dumps(value, sort_keys=True) for value in found), key=lambda v: json.loads(v)["at_event"])
+
+
+def expected() -> list[str]:
+    return [json.dumps(edit.to_record(), sort_keys=True) for edit, _ in the_run().ledger]
+
+
+def by_time(edits: list[str]) -> list[str]:
+    return sorted(edits, key=lambda v: (json.loads(v)["at_event"], v))
+
+
+def test_in_lockstep_the_monitor_asks_for_the_edits_of_the_replay(log: LocalLog, path: Path) -> None:
+    world = World(log, the_run(), lockstep())
+    monitor_loop(world, lockstep(), lambda: LocalLog(path)).run()
+    assert by_time(asked(log)) == by_time(expected())
+
+
+@pytest.mark.parametrize(("most", "snapshot_events"), [(14, 20_000), (16, 100), (20, 1)])
+def test_killed_and_restarted_it_asks_for_the_same_edits_once(
+    log: LocalLog, path: Path, most: int, snapshot_events: int
+) -> None:
+    settings = lockstep(snapshot_events=snapshot_events)
+    world, killer = World(log, the_run(), settings), Killer(most)
+    while not world.stop.is_set():
+        try:
+            monitor_loop(world, settings, lambda: LocalLog(path), killer).run()
+        except Killed:
+            log.compact(MONITOR)
+    assert len(killer.kills) >= 15
+    assert len(set(killer.kills)) >= 4
+    assert by_time(asked(log)) == by_time(expected())
+
+
+def test_a_broken_state_is_refused(log: LocalLog) -> None:
+    log.create_topics(pipeline_topics())
+    outputs = snapshot_outputs(1, {"monitor": list(range(1000))}, Step(5, 1, 1), 0.0)
+    broken = {**(outputs[0].value or {}), "data": "0" * 40}
+    with log.producer("p").transaction() as transaction:
+        transaction.send(MONITOR, broken, key=outputs[0].key, timestamp=0.0)
+        transaction.send(MONITOR, outputs[1].value, key=outputs[1].key, timestamp=0.0)
+    with pytest.raises(LogError, match="state 1 of the monitor is damaged in topic monitor"):
+        read_newest(log)
+
+
+def test_the_newest_state_is_found_behind_many_steps_and_in_many_chunks(log: LocalLog) -> None:
+    log.create_topics(pipeline_topics())
+    old, new = {"monitor": "old"}, {"monitor": np.random.default_rng(0).random(60_000).tolist()}
+    with log.producer("p").transaction() as transaction:
+        for output in [
+            *snapshot_outputs(1, old, Step(1, 0, 0), 0.0),
+            step_output(1, 1, Step(2, 0, 0), 0.0),
+            *snapshot_outputs(2, new, Step(9, 3, 2), 0.0),
+            *(step_output(2, n, Step(9 + n, 3, 2), 0.0) for n in range(1, 301)),
+        ]:
+            transaction.send(output.topic, output.value, key=output.key, timestamp=0.0)
+    for _ in range(2):
+        kept = read_newest(log)
+        assert (kept.number, kept.state, kept.at) == (2, new, Step(9, 3, 2))
+        assert [s.gated for s in kept.steps] == list(range(10, 310))
+        log.compact(MONITOR)
+    assert all(len(json.dumps(value_of(r))) < 512_000 for r in new_records(log, MONITOR, 0))

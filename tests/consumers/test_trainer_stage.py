@@ -1,0 +1,219 @@
+"""The trainer as a stage: what it does with edits, its child and its partitions."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Event
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from consumers.following import new_records, value_of
+from consumers.loop import Loop
+from consumers.progress import Progress
+from consumers.trainer_stage import TrainerStage
+from consumers.training_child import TrainingChild
+from pipeline.config import ConsumerSettings
+from pipeline.errors import RaieError
+from pipeline.logs import Log, MemoryLog, UnavailableError
+from pipeline.logs.topics import EDITS, OUTCOMES, REGIONS, pipeline_topics
+from pipeline.metrics import Metrics
+from tests.consumers.run_of_raie import the_run
+
+SETTINGS = ConsumerSettings(poll_timeout=0.001, backoff=0.001, longest_backoff=0.002)
+
+
+class Script(TrainingChild):
+    """A child that needs so many looks for each job, and then says what a replay said.
+
+    Attributes:
+        jobs: edit id and revision of each job begun.
+        stopped: jobs ended before they were done.
+        meanwhile: called at each look.
+    """
+
+    def __init__(self, looks: int = 3, meanwhile: Callable[[], None] = lambda: None) -> None:
+        super().__init__({})
+        self.jobs: list[tuple[str, int]] = []
+        self.stopped: list[str] = []
+        self.meanwhile = meanwhile
+        self._looks, self._left = looks, 0
+        self._at: str | None = None
+
+    def begin(self, job: Mapping[str, Any]) -> None:
+        assert self._at is None or self._left <= 0
+        self._at, self._left = job["edit"]["edit_id"], self._looks
+        self.jobs.append((self._at, job["revision"]))
+
+    def result(self) -> Mapping[str, Any] | None:
+        self.meanwhile()
+        self._left -= 1
+        if self._left > 0 or self._at is None:
+            return None
+        outcome = next(o for o in the_run().outcomes if o.key == self._at)
+        revision = [r.value for r in the_run().regions if r.value is not None and r.value["edit_id"] == self._at]
+        return {"outcome": outcome.value, "revision": revision[0] if revision else None, "seconds": 0.0}
+
+    def stop(self) -> None:
+        if self._at is not None and self._left > 0:
+            self.stopped.append(self._at)
+        self._at = None
+
+
+class Member:
+    """A trainer that is run turn by turn."""
+
+    def __init__(self, log: Log, instance: str, child: TrainingChild) -> None:
+        self.stage = TrainerStage(child, Metrics(CollectorRegistry()))
+        self._stop = Event()
+        progress = Progress(Metrics(CollectorRegistry()), lambda: 0.0, lambda _: None)
+        self._loop = Loop(self.stage, lambda: log, instance, SETTINGS, 1, self._stop, progress)
+        self._member = self._loop._join()
+        self._joined = self._member.__enter__()
+
+    def turns(self, count: int = 1) -> None:
+        for _ in range(count):
+            self._loop._turn(self._joined)
+
+    def leave(self) -> None:
+        self._member.__exit__(None, None, None)
+
+
+def edits(log: Log, chosen: Sequence[int]) -> list[str]:
+    """Ask for some of the replay's edits, each on a partition of its own."""
+    with log.producer("monitor").transaction() as transaction:
+        for partition, i in enumerate(chosen):
+            edit = the_run().ledger[i][0]
+            transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), partition=partition, timestamp=0.0)
+    return [the_run().ledger[i][0].edit_id for i in chosen]
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    log = MemoryLog()
+    log.create_topics(pipeline_topics(2))
+    yield log
+
+
+def ended(log: Log) -> list[str]:
+    return [str(r.key) for r in new_records(log, OUTCOMES, 0)]
+
+
+def revised(log: Log) -> list[str]:
+    return [value_of(r)["edit_id"] for r in new_records(log, REGIONS, 0)]
+
+
+def published() -> list[int]:
+    return [i for i, (_, outcome) in enumerate(the_run().ledger) if outcome.published]
+
+
+def test_one_edit_at_a_time_while_the_polls_go_on(log: Log) -> None:
+    asked, child = edits(log, published()[:2]), Script(looks=4)
+    member = Member(log, "t", child)
+    member.turns(20)
+    assert sorted(ended(log)) == sorted(revised(log)) == sorted(asked)
+    assert [edit for edit, _ in child.jobs] == ended(log)
+    assert child.stopped == []
+    member.leave()
+
+
+def test_the_second_edit_is_begun_on_what_the_first_left(log: Log) -> None:
+    edits(log, published()[:2])
+    child = Script()
+    member = Member(log, "t", child)
+    member.turns(20)
+    assert [revision for _, revision in child.jobs] == [0, 1]
+    member.leave()
+
+
+def test_a_lost_partitions_job_is_dropped_and_done_once_by_whoever_has_it(log: Log) -> None:
+    asked = edits(log, published()[:2])
+    slow, quick = Script(looks=1_000), Script(looks=2)
+    first = Member(log, "t0", slow)
+    first.turns(3)
+    (begun, _) = slow.jobs[0]
+    second = Member(log, "t1", quick)
+    for _ in range(10):
+        first.turns()
+        second.turns()
+    lost = begun in slow.stopped
+    # One of the two partitions moved: the job went with it, or the other edit is the second trainer's.
+    assert ended(log) == ([begun] if lost else [e for e in asked if e != begun])
+    first.leave()
+    for _ in range(10):
+        second.turns()
+    assert sorted(ended(log)) == sorted(asked) == sorted(revised(log))
+    assert begun in slow.stopped
+    second.leave()
+
+
+def test_a_trainer_that_leaves_drops_its_job(log: Log) -> None:
+    edits(log, published()[:1])
+    child = Script(looks=1_000)
+    member = Member(log, "t", child)
+    member.turns(3)
+    member.leave()
+    assert child.stopped == [child.jobs[0][0]]
+    assert ended(log) == []
+
+
+def test_an_edit_that_has_an_outcome_is_not_carried_out_again(log: Log) -> None:
+    (edit,) = edits(log, published()[:1])
+    with log.producer("somebody").transaction() as transaction:
+        transaction.send(OUTCOMES, {"published": False}, key=edit, timestamp=0.0)
+    child = Script()
+    member = Member(log, "t", child)
+    member.turns(5)
+    member.leave()
+    assert child.jobs == []
+    assert ended(log) == [edit]
+    again = log.consumer("trainer", (EDITS,), "t")
+    again.poll(1, 0.0)
+    assert again.committed(EDITS, 0) == 1
+
+
+def test_an_edit_whose_regions_moved_meanwhile_is_judged_against_what_is_live_now(log: Log) -> None:
+    chosen = published()[0]
+    (edit,) = edits(log, [chosen])
+    revision = next(r.value for r in the_run().regions if r.value is not None and r.value["edit_id"] == edit)
+    rolled_back = {**revision, "edit_id": "a person"}
+    others = iter([True])
+
+    def roll_back() -> None:
+        if next(others, False):
+            with log.producer("person").transaction() as transaction:
+                transaction.send(REGIONS, rolled_back, key="4", timestamp=0.0)
+
+    child = Script(meanwhile=roll_back)
+    member = Member(log, "t", child)
+    member.turns(10)
+    member.leave()
+    assert child.jobs == [(edit, 0), (edit, 1)]
+    assert ended(log) == [edit]
+
+
+def test_a_child_that_is_killed_may_be_tried_again() -> None:
+    child = TrainingChild({}, ("/bin/sh", "-c", "kill -9 $$"))
+    child.begin({})
+    with pytest.raises(UnavailableError, match="killed by signal 9"):
+        while child.result() is None:
+            pass
+    child.stop()
+
+
+def test_a_child_that_ends_by_itself_is_a_defect() -> None:
+    child = TrainingChild({}, ("/bin/sh", "-c", "read line; exit 3"))
+    child.begin({})
+    with pytest.raises(RaieError, match="ended with code 3") as error:
+        while child.result() is None:
+            pass
+    assert not isinstance(error.value, UnavailableError)
+
+
+@pytest.mark.parametrize(("word", "kind"), [("failed", UnavailableError), ("refused", RaieError)])
+def test_what_the_child_refuses_is_said(word: str, kind: type[Exception]) -> None:
+    child = TrainingChild({}, ("/bin/sh", "-c", f"""read a; read b; echo '{{"{word}": "the disk is full"}}'; read c"""))
+    child.begin({})
+    with pytest.raises(kind, match="the disk is full"):
+        while child.result() is None:
+            pass
+    child.stop()
