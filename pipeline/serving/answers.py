@@ -1,0 +1,77 @@
+"""Answering a batch of windows: gate them, route them, and mix what the route asks for.
+
+The backbone passes over all windows: the gate needs its states, and every answer has a share of it. One more
+pass serves every adapter of every route, a row for each (window, region); a window whose route has several
+regions has several rows there, and costs no one else anything.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.gate import gate_view
+from pipeline.regions import Array
+from pipeline.routing import Posterior, RegionBank
+from pipeline.serving.forward import MixedForward
+from pipeline.windows import Ids
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What n windows are answered.
+
+    Attributes:
+        posterior: over the live regions.
+        route: (n, 1 + opened) weights of backbone and regions.
+        missing: (n,) True where the backbone stood in for an adapter that is not there.
+        probabilities: (n, items + 1) mixed probabilities of what comes next; padding has 0.
+    """
+
+    posterior: Posterior
+    route: Array
+    missing: NDArray[np.bool_]
+    probabilities: NDArray[np.float32]
+
+
+def answer(forward: MixedForward, bank: RegionBank, contexts: Ids, counts: NDArray[np.int64], floor: float) -> Answers:
+    """Answer (n, length) windows under one revision.
+
+    Args:
+        forward: the backbone, and the adapters that are there.
+        bank: the regions of the revision.
+        contexts: catalogue rows, left-padded.
+        counts: (items + 1,) how often set-up met each item.
+        floor: least posterior of a region that takes part.
+    """
+    states = forward.states(contexts)
+    posterior = bank.posterior(gate_view(states, contexts, counts))
+    route = posterior.route(floor)
+    shares, missing = present(bank.shares(route), bank, forward)
+    return Answers(posterior, route, missing, mix(forward, states, contexts, shares, bank).numpy())
+
+
+def present(shares: Array, bank: RegionBank, forward: MixedForward) -> tuple[Array, NDArray[np.bool_]]:
+    """Give the backbone the shares of adapters that are not there, and say where it got any."""
+    gone = np.array([name is not None and name not in forward.names for name in bank.adapters])
+    # An opened region without an adapter is the backbone's by right; nothing is missing there.
+    idle = gone | np.array([i > 0 and name is None for i, name in enumerate(bank.adapters)])
+    kept = np.where(idle, 0.0, shares)
+    kept[:, 0] += (shares * idle).sum(axis=1)
+    missing: NDArray[np.bool_] = ((shares > 0.0) & gone).any(axis=1)
+    return kept, missing
+
+
+def mix(forward: MixedForward, states: torch.Tensor, contexts: Ids, shares: Array, bank: RegionBank) -> torch.Tensor:
+    """(n, 1 + opened) shares to (n, items + 1) probabilities, as `routing.mixed_probabilities` mixes them."""
+    weights = torch.from_numpy(shares).to(torch.float32)
+    total = forward.alone(states) * weights[:, :1]
+    rows, columns = np.nonzero(shares[:, 1:])
+    names = [str(bank.adapters[column + 1]) for column in columns]
+    for start in range(0, len(rows), forward.most_rows):
+        part = slice(start, start + forward.most_rows)
+        mixed = forward.probabilities(contexts[rows[part]], names[part])
+        chosen = torch.from_numpy(rows[part])
+        total.index_add_(0, chosen, mixed * weights[chosen, torch.from_numpy(columns[part] + 1)].unsqueeze(1))
+    return total

@@ -1,0 +1,255 @@
+"""A set-up, a log and a store with two opened regions, and servers over them on ports of their own."""
+
+import copy
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+
+from adapters_store import AdaptersStore
+from consumers.revisions import revision_record
+from consumers.server.command import listen
+from consumers.server.http.app import make_app
+from consumers.server.service import Edges, Service
+from consumers.trend_journal import KeptTrend, trend_outputs
+from pipeline.adapters import AdapterHost
+from pipeline.config import Config
+from pipeline.evaluation.replay import make_deterministic, prepare
+from pipeline.gate import OriginModel, fit_origins, gate_view
+from pipeline.logs import LocalLog
+from pipeline.logs.topics import GATED, ITEMS, REGIONS, USERS, pipeline_topics
+from pipeline.metrics import new_metrics
+from pipeline.regions import SINCE, Region, Status
+from pipeline.setup import SetUp, set_up
+from pipeline.trending import Trending
+from tests.replay.small import config, dataset, plan
+
+SETTINGS = config("trend.half_lives=[20, 100]", "trend.shrinkage=5")
+A, B = 4, 5
+"""Ids of the regions opened since: set-up has 1, 2 and 3."""
+LENGTH = SETTINGS.windows.length
+TOKEN = "a token of the administrator"
+PATIENCE = 20.0
+"""Seconds after which something that should have happened has not."""
+
+Json = Any
+
+
+@cache
+def the_setup() -> SetUp:
+    make_deterministic()
+    return set_up(SETTINGS, prepare(dataset(), SETTINGS, lambda *_: None)[1], plan().setup[slice(-700, None)], seed=0)
+
+
+def histories(first: int, n: int = 100) -> np.ndarray:
+    """(n, length) windows of 20 items each followed by the next: of set-up, A or B by the first item."""
+    starts = np.random.default_rng(first).integers(20, size=n)
+    rows: np.ndarray = (starts[:, None] + np.arange(LENGTH)) % 20 + first
+    return rows
+
+
+FIRSTS = {A: 1, B: 101}
+
+
+@cache
+def origins() -> OriginModel:
+    """Tells the windows of A, of B and of set-up apart."""
+    setup = the_setup()
+    host = AdapterHost(copy.deepcopy(setup.backbone), SETTINGS.adapter)
+    features = [setup.reference]
+    for first in FIRSTS.values():
+        windows = histories(first)
+        features.append(gate_view(host.states(windows, None), windows, setup.counts).features)
+    return fit_origins(list(FIRSTS), features, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
+
+
+def region(region_id: int, version: int, adapter: str | None, trust: float = 0.8) -> Region:
+    centroid = np.eye(the_setup().bank.regions[0].centroid.shape[0])[region_id]
+    return Region(region_id, version, Status.LIVE, SINCE, None, centroid, 0.5, 20.0, 0.1, adapter, 10, trust)
+
+
+def adapter_tensors(rows: Sequence[int], seed: int) -> dict[str, np.ndarray]:
+    """Random weights as large as those of a trained adapter."""
+    rng = np.random.default_rng(seed)
+    return {key: rng.normal(size=shape, scale=0.3).astype(np.float32) for key, shape in _shapes(len(rows)).items()}
+
+
+@cache
+def _shapes(rows: int) -> dict[str, tuple[int, ...]]:
+    host = AdapterHost(copy.deepcopy(the_setup().backbone), SETTINGS.adapter)
+    host.create("r0001_v0001", list(range(1, rows + 1)), parent=None, seed=0)
+    return {key: value.shape for key, value in host.tensors("r0001_v0001").items()}
+
+
+def fresh_trend(settings: Config = SETTINGS) -> Trending:
+    setup = the_setup()
+    return Trending(setup.counts, len(setup.bank.setup), settings)
+
+
+@dataclass
+class World:
+    """One log and one store.
+
+    Attributes:
+        folder: holds both.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.log_path = self.folder / "log.sqlite"
+        self.log = LocalLog(self.log_path)
+        self.log.create_topics(pipeline_topics(partitions=2))
+        self.producer = self.log.producer("test")
+        self.store = AdaptersStore(self.folder / "adapters")
+        self.bank = the_setup().bank
+        self.versions: dict[int, int] = {}
+        self.events: dict[str, int] = {}
+
+    def send(self, topic: str, value: Mapping[str, object] | None, key: str) -> int:
+        """Write a record; return its offset."""
+        with self.producer.transaction() as transaction:
+            transaction.send(topic, value, key=key, timestamp=1.6e9)
+        return transaction.offsets[0][2]
+
+    def publish(self, region_id: int, seed: int) -> str:
+        """Put the next version of a region into the store; nobody knows of it yet."""
+        version = self.versions[region_id] = self.versions.get(region_id, 0) + 1
+        rows = list(range(FIRSTS[region_id], FIRSTS[region_id] + 20))
+        manifest = self.store.publish(
+            region_id,
+            version,
+            adapter_tensors(rows, seed),
+            {"rows": rows},
+            backbone_sha256=the_setup().backbone_sha256,
+            edit_id=f"edit-{region_id}-{version}",
+            parent=None,
+            rank=SETTINGS.adapter.rank,
+            targets=["qkv"],
+            seed=seed,
+            before={"rank": 1.0},
+            after={"rank": 0.5},
+        )
+        return manifest.name
+
+    def announce(self, *regions: Region, moved: bool = False) -> int:
+        """Write a revision; return its offset."""
+        bank = self.bank.changed(*regions)
+        self.bank = replace(bank, origins=origins(), gate_version=1) if moved else bank
+        record = revision_record(self.bank, regions, moved)
+        return self.send(REGIONS, {**record, "edit_id": "e", "validation": None}, str(regions[0].region_id))
+
+    def open_both(self) -> None:
+        """Open A and B, each with its first version."""
+        opened = [region(i, self.versions[i], name) for i, name in ((i, self.publish(i, seed=i)) for i in (A, B))]
+        self.announce(*opened, moved=True)
+
+    def update(self, region_id: int, seed: int) -> tuple[str, int]:
+        """Publish and announce the next version; return its name and the revision."""
+        name = self.publish(region_id, seed)
+        return name, self.announce(region(region_id, self.versions[region_id], name))
+
+    def user(self, user_id: str, history: Sequence[int]) -> None:
+        """Tell what a user met last, as catalogue rows."""
+        self.send(USERS, {"history": list(history)}, user_id)
+
+    def erase(self, user_id: str) -> None:
+        self.send(USERS, None, user_id)
+
+    def withdraw(self, row: int) -> None:
+        self.send(ITEMS, None, the_setup().catalogue.item_ids[row - 1])
+
+    def snapshot(self, trending: Trending, gate: str = "gate") -> None:
+        """Write a gate's trend down, as the gate does."""
+        kept = KeptTrend(trending.to_arrays(), trending.events, 0, self.log.end_offset(GATED, 0))
+        self.events[gate] = trending.events
+        with self.producer.transaction() as transaction:
+            for out in trend_outputs(gate, kept, 1.6e9):
+                transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
+
+    def gated(self, record: Mapping[str, object], gate: str = "gate") -> None:
+        """Write what a gate's handler says of an event."""
+        self.send(GATED, {**record, "gate": gate, "number": self.events[gate]}, "somebody")
+        self.events[gate] += 1
+
+    def taken(self, row: int) -> None:
+        """Tell that somebody of the first taste took an item."""
+        if "gate" not in self.events:
+            self.snapshot(fresh_trend())
+        self.gated({"target": row, "tastes": [[0, 1.0]]})
+
+    def close(self) -> None:
+        self.log.close()
+
+
+@dataclass
+class Server:
+    """A server that listens, and a client of it."""
+
+    port: int
+    service: Service
+    said: list[str]
+
+    def ask(self, method: str, path: str, body: Json = None, token: str | None = None) -> tuple[int, Json]:
+        """Return status and JSON (or text) of an answer."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            text = response.read().decode()
+            is_json = "json" in (response.getheader("content-type") or "")
+            return response.status, json.loads(text) if is_json and text else text
+        finally:
+            connection.close()
+
+    def recommend(self, **body: Json) -> Json:
+        status, answer = self.ask("POST", "/recommend", body)
+        assert status == 200, answer
+        return answer
+
+    def served(self, revision: int) -> None:
+        """Wait until a revision is served."""
+        eventually(lambda: self.service.live.view.revision >= revision)
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until something holds; fail where it does not in good time."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+@contextmanager
+def serving(
+    world: World, token: str | None = TOKEN, instance: str = "test", settings: Config = SETTINGS
+) -> Iterator[Server]:
+    """Serve a world until the block ends."""
+    said: list[str] = []
+    listening = listen("127.0.0.1", 0)
+    setup = replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
+    edges = Edges(lambda: LocalLog(world.log_path), time.time, said.append)
+    service = Service(setup, settings, world.folder / "adapters", instance, edges, new_metrics())
+    running = uvicorn.Server(uvicorn.Config(make_app(service, token), log_level="warning", access_log=False))
+    thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        server = Server(listening.getsockname()[1], service, said)
+        eventually(lambda: running.started and service.follower.caught_up.is_set())
+        yield server
+    finally:
+        running.should_exit = True
+        thread.join(PATIENCE)
+        listening.close()
