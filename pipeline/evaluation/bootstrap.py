@@ -33,6 +33,22 @@ class Interval(NamedTuple):
     high: float
 
 
+class Comparison(NamedTuple):
+    """A difference of two means among several, with and without regard to how many there are.
+
+    Attributes:
+        difference: in the unit of the metric.
+        low, high: its own 95% interval.
+        simultaneous_low, simultaneous_high: wide enough that all intervals of the family hold together with 95%.
+    """
+
+    difference: float
+    low: float
+    high: float
+    simultaneous_low: float
+    simultaneous_high: float
+
+
 def paired_bootstrap(
     a: ArrayLike, b: ArrayLike, users: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
@@ -65,11 +81,31 @@ def paired_bootstraps(
     Raises:
         ValueError: if there are no interactions, or shapes do not fit.
     """
+    rows = paired_comparisons(a, others, users, resamples=resamples, seed=seed)
+    return [Interval(*row[:3]) for row in rows]
+
+
+def paired_comparisons(
+    a: ArrayLike, others: Sequence[ArrayLike], users: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Comparison]:
+    """Compare one strategy with several, as a family.
+
+    The simultaneous intervals are `d_b ± c se_b` with se_b the standard deviation of the resampled differences and
+    c the 95th percentile over resamples of max over b of `|d*_b - d_b| / se_b`: the single-step max-statistic
+    (Romano and Wolf, 2005), which unlike Bonferroni knows how alike the differences are. With one other it is that
+    one's studentised interval. See `paired_bootstrap` for the arguments.
+
+    Raises:
+        ValueError: if there are no interactions, or shapes do not fit.
+    """
     values = np.column_stack([_over_seeds(a), *(_over_seeds(other) for other in others)])
     means = resampled_means(values, users, resamples=resamples, seed=seed)
-    low, high = np.percentile(means[:, :1] - means[:, 1:], PERCENTILES, axis=0)
+    resampled = means[:, :1] - means[:, 1:]
+    low, high = np.percentile(resampled, PERCENTILES, axis=0)
     difference = values[:, 0].mean() - values[:, 1:].mean(axis=0)
-    return [Interval(*map(float, ends)) for ends in zip(difference, low, high, strict=True)]
+    margin = _simultaneous_margin(resampled - difference)
+    columns = zip(difference, low, high, difference - margin, difference + margin, strict=True)
+    return [Comparison(*map(float, row)) for row in columns]
 
 
 def resampled_means(
@@ -99,6 +135,18 @@ def resampled_means(
         weights = _draw(rng, min(step, resamples - start), len(counts))
         parts.append((weights @ sums) / (weights @ counts)[:, None])
     return np.concatenate(parts)
+
+
+def _simultaneous_margin(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(resamples, others) deviations from the differences to the (others,) half widths of joint intervals."""
+    errors = deviations.std(axis=0, ddof=1)
+    # A difference that chance cannot move has no width, and no say in the others'.
+    moved = errors > 1e-12
+    if not moved.any():
+        return np.zeros_like(errors)
+    worst = (np.abs(deviations[:, moved]) / errors[moved]).max(axis=1)
+    margin: NDArray[np.float64] = np.percentile(worst, 95.0) * np.where(moved, errors, 0.0)
+    return margin
 
 
 def _over_seeds(values: ArrayLike) -> NDArray[np.float64]:

@@ -71,6 +71,57 @@ def mrr(ranks: ArrayLike) -> Floats:
     return np.where(checked > NOT_SCORED, 1.0 / np.maximum(checked, 1), 0.0)
 
 
+def mrr_at_k(ranks: ArrayLike, k: int) -> Floats:
+    """MRR@k of one relevant item an interaction: `1 / rank` if `1 <= rank <= k`, else 0.
+
+    Args:
+        ranks: (n,) ranks, 1 = top, 0 = not scored.
+        k: length of the recommended list, at least 1.
+
+    Returns:
+        (n,) reciprocal ranks in [0, 1].
+
+    Raises:
+        ValueError: for a `k` below 1, and for ranks that are no whole numbers or negative.
+    """
+    checked = _checked(ranks)
+    return np.where(_listed(checked, k), mrr(checked), 0.0)
+
+
+def sampled_auc(ranks: ArrayLike, candidates: ArrayLike, negatives: int, seed: int) -> Floats:
+    """Share of sampled negatives that the target beats, as point-wise work reports it.
+
+    Of c candidates, rank - 1 stand above the target; m negatives drawn from the other c - 1 without replacement
+    hold a hypergeometric number h of these, so nothing needs to be scored again:
+
+        auc = 1 - h / m,   E[auc] = (c - rank) / (c - 1)
+
+    Where there are fewer than m others all of them are drawn. What was not scored has 0.
+
+    Args:
+        ranks: (n,) or (seeds, n) ranks, 1 = top, 0 = not scored.
+        candidates: (n,) or (seeds, n) items that could have been recommended, the target included.
+        negatives: m, at least 1.
+        seed: of the draws.
+
+    Returns:
+        Shares in [0, 1], in the shape of `ranks`; 1 where the target is the only candidate.
+
+    Raises:
+        ValueError: if a rank lies beyond the candidates, or there are no negatives to draw.
+    """
+    checked, possible = _checked(ranks), np.broadcast_to(np.asarray(candidates, dtype=np.int64), np.shape(ranks))
+    if negatives < 1:
+        raise ValueError(f"at least 1 negative must be drawn, not {negatives}")
+    if (checked > possible).any():
+        raise ValueError("a rank lies beyond the candidates that it was counted among")
+    scored = checked > NOT_SCORED
+    above = np.where(scored, checked - 1, 0)
+    drawn = np.minimum(negatives, possible - 1)
+    beaten_by = np.random.default_rng(seed).hypergeometric(above, possible - 1 - above, np.maximum(drawn, 0))
+    return np.where(scored, 1.0 - beaten_by / np.maximum(drawn, 1), 0.0)
+
+
 def rank_of_targets(scores: ArrayLike, targets: ArrayLike, excluded: ArrayLike) -> NDArray[np.int64]:
     """Rank the target of each row among the items that may be recommended.
 
@@ -95,13 +146,15 @@ def rank_of_targets(scores: ArrayLike, targets: ArrayLike, excluded: ArrayLike) 
     values, columns, barred = np.asarray(scores), np.asarray(targets), np.asarray(excluded)
     _check_shapes(values, columns, barred)
     rows = np.arange(len(values))
-    candidate = np.ones(values.shape, dtype=bool)
-    row, slot = np.nonzero(barred >= 0)
-    candidate[row, barred[row, slot]] = False
-    candidate[rows, columns] = False
     own = values[rows, columns][:, None]
-    higher = np.count_nonzero((values > own) & candidate, axis=1)
-    equal = np.count_nonzero((values == own) & candidate, axis=1)
+    # Counted over whole rows, less what is barred: no mask of the size of the scores is made but the comparisons'.
+    higher = np.count_nonzero(values > own, axis=1)
+    equal = np.count_nonzero(values == own, axis=1) - 1
+    ordered = np.sort(barred, axis=1)
+    counted = (np.diff(ordered, axis=1, prepend=-1) > 0) & (ordered != columns[:, None])
+    left_out = values[rows[:, None], ordered]
+    higher -= np.count_nonzero((left_out > own) & counted, axis=1)
+    equal -= np.count_nonzero((left_out == own) & counted, axis=1)
     return np.asarray(1 + higher + equal // 2, dtype=np.int64)
 
 
@@ -134,6 +187,7 @@ def _check_shapes(scores: NDArray[np.generic], targets: NDArray[np.generic], exc
             raise ValueError(f"each {name} must be a column number, not {columns.dtype}")
         if columns.min() < lowest or columns.max() >= scores.shape[1]:
             raise ValueError(f"a {name} lies outside the {scores.shape[1]} scored columns")
-    if np.isnan(scores).any():
+    # The least score of all is NaN if any is.
+    if scores.size and np.isnan(scores.min()):
         bad = int(np.flatnonzero(np.isnan(scores).any(axis=1))[0])
         raise ValueError(f"row {bad} has NaN scores; a NaN compares with nothing, so it cannot be ranked")

@@ -4,8 +4,9 @@ Every strategy starts from the same set-up and is asked about the same interacti
 scored before it is learned. The same log, configuration and seeds give the same bytes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pipeline.errors import RaieError
 from pipeline.evaluation.protocols import Plan, plan_replay
 from pipeline.evaluation.results import Clock, Results, Stopwatch
 from pipeline.evaluation.run_folder import STATE, claim, refuse_foreign
+from pipeline.evaluation.slice_run import plan_slices
 from pipeline.items import Catalogue, make_catalogue
 from pipeline.setup import set_up
 from pipeline.strategies import STRATEGIES, Scored, Start, Strategy
@@ -37,6 +39,7 @@ def replay(
     out: Path,
     progress: Progress,
     clock: Clock,
+    slices: int | None = None,
 ) -> dict[str, Any]:
     """Replay a log and write a run folder, its report included.
 
@@ -48,6 +51,7 @@ def replay(
         out: a new folder, or that of an earlier run, which is replaced.
         progress: told of each stage.
         clock: for the timings.
+        slices: of the stream, after each of which every slice is scored, in a pass of its own; None: no such pass.
 
     Returns:
         The content of `metrics.json`.
@@ -62,10 +66,12 @@ def replay(
     stopwatch = Stopwatch(clock)
     make_deterministic()
     plan, catalogue = prepare(dataset, config, progress)
-    claim(out, _run_facts(dataset, config, plan, catalogue, strategies, seeds))
-    results = Results(plan)
+    sliced = plan_slices(plan, slices, config.replay) if slices else None
+    claim(out, _run_facts(dataset, config, plan, catalogue, strategies, seeds) | {"slices": slices})
+    results = Results(plan, sliced)
     for seed in range(seeds):
         setup = set_up(config, catalogue, plan.setup, seed, partial(progress, f"seed {seed}: set-up"))
+        results.begin(setup, seed, config.replay.score_batch)
         for name in strategies:
             start = Start(setup, config, plan.setup, seed, out / STATE / f"seed{seed}" / name)
             with stopwatch.phase(name, "setup"):
@@ -73,6 +79,11 @@ def replay(
             step = partial(progress, f"seed {seed}: {name}")
             with closing(strategy):
                 results.add(strategy, setup, seed, ask(strategy, plan, config.replay.parts, stopwatch, step))
+            if results.sliced:
+                afresh = STRATEGIES[name](replace(start, folder=start.folder.with_name(f"{name}-slices")))
+                step = partial(progress, f"seed {seed}: {name}, slice after slice")
+                with closing(afresh), stopwatch.phase(name, "slices"):
+                    results.sliced.run(afresh, seed, step)
     return results.write(out, dataset.name, config, stopwatch)
 
 
@@ -92,6 +103,8 @@ def make_deterministic() -> None:
     """Let torch refuse whatever could answer differently the next time."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
+    # To fill memory that is about to be written anyway takes a twentieth of the training and changes nothing.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def prepare(dataset: Dataset, config: Config, progress: Progress) -> tuple[Plan, Catalogue]:
@@ -167,7 +180,7 @@ def _by_slice(scored: Scored, plan: Plan) -> dict[str, Scored]:
 
 def _run_facts(
     dataset: Dataset, config: Config, plan: Plan, catalogue: Catalogue, strategies: Sequence[str], seeds: int
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     """What it takes to run it again: the content of `run.json`."""
     return {
         "config": config.model_dump(mode="json"),

@@ -14,11 +14,17 @@ from pipeline.evaluation.predictions import Predictions, write_predictions
 from pipeline.evaluation.protocols import Plan
 from pipeline.evaluation.region_map import region_map
 from pipeline.evaluation.report import build_report
+from pipeline.evaluation.slice_run import FILE_NAME as SLICES
+from pipeline.evaluation.slice_run import SlicePlan, SliceResults
+from pipeline.evaluation.splitting import edited_regions, tastes_of, traits_of
 from pipeline.evaluation.summary import EDIT_KINDS, RunFacts, summarise, write_summary
 from pipeline.evaluation.summary import FILE_NAME as METRICS
+from pipeline.evaluation.traits import FILE_NAME as TRAITS
+from pipeline.evaluation.traits import write_traits
 from pipeline.setup import SetUp
 from pipeline.strategies import Scored, Strategy
 from pipeline.strategies.raie import Raie
+from pipeline.windows import Ids
 
 Clock = Callable[[], float]
 """Seconds from some fixed moment on."""
@@ -55,11 +61,17 @@ class Results:
 
     Attributes:
         predictions: every scored interaction.
+        sliced: ranks slice after slice, where they were asked for.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, slices: SlicePlan | None = None) -> None:
         self.predictions = Predictions()
+        self.sliced = SliceResults(slices) if slices else None
         self._plan = plan
+        self._items = 0
+        self._tastes: dict[int, dict[str, Ids]] = {}
+        self._edited: dict[int, set[int]] = {}
+        self._kept: dict[str, list[int]] = {}
         self._trained: dict[str, list[int]] = {}
         self._edits: dict[str, list[int]] = {kind: [] for kind in EDIT_KINDS}
         self._regions: dict[str, list[int]] = {"start": [], "end": []}
@@ -67,12 +79,19 @@ class Results:
         self._statistics: list[dict[str, Any]] = []
         self._map: list[dict[str, Any]] = []
 
+    def begin(self, setup: SetUp, seed: int, batch_size: int) -> None:
+        """Take in what every strategy of a seed starts from."""
+        self._items = len(setup.catalogue)
+        self._tastes[seed] = tastes_of(self._plan, setup, batch_size)
+
     def add(self, strategy: Strategy, setup: SetUp, seed: int, answers: Mapping[str, Scored]) -> None:
         """Take in what a strategy answered under one seed, by slice, after its last edit."""
         for name, scored in answers.items():
             self._append(strategy.name, seed, name, scored)
         self._trained.setdefault(strategy.name, []).append(strategy.trained_windows)
-        if isinstance(strategy, Raie):
+        self._kept.setdefault(strategy.name, []).append(strategy.kept_bytes)
+        # Its ablations have ledgers too; the files and counts are those of `raie`.
+        if type(strategy) is Raie:
             self._add_raie(strategy, setup, seed, answers)
 
     def write(self, out: Path, dataset: str, config: Config, stopwatch: Stopwatch) -> dict[str, Any]:
@@ -81,6 +100,9 @@ class Results:
         Returns:
             The content of `metrics.json`.
         """
+        seeds = sorted(self._tastes)
+        edited = [self._edited[seed] for seed in seeds if seed in self._edited]
+        traits = traits_of(self._plan, self._items, [self._tastes[seed] for seed in seeds], edited)
         facts = RunFacts(
             dataset=dataset,
             protocol=config.protocol,
@@ -89,9 +111,15 @@ class Results:
             edits=self._edits,
             regions_start=self._regions["start"],
             regions_end=self._regions["end"],
+            kept_bytes=self._kept,
+            traits=traits,
+            continual=self.sliced.document() if self.sliced else None,
         )
         document = summarise(self.predictions, facts)
         write_predictions(self.predictions, out / PREDICTIONS)
+        write_traits(traits, seeds, out / TRAITS)
+        if self.sliced:
+            self.sliced.write(out / SLICES)
         if self._map:
             raie_files.write_ledger(self._ledger, out / run_folder.LEDGER)
             raie_files.write_rows(self._statistics, raie_files.STATISTICS_SCHEMA, out / run_folder.STATISTICS)
@@ -119,6 +147,7 @@ class Results:
         )
 
     def _add_raie(self, raie: Raie, setup: SetUp, seed: int, answers: Mapping[str, Scored]) -> None:
+        self._edited[seed] = edited_regions(raie.ledger, setup)
         for kind, count in raie_files.edit_counts(raie.ledger).items():
             self._edits[kind].append(count)
         self._regions["start"].append(len(setup.bank.live))

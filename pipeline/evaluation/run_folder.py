@@ -7,13 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.evaluation import predictions, summary
+from pipeline.evaluation import predictions, slice_run, summary, traits
 from pipeline.evaluation.report.build import FILE_NAME as REPORT
 from pipeline.versions import PROGRAM
 
 RUN, TIMINGS, LEDGER = "run.json", "timings.json", "ledger.jsonl"
 STATISTICS, REGIONS, STATE = "statistics.parquet", "regions.parquet", "state"
-FILES = (summary.FILE_NAME, predictions.FILE_NAME, TIMINGS, LEDGER, STATISTICS, REGIONS, REPORT, RUN)
+FILES = (
+    summary.FILE_NAME,
+    predictions.FILE_NAME,
+    traits.FILE_NAME,
+    slice_run.FILE_NAME,
+    TIMINGS,
+    LEDGER,
+    STATISTICS,
+    REGIONS,
+    REPORT,
+    RUN,
+)
 """Every file of a run; `run.json` is written first and removed last: it says whose folder this is."""
 
 

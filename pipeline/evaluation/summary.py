@@ -5,7 +5,8 @@ The published contract stands in `schema/metrics.schema.json`, in words in `docs
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.evaluation.alignment import Aligned, align
-from pipeline.evaluation.bootstrap import RESAMPLES, paired_bootstraps
+from pipeline.evaluation.bootstrap import RESAMPLES, paired_comparisons
 from pipeline.evaluation.predictions import SLICES, Predictions
-from pipeline.evaluation.ranking import NOT_SCORED, Floats, ndcg_at_k, recall_at_k
+from pipeline.evaluation.ranking import NOT_SCORED, Floats, mrr_at_k, ndcg_at_k, recall_at_k, sampled_auc
+from pipeline.evaluation.traits import Traits, join
 
 FILE_NAME = "metrics.json"
 
@@ -33,10 +35,20 @@ REPORTED: Mapping[str, tuple[str, ...]] = {name: (name,) for name in SLICES} | {
 K = 10
 """Length of the recommended list that figures are reported at."""
 
-METRICS: Mapping[str, Callable[[NDArray[np.int32], int], Floats]] = {
-    f"recall@{K}": recall_at_k,
-    f"ndcg@{K}": ndcg_at_k,
+LENGTHS = (5, K, 20)
+"""Lengths of the recommended list that figures are given at."""
+
+METRICS: Mapping[str, Callable[[NDArray[np.int32]], Floats]] = {
+    f"{name}@{k}": partial(metric, k=k)
+    for name, metric in (("recall", recall_at_k), ("ndcg", ndcg_at_k), ("mrr", mrr_at_k))
+    for k in LENGTHS
 }
+
+NEGATIVES = 99
+"""Sampled negatives that `auc` compares a target with, as point-wise work often does."""
+
+SPLIT_SLICES = ("S_new", STREAM)
+"""Slices whose figures are split by what is known of their interactions."""
 
 EDIT_KINDS = ("update", "expand", "add", "merge", "retire", "rejected")
 
@@ -73,6 +85,9 @@ class RunFacts:
         edits: by kind (`EDIT_KINDS`), how many `raie` made; empty lists where it did not run.
         regions_start: live regions of `raie` after set-up.
         regions_end: live regions of `raie` after the last edit.
+        kept_bytes: by strategy, bytes it answers with beside the backbone after its last part.
+        traits: by slice, what its interactions are split by.
+        continual: results matrices and their measures, where slices were asked for.
     """
 
     dataset: str
@@ -82,6 +97,9 @@ class RunFacts:
     edits: Mapping[str, Sequence[int]]
     regions_start: Sequence[int]
     regions_end: Sequence[int]
+    kept_bytes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    traits: Mapping[str, Traits] = field(default_factory=dict)
+    continual: Mapping[str, Any] | None = None
 
 
 def summarise(predictions: Predictions, facts: RunFacts, *, resamples: int = RESAMPLES) -> dict[str, Any]:
@@ -102,21 +120,33 @@ def summarise(predictions: Predictions, facts: RunFacts, *, resamples: int = RES
     aligned = {name: align(predictions, parts) for name, parts in REPORTED.items()}
     warm = {name: rows.where(~rows.cold) for name, rows in aligned.items()}
     cold = {name: rows.where(rows.cold) for name, rows in aligned.items()}
+    traits = {name: join([facts.traits[part] for part in parts]) for name, parts in _asked(facts).items()}
+    _check_traits(traits, aligned)
+    known = {name: traits[name].where(~aligned[name].cold) for name in traits}
     document = {
         "dataset": facts.dataset,
         "protocol": facts.protocol,
         "seeds": predictions.seeds,
         "slices": {name: asdict(slice_facts) for name, slice_facts in facts.slices.items()},
         "strategies": {
-            name: {slice_name: _figures(rows, number) for slice_name, rows in warm.items()}
+            name: {
+                slice_name: _figures(rows, number) | _auc(rows, number, known.get(slice_name))
+                for slice_name, rows in warm.items()
+            }
             | {"cold": {slice_name: _figures(rows, number) for slice_name, rows in cold.items()}}
             | {"coverage": _coverage(aligned, number), "trained_windows": list(facts.trained_windows[name])}
+            | ({"kept_bytes": list(facts.kept_bytes[name])} if name in facts.kept_bytes else {})
+            | ({"splits": {s: _split(warm[s], number, known[s]) for s in SPLIT_SLICES}} if known else {})
             for number, name in enumerate(predictions.strategies)
         },
         "comparisons": [row for name, rows in warm.items() for row in _comparisons(name, rows, resamples)],
         "edits": {kind: list(facts.edits[kind]) for kind in EDIT_KINDS},
         "regions": {"start": list(facts.regions_start), "end": list(facts.regions_end)},
     }
+    if known:
+        document["splits"] = {name: _split_sizes(known[name]) for name in SPLIT_SLICES}
+    if facts.continual is not None:
+        document["continual"] = dict(facts.continual)
     rounded: dict[str, Any] = _rounded(document)
     return rounded
 
@@ -153,17 +183,68 @@ def _check(facts: RunFacts, predictions: Predictions) -> None:
         raise DataError(f"trained_windows needs one number for each of {len(predictions.seeds)} seeds: {wrong}")
 
 
+def _check_traits(traits: Mapping[str, Traits], aligned: Mapping[str, Aligned]) -> None:
+    for name, known in traits.items():
+        if len(known.event_ids) != len(aligned[name]):
+            raise DataError(
+                f"there are traits of {len(known.event_ids)} interactions of slice {name}, and {len(aligned[name])} "
+                "were asked about"
+            )
+
+
 def _figures(rows: Aligned, strategy: int) -> dict[str, Any]:
-    return {name: _over_seeds(metric(rows.ranks[strategy], K)) for name, metric in METRICS.items()}
+    return {name: _over_seeds(metric(rows.ranks[strategy])) for name, metric in METRICS.items()}
+
+
+def _asked(facts: RunFacts) -> Mapping[str, Sequence[str]]:
+    """Reported slices whose traits are known, and the slices that they are made of and that were asked about."""
+    asked = {name: [part for part in parts if part in facts.traits] for name, parts in REPORTED.items()}
+    return {name: parts for name, parts in asked.items() if parts}
+
+
+def _auc(rows: Aligned, strategy: int, traits: Traits | None) -> dict[str, Any]:
+    if traits is None:
+        return {}
+    return {"auc": _over_seeds(sampled_auc(rows.ranks[strategy], traits.candidates, NEGATIVES, seed=0))}
+
+
+def _split(rows: Aligned, strategy: int, traits: Traits) -> dict[str, Any]:
+    """Recall of the parts of a slice: by trait, and by the taste of the window, a seed."""
+    hits = recall_at_k(rows.ranks[strategy], K)
+    by_trait = {name: _over_masks(hits, masks) for name, masks in traits.splits().items()}
+    regions = [
+        {str(region): float(of_seed[taste == region].mean()) for region in np.unique(taste)}
+        for of_seed, taste in zip(hits, traits.taste, strict=True)
+    ]
+    return {name: {f"recall@{K}": figure} for name, figure in by_trait.items()} | {"regions": regions}
+
+
+def _split_sizes(traits: Traits) -> dict[str, Any]:
+    """How many windows the parts of a slice hold, a seed."""
+    regions = [
+        {str(region): int(count) for region, count in zip(*np.unique(taste, return_counts=True), strict=True)}
+        for taste in traits.taste
+    ]
+    return {name: masks.sum(axis=1).tolist() for name, masks in traits.splits().items()} | {"regions": regions}
+
+
+def _over_masks(values: Floats, masks: NDArray[np.bool_]) -> dict[str, Any]:
+    """Average (seeds, n) values over rows that may differ from seed to seed; null where one has none."""
+    if not masks.any(axis=1).all():
+        return {"mean": None, "std": None, "per_seed": [None] * len(values)}
+    return _spread([float(row[mask].mean()) for row, mask in zip(values, masks, strict=True)])
+
+
+def _spread(per_seed: Sequence[float]) -> dict[str, Any]:
+    spread = float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else 0.0
+    return {"mean": float(np.mean(per_seed)), "std": spread, "per_seed": list(per_seed)}
 
 
 def _over_seeds(values: Floats) -> dict[str, Any]:
     """Average (seeds, n) values: mean and sample standard deviation over the seeds' own means."""
     if values.shape[1] == 0:
         return {"mean": None, "std": None, "per_seed": [None] * len(values)}
-    per_seed = values.mean(axis=1)
-    spread = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else 0.0
-    return {"mean": float(per_seed.mean()), "std": spread, "per_seed": per_seed.tolist()}
+    return _spread(values.mean(axis=1).tolist())
 
 
 def _coverage(aligned: Mapping[str, Aligned], strategy: int) -> float | None:
@@ -177,7 +258,7 @@ def _comparisons(slice_name: str, rows: Aligned, resamples: int) -> list[dict[st
     if OURS not in rows.strategies or not others or not len(rows):
         return []
     hits = dict(zip(rows.strategies, rows.mean_hits(K), strict=True))
-    intervals = paired_bootstraps(hits[OURS], [hits[name] for name in others], rows.user, resamples=resamples)
+    intervals = paired_comparisons(hits[OURS], [hits[name] for name in others], rows.user, resamples=resamples)
     return [
         {"a": OURS, "b": name, "slice": slice_name, "metric": f"recall@{K}"} | interval._asdict()
         for name, interval in zip(others, intervals, strict=True)

@@ -64,6 +64,10 @@ class Strategy(Protocol):
     def trained_windows(self) -> int:
         """Windows trained on since set-up, counting passes."""
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of weights, counts and memory that it answers with, the backbone of set-up not counted."""
+
     def observe(self, windows: Windows) -> Scored:
         """Score the next windows of the stream, in event order, then take them in.
 

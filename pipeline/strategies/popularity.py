@@ -3,13 +3,17 @@
 from typing import ClassVar
 
 import numpy as np
+import torch
 
 from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.strategies.base import Scored, Start
+from pipeline.strategies.base import Scored, Start, rank_in_batches
 from pipeline.windows import Windows
 
 LARGEST_WEIGHT = 2.0**500
 """Weights of new events grow instead of old counts shrinking; beyond this all are scaled back."""
+
+TOGETHER = 64
+"""Events whose targets are ranked together, each among the counts that it met."""
 
 
 class Popularity:
@@ -24,18 +28,30 @@ class Popularity:
 
     def __init__(self, start: Start) -> None:
         self.trained_windows = 0
+        self._batch = start.config.replay.score_batch
         self._counts = np.zeros(len(start.setup.catalogue) + 1)
         self._weight = 1.0
         for target in start.learned.targets:
             self._add(int(target))
 
+    @property
+    def kept_bytes(self) -> int:
+        """See `Strategy`: the counts."""
+        return self._counts.nbytes
+
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`."""
-        ranks = np.empty(len(windows), dtype=np.int64)
-        for i, target in enumerate(windows.targets):
-            ranks[i] = self.score(windows[slice(i, i + 1)]).ranks[0]
-            self._add(int(target))
-        return Scored(ranks)
+        ranks = [np.zeros(0, dtype=np.int64)]
+        for start in range(0, len(windows), TOGETHER):
+            batch = windows[slice(start, start + TOGETHER)]
+            # Row i holds the counts that event i met; the rows are ranked together.
+            counts = np.empty((len(batch), len(self._counts)))
+            for row, target in zip(counts, batch.targets, strict=True):
+                row[:] = self._counts
+                self._add(int(target))
+            counts[:, 0] = -np.inf
+            ranks.append(rank_of_targets(counts, batch.targets, batch.contexts))
+        return Scored(np.concatenate(ranks))
 
     def learn(self) -> None:
         """Counts are kept up at each event."""
@@ -44,11 +60,9 @@ class Popularity:
         """See `Strategy.score`."""
         counts = self._counts.copy()
         counts[0] = -np.inf
-        ranks = [
-            rank_of_targets(counts[None], windows.targets[i : i + 1], windows.contexts[i : i + 1])[0]
-            for i in range(len(windows))
-        ]
-        return Scored(np.array(ranks, dtype=np.int64))
+        return rank_in_batches(
+            windows, self._batch, lambda contexts: torch.from_numpy(counts).expand(len(contexts), len(counts))
+        )
 
     def close(self) -> None:
         """Nothing is held but memory."""

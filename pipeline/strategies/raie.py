@@ -17,7 +17,7 @@ from consumers.trainer import TrainerHandler
 from pipeline.adapters import AdapterHost
 from pipeline.edits import Edit, Evidence, Outcome
 from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.gated import windows_of_records
+from pipeline.gated import read_windows
 from pipeline.logs import open_log
 from pipeline.logs.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
 from pipeline.monitor import Monitor
@@ -59,6 +59,12 @@ class Raie:
     def trained_windows(self) -> int:
         """See `Strategy`."""
         return self._monitor.trained_windows
+
+    @property
+    def kept_bytes(self) -> int:
+        """See `Strategy`: the adapters in force."""
+        host = self.live.host
+        return sum(tensor.nbytes for name in host.names for tensor in host.tensors(name).values())
 
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`."""
@@ -119,6 +125,4 @@ class Raie:
         self.ledger.append((edit, outcome))
 
     def _windows_of(self, evidence: Sequence[Evidence]) -> Windows:
-        wanted = {e.offset for e in evidence}
-        records = self._log.read(GATED, 0, min(wanted), max(wanted) + 1) if wanted else ()
-        return windows_of_records([r for r in records if r.offset in wanted], self._config.windows.length)
+        return read_windows(self._log, evidence, self._config.windows.length)

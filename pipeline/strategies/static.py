@@ -19,6 +19,11 @@ class Static:
         self._host = AdapterHost(copy.deepcopy(start.setup.backbone), start.config.adapter)
         self._batch = start.config.replay.score_batch
 
+    @property
+    def kept_bytes(self) -> int:
+        """See `Strategy`: nothing beside the backbone."""
+        return 0
+
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`."""
         return self.score(windows)

@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.evaluation.continual import MEASURES
 from pipeline.evaluation.predictions import FILE_NAME, SLICES, Predictions, write_predictions
 from pipeline.evaluation.summary import EDIT_KINDS, RunFacts, SliceFacts, summarise, write_summary
+from pipeline.evaluation.traits import Traits
 
 STRATEGIES = {"raie": 0.13, "adapter_replay": 0.12, "ensemble": 0.125, "popularity_recent": 0.09, "static": 0.06}
 SEEDS = (0, 1, 2)
@@ -50,6 +52,28 @@ def block(
     )
 
 
+def traits(seeds: int) -> dict[str, Traits]:
+    rng = np.random.default_rng(7)
+    made = {}
+    for name, n in COUNTS.items():
+        half, taste = (rng.random(n) < 0.5 for _ in range(2)), rng.integers(1, 4, (seeds, n))
+        ids = np.array([f"{name}{i}" for i in range(n)])
+        made[name] = Traits(ids, np.full(n, 600), *half, taste, taste == 1)
+    return made
+
+
+def continual(strategies: list[str], seeds: int) -> dict[str, Any]:
+    """Results matrices of four slices: each strategy learns the newest and loses a little of the others."""
+    found = {}
+    for number, name in enumerate(strategies):
+        kept = 0.9 - 0.05 * number
+        matrix = np.array([[0.1 * kept ** max(i - j, 0) * (0.5 if j > i else 1.0) for j in range(5)] for i in range(5)])
+        measures = {key: of(matrix) for key, of in MEASURES.items()}
+        spread = {key: {"mean": value, "std": 0.0, "per_seed": [value] * seeds} for key, value in measures.items()}
+        found[name] = {metric: {"matrix": matrix.tolist(), **spread} for metric in ("recall@10", "ndcg@10")}
+    return {"slices": 4, "windows": [300, 70, 70, 70, 70], "strategies": found}
+
+
 def facts(made: Predictions) -> RunFacts:
     seeds = len(made.seeds)
     return RunFacts(
@@ -63,6 +87,9 @@ def facts(made: Predictions) -> RunFacts:
         edits={kind: [number] * seeds for number, kind in enumerate(EDIT_KINDS)},
         regions_start=[3] * seeds,
         regions_end=[5] * seeds,
+        kept_bytes={name: [10_000] * seeds for name in made.strategies},
+        traits=traits(seeds),
+        continual=continual(made.strategies, seeds),
     )
 
 

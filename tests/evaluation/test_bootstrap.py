@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.bootstrap import paired_bootstrap, paired_bootstraps, resampled_means
+from pipeline.evaluation.bootstrap import (
+    Comparison,
+    paired_bootstrap,
+    paired_bootstraps,
+    paired_comparisons,
+    resampled_means,
+)
 
 
 def test_the_difference_is_that_of_the_data() -> None:
@@ -68,3 +74,36 @@ def test_nothing_to_resample_is_refused() -> None:
         paired_bootstrap([], [], [])
     with pytest.raises(ValueError, match="as many users"):
         paired_bootstrap([1, 0], [0, 0], [1])
+
+
+def family(trial: int, others: int) -> list[Comparison]:
+    """One strategy and several as good as it, over 60 users."""
+    rng = np.random.default_rng(trial)
+    users = rng.integers(0, 60, 300)
+    a, *rest = (rng.normal(0, 0.3, 60)[users] + rng.normal(0, 0.3, 300) for _ in range(others + 1))
+    return paired_comparisons(a, rest, users, resamples=300, seed=trial)
+
+
+def test_a_family_is_covered_together_where_single_intervals_are_not() -> None:
+    families = [family(trial, 12) for trial in range(100)]
+    single = np.mean([all(row.low <= 0 <= row.high for row in rows) for rows in families])
+    joint = np.mean([all(row.simultaneous_low <= 0 <= row.simultaneous_high for row in rows) for rows in families])
+    assert single < 0.85
+    assert joint >= 0.88
+
+
+def test_more_company_makes_joint_intervals_wider_and_leaves_single_ones() -> None:
+    rng = np.random.default_rng(0)
+    users = rng.integers(0, 30, 300)
+    a, *others = rng.random((9, 300))
+    alone = paired_comparisons(a, others[:1], users)[0]
+    among = paired_comparisons(a, others, users)[0]
+    assert among[:3] == pytest.approx(alone[:3])
+    assert among.simultaneous_low < alone.simultaneous_low < alone.difference < among.simultaneous_high
+
+
+def test_equal_company_adds_nothing() -> None:
+    rng = np.random.default_rng(1)
+    a, b, users = rng.random(100), rng.random(100), np.arange(100) % 10
+    assert paired_comparisons(a, [b, b, a], users)[0] == pytest.approx(paired_comparisons(a, [b], users)[0])
+    assert paired_comparisons(a, [a], users)[0] == (0.0, 0.0, 0.0, 0.0, 0.0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.ranking import mrr, ndcg_at_k, rank_of_targets, recall_at_k
+from pipeline.evaluation.ranking import mrr, mrr_at_k, ndcg_at_k, rank_of_targets, recall_at_k, sampled_auc
 
 
 def rank(scores: list[float], target: int, excluded: list[int] | None = None) -> int:
@@ -75,3 +75,62 @@ def test_agrees_with_counting_one_by_one() -> None:
         equal = sum(score == row[target] for score in others)
         expected.append(1 + sum(score > row[target] for score in others) + equal // 2)
     assert rank_of_targets(scores, targets, excluded).tolist() == expected
+
+
+def test_mrr_of_a_list_is_cut_where_the_list_ends() -> None:
+    assert mrr_at_k([1, 4, 5, 6, 0], 5) == pytest.approx([1, 1 / 4, 1 / 5, 0, 0])
+    assert mrr_at_k([1, 4, 5, 6, 0], 20) == pytest.approx(mrr([1, 4, 5, 6, 0]))
+
+
+def test_sampled_auc_is_that_of_all_negatives_on_average() -> None:
+    ranks, candidates = np.tile([1, 50, 101, 300], 4_000), 301
+    found = sampled_auc(ranks, candidates, 99, seed=0).reshape(-1, 4)
+    assert found.mean(axis=0) == pytest.approx((candidates - ranks[:4]) / (candidates - 1), abs=2e-3)
+    assert (found[:, 0] == 1.0).all()
+
+
+def test_sampled_auc_agrees_with_drawing_and_scoring_negatives() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.random(200)
+    target = 30
+    others = np.delete(scores, target)
+    drawn = [np.mean(rng.choice(others, 20, replace=False) < scores[target]) for _ in range(4_000)]
+    found = sampled_auc(np.full(4_000, rank(scores.tolist(), target)), 200, 20, seed=2)
+    assert found.mean() == pytest.approx(np.mean(drawn), abs=5e-3)
+    assert found.std() == pytest.approx(np.std(drawn), rel=0.1)
+
+
+def test_with_few_candidates_all_are_negatives() -> None:
+    assert sampled_auc([1, 3, 5], 5, 99, seed=0).tolist() == [1.0, 0.5, 0.0]
+    assert sampled_auc([1, 0], 1, 99, seed=0).tolist() == [1.0, 0.0]
+
+
+def test_sampled_auc_refuses_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="beyond the candidates"):
+        sampled_auc([6], 5, 99, seed=0)
+    with pytest.raises(ValueError, match="at least 1 negative"):
+        sampled_auc([1], 5, 0, seed=0)
+
+
+def rank_by_masks(scores: np.ndarray, targets: np.ndarray, excluded: np.ndarray) -> np.ndarray:
+    """The convention of ranks spelled out: a mask of candidates, then what stands higher and level."""
+    rows = np.arange(len(scores))
+    candidate = np.ones(scores.shape, dtype=bool)
+    row, slot = np.nonzero(excluded >= 0)
+    candidate[row, excluded[row, slot]] = False
+    candidate[rows, targets] = False
+    own = scores[rows, targets][:, None]
+    return 1 + ((scores > own) & candidate).sum(axis=1) + ((scores == own) & candidate).sum(axis=1) // 2
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_counting_without_masks_is_counting_with_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    items, slots = int(rng.integers(2, 40)), int(rng.integers(1, 12))
+    scores = rng.integers(0, int(rng.integers(1, 9)), (64, items)).astype(rng.choice([np.float32, np.float64]))
+    scores[rng.random(scores.shape) < 0.1] = -np.inf
+    scores[rng.random(scores.shape) < 0.05] = np.inf
+    # Few columns and many slots: items stand twice, targets stand among them, and rows are padded.
+    targets, excluded = rng.integers(0, items, 64), rng.integers(-1, items, (64, slots))
+    expected = rank_by_masks(scores, targets, excluded)
+    assert rank_of_targets(scores, targets, excluded).tolist() == expected.tolist()

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -5,22 +6,28 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError
+from pipeline.evaluation.predictions import write_predictions
 from pipeline.evaluation.report import build_report
-from tests.evaluation.synthetic_run import run_folder
+from pipeline.evaluation.report.build import LINES_SHOWN
+from pipeline.evaluation.summary import summarise, write_summary
+from tests.evaluation.synthetic_run import facts, predictions, run_folder
 
 SECTIONS = [
     "strategies",
+    "lengths",
     "tradeoff",
     "cost",
     "stream",
     "comparisons",
+    "slices",
+    "parts",
     "gate",
     "regions",
     "edits",
     "cold",
     "reproduction",
 ]
-FIGURES = 7
+FIGURES = 8
 OPTIONAL = ["timings.json", "ledger.jsonl", "statistics.parquet", "regions.parquet", "run.json"]
 VOID = {"meta", "br", "path", "use", "rect", "image"}
 
@@ -112,7 +119,7 @@ def test_without_the_optional_files_every_section_says_so(folder: Path, tmp_path
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     found = page(tmp_path)
     assert found.sections == SECTIONS
-    assert found.tags.count("svg") == 4
+    assert found.tags.count("svg") == 5
     for name in OPTIONAL:
         assert f"{name} is not there" in found.words
 
@@ -144,3 +151,27 @@ def test_the_published_figures_stand_in_the_table(folder: Path) -> None:
     figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["strategies"]
     for row in figures.values():
         assert f"{row['F+T']['recall@10']['mean']:.4f}" in found.words
+
+
+def test_a_run_without_slices_and_splits_says_so(tmp_path: Path) -> None:
+    made = predictions({"raie": 0.1, "static": 0.1}, (0,))
+    plain = dataclasses.replace(facts(made), traits={}, continual=None, kept_bytes={})
+    write_predictions(made, tmp_path / "predictions.parquet")
+    write_summary(summarise(made, plain, resamples=50), tmp_path / "metrics.json")
+    found = page(tmp_path)
+    assert found.sections == SECTIONS
+    assert "replay with --slices N" in found.words
+    assert "was not split by target, user and region" in found.words
+
+
+def test_many_strategies_leave_the_figures_of_lines_readable(tmp_path: Path) -> None:
+    many = {f"other_{number}": 0.2 - 0.001 * number for number in range(30)} | {"raie": 0.01}
+    made = predictions(many, (0,))
+    write_predictions(made, tmp_path / "predictions.parquet")
+    write_summary(summarise(made, facts(made), resamples=50), tmp_path / "metrics.json")
+    text = build_report(tmp_path).read_text(encoding="utf-8")
+    stream = text[text.index('<section id="stream">') : text.index('<section id="comparisons">')]
+    assert stream.count("other_") == LINES_SHOWN - 1
+    assert ">raie<" in stream
+    assert "raie and the best of the others" in stream
+    assert text.count("other_29") > 3

@@ -43,6 +43,10 @@ def of(made: Predictions) -> Document:
     return summarise(made, facts(made), resamples=50)
 
 
+def of_tiny(made: Predictions) -> Document:
+    return summarise(made, dataclasses.replace(facts(made), traits={}), resamples=50)
+
+
 def test_the_schema_is_one_and_the_output_keeps_it() -> None:
     Draft202012Validator.check_schema(metrics_schema())
     validate(of(predictions()))
@@ -63,7 +67,7 @@ def test_the_schema_refuses_what_nobody_promised(where: tuple[str, ...]) -> None
 
 
 def test_figures_by_hand_and_cold_users_apart() -> None:
-    figures = of(tiny({"raie": [[1, 11, 3, 1], [1, 2, 3, 90]]}))["strategies"]["raie"]
+    figures = of_tiny(tiny({"raie": [[1, 11, 3, 1], [1, 2, 3, 90]]}))["strategies"]["raie"]
     assert figures["F"]["recall@10"]["per_seed"] == pytest.approx([2 / 3, 1], rel=1e-5)
     assert figures["F"]["recall@10"]["std"] == pytest.approx(np.std([2 / 3, 1], ddof=1), rel=1e-5)
     assert figures["F+T"] == figures["F"]
@@ -72,13 +76,13 @@ def test_figures_by_hand_and_cold_users_apart() -> None:
 
 
 def test_one_seed_has_no_spread_and_an_empty_slice_no_mean() -> None:
-    figures = of(tiny({"raie": [[1, 2, 3, 4]]}, cold=(False,) * 4))["strategies"]["raie"]
+    figures = of_tiny(tiny({"raie": [[1, 2, 3, 4]]}, cold=(False,) * 4))["strategies"]["raie"]
     assert figures["F"]["recall@10"] == {"mean": 1.0, "std": 0.0, "per_seed": [1.0]}
     assert figures["cold"]["F"]["recall@10"] == {"mean": None, "std": None, "per_seed": [None]}
 
 
 def test_what_was_not_scored_counts_as_a_miss_and_against_coverage() -> None:
-    figures = of(tiny({"raie": [[1, 0, 1, 1]]}))["strategies"]["raie"]
+    figures = of_tiny(tiny({"raie": [[1, 0, 1, 1]]}))["strategies"]["raie"]
     assert figures["coverage"] == 0.75
     assert figures["F"]["recall@10"]["mean"] == pytest.approx(2 / 3, rel=1e-5)
 
@@ -113,6 +117,12 @@ def test_facts_that_are_missing_are_named() -> None:
         summarise(made, dataclasses.replace(facts(made), trained_windows={}))
     with pytest.raises(DataError, match="one number for each"):
         summarise(made, dataclasses.replace(facts(made), trained_windows={"raie": [1, 2]}))
+
+
+def test_traits_of_other_interactions_are_refused() -> None:
+    made = tiny({"raie": [[1, 2, 3, 4]]})
+    with pytest.raises(DataError, match="traits of 500 interactions of slice S, and 0 were asked"):
+        summarise(made, facts(made))
 
 
 def test_a_figure_is_recomputed_by_the_lines_of_the_documentation(

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.evaluation.replay import prepare, replay
 from pipeline.setup import SetUp, set_up
-from pipeline.strategies import STRATEGIES
+from pipeline.strategies import USUAL
 from tests.replay.small import config, dataset, plan
 
 
@@ -20,7 +20,7 @@ def setup() -> SetUp:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
-    """The folder of a run of every strategy."""
+    """The folder of a run of the usual strategies."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    replay(dataset(), config(), list(STRATEGIES), 1, out, silent, lambda: 0.0)
+    replay(dataset(), config(), list(USUAL), 1, out, silent, lambda: 0.0)
     return out

@@ -6,18 +6,23 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from pipeline import commands
-from pipeline.cli import SCENARIOS, app
+from pipeline.cli import FURTHER, SCENARIOS, app
 from pipeline.cli import STRATEGIES as NAMED
+from pipeline.config import load_config
 from pipeline.datasets.simulator.scenarios import SCENARIOS as KNOWN_SCENARIOS
 from pipeline.evaluation.predictions import read_predictions
 from pipeline.setup_files import load_setup
-from pipeline.strategies import STRATEGIES
+from pipeline.strategies import STRATEGIES, USUAL
+from pipeline.terminal import Terminal
 from tests.replay.small import SET, SMALL, emerging, raie, rows_of, write_log
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +57,7 @@ def test_replay_shows_figures_leader_refusals_and_report(capsys, tmp_path):
 def test_a_dull_row_above_raie_is_named(capsys, tmp_path):
     # A backbone that learned next to nothing: what is popular is better than any edit of it.
     options = ("--strategies", "popularity_recent,raie", *SET, "--set", "setup.max_epochs=1")
-    dull = ("--set", "setup.learning_rate=1e-9", "--set", "training.learning_rate=1e-9")
+    dull = ("--set", "trend.half_lives=[]", "--set", "setup.learning_rate=1e-9", "--set", "training.learning_rate=1e-9")
     ended = raie(capsys, "replay", "--data", emerging(), "--out", tmp_path / "run", *options, *dull)
     assert ended.code == 0
     assert "popularity_recent leads on the stream" in ended.out
@@ -106,7 +111,7 @@ def test_columns_of_another_name_are_mapped(capsys, tmp_path):
         (["--set", "edits.min_windows=5000"], ["edits.min_windows (5000) exceeds edits.pool_windows (4096)"]),
         (["--set", "novalue"], ["write it as section.field=value"]),
         (["--config", "missing.yaml"], ["missing.yaml cannot be read"]),
-        (["--strategies", "static,lore"], ["'lore' is no strategy", "raie_k1, ensemble, raie"]),
+        (["--strategies", "static,lore"], ["'lore' is no strategy", "ensemble_trend, raie_no_trend, raie"]),
         (["--strategies", ","], ["is no strategy; there are"]),
         (["--set", "data.positive_from=5", "--data", "no-such-log"], ["no-such-log does not exist"]),
         (["--set", "data.finetune_from=0.9995", "--set", "data.test_from=0.9999"], ["slice", "would be empty"]),
@@ -181,8 +186,36 @@ def test_report_is_built_anew(capsys, tmp_path, finished):
     assert_refused(raie(capsys, "report", tmp_path), "is no finished run")
 
 
+def test_slices_are_measured_and_runs_compared(capsys, tmp_path):
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for number, out in enumerate(runs):
+        ended = raie(capsys, "replay", "--data", emerging(), "--out", out, *CHEAP, "--slices", number + 2)
+        assert ended.code == 0
+        assert json.loads((out / "metrics.json").read_text())["continual"]["slices"] == number + 2
+    page = tmp_path / "page.html"
+    assert str(page) in raie(capsys, "report", *runs, "--out", page).out
+    assert "2 runs side by side" in page.read_text()
+    assert_refused(raie(capsys, "report", runs[0], runs[0], "--out", tmp_path / "x"), "given twice")
+    refused = raie(capsys, "replay", "--data", emerging(), "--out", tmp_path / "three", *CHEAP, "--slices", "900")
+    assert_refused(refused, "--slices", "replay.slice_held_out")
+    assert not (tmp_path / "three").exists()
+
+
+def test_all_names_every_strategy(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(commands, "replay", lambda _data, _config, names, *_: asked.append(names) or {})
+    monkeypatch.setattr(commands, "results", lambda _: "")
+    monkeypatch.setattr(commands, "sentences", lambda *_: [])
+    monkeypatch.setattr(commands, "_read", lambda *_: SimpleNamespace(refused=None))
+    terminal = Terminal(Console(quiet=True), Console(quiet=True), lambda: 0.0)
+    for chosen, expected in ((["all"], STRATEGIES), (None, USUAL), (["raie", "raie"], ["raie"])):
+        commands.replay_log(tmp_path, tmp_path / "out", chosen, 1, load_config(), terminal)
+        assert asked[-1] == list(expected)
+
+
 def test_help_names_every_strategy_scenario_and_command():
-    assert NAMED.split(", ") == list(STRATEGIES)
+    assert tuple(NAMED.split(", ")) == USUAL
+    assert NAMED.split(", ") + FURTHER.split(", ") == list(STRATEGIES)
     assert SCENARIOS.split(", ") == list(KNOWN_SCENARIOS)
     shown = CliRunner().invoke(app, ["--help"]).output
     assert all(name in shown for name in ("replay", "setup", "demo", "simulate", "report", "data"))
@@ -223,7 +256,10 @@ def test_the_version_is_told_without_loading_a_model():
 def test_an_interrupt_ends_with_130_and_one_line(tmp_path):
     arguments = command("replay", "--data", emerging(), "--out", tmp_path / "run", "--set", "setup.max_epochs=10000")
     arguments += ["--set", "items.text_encoder=hashing", "--set", "setup.patience=10000"]
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment()) as running:
+    # A shell starts what it puts into the background with interrupts ignored; this run is to heed them.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, stderr=pipe, text=True, env=environment(), preexec_fn=heed) as running:  # noqa: PLW1509
         assert running.stderr is not None
         while "set-up" not in running.stderr.readline():
             assert running.poll() is None
@@ -240,7 +276,7 @@ def test_the_demo_runs_every_strategy_and_can_be_run_again(capsys, tmp_path, mon
     for _ in range(2):
         ended = raie(capsys, "demo", "--out", tmp_path / "demo")
         assert ended.code == 0
-        assert all(name in ended.out for name in STRATEGIES)
+        assert all(name in ended.out for name in USUAL)
         assert str(tmp_path / "demo" / "run" / "report.html") in ended.out
     (tmp_path / "demo" / "notes.txt").write_text("mine")
     assert_refused(raie(capsys, "demo", "--out", tmp_path / "demo"), "holds something else than a demo")

@@ -12,7 +12,7 @@ from pipeline.errors import RaieError
 from pipeline.evaluation.predictions import Predictions, read_predictions
 from pipeline.evaluation.replay import replay
 from pipeline.evaluation.summary import metrics_schema
-from pipeline.strategies import STRATEGIES
+from pipeline.strategies import USUAL
 from tests.replay.conftest import silent
 from tests.replay.small import config, dataset, plan
 
@@ -20,6 +20,7 @@ SAME_BYTES = (
     "metrics.json",
     "ledger.jsonl",
     "predictions.parquet",
+    "traits.parquet",
     "statistics.parquet",
     "regions.parquet",
     "run.json",
@@ -36,13 +37,13 @@ def predictions(folder: Path) -> Predictions:
 
 def test_metrics_fit_their_schema_and_everyone_is_in_them(finished):
     jsonschema.validate(metrics(finished), metrics_schema())
-    assert set(metrics(finished)["strategies"]) == set(STRATEGIES)
+    assert set(metrics(finished)["strategies"]) == set(USUAL)
 
 
 def test_every_interaction_of_the_plan_is_scored_by_everyone(finished):
     planned, made = plan(), predictions(finished)
     for name, windows in planned.asked.items():
-        for strategy in STRATEGIES:
+        for strategy in USUAL:
             block = made.get(strategy, 0, name)
             assert block.event_id.tolist() == windows.event_ids.tolist()
             assert block.cold.tolist() == windows.cold.tolist()
@@ -102,9 +103,9 @@ def test_statistics_count_windows_of_the_stream_once(finished):
 
 def test_the_report_and_timings_cover_every_strategy(finished):
     page = (finished / "report.html").read_text()
-    assert all(name in page for name in STRATEGIES)
+    assert all(name in page for name in USUAL)
     assert "is not there" not in page
-    assert set(json.loads((finished / "timings.json").read_text())["strategies"]) == set(STRATEGIES)
+    assert set(json.loads((finished / "timings.json").read_text())["strategies"]) == set(USUAL)
 
 
 def test_a_second_run_writes_the_same_bytes_over_the_first(tmp_path):
@@ -133,7 +134,8 @@ def test_without_raie_its_files_are_not_written_and_those_of_an_earlier_run_are_
     (out / "notes.txt").write_text("mine")
     replay(dataset(), config("protocol=windows", "windows.length=4"), ["popularity"], 1, out, silent, lambda: 0.0)
     names = {path.name for path in out.iterdir()}
-    expected = {"metrics.json", "predictions.parquet", "timings.json", "run.json", "report.html", "notes.txt"}
+    expected = {"metrics.json", "predictions.parquet", "traits.parquet", "timings.json", "run.json", "report.html"}
+    expected.add("notes.txt")
     assert names == expected
     jsonschema.validate(metrics(out), metrics_schema())
     assert metrics(out)["protocol"] == "windows"
@@ -141,7 +143,7 @@ def test_without_raie_its_files_are_not_written_and_those_of_an_earlier_run_are_
 
 def test_windows_protocol_runs_every_strategy(tmp_path):
     settings = config("protocol=windows", "windows.length=4", "setup.max_epochs=1", "replay.parts=2")
-    replay(dataset(), settings, list(STRATEGIES), 1, tmp_path / "run", silent, lambda: 0.0)
+    replay(dataset(), settings, list(USUAL), 1, tmp_path / "run", silent, lambda: 0.0)
     made, planned = predictions(tmp_path / "run"), plan("protocol=windows", "windows.length=4")
     for name, windows in planned.asked.items():
         assert made.get("raie", 0, name).event_id.tolist() == windows.event_ids.tolist()

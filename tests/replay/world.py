@@ -59,10 +59,10 @@ def made_for(seed: int, first: str, last: str, count: int) -> SetUp:
     return set_up(config(), catalogue(seed), stream(scenario, seed)[0], seed)
 
 
-def run(scenario: str, seed: int, folder: Path) -> Raie:
+def run(scenario: str, seed: int, folder: Path, setup: SetUp | None = None) -> Raie:
     """Replay a scenario through the pipeline."""
     learned, following = stream(scenario, seed)
-    made = made_for(seed, *bounds(scenario, seed))
+    made = setup or made_for(seed, *bounds(scenario, seed))
     raie = Raie(Start(made, config(), learned, seed, folder))
     for part in np.array_split(np.arange(len(following)), 12):
         raie.observe(following[part])

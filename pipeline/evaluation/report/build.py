@@ -1,23 +1,25 @@
 """Builds `report.html` from a run folder: reads the files, computes what is shown, writes one page."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.evaluation.alignment import Aligned, align
 from pipeline.evaluation.bootstrap import PERCENTILES, resampled_means
 from pipeline.evaluation.predictions import Predictions
-from pipeline.evaluation.report import drift, quality, tables, words
+from pipeline.evaluation.report import drift, quality, slices, tables, words
 from pipeline.evaluation.report.folder import Record, RunFolder, read_folder
+from pipeline.evaluation.report.page import render_page
 from pipeline.evaluation.report.quality import Line, Point
-from pipeline.evaluation.summary import REPORTED, STREAM, K
+from pipeline.evaluation.summary import OURS, REPORTED, STREAM, K
 
 FILE_NAME = "report.html"
+
+LINES_SHOWN = 12
+"""Strategies in a figure of lines, the best and `raie`; with more of them their labels hide one another."""
 
 
 def build_report(folder: Path) -> Path:
@@ -44,14 +46,17 @@ def build_report(folder: Path) -> Path:
 
 def render(run: RunFolder) -> str:
     """Render the page of a run."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(_text("page.html")).render(
-        style=Markup(_text("page.css")),
+    return render_page(
+        "page.html",
         metrics=run.metrics,
         headline=words.headline(run.metrics),
         strategies=tables.strategies(run.metrics, run.timings),
         timings=run.timings,
+        lengths=tables.lengths(run.metrics),
         cold=tables.cold_users(run.metrics),
+        parts=tables.parts(run.metrics),
+        measures=tables.measures(run.metrics),
+        forgetting=_forgetting(run.metrics),
         **_quality_figures(run),
         **_drift_figures(run),
         edits=tables.edits(run.ledger or []),
@@ -60,7 +65,6 @@ def render(run: RunFolder) -> str:
         config=list(tables.settings(run.run["config"])) if run.run else [],
         versions=list(tables.settings(run.run["versions"])) if run.run else [],
     )
-    return page.lstrip()
 
 
 def _quality_figures(run: RunFolder) -> dict[str, Any]:
@@ -70,7 +74,9 @@ def _quality_figures(run: RunFolder) -> dict[str, Any]:
         "cost": _cost(run),
         "stream": _stream(run, width),
         "width": width,
+        "few_lines": len(run.metrics["strategies"]) > LINES_SHOWN,
         "forest": _forest(run.metrics),
+        "few_slices": len(run.metrics["strategies"]) > LINES_SHOWN,
     }
 
 
@@ -102,7 +108,9 @@ def _tradeoff(run: RunFolder) -> Markup | None:
     if not points:
         return None
     alt = "Recall@10 on S_new against Recall@10 on F+T, a point a strategy"
-    return quality.scatter("tradeoff", alt, points, "retention: Recall@10 on S_new", "adaptation: Recall@10 on F+T")
+    return quality.scatter(
+        "tradeoff", alt, points, "retention: Recall@10 on S_new", "adaptation: Recall@10 on F+T", _shown(run.metrics)
+    )
 
 
 def _cost(run: RunFolder) -> Markup | None:
@@ -115,7 +123,9 @@ def _cost(run: RunFolder) -> Markup | None:
     if not points:
         return None
     alt = "Windows trained on against Recall@10 on F+T, a point a strategy"
-    return quality.scatter("cost", alt, points, "windows trained on after set-up", "Recall@10 on F+T")
+    return quality.scatter(
+        "cost", alt, points, "windows trained on after set-up", "Recall@10 on F+T", _shown(run.metrics)
+    )
 
 
 def _stream(run: RunFolder, width: int) -> Markup | None:
@@ -125,7 +135,7 @@ def _stream(run: RunFolder, width: int) -> Markup | None:
         return None
     at = np.flatnonzero(warm).astype(np.float64)
     hits = dict(zip(rows.strategies, rows.mean_hits(K)[:, warm], strict=True))
-    order = words.ranked(run.metrics, STREAM)
+    order = _shown(run.metrics)
     lines = [Line(name, *quality.rolling(hits[name], at, width)) for name in order]
     boundary = len(align(run.predictions, ("F",)))
     alt = "Rolling Recall@10 of each strategy over the stream"
@@ -135,12 +145,31 @@ def _stream(run: RunFolder, width: int) -> Markup | None:
 def _forest(metrics: Record) -> Markup | None:
     order = words.ranked(metrics, STREAM)
     groups = []
-    for name in (STREAM, "F", "T", "S_new", "S"):
+    few = (STREAM, "S_new")
+    for name in few if len(order) > LINES_SHOWN else (STREAM, "F", "T", "S_new", "S"):
         rows = [row for row in metrics["comparisons"] if row["slice"] == name]
         if rows:
             groups.append((name, sorted(rows, key=lambda row: order.index(row["b"]))))
     alt = "Difference in Recall@10 between raie and each other strategy, with intervals"
     return quality.forest("forest", alt, groups) if groups else None
+
+
+def _forgetting(metrics: Record) -> Markup | None:
+    """Draw what was kept of set-up, and what was lost of all slices, after each slice."""
+    if "continual" not in metrics:
+        return None
+    found = metrics["continual"]["strategies"]
+    matrices = {name: np.array(found[name][words.RECALL]["matrix"]) for name in _shown(metrics) if name in found}
+    alt = "Recall@10 on S_new, and forgetting, after each slice"
+    return slices.kept_and_lost("forgetting", alt, matrices)
+
+
+def _shown(metrics: Record) -> list[str]:
+    """Pick the strategies that a figure of lines has room for: the best on the stream, and `raie`."""
+    order = words.ranked(metrics, STREAM)
+    ours = [name for name in order if name == OURS]
+    others = [name for name in order if name != OURS][: LINES_SHOWN - len(ours)]
+    return [name for name in order if name in (*ours, *others)]
 
 
 def _published(run: RunFolder) -> list[Record]:
@@ -167,7 +196,3 @@ def _warm(predictions: Predictions, slice_name: str) -> Aligned:
 def _rolling_width(interactions: int) -> int:
     """A twentieth of the stream, at least 50 interactions where there are as many: smooth, and still local."""
     return max(1, min(interactions, max(50, interactions // 20)))
-
-
-def _text(name: str) -> str:
-    return (files("pipeline.evaluation.report") / name).read_text(encoding="utf-8")

@@ -58,6 +58,19 @@ def read_folder(folder: Path) -> RunFolder:
     )
 
 
+def read_documents(folder: Path) -> tuple[Record, Record | None]:
+    """Read the metrics of a run, and `run.json` where it is there.
+
+    Raises:
+        DataError: if the metrics are missing, or a file is not what its name says.
+        OSError: if a file cannot be read.
+    """
+    metrics = _json(folder / summary.FILE_NAME)
+    if metrics is None:
+        raise DataError(f"{folder} is no finished run: it has no {summary.FILE_NAME}")
+    return metrics, _json(folder / "run.json")
+
+
 def _json(path: Path) -> Record | None:
     if not path.is_file():
         return None

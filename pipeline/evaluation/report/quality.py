@@ -1,6 +1,6 @@
 """Figures of quality: retention against adaptation, cost against quality, the stream, comparisons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,9 @@ from pipeline.evaluation.summary import OURS as RAIE
 
 MARKERS = {"update": "o", "expand": "s", "add": "^", "merge": "D", "retire": "X"}
 """The mark of each kind of edit, the same in every figure."""
+
+WIDE = 20.0
+"""Largest over smallest cost beyond which a linear axis would press the others against its end."""
 
 _LINES = ("-",) * len(SERIES) + ("--",) * len(SERIES)
 _POINTS_A_LINE = 400
@@ -56,16 +59,31 @@ class Line(NamedTuple):
     value: Floats
 
 
-def scatter(name: str, alt: str, points: Sequence[Point], x_label: str, y_label: str) -> Markup:
-    """Draw strategies as labelled points with whiskers."""
+def scatter(name: str, alt: str, points: Sequence[Point], x_label: str, y_label: str, named: Collection[str]) -> Markup:
+    """Draw strategies as points, those to be named with label and whiskers.
+
+    Args:
+        name: of the figure.
+        alt: what it shows.
+        points: of all strategies.
+        x_label: what x is; an x that spans more than `WIDE` is drawn on a logarithmic scale, zero included.
+        y_label: what y is.
+        named: strategies to be named.
+    """
+    positive = [point.x for point in points if point.x > 0]
 
     def paint(figure: Figure) -> None:
         plane = axes(figure, left=62, right=20, top=14, bottom=46)
         plane.set(xlabel=x_label, ylabel=y_label)
+        if positive and max(positive) > WIDE * min(positive):
+            plane.set_xscale("symlog", linthresh=min(positive))
         plane.margins(0.12)
         for point in points:
-            _whiskers(plane, point)
-        _label(plane, points)
+            if point.name in named:
+                _whiskers(plane, point)
+            else:
+                plane.plot(point.x, point.y, "o", color=MUTED, markersize=5, alpha=0.6, zorder=2)
+        _label(plane, [point for point in points if point.name in named])
 
     return draw(name, alt, 440, paint)
 
@@ -108,7 +126,8 @@ def stream(
         right = min(right, WIDTH / 3)
         plane = axes(figure, left=62, right=right, top=strip + 20, bottom=46)
         plane.set(xlabel="stream events seen", ylabel="rolling Recall@10")
-        _lines(plane, lines)
+        plane.set_ylim(bottom=0, top=1.05 * max(float(line.value.max()) for line in lines) or 1.0)
+        paint_lines(plane, lines, named=True)
         plane.set_xlim(0, length)
         _mark_boundary(plane, boundary)
         _edit_strip(plane, kinds, edits)
@@ -177,7 +196,8 @@ def _label(plane: Axes, points: Sequence[Point]) -> None:
         plane.text(anchor, middle, point.name, transform=None, ha=align, va="center_baseline", weight=weight, zorder=4)
 
 
-def _lines(plane: Axes, lines: Sequence[Line]) -> None:
+def paint_lines(plane: Axes, lines: Sequence[Line], *, named: bool) -> None:
+    """Paint a line for each strategy, `raie` in front, and their names at the right where these are wanted."""
     for number, line in enumerate(lines):
         ours = line.name == RAIE
         style: dict[str, Any] = {
@@ -186,7 +206,11 @@ def _lines(plane: Axes, lines: Sequence[Line]) -> None:
             "linestyle": _LINES[number % len(_LINES)],
         }
         plane.plot(line.at, line.value, color=_colour(line.name, number), **style)
-    plane.set_ylim(bottom=0)
+    if named:
+        _name_lines(plane, lines)
+
+
+def _name_lines(plane: Axes, lines: Sequence[Line]) -> None:
     low, high = plane.get_ylim()
     pixel = (high - low) / plane.bbox.height
     heights = spread([float(line.value[-1]) for line in lines], 16 * pixel, low, high)
@@ -196,6 +220,7 @@ def _lines(plane: Axes, lines: Sequence[Line]) -> None:
         plane.text(
             1.012, height, line.name, transform=plane.get_yaxis_transform(), va="center", color=colour, weight=weight
         )
+    plane.set_ylim(low, high)
 
 
 def _mark_boundary(plane: Axes, boundary: int) -> None:
@@ -229,9 +254,11 @@ def _edit_strip(plane: Axes, kinds: Sequence[str], edits: Sequence[Mapping[str, 
 
 def _forest_row(plane: Axes, y: float, row: Mapping[str, Any]) -> None:
     # An interval that leaves zero out speaks; one that does not is drawn quietly.
-    clear = row["low"] > 0 or row["high"] < 0
+    low, high = row.get("simultaneous_low", row["low"]), row.get("simultaneous_high", row["high"])
+    clear = low > 0 or high < 0
     colour = OURS if clear else MUTED
-    plane.hlines(y, row["low"], row["high"], color=colour, linewidth=1.8)
+    plane.hlines(y, low, high, color=colour, linewidth=0.8)
+    plane.hlines(y, row["low"], row["high"], color=colour, linewidth=2.4)
     plane.plot(row["difference"], y, "o", color=colour, markersize=6)
     side = plane.get_yaxis_transform()
     plane.text(-8 / WIDTH, y, str(row["b"]), transform=side, ha="right", va="center")

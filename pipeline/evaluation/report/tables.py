@@ -1,15 +1,28 @@
 """The tables of the report: cells as text, the best of each column marked."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from pipeline.evaluation.report.words import RECALL, Metrics, ranked
-from pipeline.evaluation.summary import OURS, STREAM, K
+from pipeline.evaluation.summary import LENGTHS, OURS, STREAM, K
 
 EDITS_SHOWN = 200
 """Rows of the table of edits; the page says how many more there are."""
+
+SPLITS = ("warm_target", "cold_target", "known_user", "new_user", "edited", "untouched")
+"""Parts of the stream, in the order of the table."""
+
+CONTINUAL = {
+    "adaptation": True,
+    "retention": True,
+    "forgetting": False,
+    "backward_transfer": True,
+    "forward_transfer": True,
+    "final": True,
+}
+"""Continual measures in the order of the table, and whether a high one is a good one."""
 
 _NDCG = f"ndcg@{K}"
 _RECALL_COLUMNS = ("F", "T", STREAM, "S_new", "S")
@@ -63,14 +76,56 @@ def strategies(metrics: Metrics, timings: Mapping[str, Any] | None) -> Table:
     rows = [metrics["strategies"][name] for name in names]
     coverage: list[float | None] = [row["coverage"] for row in rows]
     cost: list[float | None] = [fmean(row["trained_windows"]) for row in rows]
+    kept = [fmean(row["kept_bytes"]) / 1e3 if "kept_bytes" in row else None for row in rows]
     seconds = [_seconds(timings, name) for name in names]
     columns = [
         *(_figures(f"{name} Recall@10", [row[name][RECALL] for row in rows]) for name in _RECALL_COLUMNS),
         _figures(f"{STREAM} NDCG@10", [row[STREAM][_NDCG] for row in rows]),
         _plain("coverage", coverage, "{:.2%}", high_is_good=True),
         _plain("trained windows", cost, "{:,.0f}", high_is_good=False),
+        *([_plain("kB kept", kept, "{:,.1f}", high_is_good=False)] if any(kept) else []),
         _plain("seconds", seconds, "{:,.1f}", high_is_good=False),
     ]
+    return _table(names, columns)
+
+
+def lengths(metrics: Metrics) -> Table:
+    """Lay out on the stream what the table of all strategies does not: other lengths, MRR, AUC."""
+    names = ranked(metrics, STREAM)
+    rows = [metrics["strategies"][name][STREAM] for name in names]
+    wanted = [f"{metric}@{k}" for metric in ("recall", "ndcg", "mrr") for k in LENGTHS] + ["auc"]
+    held = [key for key in wanted if key not in (RECALL, _NDCG) and all(key in row for row in rows)]
+    titles = {key: key.replace("recall", "Recall").replace("ndcg", "NDCG").replace("mrr", "MRR") for key in held}
+    columns = [_bare(titles[key].replace("auc", "AUC"), [row[key]["mean"] for row in rows]) for key in held]
+    return _table(names, columns)
+
+
+def parts(metrics: Metrics) -> Table | None:
+    """Lay out Recall@10 on the stream by target, user and region; None where the run was not split."""
+    names = ranked(metrics, STREAM)
+    if "splits" not in metrics:
+        return None
+    split = [metrics["strategies"][name]["splits"][STREAM] for name in names]
+    sizes = {name: fmean(counts) for name, counts in metrics["splits"][STREAM].items() if name != "regions"}
+    columns = [
+        _bare(f"{name.replace('_', ' ')} ({sizes[name]:,.0f})", [row[name][RECALL]["mean"] for row in split])
+        for name in SPLITS
+        if name in sizes
+    ]
+    return _table(names, columns)
+
+
+def measures(metrics: Metrics) -> Table | None:
+    """Lay out the continual measures; None where no slices were asked for."""
+    if "continual" not in metrics:
+        return None
+    found = metrics["continual"]["strategies"]
+    names = [name for name in ranked(metrics, STREAM) if name in found]
+    columns = []
+    for measure, high_is_good in CONTINUAL.items():
+        values = [found[name][RECALL][measure] for name in names]
+        column = _figures(measure.replace("_", " "), values)
+        columns.append(replace(column, high_is_good=high_is_good))
     return _table(names, columns)
 
 
@@ -111,6 +166,11 @@ def _figures(title: str, figures: Sequence[Mapping[str, Any]]) -> _Column:
     return _Column(title, means, [_text(mean, "{:.4f}") for mean in means], spreads)
 
 
+def _bare(title: str, means: list[float | None]) -> _Column:
+    """Figures without their spread."""
+    return _plain(title, means, "{:.4f}", high_is_good=True)
+
+
 def _plain(title: str, values: list[float | None], form: str, *, high_is_good: bool) -> _Column:
     return _Column(title, values, [_text(value, form) for value in values], [""] * len(values), high_is_good)
 
@@ -118,7 +178,8 @@ def _plain(title: str, values: list[float | None], form: str, *, high_is_good: b
 def _seconds(timings: Mapping[str, Any] | None, name: str) -> float | None:
     if timings is None or name not in timings["strategies"]:
         return None
-    return float(sum(timings["strategies"][name].values()))
+    # The pass slice after slice is a second replay: what keeping up takes is the first one.
+    return float(sum(seconds for phase, seconds in timings["strategies"][name].items() if phase != "slices"))
 
 
 def _edit(edit: Mapping[str, Any]) -> list[str]:
@@ -133,4 +194,4 @@ def _edit(edit: Mapping[str, Any]) -> list[str]:
 
 
 def _text(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
+    return "–" if value is None else form.format(value).replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,69 @@
+"""What the baselines share that train adapters over the frozen backbone."""
+
+import copy
+from typing import ClassVar
+
+import numpy as np
+
+from pipeline.adapters import AdapterHost
+from pipeline.setup import softmax_rows
+from pipeline.strategies.base import Start
+from pipeline.strategies.part_learner import PartLearner
+from pipeline.training import Candidates, Loss, cross_entropy_of, fit, known_rows
+from pipeline.windows import Windows
+
+
+class AdapterLearner(PartLearner):
+    """Keeps adapters of the one configuration that all regions have.
+
+    Attributes:
+        item_rows: whether adapters move item rows and text projection, as region adapters do.
+    """
+
+    item_rows: ClassVar[bool] = True
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(start)
+        settings = start.config.adapter
+        if not self.item_rows:
+            settings = settings.model_copy(update={"item_rows": False, "text_projection": False})
+        self._host = AdapterHost(copy.deepcopy(start.setup.backbone), settings)
+
+    @property
+    def kept_bytes(self) -> int:
+        """See `Strategy`."""
+        return sum(tensor.nbytes for name in self._host.names for tensor in self._host.tensors(name).values())
+
+    def _create(self, name: str, windows: Windows, parent: str | None, seed: int) -> None:
+        """Register an adapter that may move the rows of these windows, as its parent or without effect."""
+        rows = known_rows(windows.contexts, windows.targets) if self.item_rows else np.zeros(0, dtype=np.int64)
+        self._host.create(name, rows.tolist(), parent=parent, seed=seed)
+
+    def _fit(
+        self, name: str, windows: Windows, seed: int, *, epochs: int | None = None, loss_of: Loss = cross_entropy_of
+    ) -> None:
+        """Train a registered adapter, and count what it costs.
+
+        Args:
+            name: of the adapter.
+            windows: to learn.
+            seed: for their order and dropout.
+            epochs: passes; None: as every adapter has.
+            loss_of: what a step lowers.
+        """
+        training = self._start.config.training
+        with self._host.active(name) as model:
+            self.trained_windows += fit(
+                model,
+                windows,
+                self._host.parameter_groups(name, training.learning_rate, training.row_learning_rate),
+                self._candidates,
+                epochs=training.epochs if epochs is None else epochs,
+                batch_size=training.batch_size,
+                seed=seed,
+                loss_of=loss_of,
+            )
+
+    @property
+    def _candidates(self) -> Candidates:
+        return softmax_rows(self._start.config, np.arange(1, len(self._start.setup.catalogue) + 1))

@@ -1,0 +1,107 @@
+"""A model with the trend of `raie`, counted over all users alike: so that the trend's gain is nobody's alone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError
+from pipeline.evaluation.ranking import rank_of_targets
+from pipeline.strategies.base import Scored, Start
+from pipeline.strategies.ensemble import Ensemble
+from pipeline.strategies.finetune import FineTune
+from pipeline.strategies.lora import LoraReplay, SingleAdapter
+from pipeline.strategies.part_learner import PartLearner
+from pipeline.trending import Asked, Trending
+from pipeline.windows import Ids, Windows
+
+UNDECIDED = 0.5
+"""A model without a gate cannot tell who looks as since set-up."""
+
+Answers = NDArray[np.float32]
+
+
+class _Trended(PartLearner):
+    """Stands before a strategy in the bases of a class: what that answers, with the trend mixed in."""
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(start)
+        if not start.config.trend.half_lives:
+            raise ConfigError([f"trend.half_lives is empty: {self.name} needs one; leave the strategy out, or set it"])
+        self._trending = Trending(start.setup.counts, 1, start.config)
+        self._hold_out()
+
+    def observe(self, windows: Windows) -> Scored:
+        """See `Strategy.observe`: the trend learns from each window before the next one is scored."""
+        ranks = []
+        for asked, targets, answers in self._asked(windows.contexts, windows.targets):
+            for i, target in enumerate(targets.tolist()):
+                ranks.append(self._rank(asked, i, answers[i], target))
+                self._trending.learn(asked, i, target, float(answers[i, target]))
+        self._waiting.append(windows[~windows.cold])
+        return Scored(np.array(ranks, dtype=np.int64))
+
+    def learn(self) -> None:
+        """See `Strategy.learn`."""
+        super().learn()
+        self._hold_out()
+
+    def score(self, windows: Windows) -> Scored:
+        """See `Strategy.score`."""
+        ranks = [
+            self._rank(asked, i, answers[i], target)
+            for asked, targets, answers in self._asked(windows.contexts, windows.targets)
+            for i, target in enumerate(targets.tolist())
+        ]
+        return Scored(np.array(ranks, dtype=np.int64))
+
+    def _rank(self, asked: Asked, place: int, answer: Answers, target: int) -> int:
+        mixed = self._trending.mix(asked, place, answer)
+        return int(rank_of_targets(mixed[None], np.array([target]), asked.contexts[place][None])[0])
+
+    def _asked(self, contexts: Ids, targets: Ids) -> Iterator[tuple[Asked, Ids, Answers]]:
+        """Batches of windows: what the trend is told of them, their targets, and the model's answers."""
+        size = self._start.config.replay.score_batch
+        for start in range(0, len(contexts), size):
+            batch = contexts[start : start + size]
+            answers: Answers = self._answer(batch).numpy()
+            n, surest = len(batch), answers.max(axis=1).astype(np.float64)
+            asked = Asked(batch, np.ones((n, 1)), np.full(n, UNDECIDED), surest)
+            yield asked, targets[start : start + size], answers
+
+    def _hold_out(self) -> None:
+        """Show the trend how held-out set-up windows are answered by now."""
+        contexts, targets = self._start.setup.calibration.sample(self._start.config.trend.held_out)
+        batches = list(self._asked(contexts, targets))
+        chances = [answers[np.arange(len(told)), told] for _, told, answers in batches]
+        asked = Asked(
+            contexts,
+            np.ones((len(contexts), 1)),
+            np.full(len(contexts), UNDECIDED),
+            np.concatenate([a.surest for a, _, _ in batches]),
+        )
+        self._trending.hold_out(asked, targets, np.concatenate(chances).astype(np.float64))
+
+
+class FineTuneTrend(_Trended, FineTune):
+    """`finetune` with a trend over all users."""
+
+    name = "finetune_trend"
+
+
+class LoraReplayTrend(_Trended, LoraReplay):
+    """`lora_replay` with a trend over all users."""
+
+    name = "lora_replay_trend"
+
+
+class SingleAdapterTrend(_Trended, SingleAdapter):
+    """`raie_k1` with a trend over all users."""
+
+    name = "raie_k1_trend"
+
+
+class EnsembleTrend(_Trended, Ensemble):
+    """`ensemble` with a trend over all users."""
+
+    name = "ensemble_trend"

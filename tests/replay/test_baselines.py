@@ -1,0 +1,237 @@
+"""Each baseline does what its name says: shown on a small world, part by part."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from pipeline.evaluation.ranking import rank_of_targets
+from pipeline.routing import next_item_probabilities
+from pipeline.setup import SetUp
+from pipeline.strategies import STRATEGIES, USUAL, Start
+from pipeline.strategies.adapter_learner import AdapterLearner
+from pipeline.strategies.mole import Mole, fit_gate
+from pipeline.strategies.nearest import SHARES
+from pipeline.windows import Windows
+from tests.replay.small import config, plan
+
+
+@pytest.fixture
+def start(setup: SetUp, tmp_path: Path) -> Start:
+    return Start(setup, config(), plan().setup, 0, tmp_path)
+
+
+def part(number: int = 0) -> Windows:
+    return plan().parts(3)[number]
+
+
+def warm(windows: Windows) -> Windows:
+    return windows[~windows.cold]
+
+
+def taught(name: str, start: Start, parts: int = 1):
+    """A strategy after so many parts."""
+    strategy = STRATEGIES[name](start)
+    for number in range(parts):
+        strategy.observe(part(number))
+        strategy.learn()
+    return strategy
+
+
+def ranks(name: str, start: Start, parts: int = 1) -> list[int]:
+    return taught(name, start, parts).score(plan().scored["S"]).ranks.tolist()
+
+
+def test_the_usual_strategies_are_known_and_each_name_is_its_own():
+    assert set(USUAL) < set(STRATEGIES)
+    assert all(STRATEGIES[name].name == name for name in STRATEGIES)
+
+
+def test_one_region_and_lora_with_rows_are_one_and_the_same(start):
+    assert ranks("raie_k1", start, 2) == ranks("lora_rows", start, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "passes"),
+    [
+        ("lora", 1.0),
+        ("lora_rows", 1.0),
+        ("lora_frozen_replay", 2.0),
+        ("lora_replay", 2.0),
+        ("finetune", 1.0),
+        ("finetune_replay", 2.0),
+        ("lora_lwf", 1.0),
+        ("lsat", 2.0),
+        ("mole", 3.0),
+        ("ensemble_25", 1.0),
+        ("nearest", 0.0),
+        ("popularity_window", 0.0),
+    ],
+)
+def test_what_a_part_costs(name, passes, start):
+    strategy = taught(name, start)
+    assert strategy.trained_windows == passes * len(warm(part()))
+    assert strategy.kept_bytes > 0
+
+
+def test_static_keeps_nothing_and_an_adapter_less_than_a_model(start):
+    kept = {name: taught(name, start).kept_bytes for name in ("static", "lora", "lora_rows", "lsat", "finetune")}
+    assert kept["static"] == 0
+    assert 0 < kept["lora"] < kept["lora_rows"] < kept["finetune"]
+    assert kept["lsat"] == 2 * kept["lora_rows"]
+
+
+def test_without_rows_the_items_stay_as_they_were_set_up(start):
+    for name in ("lora", "lora_frozen_replay"):
+        strategy = taught(name, start)
+        torch.testing.assert_close(strategy._host.vectors(strategy._adapter), strategy._host.vectors(None))
+    strategy = taught("lora_rows", start)
+    assert not torch.equal(strategy._host.vectors(strategy._adapter), strategy._host.vectors(None))
+
+
+def test_ensembles_differ_in_weight_alone(start):
+    contexts = warm(part(1)).contexts
+    names = ("ensemble_25", "ensemble", "ensemble_75", "raie_k1")
+    answers = {name: taught(name, start)._answer(contexts) for name in names}
+    static = next_item_probabilities(taught("raie_k1", start)._host, contexts, None)
+    for name, share in (("ensemble_25", 0.25), ("ensemble", 0.5), ("ensemble_75", 0.75)):
+        torch.testing.assert_close(answers[name], share * answers["raie_k1"] + (1.0 - share) * static)
+
+
+def divergence(strategy: AdapterLearner, contexts: np.ndarray) -> float:
+    """KL of what the backbone said before from what the strategy says now."""
+    before, now = next_item_probabilities(strategy._host, contexts, None), strategy._answer(contexts)
+    return float(functional.kl_div(now[:, 1:].log(), before[:, 1:], reduction="batchmean"))
+
+
+def test_distillation_keeps_an_adapter_closer_to_what_it_said_before(setup, tmp_path):
+    settings = config("training.epochs=8", "training.learning_rate=0.01")
+    start = Start(setup, settings, plan().setup, 0, tmp_path)
+    contexts = warm(part()).contexts
+    kept, free = (divergence(taught(name, start), contexts) for name in ("lora_lwf", "lora_rows"))
+    assert 0.0 < kept < 0.8 * free
+
+
+def test_lsat_mixes_one_adapter_that_carries_on_with_one_that_starts_anew(start):
+    lsat, carried = taught("lsat", start, 2), taught("lora_rows", start, 2)
+    contexts = warm(part(2)).contexts
+    long, short = (next_item_probabilities(lsat._host, contexts, name) for name in (lsat._long, lsat._short))
+    torch.testing.assert_close(long, carried._answer(contexts))
+    torch.testing.assert_close(lsat._answer(contexts), 0.6 * long + 0.4 * short)
+    fresh = STRATEGIES["lsat"](start)
+    fresh._part = 1
+    fresh.observe(part(1))
+    fresh.learn()
+    # The short one knows the newest part and nothing else, whatever came before it.
+    torch.testing.assert_close(next_item_probabilities(fresh._host, contexts, fresh._short), short)
+    assert len(lsat._host.names) == 2
+
+
+def test_experts_are_trained_and_come_to_differ(start):
+    mole = taught("mole", start)
+    assert isinstance(mole, Mole)
+    contexts = warm(part(1)).contexts
+    answers = [next_item_probabilities(mole._host, contexts, name) for name in (None, *mole._names)]
+    apart = [float((a - b).abs().sum(dim=1).mean()) for i, a in enumerate(answers) for b in answers[:i]]
+    assert min(apart) > 1e-3
+    gate = mole._gated(mole._features(contexts))
+    assert float(gate.std(dim=0).max()) > 0.01
+    mixed = sum(gate[:, e, None] * answers[e + 1] for e in range(mole.experts))
+    torch.testing.assert_close(mole._answer(contexts), mixed)
+    torch.testing.assert_close(mole._answer(contexts).sum(dim=1), torch.ones(len(contexts)))
+
+
+def test_a_gate_learns_who_answers_what():
+    inputs = torch.cat([torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), torch.ones(200, 1)], dim=1)
+    shares = functional.one_hot((inputs[:, 0] > 0).long(), 2).float()
+    gate = fit_gate(inputs, shares, torch.zeros(0, 2), 0.7)
+    assert float((((inputs @ gate) / 0.7).argmax(dim=1) == shares.argmax(dim=1)).float().mean()) > 0.95
+
+
+def test_pairwise_edits_cost_and_correct_what_was_answered_wrongly(start):
+    windows = warm(part())
+    before = STRATEGIES["ebpr"](start)
+    wrong = before.score(windows).ranks > 10
+    assert 0 < wrong.sum() < len(windows)
+    edited = taught("ebpr", start)
+    assert edited.trained_windows == wrong.sum()
+    answers = {name: s._answer(windows[wrong].contexts) for name, s in (("before", before), ("after", edited))}
+    rows, rivals = torch.arange(int(wrong.sum())), edited._rivals
+    targets = torch.from_numpy(windows[wrong].targets)
+    assert (answers["before"][rows, rivals] > answers["before"][rows, targets]).all()
+    gained = (answers["after"].log()[rows, targets] - answers["after"].log()[rows, rivals]) - (
+        answers["before"].log()[rows, targets] - answers["before"].log()[rows, rivals]
+    )
+    assert float(gained.mean()) > 0.0
+    barred = windows[wrong].contexts
+    assert not (barred == rivals.numpy()[:, None]).any()
+
+
+def test_a_memory_answers_with_what_followed_windows_like_this(start):
+    nearest = STRATEGIES["nearest"](start)
+    assert nearest._share in SHARES
+    windows, item = warm(part())[slice(0, 40)], 7
+    planted = replace(windows, targets=np.full(40, item))
+    recalled = nearest._recalled(windows.contexts, len(start.setup.catalogue) + 1)[:, item].mean()
+    nearest.observe(planted)
+    after = nearest._recalled(windows.contexts, len(start.setup.catalogue) + 1)
+    assert after[:, item].mean() > recalled + 0.05
+    torch.testing.assert_close(after.sum(dim=1), torch.ones(40))
+
+
+def test_a_memory_weighs_itself_on_set_up_alone(start):
+    known, other = STRATEGIES["nearest"](start), STRATEGIES["nearest"](start)
+    other.observe(part())
+    assert known._share == other._share
+
+
+def test_popularity_in_a_window_counts_the_newest_events_and_no_others(setup, tmp_path):
+    windows = part()
+    start = Start(setup, config("replay.popularity_window=50"), plan().setup, 0, tmp_path)
+    strategy = STRATEGIES["popularity_window"](start)
+    found = strategy.observe(windows).ranks
+    history = [*plan().setup.targets.tolist(), *windows.targets.tolist()]
+    for i in (0, 30, 49, 50, 51, 200):
+        newest = history[: len(plan().setup) + i][-50:]
+        counts = np.bincount(newest, minlength=len(setup.catalogue) + 1).astype(float)
+        counts[0] = -np.inf
+        one = slice(i, i + 1)
+        assert found[i] == rank_of_targets(counts[None], windows.targets[one], windows.contexts[one])[0]
+
+
+def test_retraining_starts_from_scratch_when_its_turn_comes(setup, tmp_path):
+    start = Start(setup, config("replay.retrain_every=2"), plan().setup, 0, tmp_path)
+    strategy = STRATEGIES["retrain"](start)
+    static = ranks("static", start, 0)
+    strategy.observe(part())
+    strategy.learn()
+    assert (strategy.trained_windows, strategy.score(plan().scored["S"]).ranks.tolist()) == (0, static)
+    strategy.observe(part(1))
+    strategy.learn()
+    everything = len(warm(plan().setup)) + len(warm(part())) + len(warm(part(1)))
+    assert 0.8 * everything < strategy.trained_windows / 2 < everything
+    assert strategy.score(plan().scored["S"]).ranks.tolist() != static
+
+
+def test_regions_by_taste_with_one_region_are_one_adapter(setup, tmp_path):
+    bank = replace(setup.bank, regions=setup.bank.regions[:1])
+    one = Start(replace(setup, bank=bank), config(), plan().setup, 0, tmp_path)
+    assert ranks("raie_taste", one, 2) == ranks("raie_k1", one, 2)
+
+
+def test_an_adapter_of_one_taste_answers_that_taste_alone(start):
+    taste = STRATEGIES["raie_taste"](start)
+    windows = warm(part())
+    route = taste._route(windows.contexts)
+    alone = (route > 0.0).sum(axis=1) == 1
+    first = alone & (route[:, 0] == 1.0)
+    assert first.sum() > 5
+    assert (alone & ~first).sum() > 5
+    before = taste._answer(windows[alone & ~first].contexts)
+    taste.observe(windows[first])
+    taste.learn()
+    torch.testing.assert_close(taste._answer(windows[alone & ~first].contexts), before)
+    assert taste.trained_windows == first.sum()
