@@ -1,0 +1,264 @@
+"""`raie serve` under load: requests a second, p50 and p99, while an edit is published each second.
+
+Three processes: the server, as a user starts it; a load of so many connections, each of which asks again as soon as
+it is answered, up to a bounded rate; and this one, which publishes a new version of some region each second and
+looks when it is served. Before that: time and memory from start to ready. Prints one JSON object.
+
+    python benchmarks/serve.py --users 100000 --regions 100 --seconds 60
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import numpy as np
+
+from adapters_store import AdaptersStore
+from consumers.revisions import revision_record
+from pipeline.adapters import AdapterHost
+from pipeline.config import Config, load_config
+from pipeline.datasets.base import read_dataset
+from pipeline.datasets.simulator import simulate, write
+from pipeline.evaluation.replay import prepare
+from pipeline.gate import OriginModel
+from pipeline.logs import LocalLog
+from pipeline.logs.topics import REGIONS, USERS, pipeline_topics
+from pipeline.regions import SINCE, Region, Status
+from pipeline.setup import SetUp, set_up
+from pipeline.setup_files import save_setup
+
+SETTINGS = ("items.text_encoder=hashing", "setup.max_epochs=1", "backbone.hidden_size=128")
+FIRST = 100
+"""Region ids begin here: set-up has lower ones."""
+
+
+def main() -> None:
+    """Measure, and print what was found."""
+    asked = _arguments()
+    config = load_config(None, SETTINGS)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Made(Path(folder), config, asked)
+        began = time.monotonic()
+        server, port = _start(made.folder)
+        try:
+            _until_ready(port)
+            ready = time.monotonic() - began
+            memory = {"at_start_mb": _memory(server.pid)}
+            load, published = _run(made, port, asked)
+            memory["at_end_mb"] = _memory(server.pid)
+        finally:
+            server.terminate()
+            server.wait(30)
+    report = {"settings": vars(asked), "start_to_ready_s": round(ready, 2), "memory": memory}
+    print(json.dumps({**report, **load, **published}, indent=2))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=10_000)
+    parser.add_argument("--regions", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--rate", type=float, default=200.0, help="most requests a second")
+    parser.add_argument("--connections", type=int, default=16)
+    return parser.parse_args()
+
+
+class Made:
+    """A set-up, a store and a log with opened regions and users."""
+
+    def __init__(self, folder: Path, config: Config, asked: argparse.Namespace) -> None:
+        self.folder, self._rng = folder, np.random.default_rng(0)
+        write(simulate("emerging", 0, 4_000), folder / "data")
+        plan, catalogue = prepare(read_dataset(folder / "data"), config, lambda *_: None)
+        setup = set_up(config, catalogue, plan.setup, 0)
+        save_setup(setup, folder / "root")
+        self._setup, self.items = setup, len(catalogue)
+        self._rank = config.adapter.rank
+        self._shapes = self._shapes_of(setup, config)
+        self.store = AdaptersStore(folder / "root" / "adapters")
+        self.log = LocalLog(folder / "log.sqlite")
+        self.log.create_topics(pipeline_topics())
+        self.producer = self.log.producer("benchmark")
+        self.versions = dict.fromkeys(range(FIRST, FIRST + asked.regions), 0)
+        self._open(setup)
+        self._know(asked.users, config.windows.length)
+
+    def update(self, region_id: int) -> int:
+        """Publish the next version of a region; return the revision."""
+        region = self._next(region_id)
+        return self._announce([region], self.bank.changed(region), moved=False)
+
+    def _open(self, setup: SetUp) -> None:
+        features = setup.bank.origins.center.shape[0]
+        weights = self._rng.normal(size=(features + 1, 1 + len(self.versions)))
+        origins = OriginModel(
+            tuple(self.versions), setup.reference.mean(axis=0), setup.reference.std(axis=0) + 1.0, weights
+        )
+        regions = [self._next(region_id) for region_id in self.versions]
+        self.bank = setup.bank.changed(*regions).rebound(origins)
+        self._announce(regions, self.bank, moved=True)
+
+    def _know(self, users: int, length: int) -> None:
+        histories = self._rng.integers(1, self.items + 1, size=(users, length))
+        for start in range(0, users, 1000):
+            with self.producer.transaction() as transaction:
+                for i, history in enumerate(histories[start : start + 1000].tolist(), start):
+                    transaction.send(USERS, {"history": history}, key=f"u{i}", timestamp=1.6e9)
+
+    def _next(self, region_id: int) -> Region:
+        version = self.versions[region_id] = self.versions[region_id] + 1
+        rows = list(range(1, 101))
+        name = self.store.publish(
+            region_id,
+            version,
+            {key: self._rng.normal(size=s, scale=0.05).astype(np.float32) for key, s in self._shapes.items()},
+            {"rows": rows},
+            backbone_sha256=self._setup.backbone_sha256,
+            edit_id=f"e{region_id}-{version}",
+            parent=None,
+            rank=self._rank,
+            targets=["qkv"],
+            seed=0,
+            before={},
+            after={},
+        ).name
+        width = self._setup.bank.regions[0].centroid.shape[0]
+        return Region(region_id, version, Status.LIVE, SINCE, None, np.eye(width)[0], 0.5, 20.0, 0.01, name, 1, 0.7)
+
+    def _announce(self, regions: Sequence[Region], bank: Any, moved: bool) -> int:
+        with self.producer.transaction() as transaction:
+            record = revision_record(bank, tuple(regions), moved)
+            transaction.send(REGIONS, {**record, "edit_id": "e"}, key=str(regions[0].region_id), timestamp=1.6e9)
+        return transaction.offsets[0][2]
+
+    @staticmethod
+    def _shapes_of(setup: SetUp, config: Config) -> dict[str, tuple[int, ...]]:
+        import copy  # noqa: PLC0415
+
+        host = AdapterHost(copy.deepcopy(setup.backbone), config.adapter)
+        host.create("r0001_v0001", list(range(1, 101)), parent=None, seed=0)
+        return {key: value.shape for key, value in host.tensors("r0001_v0001").items()}
+
+
+def _start(folder: Path) -> tuple[subprocess.Popen[str], int]:
+    settings = [word for setting in (*SETTINGS, "server.port=0") for word in ("--set", setting)]
+    command = [sys.executable, "-m", "pipeline.cli", "serve", "--root", str(folder / "root")]
+    server = subprocess.Popen(
+        [*command, "--log", f"sqlite:///{folder / 'log.sqlite'}", *settings], stderr=subprocess.PIPE, text=True
+    )
+    assert server.stderr is not None
+    for line in server.stderr:
+        if found := re.search(r"http://[^:]+:(\d+)", line):
+            return server, int(found.group(1))
+    raise SystemExit("the server did not start")
+
+
+def _get(port: int, path: str) -> tuple[int, Any]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def _until_ready(port: int) -> None:
+    while True:
+        try:
+            if _get(port, "/readyz")[0] == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+
+
+def _memory(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    found = re.search(r"VmRSS:\s+(\d+)", status)
+    return round(int(found.group(1)) / 1024, 1) if found else 0.0
+
+
+def _run(made: Made, port: int, asked: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Load from another process, and an edit each second from this one."""
+    context = multiprocessing.get_context("spawn")
+    results: Any = context.Queue()
+    load = context.Process(
+        target=_load, args=(port, asked.seconds, asked.rate, asked.connections, asked.users, results)
+    )
+    load.start()
+    waits, until = [], time.monotonic() + asked.seconds
+    regions = list(made.versions)
+    while time.monotonic() < until:
+        began = time.monotonic()
+        revision = made.update(regions[len(waits) % len(regions)])
+        announced = time.monotonic()
+        while _get(port, "/regions")[1]["revision"] < revision:
+            time.sleep(0.01)
+        waits.append(time.monotonic() - announced)
+        time.sleep(max(0.0, 1.0 - (time.monotonic() - began)))
+    found = results.get(timeout=asked.seconds + 60)
+    load.join()
+    return found, {"edits": len(waits), "publish_to_served_s": _quantiles(waits)}
+
+
+def _load(port: int, seconds: float, rate: float, connections: int, users: int, results: "Queue[Any]") -> None:
+    """Ask from so many threads, together at most `rate` a second."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    os.nice(1)
+    with ThreadPoolExecutor(connections) as pool:
+        jobs = [pool.submit(_ask_on, port, seconds, connections / rate, users, seed) for seed in range(connections)]
+        parts = [job.result() for job in jobs]
+    taken = [t for part, _ in parts for t in part]
+    failed = sum(failures for _, failures in parts)
+    results.put(
+        {
+            "requests": len(taken),
+            "failed": failed,
+            "requests_per_s": round(len(taken) / seconds, 1),
+            "answer_s": _quantiles(taken),
+        }
+    )
+
+
+def _ask_on(port: int, seconds: float, interval: float, users: int, seed: int) -> tuple[list[float], int]:
+    rng = np.random.default_rng(seed)
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    taken: list[float] = []
+    failed, until = 0, time.monotonic() + seconds
+    while (began := time.monotonic()) < until:
+        body = json.dumps({"user_id": f"u{rng.integers(users)}"})
+        try:
+            connection.request("POST", "/recommend", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+            failed += response.status != 200
+        except (OSError, HTTPException):
+            failed += 1
+            connection.close()
+        taken.append(time.monotonic() - began)
+        time.sleep(max(0.0, interval - taken[-1]))
+    connection.close()
+    return taken, failed
+
+
+def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
+    if not seconds:
+        return {}
+    return {name: round(float(np.quantile(seconds, q)), 4) for name, q in (("p50", 0.5), ("p99", 0.99), ("most", 1.0))}
+
+
+if __name__ == "__main__":
+    main()

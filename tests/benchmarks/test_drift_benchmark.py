@@ -1,0 +1,27 @@
+"""The drift benchmark in its quick form: one JSON object with everything in it, and dummies that are what they say."""
+
+import json
+
+import pytest
+
+from benchmarks.drift import DETECTORS, DRIFTS, RESTARTING, main
+
+
+def test_the_quick_form_prints_one_object_with_ratios(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # KSWIN costs a millisecond a value; that it keeps the laws is tested beside the others.
+    monkeypatch.setattr("benchmarks.drift.EVENTS", 1_000)
+    monkeypatch.setattr("benchmarks.drift.DETECTORS", {k: v for k, v in DETECTORS.items() if k != "kswin"})
+    monkeypatch.setattr("benchmarks.drift.RIVER", ("adwin", "page_hinkley"))
+    monkeypatch.setattr("benchmarks.drift.RESTARTING", tuple(name for name in RESTARTING if name != "kswin"))
+    main(["--quick"])
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["delay"]) == set(DRIFTS)
+    assert {f"delay_sudden_{size}" for size in DRIFTS["sudden"].sizes} <= set(found["ratios"])
+    assert found["ratios"]["arl_over_asked"] > 0
+    assert (found["false_alarms"]["always"]["share"], found["false_alarms"]["never"]["share"]) == (1.0, 0.0)
+    assert found["f1"]["never"] == 0.0
+    sudden = found["delay"]["sudden"]["2.0"]
+    assert 1.0 <= sudden["ours"]["mean"] < sudden["never"]["mean"] == 2_000
+    assert sudden["ours"]["missed"] == 0
