@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck
+.PHONY: help demo test soak lint typecheck
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,8 +13,12 @@ help: ## list the targets
 demo: $(INSTALLED) ## run the whole pipeline on a small dataset, on this machine, without a server
 	$(BIN)/raie demo
 
+# A worker a core, each with one thread of torch; a file stays with one worker, which keeps what its tests share.
 test: $(INSTALLED) ## run every test; warnings are errors
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+
+soak: $(INSTALLED) ## kill the consumers at random for minutes, and compare their ledger with a replay's
+	$(BIN)/python -m tests.consumers.soak
 
 lint: $(INSTALLED) ## check style and formatting
 	$(BIN)/ruff check .

@@ -179,6 +179,20 @@ class AdaptersStore:
             ]
         return [entry for entry in doomed if self._remove(entry)]
 
+    def remove(self, doomed: Collection[str]) -> Names:
+        """Remove these versions and no others, and what unfinished publications left behind; see `prune`.
+
+        Returns:
+            The names of the entries removed, sorted.
+
+        Raises:
+            AdapterRefused: `bad_name`, if one of the names is none; nothing is removed.
+        """
+        named = {version_name(*parse_version_name(name)) for name in doomed}
+        with self._explained():
+            entries = [entry for entry in self._files.entries() if entry.startswith(TEMPORARY) or entry in named]
+        return [entry for entry in entries if self._remove(entry)]
+
     def list(self, region_id: int | None = None) -> Manifests:
         """Return the manifests of all versions (of one region), by name; raises as `show` does."""
         return [self.show(name) for name in self.names(region_id)]

@@ -74,7 +74,7 @@ class AdapterHost:
         given = {key: value.shape for key, value in tensors.items()}
         if given != expected:
             self.drop(name)
-            raise AdapterRefused("wrong_tensors", _difference(name, given, expected))
+            raise AdapterRefused("wrong_tensors", difference(name, given, expected))
         state = {key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}
         set_peft_model_state_dict(self._model, state, adapter_name=name)
 
@@ -123,7 +123,12 @@ class AdapterHost:
     @contextmanager
     def active(self, name: str | None) -> Iterator[Backbone]:
         """The backbone as one adapter makes it; as it was set up, for None."""
-        before, self._active = self._active, name
+        before = self._active
+        if name == before:
+            # To walk all modules of the model for nothing would cost a third of scoring small batches.
+            yield self.backbone
+            return
+        self._active = name
         self._settle()
         try:
             yield self.backbone
@@ -201,7 +206,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _difference(name: str, given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
+def difference(name: str, given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
     """What is wrong with the tensors of an adapter, and what to do."""
     wrong = [
         f"{key} is {given[key]}, not {expected[key]}"

@@ -6,12 +6,16 @@ Whatever a person can put right ends with one message on stderr and exit code 2;
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from consumers.adapters_cli import app as adapters_app
+from consumers.cli import register as register_consumers
+from consumers.gate_cli import register as register_gate
 from pipeline.config import Config, load_config
 from pipeline.errors import RaieError
 from pipeline.versions import PROGRAM, version_of
@@ -24,7 +28,15 @@ WRONG, INTERRUPTED = 2, 130
 
 DEFAULT_CONFIG = Path("config.yaml")
 
-STRATEGIES = "static, popularity, popularity_recent, finetune, lora, lora_replay, raie_k1, ensemble, raie"
+STRATEGIES = (
+    "static, popularity, popularity_recent, finetune, lora, lora_replay, raie_k1, ensemble, ensemble_trend, "
+    "raie_no_trend, raie"
+)
+FURTHER = (
+    "popularity_window, finetune_replay, retrain, lora_frozen_replay, lora_rows, lora_lwf, lsat, mole, ebpr, nearest, "
+    "ensemble_25, ensemble_75, finetune_trend, lora_replay_trend, raie_k1_trend, raie_taste, raie_centroids, "
+    "raie_hard, raie_no_expand, raie_no_add, raie_replay, raie_frozen_rows, raie_one, raie_scheduled"
+)
 SCENARIOS = "quiet, sudden, gradual, recurring, one_region, emerging, vanishing, new_items"
 """Spelled out: to look them up would load torch, and help would take seconds."""
 
@@ -57,6 +69,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Public logs, and what is in a log before anything is trained.")
 app.add_typer(data_app, name="data")
+app.add_typer(adapters_app, name="adapters")
+
+topics_app = typer.Typer(no_args_is_help=True, help="The topics of the log that the stages share: `log.url`.")
+app.add_typer(topics_app, name="topics")
 
 Data = Annotated[
     Path, typer.Option("--data", help="The log: a folder or file, see docs/datasets.md.", show_default=False)
@@ -86,9 +102,18 @@ def replay(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="New folder for the run; an earlier run in it is replaced.")],
     strategies: Annotated[
-        str | None, typer.Option("--strategies", metavar="A,B,...", help=f"Some of: {STRATEGIES}. [default: all]")
+        str | None,
+        typer.Option(
+            "--strategies",
+            metavar="A,B,...",
+            help=f"`all`, or some of: {STRATEGIES} (these by default), {FURTHER}.",
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many: 0, 1, ... N-1.")] = 1,
+    slices: Annotated[
+        int | None,
+        typer.Option("--slices", min=1, help="Also score every slice after each of so many; takes twice as long."),
+    ] = None,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
@@ -107,7 +132,7 @@ def replay(
     from pipeline.commands import replay_log  # noqa: PLC0415
 
     chosen = None if strategies is None else [name.strip() for name in strategies.split(",") if name.strip()]
-    replay_log(data, out, chosen, seeds, _config(config, settings), _terminal())
+    replay_log(data, out, chosen, seeds, _config(config, settings), _terminal(), slices)
 
 
 @app.command()
@@ -130,7 +155,7 @@ def setup(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the log and the run.")] = Path("runs/demo"),
 ) -> None:
-    """Simulate a log in which a new taste emerges, and replay it under every strategy. Needs no download."""
+    """Simulate a log in which a new taste emerges, and replay it under the usual strategies. Needs no download."""
     from pipeline.commands import run_demo  # noqa: PLC0415
 
     run_demo(out, _terminal())
@@ -153,14 +178,68 @@ def simulate(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")]) -> None:
-    """Build the report of a run anew, from the files in its folder.
+def serve(
+    root: Annotated[Path, typer.Option("--root", help="Folder that `raie setup` made.", show_default=False)],
+    log: Annotated[str | None, typer.Option("--log", metavar="URL", help="The log. [default: log.url]")] = None,
+    adapters: Annotated[
+        str | None, typer.Option("--adapters", help="Where adapter versions are. [default: ROOT/adapters]")
+    ] = None,
+    instance: Annotated[str, typer.Option("--instance", help="Names this server, the same after a restart.")] = "1",
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Answer recommendations over HTTP, from the log as it is at that moment.
 
-    Example: `raie report runs/ml`
+    Administrative calls exist only where the environment variable RAIE_ADMIN_TOKEN holds a token.
+
+    Example: `raie serve --root root --log sqlite:///log.sqlite --set server.port=8080`
     """
-    from pipeline.evaluation.report import build_report  # noqa: PLC0415
+    from consumers.server.command import serve as run  # noqa: PLC0415
 
-    typer.echo(f"Report: {build_report(folder)}")
+    token = os.environ.get("RAIE_ADMIN_TOKEN") or None
+    run(root, log, adapters, instance, token, _config(config, settings), partial(typer.echo, err=True))
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs.")],
+    out: Annotated[Path, typer.Option("--out", help="Page to write, where several runs are compared.")] = Path(
+        "comparison.html"
+    ),
+) -> None:
+    """Build the report of a run anew from the files in its folder, or one page that compares several runs.
+
+    Examples: `raie report runs/ml`
+
+    `raie report runs/ml runs/mt --out comparison.html`
+    """
+    from pipeline.evaluation.report import build_comparison, build_report  # noqa: PLC0415
+
+    page = build_report(folders[0]) if len(folders) == 1 else build_comparison(folders, out)
+    typer.echo(f"Report: {page}")
+
+
+@app.command()
+def explain(
+    edit: Annotated[
+        str | None, typer.Argument(metavar="EDIT", help="Its id, or how that begins. [default: list them all]")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="Folder of a replay. [default: the log]")
+    ] = None,
+    log: Annotated[
+        str | None, typer.Option("--log", metavar="URL", help="sqlite:///PATH or kafka://HOST. [default: log.url]")
+    ] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Say why an edit was made, on what evidence, what judged it, and what came of it.
+
+    Example: `raie explain 3f9a --run runs/ml`
+    """
+    from consumers.explain import explain as said  # noqa: PLC0415
+
+    typer.echo(said(edit, run, log, _config(config, settings)))
 
 
 @data_app.command("list")
@@ -211,6 +290,28 @@ def describe(
     _terminal().out.print(describe_dataset(data, read_options(asked.columns), asked.positive_from, quantiles))
 
 
+@topics_app.command("create")
+def create_topics(config: ConfigFile = None, settings: Settings = None) -> None:
+    """Create the topics that are missing. Those that exist stay as they are, and are checked.
+
+    Example: `raie topics create --set log.url=kafka://localhost:9092`
+    """
+    from pipeline.logs.commands import create_topics as create  # noqa: PLC0415
+
+    typer.echo(create(_config(config, settings)))
+
+
+@topics_app.command("check")
+def check_topics(config: ConfigFile = None, settings: Settings = None) -> None:
+    """Say whether partitions, retention, compaction and copies are as the pipeline needs them.
+
+    Example: `raie topics check --set log.url=kafka://localhost:9092`
+    """
+    from pipeline.logs.commands import check_topics as check  # noqa: PLC0415
+
+    typer.echo(check(_config(config, settings)))
+
+
 def main() -> None:
     """Entry point of `raie`."""
     app(prog_name="raie")
@@ -231,6 +332,9 @@ def _terminal() -> "Terminal":
     width = None if sys.stdout.isatty() else 120
     return Terminal(Console(width=width), Console(stderr=True), time.perf_counter)
 
+
+register_consumers(app, _config)
+register_gate(app, _config)
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ from pipeline.evaluation.report.build import FILE_NAME as REPORT
 from pipeline.evaluation.run_folder import refuse_foreign
 from pipeline.setup import set_up
 from pipeline.setup_files import refuse_existing, save_setup
-from pipeline.strategies import STRATEGIES
+from pipeline.strategies import STRATEGIES, USUAL
 from pipeline.terminal import Stages, Terminal, results, sentences
 
 SETUP_SEED = 0
@@ -30,25 +30,32 @@ DEMO_SETTINGS = ("items.text_encoder=hashing",)
 
 
 def replay_log(
-    data: Path, out: Path, strategies: Sequence[str] | None, seeds: int, config: Config, terminal: Terminal
+    data: Path,
+    out: Path,
+    strategies: Sequence[str] | None,
+    seeds: int,
+    config: Config,
+    terminal: Terminal,
+    slices: int | None = None,
 ) -> None:
     """`raie replay`: replay a log, write a run folder, show its figures.
 
     Args:
         data: the log.
         out: a new folder, or that of an earlier run.
-        strategies: names; None: all of them.
+        strategies: names, or `all` alone; None: the usual ones.
         seeds: how many.
         config: the whole tree.
         terminal: where to show it.
+        slices: of the stream, after each of which every slice is scored; None: no such pass.
     """
-    chosen = list(dict.fromkeys(STRATEGIES if strategies is None else strategies))
+    chosen = list(dict.fromkeys(USUAL if strategies is None else STRATEGIES if strategies == ["all"] else strategies))
     # What can be refused without reading a long log is refused first.
     refuse_unknown(chosen)
     refuse_foreign(out)
     with Stages(terminal.err) as stages:
         dataset = _read(data, config, stages)
-        metrics = replay(dataset, config, chosen, seeds, out, stages, terminal.clock)
+        metrics = replay(dataset, config, chosen, seeds, out, stages, terminal.clock, slices)
     terminal.out.print(results(metrics))
     for sentence in sentences(metrics, dataset.refused, out / REPORT):
         terminal.out.print(Text(sentence), soft_wrap=True)
@@ -68,7 +75,7 @@ def set_up_log(data: Path, root: Path, config: Config, terminal: Terminal) -> No
 
 
 def run_demo(out: Path, terminal: Terminal) -> None:
-    """`raie demo`: simulate a log in which a new taste emerges, and replay it under every strategy.
+    """`raie demo`: simulate a log in which a new taste emerges, and replay it under the usual strategies.
 
     Raises:
         DataError: the folder holds something else.

@@ -7,7 +7,7 @@ reported at once, with those combinations under which one of the edits could nev
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -128,16 +128,45 @@ class GateSettings(Section):
         description="least posterior of a region that takes part in an answer, and that trains on the window",
     )
     penalty: float = Field(1e-2, gt=0, description="of the squared weights of the model that tells origins apart")
+    transaction_events: int = Field(
+        1024,
+        ge=1,
+        description="most interactions of one transaction of a gate: more of them trade delay for throughput",
+    )
+    horizon: float = Field(
+        0.0,
+        ge=0,
+        description=(
+            "seconds of event time for which an interaction waits for earlier ones; 0: gated as they arrive. What is "
+            "older is counted as late, and gated when it arrives"
+        ),
+    )
+    remembered_events: int = Field(
+        32, ge=1, description="newest event ids of each user that are remembered: what comes again is a duplicate"
+    )
 
 
 class MonitorSettings(Section):
     """When statistics become an alarm. Each signal of each region has a detector of its own."""
 
+    detector: Literal["conformal", "martingale", "adwin", "page_hinkley", "kswin"] = Field(
+        "conformal",
+        description=(
+            "`conformal` bounds the run between false alarms, `martingale` the chance of any before the first edit; "
+            "the others are river's, with thresholds measured for the run (docs/decisions/drift.md compares them)"
+        ),
+    )
     expected_run: float = Field(
         1e6,
         ge=100,
+        description="events without drift between two false alarms of a detector, on average at least",
+    )
+    false_alarm: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
         description=(
-            "events of a region without drift that a detector sees, on average at least, between two false alarms"
+            "`martingale`: chance of any false alarm before the first edit, over all signals of all set-up regions"
         ),
     )
     novelty: bool = Field(True, description="whether the angle to the nearest centroid may raise an alarm")
@@ -165,7 +194,22 @@ class EditSettings(Section):
     boundary_windows: int = Field(
         48, ge=16, description="windows between two set-up regions before their boundary is moved"
     )
-    update_windows: int = Field(512, ge=32, description="new windows of an opened region before its adapter is updated")
+    update_windows: int = Field(
+        2048,
+        ge=32,
+        description="new windows of an opened region before its adapter is updated; fewer, while it has learned fewer",
+    )
+    own_replay: float = Field(
+        1.0,
+        ge=0,
+        description=(
+            "windows that a region learned before, for each new one of an Update; they share the passes, so that an "
+            "Update costs no more"
+        ),
+    )
+    memory_windows: int = Field(
+        16_384, ge=0, description="learned windows of a region that are remembered for that; newest first to stay"
+    )
     pool_windows: int = Field(4096, ge=64, description="newest windows of a region that are remembered as evidence")
     held_out: float = Field(
         0.1, gt=0, lt=0.5, description="share of an edit's windows that it is judged on, not trained on"
@@ -204,12 +248,131 @@ class EditSettings(Section):
     )
 
 
+class TrendSettings(Section):
+    """What is taken of late, beside what the model expects."""
+
+    half_lives: list[Annotated[float, Field(gt=0)]] = Field(
+        [500.0, 2_000.0, 8_000.0],
+        description="events after which a count of items taken is halved, one trend for each; []: no trend",
+    )
+    shrinkage: float = Field(
+        50.0, gt=0, description="events' worth of all users' counts in the counts of a taste, and of set-up's in theirs"
+    )
+    learning_rate: float = Field(0.02, gt=0, description="of the weights of model and trends, an event")
+    held_out: int = Field(
+        512, ge=0, description="set-up windows, never trained on, that keep the trend from those who are as in set-up"
+    )
+    retention: int = Field(
+        4, ge=0, description="how many of them the weights learn from for each event; 0: nothing keeps the trend out"
+    )
+
+
 class ReplaySettings(Section):
     """How a log is replayed."""
 
     parts: int = Field(12, ge=1, description="equal parts of F and T after each of which the baselines learn")
+    slice_held_out: float = Field(
+        0.1, gt=0, lt=1, description="share of the stream that a pass with `--slices` judges by and never shows"
+    )
     score_batch: int = Field(512, ge=1, description="windows scored together")
     half_life: float = Field(500.0, gt=0, description="of `popularity_recent`, in events")
+    popularity_window: int = Field(1_000, ge=1, description="events that `popularity_window` counts")
+    retrain_every: int = Field(1, ge=1, description="parts of the stream between two models of `retrain`")
+
+
+class ConsumerSettings(Section):
+    """How the long-running stages take their turns."""
+
+    poll_timeout: float = Field(0.5, gt=0, le=60, description="seconds that a poll waits for the first record")
+    backoff: float = Field(0.5, gt=0, description="seconds before a log that was out of reach is opened anew")
+    longest_backoff: float = Field(30.0, gt=0, description="seconds up to which that pause doubles")
+    lockstep: bool = Field(
+        False,
+        description=(
+            "whether gate, monitor and trainers wait for each other, so that the ledger is that of a replay; takes "
+            "one gate"
+        ),
+    )
+    snapshot_events: int = Field(
+        20_000,
+        ge=1,
+        description="events after which monitor and gates write their state down; a restart looks at these anew",
+    )
+    host: str = Field("127.0.0.1", description="address of /metrics, /healthz and /readyz of a stage")
+    port: int = Field(0, ge=0, le=65535, description="port of these; 0: a free one, which the process names")
+    stuck_after: float = Field(60.0, gt=0, description="seconds without a turn after which /healthz says so")
+
+
+class ServerSettings(Section):
+    """How `raie serve` answers."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; others than this machine's own need a proxy")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: a free one")
+    batch_size: int = Field(256, ge=1, description="most requests answered in one batch")
+    waiting: int = Field(4096, ge=1, description="requests that may wait; one more is answered 503")
+    adapter_memory: int = Field(
+        512, ge=1, description="MB for adapters that are ready to answer; beyond, the least recently used make room"
+    )
+
+
+class LogSettings(Section):
+    """The log between the stages, and how a Kafka broker is talked to."""
+
+    url: str = Field(
+        "sqlite:///raie/log.sqlite",
+        description=(
+            "`sqlite:///relative/path` or `sqlite:////absolute/path`: a file shared by the processes of one machine; "
+            "`kafka://host:port[,host:port]`: a broker"
+        ),
+    )
+    partitions: int = Field(
+        8,
+        ge=1,
+        le=10_000,
+        description="how far gates and trainers can spread: partitions of topics that are shared out",
+    )
+    retention_days: float = Field(
+        90.0,
+        gt=0,
+        description=(
+            "Kafka: days for which interactions, gated, feedback and dead-letters are kept; longer than the oldest "
+            "window that an edit may train on"
+        ),
+    )
+    prefix: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="Kafka: put before the names of topics, groups and producers; tells pipelines on one broker apart",
+    )
+    replication_factor: int = Field(1, ge=1, description="Kafka: copies of each partition; 3 where nodes may be lost")
+    max_record_bytes: int = Field(
+        1_048_576, ge=1024, description="Kafka: longest record, key and frame included; at most the broker's limit"
+    )
+    commit_seconds: float = Field(
+        30.0, gt=0, description="Kafka: how long a transaction may take to be written and committed"
+    )
+    close_seconds: float = Field(5.0, gt=0, description="Kafka: how long a producer or consumer may take to let go")
+    session_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="Kafka: silence of a consumer after which its partitions go to others; a broker's least is 6",
+    )
+    poll_seconds: float = Field(
+        300.0, gt=0, description="Kafka: time between two polls of a consumer after which its partitions go to others"
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Kafka: how the connection is secured"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="Kafka: how a user proves itself, for SASL_PLAINTEXT and SASL_SSL"
+    )
+    sasl_username: str | None = Field(None, description="Kafka: name of the user")
+    sasl_password: str | None = Field(
+        None, repr=False, description="Kafka: its password; best given as RAIE__LOG__SASL_PASSWORD, not in a file"
+    )
+    ssl_cafile: str | None = Field(None, description="Kafka: PEM file of the authorities that brokers are trusted by")
+    ssl_certfile: str | None = Field(None, description="Kafka: PEM file of the client's certificate")
+    ssl_keyfile: str | None = Field(None, description="Kafka: PEM file of the client's key")
 
 
 class Config(Section):
@@ -228,9 +391,13 @@ class Config(Section):
     adapter: AdapterSettings = AdapterSettings()
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
+    trend: TrendSettings = TrendSettings()
     monitor: MonitorSettings = MonitorSettings()
     edits: EditSettings = EditSettings()
     replay: ReplaySettings = ReplaySettings()
+    server: ServerSettings = ServerSettings()
+    consumers: ConsumerSettings = ConsumerSettings()
+    log: LogSettings = LogSettings()
 
 
 def load_config(

@@ -74,6 +74,8 @@ def _type(field: FieldInfo) -> str:
 def _name(annotation: object) -> str:
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) is list:
+        return "list of numbers"
     if parts := [part for part in get_args(annotation) if get_origin(annotation) is not dict]:
         return " or ".join(map(_name, parts))
     names = {bool: "true | false", int: "whole number", float: "number", str: "text", type(None): "null"}

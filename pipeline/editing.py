@@ -21,7 +21,7 @@ from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_o
 from pipeline.routing import Posterior, RegionBank, mixed_probabilities, next_item_probabilities
 from pipeline.setup import SetUp, softmax_rows
 from pipeline.training import fit, known_rows
-from pipeline.windows import Windows
+from pipeline.windows import Windows, concatenate
 
 TRUSTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """How far an adapter may be trusted."""
@@ -131,7 +131,8 @@ class Editor:
     def _update(self, edit: Edit, bank: RegionBank) -> Result:
         region = bank[edit.region_id]
         learned, judged = self._split(edit)
-        name, cost = self._train(edit, region.version + 1, learned, region.adapter)
+        taught = concatenate([learned, self.windows_of(edit.samples)]) if edit.samples else learned
+        name, cost = self._train(edit, region.version + 1, taught, region.adapter)
         shape = moved(region, self._encode(learned.contexts).means, self._config.edits.update_rate, self._quantile)
         trust = self._trust(name, judged, region.trust)
         after = bank.changed(replace(_reshaped(region, shape), version=region.version + 1, adapter=name, trust=trust))
@@ -255,7 +256,7 @@ class Editor:
                 windows,
                 groups,
                 softmax_rows(self._config, every),
-                epochs=training.epochs,
+                epochs=passes(self._config, edit),
                 batch_size=training.batch_size,
                 seed=edit.seed,
             )
@@ -392,6 +393,12 @@ class Editor:
     @staticmethod
     def _outcome(edit: Edit, published: bool, detail: str) -> Outcome:
         return Outcome(edit.edit_id, edit.operation, edit.region_id, published, detail)
+
+
+def passes(config: Config, edit: Edit) -> int:
+    """Epochs of an edit's training: those of the configuration, shared with the windows that it replays."""
+    replayed = len(edit.samples) / len(edit.windows) if edit.operation is Operation.UPDATE else 0.0
+    return max(1, int(config.training.epochs / (1.0 + replayed)))
 
 
 def _other(edit: Edit) -> int:

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.logs.base import Record
+from pipeline.edits import Evidence
+from pipeline.errors import LogError
+from pipeline.logs.base import Log, Record
+from pipeline.logs.topics import GATED
 from pipeline.windows import Windows
 
 
@@ -18,3 +21,23 @@ def windows_of_records(records: Sequence[Record], length: int) -> Windows:
         np.array([v["event_id"] for v in values], dtype=np.str_),
         np.array([v["timestamp"] for v in values], dtype=np.float64),
     )
+
+
+def read_windows(log: Log, evidence: Sequence[Evidence], length: int) -> Windows:
+    """The windows of evidence, by offset.
+
+    Raises:
+        RecordsLostError: some are deleted already; names their offsets.
+        LogError: at one of the offsets another event stands than the evidence says.
+    """
+    wanted = {e.offset: e.event_id for e in evidence}
+    start, end = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
+    records = [r for r in log.read(GATED, 0, start, end) if r.offset in wanted]
+    found = {r.offset: r.value["event_id"] for r in records if r.value is not None}
+    strange = sorted(offset for offset, event_id in wanted.items() if found.get(offset) != event_id)
+    if strange:
+        raise LogError(
+            f"{GATED}/0 does not hold event {wanted[strange[0]]} at offset {strange[0]} any more ({len(strange)} of "
+            f"{len(wanted)} windows differ): the log is another one than that of the edit"
+        )
+    return windows_of_records(records, length)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import Config
-from pipeline.drift import ConformalDetector
+from pipeline.drift import DriftDetector, build_detector
 from pipeline.edits import AUDIT, Edit, Evidence, Operation, Outcome, edit_id, held_out
 from pipeline.regions import SET_UP, SINCE, Region, angles
 from pipeline.routing import RegionBank
@@ -47,6 +47,9 @@ NARROW = 0.2
 
 LEAST_VISITS = 40
 """Fewer expected visits than this say nothing when they fail to come."""
+
+MOST_SAMPLES = 8_192
+"""Windows of opened regions that an edit names for fitting boundaries."""
 
 LONGEST_BACKOFF = 4
 """An edit that did not help needs up to this many times the evidence the next time."""
@@ -102,6 +105,7 @@ class Watched:
         seen: newest windows of its own.
         moves: of the newest pairs of windows of a user, whether they left it (1) or not (0).
         fresh: windows that its adapter would be asked about and has not learned.
+        learned: newest windows that it has.
         sample: newest windows of an opened region's origin: what its boundary is fitted to.
         audited: event up to which its windows were tried with an opened region.
         audits: audits in vain, since the last that was not.
@@ -116,11 +120,12 @@ class Watched:
     """
 
     region: Region
-    detectors: dict[str, ConformalDetector]
+    detectors: dict[str, DriftDetector]
     seen: deque[Seen]
     moves: deque[float]
     sample: deque[Evidence]
     fresh: deque[Evidence]
+    learned: deque[Evidence]
     rising: dict[str, int] = field(default_factory=dict)
     raised: dict[str, tuple[int, float]] = field(default_factory=dict)
     audited: int = 0
@@ -199,11 +204,20 @@ class Monitor:
             scores = (angle, -margin, loss, calibration.rarities[mine], moves)
             self._watch(region, dict(zip(SIGNALS, scores, strict=True)))
 
+    @property
+    def asked(self) -> Mapping[str, Edit]:
+        """Edits that nothing came of yet, by id."""
+        return self._asked
+
     def observe(self, gated: Mapping[str, Any], offset: int) -> None:
         """Take in one record of `gated`."""
         self.at_event += 1
         self.timestamp = max(self.timestamp, gated["timestamp"])
         self._visits.append((gated["region_id"], gated["taste"]))
+        # Whatever becomes of it, an event counts in the statistics of the one region of its top posterior.
+        self._tally.setdefault(gated["region_id"], []).append(
+            (gated["confidence"], gated["margin"], self._novelty(gated["region_id"], gated["angle"]))
+        )
         if gated["cold"]:
             return
         self._learnable += 1
@@ -215,16 +229,16 @@ class Monitor:
         scores = (gated["angle"], -gated["taste_margin" if setup else "margin"], gated["loss"], gated["rarity"])
         evidence = Evidence(gated["event_id"], offset, watched.region.region_id)
         watched.seen.append(Seen(self.at_event, evidence, scores, gated["taste_rival"], gated["user_id"]))
-        self._tally.setdefault(watched.region.region_id, []).append(
-            (gated["confidence"], gated["margin"], self._novelty(watched.region.region_id, gated["angle"]))
-        )
         self._collect(gated, offset)
         self._test(watched, scores, gated["user_id"], gated["taste"])
 
     def decide(self) -> list[Edit]:
         """The edits that the statistics call for now; each region is in at most one that is under way."""
-        edits = self._updates()
-        if not any(e.operation is not Operation.UPDATE for e in self._asked.values()) and not edits:
+        # Where training takes its time, a boundary is not moved under an Update, nor an Update made under a moving
+        # boundary: one of the two would be found out of date when it is done.
+        moving = any(e.operation is not Operation.UPDATE for e in self._asked.values())
+        edits = [] if moving else self._updates()
+        if not self._asked and not edits:
             boundary = (
                 self._retire()
                 or self._merge()
@@ -242,15 +256,10 @@ class Monitor:
         """Take in what came of an edit, and the regions as they are after it."""
         edit = self._asked.pop(outcome.edit_id, None)
         self.trained_windows += outcome.trained_windows
-        self._bank = bank
+        self.follow(bank)
         if edit is None:
             return
         quiet_until = self.at_event + self._config.edits.cool_down
-        for region in bank.live:
-            if region.region_id in self._watched:
-                self._watched[region.region_id].region = region
-        for region_id in set(self._watched) - {r.region_id for r in bank.live}:
-            self._ended[region_id] = self._watched.pop(region_id)
         after = {
             Operation.UPDATE: self._after_update,
             Operation.ADD: self._after_add,
@@ -260,17 +269,32 @@ class Monitor:
         }[edit.operation]
         after(edit, outcome, quiet_until)
 
+    def follow(self, bank: RegionBank) -> None:
+        """Take in the regions as they are now, whoever changed them."""
+        self._bank = bank
+        for region in bank.live:
+            if region.region_id in self._watched:
+                self._watched[region.region_id].region = region
+        for region_id in set(self._watched) - {r.region_id for r in bank.live}:
+            self._ended[region_id] = self._watched.pop(region_id)
+
+    def evidence(self) -> list[tuple[int, str, float]]:
+        """Region id, signal and statistic of every detector."""
+        return [(i, s, d.statistic) for i, w in sorted(self._watched.items()) for s, d in w.detectors.items()]
+
     def statistics(self) -> list[dict[str, Any]]:
         """Per-region statistics since the last call, for metrics and reports."""
         rows = []
         for region_id, tallied in sorted(self._tally.items()):
-            # A region that ended since the last call had events until then.
-            watched = self._watched[region_id] if region_id in self._watched else self._ended[region_id]
+            # A region that has ended may still have had events, gated before that was known.
+            watched = self._watched.get(region_id) or self._ended.get(region_id)
+            detectors = watched.detectors.values() if watched else ()
             confidence, margin, novelty = np.array(tallied).mean(axis=0)
+            loudest = max(detectors, key=lambda d: d.statistic, default=None)
             rows.append(
                 {
                     "region_id": region_id,
-                    "origin": watched.region.origin,
+                    "origin": self._bank[region_id].origin,
                     "at_event": self.at_event,
                     "timestamp": self.timestamp,
                     "windows": len(tallied),
@@ -278,8 +302,8 @@ class Monitor:
                     "margin": float(margin),
                     "novelty": float(novelty),
                     "doubtful_share": float(np.mean([t[1] < NARROW for t in tallied])),
-                    "drift_statistic": max((d.statistic for d in watched.detectors.values()), default=0.0),
-                    "threshold": float(np.log(self._config.monitor.expected_run)),
+                    "drift_statistic": loudest.statistic if loudest else 0.0,
+                    "threshold": loudest.threshold if loudest else float(np.log(self._config.monitor.expected_run)),
                 }
             )
         self._tally.clear()
@@ -295,9 +319,12 @@ class Monitor:
         watched = Watched(
             region,
             {
-                s: ConformalDetector(
+                s: build_detector(
+                    on,
+                    s,
                     reference.get(s, ()),
-                    on.expected_run,
+                    self._values(s),
+                    len(signals) * len(self._bank.setup),
                     self._seed * 1_000 + region.region_id * len(SIGNALS) + i,
                 )
                 for i, s in enumerate(signals)
@@ -306,9 +333,16 @@ class Monitor:
             moves=deque(maxlen=64),
             sample=deque(maxlen=size),
             fresh=deque(maxlen=size),
+            learned=deque(maxlen=self._config.edits.memory_windows),
         )
         self._watched[region.region_id] = watched
         return watched
+
+    def _values(self, signal: str) -> float:
+        """Values of a signal that a detector has to run without a false alarm, for the events it is asked to."""
+        events = self._config.monitor.expected_run
+        # A user's move shows in one of so many of his events.
+        return events / self._thinning if signal == "shift" else events
 
     def _novelty(self, region_id: int, angle: float) -> float:
         """Conformal p-value of the angle among the region's held-out set-up windows; 1 for opened regions."""
@@ -385,13 +419,15 @@ class Monitor:
         for region_id, watched in sorted(self._watched.items()):
             settings = self._config.edits
             alarm = "loss" in watched.alarms(self.at_event)
-            need = (settings.min_windows if alarm else settings.update_windows) * watched.backoff
+            # What doubles a region's knowledge is worth an Update; what adds a little can wait for more.
+            usual = min(settings.update_windows, max(settings.min_windows, len(watched.learned)))
+            need = (settings.min_windows if alarm else usual) * watched.backoff
             if (
                 watched.region.adapter
                 and region_id not in asked
                 and len(watched.fresh) >= min(need, settings.pool_windows)
             ):
-                if not self._affordable(len(watched.fresh)):
+                if self._affordable() < len(watched.fresh):
                     continue
                 reason = self._reason(
                     watched if alarm else None,
@@ -399,8 +435,15 @@ class Monitor:
                     f"region {region_id} has {len(watched.fresh)} windows that its adapter has not learned"
                     + (", and its loss has risen" if alarm else ""),
                 )
-                edits.append(self._edit(Operation.UPDATE, watched.region, None, reason, list(watched.fresh)))
+                replayed = self._replayed(watched)
+                edits.append(self._edit(Operation.UPDATE, watched.region, None, reason, list(watched.fresh), replayed))
         return edits
+
+    def _replayed(self, watched: Watched) -> list[Evidence]:
+        """Windows that a region learned before, evenly spread over what is remembered."""
+        wanted = int(self._config.edits.own_replay * len(watched.fresh))
+        places = np.linspace(0, len(watched.learned) - 1, min(wanted, len(watched.learned)))
+        return [watched.learned[int(place)] for place in places]
 
     def _drifted(self) -> Edit | None:
         """Set-up regions in which something new goes on: stretch an opened region over it, or open one."""
@@ -458,11 +501,13 @@ class Monitor:
 
     def _open(self, evidence: Sequence[Evidence], text: str, loudest: Watched, regions: list[int]) -> Edit | None:
         """Add a region on these windows, if there is room and budget."""
-        if len(self._watched) >= self._config.edits.max_regions or not self._affordable(len(evidence)):
+        # Of a long excursion, the newest windows that the budget pays for will do.
+        windows = evidence[-self._affordable() :] if self._affordable() else ()
+        if len(self._watched) >= self._config.edits.max_regions or len(windows) < self._config.edits.min_windows:
             return None
         region_id = self._next_region_id
         self._next_region_id += 1
-        mine = [Evidence(e.event_id, e.offset, region_id) for e in evidence]
+        mine = [Evidence(e.event_id, e.offset, region_id) for e in windows]
         reason = self._reason(loudest, "drift", text) | {"regions": regions}
         return self._edit(Operation.ADD, region_id, None, reason, mine, self._samples())
 
@@ -597,6 +642,7 @@ class Monitor:
         # Windows of an update that did not help wait for more of their kind.
         learned = self._learned(edit) if outcome.published else set()
         watched.fresh = deque((e for e in watched.fresh if e.event_id not in learned), maxlen=watched.fresh.maxlen)
+        watched.learned.extend(e for e in edit.windows if e.event_id in learned)
         self._weigh(watched, outcome.published and _clear(outcome))
         watched.settle(quiet_until)
         for origin in self._of_origin(SET_UP):
@@ -610,11 +656,13 @@ class Monitor:
             parent = self._watched[outcome.region_id]
             learned = self._learned(edit) if outcome.published else set()
             parent.fresh = deque((e for e in parent.fresh if e.event_id not in learned), maxlen=parent.fresh.maxlen)
+            parent.learned.extend(e for e in edit.windows if e.event_id in learned)
         elif outcome.published:
             watched = self._watch(self._bank[edit.region_id], {})
             learned = self._learned(edit)
             watched.sample.extend(edit.windows)
             watched.fresh.extend(e for e in edit.windows if e.event_id not in learned)
+            watched.learned.extend(e for e in edit.windows if e.event_id in learned)
             watched.fitted = len(watched.sample)
             watched.quiet_until = quiet_until
             self._refitted()
@@ -685,15 +733,19 @@ class Monitor:
 
     def _samples(self, fresh: Sequence[Evidence] = ()) -> list[Evidence]:
         """Newest evidence of every opened region, each window once a region."""
-        newest = {(e.region_id, e.event_id): e for w in self._of_origin(SINCE) for e in w.sample}
+        opened = self._of_origin(SINCE)
+        # An edit is one record of the log: many regions have to share the room in it.
+        room = MOST_SAMPLES // max(1, len(opened))
+        newest = {(e.region_id, e.event_id): e for w in opened for e in list(w.sample)[-room:]}
         newest.update({(e.region_id, e.event_id): e for e in fresh})
         return sorted(newest.values(), key=lambda e: (e.region_id, e.offset))
 
-    def _affordable(self, windows: int) -> bool:
-        cost = self._config.training.epochs * windows * (1.0 - self._config.edits.held_out)
+    def _affordable(self) -> int:
+        """Windows that the budget pays an edit for now."""
+        training, edits = self._config.training, self._config.edits
         asked = sum(len(e.windows) for e in self._asked.values() if e.operation in (Operation.UPDATE, Operation.ADD))
-        planned = self._config.training.epochs * asked
-        return self.trained_windows + planned + cost <= self._config.edits.passes_per_event * self._learnable
+        left = edits.passes_per_event * self._learnable - self.trained_windows - training.epochs * asked
+        return max(0, int(left / (training.epochs * (1.0 - edits.held_out))))
 
     def _reason(self, watched: Watched | None, signal: str, text: str) -> dict[str, Any]:
         if watched is None:
@@ -702,7 +754,7 @@ class Monitor:
         return {
             "signal": name,
             "statistic": watched.raised[name][1],
-            "threshold": float(np.log(watched.detectors[name].expected_run)),
+            "threshold": watched.detectors[name].threshold,
             "text": text,
         }
 

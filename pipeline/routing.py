@@ -26,6 +26,7 @@ class Posterior:
         probabilities: (n, r) posterior over them.
         opened: number of regions opened since set-up: the last columns.
         tastes: (n,) the set-up region that is likeliest, whatever the origin.
+        taste_shares: (n, set-up regions) P(region | window as in set-up).
         taste_margins: (n,) by how much it is likelier than the second among set-up regions.
         taste_rivals: (n,) that second set-up region; the first where there is only one.
         angles: (n,) angle in radians to the centroid of the top region.
@@ -35,6 +36,7 @@ class Posterior:
     probabilities: Array
     opened: int
     tastes: Ids
+    taste_shares: Array
     taste_margins: Array
     taste_rivals: Ids
     angles: Array
@@ -156,7 +158,7 @@ class RegionBank:
         two = np.take_along_axis(among, order, axis=1)
         margins = two[:, 0] - two[:, 1] if two.shape[1] == 2 else np.ones(len(two))
         tastes, rivals = ids[order[:, 0]], ids[order[:, -1]]
-        return Posterior(ids, probabilities, len(self.opened), tastes, margins, rivals, angle)
+        return Posterior(ids, probabilities, len(self.opened), tastes, among, margins, rivals, angle)
 
 
 @torch.inference_mode()

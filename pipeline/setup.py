@@ -36,6 +36,8 @@ class Calibration:
         margins: (n,) top posterior minus second.
         losses: (n,) negative log probability of the target.
         rarities: (n,) how little set-up knew the target: minus the log of one plus its count.
+        contexts: (n, length) the windows themselves.
+        targets: (n,) what followed them.
         moved_from: (m,) region of a user's window, for all users and windows that do not overlap.
         moved: (m,) 1 where the user's next such window was in another region, else 0.
     """
@@ -45,8 +47,15 @@ class Calibration:
     margins: Array
     losses: Array
     rarities: Array
+    contexts: NDArray[np.int64]
+    targets: NDArray[np.int64]
     moved_from: NDArray[np.int64]
     moved: Array
+
+    def sample(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """At most so many of the windows, evenly spread: contexts and targets."""
+        some = np.linspace(0, len(self.targets) - 1, min(len(self.targets), most)).astype(np.int64)
+        return self.contexts[some], self.targets[some]
 
 
 @dataclass(frozen=True)
@@ -97,19 +106,42 @@ def set_up(
             f"the set-up slice has {len(warm)} windows with a history, at least {LEAST_WINDOWS} are needed: "
             "use a longer log, or move data.finetune_from up"
         )
-    held_out = np.random.default_rng(seed).random(len(warm)) < config.setup.validation_share
-    held_out[:2] = [True, False]
+    held_out = validation_mask(len(warm), config, seed)
     # Held-out windows must look to the gate as the stream will: what only they met is not known.
     counts = np.bincount(warm.targets[~held_out], minlength=len(catalogue) + 1)
     backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
-    recalls = _train(backbone, config, warm[~held_out], warm[held_out], seed, on_batch)
+    recalls = train_backbone(backbone, config, warm[~held_out], warm[held_out], seed, on_batch)
     return _describe(backbone, catalogue, counts, config, warm, held_out, recalls, seed)
 
 
-def _train(
-    backbone: Backbone, config: Config, learned: Windows, held_out: Windows, seed: int, on_batch: Progress | None
+def validation_mask(windows: int, config: Config, seed: int) -> NDArray[np.bool_]:
+    """(windows,) which of them, at least two, are held out to stop training by: at least one, and never all."""
+    mask = np.random.default_rng(seed).random(windows) < config.setup.validation_share
+    mask[:2] = [True, False]
+    return mask
+
+
+def train_backbone(
+    backbone: Backbone,
+    config: Config,
+    learned: Windows,
+    held_out: Windows,
+    seed: int,
+    on_batch: Progress | None = None,
 ) -> tuple[float, ...]:
-    """Train until the held-out recall stops rising; leave the best epoch's weights."""
+    """Train until the held-out recall stops rising; leave the best epoch's weights, frozen.
+
+    Args:
+        backbone: with random weights, or those of a language model.
+        config: sections `backbone`, `setup`, `softmax`.
+        learned: windows to learn, all with a history.
+        held_out: windows to stop by.
+        seed: of everything random.
+        on_batch: told of the progress.
+
+    Returns:
+        Held-out Recall@10 after each epoch.
+    """
     rows = known_rows(learned.contexts, learned.targets)
     unknown = torch.from_numpy(np.setdiff1d(np.arange(len(backbone.items.text)), rows))
     initial = backbone.items.rows.weight.detach()[unknown].clone()
@@ -187,6 +219,8 @@ def _describe(
         posterior.margin,
         _losses(backbone, judged, config.replay.score_batch),
         rarity(judged.targets, counts),
+        judged.contexts,
+        judged.targets,
         moved_from,
         moved,
     )

@@ -53,17 +53,43 @@ class Candidates:
         return rows, torch.where(torch.isin(rows, drawn), weight, -math.inf)
 
 
-def next_item_loss(
-    model: Backbone, contexts: Tensor, targets: Tensor, rows: Tensor, log_weights: Tensor | None = None
-) -> Tensor:
-    """Mean cross-entropy of the targets among the given rows.
+@dataclass(frozen=True)
+class Batch:
+    """The windows of one training step.
 
-    Args:
-        model: computes vectors for the rows that occur, and no others.
+    Attributes:
+        places: (n,) where they stand among the windows that are trained on.
         contexts: (n, length) catalogue rows.
         targets: (n,) catalogue rows, all in `rows`.
         rows: (c,) sorted rows of the softmax.
         log_weights: (c,) added to the logits of all rows but the window's own target; None for a full softmax.
+    """
+
+    places: Tensor
+    contexts: Tensor
+    targets: Tensor
+    rows: Tensor
+    log_weights: Tensor | None = None
+
+
+Loss = Callable[[Backbone, Batch], Tensor]
+"""What a training step lowers."""
+
+
+def next_item_logits(
+    model: Backbone, contexts: Tensor, targets: Tensor, rows: Tensor, log_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """What a model says comes next, among the given rows; vectors are computed for rows that occur, and no others.
+
+    Args:
+        model: answers.
+        contexts: (n, length) catalogue rows.
+        targets: (n,) catalogue rows, all in `rows`.
+        rows: (c,) sorted rows.
+        log_weights: (c,) added to the logits of all rows but the window's own target; None for a full softmax.
+
+    Returns:
+        (n, c) logits and the (n,) place of each target among the rows.
     """
     used, local = torch.unique(torch.cat([contexts.flatten(), rows, contexts.new_zeros(1)]), return_inverse=True)
     vectors = model.items(used)
@@ -74,7 +100,19 @@ def next_item_loss(
     if log_weights is not None:
         own = logits.gather(1, places[:, None])
         logits = (logits + log_weights).scatter(1, places[:, None], own)
-    return functional.cross_entropy(logits, places)
+    return logits, places
+
+
+def next_item_loss(
+    model: Backbone, contexts: Tensor, targets: Tensor, rows: Tensor, log_weights: Tensor | None = None
+) -> Tensor:
+    """Mean cross-entropy of the targets among the given rows; arguments as of `next_item_logits`."""
+    return functional.cross_entropy(*next_item_logits(model, contexts, targets, rows, log_weights))
+
+
+def cross_entropy_of(model: Backbone, batch: Batch) -> Tensor:
+    """The loss of set-up and of every edit."""
+    return next_item_loss(model, batch.contexts, batch.targets, batch.rows, batch.log_weights)
 
 
 @contextmanager
@@ -96,6 +134,7 @@ def fit(
     seed: int,
     on_batch: Progress | None = None,
     after_epoch: Callable[[int], bool] | None = None,
+    loss_of: Loss = cross_entropy_of,
 ) -> int:
     """Train the given parameters on windows.
 
@@ -109,6 +148,7 @@ def fit(
         seed: for the order of the windows, the negatives and dropout.
         on_batch: told of the progress.
         after_epoch: told of each finished epoch (1 …); training stops when it says False.
+        loss_of: what a step lowers.
 
     Returns:
         Windows trained on, counting each pass.
@@ -123,7 +163,7 @@ def fit(
             order = torch.randperm(len(windows), generator=generator)
             for i, chosen in enumerate(order.split(batch_size)):
                 rows, log_weights = candidates.draw(targets[chosen], generator)
-                loss = next_item_loss(model, contexts[chosen], targets[chosen], rows, log_weights)
+                loss = loss_of(model, Batch(chosen, contexts[chosen], targets[chosen], rows, log_weights))
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(parameters, 5.0)

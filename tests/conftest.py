@@ -1,7 +1,24 @@
-"""What holds for every test: no network, no display."""
+"""What holds for every test: no network beyond this machine, no display; and one Kafka for those that ask for it."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.broker import EXISTING, Broker, need_kafka
 
 # Read by the libraries when they are imported, so set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+
+
+@pytest.fixture(scope="session")
+def kafka_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real broker on this machine."""
+    if EXISTING in os.environ:
+        yield os.environ[EXISTING]
+        return
+    need_kafka()
+    broker = Broker(tmp_path_factory.mktemp("kafka"))
+    yield broker.start()
+    broker.stop()

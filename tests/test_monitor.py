@@ -66,8 +66,17 @@ def calibration(regions: Iterable[int] = (1, 2), n: int = 300) -> Calibration:
     usual = [usual_scores(rng) for _ in ids]
     columns = {name: np.array([u[name] for u in usual]) for name in usual[0]}
     moved: Array = (rng.random(len(ids)) < 0.02).astype(np.float64)
+    windows = np.zeros((len(ids), 3), dtype=np.int64)
     return Calibration(
-        ids, columns["angle"], columns["taste_margin"], columns["loss"], columns["rarity"], ids.copy(), moved
+        ids,
+        columns["angle"],
+        columns["taste_margin"],
+        columns["loss"],
+        columns["rarity"],
+        windows,
+        windows[:, 0],
+        ids.copy(),
+        moved,
     )
 
 
@@ -305,13 +314,33 @@ def test_new_windows_of_an_opened_region_are_learned_once_there_are_enough() -> 
     driven = opened()
     made = no_audit(driven.feed(150, regions=(3,), verdict=refuse_audits))
     updates = [e for e in made if e.operation is Operation.UPDATE]
-    assert updates
-    assert all(len(e.windows) >= 64 and e.region_id == 3 for e in updates)
-    learned: list[str] = []
+    assert len(updates) >= 2
+    assert {e.region_id for e in updates} == {3}
+    edits = driven.settings.edits
+    learned = [e.event_id for e in driven.edits[0].windows]
+    learned = [
+        e for e, held in zip(learned, held_out(driven.edits[0].reason, len(learned), edits), strict=True) if not held
+    ]
     for edit in updates:
+        # What doubles a region's knowledge need not wait for as many windows as later ones.
+        assert len(edit.windows) >= min(edits.update_windows, max(edits.min_windows, len(learned)))
         judged = held_out(edit.reason, len(edit.windows), driven.settings.edits)
         learned += [e.event_id for e, held in zip(edit.windows, judged, strict=True) if not held]
     assert len(learned) == len(set(learned)), "a window was learned twice"
+
+
+def test_an_update_looks_back_at_what_its_region_has_learned() -> None:
+    driven = opened()
+    made = no_audit(driven.feed(150, regions=(3,), verdict=refuse_audits))
+    taught: set[str] = set()
+    for edit in [driven.edits[0], *(e for e in made if e.operation is Operation.UPDATE)]:
+        if edit.operation is Operation.UPDATE:
+            replayed = [e.event_id for e in edit.samples]
+            assert replayed
+            assert len(replayed) == len(set(replayed)) <= len(edit.windows)
+            assert set(replayed) <= taught
+        judged = held_out(edit.reason, len(edit.windows), driven.settings.edits)
+        taught |= {e.event_id for e, held in zip(edit.windows, judged, strict=True) if not held}
 
 
 def test_a_boundary_is_refitted_when_its_evidence_has_doubled() -> None:
@@ -422,13 +451,13 @@ def test_an_edit_in_vain_needs_more_evidence_the_next_time() -> None:
 # --- statistics ---------------------------------------------------------------------------------------------
 
 
-def test_every_warm_event_is_counted_in_one_region() -> None:
+def test_every_event_is_counted_in_one_region() -> None:
     driven = Driven()
     driven.feed(100)
     for _ in range(30):
         driven.show(1, cold=True)
     rows = driven.monitor.statistics()
-    assert {row["region_id"]: row["windows"] for row in rows} == {1: 100, 2: 100}
+    assert {row["region_id"]: row["windows"] for row in rows} == {1: 130, 2: 100}
     assert driven.monitor.statistics() == []
     driven.feed(7)
     assert {row["region_id"]: row["windows"] for row in driven.monitor.statistics()} == {1: 7, 2: 7}

@@ -61,7 +61,9 @@ def posterior(probabilities: Weights, opened: int) -> Posterior:
     table = np.array(probabilities)
     n, count = table.shape
     zeros = np.zeros(n)
-    return Posterior(np.arange(1, count + 1), table, opened, np.ones(n, int), zeros, np.ones(n, int), zeros)
+    return Posterior(
+        np.arange(1, count + 1), table, opened, np.ones(n, int), table[:, :1], zeros, np.ones(n, int), zeros
+    )
 
 
 # --- posterior --------------------------------------------------------------------------------------------

@@ -71,6 +71,10 @@ class Backbone(PreTrainedModel):
         The last position is the one that predicts what comes next.
         """
 
+    def last(self, windows: Tensor, vectors: Tensor) -> Tensor:
+        """The last position of `hidden`, (n, d), and no more work than it takes."""
+        return last_states(self.hidden(windows, vectors))
+
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """(n, length) rows to the (n, length, d) states and the (items + 1, d) item vectors used."""
         vectors = self.items.all()

@@ -16,12 +16,12 @@ class BERT4Rec(SequenceBackbone):
         self.mask = nn.Parameter(torch.zeros(config.hidden_size))
         nn.init.normal_(self.mask, std=0.02)
 
-    def hidden(self, windows: Tensor, vectors: Tensor) -> Tensor:
-        """See `Backbone.hidden`; the oldest position is dropped so that the mask token comes last."""
+    def inputs(self, windows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """See `SequenceBackbone.inputs`; a mask token after the window comes last."""
         present = windows != PADDING
         states = functional.embedding(windows, vectors) * present.unsqueeze(-1)
         states = torch.cat([states, self.mask.expand(len(windows), 1, -1)], dim=1)
         seen = functional.pad(present, (0, 1), value=True)
         itself = torch.eye(seen.shape[1], dtype=torch.bool, device=windows.device)
         allowed = seen[:, None, :] | itself
-        return self.run_blocks(states, allowed[:, None])
+        return states, allowed[:, None]

@@ -14,11 +14,11 @@ class SASRec(SequenceBackbone):
     def __init__(self, config: SequenceConfig) -> None:
         super().__init__(config, positions=config.length)
 
-    def hidden(self, windows: Tensor, vectors: Tensor) -> Tensor:
-        """See `Backbone.hidden`."""
+    def inputs(self, windows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """See `SequenceBackbone.inputs`."""
         present = windows != PADDING
         states = functional.embedding(windows, vectors) * present.unsqueeze(-1)
         causal = torch.ones(windows.shape[1], windows.shape[1], dtype=torch.bool, device=windows.device).tril()
         itself = torch.eye(windows.shape[1], dtype=torch.bool, device=windows.device)
         allowed = (causal & present[:, None, :]) | itself
-        return self.run_blocks(states, allowed[:, None])
+        return states, allowed[:, None]

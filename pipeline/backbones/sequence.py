@@ -1,5 +1,6 @@
 """Self-attention over item vectors: what SASRec and BERT4Rec share."""
 
+from abc import abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
@@ -59,19 +60,24 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * width, width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, states: Tensor, allowed: Tensor) -> Tensor:
-        """(n, length, d) states and (n, 1, length, length) who may see whom to (n, length, d)."""
-        states = states + self.dropout(self._attend(self.norm_attention(states), allowed))
+    def forward(self, states: Tensor, allowed: Tensor, since: int = 0) -> Tensor:
+        """(n, length, d) states and (n, 1, length, length) who may see whom to (n, length - since, d).
+
+        Positions before `since` are looked at, but not computed.
+        """
+        states = states[:, since:] + self.dropout(self._attend(self.norm_attention(states), allowed, since))
         inner = functional.gelu(self.up(self.norm_feed_forward(states)))
         mixed: Tensor = states + self.dropout(self.down(self.dropout(inner)))
         return mixed
 
-    def _attend(self, states: Tensor, allowed: Tensor) -> Tensor:
+    def _attend(self, states: Tensor, allowed: Tensor, since: int) -> Tensor:
         n, length, width = states.shape
         split = self.qkv(states).view(n, length, 3, self.heads, width // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(n, length, width))
+        mixed = functional.scaled_dot_product_attention(
+            query[:, :, since:], key, value, attn_mask=allowed[:, :, since:]
+        )
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(n, length - since, width))
         return out
 
 
@@ -96,10 +102,25 @@ class SequenceBackbone(Backbone):
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
-    def run_blocks(self, states: Tensor, allowed: Tensor) -> Tensor:
-        """Add positions and run the blocks over (n, positions, d) states."""
+    def hidden(self, windows: Tensor, vectors: Tensor) -> Tensor:
+        """See `Backbone.hidden`."""
+        return self._run(*self.inputs(windows, vectors), since=0)
+
+    def last(self, windows: Tensor, vectors: Tensor) -> Tensor:
+        """See `Backbone.last`: the last block computes one position."""
+        return self._run(*self.inputs(windows, vectors), since=-1)[:, -1]
+
+    @abstractmethod
+    def inputs(self, windows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, length) rows to (n, positions, d) states to start from, and who may see whom.
+
+        The latter is (n, 1, positions, positions)
+        or a shape that broadcasts to it; the last position predicts.
+        """
+
+    def _run(self, states: Tensor, allowed: Tensor, since: int) -> Tensor:
         states = self.dropout(states + self.positions.weight)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             states = block(states, allowed)
-        normed: Tensor = self.norm(states)
+        normed: Tensor = self.norm(self.blocks[-1](states, allowed, since % states.shape[1]))
         return normed

@@ -8,6 +8,7 @@ import pytest
 from pipeline.datasets.base import read_dataset
 from pipeline.datasets.commands import simulate_dataset
 from pipeline.datasets.simulator import SCENARIOS, Simulation, simulate, write
+from pipeline.datasets.simulator.scenarios import RAMP
 from pipeline.datasets.simulator.world import Parameters
 from pipeline.errors import DataError
 from pipeline.evaluation.slices import cut
@@ -169,8 +170,9 @@ def test_gradual_moves_them_one_by_one():
     (entry,) = simulation.truth
     new = {i for i in entry["items"] if genre(simulation, i) == "Crime"}
     users = set(entry["users"])
-    length = entry["until"] - entry["from"]
-    cuts = [entry["from"] + length * part for part in (0, 0.25, 0.5, 1)]
+    times = [e.timestamp for e in simulation.interactions]
+    ramp = RAMP * (max(times) - min(times))
+    cuts = [*(entry["from"] + ramp * part for part in (0, 0.5, 1)), entry["until"]]
     shares = [share([e for e in between(simulation, a, b) if e.user_id in users], new) for a, b in pairwise(cuts)]
     assert shares[0] < shares[1] < shares[2]
     assert shares[0] < 0.5

@@ -16,7 +16,7 @@ from pipeline.datasets.simulator.world import IntArray, Regime, World, draw_regi
 FROM = 0.6
 """Where a drift begins, as a share of the events: well after a set-up slice of half the log."""
 
-RAMP = 0.2
+RAMP = 0.05
 """Over which a gradual drift reaches everybody, as a share of the length of the log."""
 
 RECURRING = ((0.55, 0.65), (0.8, 0.9))
