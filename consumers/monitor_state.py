@@ -63,6 +63,7 @@ def _watched_record(watched: Watched) -> dict[str, Any]:
     return {
         **{name: getattr(watched, name) for name in _OF_WATCHED},
         **{name: [list(_cells(e)) for e in getattr(watched, name)] for name in _EVIDENCE},
+        "tried": sorted(watched.tried),
         "region": watched.region.to_record(),
         "detectors": {signal: d.state() for signal, d in watched.detectors.items()},
         "seen": [[s.at_event, *_cells(s.evidence), list(s.scores), s.rival, s.user] for s in watched.seen],
@@ -84,6 +85,7 @@ def _watched(monitor: Monitor, record: Mapping[str, Any]) -> Watched:
         getattr(watched, name).extend(Evidence(*cells) for cells in record[name])
     for name in _OF_WATCHED:
         setattr(watched, name, record[name])
+    watched.tried = set(record["tried"])
     watched.rising = dict(record["rising"])
     watched.raised = {signal: (since, statistic) for signal, (since, statistic) in record["raised"].items()}
     return watched

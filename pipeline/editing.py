@@ -248,6 +248,7 @@ class Editor:
         name, training = version_name(edit.region_id, version), self._config.training
         rows = known_rows(windows.contexts, windows.targets)
         self.host.create(name, rows.tolist(), parent=parent, seed=edit.seed)
+        replayed = len(edit.samples) if edit.operation is Operation.UPDATE else 0
         with self.host.active(name) as model:
             groups = self.host.parameter_groups(name, training.learning_rate, training.row_learning_rate)
             every = np.arange(1, len(self._setup.catalogue) + 1)
@@ -256,7 +257,7 @@ class Editor:
                 windows,
                 groups,
                 softmax_rows(self._config, every),
-                epochs=passes(self._config, edit),
+                epochs=passes(training.epochs, len(edit.windows), replayed),
                 batch_size=training.batch_size,
                 seed=edit.seed,
             )
@@ -395,10 +396,9 @@ class Editor:
         return Outcome(edit.edit_id, edit.operation, edit.region_id, published, detail)
 
 
-def passes(config: Config, edit: Edit) -> int:
-    """Epochs of an edit's training: those of the configuration, shared with the windows that it replays."""
-    replayed = len(edit.samples) / len(edit.windows) if edit.operation is Operation.UPDATE else 0.0
-    return max(1, int(config.training.epochs / (1.0 + replayed)))
+def passes(epochs: int, windows: int, replayed: int) -> int:
+    """Epochs of an edit's training on so many windows: those of the configuration, shared with what it replays."""
+    return max(1, int(epochs / (1.0 + replayed / windows)))
 
 
 def _other(edit: Edit) -> int:

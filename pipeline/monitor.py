@@ -105,6 +105,7 @@ class Watched:
         seen: newest windows of its own.
         moves: of the newest pairs of windows of a user, whether they left it (1) or not (0).
         fresh: windows that its adapter would be asked about and has not learned.
+        tried: ids of those that Updates in vain were made of, since one that helped.
         learned: newest windows that it has.
         sample: newest windows of an opened region's origin: what its boundary is fitted to.
         audited: event up to which its windows were tried with an opened region.
@@ -126,6 +127,7 @@ class Watched:
     sample: deque[Evidence]
     fresh: deque[Evidence]
     learned: deque[Evidence]
+    tried: set[str] = field(default_factory=set)
     rising: dict[str, int] = field(default_factory=dict)
     raised: dict[str, tuple[int, float]] = field(default_factory=dict)
     audited: int = 0
@@ -144,6 +146,10 @@ class Watched:
         if now < self.quiet_until:
             return []
         return [signal for signal in SIGNALS if signal in self.raised]
+
+    def untried(self) -> int:
+        """Fresh windows that no Update in vain was made of."""
+        return sum(e.event_id not in self.tried for e in self.fresh)
 
     def excursion(self, signals: Iterable[str]) -> list[Seen]:
         """Windows since the earliest of these signals began to rise."""
@@ -425,7 +431,7 @@ class Monitor:
             if (
                 watched.region.adapter
                 and region_id not in asked
-                and len(watched.fresh) >= min(need, settings.pool_windows)
+                and watched.untried() >= min(need, settings.pool_windows)
             ):
                 if self._affordable() < len(watched.fresh):
                     continue
@@ -435,13 +441,13 @@ class Monitor:
                     f"region {region_id} has {len(watched.fresh)} windows that its adapter has not learned"
                     + (", and its loss has risen" if alarm else ""),
                 )
-                replayed = self._replayed(watched)
+                replayed = self._replayed(watched, len(watched.fresh))
                 edits.append(self._edit(Operation.UPDATE, watched.region, None, reason, list(watched.fresh), replayed))
         return edits
 
-    def _replayed(self, watched: Watched) -> list[Evidence]:
-        """Windows that a region learned before, evenly spread over what is remembered."""
-        wanted = int(self._config.edits.own_replay * len(watched.fresh))
+    def _replayed(self, watched: Watched, new: int) -> list[Evidence]:
+        """Windows that a region learned before, to go with so many new ones, spread over what is remembered."""
+        wanted = int(self._config.edits.own_replay * new)
         places = np.linspace(0, len(watched.learned) - 1, min(wanted, len(watched.learned)))
         return [watched.learned[int(place)] for place in places]
 
@@ -639,8 +645,9 @@ class Monitor:
         watched = self._watched.get(edit.region_id)
         if watched is None:
             return
-        # Windows of an update that did not help wait for more of their kind.
+        # Windows of an update that did not help wait for more of their kind: alone they would only fail again.
         learned = self._learned(edit) if outcome.published else set()
+        watched.tried = set() if outcome.published else {e.event_id for e in edit.windows}
         watched.fresh = deque((e for e in watched.fresh if e.event_id not in learned), maxlen=watched.fresh.maxlen)
         watched.learned.extend(e for e in edit.windows if e.event_id in learned)
         self._weigh(watched, outcome.published and _clear(outcome))

@@ -24,10 +24,6 @@ from pipeline.monitor import Monitor
 from pipeline.strategies.base import Scored, Start
 from pipeline.windows import Windows
 
-MOST_EDITS_A_BATCH = 16
-"""A bound on what one batch can set off; never reached when cool-downs are in force."""
-
-
 class Raie:
     """The pipeline as a strategy.
 
@@ -104,12 +100,9 @@ class Raie:
                 transaction.send(GATED, record, key=record["user_id"], partition=0, timestamp=record["timestamp"])
         for record, (_, _, offset) in zip(gated, transaction.offsets, strict=True):
             self._monitor.observe(record, offset)
-        for _ in range(MOST_EDITS_A_BATCH):
-            edits = self._monitor.decide()
+        while edits := self._monitor.decide():
             for edit in edits:
                 self._carry_out(edit)
-            if not edits:
-                break
         return gated
 
     def _carry_out(self, edit: Edit) -> None:

@@ -5,11 +5,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
+from pipeline.editing import passes
 from pipeline.edits import Edit, Evidence, Operation, Outcome, held_out
-from pipeline.monitor import Monitor
+from pipeline.monitor import Monitor, Watched
 from pipeline.routing import RegionBank
 from pipeline.strategies.base import Scored, Start
-from pipeline.strategies.raie import MOST_EDITS_A_BATCH, Raie
+from pipeline.strategies.raie import Raie
 from pipeline.windows import Windows
 
 SCHEDULED = "schedule"
@@ -68,24 +69,24 @@ class ScheduledMonitor(Monitor):
         target = self._largest_opened()
         region = target.region if target else self._next_region_id
         region_id = target.region.region_id if target else self._next_region_id
-        chosen = self._choose(region_id)
+        chosen = self._choose(region_id, target)
         if not chosen:
             self._allowed = 0
             return None
-        self._allowed -= self._config.training.epochs * self._learned_of(len(chosen))
+        self._allowed -= self._cost(len(chosen), target)
         self._next_region_id += target is None
         evidence = [Evidence(u.evidence.event_id, u.evidence.offset, region_id) for u in chosen]
         reason = self._reason(None, SCHEDULED, f"{len(chosen)} windows are learned as scheduled") | {"regions": []}
-        operation, samples = (Operation.UPDATE, ()) if target else (Operation.ADD, self._samples())
+        operation = Operation.UPDATE if target else Operation.ADD
+        samples = self._replayed(target, len(chosen)) if target else self._samples()
         edit = self._edit(operation, region, None, reason, evidence, samples)
         self._under_way[edit.edit_id] = chosen
         return edit
 
-    def _choose(self, region_id: int) -> list[Untrained]:
+    def _choose(self, region_id: int, target: Watched | None) -> list[Untrained]:
         """The newest windows not yet trained on, those of the region first, as many as may be paid for."""
-        paid, most = self._allowed // self._config.training.epochs, self._config.edits.pool_windows
-        count = min(paid + paid // 4, len(self._untrained), most)
-        while count >= LEAST and self._learned_of(count) > paid:
+        count = min(len(self._untrained), self._config.edits.pool_windows)
+        while count >= LEAST and self._cost(count, target) > self._allowed:
             count -= 1
         if count < LEAST:
             return []
@@ -93,9 +94,11 @@ class ScheduledMonitor(Monitor):
         self._untrained, chosen = ranked[:-count], ranked[-count:]
         return sorted(chosen, key=lambda u: u.evidence.offset)
 
-    def _learned_of(self, windows: int) -> int:
-        """How many of an edit's windows are trained on; the others judge it."""
-        return windows - int(held_out({"signal": SCHEDULED}, windows, self._config.edits).sum())
+    def _cost(self, windows: int, target: Watched | None) -> int:
+        """Passes that an edit on so many windows takes; those that judge it are not trained on."""
+        replayed = len(self._replayed(target, windows)) if target else 0
+        judged = int(held_out({"signal": SCHEDULED}, windows, self._config.edits).sum())
+        return passes(self._config.training.epochs, windows, replayed) * (windows - judged + replayed)
 
 
 class RaieScheduled(Raie):
@@ -120,8 +123,8 @@ class RaieScheduled(Raie):
     def learn(self) -> None:
         """See `Strategy.learn`: the date on which something is trained."""
         self._monitor.allow(self._meter.trained_windows - self.trained_windows)
-        for _ in range(MOST_EDITS_A_BATCH):
-            for edit in self._monitor.decide():
+        while edits := self._monitor.decide():
+            for edit in edits:
                 self._carry_out(edit)
         super().learn()
 
