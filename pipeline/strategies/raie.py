@@ -24,6 +24,7 @@ from pipeline.monitor import Monitor
 from pipeline.strategies.base import Scored, Start
 from pipeline.windows import Windows
 
+
 class Raie:
     """The pipeline as a strategy.
 
