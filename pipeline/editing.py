@@ -39,22 +39,24 @@ class Judgement:
             log density) where only the boundary between set-up regions moves and the answers stay.
         windows: how many.
         before, after: means of the metric.
-        error: standard error of their paired difference.
+        error: standard error of their paired difference over users; None where there is but one.
     """
 
     metric: str
     windows: int
     before: float
     after: float
-    error: float
+    error: float | None
 
     def better(self, standard_errors: float) -> bool:
         """Whether the candidate beats the incumbent by more than so many standard errors."""
-        return self.before - self.after > standard_errors * self.error
+        if not standard_errors:
+            return self.before > self.after
+        return self.error is not None and self.before - self.after > standard_errors * self.error
 
     def no_worse(self, standard_errors: float) -> bool:
         """Whether the candidate loses no more than so many standard errors."""
-        return self.after - self.before <= standard_errors * self.error
+        return self.error is not None and self.after - self.before <= standard_errors * self.error
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -324,12 +326,12 @@ class Editor:
 
     def _judge(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
         """Compare the answers by the log of the rank that they give the target: every place counts, none too much."""
-        return _paired("log_rank", self._log_ranks(windows, before), self._log_ranks(windows, after))
+        return paired("log_rank", self._log_ranks(windows, before), self._log_ranks(windows, after), windows.users)
 
     def _judge_fit(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
         """Compare how well the regions describe the windows; the answers are the backbone's either way."""
         means = self._encode(windows.contexts).means
-        return _paired("surprise", -before.log_likelihood(means), -after.log_likelihood(means))
+        return paired("surprise", -before.log_likelihood(means), -after.log_likelihood(means), windows.users)
 
     def _log_ranks(self, windows: Windows, bank: RegionBank) -> Array:
         """(n,) log of the target's rank in the mixed answer."""
@@ -411,9 +413,23 @@ def _reshaped(region: Region, shape: Shape | Region) -> Region:
     return replace(region, centroid=shape.centroid, radius=shape.radius, concentration=shape.concentration)
 
 
-def _paired(metric: str, before: Array, after: Array) -> Judgement:
+def paired(metric: str, before: Array, after: Array, users: NDArray[Any]) -> Judgement:
+    """Judge n windows that incumbent and candidate were both asked about.
+
+    Windows of one user overlap and resemble each other, so users are what the error counts (Liang and Zeger, 1986):
+    what one user alone says has no error that could be known, and proves nothing.
+
+    Args:
+        metric: see `Judgement`.
+        before, after: (n,) of each window; lower is better.
+        users: (n,) whose windows they are.
+    """
     difference = before - after
-    error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else float("inf")
+    _, owners = np.unique(users, return_inverse=True)
+    sums = np.bincount(owners, weights=difference - difference.mean())
+    clusters = len(sums)
+    spread = np.sqrt((sums**2).sum() * clusters / (clusters - 1)) / len(before) if clusters > 1 else None
+    error = None if spread is None else float(spread)
     return Judgement(metric, len(before), float(before.mean()), float(after.mean()), error)
 
 
