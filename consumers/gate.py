@@ -106,9 +106,10 @@ class GateHandler:
     def _gated(self, contexts: NDArray[np.int64]) -> Answers:
         """Gate windows, and answer them with the model alone."""
         host, bank = self.live.host, self.live.bank
-        posterior = bank.posterior(gate_view(host.states(contexts, None), contexts, self._setup.counts))
+        states = host.states(contexts, None)
+        posterior = bank.posterior(gate_view(states, contexts, self._setup.counts))
         route = posterior.route(self._config.gate.floor)
-        answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters)
+        answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters, states)
         return Answers(posterior, route, answer.numpy())
 
     def _asked(self, contexts: NDArray[np.int64], answers: Answers) -> Asked:
@@ -117,11 +118,11 @@ class GateHandler:
     def _trend_ranks(self, trending: Trending, asked: Asked, windows: Windows, answers: Answers) -> list[int]:
         """Rank of each target with the trend mixed in, every window after the one before it was learned."""
         self._follow(trending)
-        ranks = []
+        mixed = np.empty(answers.probabilities.shape)
         for i, target in enumerate(windows.targets.tolist()):
-            mixed = trending.mix(asked, i, answers.probabilities[i])
-            ranks += rank_of_targets(mixed[None], windows.targets[i : i + 1], windows.contexts[i : i + 1]).tolist()
+            mixed[i] = trending.mix(asked, i, answers.probabilities[i])
             trending.learn(asked, i, target, float(answers.probabilities[i, target]))
+        ranks: list[int] = rank_of_targets(mixed, windows.targets, windows.contexts).tolist()
         return ranks
 
     def _follow(self, trending: Trending) -> None:

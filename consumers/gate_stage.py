@@ -147,8 +147,8 @@ class GateStage:
             return
         if isinstance(read, Erasure):
             arrivals.behind[record.offset] = read
-        elif read is not None:
-            self._metrics.late.inc(arrivals.add(read))
+        elif read is not None and arrivals.add(read):
+            self._metrics.late.inc()
 
     def _do(self, partition: int, act: Act) -> list[Output]:
         """What to write of a refusal, or an erasure, which takes effect now."""
@@ -214,7 +214,6 @@ class GateStage:
         """Gate events in the order given, and bring histories up to date."""
         if not all(a.past for a in batch):
             self._follow(log)
-        before = log.end_offset(GATED, 0)
         touched: Touched = {}
         gated: list[Output] = []
         size = self._config.gate.batch_size
@@ -227,7 +226,7 @@ class GateStage:
         for arrival in batch:
             self._arrivals[arrival.partition].handle(arrival)
         self._count_users()
-        return [*gated, *self._user_outputs(touched), *self._snapshot(gated, before)]
+        return [*gated, *self._user_outputs(touched), *self._snapshot(gated, log)]
 
     def _append(self, arrival: Arrival, touched: Touched) -> bool:
         """Put an event at the end of its user's history, unless it was there before."""
@@ -254,26 +253,34 @@ class GateStage:
         trending = self._handler.trending
         first = 0 if trending is None else trending.events
         outputs = []
-        for number, record in enumerate(self._handler.handle(_windows(scored)), start=first):
-            self._observe(record)
+        records = self._handler.handle(_windows(scored))
+        self._observe(records)
+        for number, record in enumerate(records, start=first):
             record |= {"gate": self._instance, "number": number, "revision": self._revision}
             outputs.append(Output(GATED, versioned(record), record["user_id"], record["timestamp"], 0))
         return outputs
 
     def _user_outputs(self, touched: Touched) -> list[Output]:
         outputs = []
+        positions = {partition: arrivals.position for partition, arrivals in self._arrivals.items()}
         for (partition, user_id), state in touched.items():
-            position = self._arrivals[partition].position
-            value = state.to_record(position)
+            value = state.to_record(positions[partition])
             state.ahead = tuple(value.get("ahead", ()))
             outputs.append(Output(USERS, value, user_id, state.timestamp, partition))
         return outputs
 
-    def _observe(self, record: Mapping[str, Any]) -> None:
-        region_id = record["region_id"]
-        self._metrics.gate_confidence.labels(region_id).observe(record["confidence"])
-        self._metrics.gate_margin.labels(region_id).observe(record["margin"])
-        self._metrics.gate_novelty.labels(region_id).observe(record["angle"])
+    def _observe(self, records: Sequence[Mapping[str, Any]]) -> None:
+        metrics = self._metrics
+        shown = {
+            "confidence": metrics.gate_confidence,
+            "margin": metrics.gate_margin,
+            "angle": metrics.gate_novelty,
+        }
+        for name, histogram in shown.items():
+            # Looked up once: that costs more than to observe.
+            of_region = {region_id: histogram.labels(region_id) for region_id in {r["region_id"] for r in records}}
+            for record in records:
+                of_region[record["region_id"]].observe(record[name])
 
     def _count_users(self) -> None:
         self._metrics.users.set(sum(len(users) for users in self._users.values()))
@@ -300,7 +307,7 @@ class GateStage:
         for region_id in set(before) - {region.region_id for region in bank.live}:
             self._metrics.retire(region_id)
 
-    def _snapshot(self, gated: Sequence[Output], before: int) -> list[Output]:
+    def _snapshot(self, gated: Sequence[Output], log: Log) -> list[Output]:
         """The trend's state, where the revision is another one, or enough events have passed."""
         trending = self._handler.trending
         if trending is None or not gated:
@@ -310,7 +317,8 @@ class GateStage:
         if written and written[0] == self._revision and trending.events - written[1] < every:
             return []
         self._written = self._revision, trending.events
-        kept = KeptTrend(trending.to_arrays(), trending.events, self._revision, before)
+        # None of what this transaction is about to write is before the end.
+        kept = KeptTrend(trending.to_arrays(), trending.events, self._revision, log.end_offset(GATED, 0))
         return trend_outputs(self._instance, kept, gated[-1].timestamp)
 
     def _restore_trend(self, log: Log) -> None:
