@@ -213,6 +213,7 @@ class Canned:
 
     answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     trending: None = None
+    withdrawn: tuple[int, ...] = ()
 
     def handle(self, windows: Windows) -> list[dict[str, Any]]:
         """Look the answers up."""
@@ -239,8 +240,9 @@ class MeasuredGate(GateStage):
             self.written.append(list(outputs))
         return outputs
 
-    def _make_handler(self, live: LiveRegions) -> Any:
-        return self.canned or super()._make_handler(live)
+    def _begin(self) -> None:
+        super()._begin()
+        self._gating.handler = self.canned or self._gating.handler
 
 
 class Stream:
