@@ -1,6 +1,6 @@
 """Our gate beside the least that could do its part: bare kafka-python loops, and the bare model. One JSON object.
 
-    python -m benchmarks.consume [--events N] [--kafka URL] [--quick]
+    python -m benchmarks.consume [--events N] [--kafka URL] [--set backbone.hidden_size=256] [--quick]
 
     poll              kafka-python reads `interactions`
     transactional     kafka-python reads them and writes, of 1,000 at a time, the records that our gate has written for
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder, _broker(asked.kafka, Path(folder)) as url:
         # Topics and groups of their own, on a broker that has others.
         own = (f"log.url={url}", f"log.prefix=benchmark{time.time_ns()}-", f"log.partitions={asked.partitions}")
-        stream = Stream(load_config(None, (*SETTINGS, *own)), asked.events, Path(folder))
+        stream = Stream(load_config(None, (*SETTINGS, *own, *asked.set)), asked.events, Path(folder))
         found = measured(stream.ways(), asked.repeats)
     rates = {way: statistics.median(watch.rate for watch in watches) for way, watches in found.items()}
     work = {way: statistics.median(watch.work for watch in watches) for way, watches in found.items()}
@@ -150,6 +150,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--partitions", type=int, default=8, help="of `interactions` and `users`")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="a setting, e.g. of the backbone"
+    )
     parser.add_argument("--quick", action="store_true", help="1,500 events, once: whether it runs, no measurement")
     asked = parser.parse_args(arguments)
     if asked.quick:
