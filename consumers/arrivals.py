@@ -80,7 +80,7 @@ class Arrivals(Generic[A]):
     behind: dict[int, A] = field(default_factory=dict)
     read: int = 0
     _stamps: deque[float] = field(default_factory=lambda: deque(maxlen=LOOKED_AT))
-    _reached: float = 0.0
+    _newest: list[float] = field(default_factory=list)
 
     @property
     def position(self) -> int:
@@ -99,10 +99,20 @@ class Arrivals(Generic[A]):
         self.held[arrival.offset] = arrival
         self.read += 1
         late = arrival.event.timestamp + self.horizon < self._reached
-        self._stamps.append(arrival.event.timestamp)
-        newest = nlargest(CORROBORATED, self._stamps)
-        self._reached = newest[-1] if len(newest) == CORROBORATED else 0.0
+        self._look_at(arrival.event.timestamp)
         return late
+
+    @property
+    def _reached(self) -> float:
+        """How far the partition has gone, in event time."""
+        return self._newest[-1] if len(self._newest) == CORROBORATED else 0.0
+
+    def _look_at(self, stamp: float) -> None:
+        leaves = self._stamps[0] if len(self._stamps) == LOOKED_AT else None
+        self._stamps.append(stamp)
+        # In a stream that is in order the one that leaves is never among the newest, and nothing is searched.
+        others = self._stamps if leaves is not None and leaves >= self._reached else (*self._newest, stamp)
+        self._newest = nlargest(CORROBORATED, others)
 
     def due(self, silent: bool) -> list[Arrival]:
         """Events whose time has come: all of them where nothing more comes for now."""

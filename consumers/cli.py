@@ -32,7 +32,7 @@ def register(app: typer.Typer, configure: Configure) -> None:
         configure: reads the configuration from `--config` and `--set`.
     """
     _add_stages(app, configure)
-    _add_up(app)
+    _add_up(app, configure)
     _add_edits(app, configure)
 
 
@@ -60,7 +60,7 @@ def _add_stages(app: typer.Typer, configure: Configure) -> None:
         run_trainer(root, instance, configure(config, settings), _say)
 
 
-def _add_up(app: typer.Typer) -> None:
+def _add_up(app: typer.Typer, configure: Configure) -> None:
     @app.command()
     def up(
         root: Root,
@@ -75,7 +75,8 @@ def _add_up(app: typer.Typer) -> None:
         from consumers.commands import run_up  # noqa: PLC0415
 
         given = ["--config", str(config)] if config else []
-        run_up(root, trainers, given + [word for setting in settings or () for word in ("--set", setting)], _say)
+        given += [word for setting in settings or () for word in ("--set", setting)]
+        run_up(root, trainers, configure(config, settings), given, _say)
 
 
 def _add_edits(app: typer.Typer, configure: Configure) -> None:

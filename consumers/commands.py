@@ -15,6 +15,7 @@ from consumers.running import Say, adapters_of, log_of, run_stage, stopped_by_si
 from pipeline.config import Config
 from pipeline.edits import Edit, Outcome
 from pipeline.errors import RaieError
+from pipeline.logs import path_of
 from pipeline.logs.topics import REGIONS
 
 MOST_GATED = 1_000
@@ -46,25 +47,35 @@ def run_trainer(root: Path, instance: str, config: Config, say: Say) -> None:
     run_stage(lambda metrics: TrainerStage(TrainingChild(start), metrics), instance, config, 1, say)
 
 
-def run_up(root: Path, trainers: int, options: Sequence[str], say: Say) -> None:
+def run_up(root: Path, trainers: int, config: Config, options: Sequence[str], say: Say) -> None:
     """`raie up`: all stages as processes of this machine.
 
     Args:
         root: of the set-up.
         trainers: how many.
+        config: the whole tree.
         options: `--config` and `--set`, as they were given.
         say: where the status lines go.
     """
     from consumers.supervisor import Supervisor  # noqa: PLC0415
+    from consumers.upkeep import Upkeep  # noqa: PLC0415
 
     if not root.is_dir():
         raise RaieError(f"{root} is no folder: make it with `raie setup --data PATH --out {root}`")
     stages = [("gate", "gate-0"), ("monitor", "monitor-0"), *(("train", f"trainer-{i}") for i in range(trainers))]
     raie = [sys.executable, "-m", "pipeline.cli"]
     commands = {name: [*raie, stage, "--root", str(root), "--instance", name, *options] for stage, name in stages}
-    stop = Event()
+    stop, changes = Event(), _Changes(say)
+    path = path_of(config.log.url)
+    upkeep = Upkeep(path, time.monotonic, say) if path else None
+
+    def look(states: Mapping[str, str]) -> None:
+        changes(states)
+        if upkeep:
+            upkeep()
+
     with stopped_by_signals(stop):
-        Supervisor(commands, time.monotonic).run(stop, _Changes(say))
+        Supervisor(commands, time.monotonic).run(stop, look)
     say("all stages have stopped")
 
 

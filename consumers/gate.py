@@ -15,7 +15,7 @@ from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank, mixed_probabilities
 from pipeline.setup import SetUp
 from pipeline.trending import Asked, Trending, asked_of
-from pipeline.windows import Windows
+from pipeline.windows import Ids, Windows
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class GateHandler:
     Attributes:
         live: the regions and adapters in force.
         trending: the trend, or None where the configuration has none.
+        withdrawn: (n,) catalogue rows that no target is ranked among: they are not recommended.
     """
 
     def __init__(self, setup: SetUp, config: Config, live: LiveRegions) -> None:
@@ -46,6 +47,7 @@ class GateHandler:
         self._setup = setup
         self._config = config
         self.trending = Trending(setup.counts, len(setup.bank.setup), config) if config.trend.half_lives else None
+        self.withdrawn = np.zeros(0, dtype=np.int64)
         self._followed: RegionBank | None = None
 
     def answer(self, contexts: NDArray[np.int64]) -> Answers:
@@ -67,7 +69,7 @@ class GateHandler:
         posterior, bank = answers.posterior, self.live.bank
         chances = answers.probabilities[np.arange(len(windows)), windows.targets]
         asked = self._asked(windows.contexts, answers)
-        model_ranks = rank_of_targets(answers.probabilities, windows.targets, windows.contexts)
+        model_ranks = self._ranks(answers.probabilities, windows)
         columns = {
             "event_id": windows.event_ids.tolist(),
             "user_id": windows.users.tolist(),
@@ -106,9 +108,10 @@ class GateHandler:
     def _gated(self, contexts: NDArray[np.int64]) -> Answers:
         """Gate windows, and answer them with the model alone."""
         host, bank = self.live.host, self.live.bank
-        posterior = bank.posterior(gate_view(host.states(contexts, None), contexts, self._setup.counts))
+        states = host.states(contexts, None)
+        posterior = bank.posterior(gate_view(states, contexts, self._setup.counts))
         route = posterior.route(self._config.gate.floor)
-        answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters)
+        answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters, states)
         return Answers(posterior, route, answer.numpy())
 
     def _asked(self, contexts: NDArray[np.int64], answers: Answers) -> Asked:
@@ -117,12 +120,21 @@ class GateHandler:
     def _trend_ranks(self, trending: Trending, asked: Asked, windows: Windows, answers: Answers) -> list[int]:
         """Rank of each target with the trend mixed in, every window after the one before it was learned."""
         self._follow(trending)
-        ranks = []
+        mixed = np.empty(answers.probabilities.shape)
         for i, target in enumerate(windows.targets.tolist()):
-            mixed = trending.mix(asked, i, answers.probabilities[i])
-            ranks += rank_of_targets(mixed[None], windows.targets[i : i + 1], windows.contexts[i : i + 1]).tolist()
+            mixed[i] = trending.mix(asked, i, answers.probabilities[i])
             trending.learn(asked, i, target, float(answers.probabilities[i, target]))
+        ranks: list[int] = self._ranks(mixed, windows).tolist()
         return ranks
+
+    def _ranks(self, chances: NDArray[np.floating[Any]], windows: Windows) -> Ids:
+        """Rank of each target among the items that may be recommended, itself always one of them."""
+        if len(self.withdrawn):
+            own = np.arange(len(windows)), windows.targets
+            kept, chances = chances[own], chances.copy()
+            chances[:, self.withdrawn] = -1.0
+            chances[own] = kept
+        return rank_of_targets(chances, windows.targets, windows.contexts)
 
     def _follow(self, trending: Trending) -> None:
         """Show the trend how the held-out set-up windows are answered under the revision in force."""

@@ -13,28 +13,23 @@ An interaction that says `past` was learned from by set-up: it makes history and
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from adapters_store import AdaptersStore
 from consumers.arrivals import Arrival, Arrivals, in_time
-from consumers.following import new_records, value_of
-from consumers.gate import GateHandler
+from consumers.gating import Gating
 from consumers.lockstep import Barrier
 from consumers.reading import Erasure, Reader
 from consumers.refusing import dead_letter
-from consumers.revisions import LiveRegions
 from consumers.stage import Output, Turn
-from consumers.trend_journal import KeptTrend, read_trend, trend_outputs
 from consumers.user_states import Users, UserState
 from pipeline.adapters import AdapterHost
 from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
 from pipeline.logs.base import Consumer, Log, Record, TopicPartition
-from pipeline.logs.topics import GATED, INTERACTIONS, REGIONS, USERS
+from pipeline.logs.topics import INTERACTIONS, USERS
 from pipeline.metrics import Metrics
-from pipeline.records import versioned
 from pipeline.setup import SetUp
 from pipeline.windows import Ids, Windows
 
@@ -76,7 +71,7 @@ class GateStage:
         """See `Stage.restore`: histories from `users`; the trend, which is of all partitions, with the first."""
         if not self._users:
             self._begin()
-            self._restore_trend(log)
+            self._gating.restore(log)
         for (_, partition), committed in came.items():
             users = Users(self._config.windows.length, self._config.gate.remembered_events)
             users.restore(log.read(USERS, partition, 0, log.end_offset(USERS, partition)), committed)
@@ -118,17 +113,9 @@ class GateStage:
 
     def _begin(self) -> None:
         """Forget regions and trend."""
-        for name in list(self._host.names):
-            self._host.drop(name)
-        self._live = LiveRegions(self._setup.bank, self._host, self._store, self._setup.backbone_sha256)
-        self._handler = self._make_handler(self._live)
+        self._gating = Gating(self._setup, self._config, self._host, self._store, self._instance, self._metrics)
         self._barrier = Barrier()
-        self._revision = 0
         self._next = 0
-        self._written: tuple[int, int] | None = None
-
-    def _make_handler(self, live: LiveRegions) -> GateHandler:
-        return GateHandler(self._setup, self._config, live)
 
     # What is read.
 
@@ -147,8 +134,8 @@ class GateStage:
             return
         if isinstance(read, Erasure):
             arrivals.behind[record.offset] = read
-        elif read is not None:
-            self._metrics.late.inc(arrivals.add(read))
+        elif read is not None and arrivals.add(read):
+            self._metrics.late.inc()
 
     def _do(self, partition: int, act: Act) -> list[Output]:
         """What to write of a refusal, or an erasure, which takes effect now."""
@@ -213,8 +200,7 @@ class GateStage:
     def _gate(self, batch: Sequence[Arrival], log: Log) -> list[Output]:
         """Gate events in the order given, and bring histories up to date."""
         if not all(a.past for a in batch):
-            self._follow(log)
-        before = log.end_offset(GATED, 0)
+            self._gating.follow(log)
         touched: Touched = {}
         gated: list[Output] = []
         size = self._config.gate.batch_size
@@ -227,7 +213,7 @@ class GateStage:
         for arrival in batch:
             self._arrivals[arrival.partition].handle(arrival)
         self._count_users()
-        return [*gated, *self._user_outputs(touched), *self._snapshot(gated, before)]
+        return [*gated, *self._user_outputs(touched), *self._gating.snapshot(gated, log)]
 
     def _append(self, arrival: Arrival, touched: Touched) -> bool:
         """Put an event at the end of its user's history, unless it was there before."""
@@ -249,88 +235,19 @@ class GateStage:
             window = self._users[arrival.partition].window(arrival.event.user_id)
             if self._append(arrival, touched):
                 scored.append((arrival, window))
-        if not scored:
-            return []
-        trending = self._handler.trending
-        first = 0 if trending is None else trending.events
-        outputs = []
-        for number, record in enumerate(self._handler.handle(_windows(scored)), start=first):
-            self._observe(record)
-            record |= {"gate": self._instance, "number": number, "revision": self._revision}
-            outputs.append(Output(GATED, versioned(record), record["user_id"], record["timestamp"], 0))
-        return outputs
+        return self._gating.gate(_windows(scored)) if scored else []
 
     def _user_outputs(self, touched: Touched) -> list[Output]:
         outputs = []
+        positions = {partition: arrivals.position for partition, arrivals in self._arrivals.items()}
         for (partition, user_id), state in touched.items():
-            position = self._arrivals[partition].position
-            value = state.to_record(position)
+            value = state.to_record(positions[partition])
             state.ahead = tuple(value.get("ahead", ()))
             outputs.append(Output(USERS, value, user_id, state.timestamp, partition))
         return outputs
 
-    def _observe(self, record: Mapping[str, Any]) -> None:
-        region_id = record["region_id"]
-        self._metrics.gate_confidence.labels(region_id).observe(record["confidence"])
-        self._metrics.gate_margin.labels(region_id).observe(record["margin"])
-        self._metrics.gate_novelty.labels(region_id).observe(record["angle"])
-
     def _count_users(self) -> None:
         self._metrics.users.set(sum(len(users) for users in self._users.values()))
-
-    # Regions and trend.
-
-    def _follow(self, log: Log, until: int | None = None) -> None:
-        """Take over new revisions; a refused adapter leaves its region to the last good one, or the backbone."""
-        for record in new_records(log, REGIONS, self._revision):
-            if until is not None and record.offset >= until:
-                break
-            before = {region.region_id for region in self._live.bank.live}
-            for refusal in self._live.follow(value_of(record)):
-                self._metrics.refused_adapters.labels(refusal.reason).inc()
-            self._revision = record.offset + 1
-            self._show(before)
-
-    def _show(self, before: Collection[int]) -> None:
-        bank = self._live.bank
-        self._metrics.revision.set(self._revision)
-        self._metrics.gate_version.set(bank.gate_version)
-        for region in bank.live:
-            self._metrics.region_version.labels(region.region_id).set(region.version)
-        for region_id in set(before) - {region.region_id for region in bank.live}:
-            self._metrics.retire(region_id)
-
-    def _snapshot(self, gated: Sequence[Output], before: int) -> list[Output]:
-        """The trend's state, where the revision is another one, or enough events have passed."""
-        trending = self._handler.trending
-        if trending is None or not gated:
-            return []
-        written = self._written
-        every = self._config.consumers.snapshot_events
-        if written and written[0] == self._revision and trending.events - written[1] < every:
-            return []
-        self._written = self._revision, trending.events
-        kept = KeptTrend(trending.to_arrays(), trending.events, self._revision, before)
-        return trend_outputs(self._instance, kept, gated[-1].timestamp)
-
-    def _restore_trend(self, log: Log) -> None:
-        """The newest snapshot, and what this gate has gated since."""
-        trending = self._handler.trending
-        kept = None if trending is None else read_trend(log, self._instance)
-        if trending is None or kept is None:
-            return
-        trending.restore(kept.arrays)
-        self._follow(log, kept.revision)
-        self._written = kept.revision, kept.events
-        since = [v for r in new_records(log, GATED, kept.gated) if (v := value_of(r)).get("gate") == self._instance]
-        since = [value for value in since if value["number"] >= kept.events]
-        numbers = [value["number"] for value in since]
-        if numbers != list(range(kept.events, kept.events + len(since))):
-            raise LogError(
-                f"{GATED} does not hold every event of gate {self._instance} since its trend was written down at "
-                f"event {kept.events}: start it under a new --instance, which counts from nothing"
-            )
-        self._handler.learn_again(since)
 
 
 def _windows(scored: Sequence[tuple[Arrival, Ids]]) -> Windows:

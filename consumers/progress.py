@@ -1,5 +1,6 @@
 """How a stage gets on: what its metrics, `/healthz` and `/readyz` say of the loop."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -39,8 +40,8 @@ class Progress:
         """A poll came back, and state follows the assignment."""
         self.ready = True
         self.turned = self._clock()
-        for record in records:
-            self._metrics.events.labels(record.topic).inc()
+        for topic, count in Counter(record.topic for record in records).items():
+            self._metrics.events.labels(topic).inc(count)
         if self.turned - self._looked >= self._interval:
             self._looked = self.turned
             self._look(log, consumer)

@@ -41,17 +41,22 @@ class TrendMixture:
             lift: of its items.
             surest: highest probability in the model's answer.
         """
-        logits = np.concatenate([[0.0], self._theta @ _features(since, lift, surest)])
-        odds = np.exp(logits - logits.max())
-        weights: Array = odds / odds.sum()
+        return self._weights(_features(since, lift, surest))
+
+    def _weights(self, features: Array) -> Array:
+        logits = np.zeros(1 + len(self._theta))
+        logits[1:] = self._theta @ features
+        odds = np.exp(logits - np.maximum.reduce(logits))
+        weights: Array = odds / np.add.reduce(odds)
         return weights
 
     def learn(self, since: float, lift: float, surest: float, chances: Array) -> None:
         """Take in an event: the (1 + half_lives,) probabilities that model and trends gave to its target."""
-        weights = self.weights(since, lift, surest)
+        features = _features(since, lift, surest)
+        weights = self._weights(features)
         credit = weights * np.maximum(chances, 1e-12)
-        step = credit / credit.sum() - weights
-        self._theta += self._learning_rate * np.outer(step[1:], _features(since, lift, surest))
+        step = credit / np.add.reduce(credit) - weights
+        self._theta += self._learning_rate * (step[1:, None] * features)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """What was learned; `restore` continues from it to the bit."""

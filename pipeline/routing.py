@@ -164,13 +164,23 @@ class RegionBank:
 @torch.inference_mode()
 def next_item_probabilities(host: AdapterHost, contexts: Ids, name: str | None) -> torch.Tensor:
     """(n, items + 1) probabilities of what comes next under one adapter (None: the backbone); padding has 0."""
-    logits = last_states(host.states(contexts, name)) @ host.vectors(name).T
+    return _scored(host, host.states(contexts, name), name)
+
+
+def _scored(host: AdapterHost, states: torch.Tensor, name: str | None) -> torch.Tensor:
+    logits = last_states(states) @ host.vectors(name).T
     logits[:, PADDING] = -torch.inf
     return logits.softmax(dim=1)
 
 
 @torch.inference_mode()
-def mixed_probabilities(host: AdapterHost, contexts: Ids, route: Array, adapters: Sequence[str | None]) -> torch.Tensor:
+def mixed_probabilities(
+    host: AdapterHost,
+    contexts: Ids,
+    route: Array,
+    adapters: Sequence[str | None],
+    states: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Answer each window with several adapters.
 
     Args:
@@ -179,6 +189,7 @@ def mixed_probabilities(host: AdapterHost, contexts: Ids, route: Array, adapters
         route: (n, 1 + opened) shares in the answer, rows summing to 1.
         adapters: of each column; the backbone answers for None, and for an adapter that the
             host does not have.
+        states: (n, length, d) of all these windows under the backbone, where they are known already.
 
     Returns:
         (n, items + 1) probabilities.
@@ -191,6 +202,7 @@ def mixed_probabilities(host: AdapterHost, contexts: Ids, route: Array, adapters
         # last bits of an answer, and the trust of one region must not reach the windows of another that way.
         rows = torch.arange(len(contexts)) if wanted is None else torch.from_numpy(np.flatnonzero(route[:, column]))
         if len(rows):
-            answer = next_item_probabilities(host, contexts[rows.numpy()], name)
+            known = states if wanted is None else None
+            answer = _scored(host, host.states(contexts[rows.numpy()], name) if known is None else known, name)
             total.index_add_(0, rows, answer * weights[rows, column : column + 1])
     return total

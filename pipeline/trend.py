@@ -14,16 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.regions import Array
-from pipeline.windows import PADDING
+from pipeline.windows import PADDING, Ids
 
 LARGEST_WEIGHT = 2.0**500
 """Weights of new events grow instead of old counts shrinking; beyond this all are scaled back."""
 
 LEAST_SHARE = 0.1
 """A window counts for the tastes that have at least this share of it."""
-
-EVERY = slice(None)
-"""All rows of the catalogue, padding included, which has probability 0."""
 
 LARGEST_LIFT = 3.0
 """In which lifts are cut off: a single item that nobody knew must not outweigh a whole window."""
@@ -48,23 +45,41 @@ class Trend:
         self._counts = np.zeros((len(half_lives), tastes + 1, len(usual)))
         self._totals = np.zeros((len(half_lives), tastes + 1))
 
-    def chances(self, tastes: Array, rows: slice = EVERY) -> Array:
+    def chances(self, tastes: Array) -> Array:
         """What is taken of late by somebody of these tastes.
 
         Args:
             tastes: (tastes,) shares of the set-up regions in a window.
-            rows: of the catalogue.
 
         Returns:
-            (half_lives, rows) probabilities.
+            (half_lives, items + 1) probabilities.
         """
-        overall = self._overall(rows)
+        overall = self.overall()
         chances = np.zeros_like(overall)
+        weight = self._shrinkage * self._weight[:, None]
         for taste, share in _kept(tastes):
-            weight = self._shrinkage * self._weight[:, None]
-            expected = self._counts[:, taste, rows] + weight * overall
+            expected = self._counts[:, taste] + weight * overall
             chances += expected * (share / (self._totals[:, taste, None] + weight))
         return chances
+
+    def chances_of(self, shares: Array, rows: Ids) -> Array:
+        """What `chances` gives to one row for each of k windows, all at once.
+
+        Args:
+            shares: (k, tastes) what of each window's tastes is counted, see `counted`.
+            rows: (k,) of the catalogue.
+
+        Returns:
+            (k, half_lives) probabilities.
+        """
+        weight = self._shrinkage * self._weight[:, None]
+        expected = self._counts[:, :-1, rows] + (weight * self._overall(rows))[:, None]
+        terms = expected * (shares.T / (self._totals[:, :-1] + weight)[:, :, None])
+        chances = np.zeros((len(self._weight), len(rows)))
+        # One after another: a sum of them all at once would round otherwise than `chances` does.
+        for taste in range(terms.shape[1]):
+            chances += terms[:, taste]
+        return chances.T
 
     def blended(self, tastes: Array, weights: Array) -> Array:
         """Chances of many windows at once, half-lives weighted: what `chances` gives window by window, summed up.
@@ -93,12 +108,22 @@ class Trend:
 
     def lift(self, context: NDArray[np.int64]) -> float:
         """How much more the items of a window are taken of late than in set-up: mean log ratio, -1 to 1."""
-        rows = context[context != PADDING]
-        if len(rows) == 0:
-            return 0.0
-        floor = 0.1 / len(self._usual)
-        ratio = np.log((self._overall(rows)[0] + floor) / (self._usual[rows] + floor))
-        return float(np.clip(ratio.mean(), -LARGEST_LIFT, LARGEST_LIFT) / LARGEST_LIFT)
+        return self.lifts(context[None])[0]
+
+    def lifts(self, contexts: Ids) -> list[float]:
+        """The lift of each of (k, length) windows."""
+        present = contexts != PADDING
+        rows, floor = contexts[present], 0.1 / len(self._usual)
+        weight, usual = self._shrinkage * self._weight[0], self._usual[rows]
+        overall = (self._counts[0, -1, rows] + weight * usual) / (self._totals[0, -1] + weight)
+        ratio = np.log((overall + floor) / (usual + floor))
+        ends = np.cumsum(present.sum(axis=1)).tolist()
+        return [
+            min(max(float(np.add.reduce(ratio[start:end])) / (end - start), -LARGEST_LIFT), LARGEST_LIFT) / LARGEST_LIFT
+            if end > start
+            else 0.0
+            for start, end in zip([0, *ends], ends, strict=False)
+        ]
 
     def add(self, tastes: Array, row: int) -> None:
         """Count an event: the item of catalogue row `row`, taken from a window of these tastes."""
@@ -136,7 +161,12 @@ def usual_chances(usual: NDArray[np.int64]) -> Array:
     return chances
 
 
-def _kept(tastes: Array) -> list[tuple[int, float]]:
+def counted(tastes: Array) -> Array:
+    """(tastes,) what of a window's shares is counted: the least ones are not, unless there are no others."""
     kept = np.where(tastes >= LEAST_SHARE, tastes, 0.0)
-    kept = kept / kept.sum() if kept.any() else tastes
+    return kept / kept.sum() if kept.any() else tastes
+
+
+def _kept(tastes: Array) -> list[tuple[int, float]]:
+    kept = counted(tastes)
     return [(int(taste), float(kept[taste])) for taste in np.flatnonzero(kept)]

@@ -11,7 +11,7 @@ from pipeline.config import Config
 from pipeline.mixture import TrendMixture
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank
-from pipeline.trend import LEAST_SHARE, Trend
+from pipeline.trend import LEAST_SHARE, Trend, counted
 from pipeline.windows import Ids
 
 
@@ -66,6 +66,7 @@ class Trending:
         self._mixture = TrendMixture(len(config.trend.half_lives), config.trend.learning_rate)
         self._retention = config.trend.retention
         self._held_out: Asked | None = None
+        self._held_out_shares = np.zeros((0, tastes))
         self._held_out_targets = np.zeros(0, dtype=np.int64)
         self._held_out_chances = np.zeros(0)
         self._events = 0
@@ -73,6 +74,7 @@ class Trending:
     def hold_out(self, asked: Asked, targets: Ids, chances: Array) -> None:
         """Take held-out set-up windows as the model in force answers them: (n,) targets, their (n,) probabilities."""
         self._held_out, self._held_out_targets, self._held_out_chances = asked, targets, chances
+        self._held_out_shares = np.array([counted(tastes) for tastes in asked.tastes]).reshape(-1, self._tastes)
 
     def mix(self, asked: Asked, place: int, answer: NDArray[np.floating[Any]]) -> Array:
         """Mix the trend into the model's (items + 1,) answer to window `place`."""
@@ -93,14 +95,24 @@ class Trending:
 
     def learn(self, asked: Asked, place: int, target: int, chance: float) -> None:
         """Take in what followed window `place`, to which the model gave the probability `chance`."""
-        self._credit(asked, place, target, chance)
-        if self._held_out is not None and len(self._held_out_targets):
-            for turn in range(self._retention):
-                other = (self._events * self._retention + turn) % len(self._held_out_targets)
-                target_then, chance_then = self._held_out_targets[other], self._held_out_chances[other]
-                self._credit(self._held_out, other, int(target_then), float(chance_then))
+        others = self._others()
+        held = asked if self._held_out is None else self._held_out
+        contexts = np.concatenate([asked.contexts[place : place + 1], held.contexts[others]])
+        shares = np.concatenate([counted(asked.tastes[place])[None], self._held_out_shares[others]])
+        rows = np.concatenate([[target], self._held_out_targets[others]])
+        # Credit changes weights, not counts: what these say is looked up for all windows at once.
+        lifts, trends = self._trend.lifts(contexts), self._trend.chances_of(shares, rows)
+        self._credit(asked, place, lifts[0], chance, trends[0])
+        for other, lift, trend in zip(others, lifts[1:], trends[1:], strict=True):
+            self._credit(held, other, lift, float(self._held_out_chances[other]), trend)
         self._trend.add(asked.tastes[place], target)
         self._events += 1
+
+    def _others(self) -> list[int]:
+        """The held-out windows whose turn it is at the next event."""
+        windows = len(self._held_out_targets)
+        first = self._events * self._retention
+        return [place % windows for place in range(first, first + self._retention)] if windows else []
 
     @property
     def events(self) -> int:
@@ -155,12 +167,9 @@ class Trending:
         return tastes
 
     def _weights(self, asked: Asked, place: int) -> Array:
-        return self._mixture.weights(*self._known(asked, place))
+        lift = self._trend.lift(asked.contexts[place])
+        return self._mixture.weights(float(asked.since[place]), lift, float(asked.surest[place]))
 
-    def _credit(self, asked: Asked, place: int, target: int, chance: float) -> None:
-        trends = self._trend.chances(asked.tastes[place], slice(target, target + 1))[:, 0]
+    def _credit(self, asked: Asked, place: int, lift: float, chance: float, trends: Array) -> None:
         chances = np.concatenate([[chance], trends])
-        self._mixture.learn(*self._known(asked, place), chances)
-
-    def _known(self, asked: Asked, place: int) -> tuple[float, float, float]:
-        return float(asked.since[place]), self._trend.lift(asked.contexts[place]), float(asked.surest[place])
+        self._mixture.learn(float(asked.since[place]), lift, float(asked.surest[place]), chances)

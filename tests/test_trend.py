@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.mixture import TrendMixture
 from pipeline.regions import Array
-from pipeline.trend import LARGEST_WEIGHT, Trend
+from pipeline.trend import LARGEST_WEIGHT, Trend, counted
 
 ITEMS = 30
 USUAL = np.array([0, *range(1, ITEMS + 1)], dtype=np.int64)
@@ -127,3 +127,19 @@ def test_the_mixture_restores_to_the_bit() -> None:
     for part in (mixture, again):
         part.learn(0.9, -0.2, 0.1, np.array([0.3, 0.1, 0.2]))
     np.testing.assert_array_equal(mixture.weights(0.5, 0.5, 0.5), again.weights(0.5, 0.5, 0.5))
+
+
+def test_many_windows_at_once_are_told_the_same_to_the_bit() -> None:
+    rng, tastes = np.random.default_rng(1), 12
+    seen = Trend(USUAL, tastes, (50.0, 500.0), 20.0)
+    shares = rng.dirichlet([0.3] * tastes, size=40)
+    rows = rng.integers(1, ITEMS + 1, size=40)
+    contexts = rng.integers(0, ITEMS + 1, size=(40, 10))
+    contexts[0] = 0
+    for share, row in zip(shares, rows.tolist(), strict=True):
+        seen.add(share, row)
+    together = seen.chances_of(np.array([counted(share) for share in shares]), rows)
+    alone = [seen.chances(share)[:, row] for share, row in zip(shares, rows, strict=True)]
+    assert np.array_equal(together, alone)
+    assert seen.lifts(contexts) == [seen.lift(context) for context in contexts]
+    assert seen.lift(contexts[0]) == 0.0

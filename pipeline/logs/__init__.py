@@ -35,6 +35,7 @@ __all__ = [
     "Transaction",
     "UnavailableError",
     "open_log",
+    "path_of",
 ]
 
 DEFAULTS = LogSettings()
@@ -53,12 +54,18 @@ def open_log(url: str, settings: LogSettings = DEFAULTS) -> Log:
     """
     if url == "memory:":
         return MemoryLog()
-    path = url.removeprefix("sqlite:///")
-    if path not in ("", url):
-        return LocalLog(Path(path).expanduser())
+    path = path_of(url)
+    if path:
+        return LocalLog(path)
     if url.startswith("kafka://"):
         # A fifth of a second to import, which those who need no broker do not pay.
         from pipeline.logs.kafka.log import KafkaLog  # noqa: PLC0415
 
         return KafkaLog(url, settings)
     raise LogError(f"{url!r} names no log; use sqlite:///PATH, kafka://HOST:PORT or memory:")
+
+
+def path_of(url: str) -> Path | None:
+    """Where the file of an embedded log is; None for every other URL."""
+    path = url.removeprefix("sqlite:///")
+    return None if path in ("", url) else Path(path).expanduser()

@@ -44,7 +44,7 @@ def encode_value(value: Mapping[str, object] | None) -> bytes | None:
     if not isinstance(value, Mapping):
         raise LogError(f"a value is an object with fields, not {type(value).__name__}")
     try:
-        text = json.dumps(dict(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = _ENCODER.encode(value if isinstance(value, dict) else dict(value))
     except (TypeError, ValueError, RecursionError) as error:
         raise LogError(f"the value cannot be written as JSON: {error}") from error
     if len(text) > MAX_VALUE_BYTES:
@@ -76,7 +76,7 @@ def decode_value(raw: bytes | None) -> Mapping[str, object] | None:
     if raw is None:
         return None
     try:
-        value = json.loads(raw, parse_constant=_refuse_constant)
+        value = _DECODER.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except (ValueError, RecursionError):
         return _stub("bad_json", raw)
     return value if isinstance(value, dict) else _stub("not_an_object", raw)
@@ -123,6 +123,11 @@ def partition_of(key: str | None, partitions: int) -> int:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: `json.dumps` and `json.loads` would make theirs for every value.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _stub(reason: str, raw: bytes) -> dict[str, object]:

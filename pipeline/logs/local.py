@@ -103,6 +103,11 @@ class LocalLog:
             connection.execute("UPDATE partitions SET first = max(first, min(?, end)) WHERE id = ?", (offset, where))
             connection.execute('DELETE FROM records WHERE partition_id = ? AND "offset" < ?', (where, offset))
 
+    def topics(self) -> list[Topic]:
+        """Return all topics there are."""
+        self._load_topics()
+        return list(self._topics.values())
+
     def compact(self, topic: str) -> int:
         """Delete the records of a compacted topic that a newer one of the same key replaces.
 

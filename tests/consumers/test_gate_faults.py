@@ -13,7 +13,7 @@ from consumers.gate_stage import GateStage
 from consumers.lockstep import settled
 from consumers.stage import Output, Point, Turn
 from pipeline.logs import LocalLog
-from pipeline.logs.topics import GATED, USERS
+from pipeline.logs.topics import GATED, ITEMS, USERS
 from pipeline.metrics import Metrics
 from tests.consumers.gating import (
     OpenLog,
@@ -30,6 +30,7 @@ from tests.consumers.gating import (
     users,
     write,
 )
+from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_loop import Killed, Killer, until
 from tests.replay.small import plan
 
@@ -153,6 +154,23 @@ def test_an_erased_user_is_gone_and_stays_gone_after_a_restart(open_log: OpenLog
     write(open_log(), [{**stream()[-1], "event_id": "new"}], partition=0)
     gate_loop(open_log, tmp_path, changed()).run()
     assert gated(open_log())[-1]["cold"] is True
+
+
+def test_withdrawn_items_are_no_rivals_of_a_target_until_they_are_back(open_log: OpenLog, tmp_path: Path) -> None:
+    log, items = open_log(), [*the_setup().catalogue.item_ids, "unknown to set-up"]
+    fill(log, stream()[:40], partition=0)
+    for part, value in ((slice(40, 80), None), (slice(80, 120), {"text": "back"})):
+        gate_loop(open_log, tmp_path, changed()).run()
+        with log.producer("catalogue").transaction() as transaction:
+            for item_id in items:
+                transaction.send(ITEMS, value, key=item_id, timestamp=1.0)
+        write(log, stream()[part], partition=0)
+    gate_loop(open_log, tmp_path, changed()).run()
+    ranks = [(record["rank"], record["model_rank"]) for record in gated(log)]
+    assert set(ranks[40:80]) == {(1, 1)}, "what somebody took is gated, whether it is still to be had or not"
+    assert max(ranks[:40]) > (1, 1)
+    assert max(ranks[80:]) > (1, 1)
+    assert letters(log) == []
 
 
 class Patient(GateStage):

@@ -65,13 +65,12 @@ class KafkaLog:
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """See `Log.read`."""
         where = self._topics.partition(topic, partition)
-        first, last = self._readers.bounds(where)
-        check_kept(topic, partition, start, end, first)
-        return self._readers.scan(topic, where, start, min(end, last))
+        check_kept(topic, partition, start, end, self._readers.first(where))
+        return self._readers.scan(topic, where, start, min(end, self._readers.end(where)))
 
     def end_offset(self, topic: str, partition: int) -> int:
         """See `Log.end_offset`."""
-        return self._readers.bounds(self._topics.partition(topic, partition))[1]
+        return self._readers.end(self._topics.partition(topic, partition))
 
     def committed(self, group: str, topic: str, partition: int) -> int:
         """See `Log.committed`."""
@@ -80,7 +79,7 @@ class KafkaLog:
         with translated(f"group {group}"):
             offsets = self._admin.list_group_offsets({name: [Where(*where)]})[name]
         found = offsets.get(Where(*where))
-        return found.offset if found and found.offset >= 0 else self._readers.bounds(where)[0]
+        return found.offset if found and found.offset >= 0 else self._readers.first(where)
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Delete the records before `offset`, as retention does."""

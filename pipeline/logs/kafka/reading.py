@@ -1,7 +1,7 @@
 """Reading a broker outside any group: bounds of partitions, and ranges of committed records by offset.
 
 Whoever wrote through this log reads its writes: a broker answers a commit before the markers that make it visible
-are written, so bounds wait for what was committed here.
+are written, so an end waits for what was committed here.
 """
 
 import time
@@ -53,11 +53,15 @@ class Readers:
                 where = (self._connection.named(topic), partition)
                 self._written[where] = max(offset, self._written.get(where, -1))
 
-    def bounds(self, where: TopicPartition) -> tuple[int, int]:
-        """Return the first offset kept and the end of what is committed, what we wrote included."""
+    def first(self, where: TopicPartition) -> int:
+        """Return the first offset kept."""
+        with self._reader() as reader, translated(f"{where[0]}/{where[1]}"):
+            return int(reader.beginning_offsets([Where(*where)])[Where(*where)])
+
+    def end(self, where: TopicPartition) -> int:
+        """Return the end of what is committed, what we wrote included."""
         deadline = self._clock() + self._connection.settings.commit_seconds
         with self._reader() as reader, translated(f"{where[0]}/{where[1]}"):
-            first = int(reader.beginning_offsets([Where(*where)])[Where(*where)])
             while (end := int(reader.end_offsets([Where(*where)])[Where(*where)])) <= self._written.get(where, -1):
                 if self._clock() > deadline:
                     raise UnavailableError(
@@ -65,7 +69,7 @@ class Readers:
                         f"producer's transaction on this partition is open"
                     )
                 self._sleep(NAP)
-            return first, end
+            return end
 
     def scan(self, topic: str, where: TopicPartition, start: int, end: int) -> Iterator[Record]:
         """Return the committed records with start <= offset < end, by offset; `end` is within the bounds."""

@@ -1,0 +1,416 @@
+"""Our gate beside the least that could do its part: bare kafka-python loops, and the bare model. One JSON object.
+
+    python -m benchmarks.consume [--events N] [--kafka URL] [--set backbone.hidden_size=256] [--quick]
+
+    poll              kafka-python reads `interactions`
+    transactional     kafka-python reads them and writes, of 1,000 at a time, the records that our gate has written for
+                      them: values are decoded and encoded, the positions are of the transaction
+    ready_made        the same with bytes that lie ready, and nothing decoded
+    gate_canned       our gate, its answers looked up: all of its work but the model's
+    gate              our gate
+    handler           what the gate does with windows, without a log: model, posterior, trend, ranks
+    encoder           the model on the same windows: encode, score, softmax, each once
+
+All on one broker and one stream, in turns, `--repeats` times; medians are reported. What is timed begins with the end
+of the first transaction of a way (of the first thousand where there are none), so no group's join is in it.
+"""
+
+import argparse
+import copy
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import torch
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata
+from kafka import TopicPartition as Where
+
+from adapters_store import AdaptersStore
+from consumers.gate import GateHandler
+from consumers.gate_stage import GateStage
+from consumers.loop import Loop
+from consumers.producing import Feed, feed_of
+from consumers.progress import Progress
+from consumers.revisions import LiveRegions
+from consumers.stage import Output, Point, Turn
+from consumers.user_states import Users
+from pipeline.adapters import AdapterHost
+from pipeline.config import Config, load_config
+from pipeline.datasets.base import read_dataset
+from pipeline.datasets.simulator import simulate, write
+from pipeline.evaluation.replay import make_deterministic, prepare
+from pipeline.logs import Log, open_log
+from pipeline.logs.topics import GATED, INTERACTIONS, USERS, pipeline_topics
+from pipeline.metrics import new_metrics
+from pipeline.routing import next_item_probabilities
+from pipeline.setup import SetUp, set_up
+from pipeline.windows import Windows
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "kafka"
+
+TRANSACTION = 1_000
+"""Events of a transaction, of ours and of the bare loop alike."""
+
+SETTINGS = ("items.text_encoder=hashing", "setup.max_epochs=1", "data.finetune_from=0.2", "consumers.poll_timeout=0.05")
+
+COMPARED = {
+    "gate_over_bare_transactional": ("gate_canned", "transactional"),
+    "gate_over_ready_made": ("gate_canned", "ready_made"),
+    "gate_over_bare_encoder": ("gate", "encoder"),
+    "gate_over_handler": ("gate", "handler"),
+}
+"""Ours, and the bare way beside it."""
+
+REMEMBERED_USERS = 10_000
+"""Users whose memory is measured."""
+
+
+class Stopwatch:
+    """Times what comes after the first transaction.
+
+    Args:
+        events: in all; after so many the clock stands.
+
+    Attributes:
+        done: events so far.
+    """
+
+    def __init__(self, events: int) -> None:
+        self.done = 0
+        self._events = events
+        self._first = 0
+        self._began = self._ended = (0.0, 0.0)
+
+    def add(self, events: int) -> bool:
+        """Count what is done; say whether anything is left."""
+        if events:
+            self.done += events
+            self._ended = (time.perf_counter(), time.process_time())
+            if not self._first:
+                self._first, self._began = self.done, self._ended
+        return self.done < self._events
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return (self.done - self._first) / (self._ended[0] - self._began[0])
+
+    @property
+    def work(self) -> float:
+        """Seconds of this process on a processor, for an event: the same whoever else is at work on the machine."""
+        return (self._ended[1] - self._began[1]) / (self.done - self._first)
+
+
+Way = Callable[[], Stopwatch]
+"""Goes through the stream once."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print what was found."""
+    asked = _arguments(arguments)
+    make_deterministic()
+    torch.set_num_threads(asked.threads)
+    with tempfile.TemporaryDirectory() as folder, _broker(asked.kafka, Path(folder)) as url:
+        # Topics and groups of their own, on a broker that has others.
+        own = (f"log.url={url}", f"log.prefix=benchmark{time.time_ns()}-", f"log.partitions={asked.partitions}")
+        stream = Stream(load_config(None, (*SETTINGS, *own, *asked.set)), asked.events, Path(folder))
+        found = measured(stream.ways(), asked.repeats)
+    rates = {way: statistics.median(watch.rate for watch in watches) for way, watches in found.items()}
+    work = {way: statistics.median(watch.work for watch in watches) for way, watches in found.items()}
+    report = {
+        "settings": vars(asked),
+        "events": len(stream.events),
+        "events_a_transaction": TRANSACTION,
+        "events_per_s": {way: round(rate) for way, rate in rates.items()},
+        "ratios": ratios(rates),
+        "processor_us_an_event": {way: round(seconds * 1e6) for way, seconds in work.items()},
+        "ratios_by_processor_time": ratios({way: 1.0 / seconds for way, seconds in work.items()}),
+        "user_memory": user_memory(stream.config),
+    }
+    print(json.dumps(report, indent=2))
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--kafka", metavar="URL", help="kafka://host:port of a broker that runs; else one is started")
+    parser.add_argument("--partitions", type=int, default=8, help="of `interactions` and `users`")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="a setting, e.g. of the backbone"
+    )
+    parser.add_argument("--quick", action="store_true", help="1,500 events, once: whether it runs, no measurement")
+    asked = parser.parse_args(arguments)
+    if asked.quick:
+        asked.events, asked.repeats, asked.partitions = 1_500, 1, 2
+    if asked.events <= TRANSACTION:
+        parser.error(f"--events must be more than the {TRANSACTION} of a transaction")
+    return asked
+
+
+@contextmanager
+def _broker(url: str | None, folder: Path) -> Iterator[str]:
+    if url:
+        yield url
+        return
+    kafka = [sys.executable, str(SCRIPT)]
+    data = ["--data", str(folder / "kafka")]
+    try:
+        yield (
+            "kafka://"
+            + subprocess.run([*kafka, "start", *data], check=True, capture_output=True, text=True).stdout.strip()
+        )
+    finally:
+        subprocess.run([*kafka, "stop", *data], check=True)
+
+
+def measured(ways: Mapping[str, Way], repeats: int) -> dict[str, list[Stopwatch]]:
+    """Time each way; they take turns, so that a machine that drifts does so for all of them."""
+    found: dict[str, list[Stopwatch]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, run in ways.items():
+            found[name].append(run())
+    return found
+
+
+def ratios(rates: Mapping[str, float]) -> dict[str, float]:
+    """What share of each bare way's rate is ours."""
+    return {name: round(rates[ours] / rates[bare], 3) for name, (ours, bare) in COMPARED.items()}
+
+
+def user_memory(config: Config) -> dict[str, Any]:
+    """Bytes that the gate holds of a user whose history and remembered event ids are full."""
+    events = max(config.windows.length, config.gate.remembered_events)
+    tracemalloc.start()
+    users = Users(config.windows.length, config.gate.remembered_events)
+    for user in range(REMEMBERED_USERS):
+        for event in range(events):
+            users.append(f"user-{user:08d}", event + 1, f"event-{user:08d}-{event:04d}", 1.6e9 + event, -1)
+    bytes_each = tracemalloc.get_traced_memory()[0] / len(users)
+    tracemalloc.stop()
+    how = f"tracemalloc over {REMEMBERED_USERS:,} users of {events} events each: state, id and place in the table"
+    return {"bytes_a_user": round(bytes_each), "measured": how}
+
+
+@dataclass
+class Canned:
+    """Stands in for a `GateHandler`: every answer was given before.
+
+    Attributes:
+        answers: event id -> record of `gated`.
+    """
+
+    answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trending: None = None
+    withdrawn: tuple[int, ...] = ()
+
+    def handle(self, windows: Windows) -> list[dict[str, Any]]:
+        """Look the answers up."""
+        return [dict(self.answers[event_id]) for event_id in windows.event_ids.tolist()]
+
+
+class MeasuredGate(GateStage):
+    """Our gate, whose outputs are kept on request.
+
+    Attributes:
+        written: outputs of each transaction, or None.
+        canned: answers in the model's place, or None.
+    """
+
+    written: list[list[Output]] | None = None
+    canned: Canned | None = None
+    taken = 0
+
+    def handle(self, turn: Turn) -> Sequence[Output] | None:
+        """Gate what is due, and take down how many it was."""
+        outputs = super().handle(turn)
+        self.taken = len(turn.records)
+        if self.written is not None and outputs:
+            self.written.append(list(outputs))
+        return outputs
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._gating.handler = self.canned or self._gating.handler
+
+
+class Stream:
+    """A stream in the log of a broker, and the ways to go through it."""
+
+    def __init__(self, config: Config, events: int, folder: Path) -> None:
+        self.config = config
+        self._store = AdaptersStore(folder / "adapters")
+        self._runs = count()
+        write(simulate("emerging", 0, round(events / (1.0 - config.data.finetune_from))), folder / "data")
+        dataset = read_dataset(folder / "data")
+        plan, catalogue = prepare(dataset, config, lambda *_: None)
+        self._setup: SetUp = set_up(config, catalogue, plan.setup, 0)
+        self._feed: Feed = feed_of(dataset, config)
+        self.events = self._feed.stream
+        self._servers = config.log.url.removeprefix("kafka://").split(",")
+        self._prefix = self._afresh().log.prefix
+        self._keep()
+
+    def ways(self) -> dict[str, Way]:
+        """All of them, by name."""
+        return {
+            "poll": self.poll,
+            "transactional": lambda: self.transactional(json.loads, _encoded),
+            "ready_made": lambda: self.transactional(bytes, lambda value: value, self._ready_made),
+            "gate_canned": lambda: self.gate(Canned(self._answers)),
+            "gate": self.gate,
+            "handler": self.handler,
+            "encoder": self.encoder,
+        }
+
+    def _keep(self) -> None:
+        """Let our gate run once, and keep what it wrote."""
+        written: list[list[Output]] = []
+        self.gate(written=written)
+        self._written = [[out for out in outputs if out.topic in (GATED, USERS)] for outputs in written]
+        self._ready_made = [[replace(out, value=_encoded(out.value)) for out in outputs] for outputs in self._written]
+        gated = [out.value for outputs in self._written for out in outputs if out.topic == GATED]
+        self._answers = {value["event_id"]: value for value in gated}
+        size = self.config.gate.batch_size
+        self._windows = [_windows(gated[start : start + size]) for start in range(0, len(gated), size)]
+
+    def poll(self) -> Stopwatch:
+        """Read, and nothing else."""
+        watch = Stopwatch(len(self.events))
+        with closing(self._consumer()) as consumer:
+            while watch.add(sum(map(len, consumer.poll(1000, TRANSACTION).values()))):
+                pass
+        return watch
+
+    def transactional(
+        self,
+        decode: Callable[[bytes], Any],
+        encode: Callable[[Any], bytes],
+        written: Sequence[Sequence[Output]] | None = None,
+    ) -> Stopwatch:
+        """Read a thousand, write what our gate writes of as many, commit; again."""
+        watch = Stopwatch(len(self.events))
+        transactions = iter(self._written if written is None else written)
+        with closing(self._consumer()) as consumer, closing(self._producer()) as producer:
+            producer.init_transactions()
+            left = True
+            while left:
+                values, positions = self._thousand(consumer, watch, decode)
+                producer.begin_transaction()
+                for out in next(transactions):
+                    key, time_of_it = out.key.encode(), [("t", round(out.timestamp * 1000).to_bytes(8, "big"))]
+                    producer.send(self._prefix + out.topic, encode(out.value), key, time_of_it, out.partition)
+                producer.send_offsets_to_transaction(positions, consumer.group_metadata())
+                producer.commit_transaction()
+                left = watch.add(len(values))
+        return watch
+
+    def _thousand(
+        self, consumer: KafkaConsumer, watch: Stopwatch, decode: Callable[[bytes], Any]
+    ) -> tuple[list[Any], dict[Where, OffsetAndMetadata]]:
+        """The next thousand events, or as many as are left, and the positions after them."""
+        values: list[Any] = []
+        positions: dict[Where, OffsetAndMetadata] = {}
+        due = min(TRANSACTION, len(self.events) - watch.done)
+        while len(values) < due:
+            for where, records in consumer.poll(1000, due - len(values)).items():
+                values += [decode(record.value) for record in records]
+                positions[where] = OffsetAndMetadata(records[-1].offset + 1, "", -1)
+        return values, positions
+
+    def gate(self, canned: Canned | None = None, written: list[list[Output]] | None = None) -> Stopwatch:
+        """Our gate over the whole stream, as a group that has never read it."""
+        config, stop, watch, metrics = self._afresh(), Event(), Stopwatch(len(self.events)), new_metrics()
+        MeasuredGate.canned = canned
+        stage = MeasuredGate(self._own_setup(), config, self._store, "gate", metrics)
+        stage.written = written
+
+        def at(point: Point) -> None:
+            if point is Point.COMMITTED and not watch.add(stage.taken):
+                stop.set()
+
+        progress = Progress(metrics, time.monotonic, print)
+        Loop(stage, partial(_open, config), "gate", config.consumers, TRANSACTION, stop, progress, at).run()
+        return watch
+
+    def handler(self) -> Stopwatch:
+        """What the gate asks of windows, without a log."""
+        setup = self._own_setup()
+        host = AdapterHost(setup.backbone, self.config.adapter)
+        live = LiveRegions(setup.bank, host, self._store, setup.backbone_sha256)
+        return self._each(GateHandler(setup, self.config, live).handle)
+
+    def encoder(self) -> Stopwatch:
+        """Encode and score windows once, the least that a gate can ask of a model."""
+        host = AdapterHost(self._own_setup().backbone, self.config.adapter)
+        return self._each(lambda windows: next_item_probabilities(host, windows.contexts, None))
+
+    def _each(self, ask: Callable[[Windows], object]) -> Stopwatch:
+        watch = Stopwatch(len(self.events))
+        for windows in self._windows:
+            ask(windows)
+            watch.add(len(windows))
+        return watch
+
+    def _afresh(self) -> Config:
+        """Topics that nobody has read or written yet, with the stream in them."""
+        prefix = f"{self.config.log.prefix}{next(self._runs)}-"
+        config = self.config.model_copy(update={"log": self.config.log.model_copy(update={"prefix": prefix})})
+        with closing(_open(config)) as log:
+            log.create_topics(pipeline_topics(config.log.partitions))
+            self._feed.write_stream(log, lambda *_: None, None, None, time.sleep, time.monotonic)
+        return config
+
+    def _own_setup(self) -> SetUp:
+        """The set-up with a backbone that nobody else has wrapped."""
+        return replace(self._setup, backbone=copy.deepcopy(self._setup.backbone))
+
+    def _consumer(self) -> KafkaConsumer:
+        return KafkaConsumer(
+            self._prefix + INTERACTIONS,
+            bootstrap_servers=self._servers,
+            group_id=f"{self._prefix}bare-{next(self._runs)}",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+        )
+
+    def _producer(self) -> KafkaProducer:
+        """With the settings of ours."""
+        return KafkaProducer(
+            bootstrap_servers=self._servers,
+            transactional_id=f"{self._prefix}bare-{next(self._runs)}",
+            acks="all",
+            batch_size=256 * 1024,
+        )
+
+
+def _open(config: Config) -> Log:
+    return open_log(config.log.url, config.log)
+
+
+def _encoded(value: Mapping[str, Any] | None) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _windows(gated: Sequence[Mapping[str, Any]]) -> Windows:
+    kinds = {"window": np.int64, "target": np.int64, "user_id": np.str_, "event_id": np.str_, "timestamp": np.float64}
+    return Windows(*(np.array([value[name] for value in gated], dtype=kind) for name, kind in kinds.items()))
+
+
+if __name__ == "__main__":
+    main()
