@@ -5,7 +5,7 @@ One turn, always in this order:
     1. poll;
     2. compare the assignment with what is held: drop the state of partitions that went, restore the state of
        those that came, from the changelog up to the committed offsets and never beyond;
-    3. handle the batch in memory;
+    3. handle the batch in memory, if any partition is held: who holds none stands by, and says nothing;
     4. in one transaction: outputs, changelog records among them, and the positions of the consumer;
     5. only then the next poll.
 
@@ -127,6 +127,8 @@ class Loop:
         # 2. state follows the assignment
         self._follow(member)
         self._progress.polled(records, member.log, member.consumer)
+        if not member.held:
+            return
         # 3. handle in memory
         member.waiting |= bool(records)
         self._at(Point.HANDLING)

@@ -89,6 +89,8 @@ class Stage(Protocol):
     def handle(self, turn: Turn) -> Sequence[Output] | None:
         """Handle the records of a turn in memory; called at every turn, so work between polls is done here too.
 
+        Not called while no partition is held: nothing but a partition's positions tells the log whose word counts.
+
         Returns:
             What to write, in one transaction with the positions of `turn.consumer`; None to wait for more records
             before anything is written (positions stay uncommitted until a later turn returns a sequence).

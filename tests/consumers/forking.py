@@ -10,11 +10,15 @@ its memory is its own, and it can be killed.
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
@@ -86,39 +90,88 @@ class Nursery:
 
 
 class ForkedChild(TrainingChild):
-    """A training child that is forked from a trainer which has torch imported and computes nothing itself."""
+    """A training child that is forked from a process which has torch imported and computes nothing itself."""
 
     def __init__(self, start: dict[str, object], checkpoint: Callable[[str], None]) -> None:
         super().__init__(start)
-        self._checkpoint = checkpoint
+        self._zygote = Zygote(checkpoint)
 
     def _spawn(self) -> "subprocess.Popen[str]":
-        return ForkedProcess(self._checkpoint, self._lines)
+        return ForkedProcess(self._zygote, self._lines)
+
+
+class Zygote:
+    """Forks training children, one after another.
+
+    It is forked before the trainer opens a log: a client of a broker has threads, a fork keeps none of them, and what
+    they have locked stays locked in it.
+    """
+
+    def __init__(self, checkpoint: Callable[[str], None]) -> None:
+        self._ours, theirs = socket.socketpair()
+
+        def run() -> None:
+            self._ours.close()
+            _bear_children(theirs, checkpoint)
+
+        forked(run)
+        theirs.close()
+
+    def bear(self, jobs: int, results: int) -> int:
+        """Fork a child that reads and writes these descriptors; return its process id."""
+        socket.send_fds(self._ours, [b"child"], [jobs, results])
+        return self._number()
+
+    def code(self) -> int:
+        """Wait until the child has ended; return its exit status, negative for a signal."""
+        return self._number()
+
+    def _number(self) -> int:
+        number: int = struct.unpack("i", self._ours.recv(4, socket.MSG_WAITALL))[0]
+        return number
+
+
+def _bear_children(trainer: socket.socket, checkpoint: Callable[[str], None]) -> None:
+    while True:
+        asked, pipes, _, _ = socket.recv_fds(trainer, 5, 2)
+        if not asked:
+            return
+        pid = forked(partial(_train, trainer, *pipes, checkpoint))
+        for pipe in pipes:
+            os.close(pipe)
+        trainer.send(struct.pack("i", pid))
+        trainer.send(struct.pack("i", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+
+
+def _train(trainer: socket.socket, jobs: int, results: int, checkpoint: Callable[[str], None]) -> None:
+    trainer.close()
+    serve(os.fdopen(jobs), os.fdopen(results, "w"), checkpoint)
 
 
 class ForkedProcess:
     """As much of a `Popen` as a training child needs."""
 
-    def __init__(self, checkpoint: Callable[[str], None], lines: "SimpleQueue[str | None]") -> None:
-        jobs, self._jobs = os.pipe()
+    def __init__(self, zygote: Zygote, lines: "SimpleQueue[str | None]") -> None:
+        jobs, ours = os.pipe()
         self._results, results = os.pipe()
-
-        def run() -> None:
-            os.close(self._jobs)
-            os.close(self._results)
-            serve(os.fdopen(jobs), os.fdopen(results, "w"), checkpoint)
-
-        self.pid = forked(run)
+        self._zygote = zygote
+        self._code: int | None = None
+        self.pid = zygote.bear(jobs, results)
         os.close(jobs)
         os.close(results)
-        self.stdin: IO[str] = os.fdopen(self._jobs, "w")
+        self.stdin: IO[str] = os.fdopen(ours, "w")
         threading.Thread(target=self._forward, args=(lines,), daemon=True).start()
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        if self._code is None:
+            # One that has ended by itself is gone already.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if self._code is None:
+            self._code = self._zygote.code()
+        return self._code
 
     def _forward(self, lines: "SimpleQueue[str | None]") -> None:
         with os.fdopen(self._results) as results:

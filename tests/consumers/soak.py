@@ -1,4 +1,4 @@
-"""A driver of worker processes that kills them at random, and a verifier that compares what is left.
+"""A driver of worker processes that kills them at random, and a verifier that compares what is left with a replay.
 
 python -m tests.consumers.soak        50 edits or more, at least 30 kills
 """
@@ -6,9 +6,11 @@ python -m tests.consumers.soak        50 edits or more, at least 30 kills
 import json
 import os
 import signal
+import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -18,44 +20,100 @@ from typing import Any
 from adapters_store import AdaptersStore
 from consumers.following import new_records, value_of
 from consumers.ledger import Ledger, adapters_ever_live
-from consumers.lockstep import Barrier
+from consumers.lockstep import Barrier, nothing_gated_since
 from consumers.monitor_journal import read_newest
 from consumers.orphans import collect_orphans
-from pipeline.config import Config
+from consumers.producing import Feed, feed_of
+from consumers.running import adapters_of, log_of
+from pipeline.config import Config, LogSettings
 from pipeline.datasets.base import read_dataset
-from pipeline.evaluation.protocols import plan_replay
-from pipeline.evaluation.raie_files import ledger_record
-from pipeline.evaluation.replay import make_deterministic
+from pipeline.evaluation.raie_files import write_ledger
 from pipeline.evaluation.replay import prepare as prepare_replay
-from pipeline.items import make_catalogue
-from pipeline.logs import LocalLog
-from pipeline.logs.topics import GATED, INTERACTIONS, OUTCOMES, REGIONS, pipeline_topics
-from pipeline.setup import SetUp, set_up
+from pipeline.evaluation.replay import replay
+from pipeline.evaluation.run_folder import STATE
+from pipeline.logs import LocalLog, Log
+from pipeline.logs.topics import GATED, OUTCOMES
+from pipeline.setup import set_up
 from pipeline.setup_files import save_setup
-from pipeline.windows import Windows
 from tests.consumers.forking import Nursery
-from tests.consumers.run_of_raie import SETTINGS, Run, run_of
-from tests.consumers.stand_in_gate import fill
+from tests.consumers.gating import changed
+from tests.consumers.worker import settings
 from tests.replay.small import emerging
 
 EDITS, KILLS, SOAK_EVENTS = 50, 32, 5_000
-"""The full form: at least so many edits and kills, on a log of so many events."""
+"""The full form: at least so many edits and kills, on a data set of so many events."""
 
 PARTITIONS = 4
 WORKERS = (("gate", "g"), ("monitor", "m"), ("trainer", "t0"), ("trainer", "t1"))
 
+OF_THE_LOG = ("gate", "number", "revision", "schema")
+"""Of a record of `gated`: what only a log has, not a replay."""
+
 Worker = tuple[str, str]
+Say = Callable[[str], None]
 
 
-def prepare(folder: Path, setup: SetUp, config: Config, stream: Windows) -> None:
-    """Write what workers start from, and the events."""
-    save_setup(setup, folder / "root")
-    there = config.log.model_copy(update={"url": f"sqlite:///{folder / 'log.sqlite'}", "partitions": PARTITIONS})
-    (folder / "config.json").write_text(config.model_copy(update={"log": there}).model_dump_json())
-    log = LocalLog(folder / "log.sqlite")
-    log.create_topics(pipeline_topics(PARTITIONS))
-    fill(log, stream)
-    log.close()
+def quiet(*_: object) -> None:
+    """Say nothing."""
+
+
+def prepare(folder: Path, events: int, config: Config) -> Feed:
+    """Write what workers start from, and all of the log that comes before the stream."""
+    dataset = read_dataset(emerging(events))
+    plan, catalogue = prepare_replay(dataset, config, quiet)
+    save_setup(set_up(config, catalogue, plan.setup, seed=0), folder / "root")
+    (folder / "config.json").write_text(config.model_dump_json())
+    feed = feed_of(dataset, config)
+    with closing(log_of(config)) as log:
+        feed.write_items(log, quiet)
+        feed.write_past(log, quiet)
+    return feed
+
+
+def write_stream(feed: Feed, config: Config, rate: float | None = None) -> None:
+    """Write the stream, at a number of events a second or all at once."""
+    with closing(log_of(config)) as log:
+        feed.write_stream(log, quiet, None, rate or 1e9, time.sleep, time.monotonic)
+
+
+class Course:
+    """How far a run has come.
+
+    Attributes:
+        gated: events gated so far.
+    """
+
+    def __init__(self, log: Log, config: Config, events: int) -> None:
+        self.gated = 0
+        self._log = log
+        self._events = events
+        self._position = 0
+        self._barrier = Barrier()
+        self._ledger = Ledger(log, config.log.partitions)
+        self._ended = 0
+        self._lockstep = config.consumers.lockstep
+
+    @property
+    def edits(self) -> int:
+        """Edits that have ended so far."""
+        self._ended += len(self._ledger.fresh())
+        return self._ended
+
+    def is_over(self) -> bool:
+        """Whether every event is gated, and all that follows from them is done."""
+        for record in new_records(self._log, GATED, self._position):
+            self._position = record.offset + 1
+            self.gated += 1
+        if self.gated < self._events:
+            return False
+        return self._barrier.is_open(self._log) if self._lockstep else self._nothing_left()
+
+    def _nothing_left(self) -> bool:
+        """Whether the monitor has taken in all there is, and waits for nothing: the end of a live run."""
+        kept = read_newest(self._log)
+        at = kept.steps[-1] if kept.steps else kept.at
+        taken_in = nothing_gated_since(self._log, at.gated) and not new_records(self._log, OUTCOMES, at.outcomes)
+        return taken_in and self.edits == len(self._ledger.asked)
 
 
 @dataclass
@@ -64,35 +122,49 @@ class Driver:
 
     Attributes:
         folder: see `prepare`.
+        events: of the stream.
         rng: draws who dies, and when.
         most_kills: after so many nobody dies any more.
-        deaths: worker and signal of every process that was killed, by itself or by us.
+        kill_every: seconds between two kills from outside, on average.
+        say: told every few seconds how far it has come.
+        deaths: stage of every process that was killed, by itself or from outside.
     """
 
     folder: Path
+    events: int
     rng: Random
     most_kills: int = 0
     kill_every: float = 3.0
     workers: Sequence[Worker] = WORKERS
-    deaths: list[tuple[str, int]] = field(default_factory=list)
+    say: Say = quiet
+    deaths: list[str] = field(default_factory=list)
     running: dict[Worker, int] = field(default_factory=dict)
     nursery: Nursery = field(default_factory=Nursery)
 
     def run(self, limit: float) -> None:
         """Until everything is settled, or so many seconds have passed."""
-        log, began = LocalLog(self.folder / "log.sqlite"), time.monotonic()
-        next_kill = began + self.kill_every
+        began = time.monotonic()
+        next_kill, next_word = began + self.kill_every, began
+        config = settings(self.folder)
         try:
-            while not self.finished(log):
-                assert time.monotonic() - began < limit, f"not settled after {limit} s: {self.deaths}"
-                self.keep_running()
-                if len(self.deaths) < self.most_kills and time.monotonic() >= next_kill:
-                    next_kill += self.rng.uniform(0.3, 2 * self.kill_every)
-                    os.kill(self.rng.choice(list(self.running.values())), signal.SIGKILL)
-                time.sleep(0.05)
+            with closing(log_of(config)) as log:
+                course = Course(log, config, self.events)
+                while not self.finished(course):
+                    now = time.monotonic()
+                    assert now - began < limit, f"not settled after {limit} s: {self.deaths}"
+                    self.keep_running()
+                    if len(self.deaths) < self.most_kills and now >= next_kill:
+                        next_kill = now + self.rng.uniform(0.3, 1.7) * self.kill_every
+                        os.kill(self.rng.choice(list(self.running.values())), signal.SIGKILL)
+                    if now >= next_word:
+                        next_word = now + 10.0
+                        self.say(
+                            f"{now - began:4.0f} s: {course.gated} of {self.events} gated, {course.edits} edits, "
+                            f"{len(self.deaths)} kills"
+                        )
+                    time.sleep(0.05)
         finally:
             self.end()
-            log.close()
 
     def keep_running(self) -> None:
         for worker in self.workers:
@@ -100,7 +172,7 @@ class Driver:
             code = None if pid is None else self.nursery.code(pid)
             if code is not None:
                 assert code == -signal.SIGKILL, f"{worker} ended with {code}: {self.words(worker)}"
-                self.deaths.append((worker[0], -code))
+                self.deaths.append(worker[0])
             if pid is None or code is not None:
                 self.running[worker] = self.start(worker)
 
@@ -112,6 +184,11 @@ class Driver:
     def words(self, worker: Worker) -> str:
         return (self.folder / f"{worker[1]}.err").read_text()[-2000:]
 
+    def points(self) -> Counter[str]:
+        """How often processes killed themselves, by point."""
+        lines = [line for path in self.folder.glob("*.err") for line in path.read_text().splitlines()]
+        return Counter(line.removeprefix("killed at ") for line in lines if line.startswith("killed at "))
+
     def end(self) -> None:
         running = [pid for pid in self.running.values() if self.nursery.code(pid) is None]
         for pid in running:
@@ -120,89 +197,90 @@ class Driver:
             time.sleep(0.01)
         self.nursery.close()
 
-    @staticmethod
-    def finished(log: LocalLog) -> bool:
-        gated = new_records(log, GATED, max(0, log.end_offset(GATED, 0) - 1))
-        events = log.end_offset(INTERACTIONS, 0)
-        return bool(gated) and gated[-1].offset + 1 == events and (Barrier().is_open(log) or _nothing_left(log))
-
-
-def _nothing_left(log: LocalLog) -> bool:
-    """Whether the monitor has taken in all there is, and waits for nothing: the end of a live run."""
-    kept = read_newest(log)
-    at = kept.steps[-1] if kept.steps else kept.at
-    ledger = Ledger(log, PARTITIONS)
-    ended = len(ledger.fresh())
-    return at.gated == log.end_offset(GATED, 0) and at.outcomes == ended == len(ledger.asked)
+    def finished(self, course: Course) -> bool:
+        return course.is_over()
 
 
 @dataclass(frozen=True)
 class Left:
-    """What a run has left in its log and store."""
+    """What a run has left in its log and store.
 
-    ledger: Sequence[Mapping[str, Any]]
-    gated: Sequence[str]
+    Attributes:
+        ledger: as `ledger.jsonl` has it.
+        gated: what was gated, without what only a log has.
+        outcomes: edit ids.
+        live: versions that a revision names.
+        versions: weights by name of the version.
+        torn: what else is in the store.
+    """
+
+    ledger: bytes
+    gated: Sequence[Mapping[str, Any]]
     outcomes: Sequence[str]
     live: set[str]
-    stored: set[str]
-    temporary: list[str]
     versions: Mapping[str, bytes]
+    torn: Sequence[str]
 
 
 def left(folder: Path) -> Left:
     """Read it, after orphans were collected."""
-    log, store = LocalLog(folder / "log.sqlite"), AdaptersStore(folder / "adapters")
-    try:
+    config, adapters = settings(folder), adapters_of(folder / "root")
+    store = AdaptersStore(adapters)
+    with closing(log_of(config)) as log:
         collect_orphans(log, store)
-        names = store.names()
+        write_ledger(Ledger(log, config.log.partitions).records(seed=0), folder / "ledger.jsonl")
         return Left(
-            Ledger(log, PARTITIONS).records(seed=0),
-            [value_of(r)["event_id"] for r in new_records(log, GATED, 0)],
+            (folder / "ledger.jsonl").read_bytes(),
+            gated_of(log),
             [str(r.key) for r in new_records(log, OUTCOMES, 0)],
             adapters_ever_live(log),
-            set(names),
-            [p.name for p in (folder / "adapters").iterdir() if p.name not in names],
-            {n: (folder / "adapters" / n / "adapter.safetensors").read_bytes() for n in names},
+            versions_of(adapters),
+            [path.name for path in adapters.iterdir() if path.name not in store.names()],
         )
-    finally:
-        log.close()
 
 
-def verify(found: Left, run: Run, stream: Windows) -> None:
-    """Nothing lost, nothing twice, nothing left behind, and the ledger that of the replay."""
-    assert list(found.gated) == stream.event_ids.tolist()
+def gated_of(log: Log) -> list[Mapping[str, Any]]:
+    values = (value_of(record) for record in new_records(log, GATED, 0))
+    return [{name: field for name, field in value.items() if name not in OF_THE_LOG} for value in values]
+
+
+def versions_of(adapters: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in adapters.glob("*/adapter.safetensors")}
+
+
+def verify(found: Left, replayed: Path) -> None:
+    """Nothing lost, nothing twice, nothing left behind, and every byte that of a replay's run folder."""
+    state = replayed / STATE / "seed0" / "raie"
+    with closing(LocalLog(state / "log.sqlite")) as log:
+        expected = gated_of(log)
+    assert [g["event_id"] for g in found.gated] == [g["event_id"] for g in expected]
+    assert found.gated == expected
     assert max(Counter(found.outcomes).values(), default=1) == 1
-    assert found.stored == found.live
-    assert found.temporary == []
-    expected = [ledger_record(0, *entry) for entry in run.ledger if entry[0].at_event <= len(stream)]
-    assert [json.dumps(r, sort_keys=True) for r in found.ledger] == [json.dumps(r, sort_keys=True) for r in expected]
-    assert dict(found.versions) == {name: run.versions[name] for name in found.live}
+    assert found.versions.keys() == found.live
+    assert found.torn == []
+    assert found.ledger == (replayed / "ledger.jsonl").read_bytes()
+    assert found.versions == versions_of(state / "adapters")
 
 
-def revisions(folder: Path) -> list[Mapping[str, Any]]:
-    log = LocalLog(folder / "log.sqlite")
-    try:
-        return [value_of(r) for r in new_records(log, REGIONS, 0)]
-    finally:
-        log.close()
-
-
-def soak(folder: Path, kills: int, events: int, settings: Config) -> dict[str, Any]:
-    """Replay a log, run it again through processes that die, and compare what is left."""
-    log = read_dataset(emerging(events))
-    windows = plan_replay(log, settings, make_catalogue(log.items, (), None).row_of)
-    setup = set_up(settings, prepare_replay(log, settings, lambda *_: None)[1], windows.setup, seed=0)
-    run = run_of(setup, settings, windows.setup, windows.stream, folder / "replay")
-    prepare(folder, setup, settings, windows.stream)
-    driver, began = Driver(folder, Random(0), most_kills=kills, kill_every=2.0), time.monotonic()
-    driver.run(limit=7200)
-    verify(left(folder), run, windows.stream)
+def soak(
+    folder: Path, events: int, kills: int, log: LogSettings, kill_every: float, limit: float = 500.0, say: Say = quiet
+) -> dict[str, Any]:
+    """Replay a data set, run it again through processes that die, and compare what is left."""
+    config = changed(consumers={"lockstep": True, "snapshot_events": 300}).model_copy(update={"log": log})
+    replay(read_dataset(emerging(events)), config, ["raie"], 1, folder / "replay", quiet, time.monotonic)
+    feed = prepare(folder, events, config)
+    write_stream(feed, config)
+    driver, began = Driver(folder, len(feed.stream), Random(0), kills, kill_every, say=say), time.monotonic()
+    driver.run(limit)
+    found = left(folder)
+    verify(found, folder / "replay")
     return {
-        "events": len(windows.stream),
-        "edits": len(run.ledger),
-        "published": sum(outcome.published for _, outcome in run.ledger),
+        "events": len(feed.stream),
+        "edits": len(found.outcomes),
+        "published": len(found.live),
         "kills": len(driver.deaths),
-        "killed": dict(Counter(name for name, _ in driver.deaths)),
+        "killed": dict(Counter(driver.deaths)),
+        "at": dict(driver.points()),
         "seconds": round(time.monotonic() - began, 1),
         "ledger": "that of the replay",
     }
@@ -210,10 +288,9 @@ def soak(folder: Path, kills: int, events: int, settings: Config) -> dict[str, A
 
 def main() -> None:
     """The full form of the fault test."""
-    make_deterministic()
-    quick = SETTINGS.consumers.model_copy(update={"lockstep": True, "poll_timeout": 0.02, "snapshot_events": 300})
-    with TemporaryDirectory() as folder:
-        found = soak(Path(folder), KILLS, SOAK_EVENTS, SETTINGS.model_copy(update={"consumers": quick}))
+    with TemporaryDirectory() as scratch:
+        log = LogSettings(url=f"sqlite:///{scratch}/log.sqlite", partitions=PARTITIONS)
+        found = soak(Path(scratch), SOAK_EVENTS, KILLS, log, 10.0, 7200.0, lambda words: print(words, file=sys.stderr))
     print(json.dumps(found))
     assert found["edits"] >= EDITS, f"{found['edits']} edits are not the {EDITS} that were asked for"
     assert found["kills"] >= KILLS, f"{found['kills']} kills are not the {KILLS} that were asked for"

@@ -1,31 +1,30 @@
 """Live: nobody waits, a second trainer comes and goes, and every published edit can be made again."""
 
-import copy
 import os
 import signal
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 from adapters_store import AdaptersStore
+from consumers.following import new_records, value_of
 from consumers.ledger import Ledger, adapters_ever_live
 from consumers.orphans import collect_orphans
 from consumers.rerun import rerun
-from pipeline.config import Config
-from pipeline.logs import LocalLog
-from tests.consumers.run_of_raie import SETTINGS, the_setup
-from tests.consumers.soak import PARTITIONS, Driver, prepare, revisions
-from tests.consumers.worker import settings
-from tests.replay.small import plan
+from consumers.running import adapters_of, log_of
+from pipeline.config import LogSettings
+from pipeline.evaluation.replay import make_deterministic
+from pipeline.logs.topics import REGIONS
+from pipeline.setup_files import load_setup
+from tests.consumers.gating import changed
+from tests.consumers.soak import Course, Driver, prepare, write_stream
 
-JOINS = 10
-
-
-def live() -> Config:
-    quick = SETTINGS.consumers.model_copy(update={"poll_timeout": 0.02, "snapshot_events": 300})
-    return SETTINGS.model_copy(update={"consumers": quick})
+EVENTS, RATE, JOINS = 1_000, 40.0, 10
+"""Events of the data set, half of which are the stream; events a second, so that trainers have time; guests."""
 
 
 @dataclass
@@ -56,30 +55,36 @@ class ComingAndGoing(Driver):
                 time.sleep(0.01)
             del self.running[guest]
 
-    def finished(self, log: LocalLog) -> bool:
-        return self.joined == JOINS and super().finished(log)
+    def finished(self, course: Course) -> bool:
+        return self.joined == JOINS and super().finished(course)
 
 
-def test_a_second_trainer_that_comes_and_goes_publishes_nothing_twice_and_all_can_be_made_again(tmp_path: Path) -> None:
-    stream = plan().stream
-    prepare(tmp_path, the_setup(), live(), stream)
+def test_a_second_trainer_that_comes_and_goes_publishes_nothing_twice_and_all_can_be_made_again(
+    tmp_path: Path, log_settings: LogSettings
+) -> None:
+    config = changed().model_copy(update={"log": log_settings})
+    feed = prepare(tmp_path, EVENTS, config)
     workers = (("gate", "g"), ("monitor", "m"), ("trainer", "t0"))
-    driver = ComingAndGoing(tmp_path, Random(0), workers=workers)
+    driver = ComingAndGoing(tmp_path, len(feed.stream), Random(0), workers=workers)
+    writing = Thread(target=write_stream, args=(feed, config, RATE))
+    writing.start()
     driver.run(limit=300)
-    log, store = LocalLog(tmp_path / "log.sqlite"), AdaptersStore(tmp_path / "adapters")
-    ledger = Ledger(log, PARTITIONS).fresh()
-    # How many there are hangs on how long trainings take beside the stream.
-    assert ledger
-    assert max(Counter(edit.edit_id for edit, _ in ledger).values()) == 1
-    published = [edit for edit, outcome in ledger if outcome.published]
-    assert published
-    assert sorted(r["edit_id"] for r in revisions(tmp_path)) == sorted(edit.edit_id for edit in published)
-    collect_orphans(log, store)
-    assert set(store.names()) == adapters_ever_live(log)
-    adapters = tmp_path / "adapters"
-    for edit in published:
-        mine = replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
-        found = rerun(edit, mine, settings(tmp_path), log, adapters)
-        assert found.alike, (edit, found)
-        assert found.version is None or found.adapter_alike
-    log.close()
+    writing.join()
+    make_deterministic()
+    adapters = adapters_of(tmp_path / "root")
+    with closing(log_of(config)) as log:
+        ledger = Ledger(log, config.log.partitions).fresh()
+        # How many there are hangs on how long trainings take beside the stream.
+        assert ledger
+        assert max(Counter(edit.edit_id for edit, _ in ledger).values()) == 1
+        published = [edit for edit, outcome in ledger if outcome.published]
+        assert published
+        revisions = [value_of(record) for record in new_records(log, REGIONS, 0)]
+        assert sorted(r["edit_id"] for r in revisions) == sorted(edit.edit_id for edit in published)
+        store = AdaptersStore(adapters)
+        collect_orphans(log, store)
+        assert set(store.names()) == adapters_ever_live(log)
+        for edit in published:
+            found = rerun(edit, load_setup(tmp_path / "root"), config, log, adapters)
+            assert found.alike, (edit, found)
+            assert found.version is None or found.adapter_alike

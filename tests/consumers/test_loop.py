@@ -171,6 +171,25 @@ def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("waited in vain")
 
 
+def test_who_stands_by_is_not_asked(open_log: OpenLog) -> None:
+    fill(open_log(), 5)
+    log, polls, stop = open_log(), [], Event()
+    owners = [log.consumer("adder", ["in"], name) for name in "abcd"]
+    while not all(len(owner.assignment) == 1 for owner in owners):
+        for owner in owners:
+            owner.poll(1, 0.0)
+
+    def count(point: Point) -> None:
+        polls.append(point)
+        if len(polls) == 5:
+            stop.set()
+
+    stage = Adder(stop)
+    loop_of(open_log, "e", at=count, stage=stage, stop=stop).run()
+    assert polls == [Point.POLLED] * 5
+    assert stage.restored == []
+
+
 def test_a_log_out_of_reach_is_opened_anew(tmp_path: Path) -> None:
     fill(LocalLog(tmp_path / "log.db"), 40)
     failures = iter([True, False, True, True, False])

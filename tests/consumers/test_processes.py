@@ -1,24 +1,15 @@
-"""Monitor and two trainers as processes beside a gate, in lockstep, killed and not."""
+"""All stages as processes, in lockstep, killed at random."""
 
 from pathlib import Path
-from random import Random
 
-from pipeline.config import Config
-from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
-from tests.consumers.soak import Driver, left, prepare, verify
-from tests.replay.small import plan
+from pipeline.config import LogSettings
+from tests.consumers.soak import soak
 
 
-def lockstep() -> Config:
-    quick = SETTINGS.consumers.model_copy(update={"lockstep": True, "poll_timeout": 0.02, "snapshot_events": 300})
-    return SETTINGS.model_copy(update={"consumers": quick})
-
-
-def test_killed_at_random_the_ledger_in_lockstep_is_that_of_the_replay(tmp_path: Path) -> None:
-    stream = plan().stream[slice(0, 512)]
-    prepare(tmp_path, the_setup(), lockstep(), stream)
-    driver = Driver(tmp_path, Random(1), most_kills=6)
-    driver.run(limit=300)
-    assert len(driver.deaths) >= 6
-    assert {"monitor", "trainer"} <= {name for name, _ in driver.deaths}
-    verify(left(tmp_path), the_run(), stream)
+def test_killed_at_random_the_ledger_in_lockstep_is_that_of_the_replay(
+    tmp_path: Path, log_settings: LogSettings
+) -> None:
+    found = soak(tmp_path, events=1_000, kills=8, log=log_settings, kill_every=4.0)
+    assert found["edits"] >= 8
+    assert found["kills"] >= 8
+    assert found["killed"].keys() == {"gate", "monitor", "trainer"}

@@ -1,7 +1,8 @@
 """One stage as a process of its own, which may be told to die.
 
-Its arguments are STAGE INSTANCE FOLDER DEATH; `tests.consumers.forking` starts it. FOLDER holds the set-up (`root`),
-the log, the adapters and `config.json`. DEATH is 0, or the seed of the point at which the process kills itself.
+Its arguments are STAGE INSTANCE FOLDER DEATH; `tests.consumers.forking` starts it. FOLDER holds the set-up (`root`,
+with the adapters) and `config.json`, which names the log. DEATH is 0, or the seed of the point at which the process
+kills itself.
 """
 
 import json
@@ -10,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from threading import Event
@@ -17,36 +19,61 @@ from threading import Event
 from prometheus_client import CollectorRegistry
 
 from adapters_store import AdaptersStore
+from consumers.commands import MOST_GATED
+from consumers.gate_stage import GateStage
 from consumers.loop import Loop
 from consumers.monitor import MonitorStage
+from consumers.orphans import collect_orphans
 from consumers.progress import Progress
-from consumers.stage import Stage
+from consumers.running import adapters_of, log_of
+from consumers.stage import Point, Stage
 from consumers.trainer_stage import TrainerStage
 from consumers.training_child import TrainingChild
 from pipeline.config import Config
 from pipeline.evaluation.replay import make_deterministic
-from pipeline.logs import LocalLog
 from pipeline.metrics import Metrics
 from pipeline.setup_files import load_setup
 from tests.consumers.forking import ForkedChild
-from tests.consumers.stand_in_gate import StandInGate
 
-LEASE = 3.0
-MOST_POINTS = {"gate": 40, "monitor": 60, "trainer": 60, "child": 8}
-"""Points that a stage passes before it dies, at most."""
+IN_A_TURN = (Point.POLLED, Point.HANDLING, Point.HANDLED)
+IN_A_COMMIT = (Point.PUBLISHING, Point.COMMITTING, Point.COMMITTED)
+
+MOST_TURNS, MOST_COMMITS, MOST_STEPS = 60, 3, 8
+"""Passings of a point after which a process dies, at most: in any turn, in those that commit, in the training child."""
 
 
 class Death:
-    """Comes at a point that is drawn; never, for the seed 0."""
+    """Comes at a passing of a point, both drawn; never, for the seed 0."""
 
     def __init__(self, stage: str, seed: int) -> None:
-        self._left = Random(seed).randint(1, MOST_POINTS[stage]) if seed else -1
+        rng = Random(seed)
+        own = (Point.SAVING,) if stage == "trainer" else ()
+        self._point = rng.choice([*IN_A_TURN, *IN_A_COMMIT, Point.RESTORED, *own])
+        most = MOST_TURNS if self._point in IN_A_TURN else MOST_COMMITS if self._point in IN_A_COMMIT else 1
+        self._left = rng.randint(1, most) if seed else 0
 
-    def __call__(self, point: object) -> None:
+    def __call__(self, point: Point) -> None:
+        if point is self._point:
+            self._left -= 1
+            if self._left == 0:
+                die(point)
+
+
+class DeathOfChild:
+    """Comes at a step of a publication; never, for the seed 0."""
+
+    def __init__(self, seed: int) -> None:
+        self._left = Random(seed).randint(1, MOST_STEPS) if seed else 0
+
+    def __call__(self, step: str) -> None:
         self._left -= 1
         if self._left == 0:
-            print(f"killed at {point}", file=sys.stderr, flush=True)
-            os.kill(os.getpid(), signal.SIGKILL)
+            die(step)
+
+
+def die(point: str) -> None:
+    print(f"killed at {point}", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def settings(folder: Path) -> Config:
@@ -56,31 +83,35 @@ def settings(folder: Path) -> Config:
 def training(folder: Path, death: int) -> TrainingChild:
     start = {
         "root": str(folder / "root"),
-        "adapters": str(folder / "adapters"),
+        "adapters": str(adapters_of(folder / "root")),
         "config": settings(folder).model_dump(mode="json"),
     }
-    return ForkedChild(start, Death("child", death))
+    return ForkedChild(start, DeathOfChild(death))
 
 
-def stage_of(name: str, folder: Path, metrics: Metrics, death: Callable[[object], None], seed: int) -> Stage:
+def stage_of(
+    name: str, instance: str, folder: Path, metrics: Metrics, death: Callable[[Point], None], seed: int
+) -> Stage:
+    config, store = settings(folder), AdaptersStore(adapters_of(folder / "root"))
     if name == "trainer":
+        with closing(log_of(config)) as log:
+            collect_orphans(log, store)
         # The child dies now and then in the middle of putting a version into the store.
         return TrainerStage(training(folder, seed if seed % 2 else 0), metrics, death)
     make_deterministic()
-    setup, config = load_setup(folder / "root"), settings(folder)
+    setup = load_setup(folder / "root")
     if name == "monitor":
         return MonitorStage(setup, config, 0, metrics)
-    return StandInGate(setup, config, AdaptersStore(folder / "adapters"))
+    return GateStage(setup, config, store, instance, metrics)
 
 
 def main(arguments: Sequence[str]) -> None:
-    name, instance, folder, death = arguments[0], arguments[1], Path(arguments[2]), int(arguments[3])
-    at = Death(name, death)
+    name, instance, folder, seed = arguments[0], arguments[1], Path(arguments[2]), int(arguments[3])
+    death = Death(name, seed)
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config, metrics = settings(folder), Metrics(CollectorRegistry())
-    stage = stage_of(name, folder, metrics, at, death)
+    stage = stage_of(name, instance, folder, metrics, death, seed)
     progress = Progress(metrics, time.monotonic, lambda words: print(words, file=sys.stderr, flush=True))
-    most = {"trainer": 1, "gate": config.gate.batch_size}.get(name, 500)
-    log = folder / "log.sqlite"
-    Loop(stage, lambda: LocalLog(log, lease=LEASE), instance, config.consumers, most, stop, progress, at).run()
+    most = {"trainer": 1, "gate": config.gate.batch_size}.get(name, MOST_GATED)
+    Loop(stage, lambda: log_of(config), instance, config.consumers, most, stop, progress, death).run()

@@ -137,6 +137,14 @@ def test_a_pause_and_a_position_survive_those_who_join_and_leave(kafka: KafkaLog
     assert numbers(r for r in drain(worker, lag=11) if r.partition == 0) == [3, 4, 5, 6, 7, 8, 9]
 
 
+def test_a_read_that_finds_nothing_but_a_marker_waits_for_no_record(kafka: KafkaLog) -> None:
+    write(kafka, "one", [0])
+    started = time.monotonic()
+    for _ in range(10):
+        assert list(kafka.read("one", 0, 1, kafka.end_offset("one", 0))) == []
+    assert time.monotonic() - started < 2.5
+
+
 def test_a_restart_of_an_instance_moves_no_partition(kafka: KafkaLog) -> None:
     crashed, other = kafka.consumer("g", ["many"], "a"), kafka.consumer("g", ["many"], "b")
     settle([2, 2], crashed, other)

@@ -23,6 +23,10 @@ NAP = 0.005
 PAGE = 512
 """Records asked for at once."""
 
+WAIT = 0.01
+"""Seconds that a fetch waits for records. What is read is there already, or is a marker, for which none would come; and
+while a fetch waits, nothing else is answered on its connection."""
+
 
 class Readers:
     """Clients that read; each serves one caller at a time, and is used again.
@@ -81,7 +85,7 @@ class Readers:
             reader.seek(partition, start)
             deadline = self._clock() + self._connection.settings.commit_seconds
             while reader.position(partition) < end:
-                for raw in reader.poll(timeout_ms=200, max_records=PAGE).get(partition, ()):
+                for raw in reader.poll(timeout_ms=milliseconds(WAIT), max_records=PAGE).get(partition, ()):
                     if raw.offset >= end:
                         return
                     yield decoded(topic, raw)
@@ -102,7 +106,7 @@ class Readers:
             reader = self._idle.pop() if self._idle else None
         if reader is None:
             with translated("a reader"):
-                reader = KafkaConsumer(**self._connection.reader())
+                reader = KafkaConsumer(**self._connection.reader(), fetch_max_wait_ms=milliseconds(WAIT))
         try:
             yield reader
         finally:
