@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from consumers.following import new_records, value_of
+from consumers.lag import lags
 from consumers.running import Say, adapters_of, log_of, run_stage
 from pipeline.config import Config
 from pipeline.logs.base import Log
 from pipeline.logs.codec import UNREADABLE
-from pipeline.logs.topics import CONTROL, DEAD_LETTERS, EDITS, GATED, INTERACTIONS
+from pipeline.logs.topics import CONTROL, DEAD_LETTERS
 
 REPLAYED = "replayed"
 """Kind, and key, of the record of `control` that says which dead letters were replayed."""
@@ -67,15 +68,9 @@ def produce(
 def show_lag(config: Config, out: Say) -> None:
     """`raie lag`: how far each stage is behind, by partition."""
     with closing(log_of(config)) as log:
-        shared = range(config.log.partitions)
-        for stage, topic, partitions in (
-            ("gate", INTERACTIONS, shared),
-            ("monitor", GATED, [0]),
-            ("trainer", EDITS, shared),
-        ):
-            for partition in partitions:
-                position, end = log.committed(stage, topic, partition), log.end_offset(topic, partition)
-                out(f"{stage:8s} {topic}/{partition}: {max(0, end - position):,} behind, at {position:,} of {end:,}")
+        for lag in lags(log, config.log.partitions):
+            where = f"{lag.stage:8s} {lag.topic}/{lag.partition}"
+            out(f"{where}: {lag.behind:,} behind, at {lag.position:,} of {lag.end:,}")
 
 
 def list_dead_letters(config: Config, reason: str | None, out: Say) -> None:

@@ -2,9 +2,14 @@
 
 One monitor is active: it owns the one partition of `gated`; others stand by, and restore its course from the
 changelog when they get it: the newest state written down, the steps after it, and nothing beyond the commit.
+
+Every `consumers.statistics_events` events it writes to `statistics` how each region does. Nobody decides by these; they
+are for people, and what a detector has gathered is known nowhere else.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from consumers.following import new_records, value_of
 from consumers.lockstep import nothing_gated_since
@@ -14,8 +19,10 @@ from consumers.stage import Output, Turn
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.logs.base import Log, Record, TopicPartition
-from pipeline.logs.topics import GATED, OUTCOMES, REGIONS
+from pipeline.logs.topics import GATED, OUTCOMES, REGIONS, STATISTICS
 from pipeline.metrics import Metrics
+from pipeline.monitor import Monitor
+from pipeline.records import versioned
 from pipeline.setup import SetUp
 
 
@@ -48,7 +55,7 @@ class MonitorStage:
             self._course.continue_from(kept.state, kept.at, log)
         self._number, self._written = kept.number, self._course.monitor.at_event
         for step in kept.steps:
-            self._course.take(step, log, log.read(GATED, 0, self._course.at.gated, step.gated))
+            self._take(step, log, log.read(GATED, 0, self._course.at.gated, step.gated))
         self._steps = len(kept.steps)
         self._refuse_gap(came[GATED, 0], log)
         self._show()
@@ -64,7 +71,7 @@ class MonitorStage:
         step = self._next(turn.log, records)
         if step == self._course.at and not self._course.has_more_to_say:
             return []
-        outputs = self._course.take(step, turn.log, records)
+        outputs = self._take(step, turn.log, records)
         monitor = self._course.monitor
         self._steps += 1
         outputs.append(step_output(self._number, self._steps, step, monitor.timestamp))
@@ -80,6 +87,15 @@ class MonitorStage:
     def _begin(self) -> None:
         self._course = Course(self._setup, self._config, self._seed)
         self._number = self._steps = self._written = 0
+
+    def _take(self, step: Step, log: Log, gated: Iterable[Record]) -> list[Output]:
+        """Take a step; where an interval ends in it, say how the regions did."""
+        monitor, every = self._course.monitor, self._config.consumers.statistics_events
+        before = monitor.at_event // every
+        outputs = self._course.take(step, log, gated)
+        if monitor.at_event // every > before:
+            outputs.append(statistics_output(monitor))
+        return outputs
 
     def _next(self, log: Log, records: Sequence[Record]) -> Step:
         """How far to read in the next step."""
@@ -114,4 +130,16 @@ class MonitorStage:
             self._metrics.drift(region_id, signal, statistic)
         for region_id in before - self._shown:
             self._metrics.retire(region_id)
-        self._course.monitor.statistics()
+
+
+def statistics_output(monitor: Monitor) -> Output:
+    """The record of `statistics` for the events since the last one: regions that had none are not in it."""
+    rows = [_finite(row) for row in monitor.statistics()]
+    value = {"at_event": monitor.at_event, "timestamp": monitor.timestamp, "regions": rows}
+    return Output(STATISTICS, versioned(value), None, monitor.timestamp)
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the record says for all regions; a detector that has seen nothing has no statistic."""
+    shared = ("origin", "at_event", "timestamp")
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items() if k not in shared}

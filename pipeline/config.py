@@ -298,6 +298,11 @@ class ConsumerSettings(Section):
         ge=1,
         description="events after which monitor and gates write their state down; a restart looks at these anew",
     )
+    statistics_events: int = Field(
+        200,
+        ge=1,
+        description="events after which the monitor tells the log how each region does: what the server's page draws",
+    )
     host: str = Field("127.0.0.1", description="address of /metrics, /healthz and /readyz of a stage")
     port: int = Field(0, ge=0, le=65535, description="port of these; 0: a free one, which the process names")
     stuck_after: float = Field(60.0, gt=0, description="seconds without a turn after which /healthz says so")

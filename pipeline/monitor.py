@@ -294,9 +294,10 @@ class Monitor:
         for region_id, tallied in sorted(self._tally.items()):
             # A region that has ended may still have had events, gated before that was known.
             watched = self._watched.get(region_id) or self._ended.get(region_id)
-            detectors = watched.detectors.values() if watched else ()
+            detectors = watched.detectors if watched else {}
             confidence, margin, novelty = np.array(tallied).mean(axis=0)
-            loudest = max(detectors, key=lambda d: d.statistic, default=None)
+            signal = max(detectors, key=lambda s: detectors[s].statistic, default=None)
+            loudest = detectors[signal] if signal else None
             rows.append(
                 {
                     "region_id": region_id,
@@ -308,6 +309,7 @@ class Monitor:
                     "margin": float(margin),
                     "novelty": float(novelty),
                     "doubtful_share": float(np.mean([t[1] < NARROW for t in tallied])),
+                    "signal": signal,
                     "drift_statistic": loudest.statistic if loudest else 0.0,
                     "threshold": loudest.threshold if loudest else float(np.log(self._config.monitor.expected_run)),
                 }

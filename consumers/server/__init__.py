@@ -1,7 +1,8 @@
 """The server stage: a view of the log, answered over HTTP.
 
 follower ──► knowledge   users, items, edits, outcomes, what is taken of late
-        └──► live        regions and adapters in force, those of older revisions on demand
+        ├──► live        regions and adapters in force, those of older revisions on demand
+        └──► history     statistics, dead letters and versions of late: what the page (`page/`) shows
 app ──► batching ──► recommender ──► pipeline.serving
    └──► feedback, admin ──► the log
 """

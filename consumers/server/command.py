@@ -50,7 +50,7 @@ def serve(
         log.create_topics(pipeline_topics(config.log.partitions))
     service = Service(setup, config, adapters or root / "adapters", instance, edges, new_metrics())
     host, port = listening.getsockname()[:2]
-    say(f"http://{host}:{port} (try /docs); administrative calls are {'on' if token else 'off'}")
+    say(f"http://{host}:{port} (/docs describes the calls); administrative calls are {'on' if token else 'off'}")
     app = make_app(service, token)
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
 

@@ -1,11 +1,13 @@
-"""Following the log: one thread polls, and brings knowledge, live regions and trend up to date."""
+"""Following the log: one thread polls, and brings what the server knows up to date."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from threading import Event, Thread
 from typing import Any
 
-from consumers.server.knowledge import TOPICS, Knowledge
+from consumers.server import history, knowledge
+from consumers.server.history import History
+from consumers.server.knowledge import Knowledge
 from consumers.server.live import Live
 from consumers.server.trend import ServedTrend
 from pipeline.errors import LogError, StoreError
@@ -27,9 +29,10 @@ class Follower:
     Args:
         open_log: opens the log; again after it was out of reach.
         instance: names this server; each reads everything.
-        knowledge: users, items, edits and outcomes.
+        known: users, items, edits and outcomes.
         live: regions and adapters.
         trend: what is taken of late.
+        past: what happened of late.
         on_feedback: takes records of `feedback`.
         on_refused: told why adapters were refused.
         say: told in words when the log is out of reach.
@@ -43,9 +46,10 @@ class Follower:
         self,
         open_log: Open,
         instance: str,
-        knowledge: Knowledge,
+        known: Knowledge,
         live: Live,
         trend: ServedTrend,
+        past: History,
         on_feedback: Callable[[Record], None],
         on_refused: Callable[[StoreError], None],
         say: Callable[[str], None],
@@ -54,7 +58,7 @@ class Follower:
         self.failed: LogError | None = None
         self._open, self._group = open_log, f"server-{instance}"
         self._instance = instance
-        self._knowledge, self._live, self._trend = knowledge, live, trend
+        self._known, self._live, self._trend, self._past = known, live, trend, past
         self._on_feedback, self._on_refused, self._say = on_feedback, on_refused, say
         self._positions: dict[TopicPartition, int] = {}
         self._stop = Event()
@@ -86,7 +90,7 @@ class Follower:
                 return
 
     def _follow(self, log: Log) -> None:
-        topics = (*TOPICS, *self._trend.topics, REGIONS, CONTROL, FEEDBACK)
+        topics = (*knowledge.TOPICS, *history.TOPICS, *self._trend.topics, FEEDBACK)
         with closing(log.consumer(self._group, topics, self._instance)) as consumer:
             while not self._stop.is_set():
                 records = consumer.poll(MOST, POLL)
@@ -102,8 +106,10 @@ class Follower:
         """Take records in: of each topic in its order."""
         revisions = [record for record in records if record.topic == REGIONS]
         for record in records:
-            if record.topic in TOPICS:
-                self._knowledge.apply(record)
+            if record.topic in knowledge.TOPICS:
+                self._known.apply(record)
+            elif record.topic in history.TOPICS:
+                self._past.apply(record)
             elif record.topic == FEEDBACK:
                 self._on_feedback(record)
         if revisions:
@@ -114,9 +120,10 @@ class Follower:
                 self._control(record.value)
 
     def _control(self, act: Any) -> None:
-        if act["act"] == "pin":
+        # Other records of `control` are words between the stages.
+        if act.get("act") == "pin":
             self._report(self._live.pin(int(act["region_id"]), act["adapter"]))
-        elif act["act"] == "reload":
+        elif act.get("act") == "reload":
             self._report(self._live.reload())
 
     def _report(self, refused: Sequence[StoreError]) -> None:

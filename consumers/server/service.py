@@ -8,10 +8,13 @@ from threading import Lock
 from typing import Any
 
 from adapters_store import AdaptersStore
+from consumers.lag import Lag, lags
 from consumers.server.admin import control_record, roll_back
 from consumers.server.batching import Batcher
+from consumers.server.explanation import explanation
 from consumers.server.feedback import Tally
 from consumers.server.follower import Follower
+from consumers.server.history import History
 from consumers.server.knowledge import Knowledge
 from consumers.server.live import Live
 from consumers.server.recommender import Ask, Recommendation, Recommender
@@ -25,6 +28,9 @@ from pipeline.regions import Status
 from pipeline.serving.forward import MixedForward
 from pipeline.setup import SetUp
 
+LAG_SECONDS = 2.0
+"""For how long a look at the groups' positions holds, however many pages are open."""
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -32,7 +38,7 @@ class Edges:
 
     Attributes:
         open_log: opens the log.
-        clock: seconds since 1970, for the time of feedback and administrative acts.
+        clock: seconds since 1970, for the time of feedback and administrative acts, and between looks at the lag.
         say: where a person is told of what went wrong.
     """
 
@@ -46,14 +52,15 @@ class Service:
 
     Args:
         setup: what `raie setup` made; its backbone is the server's from here on.
-        config: sections `gate`, `adapter`, `windows`, `trend`, `server`.
+        config: sections `gate`, `adapter`, `windows`, `trend`, `server`, `log`.
         adapters: where versions are.
         instance: names this server, the same after a restart.
         edges: log, clock and voice.
         metrics: where it is counted.
 
     Attributes:
-        knowledge, live, tally, trend: what is known; see their classes.
+        instance: its name.
+        knowledge, live, tally, trend, history: what is known; see their classes.
         batcher: answers requests.
         follower: keeps up with the log.
     """
@@ -68,10 +75,13 @@ class Service:
         self.live = Live(setup.bank, forward, self.store, setup.backbone_sha256)
         self.tally = Tally()
         self.trend = ServedTrend(setup, config, edges.say)
-        self._edges, self._instance = edges, instance
+        self.history = History()
+        self.instance = instance
+        self._edges, self._partitions = edges, config.log.partitions
         self._log = edges.open_log()
         self._producer = self._log.producer(f"server-{instance}")
-        self._writing = Lock()
+        self._writing, self._looking = Lock(), Lock()
+        self._lags: tuple[float, list[Lag]] | None = None
         recommender = Recommender(self.live, self.knowledge, self.trend, setup.counts, config.gate.floor, self._log)
         self.batcher = Batcher(
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
@@ -82,6 +92,7 @@ class Service:
             self.knowledge,
             self.live,
             self.trend,
+            self.history,
             self._feedback,
             self._refused,
             edges.say,
@@ -121,6 +132,18 @@ class Service:
     def reload(self, by: str) -> None:
         """Have every server try again what it refused."""
         self._control(control_record("reload", by), "adapters")
+
+    def lags(self) -> list[Lag]:
+        """How far each stage is behind; raises `LogError` where the log does not say."""
+        with self._looking:
+            now = self._edges.clock()
+            if self._lags is None or not 0.0 <= now - self._lags[0] < LAG_SECONDS:
+                self._lags = now, list(lags(self._log, self._partitions))
+            return self._lags[1]
+
+    def explanation(self, edit_id: str) -> str:
+        """An edit in sentences; raises as `explanation` does."""
+        return explanation(edit_id, self.knowledge, self._log)
 
     def problem(self) -> str | None:
         """Why this server cannot be relied on for fresh answers, or None."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.gate import gate_view
+from pipeline.plane import Plane
 from pipeline.regions import SET_UP, Array
 from pipeline.routing import RegionBank
 from pipeline.setup import SetUp
@@ -33,26 +34,11 @@ def region_map(raie: Raie, setup: SetUp, stream: Windows, regions: NDArray[np.in
     encoded = gate_view(raie.live.host.states(contexts, None), contexts, setup.counts)
     known = setup.reference[reference, :width]
     means = np.concatenate([known, encoded.means])
-    plane = _Plane(means)
+    plane = Plane(means)
     tops = np.concatenate([setup.reference_tastes[reference], bank.posterior(encoded).tops])
     centroids = np.stack([region.centroid for region in bank.regions])
     answered = {region.region_id: int((regions == region.region_id).sum()) for region in bank.regions}
     return _centroid_rows(bank, plane.project(centroids), answered) + _window_rows(bank, plane.project(means), tops)
-
-
-class _Plane:
-    """Projection onto the two main axes of (n, d) vectors (PCA); each axis points where it is longest."""
-
-    def __init__(self, vectors: Array) -> None:
-        self._center = vectors.mean(axis=0)
-        axes = np.linalg.svd(vectors - self._center, full_matrices=False)[2][:2]
-        longest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
-        self._axes = axes * np.where(longest < 0, -1.0, 1.0)[:, None]
-
-    def project(self, vectors: Array) -> Array:
-        """(n, d) to (n, 2)."""
-        flat: Array = (vectors - self._center) @ self._axes.T
-        return flat
 
 
 def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:

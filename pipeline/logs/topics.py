@@ -13,6 +13,7 @@ REGIONS = "regions"
 FEEDBACK = "feedback"
 CONTROL = "control"
 MONITOR = "monitor"
+STATISTICS = "statistics"
 DEAD_LETTERS = "dead-letters"
 
 
@@ -39,5 +40,6 @@ def pipeline_topics(partitions: int = 8, gated_partitions: int = 1) -> tuple[Top
         Topic(CONTROL, 1, "forever", key="subject of the act"),
         # The monitor's changelog: its state in parts, and the steps since.
         Topic(MONITOR, 1, "compacted", key="part of the state"),
+        Topic(STATISTICS, 1, "while needed", key="none: an interval of all regions"),
         Topic(DEAD_LETTERS, 1, "while needed", key="reason"),
     )

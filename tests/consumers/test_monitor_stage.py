@@ -15,7 +15,8 @@ from consumers.stage import Point
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.logs import LocalLog
-from pipeline.logs.topics import EDITS, MONITOR, pipeline_topics
+from pipeline.logs.topics import EDITS, MONITOR, STATISTICS, pipeline_topics
+from pipeline.monitor import SIGNALS
 from tests.consumers.recorded import PARTITIONS, World, monitor_loop
 from tests.consumers.run_of_raie import SETTINGS, the_run
 
@@ -76,6 +77,17 @@ def test_in_lockstep_the_monitor_asks_for_the_edits_of_the_replay(log: LocalLog,
     world = World(log, the_run(), lockstep())
     monitor_loop(world, lockstep(), lambda: LocalLog(path)).run()
     assert by_time(asked(log)) == by_time(expected())
+    assert_every_event_is_in_one_interval(log)
+
+
+def assert_every_event_is_in_one_interval(log: LocalLog) -> None:
+    intervals = [value_of(record) for record in new_records(log, STATISTICS, 0)]
+    ends = [interval["at_event"] for interval in intervals]
+    counted = [sum(row["windows"] for row in interval["regions"]) for interval in intervals]
+    assert len(ends) == len(the_run().gated) // lockstep().consumers.statistics_events
+    assert np.cumsum(counted).tolist() == ends
+    drifting = [row for interval in intervals for row in interval["regions"] if row["drift_statistic"] is not None]
+    assert all(row["signal"] in SIGNALS and row["threshold"] > 0 for row in drifting) and drifting
 
 
 @pytest.mark.parametrize(("most", "snapshot_events"), [(14, 20_000), (16, 100), (20, 1)])
@@ -92,6 +104,7 @@ def test_killed_and_restarted_it_asks_for_the_same_edits_once(
     assert len(killer.kills) >= 15
     assert len(set(killer.kills)) >= 4
     assert by_time(asked(log)) == by_time(expected())
+    assert_every_event_is_in_one_interval(log)
 
 
 def test_a_broken_state_is_refused(log: LocalLog) -> None:

@@ -33,7 +33,7 @@ from pipeline.setup import SetUp, set_up
 from pipeline.trending import Trending
 from tests.replay.small import config, dataset, plan
 
-SETTINGS = config("trend.half_lives=[20, 100]", "trend.shrinkage=5")
+SETTINGS = config("trend.half_lives=[20, 100]", "trend.shrinkage=5", "log.partitions=2")
 A, B = 4, 5
 """Ids of the regions opened since: set-up has 1, 2 and 3."""
 LENGTH = SETTINGS.windows.length

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from consumers.server.http import admin, edits, feedback, health, recommend, regions
+from consumers.server.http import admin, edits, feedback, health, page, recommend, regions, stages
 from consumers.server.service import Service
 from pipeline.versions import PROGRAM, version_of
 
@@ -28,7 +28,7 @@ def make_app(service: Service, token: str | None) -> FastAPI:
 
     app = FastAPI(title="RAIE", version=version_of(PROGRAM), lifespan=life)
     app.state.service = service
-    for module in (recommend, regions, edits, feedback, health):
+    for module in (recommend, regions, edits, stages, feedback, health, page):
         app.include_router(module.router)
     if token:
         app.state.token = token

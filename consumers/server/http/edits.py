@@ -1,12 +1,17 @@
-"""`GET /edits`, `GET /edits/{id}`: what was changed, why, and what came of it."""
+"""`GET /edits`, `GET /edits/{id}` and its explanation: what was changed, why, and what came of it."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.responses import PlainTextResponse
 
 from consumers.server.service import Service
+from pipeline.errors import DataError, LogError
 
 router = APIRouter(tags=["edits"])
+
+IN_SHORT = ("edit_id", "operation", "region_id", "other_region_id", "at_event", "timestamp")
+OF_OUTCOME = ("published", "version", "detail", "validation", "trained_windows", "moved_windows")
 
 
 @router.get("/edits")
@@ -15,7 +20,7 @@ def edits(
     region_id: int | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[dict[str, Any]]:
-    """The newest edits first, without their numbers."""
+    """The newest edits first, in short."""
     service: Service = request.app.state.service
     known = list(service.knowledge.edits.values())
     chosen = [edit for edit in known if region_id in (None, edit["region_id"])]
@@ -33,12 +38,26 @@ def edit(edit_id: str, request: Request) -> dict[str, Any]:
     return {**found, "outcome": service.knowledge.outcomes.get(edit_id)}
 
 
+@router.get("/edits/{edit_id}/explanation", response_class=PlainTextResponse)
+def explanation(edit_id: str, request: Request) -> str:
+    """An edit that ended in sentences, as `raie explain` writes them."""
+    service: Service = request.app.state.service
+    try:
+        return service.explanation(edit_id)
+    except DataError as error:
+        raise HTTPException(404, str(error)) from None
+    except LogError as error:
+        raise HTTPException(503, str(error)) from None
+
+
 def _summary(edit: dict[str, Any], service: Service) -> dict[str, Any]:
     outcome = service.knowledge.outcomes.get(edit["edit_id"])
     return {
-        **{name: edit[name] for name in ("edit_id", "operation", "region_id", "at_event", "timestamp")},
+        **{name: edit[name] for name in IN_SHORT},
         "signal": edit["reason"].get("signal"),
+        "statistic": edit["reason"].get("statistic"),
+        "threshold": edit["reason"].get("threshold"),
         "why": edit["reason"].get("text"),
-        "published": None if outcome is None else outcome["published"],
-        "version": None if outcome is None else outcome["version"],
+        "windows": edit["windows"]["count"],
+        **{name: None if outcome is None else outcome.get(name) for name in OF_OUTCOME},
     }

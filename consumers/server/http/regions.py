@@ -1,12 +1,15 @@
-"""`GET /regions`, `GET /regions/{id}`: what is live, and how it does."""
+"""`GET /regions`, `GET /regions/{id}`, `GET /versions`: what is live, where it lies, and how it does."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, HTTPException, Request
 
 from consumers.server.live import View
 from consumers.server.service import Service
 from pipeline.errors import StoreError
+from pipeline.plane import Plane
 from pipeline.regions import Region
 
 router = APIRouter(tags=["regions"])
@@ -14,11 +17,32 @@ router = APIRouter(tags=["regions"])
 
 @router.get("/regions")
 def regions(request: Request) -> dict[str, Any]:
-    """Every live region, and the revision that they are of."""
+    """Every live region, and the revision that they are of.
+
+    `x` and `y` place it on the plane of the two main axes of all centroids, which holds `plane_share` of their
+    variance; `traffic` is its share of the newest events, null before there are any.
+    """
     service: Service = request.app.state.service
     view = service.live.view
-    live = [_summary(region, view, service) for region in view.bank.live]
-    return {"revision": view.revision, "gate_version": view.bank.gate_version, "regions": live}
+    centroids = np.stack([region.centroid for region in view.bank.live])
+    plane, traffic = Plane(centroids), service.history.traffic()
+    live = [
+        {**_summary(region, view, service), "x": float(x), "y": float(y), "traffic": _share(traffic, region)}
+        for region, (x, y) in zip(view.bank.live, plane.project(centroids), strict=True)
+    ]
+    return {
+        "revision": view.revision,
+        "gate_version": view.bank.gate_version,
+        "plane_share": plane.share,
+        "regions": live,
+    }
+
+
+@router.get("/versions")
+def versions(request: Request) -> dict[int, list[Mapping[str, Any]]]:
+    """Region -> the adapters that it was given, newest first: what it can be rolled back to."""
+    service: Service = request.app.state.service
+    return service.history.versions()
 
 
 @router.get("/regions/{region_id}")
@@ -47,6 +71,7 @@ def _summary(region: Region, view: View, service: Service) -> dict[str, Any]:
         "status": str(region.status),
         "origin": region.origin,
         "parent": region.parent,
+        "opened_at": region.opened_at,
         "radius": region.radius,
         "prior": region.prior,
         "trust": region.trust,
@@ -55,6 +80,10 @@ def _summary(region: Region, view: View, service: Service) -> dict[str, Any]:
         "pinned": service.live.pins.get(region.region_id),
         "hit_rates": service.tally.of_region(region.region_id),
     }
+
+
+def _share(traffic: Mapping[int, float], region: Region) -> float | None:
+    return traffic.get(region.region_id, 0.0) if traffic else None
 
 
 def _manifest(adapter: str | None, service: Service) -> dict[str, Any] | None:

@@ -1,0 +1,60 @@
+"""`GET /`: the page, from files that come with the package and load nothing from anywhere else."""
+
+from importlib.resources import files
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Response
+
+router = APIRouter(include_in_schema=False)
+
+KINDS = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        # Nothing that is not escaped can reach the document, whatever a script does.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+"""Content-Security-Policy: own files only, no inline script or style, no frame, no form."""
+
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+FILES = {
+    file.name: file.read_bytes()
+    for file in files("consumers.server").joinpath("page").iterdir()
+    if file.name.rpartition(".")[2] in KINDS
+}
+"""Name -> content: nothing else can be asked for."""
+
+
+@router.get("/")
+def page() -> Response:
+    """The control room."""
+    return file("index.html")
+
+
+@router.get("/page/{name}")
+def file(name: Annotated[str, Path(max_length=100)]) -> Response:
+    """A file of the page."""
+    if name not in FILES:
+        raise HTTPException(404, "the page has no such file")
+    return Response(FILES[name], media_type=KINDS[name.rpartition(".")[2]], headers=HEADERS)

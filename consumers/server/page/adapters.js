@@ -1,0 +1,99 @@
+// Adapter versions of each opened region, and the way back to an older one.
+
+import { post } from "./api.js";
+import { at, changes, h } from "./dom.js";
+import { number, score } from "./words.js";
+import { draws, open } from "./state.js";
+
+const changed = changes();
+const dialog = at("rollback");
+const form = at("rollback-form");
+let wanted = null;
+
+function origin(version) {
+  if (version.rollback_of) return `rolled back from ${version.rollback_of}`;
+  if (!version.edit_id) return "";
+  return h("button", { type: "button", class: "link", click: () => open(version.edit_id) }, `edit ${version.edit_id.slice(0, 8)}`);
+}
+
+function line(region, version, isLive, administration) {
+  const judged = version.validation;
+  const past = version.adapter !== region.adapter;
+  return h(
+    "tr",
+    { class: isLive ? "live" : null },
+    h("th", { scope: "row" }, version.adapter),
+    h("td", { class: "words" }, isLive ? "live" : ""),
+    h("td", {}, String(version.revision)),
+    h("td", { class: "words" }, origin(version)),
+    h("td", {}, judged ? `${score(judged.before)} → ${score(judged.after)}` : ""),
+    administration
+      ? h("td", {}, past
+          ? h("button", { type: "button", class: "quiet", "aria-label": `Roll region ${region.region_id} back to ${version.adapter}`, click: () => ask(region, version.adapter) }, "Roll back")
+          : null)
+      : null,
+  );
+}
+
+function table(region, versions, administration) {
+  const columns = ["version", "", "revision", "from", "before → after", ...(administration ? [""] : [])];
+  const state = [
+    region.refused ? `${region.refused} is refused, the last good one answers` : null,
+    region.pinned ? `held at ${region.pinned}` : null,
+    `trusted with ${number(region.trust)} of the region's answers`,
+  ];
+  return h(
+    "article",
+    { class: "versions" },
+    h("h3", {}, `Region ${region.region_id}`, h("small", {}, state.filter(Boolean).join("; "))),
+    h(
+      "div",
+      { class: "scroll", tabindex: 0, role: "region", "aria-label": `Versions of region ${region.region_id}` },
+      h(
+        "table",
+        {},
+        h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))),
+        h("tbody", {}, versions.map((version, i) => line(region, version, i === 0 && version.adapter === region.adapter, administration))),
+      ),
+    ),
+  );
+}
+
+function ask(region, adapter) {
+  wanted = { region_id: region.region_id, to: adapter };
+  at("rollback-what").textContent = `Region ${region.region_id} answers with ${region.adapter} now. A new revision will put ${adapter} in its place, on every server; boundaries stay.`;
+  at("rollback-problem").hidden = true;
+  dialog.showModal();
+}
+
+at("rollback-cancel").addEventListener("click", () => dialog.close());
+// The token is kept nowhere: not in storage, and not in the field once the dialog is closed.
+dialog.addEventListener("close", () => {
+  form.elements.token.value = "";
+});
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const problem = at("rollback-problem");
+  problem.hidden = true;
+  try {
+    await post("admin/rollback", { ...wanted, by: form.elements.by.value }, form.elements.token.value);
+    dialog.close();
+  } catch (error) {
+    problem.textContent = `Nothing was changed: ${error.message}`;
+    problem.hidden = false;
+  }
+});
+
+draws(({ regions, versions, status, region }) => {
+  if (!regions || !status) return;
+  const opened = regions.regions.filter((one) => one.adapter !== null && (region === null || one.region_id === region));
+  if (!changed("adapters", [opened, versions, status.administration, region])) return;
+  at("adapters-note").textContent = !opened.length
+    ? region === null
+      ? "No region has an adapter yet: the backbone answers everybody."
+      : `Region ${region} has no adapter: the backbone answers for it.`
+    : status.administration
+      ? "Rolling back needs the administrator's token, and is itself a new revision: history only grows."
+      : "Rolling back is off: the server was started without RAIE_ADMIN_TOKEN.";
+  at("adapters-list").replaceChildren(...opened.map((one) => table(one, versions[one.region_id] ?? [], status.administration)));
+});

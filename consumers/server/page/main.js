@@ -1,0 +1,99 @@
+// Asks the server every few seconds, and not at all while nobody looks.
+
+import { get } from "./api.js";
+import { at, changes, h } from "./dom.js";
+import { count, plural } from "./words.js";
+import { draws, linked, longer, newest, state, update } from "./state.js";
+import { recommend } from "./ask.js";
+import "./map.js";
+import "./course.js";
+import "./edits.js";
+import "./adapters.js";
+import "./stages.js";
+
+const EVERY = 3000;
+const LONGEST = 30000;
+
+const changed = changes();
+let timer = null;
+let looking = false;
+let pause = EVERY;
+
+const CALLS = {
+  regions: () => get("regions"),
+  edits: () => get("edits?limit=200"),
+  versions: () => get("versions"),
+  stages: () => get("stages"),
+  letters: () => get("dead-letters"),
+};
+
+async function look() {
+  const status = await get("status");
+  // Another server, or another log, behind the same address: what was known is of the one before.
+  const anew = state.status && (status.at_event ?? -1) < (state.status.at_event ?? -1);
+  if (anew) update({ intervals: [] });
+  const [intervals, ...found] = await Promise.allSettled([
+    get(`statistics?after=${newest()?.at_event ?? -1}`),
+    ...Object.values(CALLS).map((call) => call()),
+  ]);
+  const change = { status, problems: {} };
+  if (intervals.status === "fulfilled") change.intervals = longer(intervals.value);
+  Object.keys(CALLS).forEach((name, i) => {
+    if (found[i].status === "fulfilled") change[name] = found[i].value;
+    else change.problems[name] = found[i].reason.message;
+  });
+  update(change);
+}
+
+/** One look at the server, and the next one later; a second caller has nothing to add to one under way. */
+async function turn() {
+  if (looking) return;
+  looking = true;
+  try {
+    await look();
+    pause = EVERY;
+    const ready = state.status.status === "ready";
+    say(ready ? "live" : "stale", ready ? "live" : state.status.status);
+  } catch (error) {
+    pause = Math.min(2 * pause, LONGEST);
+    say("lost", `${error.message}; trying again in ${Math.round(pause / 1000)} s`);
+  }
+  looking = false;
+  if (document.hidden) say("stale", "paused while hidden");
+  else timer = setTimeout(turn, pause);
+}
+
+function say(kind, words) {
+  if (!changed("live", [kind, words])) return;
+  at("live").dataset.kind = kind;
+  at("live").lastElementChild.textContent = words;
+}
+
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(timer);
+  if (document.hidden) say("stale", "paused while hidden");
+  else turn();
+});
+
+draws(({ status, regions, letters, stages }) => {
+  if (!status || !regions) return;
+  const opened = regions.regions.filter((region) => region.origin !== "set-up").length;
+  const behind = stages ? stages.reduce((sum, one) => sum + one.behind, 0) : null;
+  const facts = [
+    ["events", count(status.at_event)],
+    ["regions", `${count(regions.regions.length)}, ${count(opened)} opened since set-up`],
+    ["edits", `${count(status.edits)}, ${count(status.published)} published`],
+    ["revision", status.revision < 0 ? "set-up" : count(status.revision)],
+    ["users", count(status.users)],
+    ["adapters", `${count(status.adapters_registered)} in memory`],
+    ["behind", behind === null ? "unknown" : plural(behind, "record")],
+    ["refused", plural(letters?.count ?? 0, "record")],
+  ];
+  if (!changed("facts", facts)) return;
+  at("facts").replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+});
+
+const asked = linked();
+update({ region: asked.region, edit: asked.edit });
+turn();
+if (asked.user) recommend(asked.user, null);
