@@ -48,6 +48,11 @@ class Judgement:
     after: float
     error: float | None
 
+    @property
+    def doubt(self) -> str:
+        """The error in words."""
+        return "all of one user" if self.error is None else f"difference's standard error {self.error:.4f}"
+
     def better(self, standard_errors: float) -> bool:
         """Whether the candidate beats the incumbent by more than so many standard errors."""
         if not standard_errors:
@@ -355,8 +360,8 @@ class Editor:
     ) -> Result:
         verdict = "better than" if accepted else "not clearly better than"
         detail = (
-            f"{judgement.metric} {judgement.after:.4f} against {judgement.before:.4f} (difference's standard error "
-            f"{judgement.error:.4f}) on {judgement.windows} held-out windows: {verdict} the incumbent"
+            f"{judgement.metric} {judgement.after:.4f} against {judgement.before:.4f} ({judgement.doubt}) on "
+            f"{judgement.windows} held-out windows: {verdict} the incumbent"
         )
         if not accepted and name:
             self.host.drop(name)
@@ -421,7 +426,8 @@ def paired(metric: str, before: Array, after: Array, users: NDArray[Any]) -> Jud
 
     Args:
         metric: see `Judgement`.
-        before, after: (n,) of each window; lower is better.
+        before: (n,) the incumbent's value of each window; lower is better.
+        after: (n,) the candidate's.
         users: (n,) whose windows they are.
     """
     difference = before - after

@@ -9,7 +9,7 @@ from tests.broker import settings
 from tests.consumers.soak import PARTITIONS
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(params=["local", "kafka"])
 def log_settings(request: pytest.FixtureRequest, tmp_path: Path) -> LogSettings:
     """How to open a log of this test's own, in several processes."""
     if request.param == "local":
