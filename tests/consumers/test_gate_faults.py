@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
@@ -13,8 +14,10 @@ from consumers.gate_stage import GateStage
 from consumers.lockstep import settled
 from consumers.stage import Output, Point, Turn
 from pipeline.logs import LocalLog
+from pipeline.logs import open_log as open_log_at
 from pipeline.logs.topics import GATED, ITEMS, USERS
 from pipeline.metrics import Metrics
+from tests.broker import settings
 from tests.consumers.gating import (
     OpenLog,
     UntilQuiet,
@@ -40,6 +43,15 @@ STREAM = 120
 @pytest.fixture
 def open_log(tmp_path: Path) -> OpenLog:
     return lambda: LocalLog(tmp_path / "log.sqlite", lease=1.0)
+
+
+@pytest.fixture(params=["local", "kafka"])
+def open_any_log(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLog:
+    """A log of either kind, opened anew at each call."""
+    if request.param == "local":
+        return lambda: LocalLog(tmp_path / "log.sqlite", lease=1.0)
+    url, asked = request.getfixturevalue("kafka_url"), settings()
+    return lambda: open_log_at(url, asked)
 
 
 def stream() -> list[dict[str, object]]:
@@ -179,33 +191,35 @@ class Patient(GateStage):
     stop: Event
 
 
-def test_a_second_gate_takes_half_of_the_partitions_and_histories_move_along(open_log: OpenLog, tmp_path: Path) -> None:
-    fill(open_log(), stream()[:60])
-    stops = [Event(), Event()]
-    loops = [
-        gate_loop(open_log, tmp_path, changed(), name, stop=s, kind=Patient)
-        for name, s in zip("ab", stops, strict=True)
-    ]
-    threads = [Thread(target=loop.run) for loop in loops]
-    threads[0].start()
-    until(lambda: len(gated(open_log())) == 60)
-    threads[1].start()
-    stages: list[GateStage] = [loop._stage for loop in loops]  # type: ignore[misc]
-    until(lambda: [len(stage._users) for stage in stages] == [1, 1])
-    write(open_log(), stream()[60:])
-    until(lambda: len(gated(open_log())) >= STREAM)
-    for stop, thread in zip(stops, threads, strict=True):
-        stop.set()
-        thread.join()
-    found = gated(open_log())
+def test_a_second_gate_takes_half_of_the_partitions_and_histories_move_along(
+    open_any_log: OpenLog, tmp_path: Path
+) -> None:
+    with closing(open_any_log()) as log:
+        fill(log, stream()[:60])
+        stops = [Event(), Event()]
+        loops = [
+            gate_loop(open_any_log, tmp_path, changed(), name, stop=s, kind=Patient)
+            for name, s in zip("ab", stops, strict=True)
+        ]
+        threads = [Thread(target=loop.run) for loop in loops]
+        threads[0].start()
+        until(lambda: len(gated(log)) == 60)
+        threads[1].start()
+        stages: list[GateStage] = [loop._stage for loop in loops]  # type: ignore[misc]
+        until(lambda: [len(stage._users) for stage in stages] == [1, 1])
+        write(log, stream()[60:])
+        until(lambda: len(gated(log)) >= STREAM)
+        for stop, thread in zip(stops, threads, strict=True):
+            stop.set()
+            thread.join()
+        found = gated(log)
+        assert read(log, USERS, 0)
     assert Counter(g["event_id"] for g in found) == Counter(v["event_id"] for v in stream())
     assert {g["gate"] for g in found[60:]} == {"a", "b"}
-    log = LocalLog(tmp_path / "one.sqlite")
-    fill(log, stream())
+    alone = LocalLog(tmp_path / "one.sqlite")
+    fill(alone, stream())
     gate_loop(lambda: LocalLog(tmp_path / "one.sqlite"), tmp_path, changed()).run()
-    alone = {g["event_id"]: g["window"] for g in gated(log)}
-    assert {g["event_id"]: g["window"] for g in found} == alone
-    assert read(open_log(), USERS, 0)
+    assert {g["event_id"]: g["window"] for g in found} == {g["event_id"]: g["window"] for g in gated(alone)}
 
 
 class Settling(UntilQuiet):

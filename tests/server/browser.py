@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE = 60.0
+SILENCE = 60.0
+"""Seconds after which a browser that says nothing is taken for dead."""
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions"),
@@ -97,6 +100,8 @@ class Tab:
 
     def _next(self) -> Any:
         while b"\0" not in self._left:
+            ready, _, _ = select.select([self._read], [], [], SILENCE)
+            assert ready, f"the browser has said nothing for {SILENCE} s"
             chunk = os.read(self._read, 1 << 16)
             assert chunk, "the browser has ended"
             self._left += chunk

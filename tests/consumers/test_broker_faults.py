@@ -1,0 +1,150 @@
+"""The gate beside a real broker that fails, and between events that are none.
+
+RAIE_SOAK=1 makes them as long as `make soak` wants them: 10,000 events, and a broker that is away for 30 seconds.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from prometheus_client import CollectorRegistry
+
+from consumers.stage import KillPoint, Point
+from pipeline.logs import Log, open_log
+from pipeline.logs.topics import GATED, INTERACTIONS, pipeline_topics
+from pipeline.metrics import Metrics
+from tests.broker import Broker, need_kafka, settings
+from tests.consumers.gating import PARTITIONS, changed, count, gate_loop, gated, letters, read, write
+from tests.consumers.run_of_raie import the_setup
+from tests.consumers.test_gate_faults import Patient
+
+LONG = bool(os.environ.get("RAIE_SOAK"))
+EVENTS, AWAY = (10_000, 30.0) if LONG else (2_000, 3.0)
+USERS = 200
+LIMIT = 240.0
+
+outage = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+def interactions(count: int) -> list[dict[str, Any]]:
+    """Anybody takes anything."""
+    rng, items = Random(3), the_setup().catalogue.item_ids
+    return [
+        {"event_id": f"e{i}", "user_id": f"u{rng.randrange(USERS)}", "item_id": rng.choice(items), "timestamp": 2e9 + i}
+        for i in range(count)
+    ]
+
+
+class Away:
+    """Takes the broker down for a while, the first time that a gate is at a point with so much gated."""
+
+    def __init__(self, broker: Broker, point: Point, after: int) -> None:
+        self._broker, self._point, self._left = broker, point, after
+
+    def __call__(self, point: object) -> None:
+        if point is self._point:
+            self._left -= 1
+            if self._left == 0:
+                self._broker.kill()
+                Thread(target=self._back).start()
+
+    def _back(self) -> None:
+        time.sleep(AWAY)
+        self._broker.start()
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    need_kafka()
+    broker = Broker(tmp_path_factory.mktemp("away"))
+    yield broker
+    broker.stop()
+
+
+def running(url: str, asked: Any, folder: Path, metrics: Metrics, at: KillPoint, stop: Event) -> Thread:
+    """A gate in a thread, until it is told to stop."""
+    loop = gate_loop(
+        lambda: open_log(url, asked), folder, changed(), most=100, stop=stop, kind=Patient, metrics=metrics, at=at
+    )
+    thread = Thread(target=loop.run)
+    thread.start()
+    return thread
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.2)
+
+
+def all_gated(log: Log, expected: int) -> list[Any]:
+    """What is gated, when there is as much as was asked for."""
+    wait_for(lambda: log.end_offset(GATED, 0) >= expected and len(gated(log)) >= expected)
+    return gated(log)
+
+
+@outage
+@pytest.mark.parametrize("point", [Point.HANDLED, Point.COMMITTING], ids=["between commits", "in a commit"])
+def test_a_broker_that_is_away_costs_no_event_and_doubles_none(started: Broker, tmp_path: Path, point: Point) -> None:
+    asked, values = settings(commit_seconds=5.0, close_seconds=1.0), interactions(EVENTS)
+    url, stop, metrics = started.start(), Event(), Metrics(CollectorRegistry())
+    with closing(open_log(url, asked)) as log:
+        log.create_topics(pipeline_topics(PARTITIONS))
+        write(log, values)
+    thread = running(url, asked, tmp_path, metrics, Away(started, point, after=8), stop)
+    time.sleep(AWAY + 2.0)
+    with closing(open_log(started.start(), asked)) as log:
+        found = all_gated(log, EVENTS)
+        stop.set()
+        thread.join()
+        assert Counter(g["event_id"] for g in found) == Counter(v["event_id"] for v in values)
+        assert len(gated(log)) == EVENTS
+
+
+def test_one_in_a_hundred_is_poison_and_all_others_are_gated(kafka_url: str, tmp_path: Path) -> None:
+    asked, values = settings(), interactions(EVENTS)
+    bad: dict[str, bytes | None] = {
+        "bad_json": b'{"user_id": "u1", "item_id": ',
+        "bad_timestamp": b'{"user_id": "u1", "item_id": "i1", "timestamp": "soon"}',
+        "bad_user_id": b'{"user_id": 7.5, "item_id": "i1", "timestamp": 5}',
+        "null": None,
+        "oversize": b'{"item_id": "i1", "timestamp": 5, "user_id": "' + b"u" * 10_000_000 + b'"}',
+    }
+    poison = {**bad, "bad_json, not a number": b'{"user_id": "u1", "item_id": "i1", "timestamp": NaN}'}
+    with closing(open_log(kafka_url, asked)) as log:
+        log.create_topics(pipeline_topics(PARTITIONS))
+        topic, servers = asked.prefix + INTERACTIONS, kafka_url.removeprefix("kafka://")
+        admin = KafkaAdminClient(bootstrap_servers=servers)
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "20000000"})])
+        admin.close()
+        foreign = KafkaProducer(bootstrap_servers=servers, max_request_size=20_000_000, buffer_memory=64_000_000)
+        written: Counter[str] = Counter()
+        for start in range(0, EVENTS, 100):
+            write(log, values[start : start + 100])
+            reason = list(poison)[start // 100 % len(poison)]
+            foreign.send(topic, poison[reason], key=b"u1", partition=1).get(60)
+            written[reason.split(",")[0]] += 1
+        foreign.close()
+        stop, metrics = Event(), Metrics(CollectorRegistry())
+        thread = running(kafka_url, asked, tmp_path, metrics, lambda _: None, stop)
+        found = all_gated(log, EVENTS)
+        wait_for(lambda: len(letters(log)) >= sum(written.values()))
+        stop.set()
+        thread.join()
+        assert Counter(g["event_id"] for g in found) == Counter(v["event_id"] for v in values)
+        assert Counter(letter["reason"] for letter in letters(log)) == written
+        offsets = {r.offset for r in read(log, INTERACTIONS, 1)}
+        for letter in letters(log):
+            assert (letter["topic"], letter["partition"]) == (INTERACTIONS, 1)
+            assert letter["offset"] in offsets
+        assert count(metrics, "dead_letters_total") == sum(written.values())
