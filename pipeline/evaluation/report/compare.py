@@ -13,7 +13,7 @@ from pipeline.evaluation.report import words
 from pipeline.evaluation.report.across import Relative, relative_figure
 from pipeline.evaluation.report.folder import Record, read_documents
 from pipeline.evaluation.report.page import render_page
-from pipeline.evaluation.report.tables import Cell, Row, Table, settings
+from pipeline.evaluation.report.tables import Cell, Row, Table, settings, spread
 from pipeline.evaluation.report.words import RECALL
 from pipeline.evaluation.summary import OURS, STREAM
 
@@ -126,7 +126,7 @@ def _recalls(runs: Sequence[Run], slice_name: str) -> Table:
         figure = figures[number].get(name)
         if figure is None or figure["mean"] is None:
             return Cell("–")
-        return Cell(f"{figure['mean']:.4f}", figure["mean"] == best[number], f"± {figure['std']:.4f}")
+        return Cell(f"{figure['mean']:.4f}", figure["mean"] == best[number], spread(figure))
 
     return _table(runs, cell)
 

@@ -154,6 +154,11 @@ def settings(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, s
             yield f"{prefix}{key}", str(value)
 
 
+def spread(figure: Mapping[str, Any]) -> str:
+    """The spread of a figure over seeds; nothing where there is one seed, which has none."""
+    return f"± {figure['std']:.4f}" if figure["std"] is not None and len(figure["per_seed"]) > 1 else ""
+
+
 def _table(names: Sequence[str], columns: Sequence[_Column]) -> Table:
     by_row = zip(*(column.cells() for column in columns), strict=True)
     rows = [Row(name, name == OURS, list(cells)) for name, cells in zip(names, by_row, strict=False)]
@@ -162,8 +167,7 @@ def _table(names: Sequence[str], columns: Sequence[_Column]) -> Table:
 
 def _figures(title: str, figures: Sequence[Mapping[str, Any]]) -> _Column:
     means = [row["mean"] for row in figures]
-    spreads = ["" if row["std"] is None else f"± {row['std']:.4f}" for row in figures]
-    return _Column(title, means, [_text(mean, "{:.4f}") for mean in means], spreads)
+    return _Column(title, means, [_text(mean, "{:.4f}") for mean in means], [spread(row) for row in figures])
 
 
 def _bare(title: str, means: list[float | None]) -> _Column:
