@@ -39,29 +39,22 @@ class Judgement:
             log density) where only the boundary between set-up regions moves and the answers stay.
         windows: how many.
         before, after: means of the metric.
-        error: standard error of their paired difference over users; None where there is but one.
+        error: standard error of their paired difference.
     """
 
     metric: str
     windows: int
     before: float
     after: float
-    error: float | None
-
-    @property
-    def doubt(self) -> str:
-        """The error in words."""
-        return "all of one user" if self.error is None else f"difference's standard error {self.error:.4f}"
+    error: float
 
     def better(self, standard_errors: float) -> bool:
         """Whether the candidate beats the incumbent by more than so many standard errors."""
-        if not standard_errors:
-            return self.before > self.after
-        return self.error is not None and self.before - self.after > standard_errors * self.error
+        return self.before - self.after > standard_errors * self.error
 
     def no_worse(self, standard_errors: float) -> bool:
         """Whether the candidate loses no more than so many standard errors."""
-        return self.error is not None and self.after - self.before <= standard_errors * self.error
+        return self.after - self.before <= standard_errors * self.error
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -331,12 +324,12 @@ class Editor:
 
     def _judge(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
         """Compare the answers by the log of the rank that they give the target: every place counts, none too much."""
-        return paired("log_rank", self._log_ranks(windows, before), self._log_ranks(windows, after), windows.users)
+        return _paired("log_rank", self._log_ranks(windows, before), self._log_ranks(windows, after))
 
     def _judge_fit(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
         """Compare how well the regions describe the windows; the answers are the backbone's either way."""
         means = self._encode(windows.contexts).means
-        return paired("surprise", -before.log_likelihood(means), -after.log_likelihood(means), windows.users)
+        return _paired("surprise", -before.log_likelihood(means), -after.log_likelihood(means))
 
     def _log_ranks(self, windows: Windows, bank: RegionBank) -> Array:
         """(n,) log of the target's rank in the mixed answer."""
@@ -360,8 +353,8 @@ class Editor:
     ) -> Result:
         verdict = "better than" if accepted else "not clearly better than"
         detail = (
-            f"{judgement.metric} {judgement.after:.4f} against {judgement.before:.4f} ({judgement.doubt}) on "
-            f"{judgement.windows} held-out windows: {verdict} the incumbent"
+            f"{judgement.metric} {judgement.after:.4f} against {judgement.before:.4f} (difference's standard error "
+            f"{judgement.error:.4f}) on {judgement.windows} held-out windows: {verdict} the incumbent"
         )
         if not accepted and name:
             self.host.drop(name)
@@ -418,24 +411,9 @@ def _reshaped(region: Region, shape: Shape | Region) -> Region:
     return replace(region, centroid=shape.centroid, radius=shape.radius, concentration=shape.concentration)
 
 
-def paired(metric: str, before: Array, after: Array, users: NDArray[Any]) -> Judgement:
-    """Judge n windows that incumbent and candidate were both asked about.
-
-    Windows of one user overlap and resemble each other, so users are what the error counts (Liang and Zeger, 1986):
-    what one user alone says has no error that could be known, and proves nothing.
-
-    Args:
-        metric: see `Judgement`.
-        before: (n,) the incumbent's value of each window; lower is better.
-        after: (n,) the candidate's.
-        users: (n,) whose windows they are.
-    """
+def _paired(metric: str, before: Array, after: Array) -> Judgement:
     difference = before - after
-    _, owners = np.unique(users, return_inverse=True)
-    sums = np.bincount(owners, weights=difference - difference.mean())
-    clusters = len(sums)
-    spread = np.sqrt((sums**2).sum() * clusters / (clusters - 1)) / len(before) if clusters > 1 else None
-    error = None if spread is None else float(spread)
+    error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else float("inf")
     return Judgement(metric, len(before), float(before.mean()), float(after.mean()), error)
 
 

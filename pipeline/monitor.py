@@ -800,6 +800,4 @@ class Monitor:
 def _clear(outcome: Outcome) -> bool:
     """Whether an edit bought more than its held-out windows leave in doubt: one standard error."""
     judged = outcome.validation
-    if judged is None or judged["error"] is None:
-        return False
-    return bool(judged["before"] - judged["after"] >= judged["error"])
+    return judged is not None and judged["before"] - judged["after"] >= judged["error"]
