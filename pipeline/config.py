@@ -222,7 +222,7 @@ class EditSettings(Section):
         ),
     )
     audit_confidence: float = Field(
-        4.0,
+        3.0,
         ge=0,
         description="the same for an Expand that no alarm called for: an opened region tried on set-up regions",
     )

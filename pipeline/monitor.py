@@ -51,6 +51,10 @@ LEAST_VISITS = 40
 MOST_SAMPLES = 8_192
 """Windows of opened regions that an edit names for fitting boundaries."""
 
+MOST_AUDITS = 2
+"""A set-up region that was tried with an opened one so often in vain is left to its alarms: who asks on, is granted it
+by chance one day."""
+
 LONGEST_BACKOFF = 4
 """An edit that did not help needs up to this many times the evidence the next time."""
 
@@ -578,9 +582,11 @@ class Monitor:
         if target is None:
             return None
         for watched in self._of_origin(SET_UP):
+            if watched.audits >= MOST_AUDITS:
+                continue
             start = max(watched.audited, target.region.opened_at)
             found = [s.evidence for s in watched.seen if s.at_event > start]
-            if len(found) >= self._config.edits.min_windows * 2 ** min(watched.audits, 6):
+            if len(found) >= self._config.edits.min_windows * 2**watched.audits:
                 region_id = watched.region.region_id
                 text = (
                     f"would region {target.region.region_id} answer {len(found)} windows of region {region_id} better?"
