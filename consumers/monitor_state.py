@@ -4,16 +4,25 @@ Python writes the shortest digits that give the same double again, and the state
 along, so a restored monitor decides what the one that was written down would have decided.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.edits import Edit, Evidence
-from pipeline.monitor import LastShown, Monitor, Move, Seen, Watched
+from pipeline.monitor import Monitor
+from pipeline.monitor.state import LastShown, Move, State, Tallied, Visit
+from pipeline.monitor.watched import Seen, Watched
 from pipeline.regions import Region
 from pipeline.routing import RegionBank
 
-_COUNTS = ("at_event", "trained_windows", "timestamp", "_learnable", "_next_region_id")
+_COUNTS = {
+    "at_event": "at_event",
+    "trained_windows": "trained_windows",
+    "timestamp": "timestamp",
+    "_learnable": "learnable",
+    "_next_region_id": "next_region_id",
+}
+"""What each count is called in the record, and by the monitor."""
+
 _OF_WATCHED = (
     *("rising", "audited", "audits", "unmerged", "apart", "fitted"),
     *("quiet_until", "backoff", "taught", "refused", "peak"),
@@ -23,15 +32,16 @@ _EVIDENCE = ("sample", "fresh", "learned")
 
 def snapshot(monitor: Monitor) -> dict[str, Any]:
     """Everything that a monitor has learned from the stream; the regions themselves are in `regions`."""
+    known = monitor.state
     return {
-        "counts": {name: getattr(monitor, name) for name in _COUNTS},
-        "watched": [_watched_record(w) for w in monitor._watched.values()],
-        "ended": [_watched_record(w) for w in monitor._ended.values()],
-        "asked": [edit.to_record() for edit in monitor.asked.values()],
-        "users": [[user, s.events, s.shown, s.taste] for user, s in monitor._users.items()],
-        "moves": [[m.at_event, m.origin, m.target, m.user] for m in monitor._moves],
-        "visits": [list(visit) for visit in monitor._visits],
-        "tally": [[region_id, [list(t) for t in tallied]] for region_id, tallied in monitor._tally.items()],
+        "counts": {name: getattr(known, count) for name, count in _COUNTS.items()},
+        "watched": [_watched_record(w) for w in known.watched.values()],
+        "ended": [_watched_record(w) for w in known.ended.values()],
+        "asked": [edit.to_record() for edit in known.asked.values()],
+        "users": [[user, s.events, s.shown, s.taste] for user, s in known.users.items()],
+        "moves": [[m.at_event, m.origin, m.target, m.user] for m in known.moves],
+        "visits": [list(visit) for visit in known.visits],
+        "tally": [[region_id, [list(t) for t in tallied]] for region_id, tallied in known.tally.items()],
     }
 
 
@@ -43,20 +53,19 @@ def restore(monitor: Monitor, state: Mapping[str, Any], bank: RegionBank) -> Non
         state: as `snapshot` gave it, through JSON or not.
         bank: the regions that the monitor knew then.
     """
-    for name in _COUNTS:
-        setattr(monitor, name, state["counts"][name])
-    monitor._bank = bank
-    # Making one watches it: those that ended come first, and what is watched is then set as it was.
-    ended, watched = ([_watched(monitor, record) for record in state[name]] for name in ("ended", "watched"))
-    monitor._ended = {w.region.region_id: w for w in ended}
-    monitor._watched = {w.region.region_id: w for w in watched}
+    known = monitor.state
+    for name, count in _COUNTS.items():
+        setattr(known, count, state["counts"][name])
+    known.bank = bank
+    watched, ended = ([_watched(known, record) for record in state[name]] for name in ("watched", "ended"))
+    known.watched = {w.region_id: w for w in watched}
+    known.ended = {w.region_id: w for w in ended}
     edits = [Edit.from_record(record) for record in state["asked"]]
-    monitor._asked = {edit.edit_id: edit for edit in edits}
-    monitor._users = {user: LastShown(*shown) for user, *shown in state["users"]}
-    monitor._moves = deque((Move(*m) for m in state["moves"]), maxlen=monitor._moves.maxlen)
-    visits = ((region_id, taste) for region_id, taste in state["visits"])
-    monitor._visits = deque(visits, maxlen=monitor._visits.maxlen)
-    monitor._tally = {region_id: [(a, b, c) for a, b, c in tallied] for region_id, tallied in state["tally"]}
+    known.asked = {edit.edit_id: edit for edit in edits}
+    known.users = {user: LastShown(*shown) for user, *shown in state["users"]}
+    known.moves.extend(Move(*move) for move in state["moves"])
+    known.visits.extend(Visit(*visit) for visit in state["visits"])
+    known.tally = {region_id: [Tallied(*said) for said in tallied] for region_id, tallied in state["tally"]}
 
 
 def _watched_record(watched: Watched) -> dict[str, Any]:
@@ -72,8 +81,8 @@ def _watched_record(watched: Watched) -> dict[str, Any]:
     }
 
 
-def _watched(monitor: Monitor, record: Mapping[str, Any]) -> Watched:
-    watched = monitor._watch(Region.from_record(record["region"]), {})
+def _watched(known: State, record: Mapping[str, Any]) -> Watched:
+    watched = known.unseen(Region.from_record(record["region"]), {})
     for signal, kept in record["detectors"].items():
         watched.detectors[signal].restore(kept)
     watched.seen.extend(

@@ -48,6 +48,10 @@ class Evidence:
     offset: int
     region_id: int
 
+    def for_region(self, region_id: int) -> "Evidence":
+        """The same window as evidence for this region."""
+        return Evidence(self.event_id, self.offset, region_id)
+
 
 @dataclass(frozen=True)
 class Edit:

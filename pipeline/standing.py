@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.monitor import BETWEEN, NEW, Monitor, Watched
+from pipeline.monitor import Monitor
+from pipeline.monitor.state import State
+from pipeline.monitor.watched import BETWEEN, NEW, Watched
 from pipeline.regions import SET_UP
 
 
@@ -43,51 +45,51 @@ class Standing:
 
 def standing(monitor: Monitor) -> list[Standing]:
     """Every alarm that stands after the monitor decided, by region and signal."""
-    found = []
-    for region_id, watched in sorted(monitor._watched.items()):
+    state, found = monitor.state, []
+    for region_id, watched in sorted(state.watched.items()):
         for signal, (since, statistic) in sorted(watched.raised.items()):
             threshold = watched.detectors[signal].threshold
-            found.append(Standing(region_id, signal, since, statistic, threshold, *_waiting(monitor, watched, signal)))
+            found.append(Standing(region_id, signal, since, statistic, threshold, *_waiting(state, watched, signal)))
     return found
 
 
-def _waiting(monitor: Monitor, watched: Watched, signal: str) -> tuple[Wait, str]:
-    if monitor.at_event < watched.quiet_until:
-        left = watched.quiet_until - monitor.at_event
+def _waiting(state: State, watched: Watched, signal: str) -> tuple[Wait, str]:
+    if state.at_event < watched.quiet_until:
+        left = watched.quiet_until - state.at_event
         return Wait.COOL_DOWN, f"{left} events of the cool-down after its last edit are left"
-    if monitor.asked:
-        return Wait.EDIT, f"edit {next(iter(monitor.asked))} is under way, and boundaries move one at a time"
+    if state.asked:
+        return Wait.EDIT, f"edit {next(iter(state.asked))} is under way, and boundaries move one at a time"
     if watched.region.origin != SET_UP:
-        return _opened(monitor, watched, signal)
-    return _between(monitor, watched, signal) if signal in BETWEEN else _new(monitor)
+        return _opened(state, watched, signal)
+    return _between(state, watched, signal) if signal in BETWEEN else _new(state)
 
 
-def _opened(monitor: Monitor, watched: Watched, signal: str) -> tuple[Wait, str]:
-    least = monitor._config.edits.min_windows * watched.backoff
+def _opened(state: State, watched: Watched, signal: str) -> tuple[Wait, str]:
+    least = state.config.edits.min_windows * watched.backoff
     if signal == "novelty":
-        return _enough(len(watched.excursion([signal])), least) or _room_and_budget(monitor)
+        return _enough(len(watched.excursion([signal])), least) or _room_and_budget(state)
     if signal == "loss":
         fresh = len(watched.fresh)
-        return _enough(fresh, min(least, watched.fresh.maxlen or least)) or _budget(monitor)
+        return _enough(fresh, min(least, watched.fresh.maxlen or least)) or _budget(state)
     return Wait.NOBODY, f"{signal} of an opened region leads to no edit: its boundary moves when its evidence doubled"
 
 
-def _between(monitor: Monitor, watched: Watched, signal: str) -> tuple[Wait, str]:
-    least = monitor._config.edits.boundary_windows * watched.backoff
+def _between(state: State, watched: Watched, signal: str) -> tuple[Wait, str]:
+    least = state.config.edits.boundary_windows * watched.backoff
     if signal == "doubt":
         return _enough(len(watched.excursion([signal])), least) or _turn()
     return Wait.EVIDENCE, f"users who moved from it to one other set-up region have fewer than {least} windows yet"
 
 
-def _new(monitor: Monitor) -> tuple[Wait, str]:
+def _new(state: State) -> tuple[Wait, str]:
     """What is new in set-up regions is counted together."""
-    alarmed = [w for w in monitor._of_origin(SET_UP) if any(s in NEW for s in w.alarms(monitor.at_event))]
+    alarmed = [w for w in state.of_origin(SET_UP) if any(s in NEW for s in w.alarms(state.at_event))]
     windows = sum(len(w.excursion([s for s in NEW if s in w.raised])) for w in alarmed)
-    least = monitor._config.edits.min_windows
+    least = state.config.edits.min_windows
     short = _enough(windows, least * max(w.backoff for w in alarmed))
-    target = monitor._largest_opened()
+    target = state.largest_opened()
     if short or target is None or all(w.refused for w in alarmed):
-        return short or _room_and_budget(monitor)
+        return short or _room_and_budget(state)
     learned = max(w.taught for w in alarmed)
     if learned < least:
         region_id = target.region.region_id
@@ -99,15 +101,15 @@ def _enough(windows: int, least: int) -> tuple[Wait, str] | None:
     return (Wait.EVIDENCE, f"{windows} of {least} windows have come") if windows < least else None
 
 
-def _room_and_budget(monitor: Monitor) -> tuple[Wait, str]:
-    live, most = len(monitor._watched), monitor._config.edits.max_regions
+def _room_and_budget(state: State) -> tuple[Wait, str]:
+    live, most = len(state.watched), state.config.edits.max_regions
     if live >= most:
         return Wait.ROOM, f"{live} regions are live, and edits.max_regions is {most}"
-    return _budget(monitor)
+    return _budget(state)
 
 
-def _budget(monitor: Monitor) -> tuple[Wait, str]:
-    paid, least = monitor._affordable(), monitor._config.edits.min_windows
+def _budget(state: State) -> tuple[Wait, str]:
+    paid, least = state.affordable(), state.config.edits.min_windows
     if paid < least:
         return Wait.BUDGET, f"the budget pays for {max(paid, 0)} windows, an edit takes {least} or more"
     return _turn()

@@ -23,7 +23,7 @@ EDGES = {
 }
 """Third-party package -> the one place that may import it."""
 
-CORE = ("*.py", "backbones/*.py", "drift/*.py", "strategies/*.py", "evaluation/*.py", "text/*.py")
+CORE = ("*.py", "backbones/*.py", "drift/*.py", "monitor/*.py", "strategies/*.py", "evaluation/*.py", "text/*.py")
 THIN_EDGES = {"pipeline/cli.py", "pipeline/config.py"}
 """Core modules take values and return values; these two are where values come from."""
 

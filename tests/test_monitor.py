@@ -389,7 +389,7 @@ def test_regions_whose_centroids_came_to_coincide_merge() -> None:
     driven.feed(64)
     driven.bank = driven.bank.changed(region(2, (1, 0.01, 0), version=1))
     driven.monitor.settle(Outcome("unknown", Operation.EXPAND, 2, True, ""), driven.bank)
-    driven.monitor._watched[2].region = driven.bank[2]
+    driven.monitor.state.watched[2].region = driven.bank[2]
     (edit,) = driven.monitor.decide()
     assert edit.operation is Operation.MERGE
     assert {edit.region_id, edit.other_region_id} == {1, 2}

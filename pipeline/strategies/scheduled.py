@@ -7,7 +7,12 @@ from typing import Any, ClassVar, NamedTuple
 
 from pipeline.editing import passes
 from pipeline.edits import Edit, Evidence, Operation, Outcome, held_out
-from pipeline.monitor import Monitor, Watched
+from pipeline.monitor import Monitor
+from pipeline.monitor.asking import boundary_samples, new_edit, reason_of
+from pipeline.monitor.boundaries import audit, refit
+from pipeline.monitor.endings import merge, retire
+from pipeline.monitor.updates import replayed
+from pipeline.monitor.watched import Watched
 from pipeline.routing import RegionBank
 from pipeline.strategies.base import Scored, Start
 from pipeline.strategies.raie import Raie
@@ -49,12 +54,13 @@ class ScheduledMonitor(Monitor):
 
     def decide(self) -> list[Edit]:
         """One edit that trains, on a date; else one that needs no alarm."""
-        if self._asked:
+        state = self.state
+        if state.asked:
             return []
-        edit = self._scheduled() or self._retire() or self._merge() or self._refit() or self._audit()
+        edit = self._scheduled() or retire(state) or merge(state) or refit(state) or audit(state)
         if edit is None:
             return []
-        self._asked[edit.edit_id] = edit
+        state.asked[edit.edit_id] = edit
         return [edit]
 
     def settle(self, outcome: Outcome, bank: RegionBank) -> None:
@@ -66,26 +72,27 @@ class ScheduledMonitor(Monitor):
 
     def _scheduled(self) -> Edit | None:
         """Add where nothing is open yet, else Update the largest opened region, on as much as is allowed."""
-        target = self._largest_opened()
-        region = target.region if target else self._next_region_id
-        region_id = target.region.region_id if target else self._next_region_id
+        state = self.state
+        target = state.largest_opened()
+        region = target.region if target else state.next_region_id
+        region_id = target.region_id if target else state.next_region_id
         chosen = self._choose(region_id, target)
         if not chosen:
             self._allowed = 0
             return None
         self._allowed -= self._cost(len(chosen), target)
-        self._next_region_id += target is None
-        evidence = [Evidence(u.evidence.event_id, u.evidence.offset, region_id) for u in chosen]
-        reason = self._reason(None, SCHEDULED, f"{len(chosen)} windows are learned as scheduled") | {"regions": []}
+        state.next_region_id += target is None
+        evidence = [u.evidence.for_region(region_id) for u in chosen]
+        reason = reason_of(None, SCHEDULED, f"{len(chosen)} windows are learned as scheduled") | {"regions": []}
         operation = Operation.UPDATE if target else Operation.ADD
-        samples = self._replayed(target, len(chosen)) if target else self._samples()
-        edit = self._edit(operation, region, None, reason, evidence, samples)
+        samples = replayed(state, target, len(chosen)) if target else boundary_samples(state)
+        edit = new_edit(state, operation, region, None, reason, evidence, samples)
         self._under_way[edit.edit_id] = chosen
         return edit
 
     def _choose(self, region_id: int, target: Watched | None) -> list[Untrained]:
         """The newest windows not yet trained on, those of the region first, as many as may be paid for."""
-        count = min(len(self._untrained), self._config.edits.pool_windows)
+        count = min(len(self._untrained), self.state.config.edits.pool_windows)
         while count >= LEAST and self._cost(count, target) > self._allowed:
             count -= 1
         if count < LEAST:
@@ -96,9 +103,10 @@ class ScheduledMonitor(Monitor):
 
     def _cost(self, windows: int, target: Watched | None) -> int:
         """Passes that an edit on so many windows takes; those that judge it are not trained on."""
-        replayed = len(self._replayed(target, windows)) if target else 0
-        judged = int(held_out({"signal": SCHEDULED}, windows, self._config.edits).sum())
-        return passes(self._config.training.epochs, windows, replayed) * (windows - judged + replayed)
+        config = self.state.config
+        again = len(replayed(self.state, target, windows)) if target else 0
+        judged = int(held_out({"signal": SCHEDULED}, windows, config.edits).sum())
+        return passes(config.training.epochs, windows, again) * (windows - judged + again)
 
 
 class RaieScheduled(Raie):

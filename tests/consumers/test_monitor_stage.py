@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.logs import LocalLog
 from pipeline.logs.topics import EDITS, MONITOR, STATISTICS, pipeline_topics
-from pipeline.monitor import SIGNALS
+from pipeline.monitor.watched import SIGNALS
 from tests.consumers.recorded import PARTITIONS, World, monitor_loop
 from tests.consumers.run_of_raie import SETTINGS, the_run
 

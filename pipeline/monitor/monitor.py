@@ -1,0 +1,92 @@
+"""The monitor as its callers see it: records and outcomes go in, edits and statistics come out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.edits import Edit, Operation, Outcome
+from pipeline.monitor import evidence, outcomes, tally
+from pipeline.monitor.boundaries import audit, between, refit
+from pipeline.monitor.endings import merge, retire
+from pipeline.monitor.openings import child, drifted
+from pipeline.monitor.state import State
+from pipeline.monitor.updates import updates
+from pipeline.routing import RegionBank
+from pipeline.setup import Calibration
+
+BOUNDARY = (retire, merge, between, drifted, child, refit, audit)
+"""What may move a boundary, the most pressing first; one moves at a time."""
+
+
+class Monitor:
+    """Decides on edits from gated records.
+
+    Args:
+        config: sections `monitor`, `edits`, `gate`, `training`, `windows`.
+        bank: set-up regions.
+        calibration: their scores on held-out set-up windows.
+        seed: of everything random, and of the edits' trainings.
+
+    Attributes:
+        state: everything that it knows.
+    """
+
+    def __init__(self, config: Config, bank: RegionBank, calibration: Calibration, seed: int) -> None:
+        self.state = State(config, bank, calibration, seed)
+
+    @property
+    def at_event(self) -> int:
+        """Stream events seen."""
+        return self.state.at_event
+
+    @property
+    def timestamp(self) -> float:
+        """Event time of the newest of them, seconds."""
+        return self.state.timestamp
+
+    @property
+    def trained_windows(self) -> int:
+        """Passes that the edits have cost so far."""
+        return self.state.trained_windows
+
+    @property
+    def asked(self) -> Mapping[str, Edit]:
+        """Edits that nothing came of yet, by id."""
+        return self.state.asked
+
+    def observe(self, gated: Mapping[str, Any], offset: int) -> None:
+        """Take in one record of `gated`."""
+        evidence.take_in(self.state, gated, offset)
+
+    def decide(self) -> list[Edit]:
+        """The edits that the statistics call for now; each region is in at most one that is under way."""
+        state = self.state
+        # Where training takes its time, a boundary is not moved under an Update, nor an Update made under a moving
+        # boundary: one of the two would be found out of date when it is done.
+        moving = any(e.operation is not Operation.UPDATE for e in state.asked.values())
+        edits = [] if moving else updates(state)
+        if not state.asked and not edits:
+            boundary = next(filter(None, (decision(state) for decision in BOUNDARY)), None)
+            edits = [boundary] if boundary else []
+        state.asked.update((e.edit_id, e) for e in edits)
+        return edits
+
+    def settle(self, outcome: Outcome, bank: RegionBank) -> None:
+        """Take in what came of an edit, and the regions as they are after it."""
+        edit = self.state.asked.pop(outcome.edit_id, None)
+        self.state.trained_windows += outcome.trained_windows
+        self.state.follow(bank)
+        if edit is not None:
+            outcomes.take_in(self.state, edit, outcome)
+
+    def follow(self, bank: RegionBank) -> None:
+        """Take in the regions as they are now, whoever changed them."""
+        self.state.follow(bank)
+
+    def evidence(self) -> list[tuple[int, str, float]]:
+        """Region id, signal and statistic of every detector."""
+        return [(i, s, d.statistic) for i, w in sorted(self.state.watched.items()) for s, d in w.detectors.items()]
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """Per-region statistics since the last call, for metrics and reports."""
+        return tally.rows(self.state)

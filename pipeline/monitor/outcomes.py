@@ -1,0 +1,129 @@
+"""What came of an edit: what its regions have learned by it, and when they may be asked about again."""
+
+from pipeline.edits import AUDIT, Edit, Operation, Outcome, held_out
+from pipeline.monitor.state import State
+from pipeline.regions import SET_UP, SINCE
+
+
+def take_in(state: State, edit: Edit, outcome: Outcome) -> None:
+    """Take in what came of an edit; the regions are those after it."""
+    match edit.operation:
+        case Operation.UPDATE:
+            _after_update(state, edit, outcome)
+        case Operation.ADD:
+            _after_add(state, edit, outcome)
+        case Operation.EXPAND:
+            _after_expand(state, edit, outcome)
+        case Operation.MERGE:
+            _after_merge(state, edit, outcome)
+        case Operation.RETIRE:
+            pass  # Nothing is left to keep of a region that ended.
+
+
+def _after_update(state: State, edit: Edit, outcome: Outcome) -> None:
+    watched = state.watched.get(edit.region_id)
+    if watched is None:
+        return
+    # Windows of an update that did not help wait for more of their kind: alone they would only fail again.
+    learned = _learned(state, edit, outcome)
+    watched.tried = set() if outcome.published else {e.event_id for e in edit.windows}
+    watched.learn(edit.windows, learned)
+    watched.weigh(outcome.published and _clear(outcome))
+    watched.settle(_quiet_until(state))
+    for origin in state.of_origin(SET_UP):
+        if origin.in_question:
+            origin.taught += sum(s.evidence.event_id in learned for s in origin.seen)
+
+
+def _after_add(state: State, edit: Edit, outcome: Outcome) -> None:
+    for region_id in edit.reason["regions"]:
+        _answered(state, region_id, outcome.published)
+    learned = _learned(state, edit, outcome)
+    if outcome.operation is Operation.UPDATE:
+        # No region more was earned: the parent learned the windows instead.
+        state.watched[outcome.region_id].learn(edit.windows, learned)
+    elif outcome.published:
+        watched = state.unseen(state.bank[edit.region_id], {})
+        watched.sample.extend(edit.windows)
+        watched.fresh.extend(edit.windows)
+        watched.learn(edit.windows, learned)
+        watched.quiet_until = _quiet_until(state)
+        state.watched[edit.region_id] = watched
+        _refitted(state)
+
+
+def _after_expand(state: State, edit: Edit, outcome: Outcome) -> None:
+    if edit.reason["signal"] == AUDIT:
+        _audited(state, edit, outcome.published)
+        if not outcome.published:
+            return
+    target = state.watched.get(edit.region_id)
+    opened = target if target and target.region.origin == SINCE else None
+    if outcome.published or opened is None:
+        # Where an opened region was refused, the alarm stands: the next answer to it is an Add.
+        for region_id in edit.reason.get("regions", [edit.region_id]):
+            _answered(state, region_id, outcome.published)
+    if opened is None:
+        return
+    opened.quiet_until = _quiet_until(state)
+    if not outcome.published:
+        opened.fitted = len(opened.sample)
+        for region_id in edit.reason.get("regions", []):
+            if region_id in state.watched:
+                state.watched[region_id].refused = True
+        return
+    known = {e.event_id for e in opened.sample}
+    waiting = {e.event_id for e in opened.fresh} | known
+    opened.sample.extend(e for e in edit.windows if e.event_id not in known)
+    opened.fresh.extend(e for e in edit.windows if e.event_id not in waiting)
+    _refitted(state)
+
+
+def _after_merge(state: State, edit: Edit, outcome: Outcome) -> None:
+    for region_id in (edit.region_id, edit.other_region_id):
+        watched = state.watched.get(region_id) if region_id is not None else None
+        if watched is not None:
+            watched.apart = 0 if outcome.published else watched.apart + 1
+            watched.unmerged = state.at_event
+
+
+def _answered(state: State, region_id: int, helped: bool) -> None:
+    """An edit answered the alarms of a region, for better or worse."""
+    watched = state.watched.get(region_id)
+    if watched is not None:
+        watched.weigh(helped)
+        watched.taught, watched.refused = 0, False
+        watched.settle(_quiet_until(state))
+
+
+def _audited(state: State, edit: Edit, helped: bool) -> None:
+    """After an audit in vain, the next one of the region needs more windows."""
+    for region_id in edit.reason["regions"]:
+        watched = state.watched[region_id]
+        watched.audited = state.at_event
+        watched.audits = 0 if helped else watched.audits + 1
+
+
+def _refitted(state: State) -> None:
+    """Every boundary was fitted to all that is known."""
+    for watched in state.of_origin(SINCE):
+        watched.fitted = len(watched.sample)
+
+
+def _learned(state: State, edit: Edit, outcome: Outcome) -> set[str]:
+    """Ids of the windows of an edit that were trained on; those held out are still to be learned."""
+    if not outcome.published:
+        return set()
+    judged = held_out(edit.reason, len(edit.windows), state.config.edits)
+    return {e.event_id for e, unseen in zip(edit.windows, judged, strict=True) if not unseen}
+
+
+def _quiet_until(state: State) -> int:
+    """The event before which regions of an edit that was just settled raise no other."""
+    return state.at_event + state.config.edits.cool_down
+
+
+def _clear(outcome: Outcome) -> bool:
+    """Whether an edit bought more than its held-out windows leave in doubt: one standard error."""
+    judged = outcome.validation
+    return judged is not None and bool(judged["before"] - judged["after"] >= judged["error"])

@@ -1,0 +1,169 @@
+"""Everything that a monitor knows, and the small questions that its decisions ask of it."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.config import Config
+from pipeline.drift import DriftDetector, build_detector
+from pipeline.edits import Edit, Operation
+from pipeline.monitor.watched import OF_SETUP, SIGNALS, Watched
+from pipeline.regions import SET_UP, SINCE, Region
+from pipeline.routing import RegionBank
+from pipeline.setup import Calibration
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A user whose next window that does not overlap lies in another set-up region."""
+
+    at_event: int
+    origin: int
+    target: int
+    user: str
+
+
+@dataclass(slots=True)
+class LastShown:
+    """Of a user: events seen, the event shown to the detectors last, and the taste of its window."""
+
+    events: int = 0
+    shown: int | None = None
+    taste: int | None = None
+
+
+class Visit(NamedTuple):
+    """Which region an event counts in, and which set-up region it fits best."""
+
+    region_id: int
+    taste: int
+
+
+class Tallied(NamedTuple):
+    """What the gate said of one event: top posterior, its lead over the second, p-value of the angle."""
+
+    confidence: float
+    margin: float
+    novelty: float
+
+
+class State:
+    """What a monitor has learned from the stream, beside what it started from.
+
+    Args:
+        config: sections `monitor`, `edits`, `gate`, `training`, `windows`.
+        bank: set-up regions.
+        calibration: their scores on held-out set-up windows.
+        seed: of everything random, and of the edits' trainings.
+
+    Attributes:
+        config, seed: as given.
+        thinning: the detectors are shown one window of a user in so many.
+        angles: sorted angles of held-out set-up windows to the centroid of their region, radians, by region id.
+        bank: the regions as they are now.
+        at_event: stream events seen.
+        timestamp: event time of the newest of them, seconds.
+        learnable: stream events seen that were not cold.
+        trained_windows: passes that the edits have cost so far.
+        next_region_id: of the next region to be opened; none is issued twice.
+        watched: live regions by id.
+        ended: regions that ended since the last statistics, by id.
+        asked: edits that nothing came of yet, by id.
+        users: by id.
+        moves: the newest.
+        visits: the newest.
+        tally: events since the last statistics, by region id.
+    """
+
+    def __init__(self, config: Config, bank: RegionBank, calibration: Calibration, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+        # A detector that is shown one window in so many has that many events a value.
+        self.thinning = config.monitor.thinning or max(1, config.windows.length // 2)
+        self.bank = bank
+        self.at_event = 0
+        self.timestamp = 0.0
+        self.learnable = 0
+        self.trained_windows = 0
+        self.next_region_id = max(r.region_id for r in bank.regions) + 1
+        self.watched: dict[int, Watched] = {}
+        self.ended: dict[int, Watched] = {}
+        self.asked: dict[str, Edit] = {}
+        self.users: dict[str, LastShown] = {}
+        self.moves: deque[Move] = deque(maxlen=config.edits.pool_windows)
+        self.visits: deque[Visit] = deque(maxlen=config.monitor.visits_window)
+        self.tally: dict[int, list[Tallied]] = {}
+        self.angles = {r.region_id: np.sort(calibration.angles[calibration.regions == r.region_id]) for r in bank.setup}
+        for region in bank.setup:
+            self.watched[region.region_id] = self.unseen(region, _reference(calibration, region.region_id))
+
+    def unseen(self, region: Region, reference: Mapping[str, Iterable[float]]) -> Watched:
+        """A region of which nothing has been seen yet; the caller decides whether it is watched.
+
+        Args:
+            region: which.
+            reference: values from before the stream, by signal; may lack any.
+        """
+        size = self.config.edits.pool_windows
+        return Watched(
+            region,
+            self._detectors(region, reference),
+            seen=deque(maxlen=size),
+            moves=deque(maxlen=64),
+            sample=deque(maxlen=size),
+            fresh=deque(maxlen=size),
+            learned=deque(maxlen=self.config.edits.memory_windows),
+        )
+
+    def follow(self, bank: RegionBank) -> None:
+        """Take in the regions as they are now, whoever changed them."""
+        self.bank = bank
+        for region in bank.live:
+            if region.region_id in self.watched:
+                self.watched[region.region_id].region = region
+        for region_id in set(self.watched) - {r.region_id for r in bank.live}:
+            self.ended[region_id] = self.watched.pop(region_id)
+
+    def of_origin(self, origin: str) -> list[Watched]:
+        """Watched regions of set-up, or those opened since, by id."""
+        return [w for _, w in sorted(self.watched.items()) if w.region.origin == origin]
+
+    def largest_opened(self) -> Watched | None:
+        """The opened region of which most is known, if there is one."""
+        opened = self.of_origin(SINCE)
+        return max(opened, key=lambda w: len(w.sample)) if opened else None
+
+    def affordable(self) -> int:
+        """Windows that the budget pays an edit for now."""
+        training, edits = self.config.training, self.config.edits
+        asked = sum(len(e.windows) for e in self.asked.values() if e.operation in (Operation.UPDATE, Operation.ADD))
+        left = edits.passes_per_event * self.learnable - self.trained_windows - training.epochs * asked
+        return max(0, int(left / (training.epochs * (1.0 - edits.held_out))))
+
+    def _detectors(self, region: Region, reference: Mapping[str, Iterable[float]]) -> dict[str, DriftDetector]:
+        """A detector for each signal that is switched on and that such a region has."""
+        on = self.config.monitor
+        signals = [s for s in SIGNALS if getattr(on, s) and (s not in OF_SETUP or region.origin == SET_UP)]
+        statistics = len(signals) * len(self.bank.setup)
+        first_seed = self.seed * 1_000 + region.region_id * len(SIGNALS)
+        return {
+            s: build_detector(on, s, reference.get(s, ()), self._values(s), statistics, first_seed + i)
+            for i, s in enumerate(signals)
+        }
+
+    def _values(self, signal: str) -> float:
+        """Values of a signal that a detector has to run without a false alarm, for the events it is asked to."""
+        events = self.config.monitor.expected_run
+        # A user's move shows in one of so many of his events.
+        return events / self.thinning if signal == "shift" else events
+
+
+def _reference(calibration: Calibration, region_id: int) -> dict[str, Iterable[float]]:
+    """Scores of a set-up region on held-out set-up windows, by signal."""
+    mine = calibration.regions == region_id
+    moves = calibration.moved[calibration.moved_from == region_id]
+    angle, margin, loss = calibration.angles[mine], calibration.margins[mine], calibration.losses[mine]
+    return dict(zip(SIGNALS, (angle, -margin, loss, calibration.rarities[mine], moves), strict=True))
