@@ -96,14 +96,15 @@ def all_gated(log: Log, expected: int) -> list[Any]:
 @outage
 @pytest.mark.parametrize("point", [Point.HANDLED, Point.COMMITTING], ids=["between commits", "in a commit"])
 def test_a_broker_that_is_away_costs_no_event_and_doubles_none(started: Broker, tmp_path: Path, point: Point) -> None:
-    asked, values = settings(commit_seconds=5.0, close_seconds=1.0), interactions(EVENTS)
+    patient, values = settings(close_seconds=1.0), interactions(EVENTS)
+    asked = patient.model_copy(update={"commit_seconds": 5.0})
     url, stop, metrics = started.start(), Event(), Metrics(CollectorRegistry())
-    with closing(open_log(url, asked)) as log:
+    with closing(open_log(url, patient)) as log:
         log.create_topics(pipeline_topics(PARTITIONS))
         write(log, values)
     thread = running(url, asked, tmp_path, metrics, Away(started, point, after=8), stop)
     time.sleep(AWAY + 2.0)
-    with closing(open_log(started.start(), asked)) as log:
+    with closing(open_log(started.start(), patient)) as log:
         found = all_gated(log, EVENTS)
         stop.set()
         thread.join()
@@ -113,21 +114,21 @@ def test_a_broker_that_is_away_costs_no_event_and_doubles_none(started: Broker, 
 
 def test_one_in_a_hundred_is_poison_and_all_others_are_gated(kafka_url: str, tmp_path: Path) -> None:
     asked, values = settings(), interactions(EVENTS)
-    bad: dict[str, bytes | None] = {
+    poison: dict[str, bytes | None] = {
         "bad_json": b'{"user_id": "u1", "item_id": ',
         "bad_timestamp": b'{"user_id": "u1", "item_id": "i1", "timestamp": "soon"}',
         "bad_user_id": b'{"user_id": 7.5, "item_id": "i1", "timestamp": 5}',
         "null": None,
-        "oversize": b'{"item_id": "i1", "timestamp": 5, "user_id": "' + b"u" * 10_000_000 + b'"}',
+        "bad_json, not a number": b'{"user_id": "u1", "item_id": "i1", "timestamp": NaN}',
+        "bad_user_id, ten megabytes": b'{"item_id": "i1", "timestamp": 5, "user_id": "' + b"u" * 10_000_000 + b'"}',
     }
-    poison = {**bad, "bad_json, not a number": b'{"user_id": "u1", "item_id": "i1", "timestamp": NaN}'}
     with closing(open_log(kafka_url, asked)) as log:
         log.create_topics(pipeline_topics(PARTITIONS))
         topic, servers = asked.prefix + INTERACTIONS, kafka_url.removeprefix("kafka://")
         admin = KafkaAdminClient(bootstrap_servers=servers)
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "20000000"})])
         admin.close()
-        foreign = KafkaProducer(bootstrap_servers=servers, max_request_size=20_000_000, buffer_memory=64_000_000)
+        foreign = KafkaProducer(bootstrap_servers=servers, max_request_size=20_000_000)
         written: Counter[str] = Counter()
         for start in range(0, EVENTS, 100):
             write(log, values[start : start + 100])
