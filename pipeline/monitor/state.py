@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.config import Config
 from pipeline.drift import DriftDetector, build_detector
 from pipeline.edits import Edit, Operation
-from pipeline.monitor.watched import OF_SETUP, SIGNALS, Watched
-from pipeline.regions import SET_UP, SINCE, Region
+from pipeline.monitor.watched import SIGNALS, Watched, voting
+from pipeline.regions import SINCE, Region
 from pipeline.routing import RegionBank
 from pipeline.setup import Calibration
 
@@ -146,7 +146,7 @@ class State:
     def _detectors(self, region: Region, reference: Mapping[str, Iterable[float]]) -> dict[str, DriftDetector]:
         """A detector for each signal that is switched on and that such a region has."""
         on = self.config.monitor
-        signals = [s for s in SIGNALS if getattr(on, s) and (s not in OF_SETUP or region.origin == SET_UP)]
+        signals = voting(on, region.origin)
         statistics = len(signals) * len(self.bank.setup)
         first_seed = self.seed * 1_000 + region.region_id * len(SIGNALS)
         return {

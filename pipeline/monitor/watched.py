@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from pipeline.config import MonitorSettings
 from pipeline.drift import DriftDetector
 from pipeline.edits import Evidence
 from pipeline.regions import SET_UP, Region
@@ -21,6 +22,11 @@ BETWEEN = ("doubt", "shift")
 
 LONGEST_BACKOFF = 4
 """An edit that did not help needs up to this many times the evidence the next time."""
+
+
+def voting(settings: MonitorSettings, origin: str) -> list[str]:
+    """The signals that are switched on and that a region of this origin has."""
+    return [s for s in SIGNALS if getattr(settings, s) and (s not in OF_SETUP or origin == SET_UP)]
 
 
 @dataclass(frozen=True, slots=True)
