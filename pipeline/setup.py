@@ -106,7 +106,7 @@ def set_up(
             f"the set-up slice has {len(warm)} windows with a history, at least {LEAST_WINDOWS} are needed: "
             "use a longer log, or move data.finetune_from up"
         )
-    held_out = validation_mask(warm.users, config, seed)
+    held_out = validation_mask(len(warm), config, seed)
     # Held-out windows must look to the gate as the stream will: what only they met is not known.
     counts = np.bincount(warm.targets[~held_out], minlength=len(catalogue) + 1)
     backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
@@ -114,25 +114,10 @@ def set_up(
     return _describe(backbone, catalogue, counts, config, warm, held_out, recalls, seed)
 
 
-def validation_mask(users: NDArray[np.str_], config: Config, seed: int) -> NDArray[np.bool_]:
-    """Hold out the newest windows of every user, `setup.validation_share` of them.
-
-    A window in the middle of a sequence is no test: its target lies in the contexts of the next ones, and what
-    followed its neighbours is learned. Recall on such windows rises as long as training goes on.
-
-    Args:
-        users: (n,) of windows in event order.
-        config: section `setup`.
-        seed: decides whose share is rounded up.
-
-    Returns:
-        (n,) at least one and never all.
-    """
-    names, sizes = np.unique(users, return_inverse=True, return_counts=True)[1:]
-    shares = sizes * config.setup.validation_share
-    newest = np.floor(shares + np.random.default_rng(seed).random(len(sizes))).astype(np.int64)
-    mask: NDArray[np.bool_] = places_in_sequence(users) >= (sizes - newest)[names]
-    mask[0], mask[-1] = False, mask[-1] or not mask[1:].any()
+def validation_mask(windows: int, config: Config, seed: int) -> NDArray[np.bool_]:
+    """(windows,) which of them, at least two, are held out to stop training by: at least one, and never all."""
+    mask = np.random.default_rng(seed).random(windows) < config.setup.validation_share
+    mask[:2] = [True, False]
     return mask
 
 

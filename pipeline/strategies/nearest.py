@@ -40,7 +40,7 @@ class Nearest:
         self._host = AdapterHost(copy.deepcopy(start.setup.backbone), start.config.adapter)
         self._batch = start.config.gate.batch_size
         warm = start.learned[~start.learned.cold]
-        unseen = validation_mask(warm.users, start.config, start.seed)
+        unseen = validation_mask(len(warm), start.config, start.seed)
         self._keys, self._values = self._states(warm[~unseen].contexts), torch.from_numpy(warm[~unseen].targets)
         self._share = self._best_share(warm[unseen])
         self._remember(warm[unseen])

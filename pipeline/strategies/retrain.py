@@ -26,7 +26,7 @@ class Retrain(FullModel):
         if self._part % self._start.config.replay.retrain_every:
             return
         config, seed = self._start.config, self._seed
-        judged = validation_mask(self._everything.users, config, seed)
+        judged = validation_mask(len(self._everything), config, seed)
         model = build_backbone(config.backbone, config.windows.length, self._start.setup.catalogue, seed)
         learned = self._everything[~judged]
         recalls = train_backbone(model, config, learned, self._everything[judged], seed)
