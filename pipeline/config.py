@@ -259,6 +259,9 @@ class TrendSettings(Section):
         50.0, gt=0, description="events' worth of all users' counts in the counts of a taste, and of set-up's in theirs"
     )
     learning_rate: float = Field(0.02, gt=0, description="of the weights of model and trends, an event")
+    strength: float = Field(
+        0.6, gt=0, le=1, description="share of the trends' learned weights that answers take; the model has the rest"
+    )
     held_out: int = Field(
         512, ge=0, description="set-up windows, never trained on, that keep the trend from those who are as in set-up"
     )

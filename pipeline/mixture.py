@@ -5,7 +5,10 @@
 with x what is known of the window before its target: a constant, its share of regions opened since set-up,
 the lift of its items (`Trend.lift`), and how sure the model is of its answer. theta follows the gradient of
 log P(target), one event at a time, so weight and half-life are learned on past events alone. Held-out set-up
-windows take part in the learning, one an event: who is as in set-up must not be answered with what is new.
+windows take part in the learning, a few an event: who is as in set-up must not be answered with what is new.
+
+The likelihood is won where the model finds the target absurd, so it asks for more trend than the top of a list
+can bear: of what was learned, answers take only `strength`, and the model has the rest.
 """
 
 from collections.abc import Mapping
@@ -26,10 +29,12 @@ class TrendMixture:
     Args:
         half_lives: number of trends.
         learning_rate: step of the gradient.
+        strength: share of the trends' learned weights that answers take.
     """
 
-    def __init__(self, half_lives: int, learning_rate: float) -> None:
+    def __init__(self, half_lives: int, learning_rate: float, strength: float) -> None:
         self._learning_rate = learning_rate
+        self._strength = strength
         self._theta = np.zeros((half_lives, 4))
         self._theta[:, 0] = FIRST_LOGIT
 
@@ -41,7 +46,9 @@ class TrendMixture:
             lift: of its items.
             surest: highest probability in the model's answer.
         """
-        return self._weights(_features(since, lift, surest))
+        weights = self._strength * self._weights(_features(since, lift, surest))
+        weights[0] += 1.0 - self._strength
+        return weights
 
     def _weights(self, features: Array) -> Array:
         logits = np.zeros(1 + len(self._theta))

@@ -63,7 +63,7 @@ class Trending:
     def __init__(self, usual: NDArray[np.int64], tastes: int, config: Config) -> None:
         self._tastes = tastes
         self._trend = Trend(usual, tastes, config.trend.half_lives, config.trend.shrinkage)
-        self._mixture = TrendMixture(len(config.trend.half_lives), config.trend.learning_rate)
+        self._mixture = TrendMixture(len(config.trend.half_lives), config.trend.learning_rate, config.trend.strength)
         self._retention = config.trend.retention
         self._held_out: Asked | None = None
         self._held_out_shares = np.zeros((0, tastes))

@@ -93,7 +93,7 @@ def test_what_was_given_out_does_not_change_with_later_events() -> None:
 
 def test_the_mixture_learns_whose_chances_were_good() -> None:
     """A trend that is ten times likelier than the model for windows of opened regions, and a tenth for the others."""
-    mixture = TrendMixture(2, 0.05)
+    mixture = TrendMixture(2, 0.05, 1.0)
     rng = np.random.default_rng(0)
     for _ in range(4_000):
         since = float(rng.integers(0, 2))
@@ -103,15 +103,25 @@ def test_the_mixture_learns_whose_chances_were_good() -> None:
 
 
 def test_mixture_weights_are_shares_and_begin_with_the_model() -> None:
-    mixture = TrendMixture(3, 0.02)
+    mixture = TrendMixture(3, 0.02, 1.0)
     weights = mixture.weights(0.4, -0.7, 0.1)
     assert weights.sum() == pytest.approx(1.0)
     assert weights[0] > 0.8
 
 
+def test_answers_take_a_share_of_what_was_learned() -> None:
+    whole, part = TrendMixture(2, 0.05, 1.0), TrendMixture(2, 0.05, 0.6)
+    for mixture in (whole, part):
+        for _ in range(200):
+            mixture.learn(0.5, 0.0, 0.02, np.array([0.01, 0.1, 0.02]))
+    learned, answered = whole.weights(0.5, 0.0, 0.02), part.weights(0.5, 0.0, 0.02)
+    np.testing.assert_allclose(answered[1:], 0.6 * learned[1:])
+    assert answered.sum() == pytest.approx(1.0)
+
+
 def test_where_the_model_is_sure_the_trend_keeps_out() -> None:
     """A model that is right when it is sure, and far off when it is not."""
-    mixture = TrendMixture(1, 0.05)
+    mixture = TrendMixture(1, 0.05, 1.0)
     rng = np.random.default_rng(0)
     for _ in range(4_000):
         sure = bool(rng.integers(0, 2))
@@ -121,7 +131,7 @@ def test_where_the_model_is_sure_the_trend_keeps_out() -> None:
 
 
 def test_the_mixture_restores_to_the_bit() -> None:
-    mixture, again = TrendMixture(2, 0.05), TrendMixture(2, 0.05)
+    mixture, again = TrendMixture(2, 0.05, 1.0), TrendMixture(2, 0.05, 1.0)
     mixture.learn(0.3, 0.2, 0.1, np.array([0.1, 0.3, 0.2]))
     again.restore(mixture.to_arrays())
     for part in (mixture, again):
