@@ -1,16 +1,17 @@
 """A driver of worker processes that kills them at random, and a verifier that compares what is left with a replay.
 
-python -m tests.consumers.soak        50 edits or more, at least 30 kills
+python -m tests.consumers.soak [--kafka]        50 edits or more, at least 30 kills; on a real broker, if asked to
 """
 
+import argparse
 import json
 import os
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -35,13 +36,18 @@ from pipeline.logs import LocalLog, Log
 from pipeline.logs.topics import GATED, OUTCOMES
 from pipeline.setup import set_up
 from pipeline.setup_files import save_setup
+from tests.broker import Broker
+from tests.broker import settings as of_a_broker
 from tests.consumers.forking import Nursery
 from tests.consumers.gating import changed
 from tests.consumers.worker import settings
 from tests.replay.small import emerging
 
-EDITS, KILLS, SOAK_EVENTS = 50, 32, 5_000
+EDITS, KILLS, SOAK_EVENTS = 50, 40, 10_000
 """The full form: at least so many edits and kills, on a data set of so many events."""
+
+EARLY = 0.25
+"""Share of the deaths that may come before anything is gated; the others follow what is."""
 
 PARTITIONS = 4
 WORKERS = (("gate", "g"), ("monitor", "m"), ("trainer", "t0"), ("trainer", "t1"))
@@ -124,19 +130,22 @@ class Driver:
         folder: see `prepare`.
         events: of the stream.
         rng: draws who dies, and when.
-        most_kills: after so many nobody dies any more.
+        kills: how many are to die, spread over the stream.
         kill_every: seconds between two kills from outside, on average.
+        workers: who runs.
         say: told every few seconds how far it has come.
+        gated: events so far.
         deaths: stage of every process that was killed, by itself or from outside.
     """
 
     folder: Path
     events: int
     rng: Random
-    most_kills: int = 0
+    kills: int = 0
     kill_every: float = 3.0
     workers: Sequence[Worker] = WORKERS
     say: Say = quiet
+    gated: int = 0
     deaths: list[str] = field(default_factory=list)
     running: dict[Worker, int] = field(default_factory=dict)
     nursery: Nursery = field(default_factory=Nursery)
@@ -150,10 +159,10 @@ class Driver:
             with closing(log_of(config)) as log:
                 course = Course(log, config, self.events)
                 while not self.finished(course):
-                    now = time.monotonic()
+                    now, self.gated = time.monotonic(), course.gated
                     assert now - began < limit, f"not settled after {limit} s: {self.deaths}"
                     self.keep_running()
-                    if len(self.deaths) < self.most_kills and now >= next_kill:
+                    if now >= next_kill and self.may_die():
                         next_kill = now + self.rng.uniform(0.3, 1.7) * self.kill_every
                         os.kill(self.rng.choice(list(self.running.values())), signal.SIGKILL)
                     if now >= next_word:
@@ -166,6 +175,10 @@ class Driver:
         finally:
             self.end()
 
+    def may_die(self) -> bool:
+        """Whether the deaths are behind their share: at the start alone they would meet none of the later edits."""
+        return len(self.deaths) < self.kills * min(1.0, EARLY + self.gated / self.events)
+
     def keep_running(self) -> None:
         for worker in self.workers:
             pid = self.running.get(worker)
@@ -177,7 +190,7 @@ class Driver:
                 self.running[worker] = self.start(worker)
 
     def start(self, worker: Worker) -> int:
-        death = self.rng.randint(1, 1_000_000) if len(self.deaths) < self.most_kills else 0
+        death = self.rng.randint(1, 1_000_000) if self.may_die() else 0
         words = self.folder / f"{worker[1]}.err"
         return self.nursery.start([*worker, str(self.folder), str(death), str(words)])
 
@@ -286,11 +299,26 @@ def soak(
     }
 
 
+@contextmanager
+def log_in(folder: Path, kafka: bool) -> Iterator[LogSettings]:
+    """The embedded log, or a broker of this run's own."""
+    if not kafka:
+        yield LogSettings(url=f"sqlite:///{folder}/log.sqlite", partitions=PARTITIONS)
+        return
+    broker = Broker(folder / "kafka")
+    try:
+        yield of_a_broker(url=broker.start(), partitions=PARTITIONS)
+    finally:
+        broker.stop()
+
+
 def main() -> None:
     """The full form of the fault test."""
-    with TemporaryDirectory() as scratch:
-        log = LogSettings(url=f"sqlite:///{scratch}/log.sqlite", partitions=PARTITIONS)
-        found = soak(Path(scratch), SOAK_EVENTS, KILLS, log, 10.0, 7200.0, lambda words: print(words, file=sys.stderr))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kafka", action="store_true", help="on a broker that is started for it")
+    kafka = parser.parse_args().kafka
+    with TemporaryDirectory() as scratch, log_in(Path(scratch), kafka) as log:
+        found = soak(Path(scratch), SOAK_EVENTS, KILLS, log, 2.0, 7200.0, lambda words: print(words, file=sys.stderr))
     print(json.dumps(found))
     assert found["edits"] >= EDITS, f"{found['edits']} edits are not the {EDITS} that were asked for"
     assert found["kills"] >= KILLS, f"{found['kills']} kills are not the {KILLS} that were asked for"
