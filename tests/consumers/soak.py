@@ -1,6 +1,6 @@
 """A driver of worker processes that kills them at random, and a verifier that compares what is left with a replay.
 
-python -m tests.consumers.soak [--kafka]        50 edits or more, at least 30 kills; on a real broker, if asked to
+python -m tests.consumers.soak [--kafka NODES]     50 edits or more, at least 30 kills; one node of three dies as well
 """
 
 import argparse
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -133,6 +134,7 @@ class Driver:
         kills: how many are to die, spread over the stream.
         kill_every: seconds between two kills from outside, on average.
         workers: who runs.
+        halfway: called once half of the stream is gated.
         say: told every few seconds how far it has come.
         gated: events so far.
         deaths: stage of every process that was killed, by itself or from outside.
@@ -144,6 +146,7 @@ class Driver:
     kills: int = 0
     kill_every: float = 3.0
     workers: Sequence[Worker] = WORKERS
+    halfway: Callable[[], None] = quiet
     say: Say = quiet
     gated: int = 0
     deaths: list[str] = field(default_factory=list)
@@ -153,7 +156,7 @@ class Driver:
     def run(self, limit: float) -> None:
         """Until everything is settled, or so many seconds have passed."""
         began = time.monotonic()
-        next_kill, next_word = began + self.kill_every, began
+        next_kill, next_word, halfway = began + self.kill_every, began, False
         config = settings(self.folder)
         try:
             with closing(log_of(config)) as log:
@@ -162,6 +165,9 @@ class Driver:
                     now, self.gated = time.monotonic(), course.gated
                     assert now - began < limit, f"not settled after {limit} s: {self.deaths}"
                     self.keep_running()
+                    if not halfway and 2 * self.gated >= self.events:
+                        halfway = True
+                        self.halfway()
                     if now >= next_kill and self.may_die():
                         next_kill = now + self.rng.uniform(0.3, 1.7) * self.kill_every
                         os.kill(self.rng.choice(list(self.running.values())), signal.SIGKILL)
@@ -276,14 +282,22 @@ def verify(found: Left, replayed: Path) -> None:
 
 
 def soak(
-    folder: Path, events: int, kills: int, log: LogSettings, kill_every: float, limit: float = 500.0, say: Say = quiet
+    folder: Path,
+    events: int,
+    kills: int,
+    log: LogSettings,
+    kill_every: float,
+    limit: float = 500.0,
+    halfway: Callable[[], None] = quiet,
+    say: Say = quiet,
 ) -> dict[str, Any]:
     """Replay a data set, run it again through processes that die, and compare what is left."""
     config = changed(consumers={"lockstep": True, "snapshot_events": 300}).model_copy(update={"log": log})
     replay(read_dataset(emerging(events)), config, ["raie"], 1, folder / "replay", quiet, time.monotonic)
     feed = prepare(folder, events, config)
     write_stream(feed, config)
-    driver, began = Driver(folder, len(feed.stream), Random(0), kills, kill_every, say=say), time.monotonic()
+    began = time.monotonic()
+    driver = Driver(folder, len(feed.stream), Random(0), kills, kill_every, halfway=halfway, say=say)
     driver.run(limit)
     found = left(folder)
     verify(found, folder / "replay")
@@ -300,25 +314,33 @@ def soak(
 
 
 @contextmanager
-def log_in(folder: Path, kafka: bool) -> Iterator[LogSettings]:
-    """The embedded log, or a broker of this run's own."""
-    if not kafka:
-        yield LogSettings(url=f"sqlite:///{folder}/log.sqlite", partitions=PARTITIONS)
-        return
-    broker = Broker(folder / "kafka")
+def cluster_in(folder: Path, nodes: int) -> Iterator[Broker]:
+    """Brokers of this run's own."""
+    cluster = Broker(folder, nodes)
     try:
-        yield of_a_broker(url=broker.start(), partitions=PARTITIONS)
+        yield cluster
     finally:
-        broker.stop()
+        cluster.stop()
+
+
+def full(folder: Path, log: LogSettings, halfway: Callable[[], None] = quiet) -> dict[str, Any]:
+    """The full form."""
+    return soak(folder, SOAK_EVENTS, KILLS, log, 2.0, 7200.0, halfway, say=lambda words: print(words, file=sys.stderr))
 
 
 def main() -> None:
-    """The full form of the fault test."""
+    """Run the full form, and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kafka", action="store_true", help="on a broker that is started for it")
-    kafka = parser.parse_args().kafka
-    with TemporaryDirectory() as scratch, log_in(Path(scratch), kafka) as log:
-        found = soak(Path(scratch), SOAK_EVENTS, KILLS, log, 2.0, 7200.0, lambda words: print(words, file=sys.stderr))
+    parser.add_argument("--kafka", type=int, choices=(1, 3), metavar="NODES", help="on brokers, not the embedded log")
+    nodes = parser.parse_args().kafka
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        if nodes is None:
+            found = full(folder, LogSettings(url=f"sqlite:///{folder}/log.sqlite", partitions=PARTITIONS))
+        else:
+            with cluster_in(folder / "kafka", nodes) as cluster:
+                log = of_a_broker(url=cluster.start(), partitions=PARTITIONS, replication_factor=nodes)
+                found = full(folder, log, partial(cluster.kill, 1) if nodes > 1 else quiet)
     print(json.dumps(found))
     assert found["edits"] >= EDITS, f"{found['edits']} edits are not the {EDITS} that were asked for"
     assert found["kills"] >= KILLS, f"{found['kills']} kills are not the {KILLS} that were asked for"
