@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 from kafka import KafkaProducer
+from kafka.errors import KafkaError, RequestTimedOutError
 
 from pipeline.config import load_config
 from pipeline.errors import LogError
@@ -18,6 +19,7 @@ from pipeline.logs.commands import check_topics, create_topics
 from pipeline.logs.groups import Member
 from pipeline.logs.kafka.assignor import in_order
 from pipeline.logs.kafka.connection import connection, milliseconds
+from pipeline.logs.kafka.failures import translated
 from pipeline.logs.kafka.log import KafkaLog
 from pipeline.logs.kafka.reading import WAIT
 from tests.broker import Broker, settings
@@ -215,6 +217,15 @@ def test_an_attempt_that_finds_no_broker_leaves_nothing_running() -> None:
         with pytest.raises(UnavailableError, match="is it running"):
             open_log("kafka://127.0.0.1:1", asked)
     assert set(threading.enumerate()) <= before
+
+
+def test_a_transactional_request_that_nobody_answered_may_be_tried_again() -> None:
+    unanswered = f"Could not execute transactional request for unknown reasons: {RequestTimedOutError('after 5 s')}"
+    with pytest.raises(UnavailableError, match="is it running"), translated("producer p"):
+        raise KafkaError(unanswered)
+    with pytest.raises(LogError, match="producer p: KafkaError: no such state") as refused, translated("producer p"):
+        raise KafkaError("no such state")
+    assert not isinstance(refused.value, UnavailableError)
 
 
 def test_how_to_prove_ourselves_is_passed_through() -> None:
