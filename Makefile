@@ -19,6 +19,8 @@ test: $(INSTALLED) ## run every test; warnings are errors
 
 soak: $(INSTALLED) ## kill the consumers at random for minutes, and compare their ledger with a replay's
 	$(BIN)/python -m tests.consumers.soak
+	$(BIN)/python -m tests.consumers.soak --kafka 1
+	$(BIN)/python -m tests.consumers.soak --kafka 3
 	RAIE_SOAK=1 $(BIN)/pytest tests/consumers/test_broker_faults.py
 
 lint: $(INSTALLED) ## check style and formatting

@@ -30,7 +30,11 @@ def adapters_of(root: Path) -> Path:
 def log_of(config: Config) -> Log:
     """Open the log of the configuration, its topics there."""
     log = open_log(config.log.url, config.log)
-    log.create_topics(pipeline_topics(config.log.partitions))
+    try:
+        log.create_topics(pipeline_topics(config.log.partitions))
+    except BaseException:
+        log.close()
+        raise
     return log
 
 

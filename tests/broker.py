@@ -22,24 +22,31 @@ _names = count()
 
 
 class Broker:
-    """A cluster of this test run, in a folder of its own."""
+    """A cluster of this test run, in a folder of its own.
+
+    Attributes:
+        url: of every node, those that are down as well.
+    """
 
     def __init__(self, folder: Path, nodes: int = 1) -> None:
         self.folder = folder
         self.nodes = nodes
+        self.url = ""
 
     def start(self) -> str:
         """Start what is down; return the URL."""
-        return "kafka://" + self._do("start", "--nodes", str(self.nodes)).strip()
+        self.url = "kafka://" + self._do("start", "--nodes", str(self.nodes)).strip()
+        return self.url
 
     def stop(self) -> None:
         """Ask every node to end, and wait until it has."""
         self._do("stop")
 
-    def kill(self) -> None:
-        """End every node without warning, as a power cut does."""
+    def kill(self, only: int | None = None) -> None:
+        """End a node, or every one, without warning, as a power cut does."""
         for node in json.loads((self.folder / "cluster.json").read_text()):
-            os.kill(node["pid"], signal.SIGKILL)
+            if only in (None, node["node"]):
+                os.kill(node["pid"], signal.SIGKILL)
 
     def _do(self, command: str, *options: str) -> str:
         arguments = [sys.executable, str(SCRIPT), command, "--data", str(self.folder), *options]

@@ -1,4 +1,4 @@
-"""What holds for every test: no network beyond this machine, no display; and one Kafka for those that ask for it."""
+"""What holds for every test: no network beyond this machine, no display; and a Kafka for those that ask for one."""
 
 import os
 from collections.abc import Iterator
@@ -21,4 +21,13 @@ def kafka_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     need_kafka()
     broker = Broker(tmp_path_factory.mktemp("kafka"))
     yield broker.start()
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker that a test may stop or kill; each starts it, since the one before may have left it down."""
+    need_kafka()
+    broker = Broker(tmp_path_factory.mktemp("stopped"))
+    yield broker
     broker.stop()

@@ -1,17 +1,19 @@
 """A driver of worker processes that kills them at random, and a verifier that compares what is left with a replay.
 
-python -m tests.consumers.soak        50 edits or more, at least 30 kills
+python -m tests.consumers.soak [--kafka NODES]     50 edits or more, at least 30 kills; one node of three dies as well
 """
 
+import argparse
 import json
 import os
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -35,13 +37,18 @@ from pipeline.logs import LocalLog, Log
 from pipeline.logs.topics import GATED, OUTCOMES
 from pipeline.setup import set_up
 from pipeline.setup_files import save_setup
+from tests.broker import Broker
+from tests.broker import settings as of_a_broker
 from tests.consumers.forking import Nursery
 from tests.consumers.gating import changed
 from tests.consumers.worker import settings
 from tests.replay.small import emerging
 
-EDITS, KILLS, SOAK_EVENTS = 50, 32, 5_000
+EDITS, KILLS, SOAK_EVENTS = 50, 40, 10_000
 """The full form: at least so many edits and kills, on a data set of so many events."""
+
+EARLY = 0.25
+"""Share of the deaths that may come before anything is gated; the others follow what is."""
 
 PARTITIONS = 4
 WORKERS = (("gate", "g"), ("monitor", "m"), ("trainer", "t0"), ("trainer", "t1"))
@@ -124,19 +131,24 @@ class Driver:
         folder: see `prepare`.
         events: of the stream.
         rng: draws who dies, and when.
-        most_kills: after so many nobody dies any more.
+        kills: how many are to die, spread over the stream.
         kill_every: seconds between two kills from outside, on average.
+        workers: who runs.
+        halfway: called once half of the stream is gated.
         say: told every few seconds how far it has come.
+        gated: events so far.
         deaths: stage of every process that was killed, by itself or from outside.
     """
 
     folder: Path
     events: int
     rng: Random
-    most_kills: int = 0
+    kills: int = 0
     kill_every: float = 3.0
     workers: Sequence[Worker] = WORKERS
+    halfway: Callable[[], None] = quiet
     say: Say = quiet
+    gated: int = 0
     deaths: list[str] = field(default_factory=list)
     running: dict[Worker, int] = field(default_factory=dict)
     nursery: Nursery = field(default_factory=Nursery)
@@ -144,16 +156,19 @@ class Driver:
     def run(self, limit: float) -> None:
         """Until everything is settled, or so many seconds have passed."""
         began = time.monotonic()
-        next_kill, next_word = began + self.kill_every, began
+        next_kill, next_word, halfway = began + self.kill_every, began, False
         config = settings(self.folder)
         try:
             with closing(log_of(config)) as log:
                 course = Course(log, config, self.events)
                 while not self.finished(course):
-                    now = time.monotonic()
+                    now, self.gated = time.monotonic(), course.gated
                     assert now - began < limit, f"not settled after {limit} s: {self.deaths}"
                     self.keep_running()
-                    if len(self.deaths) < self.most_kills and now >= next_kill:
+                    if not halfway and 2 * self.gated >= self.events:
+                        halfway = True
+                        self.halfway()
+                    if now >= next_kill and self.may_die():
                         next_kill = now + self.rng.uniform(0.3, 1.7) * self.kill_every
                         os.kill(self.rng.choice(list(self.running.values())), signal.SIGKILL)
                     if now >= next_word:
@@ -166,6 +181,10 @@ class Driver:
         finally:
             self.end()
 
+    def may_die(self) -> bool:
+        """Whether the deaths are behind their share: at the start alone they would meet none of the later edits."""
+        return len(self.deaths) < self.kills * min(1.0, EARLY + self.gated / self.events)
+
     def keep_running(self) -> None:
         for worker in self.workers:
             pid = self.running.get(worker)
@@ -177,7 +196,7 @@ class Driver:
                 self.running[worker] = self.start(worker)
 
     def start(self, worker: Worker) -> int:
-        death = self.rng.randint(1, 1_000_000) if len(self.deaths) < self.most_kills else 0
+        death = self.rng.randint(1, 1_000_000) if self.may_die() else 0
         words = self.folder / f"{worker[1]}.err"
         return self.nursery.start([*worker, str(self.folder), str(death), str(words)])
 
@@ -263,14 +282,22 @@ def verify(found: Left, replayed: Path) -> None:
 
 
 def soak(
-    folder: Path, events: int, kills: int, log: LogSettings, kill_every: float, limit: float = 500.0, say: Say = quiet
+    folder: Path,
+    events: int,
+    kills: int,
+    log: LogSettings,
+    kill_every: float,
+    limit: float = 500.0,
+    halfway: Callable[[], None] = quiet,
+    say: Say = quiet,
 ) -> dict[str, Any]:
     """Replay a data set, run it again through processes that die, and compare what is left."""
     config = changed(consumers={"lockstep": True, "snapshot_events": 300}).model_copy(update={"log": log})
     replay(read_dataset(emerging(events)), config, ["raie"], 1, folder / "replay", quiet, time.monotonic)
     feed = prepare(folder, events, config)
     write_stream(feed, config)
-    driver, began = Driver(folder, len(feed.stream), Random(0), kills, kill_every, say=say), time.monotonic()
+    began = time.monotonic()
+    driver = Driver(folder, len(feed.stream), Random(0), kills, kill_every, halfway=halfway, say=say)
     driver.run(limit)
     found = left(folder)
     verify(found, folder / "replay")
@@ -286,11 +313,34 @@ def soak(
     }
 
 
+@contextmanager
+def cluster_in(folder: Path, nodes: int) -> Iterator[Broker]:
+    """Brokers of this run's own."""
+    cluster = Broker(folder, nodes)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def full(folder: Path, log: LogSettings, halfway: Callable[[], None] = quiet) -> dict[str, Any]:
+    """The full form."""
+    return soak(folder, SOAK_EVENTS, KILLS, log, 2.0, 7200.0, halfway, say=lambda words: print(words, file=sys.stderr))
+
+
 def main() -> None:
-    """The full form of the fault test."""
-    with TemporaryDirectory() as scratch:
-        log = LogSettings(url=f"sqlite:///{scratch}/log.sqlite", partitions=PARTITIONS)
-        found = soak(Path(scratch), SOAK_EVENTS, KILLS, log, 10.0, 7200.0, lambda words: print(words, file=sys.stderr))
+    """Run the full form, and say what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kafka", type=int, choices=(1, 3), metavar="NODES", help="on brokers, not the embedded log")
+    nodes = parser.parse_args().kafka
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        if nodes is None:
+            found = full(folder, LogSettings(url=f"sqlite:///{folder}/log.sqlite", partitions=PARTITIONS))
+        else:
+            with cluster_in(folder / "kafka", nodes) as cluster:
+                log = of_a_broker(url=cluster.start(), partitions=PARTITIONS, replication_factor=nodes)
+                found = full(folder, log, partial(cluster.kill, 1) if nodes > 1 else quiet)
     print(json.dumps(found))
     assert found["edits"] >= EDITS, f"{found['edits']} edits are not the {EDITS} that were asked for"
     assert found["kills"] >= KILLS, f"{found['kills']} kills are not the {KILLS} that were asked for"

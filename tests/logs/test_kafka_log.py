@@ -1,6 +1,6 @@
 """What the log on a broker promises beyond the laws: outages, rebalances, foreign bytes, stamps, topics as they are."""
 
-import gc
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 from kafka import KafkaProducer
+from kafka.errors import KafkaError, RequestTimedOutError
 
 from pipeline.config import load_config
 from pipeline.errors import LogError
@@ -17,9 +18,11 @@ from pipeline.logs.codec import UNREADABLE
 from pipeline.logs.commands import check_topics, create_topics
 from pipeline.logs.groups import Member
 from pipeline.logs.kafka.assignor import in_order
-from pipeline.logs.kafka.connection import connection
+from pipeline.logs.kafka.connection import connection, milliseconds
+from pipeline.logs.kafka.failures import translated
 from pipeline.logs.kafka.log import KafkaLog
-from tests.broker import Broker, need_kafka, settings
+from pipeline.logs.kafka.reading import WAIT
+from tests.broker import Broker, settings
 from tests.logs.conftest import TOPICS
 from tests.logs.test_laws import drain, everything, numbers, settle, write
 
@@ -31,25 +34,6 @@ def kafka(kafka_url: str) -> Iterator[KafkaLog]:
     with closing(KafkaLog(kafka_url, settings())) as log:
         log.create_topics(TOPICS)
         yield log
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    need_kafka()
-    broker = Broker(tmp_path_factory.mktemp("stopped"))
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture
-def broker(started: Broker) -> Iterator[Broker]:
-    """A broker that a test may stop."""
-    yield started
-    # The client drops a socket unclosed whenever a connection is refused: collected here, where that is no error.
-    gc.collect()
-
-
-outage = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 def relay(log: Log, end: int) -> int:
@@ -75,7 +59,6 @@ def move(producer: object, records: list[Record], consumer: object) -> None:
         transaction.commit_offsets(consumer)
 
 
-@outage
 def test_a_broker_that_goes_and_comes_back_loses_nothing_and_doubles_nothing(broker: Broker) -> None:
     asked = settings(commit_seconds=5.0, close_seconds=1.0)
     with closing(open_log(broker.start(), asked)) as log, ThreadPoolExecutor(1) as pool:
@@ -91,7 +74,6 @@ def test_a_broker_that_goes_and_comes_back_loses_nothing_and_doubles_nothing(bro
         assert numbers(everything(log, "many")) == list(range(EVENTS))
 
 
-@outage
 def test_a_commit_without_a_broker_ends_within_its_deadline_and_is_settled_by_the_next_producer(broker: Broker) -> None:
     asked = settings(commit_seconds=4.0, close_seconds=1.0)
     with closing(open_log(broker.start(), asked)) as log:
@@ -137,12 +119,14 @@ def test_a_pause_and_a_position_survive_those_who_join_and_leave(kafka: KafkaLog
     assert numbers(r for r in drain(worker, lag=11) if r.partition == 0) == [3, 4, 5, 6, 7, 8, 9]
 
 
-def test_a_read_that_finds_nothing_but_a_marker_waits_for_no_record(kafka: KafkaLog) -> None:
+def test_a_read_that_finds_nothing_but_a_marker_ends_and_leaves_no_fetch_behind_that_waits(kafka: KafkaLog) -> None:
     write(kafka, "one", [0])
-    started = time.monotonic()
     for _ in range(10):
         assert list(kafka.read("one", 0, 1, kafka.end_offset("one", 0))) == []
-    assert time.monotonic() - started < 2.5
+    # One client did all of it. It asks for what comes next, of its own accord, and while the broker holds that request
+    # back (half a second, if it is not told otherwise) nothing else is answered on the connection.
+    (reader,) = kafka._readers._idle
+    assert reader.config["fetch_max_wait_ms"] <= milliseconds(WAIT)
 
 
 def test_a_restart_of_an_instance_moves_no_partition(kafka: KafkaLog) -> None:
@@ -225,6 +209,23 @@ def test_the_embedded_log_has_its_topics_checked_alike(tmp_path: object) -> None
 def test_a_url_that_names_no_broker_says_how_to(url: str) -> None:
     with pytest.raises(LogError, match=r"kafka://host:port\[,host:port\]"):
         connection(url, settings())
+
+
+def test_an_attempt_that_finds_no_broker_leaves_nothing_running() -> None:
+    before, asked = set(threading.enumerate()), settings(commit_seconds=0.5)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="is it running"):
+            open_log("kafka://127.0.0.1:1", asked)
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_transactional_request_that_nobody_answered_may_be_tried_again() -> None:
+    unanswered = f"Could not execute transactional request for unknown reasons: {RequestTimedOutError('after 5 s')}"
+    with pytest.raises(UnavailableError, match="is it running"), translated("producer p"):
+        raise KafkaError(unanswered)
+    with pytest.raises(LogError, match="producer p: KafkaError: no such state") as refused, translated("producer p"):
+        raise KafkaError("no such state")
+    assert not isinstance(refused.value, UnavailableError)
 
 
 def test_how_to_prove_ourselves_is_passed_through() -> None:

@@ -1,10 +1,16 @@
 """What the settings of the log come to for kafka-python: who connects, and how consumers and producers behave."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from kafka.net.compat import KafkaNetClient
 
 from pipeline.config import LogSettings
 from pipeline.errors import LogError
+
+C = TypeVar("C")
+"""A client of kafka-python."""
 
 REQUEST_SECONDS = 30.0
 """How long one request waits for its answer, unless all of what it is for must be done sooner."""
@@ -84,6 +90,26 @@ class Connection:
             "allow_auto_create_topics": False,
             "metrics_enabled": False,
         }
+
+
+def made(kind: Callable[..., C], settings: dict[str, Any]) -> C:
+    """Make a client of kafka-python.
+
+    Its constructor looks for a broker, and where it finds none it leaves a thread and sockets behind: a stage that
+    waits for its broker for hours would run out of them. They are closed here.
+    """
+    opened: list[KafkaNetClient] = []
+
+    def open_network(**asked: Any) -> KafkaNetClient:
+        opened.append(KafkaNetClient(**asked))
+        return opened[-1]
+
+    try:
+        return kind(**settings, kafka_client=open_network)
+    except BaseException:
+        for network in opened:
+            network.close()
+        raise
 
 
 def connection(url: str, settings: LogSettings) -> Connection:

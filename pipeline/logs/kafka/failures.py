@@ -9,6 +9,7 @@ from kafka.errors import (
     InvalidProducerEpochError,
     KafkaError,
     ProducerFencedError,
+    RequestTimedOutError,
     SaslAuthenticationFailedError,
 )
 
@@ -37,6 +38,11 @@ def translated(what: str) -> Iterator[None]:
     except (SaslAuthenticationFailedError, AuthorizationError) as error:
         raise LogError(f"{what}: the broker refuses us ({error}); see log.security_protocol and log.sasl_*") from error
     except KafkaError as error:
-        if error.retriable:
+        if error.retriable or _unanswered(error):
             raise UnavailableError(f"{what}: the broker does not answer in time ({error}); is it running?") from error
         raise LogError(f"{what}: {error}") from error
+
+
+def _unanswered(error: KafkaError) -> bool:
+    """Tell whether a transactional request was not answered in time: the client keeps that in the words alone."""
+    return type(error) is KafkaError and RequestTimedOutError.__name__ in str(error)

@@ -7,7 +7,7 @@ from kafka import TopicPartition as Where
 
 from pipeline.config import LogSettings
 from pipeline.logs.base import Record, Topic
-from pipeline.logs.kafka.connection import connection
+from pipeline.logs.kafka.connection import connection, made
 from pipeline.logs.kafka.failures import translated
 from pipeline.logs.kafka.member import GroupMember
 from pipeline.logs.kafka.reading import Readers
@@ -32,7 +32,7 @@ class KafkaLog:
     def __init__(self, url: str, settings: LogSettings) -> None:
         self._connection = connection(url, settings)
         with translated(url):
-            self._admin = KafkaAdminClient(**self._connection.client())
+            self._admin = made(KafkaAdminClient, self._connection.client())
         self._topics = Topics(self._admin, self._connection)
         self._readers = Readers(self._connection)
         self._members: list[GroupMember] = []

@@ -18,7 +18,7 @@ from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRange
 
 from pipeline.errors import LogError
 from pipeline.logs.base import Record, Topic, TopicPartition
-from pipeline.logs.kafka.connection import Connection, milliseconds
+from pipeline.logs.kafka.connection import Connection, made, milliseconds
 from pipeline.logs.kafka.failures import translated
 from pipeline.logs.kafka.joining import Moves, fenced, keep_join
 from pipeline.logs.kafka.records import decoded
@@ -53,11 +53,9 @@ class GroupMember:
         self._turn = 0
         self.closed = False
         self._moves = Moves({connection.named(topic.name): topic.partitions for topic in topics})
-        self._consumer = KafkaConsumer(
-            **connection.reader(),
-            **connection.member(group, instance),
-            partition_assignment_strategy=[self._moves.assignor],
-        )
+        sharing = {"partition_assignment_strategy": [self._moves.assignor]}
+        asked = connection.reader() | connection.member(group, instance) | sharing
+        self._consumer = made(KafkaConsumer, asked)
         self._consumer.subscribe(list(self._ours), listener=self._moves)
 
     @property

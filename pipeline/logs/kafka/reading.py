@@ -13,7 +13,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as Where
 
 from pipeline.logs.base import Record, TopicPartition, UnavailableError
-from pipeline.logs.kafka.connection import Connection, milliseconds
+from pipeline.logs.kafka.connection import Connection, made, milliseconds
 from pipeline.logs.kafka.failures import translated
 from pipeline.logs.kafka.records import decoded
 
@@ -106,7 +106,7 @@ class Readers:
             reader = self._idle.pop() if self._idle else None
         if reader is None:
             with translated("a reader"):
-                reader = KafkaConsumer(**self._connection.reader(), fetch_max_wait_ms=milliseconds(WAIT))
+                reader = made(KafkaConsumer, self._connection.reader() | {"fetch_max_wait_ms": milliseconds(WAIT)})
         try:
             yield reader
         finally:

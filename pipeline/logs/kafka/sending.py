@@ -23,7 +23,7 @@ from kafka.errors import (
 
 from pipeline.errors import LogError
 from pipeline.logs.base import Consumer, Topic, TopicPartition, UnavailableError
-from pipeline.logs.kafka.connection import Connection, milliseconds
+from pipeline.logs.kafka.connection import Connection, made, milliseconds
 from pipeline.logs.kafka.failures import translated
 from pipeline.logs.kafka.member import GroupMember
 from pipeline.logs.kafka.records import headers
@@ -67,8 +67,12 @@ class Sender:
         self._clock = clock
         self._refusal: LogError | None = None
         with translated(self._name()):
-            self._producer = KafkaProducer(**connection.producer(transactional_id))
-            self._producer.init_transactions()
+            self._producer = made(KafkaProducer, connection.producer(transactional_id))
+            try:
+                self._producer.init_transactions()
+            except KafkaError:
+                self._drop()
+                raise
 
     def positions(self, consumer: Consumer) -> Standing:
         """Return what to commit of a consumer, as it stands now."""

@@ -1,0 +1,115 @@
+"""A trainer that is slower than retention: what it lost is named, and serving goes on as if nothing had been."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from consumers.carrying_out import Carrier
+from consumers.following import new_records, value_of
+from consumers.gate import GateHandler
+from consumers.revisions import LiveRegions
+from consumers.training_child import TrainingChild
+from pipeline.adapters import AdapterHost
+from pipeline.edits import Edit, Evidence, Operation
+from pipeline.logs import LocalLog
+from pipeline.logs.topics import EDITS, GATED, OUTCOMES, REGIONS
+from pipeline.setup import SetUp
+from pipeline.windows import Windows
+from tests.consumers.test_trainer_stage import Member
+from tests.server.test_recommend import same
+from tests.server.world import FIRSTS, SETTINGS, A, Server, World, eventually, fresh_trend, histories, the_setup
+
+USERS = ("a0", "a1", "b0", "s0")
+WINDOWS, KEPT_FROM = 100, 40
+"""Windows of the region, and the first of them that retention leaves."""
+
+
+class Throttled(TrainingChild):
+    """Carries edits out in this process, each at its tenth look.
+
+    Args:
+        carrier: does it.
+        meanwhile: told at each look which edit is under way.
+    """
+
+    def __init__(self, carrier: Carrier, meanwhile: Callable[[str], None]) -> None:
+        super().__init__({})
+        self._carrier, self._meanwhile = carrier, meanwhile
+
+    def begin(self, job: Mapping[str, Any]) -> None:
+        self._job, self._left = job, 10
+
+    def result(self) -> Mapping[str, Any] | None:
+        self._meanwhile(self._job["edit"]["edit_id"])
+        self._left -= 1
+        if self._left:
+            return None
+        outcome, revision = self._carrier.carry_out(Edit.from_record(self._job["edit"]), self._job["revision"])
+        return {"outcome": outcome.to_record(), "revision": revision, "seconds": 0.0}
+
+    def stop(self) -> None:
+        """Nothing runs between two looks."""
+
+
+def own_setup() -> SetUp:
+    return replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
+
+
+def gate_windows(world: World) -> list[Evidence]:
+    """Gate windows of the region, as the gate does."""
+    setup = own_setup()
+    live = LiveRegions(setup.bank, AdapterHost(setup.backbone, SETTINGS.adapter), world.store, setup.backbone_sha256)
+    live.apply(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1)))))
+    contexts, names = histories(FIRSTS[A], WINDOWS), [f"e{i}" for i in range(WINDOWS)]
+    windows = Windows(
+        contexts, contexts[:, -1] % 20 + FIRSTS[A], np.array(names), np.array(names), np.arange(WINDOWS) + 1.6e9
+    )
+    world.snapshot(fresh_trend())
+    first = world.log.end_offset(GATED, 0)
+    for record in GateHandler(setup, SETTINGS, live).handle(windows):
+        world.gated(record)
+    return [Evidence(name, first + i, A) for i, name in enumerate(names)]
+
+
+def update(edit_id: str, windows: list[Evidence]) -> Edit:
+    reason = {"signal": "novelty", "statistic": 2.0, "threshold": 1.0, "text": "because"}
+    return Edit(edit_id, Operation.UPDATE, A, None, 1, 1, reason, tuple(windows), (), WINDOWS, 1.6e9, 0)
+
+
+def test_windows_that_retention_took_are_named_and_serving_is_untouched(world: World, server: Server) -> None:
+    windows = gate_windows(world)
+    eventually(lambda: server.service.trend.events == WINDOWS)
+    before = {user: server.recommend(user_id=user, k=20) for user in USERS}
+    for edit in (update("late", windows), update("in time", windows[KEPT_FROM:])):
+        world.send(EDITS, edit.to_record(), str(A))
+    during: list[tuple[str, dict[str, Any]]] = []
+
+    def meanwhile(edit_id: str) -> None:
+        if edit_id == "late":
+            world.log.delete_before(GATED, 0, windows[KEPT_FROM].offset)
+            during.extend((user, server.recommend(user_id=user, k=20)) for user in USERS)
+
+    carrier = Carrier(own_setup(), SETTINGS, world.log, world.store)
+    trainer = Member(LocalLog(world.log_path), "t", Throttled(carrier, meanwhile))
+    trainer.turns(30)
+    trainer.leave()
+
+    outcomes = [value_of(record) for record in new_records(world.log, OUTCOMES, 0)]
+    assert [outcome["edit_id"] for outcome in outcomes] == ["late", "in time"]
+    lost = f"offsets {windows[0].offset}..{windows[KEPT_FROM].offset - 1} of {GATED}/0 are already deleted"
+    assert not outcomes[0]["published"]
+    assert lost in outcomes[0]["detail"]
+    assert outcomes[1]["trained_windows"] > 0, "what is kept is trained on"
+    assert len(during) == 10 * len(USERS)
+    for user, answer in during:
+        assert same(answer, before[user])
+        assert (answer["adapter"], answer["revision"]) == (before[user]["adapter"], before[user]["revision"])
+
+    eventually(lambda: server.ask("GET", "/edits/late")[1]["outcome"] is not None)
+    assert lost in server.ask("GET", "/edits/late")[1]["outcome"]["detail"]
+    name, revision = world.update(A, seed=7)
+    server.served(revision)
+    assert server.recommend(user_id="a0")["adapter"] == name
