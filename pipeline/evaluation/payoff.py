@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.evaluation.bootstrap import PERCENTILES, Interval, resampled_means
 from pipeline.evaluation.ranking import Floats
@@ -89,8 +89,8 @@ def weigh(scored: Scored, edits: Sequence[Record], around: int = AROUND) -> tupl
         counts = cells.sum(axis=1)
         draws = _draws(scored, cells) if counts.min() >= LEAST else None
         estimate = None if draws is None else _interval(_payoff(_means(scored.ours - scored.static, cells)), draws)
-        shares = (_means(hits, cells).reshape(2, 2) for hits in (scored.ours, scored.static))
-        found.append(Payoff(edit, counts.reshape(2, 2), *shares, estimate))
+        ours, static = (_means(hits, cells).reshape(2, 2) for hits in (scored.ours, scored.static))
+        found.append(Payoff(edit, counts.reshape(2, 2), ours, static, estimate))
         drawn.append(draws)
     told = [(p.edit["operation"], p.interval.difference, d) for p, d in zip(found, drawn, strict=True) if p.interval]
     names = sorted({name for name, _, _ in told})
@@ -138,12 +138,12 @@ def _draws(scored: Scored, cells: Flags) -> Floats:
     return _payoff(np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0))
 
 
-def _interval(difference: Floats, draws: Floats) -> Interval:
+def _interval(difference: ArrayLike, draws: Floats) -> Interval:
     low, high = np.nanpercentile(draws, PERCENTILES)
-    return Interval(float(difference), float(low), float(high))
+    return Interval(float(np.asarray(difference)), float(low), float(high))
 
 
 def _mean_interval(family: Sequence[tuple[str, float, Floats]]) -> Interval:
     """The mean of several payoffs, each edit counting once; a draw counts where all of them can be told."""
     draws = np.mean([draws for _, _, draws in family], axis=0)
-    return _interval(np.float64(np.mean([difference for _, difference, _ in family])), draws)
+    return _interval(np.mean([difference for _, difference, _ in family]), draws)
