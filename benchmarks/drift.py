@@ -2,11 +2,13 @@
 
     python -m benchmarks.drift [--quick] [--streams N]
 
-A quiet stream has 20,000 events of one region and its five statistics, shown as the monitor shows them: novelty, doubt,
-rarity and moves once in ten events (windows overlap, and come in bursts of a user), loss at every event. The chance of
-an alarm in any of them may be 0.05: each asks for a run of 5 x its values / 0.05. Delays are counted in values, after
-500 quiet ones and a reference of 300; a stream without an alarm counts with the 2,000 values it was watched. KSWIN
-costs a millisecond a value and gets a tenth of the streams, at least one.
+False alarms and edits are those of the monitor's own detectors, in the shipped configuration, on gated records of
+20,000 events (`benchmarks.gated_streams`). It asks for 1,000,000 events between false alarms of each. Of windows that
+do not overlap a stream has 2,000 values of novelty, doubt and rarity each, 20,000 of loss, and 1,500 of moves, which
+count tenfold: 4.1% of quiet streams at most may alarm. Would windows that overlap by half be as good: 5.0%.
+
+Delays are counted in values, after 500 quiet ones and a reference of 300, at a run of 20,000 / 0.05 values asked of
+all; a stream without an alarm counts with the 2,000 values it was watched. `FEWER` says who gets fewer streams.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import json
 import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,22 +24,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.drift import BinaryDetector, ConformalDetector, DriftDetector
+from benchmarks.gated_streams import LENGTH, REFERENCE, Planted, draw, gated, monitor, shown
+from pipeline.config import Config, load_config
+from pipeline.drift import ConformalDetector, DriftDetector
 from pipeline.drift.martingale import MartingaleDetector
 from pipeline.drift.river_detectors import Adwin, Kswin, PageHinkley
+from pipeline.edits import Edit
+from pipeline.monitor import Monitor
 
 Array = NDArray[np.float64]
 Make = Callable[[Array, float, int], DriftDetector]
 
-ALPHA, EVENTS, APART, REFERENCE, BEFORE, AFTER = 0.05, 20_000, 10, 300, 500, 2_000
+ALPHA, EVENTS, BEFORE, AFTER = 0.05, 20_000, 500, 2_000
 SIGNALS = ("novelty", "doubt", "rarity", "loss", "shift")
-MOVES = 0.02
-REGIONS = 6
+RARE = 2.054
+"""A standard normal value is larger once in fifty times: a move."""
+
+SPELL = 25
+"""Values on and off of a recurring drift: in longer spells all find it in the first, and it is a sudden one."""
+
 ASKED = 1_000.0
-SLOW = ("kswin",)
+DUMMIES = ("always", "never")
 RIVER = ("adwin", "page_hinkley", "kswin")
 RESTARTING = ("ours", *RIVER)
 TARGET_MICROSECONDS = 5.0
+FEWER: Mapping[str, Mapping[str, float]] = {
+    "quiet": {"adwin": 0.3, "page_hinkley": 0.3, "kswin": 0.004, "always": 0.01, "never": 0.01},
+    "run": {"kswin": 0.1},
+    "delay": {"kswin": 0.3},
+    "edits": {"kswin": 0.1},
+    "time": {"kswin": 0.02},
+}
+"""Share of the streams, or values, of each measurement that a detector gets. KSWIN costs a millisecond a value."""
 
 
 class Dummy:
@@ -76,27 +95,6 @@ DETECTORS: dict[str, Make] = {
 }
 
 
-def binary(name: str) -> Make:
-    """Ours has a detector of its own for moves."""
-    return (lambda reference, run, _: BinaryDetector(reference, run)) if name == "ours" else DETECTORS[name]
-
-
-def overlapping(rng: np.random.Generator, values: int) -> Array:
-    """One in ten of the scores of windows of ten draws, forty windows of one user in a row."""
-    draws = np.cumsum(rng.normal(size=(values // 4 + 1, 50)), axis=1)
-    return ((draws[:, 10:] - draws[:, :-10]) / math.sqrt(10))[:, ::APART].ravel()[:values]
-
-
-def quiet(signal: str, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Reference and values of a signal."""
-    n = EVENTS if signal == "loss" else EVENTS // APART
-    if signal == "loss":
-        return rng.gamma(2.0, size=REFERENCE), rng.gamma(2.0, size=n)
-    if signal == "shift":
-        return (rng.random(REFERENCE) < MOVES).astype(np.float64), (rng.random(n) < MOVES).astype(np.float64)
-    return overlapping(rng, REFERENCE), overlapping(rng, n)
-
-
 def alarm_after(detector: DriftDetector, values: Array) -> float:
     """Values until the alarm; infinite if there is none."""
     for n, value in enumerate(values.tolist(), start=1):
@@ -106,23 +104,31 @@ def alarm_after(detector: DriftDetector, values: Array) -> float:
     return math.inf
 
 
-def false_alarms(name: str, streams: int) -> dict[str, float]:
-    """Share of quiet streams with an alarm in any of the five statistics."""
-    alarmed = 0
+def settings(name: str, thinning: int) -> Config:
+    """The shipped configuration, but for detector and thinning."""
+    known = "conformal" if name in ("ours", *DUMMIES) else name
+    return load_config(overrides=(f"monitor.detector={known}", f"monitor.thinning={thinning}"))
+
+
+def monitor_of(name: str, thinning: int, seed: int) -> Monitor:
+    """A monitor with these detectors."""
+    made = monitor(settings(name, thinning), seed)
+    if name in DUMMIES:
+        for watched in made.state.watched.values():
+            watched.detectors = dict.fromkeys(watched.detectors, DETECTORS[name](np.zeros(0), 1.0, 0))
+    return made
+
+
+def false_alarms(name: str, streams: int, thinning: int) -> dict[str, Any]:
+    """Share of quiet streams in which any statistic of any region alarmed, and which ones did in how many."""
+    alarmed, by_signal = 0, Counter[str]()
     for seed in range(streams):
-        rng = np.random.default_rng(seed)
-        drawn = {signal: quiet(signal, rng) for signal in SIGNALS}
-        alarmed += any(_alarms(name, signal, *drawn[signal], seed) for signal in SIGNALS)
-    return {"streams": streams, "share": alarmed / streams}
-
-
-def _alarms(name: str, signal: str, reference: Array, values: Array, seed: int) -> bool:
-    make = binary(name) if signal == "shift" else DETECTORS[name]
-    if name == "martingale":
-        detector: DriftDetector = MartingaleDetector(reference, ALPHA / len(SIGNALS), seed)
-    else:
-        detector = make(reference, len(SIGNALS) * len(values) / ALPHA, seed)
-    return alarm_after(detector, values) < math.inf
+        watched = monitor_of(name, thinning, seed).state.watched
+        values = shown(draw(EVENTS, thinning, seed))
+        raised = {s for (i, s), v in values.items() if alarm_after(watched[i].detectors[s], v) < math.inf}
+        alarmed += bool(raised)
+        by_signal.update(raised)
+    return {"streams": streams, "share": alarmed / streams, "signals": dict(sorted(by_signal.items()))}
 
 
 def run_length(name: str, values: int) -> dict[str, float]:
@@ -139,22 +145,17 @@ def run_length(name: str, values: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far from normal each value after the change lies, given its size."""
+    """How far above normal each value after the change lies, given its size; `rise` takes places after the change."""
 
     sizes: tuple[float, ...]
-    draw: Callable[[np.random.Generator, float], Array]
+    rise: Callable[[np.random.Generator, Array, float], Array]
 
 
-def _normal(rng: np.random.Generator, rise: Array) -> Array:
-    return rng.normal(size=AFTER) + rise
-
-
-PLACES = np.arange(AFTER)
 DRIFTS: dict[str, Drift] = {
-    "sudden": Drift((0.5, 1.0, 2.0), lambda rng, size: _normal(rng, np.full(AFTER, size))),
-    "gradual": Drift((0.5, 1.0, 2.0), lambda rng, size: _normal(rng, size * np.minimum(1.0, PLACES / 500))),
-    "recurring": Drift((0.5, 1.0, 2.0), lambda rng, size: _normal(rng, size * (PLACES // 100 % 2 == 0))),
-    "emerging": Drift((0.1, 0.2, 0.4), lambda rng, share: _normal(rng, 3.0 * (rng.random(AFTER) < share))),
+    "sudden": Drift((0.5, 1.0, 2.0), lambda _, places, size: np.full(len(places), size)),
+    "gradual": Drift((0.5, 1.0, 2.0), lambda _, places, size: size * np.minimum(1.0, places / 500)),
+    "recurring": Drift((0.5, 1.0, 2.0), lambda _, places, size: size * (places // SPELL % 2 == 0)),
+    "emerging": Drift((0.1, 0.2, 0.4), lambda rng, places, share: 3.0 * (rng.random(len(places)) < share)),
 }
 """Emerging: the size is the share of values that rise, by three standard deviations."""
 
@@ -165,58 +166,79 @@ def delay(name: str, kind: str, size: float, streams: int) -> dict[str, float]:
     for seed in range(streams):
         rng = np.random.default_rng(1_000 + seed)
         detector = DETECTORS[name](rng.normal(size=REFERENCE), run, seed)
-        early += alarm_after(detector, rng.normal(size=BEFORE)) < math.inf
-        found.append(alarm_after(detector, DRIFTS[kind].draw(rng, size)))
+        if alarm_after(detector, rng.normal(size=BEFORE)) < math.inf:
+            early += 1
+            continue
+        values = rng.normal(size=AFTER) + DRIFTS[kind].rise(rng, np.arange(float(AFTER)), size)
+        found.append(alarm_after(detector, values))
+    counted = np.minimum(found, AFTER) if found else np.full(1, float(AFTER))
+    error = float(counted.std() / math.sqrt(len(counted)))
     missed = sum(math.isinf(n) for n in found)
-    mean = float(np.mean([min(n, AFTER) for n in found]))
-    return {"streams": streams, "mean": mean, "missed": missed, "early": early}
+    return {"streams": streams, "mean": float(counted.mean()), "error": error, "missed": missed, "early": early}
 
 
-def f1(name: str, streams: int) -> float:
-    """Of alarms against planted truth: one region of six drifts, suddenly and by one standard deviation."""
+def f1(name: str, kind: str, streams: int) -> float:
+    """Of the first edit that the monitor asks for, against the planted drift: the middle size, in one region of six."""
+    size = DRIFTS[kind].sizes[1]
+    planted = Planted(EVENTS // 2, lambda rng, places: DRIFTS[kind].rise(rng, places, size))
     right = wrong = 0
     for seed in range(streams):
-        rng = np.random.default_rng(2_000 + seed)
-        for region in range(REGIONS):
-            detector = DETECTORS[name](rng.normal(size=REFERENCE), EVENTS / ALPHA, seed)
-            early = alarm_after(detector, rng.normal(size=BEFORE)) < math.inf
-            late = alarm_after(detector, rng.normal(float(region == 0), 1.0, BEFORE)) < math.inf
-            right += region == 0 and late and not early
-            wrong += early or (region > 0 and late)
+        edit = first_edit(name, planted, seed)
+        right += edit is not None and planted.found_by(edit)
+        wrong += edit is not None and not planted.found_by(edit)
     return 2 * right / (right + wrong + streams)
 
 
-def microseconds(name: str, values: int) -> float:
-    """Process time of an update, best of three stretches of a quiet stream."""
-    rng = np.random.default_rng(3)
-    detector, best = DETECTORS[name](rng.normal(size=REFERENCE), 1e6, 3), math.inf
-    for _ in range(3):
-        shown = rng.normal(size=values).tolist()
+def first_edit(name: str, planted: Planted, seed: int) -> Edit | None:
+    """What a monitor asks for first, asked after each batch of the gate."""
+    made = monitor_of(name, LENGTH, seed)
+    batch = made.state.config.gate.batch_size
+    for offset, record in enumerate(gated(draw(EVENTS, LENGTH, seed, planted))):
+        made.observe(record, offset)
+        edits = made.decide() if made.at_event % batch == 0 else []
+        if edits:
+            return edits[0]
+    return None
+
+
+def microseconds(name: str, events: int) -> float:
+    """Process time an event of all five statistics of a region, best of three quiet stretches."""
+    best = math.inf
+    for seed in range(3):
+        detectors = monitor_of(name, LENGTH, seed).state.watched[1].detectors
+        rng = np.random.default_rng(seed)
+        updates = [
+            (detectors[signal], value)
+            for n, value in enumerate(rng.normal(size=events).tolist())
+            for signal in (SIGNALS if n % LENGTH == 0 else ("loss",))
+        ]
         start = time.process_time()
-        for value in shown:
-            detector.update(value)
-        best = min(best, (time.process_time() - start) / values * 1e6)
+        for detector, value in updates:
+            detector.update(value if detector is not detectors["shift"] else float(value > RARE))
+        best = min(best, (time.process_time() - start) / events * 1e6)
     return best
 
 
-def measure(streams: int, runs: int, delays: int, slow: float) -> dict[str, Any]:
-    """Everything: quiet streams, values of a run, streams a delay; `slow` is the share of them that KSWIN gets."""
+def few(what: str, name: str, n: int) -> int:
+    """How many of n streams or values a detector gets."""
+    return max(1, int(n * FEWER[what].get(name, 1.0)))
 
-    def few(name: str, n: int) -> int:
-        return max(1, int(n * slow)) if name in SLOW else n
 
+def measure(quiet: int, run: int, delays: int, edits: int) -> dict[str, Any]:
+    """Everything: so many quiet streams, values between alarms, streams of a delay, and streams for edits."""
     result: dict[str, Any] = {
-        "false_alarms": {name: false_alarms(name, few(name, streams)) for name in DETECTORS},
-        "arl": {name: run_length(name, few(name, runs)) for name in RESTARTING},
+        "false_alarms": {name: false_alarms(name, few("quiet", name, quiet), LENGTH) for name in DETECTORS},
+        "false_alarms_overlapping": false_alarms("ours", quiet, LENGTH // 2),
+        "arl": {name: run_length(name, few("run", name, run)) for name in RESTARTING},
         "delay": {
             kind: {
-                str(size): {name: delay(name, kind, size, few(name, delays)) for name in DETECTORS}
+                str(size): {name: delay(name, kind, size, few("delay", name, delays)) for name in DETECTORS}
                 for size in drift.sizes
             }
             for kind, drift in DRIFTS.items()
         },
-        "f1": {name: f1(name, few(name, delays)) for name in DETECTORS},
-        "microseconds": {name: microseconds(name, few(name, 20_000)) for name in DETECTORS},
+        "f1": {kind: {name: f1(name, kind, few("edits", name, edits)) for name in DETECTORS} for kind in DRIFTS},
+        "microseconds": {name: microseconds(name, few("time", name, 20_000)) for name in DETECTORS},
     }
     return result | {"ratios": ratios(result)}
 
@@ -239,10 +261,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="two streams of each, to see that it works")
     parser.add_argument("--streams", type=int, default=1_000, help="quiet streams")
     asked = parser.parse_args(arguments)
-    if asked.quick:
-        found = measure(2, 2_000, 2, 0.1)
-    else:
-        found = measure(asked.streams, 500_000, 30, 0.01 if asked.streams >= 1_000 else 0.05)
+    found = measure(2, 2_000, 2, 1) if asked.quick else measure(asked.streams, 500_000, 100, 20)
     json.dump({"alpha": ALPHA, "events": EVENTS, **found}, sys.stdout, indent=1)
     print()
 

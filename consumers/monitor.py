@@ -128,6 +128,11 @@ class MonitorStage:
         for region_id, signal, statistic in self._course.monitor.evidence():
             self._shown.add(region_id)
             self._metrics.drift(region_id, signal, statistic)
+        for region_id, share in self._course.monitor.shares().items():
+            self._metrics.share.labels(region_id).set(share.own)
+            self._metrics.since_share.labels(region_id).set(share.since)
+        for region_id, auc in self._course.monitor.told_apart().items():
+            self._metrics.told_apart.labels(region_id).set(auc)
         for region_id in before - self._shown:
             self._metrics.retire(region_id)
 

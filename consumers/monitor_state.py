@@ -25,7 +25,7 @@ _COUNTS = {
 
 _OF_WATCHED = (
     *("rising", "audited", "audits", "unmerged", "apart", "fitted"),
-    *("quiet_until", "backoff", "taught", "refused", "peak"),
+    *("quiet_until", "backoff", "taught", "refused", "peak", "untold", "told"),
 )
 _EVIDENCE = ("sample", "fresh", "learned")
 

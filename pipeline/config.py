@@ -178,8 +178,16 @@ class MonitorSettings(Section):
         0,
         ge=0,
         description=(
-            "events of a user between two that the detectors are shown; 0: the window length, so that windows do "
-            "not overlap"
+            "events of a user between two that the detectors are shown; 0: half the window length. Windows that "
+            "overlap raise false alarms beyond what is asked for; the window length keeps them apart"
+        ),
+    )
+    telling_windows: int = Field(
+        1024,
+        ge=0,
+        description=(
+            "windows of a set-up region after which it is told how far they can be told from set-up windows, by a gate "
+            "fitted on their older half and asked about the newer; it has no vote; 0: never"
         ),
     )
     visits_window: int = Field(2_000, ge=100, description="events over which a region's visits are counted")

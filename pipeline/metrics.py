@@ -80,6 +80,13 @@ class Metrics:
         self.drift_statistic = _gauge(
             registry, "drift_statistic", "Evidence of a region's detector", "region_id", "signal"
         )
+        self.told_apart = _gauge(
+            registry, "region_told_apart", "How well newer windows are told from set-up's; 0.5: not at all", "region_id"
+        )
+        self.share = _gauge(registry, "region_share", "Share of a region in the newest visits", "region_id")
+        self.since_share = _gauge(
+            registry, "region_since_share", "Share that looks as since set-up in the visits of its taste", "region_id"
+        )
         self.edits = _counter(registry, "edits", "Edits carried out", "operation", "outcome")
         self.training_seconds = _histogram(registry, "training_seconds", "Time to carry an edit out", TRAININGS)
         # The server.
@@ -97,7 +104,10 @@ class Metrics:
         self.hit_rate = _gauge(
             registry, "online_hit_rate", "Shown requests that were clicked, of a region's live version", "region_id"
         )
-        self._of_region = (self.gate_confidence, self.gate_margin, self.gate_novelty, self.region_version)
+        self._of_region = (
+            *(self.gate_confidence, self.gate_margin, self.gate_novelty, self.region_version),
+            *(self.told_apart, self.share, self.since_share),
+        )
         self._signals: set[tuple[int, str]] = set()
 
     def drift(self, region_id: int, signal: str, statistic: float) -> None:

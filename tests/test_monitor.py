@@ -485,6 +485,57 @@ def test_statistics_say_what_the_gate_said() -> None:
     assert (one["origin"], one["at_event"]) == (SET_UP, 100)
 
 
+def test_every_so_many_windows_a_set_up_region_is_told_from_set_up() -> None:
+    driven = Driven(config("monitor.telling_windows=128"))
+    driven.feed(127)
+    assert driven.monitor.told_apart() == {}
+    driven.feed(1, (1,))
+    assert driven.monitor.told_apart() == {1: pytest.approx(0.5, abs=0.2)}
+    rows = {row["region_id"]: row["told_apart"] for row in driven.monitor.statistics()}
+    assert rows == {1: driven.monitor.told_apart()[1], 2: None}
+
+
+def test_opened_regions_have_no_set_up_to_be_told_from() -> None:
+    driven = opened()
+    driven.feed(1_100, (3,))
+    assert driven.monitor.told_apart() == {}
+
+
+def test_what_no_detector_looks_for_is_told_all_the_same() -> None:
+    # Scores that fall are no alarm: only the two-sample statistic sees that they are not those of set-up.
+    told, edits = [], []
+    for loss in (3.0, -1.0):
+        driven = Driven(config("monitor.telling_windows=128"))
+        edits += driven.feed(128, (1,), loss=loss + driven.rng.normal(0.0, 0.1))
+        told.append(driven.monitor.told_apart()[1])
+    assert edits == []
+    assert told[1] > 0.95
+
+
+def test_telling_apart_can_be_left_out_and_changes_no_edit() -> None:
+    def edits(windows: int) -> tuple[list[Edit], dict[int, float]]:
+        driven = Driven(config(f"monitor.telling_windows={windows}"))
+        driven.feed(100)
+        driven.feed(200, verdict=refuse_audits, loss_in_1=STRANGE)
+        return driven.edits, driven.monitor.told_apart()
+
+    never, often = edits(0), edits(32)
+    assert never[0] == often[0] != []
+    assert never[1] == {}
+    assert often[1][1] > 0.9
+
+
+def test_shares_say_where_the_newest_visits_went_and_how_many_look_as_since_set_up() -> None:
+    driven = opened()
+    driven.feed(80, (1, 1, 1, 2, 3))
+    # One visit in five is answered by the opened region, and is of the taste of region 1 as three others are.
+    shares = driven.monitor.shares()
+    assert {region_id: share.own for region_id, share in shares.items()} == {1: 0.6, 2: 0.2, 3: 0.2}
+    assert {region_id: share.since for region_id, share in shares.items()} == {1: 0.25, 2: 0.0, 3: 0.0}
+    rows = {row["region_id"]: (row["share"], row["since_share"]) for row in driven.monitor.statistics()}
+    assert rows == {region_id: tuple(share) for region_id, share in shares.items()}
+
+
 def test_cold_events_raise_no_alarm() -> None:
     driven = Driven()
     driven.feed(100)

@@ -26,6 +26,9 @@ STATISTICS_SCHEMA = pa.schema(
         ("doubtful_share", pa.float64()),
         ("drift_statistic", pa.float64()),
         ("threshold", pa.float64()),
+        ("told_apart", pa.float64()),
+        ("share", pa.float64()),
+        ("since_share", pa.float64()),
     ]
 )
 REGIONS_SCHEMA = pa.schema(

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.errors import DataError
 from pipeline.windows import Ids
 
 FILE_NAME = "traits.parquet"
@@ -95,6 +96,25 @@ def write_traits(traits: Mapping[str, Traits], seeds: Sequence[int], path: Path)
         for number, seed in enumerate(seeds):
             for name in sorted(traits):
                 writer.write_table(_table(number, seed, name, traits[name]))
+
+
+def read_tastes(path: Path) -> dict[tuple[int, str], Ids]:
+    """Read of `traits.parquet`, by seed and slice, the set-up region of each window, in slice order.
+
+    Raises:
+        DataError: the columns are others.
+        OSError: the file cannot be read.
+    """
+    if not set(SCHEMA.names) <= set(pq.read_schema(path).names):
+        raise DataError(f"{path.name} has not the columns {', '.join(SCHEMA.names)}")
+    table = pq.read_table(path, columns=["seed", "slice", "position", "taste"])
+    seeds, positions, tastes = (table.column(name).to_numpy() for name in ("seed", "position", "taste"))
+    slices = np.array(table.column("slice").to_pylist(), dtype=np.str_)
+    found = {}
+    for seed, name in sorted(set(zip(seeds.tolist(), slices.tolist(), strict=True))):
+        rows = np.flatnonzero((seeds == seed) & (slices == name))
+        found[seed, name] = tastes[rows[np.argsort(positions[rows])]].astype(np.int64)
+    return found
 
 
 def _table(number: int, seed: int, name: str, traits: Traits) -> pa.Table:

@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.edits import Evidence
 from pipeline.monitor.state import LastShown, Move, State, Visit
 from pipeline.monitor.tally import count
+from pipeline.monitor.telling import tell
 from pipeline.monitor.watched import OF_ONE_WINDOW, Seen, Watched
 from pipeline.regions import SET_UP
 
@@ -27,6 +28,7 @@ def take_in(state: State, gated: Mapping[str, Any], offset: int) -> None:
     scores = (gated["angle"], -gated["taste_margin" if setup else "margin"], gated["loss"], gated["rarity"])
     evidence = Evidence(gated["event_id"], offset, watched.region_id)
     watched.seen.append(Seen(state.at_event, evidence, scores, gated["taste_rival"], gated["user_id"]))
+    tell(state, watched)
     _collect(state, evidence, watched, gated["route"])
     _test(state, watched, scores, gated["user_id"], gated["taste"])
 
@@ -39,8 +41,9 @@ def _collect(state: State, evidence: Evidence, origin: Watched, route: list[int]
             mine = evidence.for_region(region_id)
             opened.fresh.append(mine)
             opened.sample.append(mine)
-    target = state.largest_opened()
-    if target is not None and origin.in_question and target.region_id not in route:
+    # Asked of the few windows that are in question: to look for the largest region costs more than all the rest here.
+    target = state.largest_opened() if origin.in_question else None
+    if target is not None and target.region_id not in route:
         target.fresh.append(evidence.for_region(target.region_id))
 
 

@@ -87,6 +87,14 @@ class Monitor:
         """Region id, signal and statistic of every detector."""
         return [(i, s, d.statistic) for i, w in sorted(self.state.watched.items()) for s, d in w.detectors.items()]
 
+    def shares(self) -> dict[int, tally.Shares]:
+        """Where the newest visits went, by region id."""
+        return tally.shares(self.state)
+
+    def told_apart(self) -> dict[int, float]:
+        """How well the windows of set-up regions were told from set-up windows, by region id; 0.5: not at all."""
+        return {i: w.told for i, w in sorted(self.state.watched.items()) if w.told is not None}
+
     def statistics(self) -> list[dict[str, Any]]:
         """Per-region statistics since the last call, for metrics and reports."""
         return tally.rows(self.state)

@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.config import Config
 from pipeline.drift import DriftDetector, build_detector
 from pipeline.edits import Edit, Operation
-from pipeline.monitor.watched import SIGNALS, Watched, voting
-from pipeline.regions import SINCE, Region
+from pipeline.monitor.watched import OF_ONE_WINDOW, SIGNALS, Watched, voting
+from pipeline.regions import SINCE, Array, Region
 from pipeline.routing import RegionBank
 from pipeline.setup import Calibration
 
@@ -63,6 +63,7 @@ class State:
         config, seed: as given.
         thinning: the detectors are shown one window of a user in so many.
         angles: sorted angles of held-out set-up windows to the centroid of their region, radians, by region id.
+        setup_scores: (n, signals of one window) scores of the same windows, by region id.
         bank: the regions as they are now.
         at_event: stream events seen.
         timestamp: event time of the newest of them, seconds.
@@ -97,8 +98,11 @@ class State:
         self.visits: deque[Visit] = deque(maxlen=config.monitor.visits_window)
         self.tally: dict[int, list[Tallied]] = {}
         self.angles = {r.region_id: np.sort(calibration.angles[calibration.regions == r.region_id]) for r in bank.setup}
+        self.setup_scores: dict[int, Array] = {}
         for region in bank.setup:
-            self.watched[region.region_id] = self.unseen(region, _reference(calibration, region.region_id))
+            reference = _reference(calibration, region.region_id)
+            self.setup_scores[region.region_id] = np.column_stack([reference[signal] for signal in OF_ONE_WINDOW])
+            self.watched[region.region_id] = self.unseen(region, reference)
 
     def unseen(self, region: Region, reference: Mapping[str, Iterable[float]]) -> Watched:
         """A region of which nothing has been seen yet; the caller decides whether it is watched.
@@ -161,7 +165,7 @@ class State:
         return events / self.thinning if signal == "shift" else events
 
 
-def _reference(calibration: Calibration, region_id: int) -> dict[str, Iterable[float]]:
+def _reference(calibration: Calibration, region_id: int) -> dict[str, Array]:
     """Scores of a set-up region on held-out set-up windows, by signal."""
     mine = calibration.regions == region_id
     moves = calibration.moved[calibration.moved_from == region_id]

@@ -73,6 +73,8 @@ class Watched:
         taught: windows of it that an opened region learned since its alarm was raised.
         refused: whether that opened region was then stretched over it in vain.
         peak: highest share of visits so far.
+        untold: windows of a set-up region since it was last told apart.
+        told: how well its windows were then told from set-up windows; None before.
     """
 
     region: Region
@@ -95,6 +97,8 @@ class Watched:
     taught: int = 0
     refused: bool = False
     peak: float = 0.0
+    untold: int = 0
+    told: float | None = None
 
     @property
     def region_id(self) -> int:

@@ -21,7 +21,8 @@ def test_the_quick_form_prints_one_object_with_ratios(
     assert {f"delay_sudden_{size}" for size in DRIFTS["sudden"].sizes} <= set(found["ratios"])
     assert found["ratios"]["arl_over_asked"] > 0
     assert (found["false_alarms"]["always"]["share"], found["false_alarms"]["never"]["share"]) == (1.0, 0.0)
-    assert found["f1"]["never"] == 0.0
+    assert set(found["f1"]) == set(DRIFTS)
+    assert {(of["always"], of["never"]) for of in found["f1"].values()} == {(0.0, 0.0)}
     sudden = found["delay"]["sudden"]["2.0"]
     assert 1.0 <= sudden["ours"]["mean"] < sudden["never"]["mean"] == 2_000
     assert sudden["ours"]["missed"] == 0

@@ -27,6 +27,7 @@ SETTINGS = config(
     "edits.passes_per_event=20",
     "edits.confidence=0",
     "monitor.visits_window=200",
+    "monitor.telling_windows=64",
     "trend.half_lives=[]",
 )
 """Many edits of several kinds in a short log."""

@@ -71,3 +71,9 @@ def test_the_recorded_run_drives_a_monitor_to_the_same_edits() -> None:
 @pytest.mark.parametrize("interrupted", [range(0, 500, 9), range(3, 500, 7), range(500)], ids=["9", "7", "every"])
 def test_snapshot_and_restore_at_any_point_change_nothing(interrupted: range) -> None:
     assert decided(interrupted) == decided(())
+
+
+def test_the_run_tells_set_up_regions_apart() -> None:
+    _, statistics, state = decided(())
+    assert any(row["told_apart"] is not None for row in statistics)
+    assert any(watched["untold"] for watched in state["watched"])

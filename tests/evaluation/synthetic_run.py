@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from pipeline.evaluation.continual import MEASURES
 from pipeline.evaluation.predictions import FILE_NAME, SLICES, Predictions, write_predictions
 from pipeline.evaluation.summary import EDIT_KINDS, RunFacts, SliceFacts, summarise, write_summary
-from pipeline.evaluation.traits import Traits
+from pipeline.evaluation.traits import FILE_NAME as TRAITS
+from pipeline.evaluation.traits import Traits, write_traits
 
 STRATEGIES = {"raie": 0.13, "adapter_replay": 0.12, "ensemble": 0.125, "popularity_recent": 0.09, "static": 0.06}
 SEEDS = (0, 1, 2)
@@ -100,6 +101,7 @@ def run_folder(folder: Path, *, name: str = "raie", text: str = "because", edits
     made = predictions(strategies)
     write_predictions(made, folder / FILE_NAME)
     write_summary(summarise(made, facts(made), resamples=200), folder / "metrics.json")
+    write_traits(traits(len(SEEDS)), SEEDS, folder / TRAITS)
     seconds = {strategy: {"setup": 12.5, "train": 30.25, "score": 5.0} for strategy in strategies}
     _json(folder / "timings.json", {"total_seconds": 240.5, "strategies": seconds})
     ledger = [edit(number, text) for number in range(edits)]

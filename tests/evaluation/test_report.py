@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pipeline.evaluation.predictions import write_predictions
 from pipeline.evaluation.report import build_report
 from pipeline.evaluation.report.build import LINES_SHOWN
 from pipeline.evaluation.summary import summarise, write_summary
-from tests.evaluation.synthetic_run import facts, predictions, run_folder
+from tests.evaluation.synthetic_run import edit, facts, predictions, run_folder
 
 SECTIONS = [
     "strategies",
@@ -24,6 +25,7 @@ SECTIONS = [
     "gate",
     "regions",
     "edits",
+    "payoff",
     "cold",
     "reproduction",
 ]
@@ -175,3 +177,20 @@ def test_many_strategies_leave_the_figures_of_lines_readable(tmp_path: Path) -> 
     assert ">raie<" in stream
     assert "raie and the best of the others" in stream
     assert text.count("other_29") > 3
+
+
+def test_the_payoff_of_each_edit_is_told(tmp_path: Path) -> None:
+    made = run_folder(tmp_path, edits=0)
+    told, untold = ({**edit(0), "at_event": at, "region_id": 1} for at in (600, 1_190))
+    untold["region_id"] = 2
+    (made / "ledger.jsonl").write_text("".join(json.dumps(e) + "\n" for e in (told, untold)), encoding="utf-8")
+    text = build_report(made).read_text(encoding="utf-8")
+    section = text[text.index('<section id="payoff">') : text.index('<section id="cold">')]
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', section)
+    assert [name for name, _ in rows] == ["mean edit", "mean edit", "600", "1,190"]
+    payoff = re.compile(r"[+−]0\.\d{4} \([+−]0\.\d{4} to [+−]0\.\d{4}\)</td>$")
+    assert [bool(payoff.search(cells)) for _, cells in rows] == [True, True, True, False]
+
+
+def test_without_static_no_payoff_is_told(tmp_path: Path) -> None:
+    assert "Not computed: it takes a published edit" in page(run_folder(tmp_path, name="other")).words

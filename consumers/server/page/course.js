@@ -184,7 +184,9 @@ class Row {
     }
     const drift = row.drift_statistic === null ? "nothing tested yet" : `${row.signal} ${number(row.drift_statistic)} of ${number(row.threshold)}`;
     const when = state.cursor === null ? "" : `event ${count(row.at)}: `;
-    this.said.textContent = `${when}confidence ${number(row.confidence)}, ${drift}`;
+    // 0.5 is as in set-up; regions opened since have no set-up to be told from.
+    const apart = row.told_apart == null ? "" : `, told from set-up ${number(row.told_apart)}`;
+    this.said.textContent = `${when}confidence ${number(row.confidence)}, ${drift}${apart}`;
   }
 }
 

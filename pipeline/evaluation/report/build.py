@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from pipeline.evaluation.alignment import Aligned, align
 from pipeline.evaluation.bootstrap import PERCENTILES, resampled_means
+from pipeline.evaluation.payoff import AROUND, LEAST, weigh
 from pipeline.evaluation.predictions import Predictions
-from pipeline.evaluation.report import drift, quality, slices, tables, words
+from pipeline.evaluation.report import drift, payoffs, quality, slices, tables, words
 from pipeline.evaluation.report.folder import Record, RunFolder, read_folder
 from pipeline.evaluation.report.page import render_page
 from pipeline.evaluation.report.quality import Line, Point
@@ -61,6 +62,9 @@ def render(run: RunFolder) -> str:
         **_drift_figures(run),
         edits=tables.edits(run.ledger or []),
         more_edits=max(0, len(run.ledger or []) - tables.EDITS_SHOWN),
+        payoffs=_payoffs(run),
+        around=AROUND,
+        least=LEAST,
         run=run.run,
         config=list(tables.settings(run.run["config"])) if run.run else [],
         versions=list(tables.settings(run.run["versions"])) if run.run else [],
@@ -96,6 +100,13 @@ def _drift_figures(run: RunFolder) -> dict[str, Any]:
         "time_line": drift.time_line("time-line", line_alt, ledger) if ledger else None,
         "has_ledger": run.ledger is not None,
     }
+
+
+def _payoffs(run: RunFolder) -> tables.Table | None:
+    """What came of each edit; None where it cannot be told."""
+    scored = payoffs.scored_stream(run)
+    published = sorted(_published(run), key=lambda edit: edit["at_event"])[: tables.EDITS_SHOWN]
+    return payoffs.table(*weigh(scored, published)) if scored and published else None
 
 
 def _tradeoff(run: RunFolder) -> Markup | None:

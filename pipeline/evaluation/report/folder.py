@@ -1,6 +1,7 @@
 """Everything the report reads from a run folder. Only the metrics and the predictions must be there."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError
-from pipeline.evaluation import predictions, summary
+from pipeline.evaluation import predictions, summary, traits
 from pipeline.evaluation.predictions import Predictions, read_predictions
+from pipeline.evaluation.traits import read_tastes
+from pipeline.windows import Ids
 
 Record = dict[str, Any]
 
@@ -26,6 +29,7 @@ class RunFolder:
         statistics: rows of `statistics.parquet`, one a region and moment.
         regions: rows of `regions.parquet`, centroids and windows in two dimensions.
         run: `run.json`, what it takes to run it again.
+        tastes: of `traits.parquet`, the set-up region of each window by seed and slice, in slice order.
     """
 
     metrics: Record
@@ -35,6 +39,7 @@ class RunFolder:
     statistics: list[Record] | None
     regions: list[Record] | None
     run: Record | None
+    tastes: Mapping[tuple[int, str], Ids] | None
 
 
 def read_folder(folder: Path) -> RunFolder:
@@ -55,6 +60,7 @@ def read_folder(folder: Path) -> RunFolder:
         statistics=_rows(folder / "statistics.parquet"),
         regions=_rows(folder / "regions.parquet"),
         run=_json(folder / "run.json"),
+        tastes=read_tastes(folder / traits.FILE_NAME) if (folder / traits.FILE_NAME).is_file() else None,
     )
 
 

@@ -1,0 +1,142 @@
+"""Gated records of simulated streams, and monitors calibrated for them: what the monitor meets, without a model.
+
+Six set-up regions, a user after the other, forty windows in a row each. A window is ten draws and overlaps with the
+user's next nine, so its scores come in bursts; its loss is its own. A user moves to another region once in fifty
+windows that the detectors are shown.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import Config
+from pipeline.edits import Edit
+from pipeline.gate import OriginModel
+from pipeline.monitor import Monitor
+from pipeline.regions import SET_UP, Region, Status
+from pipeline.routing import RegionBank
+from pipeline.setup import Calibration
+
+Array = NDArray[np.float64]
+Rise = Callable[[np.random.Generator, Array], Array]
+"""From places after the change, in values shown to a detector, to what is added there, in standard deviations."""
+
+REGIONS, LENGTH, OF_A_USER, REFERENCE, MOVES = 6, 10, 40, 300, 0.02
+DRIFTED = 1
+"""The region whose angles rise where a drift is planted."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A drift of one region.
+
+    Attributes:
+        event: from which on.
+        rise: of its angles.
+    """
+
+    event: int
+    rise: Rise
+
+    def found_by(self, edit: Edit) -> bool:
+        """Whether an edit came after it and is about the region that drifted."""
+        return edit.at_event > self.event and DRIFTED in edit.reason.get("regions", [edit.region_id])
+
+
+def monitor(config: Config, seed: int) -> Monitor:
+    """A monitor whose regions each know `REFERENCE` scores and moves from before the stream."""
+    rng = np.random.default_rng(seed)
+    n = REGIONS * REFERENCE
+    ids = np.tile(np.arange(1, REGIONS + 1), REFERENCE)
+    windows = np.zeros((n, LENGTH), dtype=np.int64)
+    moved = (rng.random(n) < MOVES).astype(np.float64)
+    angle, margin, rarity = rng.normal(size=(3, n))
+    calibration = Calibration(ids, angle, margin, rng.gamma(2.0, size=n), rarity, windows, windows[:, 0], ids, moved)
+    return Monitor(config, RegionBank(_regions(), OriginModel.certain(1)), calibration, seed)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the gate says of n windows.
+
+    Attributes:
+        scores: (n, 3) angle, margin and rarity.
+        losses: (n,).
+        tastes: (n,) regions.
+        thinning: windows of a user from one that the detectors are shown to the next.
+    """
+
+    scores: Array
+    losses: Array
+    tastes: NDArray[np.int64]
+    thinning: int
+
+
+def draw(events: int, thinning: int, seed: int, planted: Planted | None = None) -> Stream:
+    """A stream of windows; without anything planted nothing changes in it."""
+    rng = np.random.default_rng((seed, 1))
+    users = math.ceil(events / OF_A_USER)
+    scores = np.stack([_overlapping(rng, users) for _ in range(3)], axis=1)
+    tastes = _tastes(rng, users, thinning)
+    if planted is not None:
+        _raise(rng, scores, tastes, planted, thinning)
+    return Stream(scores, rng.gamma(2.0, size=len(scores)), tastes, thinning)
+
+
+def gated(stream: Stream) -> Iterator[dict[str, Any]]:
+    """The records of a stream, one after the other in the same dictionary."""
+    record: dict[str, Any] = {"cold": False, "route": [], "confidence": 1.0, "margin": 1.0}
+    columns = (stream.scores.tolist(), stream.losses.tolist(), stream.tastes.tolist())
+    for event, (row, loss, taste) in enumerate(zip(*columns, strict=True)):
+        record |= {"event_id": str(event), "user_id": str(event // OF_A_USER), "timestamp": float(event)}
+        record |= {"region_id": taste, "taste": taste, "taste_rival": taste % REGIONS + 1, "loss": loss}
+        record["angle"], record["taste_margin"], record["rarity"] = row
+        yield record
+
+
+def shown(stream: Stream) -> dict[tuple[int, str], Array]:
+    """What the monitor shows its detectors of a stream, by region and signal: the short way, for many streams."""
+    apart = np.arange(len(stream.tastes)).reshape(-1, OF_A_USER)[:, :: stream.thinning]
+    tastes, scores = stream.tastes[apart], stream.scores[apart]
+    moved = (tastes[:, 1:] != tastes[:, :-1]).astype(np.float64)
+    found: dict[tuple[int, str], Array] = {}
+    for region_id in range(1, REGIONS + 1):
+        mine = scores[tastes == region_id]
+        found[region_id, "novelty"], found[region_id, "doubt"] = mine[:, 0], -mine[:, 1]
+        found[region_id, "rarity"] = mine[:, 2]
+        found[region_id, "loss"] = stream.losses[stream.tastes == region_id]
+        found[region_id, "shift"] = moved[tastes[:, :-1] == region_id]
+    return found
+
+
+def _overlapping(rng: np.random.Generator, users: int) -> Array:
+    """Standard normal scores of windows of ten draws, `OF_A_USER` of each user in a row."""
+    draws = np.cumsum(rng.normal(size=(users, LENGTH + OF_A_USER)), axis=1)
+    return ((draws[:, LENGTH:] - draws[:, :-LENGTH]) / math.sqrt(LENGTH)).ravel()
+
+
+def _tastes(rng: np.random.Generator, users: int, thinning: int) -> NDArray[np.int64]:
+    """Regions of all windows: users come to each in turn, and from a window to the next a few go elsewhere."""
+    others = REGIONS - 1
+    # Of windows so far apart, `MOVES` lie in another region.
+    stay = (1.0 - MOVES * REGIONS / others) ** (1.0 / thinning)
+    away = rng.random((users, OF_A_USER)) < (1.0 - stay) * others / REGIONS
+    steps = np.where(away, rng.integers(1, REGIONS, size=away.shape), 0)
+    return ((np.arange(users)[:, None] + np.cumsum(steps, axis=1)) % REGIONS + 1).ravel()
+
+
+def _raise(rng: np.random.Generator, scores: Array, tastes: NDArray[np.int64], planted: Planted, thinning: int) -> None:
+    drifted = np.flatnonzero((tastes == DRIFTED) & (np.arange(len(tastes)) >= planted.event))
+    scores[drifted, 0] += planted.rise(rng, np.arange(len(drifted)) / thinning)
+
+
+def _regions() -> tuple[Region, ...]:
+    """As far apart as can be: none of them merge."""
+    return tuple(
+        Region(i + 1, 0, Status.LIVE, SET_UP, None, centroid, 0.5, 20.0, 1.0 / REGIONS)
+        for i, centroid in enumerate(np.eye(REGIONS))
+    )

@@ -1,0 +1,72 @@
+"""What came of each edit, as a table."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.payoff import Payoff, Scored
+from pipeline.evaluation.predictions import Block
+from pipeline.evaluation.ranking import Floats, recall_at_k
+from pipeline.evaluation.report.folder import RunFolder
+from pipeline.evaluation.report.tables import Cell, Row, Table
+from pipeline.evaluation.report.words import signed
+from pipeline.evaluation.summary import OURS, REPORTED, STREAM, K
+
+STATIC = "static"
+"""The strategy that learns nothing."""
+
+COLUMNS = ["operation", "region", "interactions", "raie", "static", "untouched", "raie", "static", "payoff"]
+
+
+def scored_stream(run: RunFolder) -> Scored | None:
+    """The stream under the first seed; None where it was not scored as it came, or not by both strategies."""
+    seed, slices = run.metrics["seeds"][0], REPORTED[STREAM]
+    ours, static = (_blocks(run, name, seed) for name in (OURS, STATIC))
+    if run.metrics["protocol"] != "prequential" or run.tastes is None or not ours or len(ours) != len(static):
+        return None
+    return Scored(
+        np.concatenate([block.user_id for block in ours]),
+        ~np.concatenate([block.cold for block in ours]),
+        _hits(ours),
+        _hits(static),
+        np.concatenate([block.region_id for block in ours]),
+        np.concatenate([run.tastes[seed, name] for name in slices if (seed, name) in run.tastes]),
+    )
+
+
+def table(payoffs: Sequence[Payoff], means: Mapping[str, Interval]) -> Table:
+    """Lay out the mean payoffs, then every edit in the order given."""
+    blank = [Cell("")] * (len(COLUMNS) - 2)
+    rows = [Row("mean edit", False, [Cell(name), *blank, Cell(_interval(means[name]))]) for name in means]
+    return Table(COLUMNS, [*rows, *(Row(f"{p.edit['at_event']:,}", False, _cells(p)) for p in payoffs)])
+
+
+def _cells(payoff: Payoff) -> list[Cell]:
+    edit = payoff.edit
+    named = edit["reason"].get("regions") or [edit["region_id"]]
+    texts = [edit["operation"], ", ".join(map(str, named))]
+    for place in (0, 1):
+        before, after = payoff.interactions[place]
+        texts += [f"{before:,} → {after:,}", _change(payoff.ours[place]), _change(payoff.static[place])]
+    return [Cell(text) for text in [*texts, _interval(payoff.interval)]]
+
+
+def _change(shares: Floats) -> str:
+    return " → ".join("–" if np.isnan(share) else f"{share:.4f}" for share in shares)
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return "–"
+    return f"{signed(interval.difference)} ({signed(interval.low)} to {signed(interval.high)})"
+
+
+def _blocks(run: RunFolder, strategy: str, seed: int) -> list[Block]:
+    found = (run.predictions.get(strategy, seed, name) for name in REPORTED[STREAM])
+    return [block.by_position() for block in found if block is not None]
+
+
+def _hits(blocks: Sequence[Block]) -> Floats:
+    hits: Floats = recall_at_k(np.concatenate([block.rank for block in blocks]), K).astype(np.float64)
+    return hits
