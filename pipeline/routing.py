@@ -107,10 +107,12 @@ class RegionBank:
 
     def shares(self, route: Array) -> Array:
         """(n, 1 + opened) weights of a route to shares in the answer: each region trusts its adapter so far."""
-        trust = np.array([1.0, *(r.trust for r in self.opened)])
-        shares: Array = route * trust
-        shares[:, 0] += (route * (1.0 - trust)).sum(axis=1)
-        return shares
+        return trusted(route, self.trusts)
+
+    @property
+    def trusts(self) -> Array:
+        """(1 + opened,) trust of each column of a route in its adapter."""
+        return np.array([1.0, *(r.trust for r in self.opened)])
 
     @property
     def adapters(self) -> tuple[str | None, ...]:
@@ -159,6 +161,13 @@ class RegionBank:
         margins = two[:, 0] - two[:, 1] if two.shape[1] == 2 else np.ones(len(two))
         tastes, rivals = ids[order[:, 0]], ids[order[:, -1]]
         return Posterior(ids, probabilities, len(self.opened), tastes, among, margins, rivals, angle)
+
+
+def trusted(route: Array, trust: Array) -> Array:
+    """(n, c) weights of a route to shares in the answer: what a column's adapter is not trusted with, column 0 has."""
+    shares: Array = route * trust
+    shares[:, 0] += (route * (1.0 - trust)).sum(axis=1)
+    return shares
 
 
 @torch.inference_mode()

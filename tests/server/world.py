@@ -141,22 +141,23 @@ class World:
         )
         return manifest.name
 
-    def announce(self, *regions: Region, moved: bool = False) -> int:
-        """Write a revision; return its offset."""
+    def announce(self, *regions: Region, moved: bool = False, canary: float = 0.0) -> int:
+        """Write a revision, on trial where it is for a share of users; return its offset."""
         bank = self.bank.changed(*regions)
         self.bank = replace(bank, origins=origins(), gate_version=1) if moved else bank
         record = revision_record(self.bank, regions, moved)
-        return self.send(REGIONS, {**record, "edit_id": "e", "validation": None}, str(regions[0].region_id))
+        value = {**record, "edit_id": "e", "validation": None, "canary": canary}
+        return self.send(REGIONS, value, str(regions[0].region_id))
 
     def open_both(self) -> None:
         """Open A and B, each with its first version."""
         opened = [region(i, self.versions[i], name) for i, name in ((i, self.publish(i, seed=i)) for i in (A, B))]
         self.announce(*opened, moved=True)
 
-    def update(self, region_id: int, seed: int) -> tuple[str, int]:
+    def update(self, region_id: int, seed: int, canary: float = 0.0) -> tuple[str, int]:
         """Publish and announce the next version; return its name and the revision."""
         name = self.publish(region_id, seed)
-        return name, self.announce(region(region_id, self.versions[region_id], name))
+        return name, self.announce(region(region_id, self.versions[region_id], name), canary=canary)
 
     def user(self, user_id: str, history: Sequence[int]) -> None:
         """Tell what a user met last, as catalogue rows."""
