@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import uvicorn
@@ -225,22 +225,33 @@ class Server:
         eventually(lambda: self.service.live.view.revision >= revision)
 
 
-def eventually(holds: Callable[[], bool]) -> None:
+def eventually(holds: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait until something holds; fail where it does not in good time."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
 
 
+class Place(Protocol):
+    """Where a log is, and below which folder the adapters are."""
+
+    folder: Path
+    log_path: Path
+
+
 @contextmanager
 def serving(
-    world: World, token: str | None = TOKEN, instance: str = "test", settings: Config = SETTINGS
+    world: Place,
+    token: str | None = TOKEN,
+    instance: str = "test",
+    settings: Config = SETTINGS,
+    made: Callable[[], SetUp] = the_setup,
 ) -> Iterator[Server]:
     """Serve a world until the block ends."""
     said: list[str] = []
     listening = listen("127.0.0.1", 0)
-    setup = replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
+    setup = replace(made(), backbone=copy.deepcopy(made().backbone))
     edges = Edges(lambda: LocalLog(world.log_path), time.time, said.append)
     service = Service(setup, settings, world.folder / "adapters", instance, edges, new_metrics())
     running = uvicorn.Server(uvicorn.Config(make_app(service, token), log_level="warning", access_log=False))
