@@ -6,6 +6,7 @@ as one, because the backbone answers for them all. Probabilities are mixed by th
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -90,12 +91,12 @@ class RegionBank:
     origins: OriginModel
     gate_version: int = 0
 
-    @property
+    @cached_property
     def setup(self) -> tuple[Region, ...]:
         """Live set-up regions."""
         return tuple(r for r in self.regions if r.status is Status.LIVE and r.origin == SET_UP)
 
-    @property
+    @cached_property
     def opened(self) -> tuple[Region, ...]:
         """Live regions opened since, in the order of the origin model."""
         return tuple(self[region_id] for region_id in self.origins.origins)
@@ -120,7 +121,11 @@ class RegionBank:
         return (None, *(r.adapter for r in self.opened))
 
     def __getitem__(self, region_id: int) -> Region:
-        return next(r for r in self.regions if r.region_id == region_id)
+        return self._by_id[region_id]
+
+    @cached_property
+    def _by_id(self) -> dict[int, Region]:
+        return {r.region_id: r for r in self.regions}
 
     def changed(self, *changed: Region) -> "RegionBank":
         """The bank with regions replaced by id, or added."""
