@@ -2,7 +2,8 @@
 
 Three processes: the server, as a user starts it; a load of so many connections, each of which asks again as soon as
 it is answered, up to a bounded rate; and this one, which publishes a new version of some region each second and
-looks when it is served. Before that: time and memory from start to ready. Prints one JSON object.
+looks when it is served. Before and after that: time and memory from start to ready, of a server whose log holds
+nothing, of this one, and of this one once it was stopped and started again. Prints one JSON object.
 
     python benchmarks/serve.py --users 100000 --regions 100 --seconds 60
 """
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from queue import Queue
@@ -39,6 +41,7 @@ from pipeline.setup import SetUp, set_up
 from pipeline.setup_files import save_setup
 
 SETTINGS = ("items.text_encoder=hashing", "setup.max_epochs=1", "backbone.hidden_size=128")
+LOG = "log.sqlite"
 FIRST = 100
 """Region ids begin here: set-up has lower ones."""
 
@@ -49,19 +52,15 @@ def main() -> None:
     config = load_config(None, SETTINGS)
     with tempfile.TemporaryDirectory() as folder:
         made = Made(Path(folder), config, asked)
-        began = time.monotonic()
-        server, port = _start(made.folder)
-        try:
-            _until_ready(port)
-            ready = time.monotonic() - began
-            memory = {"at_start_mb": _memory(server.pid)}
+        ready = {}
+        with _served(made.folder, "empty.sqlite") as (_, _, ready["with_nothing_in_the_log"]):
+            pass
+        with _served(made.folder, LOG) as (process, port, ready["start"]):
             load, published = _run(made, port, asked)
-            memory["at_end_mb"] = _memory(server.pid)
-        finally:
-            server.terminate()
-            server.wait(30)
-    report = {"settings": vars(asked), "start_to_ready_s": round(ready, 2), "memory": memory}
-    print(json.dumps({**report, **load, **published}, indent=2))
+            after = _used(process)
+        with _served(made.folder, LOG) as (_, _, ready["restart"]):
+            pass
+    print(json.dumps({"settings": vars(asked), "ready": ready, **load, **published, "after": after}, indent=2))
 
 
 def _arguments() -> argparse.Namespace:
@@ -87,7 +86,7 @@ class Made:
         self._rank = config.adapter.rank
         self._shapes = self._shapes_of(setup, config)
         self.store = AdaptersStore(folder / "root" / "adapters")
-        self.log = LocalLog(folder / "log.sqlite")
+        self.log = LocalLog(folder / LOG)
         self.log.create_topics(pipeline_topics())
         self.producer = self.log.producer("benchmark")
         self.versions = dict.fromkeys(range(FIRST, FIRST + asked.regions), 0)
@@ -151,11 +150,24 @@ class Made:
         return {key: value.shape for key, value in host.tensors("r0001_v0001").items()}
 
 
-def _start(folder: Path) -> tuple[subprocess.Popen[str], int]:
+@contextmanager
+def _served(folder: Path, log: str) -> Iterator[tuple[int, int, dict[str, float]]]:
+    """A server that is ready: its process, its port, and what it took to get there."""
+    began = time.monotonic()
+    server, port = _start(folder, log)
+    try:
+        _until_ready(port)
+        yield server.pid, port, {"seconds": round(time.monotonic() - began, 2), **_used(server.pid)}
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _start(folder: Path, log: str) -> tuple[subprocess.Popen[str], int]:
     settings = [word for setting in (*SETTINGS, "server.port=0") for word in ("--set", setting)]
     command = [sys.executable, "-m", "pipeline.cli", "serve", "--root", str(folder / "root")]
     server = subprocess.Popen(
-        [*command, "--log", f"sqlite:///{folder / 'log.sqlite'}", *settings], stderr=subprocess.PIPE, text=True
+        [*command, "--log", f"sqlite:///{folder / log}", *settings], stderr=subprocess.PIPE, text=True
     )
     assert server.stderr is not None
     for line in server.stderr:
@@ -184,10 +196,18 @@ def _until_ready(port: int) -> None:
         time.sleep(0.05)
 
 
-def _memory(process: int) -> float:
+def _used(process: int) -> dict[str, float]:
+    """Seconds of processor time and MiB of memory that a process has taken so far."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    found = re.search(r"VmRSS:\s+(\d+)", status)
-    return round(int(found.group(1)) / 1024, 1) if found else 0.0
+    memory = {key: int(kilobytes) / 1024 for key, kilobytes in re.findall(r"(Vm\w+):\s+(\d+)", status)}
+    # The name of the program may hold blanks; utime and stime are the 12th and 13th field after it.
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    seconds = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+    return {
+        "cpu_seconds": seconds,
+        "memory_mib": round(memory["VmRSS"], 1),
+        "most_memory_mib": round(memory["VmHWM"], 1),
+    }
 
 
 def _run(made: Made, port: int, asked: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:

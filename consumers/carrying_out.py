@@ -33,6 +33,7 @@ class Carrier:
     ) -> None:
         self._log = log
         self._revision = 0
+        self._share = config.canary.share
         host = AdapterHost(setup.backbone, config.adapter)
         self._live = LiveRegions(setup.bank, host, adapters, setup.backbone_sha256)
         windows_of = partial(read_windows, log, length=config.windows.length)
@@ -55,4 +56,4 @@ class Carrier:
             outcome, changed = self._handler.handle(edit)
         except RecordsLostError as error:
             return Outcome(edit.edit_id, edit.operation, edit.region_id, False, f"its windows are lost: {error}"), None
-        return outcome, changed and {**changed, "base_revision": revision}
+        return outcome, changed and {**changed, "base_revision": revision, "canary": self._share}

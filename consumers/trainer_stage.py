@@ -128,6 +128,9 @@ def _overtaken(revision: Mapping[str, Any], newer: Sequence[Record]) -> bool:
     mine = {region["region_id"] for region in revision["regions"]}
     for record in newer:
         theirs = value_of(record)
+        if not theirs["regions"]:
+            # It lets a version pass its trial, and changes nothing that an edit is judged beside.
+            continue
         moved = revision["origins"] is not None or theirs["origins"] is not None
         if moved or mine & {region["region_id"] for region in theirs["regions"]}:
             return True

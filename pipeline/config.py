@@ -331,6 +331,26 @@ class ServerSettings(Section):
     )
 
 
+class CanarySettings(Section):
+    """A new version of a region for some of its users first, until their clicks have said enough."""
+
+    share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of users who are answered by it first; 0: everybody at once. Trainers read it",
+    )
+    error: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="chance, at most, that one that is clicked as often as the one before is taken for better or worse",
+    )
+    answers: int = Field(
+        10_000, ge=1, description="shown answers of both versions after which one that is not worse is everybody's"
+    )
+
+
 class LogSettings(Section):
     """The log between the stages, and how a Kafka broker is talked to."""
 
@@ -412,6 +432,7 @@ class Config(Section):
     edits: EditSettings = EditSettings()
     replay: ReplaySettings = ReplaySettings()
     server: ServerSettings = ServerSettings()
+    canary: CanarySettings = CanarySettings()
     consumers: ConsumerSettings = ConsumerSettings()
     log: LogSettings = LogSettings()
 

@@ -6,6 +6,7 @@ as one, because the backbone answers for them all. Probabilities are mixed by th
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -90,12 +91,12 @@ class RegionBank:
     origins: OriginModel
     gate_version: int = 0
 
-    @property
+    @cached_property
     def setup(self) -> tuple[Region, ...]:
         """Live set-up regions."""
         return tuple(r for r in self.regions if r.status is Status.LIVE and r.origin == SET_UP)
 
-    @property
+    @cached_property
     def opened(self) -> tuple[Region, ...]:
         """Live regions opened since, in the order of the origin model."""
         return tuple(self[region_id] for region_id in self.origins.origins)
@@ -107,10 +108,12 @@ class RegionBank:
 
     def shares(self, route: Array) -> Array:
         """(n, 1 + opened) weights of a route to shares in the answer: each region trusts its adapter so far."""
-        trust = np.array([1.0, *(r.trust for r in self.opened)])
-        shares: Array = route * trust
-        shares[:, 0] += (route * (1.0 - trust)).sum(axis=1)
-        return shares
+        return trusted(route, self.trusts)
+
+    @property
+    def trusts(self) -> Array:
+        """(1 + opened,) trust of each column of a route in its adapter."""
+        return np.array([1.0, *(r.trust for r in self.opened)])
 
     @property
     def adapters(self) -> tuple[str | None, ...]:
@@ -118,7 +121,11 @@ class RegionBank:
         return (None, *(r.adapter for r in self.opened))
 
     def __getitem__(self, region_id: int) -> Region:
-        return next(r for r in self.regions if r.region_id == region_id)
+        return self._by_id[region_id]
+
+    @cached_property
+    def _by_id(self) -> dict[int, Region]:
+        return {r.region_id: r for r in self.regions}
 
     def changed(self, *changed: Region) -> "RegionBank":
         """The bank with regions replaced by id, or added."""
@@ -159,6 +166,13 @@ class RegionBank:
         margins = two[:, 0] - two[:, 1] if two.shape[1] == 2 else np.ones(len(two))
         tastes, rivals = ids[order[:, 0]], ids[order[:, -1]]
         return Posterior(ids, probabilities, len(self.opened), tastes, among, margins, rivals, angle)
+
+
+def trusted(route: Array, trust: Array) -> Array:
+    """(n, c) weights of a route to shares in the answer: what a column's adapter is not trusted with, column 0 has."""
+    shares: Array = route * trust
+    shares[:, 0] += (route * (1.0 - trust)).sum(axis=1)
+    return shares
 
 
 @torch.inference_mode()

@@ -6,9 +6,9 @@ from typing import Any
 
 from adapters_store import AdaptersStore
 from consumers.following import new_records, value_of
-from consumers.revisions import after_revision, revision_record
+from consumers.revisions import revision_record
+from consumers.server.logged import Logged
 from pipeline.errors import DataError
-from pipeline.gate import OriginModel
 from pipeline.logs.base import Log, Producer, Record
 from pipeline.logs.topics import CONTROL, REGIONS
 from pipeline.regions import Region, Status
@@ -36,7 +36,14 @@ class Rollback:
 
 
 def roll_back(
-    log: Log, producer: Producer, store: AdaptersStore, region_id: int, to: str | None, by: str, now: float
+    log: Log,
+    producer: Producer,
+    store: AdaptersStore,
+    region_id: int,
+    to: str | None,
+    by: str,
+    now: float,
+    why: Mapping[str, object] | None = None,
 ) -> tuple[int, Rollback]:
     """Republish an older version of a region: a new revision and a record of `control`, in one transaction.
 
@@ -48,6 +55,7 @@ def roll_back(
         to: see `plan_rollback`.
         by: who asked, in their own words.
         now: seconds since 1970.
+        why: what the record of `control` says besides.
 
     Returns:
         The new revision, and what it does.
@@ -57,13 +65,11 @@ def roll_back(
         AdapterRefused: the older version is not what it should be; nothing is written.
     """
     history = new_records(log, REGIONS, 0)
-    # Every record says what changed; what set-up made is not asked about.
-    bank = RegionBank((), OriginModel.certain(0))
-    for record in history:
-        bank = after_revision(bank, value_of(record))
+    bank = Logged.of(history).bank
     plan = plan_rollback(bank, history, region_id, to)
     store.verify(str(plan.region.adapter))
-    act = control_record("rollback", by, **{"region_id": region_id, "from": plan.left, "to": plan.region.adapter})
+    details = {"region_id": region_id, "from": plan.left, "to": plan.region.adapter, **(why or {})}
+    act = control_record("rollback", by, **details)
     with producer.transaction() as transaction:
         transaction.send(REGIONS, plan.record(bank), key=str(region_id), timestamp=now)
         transaction.send(CONTROL, act, key=str(region_id), timestamp=now)
@@ -101,7 +107,7 @@ def control_record(act: str, by: str, **details: object) -> Mapping[str, object]
     """A record of `control`.
 
     Args:
-        act: `rollback`, `pin` or `reload`.
+        act: `rollback`, `pass`, `pin` or `reload`.
         by: who asked, in their own words.
         details: of the act.
     """

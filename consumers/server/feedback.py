@@ -1,7 +1,8 @@
 """Impressions and clicks: joined to what was answered by the request id, and counted by region and version.
 
-A request id says what answered: `<random>.<region>.<version>.<revision>`. So no answer has to be remembered,
-any server can take the feedback of any other's answer, and nothing in it names the user.
+A request id says what answered: `<random>.<region>.<version>.<revision>`, and where the answer was part of a trial
+`.<revision that began it>.<crowd>`. So no answer has to be remembered, any server can take the feedback of any
+other's answer, and nothing in it names the user.
 """
 
 import re
@@ -10,29 +11,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from consumers.server.recommender import Recommendation
+from pipeline.serving.canary import CROWDS, Canary
+from pipeline.serving.trial import Counts, Rate
 
 IMPRESSION, CLICK = "impression", "click"
 
 REMEMBERED = 100_000
 """Requests whose first impression and first click are told from further ones."""
 
-_REQUEST_ID = re.compile(r"[0-9a-f]{16}\.(\d{1,4}|-)\.(r\d{4}_v\d{4}|-)\.(-1|\d{1,15})")
+_REQUEST_ID = re.compile(r"[0-9a-f]{16}\.(\d{1,4}|-)\.(r\d{4}_v\d{4}|-)\.(-1|\d{1,15})(?:\.(\d{1,15})\.(\d{1,4}))?")
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What answered a request: region, adapter version (None: the backbone or the trend), revision."""
+    """What answered a request.
+
+    Attributes:
+        region_id: the region, or None.
+        adapter: its version; None: the backbone or the trend.
+        revision: of the answer.
+        canary: revision that began the trial that it is part of, or None.
+        crowd: the crowd of users that it was for, where it is part of one.
+    """
 
     region_id: int | None
     adapter: str | None
     revision: int
+    canary: int | None = None
+    crowd: int = 0
 
 
 def request_id_of(unique: str, found: Recommendation) -> str:
     """Name a request after what answered it; `unique` is 16 hexadecimal digits."""
     region = "-" if found.region_id is None else str(found.region_id)
-    return f"{unique}.{region}.{found.adapter or '-'}.{found.revision}"
+    trial = "" if found.canary is None else f".{found.canary}.{found.crowd}"
+    return f"{unique}.{region}.{found.adapter or '-'}.{found.revision}{trial}"
 
 
 def parse_request_id(request_id: str) -> Answered | None:
@@ -40,28 +56,24 @@ def parse_request_id(request_id: str) -> Answered | None:
     match = _REQUEST_ID.fullmatch(request_id)
     if match is None:
         return None
-    region, adapter, revision = match.groups()
-    return Answered(None if region == "-" else int(region), None if adapter == "-" else adapter, int(revision))
-
-
-@dataclass
-class Rate:
-    """How many requests were shown, and how many of these clicked."""
-
-    shown: int = 0
-    clicked: int = 0
-
-    @property
-    def hit_rate(self) -> float | None:
-        """Clicked requests over shown ones, or None before any was shown."""
-        return self.clicked / self.shown if self.shown else None
+    region, adapter, revision, trial, crowd = match.groups(default="-")
+    if trial != "-" and int(crowd) >= CROWDS:
+        return None
+    return Answered(
+        None if region == "-" else int(region),
+        None if adapter == "-" else adapter,
+        int(revision),
+        None if trial == "-" else int(trial),
+        0 if trial == "-" else int(crowd),
+    )
 
 
 class Tally:
-    """Online hit rates by region and version, from the records of `feedback`."""
+    """Online hit rates by region and version, and those of trials, from the records of `feedback`."""
 
     def __init__(self) -> None:
         self.rates: dict[tuple[int, str | None], Rate] = {}
+        self._trials: dict[tuple[int, int], Counts] = {}
         self._seen: OrderedDict[str, set[str]] = OrderedDict()
 
     def add(self, record: Mapping[str, Any]) -> None:
@@ -73,13 +85,20 @@ class Tally:
         self._seen.move_to_end(str(record["request_id"]))
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-        rate = self.rates.setdefault((answered.region_id, answered.adapter), Rate())
-        kind = str(record["kind"])
         # Who clicked has seen it, whatever became of the impression.
-        for one in {IMPRESSION, kind} - seen:
-            seen.add(one)
-            rate.shown += one == IMPRESSION
-            rate.clicked += one == CLICK
+        fresh = {IMPRESSION, str(record["kind"])} - seen
+        seen |= fresh
+        shown, clicked = IMPRESSION in fresh, CLICK in fresh
+        rate = self.rates.setdefault((answered.region_id, answered.adapter), Rate())
+        rate.shown += shown
+        rate.clicked += clicked
+        if answered.canary is not None:
+            trial = answered.region_id, answered.canary
+            self._trials.setdefault(trial, _no_counts())[answered.crowd] += (shown, clicked)
+
+    def trial(self, canary: Canary) -> Counts:
+        """What was shown and clicked in a trial."""
+        return self._trials.get((canary.region_id, canary.since), _no_counts())
 
     def of_region(self, region_id: int) -> dict[str, dict[str, float | int | None]]:
         """Version (`backbone` without one) -> shown, clicked, hit rate."""
@@ -88,3 +107,7 @@ class Tally:
             for (region, adapter), rate in list(self.rates.items())
             if region == region_id
         }
+
+
+def _no_counts() -> Counts:
+    return np.zeros((CROWDS, 2), dtype=np.int64)

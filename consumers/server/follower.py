@@ -34,6 +34,7 @@ class Follower:
         trend: what is taken of late.
         past: what happened of late.
         on_feedback: takes records of `feedback`.
+        judge: ends the trials whose clicks have said enough; asked once all is known, and with all feedback since.
         on_refused: told why adapters were refused.
         say: told in words when the log is out of reach.
 
@@ -51,6 +52,7 @@ class Follower:
         trend: ServedTrend,
         past: History,
         on_feedback: Callable[[Record], None],
+        judge: Callable[[], None],
         on_refused: Callable[[StoreError], None],
         say: Callable[[str], None],
     ) -> None:
@@ -59,7 +61,7 @@ class Follower:
         self._open, self._group = open_log, f"server-{instance}"
         self._instance = instance
         self._known, self._live, self._trend, self._past = known, live, trend, past
-        self._on_feedback, self._on_refused, self._say = on_feedback, on_refused, say
+        self._on_feedback, self._judge, self._on_refused, self._say = on_feedback, judge, on_refused, say
         self._positions: dict[TopicPartition, int] = {}
         self._stop = Event()
         self._thread = Thread(target=self._run, name="follower", daemon=True)
@@ -99,8 +101,12 @@ class Follower:
                 for record in records:
                     where = (record.topic, record.partition)
                     self._positions[where] = max(self._positions.get(where, 0), record.offset + 1)
+                heard = any(record.topic == FEEDBACK for record in records)
                 if not self.caught_up.is_set() and consumer.assignment and consumer.lag() == 0:
                     self.caught_up.set()
+                    heard = True
+                if heard and self.caught_up.is_set():
+                    self._judge()
 
     def take(self, records: Sequence[Record], log: Log) -> None:
         """Take records in: of each topic in its order."""

@@ -6,18 +6,20 @@ none). *Activate* swaps one reference between two batches. Then what no view nee
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import RLock
 
 from adapters_store import AdaptersStore
-from consumers.revisions import after_revision, rows_of
+from consumers.revisions import rows_of
+from consumers.server.logged import Logged
 from pipeline.errors import AdapterRefused, StoreError
 from pipeline.logs.base import Log, Record
 from pipeline.logs.topics import REGIONS
-from pipeline.regions import Region, Status
+from pipeline.regions import Status
 from pipeline.routing import RegionBank
+from pipeline.serving.canary import Canary
 from pipeline.serving.forward import MixedForward
 
 KEPT_VIEWS = 4
@@ -32,11 +34,13 @@ class View:
         bank: the regions, each with the adapter that answers for it.
         revision: offset of the newest record of `regions` in it, -1 for set-up.
         fallen: region_id -> version in the log that was refused, for the last good one answers.
+        canaries: region_id -> trial under way; both of its versions are there.
     """
 
     bank: RegionBank
     revision: int
     fallen: Mapping[int, str]
+    canaries: Mapping[int, Canary]
 
 
 class Live:
@@ -57,12 +61,12 @@ class Live:
     ) -> None:
         self.forward = forward
         self.refusals: Counter[str] = Counter()
-        self._setup_bank = setup_bank
+        self._setup = Logged(setup_bank)
         self._store = store
         self._backbone_sha256 = backbone_sha256
-        self._logged = setup_bank
+        self._logged = self._setup
         self._pins: dict[int, str] = {}
-        self._view = View(setup_bank, -1, {})
+        self._view = View(setup_bank, -1, {}, {})
         self._older: OrderedDict[int, View] = OrderedDict()
         self._between_batches = RLock()
 
@@ -88,9 +92,7 @@ class Live:
         Returns:
             Why adapters were refused.
         """
-        for record in records:
-            if record.value is not None:
-                self._logged = after_revision(self._logged, record.value)
+        self._logged = self._logged.after(records)
         return self._renew(records[-1].offset)
 
     def pin(self, region_id: int, name: str | None) -> list[StoreError]:
@@ -115,13 +117,10 @@ class Live:
         if revision >= self._view.revision:
             return self._view
         if revision not in self._older:
-            bank = self._setup_bank
-            for record in log.read(REGIONS, 0, 0, revision + 1):
-                if record.value is not None:
-                    bank = after_revision(bank, record.value)
-            fallen, _ = self._load(bank)
+            logged = self._setup.after(log.read(REGIONS, 0, 0, revision + 1))
+            fallen, _ = self._load(logged)
             # A missing adapter is the backbone's: there is no last good one in the past.
-            self._older[revision] = View(bank, revision, fallen)
+            self._older[revision] = View(logged.bank, revision, fallen, self._on_trial(logged))
         self._older.move_to_end(revision)
         while len(self._older) > KEPT_VIEWS:
             self._older.popitem(last=False)
@@ -129,36 +128,46 @@ class Live:
 
     def _renew(self, offset: int) -> list[StoreError]:
         # Beside: requests go on.
-        wanted = self._logged.changed(*self._pinned())
+        wanted = self._wanted()
         fallen, refused = self._load(wanted)
         last = {region.region_id: region.adapter for region in self._view.bank.regions}
-        good = [replace(wanted[i], adapter=last[i]) for i in fallen if last.get(i) in self.forward.names]
-        view = View(wanted.changed(*good), offset, fallen)
+        last |= {canary.region_id: canary.incumbent for canary in wanted.canaries.values()}
+        good = [replace(wanted.bank[i], adapter=last[i]) for i in fallen if last.get(i) in self.forward.names]
+        view = View(wanted.bank.changed(*good), offset, fallen, self._on_trial(wanted))
         # Between batches.
         with self._between_batches:
             self._view = view
             self._free()
         return refused
 
-    def _pinned(self) -> Iterator[Region]:
-        for region in self._logged.regions:
-            if region.region_id in self._pins and region.status is Status.LIVE:
-                yield replace(region, adapter=self._pins[region.region_id])
+    def _wanted(self) -> Logged:
+        """What the log says, but for what is pinned: that is on no trial."""
+        live = (region for region in self._logged.bank.regions if region.status is Status.LIVE)
+        pinned = [replace(r, adapter=self._pins[r.region_id]) for r in live if r.region_id in self._pins]
+        canaries = {i: canary for i, canary in self._logged.canaries.items() if i not in self._pins}
+        return Logged(self._logged.bank.changed(*pinned), canaries)
 
-    def _load(self, bank: RegionBank) -> tuple[dict[int, str], list[StoreError]]:
-        """Load what the live regions of a bank need; return what is refused, and why."""
+    def _on_trial(self, logged: Logged) -> Mapping[int, Canary]:
+        """Trials both of whose versions are there; where one is not, the other is everybody's."""
+        names = self.forward.names
+        return {i: c for i, c in logged.canaries.items() if c.adapter in names and c.incumbent in names}
+
+    def _load(self, logged: Logged) -> tuple[dict[int, str], list[StoreError]]:
+        """Load what regions and trials need; return the regions' versions that are refused, and why any is."""
         fallen: dict[int, str] = {}
         refused: list[StoreError] = []
-        for region in bank.live:
-            if region.adapter is None or region.adapter in self.forward.names:
+        incumbents = [canary.incumbent for canary in logged.canaries.values()]
+        for region_id, name in [(r.region_id, r.adapter) for r in logged.bank.live] + [(None, i) for i in incumbents]:
+            if name is None or name in self.forward.names:
                 continue
             try:
-                loaded = self._store.load(region.adapter, backbone_sha256=self._backbone_sha256)
-                self.forward.register(region.adapter, loaded.tensors, rows_of(region.adapter, loaded.config))
+                loaded = self._store.load(name, backbone_sha256=self._backbone_sha256)
+                self.forward.register(name, loaded.tensors, rows_of(name, loaded.config))
             except StoreError as error:
-                fallen[region.region_id] = region.adapter
                 refused.append(error)
                 self.refusals[error.reason if isinstance(error, AdapterRefused) else "unreadable"] += 1
+                if region_id is not None:
+                    fallen[region_id] = name
         return fallen, refused
 
     def _free(self) -> None:
@@ -167,5 +176,7 @@ class Live:
             self.forward.drop(name)
 
     @staticmethod
-    def _adapters(*views: View) -> Iterable[str]:
-        return (region.adapter for view in views for region in view.bank.live if region.adapter)
+    def _adapters(*views: View) -> Iterator[str]:
+        for view in views:
+            yield from (region.adapter for region in view.bank.live if region.adapter)
+            yield from (canary.incumbent for canary in view.canaries.values())

@@ -55,6 +55,8 @@ class Recommendation:
         confidence: top posterior, 0 without a window.
         revision: offset of the newest record of `regions` in the answer, -1 for set-up.
         stood_in: whether the backbone stood in for an adapter that could not be loaded.
+        canary: revision that began the trial that the answer is part of, or None.
+        crowd: of the user in that trial, or None.
     """
 
     items: tuple[Recommended, ...]
@@ -65,6 +67,8 @@ class Recommendation:
     confidence: float = 0.0
     revision: int = -1
     stood_in: bool = False
+    canary: int | None = None
+    crowd: int | None = None
 
 
 class Recommender:
@@ -116,13 +120,18 @@ class Recommender:
         if not chosen:
             return []
         contexts = np.stack([windows[i] for i in chosen])
-        found = self._trend.mixed(contexts, answer(self._live.forward, view.bank, contexts, self._usual, self._floor))
+        canaries = list(view.canaries.values())
+        kept = np.array([[not canary.reaches(_who(asks[i])) for canary in canaries] for i in chosen], dtype=np.bool_)
+        model = answer(self._live.forward, view.bank, contexts, self._usual, self._floor, canaries, kept)
+        found = self._trend.mixed(contexts, model)
         return [self._recommendation(asks[i], contexts[at], found, at, view) for at, i in enumerate(chosen)]
 
     def _recommendation(self, ask: Ask, window: Ids, found: Answers, at: int, view: View) -> Recommendation:
         region_id = int(found.posterior.tops[at])
         # Looked up by hand: a region that fell back carries the adapter that answers for it.
-        adapter = view.bank[region_id].adapter
+        canary, adapter = view.canaries.get(region_id), view.bank[region_id].adapter
+        if canary is not None and not canary.reaches(_who(ask)):
+            adapter = canary.incumbent
         there = adapter if adapter in self._live.forward.names else None
         ids = [0, *(region.region_id for region in view.bank.opened)]
         route = {i: float(w) for i, w in zip(ids, found.route[at], strict=True) if w > 0.0}
@@ -135,6 +144,8 @@ class Recommender:
             confidence=float(found.posterior.confidence[at]),
             revision=view.revision,
             stood_in=bool(found.missing[at]),
+            canary=None if canary is None else canary.since,
+            crowd=None if canary is None else canary.crowd(_who(ask)),
         )
 
     def _unknown(self, ask: Ask, view: View) -> Recommendation:
@@ -159,3 +170,8 @@ class Recommender:
             for row in top.tolist()
             if scores[row] >= 0.0
         )
+
+
+def _who(ask: Ask) -> str:
+    """What tells those who ask apart: the user, or the history where no user is named."""
+    return ask.user_id if ask.user_id is not None else "\n".join(ask.history or ())

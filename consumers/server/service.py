@@ -1,7 +1,7 @@
 """The server put together: what the HTTP routes ask, and nothing of HTTP."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -11,6 +11,7 @@ from adapters_store import AdaptersStore
 from consumers.lag import Lag, lags
 from consumers.server.admin import control_record, roll_back
 from consumers.server.batching import Batcher
+from consumers.server.canaries import settle, standing
 from consumers.server.explanation import explanation
 from consumers.server.feedback import Tally
 from consumers.server.follower import Follower
@@ -25,7 +26,9 @@ from pipeline.logs.base import Log, Record
 from pipeline.logs.topics import CONTROL, FEEDBACK
 from pipeline.metrics import Metrics
 from pipeline.regions import Status
+from pipeline.serving.canary import Canary
 from pipeline.serving.forward import MixedForward
+from pipeline.serving.trial import Trial, Verdict
 from pipeline.setup import SetUp
 
 LAG_SECONDS = 2.0
@@ -52,7 +55,7 @@ class Service:
 
     Args:
         setup: what `raie setup` made; its backbone is the server's from here on.
-        config: sections `gate`, `adapter`, `windows`, `trend`, `server`, `log`.
+        config: sections `gate`, `adapter`, `windows`, `trend`, `server`, `canary`, `log`.
         adapters: where versions are.
         instance: names this server, the same after a restart.
         edges: log, clock and voice.
@@ -77,7 +80,7 @@ class Service:
         self.trend = ServedTrend(setup, config, edges.say)
         self.history = History()
         self.instance = instance
-        self._edges, self._partitions = edges, config.log.partitions
+        self._edges, self._partitions, self._canary = edges, config.log.partitions, config.canary
         self._log = edges.open_log()
         self._producer = self._log.producer(f"server-{instance}")
         self._writing, self._looking = Lock(), Lock()
@@ -94,6 +97,7 @@ class Service:
             self.trend,
             self.history,
             self._feedback,
+            self._judge,
             self._refused,
             edges.say,
         )
@@ -177,6 +181,21 @@ class Service:
         value: Any = record.value
         if value is not None:
             self.tally.add(value)
+
+    def _judge(self) -> None:
+        for canary in self.live.view.canaries.values():
+            trial = standing(canary, self.tally)
+            verdict = trial.verdict(self._canary.error, self._canary.answers)
+            if verdict is not None:
+                self._settle(canary, trial, verdict)
+
+    def _settle(self, canary: Canary, trial: Trial, verdict: Verdict) -> None:
+        by, now = f"server {self.instance}", self._edges.clock()
+        with closing(self._edges.open_log()) as log:
+            try:
+                settle(log, self.store, canary, trial, verdict, by, now)
+            except StoreError as error:
+                self._edges.say(f"{canary.adapter} goes on, though it is worse: there is no way back ({error})")
 
     def _refused(self, refusal: StoreError) -> None:
         reason = refusal.reason if isinstance(refusal, AdapterRefused) else "unreadable"

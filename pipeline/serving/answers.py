@@ -5,6 +5,7 @@ pass serves every adapter of every route, a row for each (window, region); a win
 regions has several rows there, and costs no one else anything.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.gate import gate_view
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank
+from pipeline.serving.canary import Canary, split
 from pipeline.serving.forward import MixedForward
 from pipeline.windows import Ids
 
@@ -35,7 +37,15 @@ class Answers:
     probabilities: NDArray[np.float32]
 
 
-def answer(forward: MixedForward, bank: RegionBank, contexts: Ids, counts: NDArray[np.int64], floor: float) -> Answers:
+def answer(
+    forward: MixedForward,
+    bank: RegionBank,
+    contexts: Ids,
+    counts: NDArray[np.int64],
+    floor: float,
+    canaries: Sequence[Canary],
+    kept: NDArray[np.bool_],
+) -> Answers:
     """Answer (n, length) windows under one revision.
 
     Args:
@@ -44,31 +54,36 @@ def answer(forward: MixedForward, bank: RegionBank, contexts: Ids, counts: NDArr
         contexts: catalogue rows, left-padded.
         counts: (items + 1,) how often set-up met each item.
         floor: least posterior of a region that takes part.
+        canaries: c trials under way.
+        kept: (n, c) True for windows that they do not reach.
     """
     states = forward.states(contexts)
     posterior = bank.posterior(gate_view(states, contexts, counts))
     route = posterior.route(floor)
-    shares, missing = present(bank.shares(route), bank, forward)
-    return Answers(posterior, route, missing, mix(forward, states, contexts, shares, bank).numpy())
+    shares, adapters = split(route, bank, canaries, kept)
+    shares, missing = present(shares, adapters, forward)
+    return Answers(posterior, route, missing, mix(forward, states, contexts, shares, adapters).numpy())
 
 
-def present(shares: Array, bank: RegionBank, forward: MixedForward) -> tuple[Array, NDArray[np.bool_]]:
+def present(shares: Array, adapters: Sequence[str | None], forward: MixedForward) -> tuple[Array, NDArray[np.bool_]]:
     """Give the backbone the shares of adapters that are not there, and say where it got any."""
-    gone = np.array([name is not None and name not in forward.names for name in bank.adapters])
+    gone = np.array([name is not None and name not in forward.names for name in adapters])
     # An opened region without an adapter is the backbone's by right; nothing is missing there.
-    idle = gone | np.array([i > 0 and name is None for i, name in enumerate(bank.adapters)])
+    idle = gone | np.array([i > 0 and name is None for i, name in enumerate(adapters)])
     kept = np.where(idle, 0.0, shares)
     kept[:, 0] += (shares * idle).sum(axis=1)
     missing: NDArray[np.bool_] = ((shares > 0.0) & gone).any(axis=1)
     return kept, missing
 
 
-def mix(forward: MixedForward, states: torch.Tensor, contexts: Ids, shares: Array, bank: RegionBank) -> torch.Tensor:
-    """(n, 1 + opened) shares to (n, items + 1) probabilities, as `routing.mixed_probabilities` mixes them."""
+def mix(
+    forward: MixedForward, states: torch.Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None]
+) -> torch.Tensor:
+    """(n, c) shares of c adapters to (n, items + 1) probabilities, as `routing.mixed_probabilities` mixes them."""
     weights = torch.from_numpy(shares).to(torch.float32)
     total = forward.alone(states) * weights[:, :1]
     rows, columns = np.nonzero(shares[:, 1:])
-    names = [str(bank.adapters[column + 1]) for column in columns]
+    names = [str(adapters[column + 1]) for column in columns.tolist()]
     for start in range(0, len(rows), forward.most_rows):
         part = slice(start, start + forward.most_rows)
         mixed = forward.probabilities(contexts[rows[part]], names[part])

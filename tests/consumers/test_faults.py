@@ -16,6 +16,7 @@ from adapters_store import AdaptersStore
 from consumers.carrying_out import Carrier
 from consumers.orphans import collect_orphans
 from consumers.supervisor import Supervisor
+from pipeline.config import CanarySettings
 from pipeline.edits import Edit, Operation
 from pipeline.logs import MemoryLog, RecordsLostError
 from pipeline.logs.topics import GATED, OUTCOMES, pipeline_topics
@@ -50,6 +51,14 @@ def test_an_edit_carried_out_twice_finds_its_own_version_in_the_store(log: Memor
     assert results[0] == results[1]
     assert store.names() == [results[0][0].version]
     assert results[0][0] == next(outcome for edit, outcome in the_run().ledger if edit == first_add())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_a_revision_says_for_how_many_users_it_is_first(log: MemoryLog, tmp_path: Path, share: float) -> None:
+    settings = SETTINGS.model_copy(update={"canary": CanarySettings(share=share)})
+    _, revision = Carrier(setup(), settings, log, AdaptersStore(tmp_path)).carry_out(first_add(), 0)
+    assert revision is not None
+    assert revision["canary"] == share
 
 
 def test_an_edit_whose_windows_are_gone_is_rejected_and_names_them(log: MemoryLog, tmp_path: Path) -> None:

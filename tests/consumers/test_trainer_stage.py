@@ -191,6 +191,25 @@ def test_an_edit_whose_regions_moved_meanwhile_is_judged_against_what_is_live_no
     assert ended(log) == [edit]
 
 
+def test_a_version_that_passes_its_trial_overtakes_no_edit(log: Log) -> None:
+    (edit,) = edits(log, published()[:1])
+    passes = iter([True])
+
+    def let_pass() -> None:
+        if next(passes, False):
+            with log.producer("canary").transaction() as transaction:
+                nothing = {"regions": [], "origins": None, "gate_version": 0, "passed": "r0004_v0001"}
+                transaction.send(REGIONS, nothing, key="4", timestamp=0.0)
+
+    child = Script(meanwhile=let_pass)
+    member = Member(log, "t", child)
+    member.turns(10)
+    member.leave()
+    assert log.end_offset(REGIONS, 0) == 2
+    assert child.jobs == [(edit, 0)]
+    assert ended(log) == [edit]
+
+
 def test_a_child_that_is_killed_may_be_tried_again() -> None:
     child = TrainingChild({}, ("/bin/sh", "-c", "kill -9 $$"))
     child.begin({})

@@ -64,7 +64,8 @@ def test_feedback_is_joined_to_what_answered(world: World, server: Server) -> No
 
 def test_feedback_on_nothing_of_ours_is_refused_whole(world: World, server: Server) -> None:
     good = {"request_id": server.recommend(user_id="a0")["request_id"], "kind": "click", "item_ids": []}
-    for request_id in ("", "x", "0" * 16 + ".4.r4_v1.0", "0" * 16 + ".4.r0004_v0001.0 "):
+    for rest in (".4.r4_v1.0", ".4.r0004_v0001.0 ", ".4.r0004_v0001.0.1", ".4.r0004_v0001.0.1.1024", "x"):
+        request_id = "0" * 16 + rest
         assert server.ask("POST", "/feedback", [good, {**good, "request_id": request_id}])[0] == 422
     assert [world.log.end_offset(FEEDBACK, p) for p in range(2)] == [0, 0]
 
@@ -80,13 +81,16 @@ def test_of_one_request_the_first_impression_and_the_first_click_count() -> None
 
 @pytest.mark.parametrize("region", ["-", "4"])
 @pytest.mark.parametrize("adapter", ["-", "r0004_v0001"])
-def test_a_request_id_says_what_answered(region: str, adapter: str) -> None:
-    found = parse_request_id(f"{'f' * 16}.{region}.{adapter}.-1")
+@pytest.mark.parametrize("trial", ["", ".7.1023"])
+def test_a_request_id_says_what_answered(region: str, adapter: str, trial: str) -> None:
+    found = parse_request_id(f"{'f' * 16}.{region}.{adapter}.-1{trial}")
     assert found is not None
-    assert (found.region_id, found.adapter, found.revision) == (
+    assert (found.region_id, found.adapter, found.revision, found.canary, found.crowd) == (
         None if region == "-" else 4,
         None if adapter == "-" else adapter,
         -1,
+        7 if trial else None,
+        1023 if trial else 0,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import uvicorn
@@ -141,22 +141,23 @@ class World:
         )
         return manifest.name
 
-    def announce(self, *regions: Region, moved: bool = False) -> int:
-        """Write a revision; return its offset."""
+    def announce(self, *regions: Region, moved: bool = False, canary: float = 0.0) -> int:
+        """Write a revision, on trial where it is for a share of users; return its offset."""
         bank = self.bank.changed(*regions)
         self.bank = replace(bank, origins=origins(), gate_version=1) if moved else bank
         record = revision_record(self.bank, regions, moved)
-        return self.send(REGIONS, {**record, "edit_id": "e", "validation": None}, str(regions[0].region_id))
+        value = {**record, "edit_id": "e", "validation": None, "canary": canary}
+        return self.send(REGIONS, value, str(regions[0].region_id))
 
     def open_both(self) -> None:
         """Open A and B, each with its first version."""
         opened = [region(i, self.versions[i], name) for i, name in ((i, self.publish(i, seed=i)) for i in (A, B))]
         self.announce(*opened, moved=True)
 
-    def update(self, region_id: int, seed: int) -> tuple[str, int]:
+    def update(self, region_id: int, seed: int, canary: float = 0.0) -> tuple[str, int]:
         """Publish and announce the next version; return its name and the revision."""
         name = self.publish(region_id, seed)
-        return name, self.announce(region(region_id, self.versions[region_id], name))
+        return name, self.announce(region(region_id, self.versions[region_id], name), canary=canary)
 
     def user(self, user_id: str, history: Sequence[int]) -> None:
         """Tell what a user met last, as catalogue rows."""
@@ -224,22 +225,33 @@ class Server:
         eventually(lambda: self.service.live.view.revision >= revision)
 
 
-def eventually(holds: Callable[[], bool]) -> None:
+def eventually(holds: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait until something holds; fail where it does not in good time."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
 
 
+class Place(Protocol):
+    """Where a log is, and below which folder the adapters are."""
+
+    folder: Path
+    log_path: Path
+
+
 @contextmanager
 def serving(
-    world: World, token: str | None = TOKEN, instance: str = "test", settings: Config = SETTINGS
+    world: Place,
+    token: str | None = TOKEN,
+    instance: str = "test",
+    settings: Config = SETTINGS,
+    made: Callable[[], SetUp] = the_setup,
 ) -> Iterator[Server]:
     """Serve a world until the block ends."""
     said: list[str] = []
     listening = listen("127.0.0.1", 0)
-    setup = replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
+    setup = replace(made(), backbone=copy.deepcopy(made().backbone))
     edges = Edges(lambda: LocalLog(world.log_path), time.time, said.append)
     service = Service(setup, settings, world.folder / "adapters", instance, edges, new_metrics())
     running = uvicorn.Server(uvicorn.Config(make_app(service, token), log_level="warning", access_log=False))

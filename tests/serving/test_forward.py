@@ -145,7 +145,7 @@ def test_a_route_is_mixed_as_in_routing(kind: str, most_rows: int) -> None:
     forward.most_rows = most_rows
     bank, windows = a_bank(), contexts(40, 8)
     shares = bank.shares(routes(40))
-    found = mix(forward, forward.states(windows), windows, shares, bank)
+    found = mix(forward, forward.states(windows), windows, shares, bank.adapters)
     close(found, mixed_probabilities(host, windows, shares, bank.adapters))
     torch.testing.assert_close(found.sum(dim=1), torch.ones(40))
     assert (found[:, 0] == 0).all()
@@ -156,10 +156,10 @@ def test_the_backbone_stands_in_for_what_is_missing_and_says_so() -> None:
     host.drop(NAMES[2])
     assert forward.drop(NAMES[2])
     bank, windows, route = a_bank(), contexts(40, 9), routes(40)
-    shares, missing = present(bank.shares(route), bank, forward)
+    shares, missing = present(bank.shares(route), bank.adapters, forward)
     assert missing.tolist() == (route[:, 3] > 0).tolist()
     assert 0 < missing.sum() < 40
-    found = mix(forward, forward.states(windows), windows, shares, bank)
+    found = mix(forward, forward.states(windows), windows, shares, bank.adapters)
     close(found, mixed_probabilities(host, windows, bank.shares(route), bank.adapters))
 
 
@@ -167,11 +167,11 @@ def test_windows_without_adapters_do_not_see_that_one_changes() -> None:
     host, forward = pair("sasrec", AdapterSettings())
     bank, windows, route = a_bank(), contexts(40, 10), routes(40)
     shares = bank.shares(route)
-    before = mix(forward, forward.states(windows), windows, shares, bank)
+    before = mix(forward, forward.states(windows), windows, shares, bank.adapters)
     forward.drop(NAMES[2])
     randomise(host, "r0005_v0002", 11)
     forward.register(NAMES[2], host.tensors("r0005_v0002"), host.rows("r0005_v0002"))
-    after = mix(forward, forward.states(windows), windows, shares, bank)
+    after = mix(forward, forward.states(windows), windows, shares, bank.adapters)
     untouched = torch.from_numpy(shares[:, 3] == 0.0)
     close(after[untouched], before[untouched])
     assert not torch.allclose(after[~untouched], before[~untouched], atol=1e-3)

@@ -55,6 +55,8 @@ class RecommendationBody(BaseModel):
     confidence: float = Field(description="top posterior of the gate")
     revision: int = Field(description="newest revision in the answer; -1: as set up")
     stood_in: bool = Field(description="whether the backbone stood in for an adapter that could not be loaded")
+    canary: int | None = Field(description="revision that began the trial that this is part of; null: of none")
+    crowd: int | None = Field(description="the crowd of users that this is for, in a trial")
 
 
 @router.post("/recommend")

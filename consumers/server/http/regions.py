@@ -1,16 +1,19 @@
 """`GET /regions`, `GET /regions/{id}`, `GET /versions`: what is live, where it lies, and how it does."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, HTTPException, Request
 
+from consumers.server.canaries import standing
 from consumers.server.live import View
 from consumers.server.service import Service
 from pipeline.errors import StoreError
 from pipeline.plane import Plane
 from pipeline.regions import Region
+from pipeline.serving.canary import Canary
 
 router = APIRouter(tags=["regions"])
 
@@ -79,7 +82,14 @@ def _summary(region: Region, view: View, service: Service) -> dict[str, Any]:
         "refused": view.fallen.get(region.region_id),
         "pinned": service.live.pins.get(region.region_id),
         "hit_rates": service.tally.of_region(region.region_id),
+        "canary": _canary(view.canaries.get(region.region_id), service),
     }
+
+
+def _canary(canary: Canary | None, service: Service) -> dict[str, Any] | None:
+    if canary is None:
+        return None
+    return {**asdict(canary), "trial": asdict(standing(canary, service.tally))}
 
 
 def _share(traffic: Mapping[int, float], region: Region) -> float | None:
