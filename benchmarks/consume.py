@@ -10,6 +10,8 @@
     gate              our gate
     handler           what the gate does with windows, without a log: model, posterior, trend, ranks
     encoder           the model on the same windows: encode, score, softmax, each once
+    ..._causal_lm     these three with a language model of random weights (a Llama of `--layers` layers, 256 wide, over
+                      windows of 20 items), which costs milliseconds a window where the default model costs microseconds
 
 All on one broker and one stream, in turns, `--repeats` times; medians are reported. What is timed begins with the end
 of the first transaction of a way (of the first thousand where there are none), so no group's join is in it.
@@ -37,6 +39,7 @@ import numpy as np
 import torch
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata
 from kafka import TopicPartition as Where
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from adapters_store import AdaptersStore
 from consumers.gate import GateHandler
@@ -66,11 +69,19 @@ TRANSACTION = 1_000
 
 SETTINGS = ("items.text_encoder=hashing", "setup.max_epochs=1", "data.finetune_from=0.2", "consumers.poll_timeout=0.05")
 
+OF_LM = ("windows.length=20", "backbone.kind=causal_lm")
+"""Settings of the ways with a language model, beside `backbone.model`."""
+
+LM = "_causal_lm"
+"""Ends the names of these ways."""
+
 COMPARED = {
     "gate_over_bare_transactional": ("gate_canned", "transactional"),
     "gate_over_ready_made": ("gate_canned", "ready_made"),
     "gate_over_bare_encoder": ("gate", "encoder"),
     "gate_over_handler": ("gate", "handler"),
+    f"gate_over_bare_encoder{LM}": (f"gate{LM}", f"encoder{LM}"),
+    f"gate_over_handler{LM}": (f"gate{LM}", f"handler{LM}"),
 }
 """Ours, and the bare way beside it."""
 
@@ -124,10 +135,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     make_deterministic()
     torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory() as folder, _broker(asked.kafka, Path(folder)) as url:
-        # Topics and groups of their own, on a broker that has others.
-        own = (f"log.url={url}", f"log.prefix=benchmark{time.time_ns()}-", f"log.partitions={asked.partitions}")
-        stream = Stream(load_config(None, (*SETTINGS, *own, *asked.set)), asked.events, Path(folder))
-        found = measured(stream.ways(), asked.repeats)
+        stream = Stream(_config(url, asked), asked.events, Path(folder) / "default")
+        model = f"backbone.model={language_model(Path(folder) / 'model', asked.layers)}"
+        with_lm = Stream(_config(url, asked, *OF_LM, model), asked.lm_events, Path(folder) / "causal_lm")
+        ways = stream.ways() | {name + LM: way for name, way in with_lm.model_ways().items()}
+        found = measured(ways, asked.repeats)
     rates = {way: statistics.median(watch.rate for watch in watches) for way, watches in found.items()}
     work = {way: statistics.median(watch.work for watch in watches) for way, watches in found.items()}
     report = {
@@ -143,9 +155,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(json.dumps(report, indent=2))
 
 
+def _config(url: str, asked: argparse.Namespace, *more: str) -> Config:
+    """Topics and groups of its own, on a broker that has others."""
+    own = (f"log.url={url}", f"log.prefix=benchmark{time.time_ns()}-", f"log.partitions={asked.partitions}")
+    return load_config(None, (*SETTINGS, *own, *more, *asked.set))
+
+
+def language_model(folder: Path, layers: int) -> Path:
+    """Make a language model with random weights: what is measured is its work, not its answers."""
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=64,
+        hidden_size=256,
+        intermediate_size=688,
+        num_hidden_layers=layers,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        max_position_embeddings=64,
+    )
+    LlamaForCausalLM(shape).save_pretrained(folder)
+    return folder
+
+
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--lm-events", type=int, default=2_000, help="of the ways with a language model")
+    parser.add_argument("--layers", type=int, default=6, help="of the language model")
     parser.add_argument("--kafka", metavar="URL", help="kafka://host:port of a broker that runs; else one is started")
     parser.add_argument("--partitions", type=int, default=8, help="of `interactions` and `users`")
     parser.add_argument("--repeats", type=int, default=3)
@@ -156,9 +192,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="1,500 events, once: whether it runs, no measurement")
     asked = parser.parse_args(arguments)
     if asked.quick:
-        asked.events, asked.repeats, asked.partitions = 1_500, 1, 2
-    if asked.events <= TRANSACTION:
-        parser.error(f"--events must be more than the {TRANSACTION} of a transaction")
+        asked.events, asked.lm_events, asked.layers, asked.repeats, asked.partitions = 1_500, 1_200, 1, 1, 2
+    if min(asked.events, asked.lm_events) <= TRANSACTION:
+        parser.error(f"--events and --lm-events must be more than the {TRANSACTION} of a transaction")
     return asked
 
 
@@ -272,10 +308,12 @@ class Stream:
             "transactional": lambda: self.transactional(json.loads, _encoded),
             "ready_made": lambda: self.transactional(bytes, lambda value: value, self._ready_made),
             "gate_canned": lambda: self.gate(Canned(self._answers)),
-            "gate": self.gate,
-            "handler": self.handler,
-            "encoder": self.encoder,
+            **self.model_ways(),
         }
+
+    def model_ways(self) -> dict[str, Way]:
+        """Those that the model has a part in."""
+        return {"gate": self.gate, "handler": self.handler, "encoder": self.encoder}
 
     def _keep(self) -> None:
         """Let our gate run once, and keep what it wrote."""

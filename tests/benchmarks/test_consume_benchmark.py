@@ -19,10 +19,13 @@ def _torch_as_before():  # type: ignore[no-untyped-def]
 def test_the_quick_form_prints_one_object_with_ratios(kafka_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--quick", "--kafka", kafka_url])
     found = json.loads(capsys.readouterr().out)
-    assert found["ratios"].keys() >= {"gate_over_bare_transactional", "gate_over_bare_encoder"}
+    named = {"gate_over_bare_transactional", "gate_over_bare_encoder", "gate_over_bare_encoder_causal_lm"}
+    assert found["ratios"].keys() >= named
     assert found["ratios"].keys() == found["ratios_by_processor_time"].keys()
     assert all(ratio > 0 for ratio in found["ratios"].values())
-    ways = {"poll", "transactional", "ready_made", "gate_canned", "gate", "handler", "encoder"}
+    with_model = {"gate", "handler", "encoder"}
+    with_lm = {f"{way}_causal_lm" for way in with_model}
+    ways = {"poll", "transactional", "ready_made", "gate_canned", *with_model, *with_lm}
     assert found["events_per_s"].keys() == ways
     assert found["events_a_transaction"] == 1_000 < found["events"]
     assert 0 < found["user_memory"]["bytes_a_user"] < 2_000

@@ -76,11 +76,16 @@ class Connection:
     def producer(self, transactional_id: str) -> dict[str, Any]:
         """Return what a producer of transactions needs besides `client`."""
         deadline = milliseconds(self.settings.commit_seconds)
-        return self.client() | {
+        # What fills a batch goes at once, the rest when all of the transaction is handed over and flushed: longer than
+        # that takes. Without a wait the client sends a request for every few records.
+        linger = deadline // 10
+        client = self.client()
+        return client | {
+            "request_timeout_ms": min(client["request_timeout_ms"], deadline - linger),
             "transactional_id": self.named(transactional_id),
             "enable_idempotence": True,
             "acks": "all",
-            "linger_ms": 0,
+            "linger_ms": linger,
             "batch_size": 256 * 1024,
             "max_request_size": self.settings.max_record_bytes,
             "max_block_ms": deadline,

@@ -115,6 +115,7 @@ class Sender:
         producer, manager = self._producer, self._producer._transaction_manager
         producer.begin_transaction()
         futures = [self._send(each) for each in sent]
+        producer.flush(timeout=self._left(deadline))
         for standing in positions:
             if standing.offsets:
                 self._await(manager.send_offsets_to_transaction(self._offsets(standing), standing.membership), deadline)
