@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from consumers.following import new_records, value_of
+from consumers.monitor import MonitorStage
 from consumers.monitor_journal import Step, read_newest, snapshot_outputs, step_output
 from consumers.stage import Point
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.logs import LocalLog
-from pipeline.logs.topics import EDITS, MONITOR, STATISTICS, pipeline_topics
+from pipeline.logs.topics import EDITS, GATED, MONITOR, STATISTICS, pipeline_topics
+from pipeline.metrics import new_metrics
 from pipeline.monitor.watched import SIGNALS
 from tests.consumers.recorded import PARTITIONS, World, monitor_loop
-from tests.consumers.run_of_raie import SETTINGS, the_run
+from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
 
 
 def lockstep(**consumers: object) -> Config:
@@ -105,6 +107,18 @@ def test_killed_and_restarted_it_asks_for_the_same_edits_once(
     assert len(set(killer.kills)) >= 4
     assert by_time(asked(log)) == by_time(expected())
     assert_every_event_is_in_one_interval(log)
+
+
+def test_a_restored_monitor_shows_its_statistics_again(log: LocalLog, path: Path) -> None:
+    monitor_loop(World(log, the_run(), lockstep()), lockstep(), lambda: LocalLog(path)).run()
+    metrics = new_metrics()
+    MonitorStage(the_setup(), lockstep(), 0, metrics).restore({(GATED, 0): 0}, log)
+    last = value_of(new_records(log, STATISTICS, 0)[-1])["regions"]
+    shown = metrics.expose().decode()
+    told = [row["region_id"] for row in last if row["told_apart"] is not None]
+    assert told
+    assert all(f'raie_region_told_apart{{region_id="{region_id}"}} 0.' in shown for region_id in told)
+    assert shown.count("raie_region_share{") == shown.count("raie_region_since_share{") > 0
 
 
 def test_a_broken_state_is_refused(log: LocalLog) -> None:
