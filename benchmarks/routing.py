@@ -63,8 +63,8 @@ def main() -> None:
     for regions in asked.regions:
         names = [adapters[i][0] for i in rng.integers(regions, size=asked.batch)]
         ways: dict[str, Callable[[], Tensor]] = {
-            "backbone": partial(_alone, backbone, windows),
-            "backbone_lean": partial(_lean, backbone, windows),
+            "backbone": partial(_alone, backbone, forward.vectors, windows),
+            "backbone_lean": partial(_lean, backbone, forward.vectors, windows),
             "ours": partial(forward.probabilities, windows, names),
         }
         if regions <= asked.peft_most:
@@ -74,11 +74,11 @@ def main() -> None:
             named = _Named(_backbone(asked), adapters[:regions])
             ways["peft_names"] = partial(named.answer, windows, names)
             compared["peft_names"][str(regions)] = named.apart(windows, names, adapters[:regions])
-        times = _medians(ways, asked.repeats)
+        times = _medians(ways, asked)
         for way, seconds in times.items():
             if way != "backbone":
                 found[way][str(regions)] = round(seconds / times["backbone"], 3)
-        found["several_routes"][str(regions)] = _several(forward, windows, names, adapters[:regions], asked.repeats)
+        found["several_routes"][str(regions)] = _several(forward, windows, names, adapters[:regions], asked)
     print(json.dumps(_report(asked, found, compared), indent=2))
 
 
@@ -92,7 +92,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=300, help="item rows that a region moves")
     parser.add_argument("--text", type=int, default=256, help="text dimensions")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--processor-time", action="store_true", help="of all threads, where other programs would falsify the clock"
+    )
     return parser.parse_args()
 
 
@@ -128,16 +131,14 @@ def _register(host: AdapterHost, adapters: Sequence[Adapter]) -> None:
 
 
 @torch.inference_mode()
-def _alone(backbone: SASRec, windows: Ids) -> Tensor:
+def _alone(backbone: SASRec, vectors: Tensor, windows: Ids) -> Tensor:
     """The backbone as replay and gate run it: the states of all positions (the gate needs them), then scores."""
-    vectors = backbone.items.all()
     return (last_states(backbone.hidden(torch.from_numpy(windows), vectors)) @ vectors.T).softmax(dim=1)
 
 
 @torch.inference_mode()
-def _lean(backbone: SASRec, windows: Ids) -> Tensor:
+def _lean(backbone: SASRec, vectors: Tensor, windows: Ids) -> Tensor:
     """The backbone when only its last position is wanted, as in our pass."""
-    vectors = backbone.items.all()
     return (backbone.last(torch.from_numpy(windows), vectors) @ vectors.T).softmax(dim=1)
 
 
@@ -201,7 +202,7 @@ def _largest(one: Tensor, other: Tensor) -> float:
 
 
 def _several(
-    forward: MixedForward, windows: Ids, names: Sequence[str], adapters: Sequence[Adapter], repeats: int
+    forward: MixedForward, windows: Ids, names: Sequence[str], adapters: Sequence[Adapter], asked: argparse.Namespace
 ) -> float:
     """Time when every eighth window has a second region, over the time with one each: 1 + 1/8 is one pass more."""
     more = np.concatenate([windows, windows[::8]])
@@ -211,21 +212,22 @@ def _several(
             "one": lambda: forward.probabilities(windows, names),
             "several": lambda: forward.probabilities(more, [*names, *second]),
         },
-        repeats,
+        asked,
     )
     return round(times["several"] / times["one"], 3)
 
 
-def _medians(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def _medians(ways: dict[str, Callable[[], object]], asked: argparse.Namespace) -> dict[str, float]:
     """Median seconds of each way; they take turns, so that a busy machine slows all of them alike."""
+    clock = time.process_time if asked.processor_time else time.perf_counter
     taken: dict[str, list[float]] = {way: [] for way in ways}
     for way in ways.values():
         way()
-    for _ in range(repeats):
+    for _ in range(asked.repeats):
         for name, way in ways.items():
-            began = time.perf_counter()
+            began = clock()
             way()
-            taken[name].append(time.perf_counter() - began)
+            taken[name].append(clock() - began)
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
