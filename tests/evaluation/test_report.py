@@ -188,7 +188,7 @@ def test_the_payoff_of_each_edit_is_told(tmp_path: Path) -> None:
     section = text[text.index('<section id="payoff">') : text.index('<section id="cold">')]
     rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', section)
     assert [name for name, _ in rows] == ["mean edit", "mean edit", "600", "1,190"]
-    payoff = re.compile(r"[+−]0\.\d{4} \([+−]0\.\d{4} to [+−]0\.\d{4}\)</td>$")
+    payoff = re.compile(r"[+−]0\.\d{4} \([+−]0\.\d{4} to [+−]0\.\d{4}\)</td>")
     assert [bool(payoff.search(cells)) for _, cells in rows] == [True, True, True, False]
 
 

@@ -16,7 +16,7 @@ from pipeline.evaluation.summary import OURS, REPORTED, STREAM, K
 STATIC = "static"
 """The strategy that learns nothing."""
 
-COLUMNS = ["operation", "region", "interactions", "raie", "static", "untouched", "raie", "static", "payoff"]
+COLUMNS = ["operation", "region", "payoff", "interactions", "raie", "static", "untouched", "raie", "static"]
 
 
 def scored_stream(run: RunFolder) -> Scored | None:
@@ -37,19 +37,19 @@ def scored_stream(run: RunFolder) -> Scored | None:
 
 def table(payoffs: Sequence[Payoff], means: Mapping[str, Interval]) -> Table:
     """Lay out the mean payoffs, then every edit in the order given."""
-    blank = [Cell("")] * (len(COLUMNS) - 2)
-    rows = [Row("mean edit", False, [Cell(name), *blank, Cell(_interval(means[name]))]) for name in means]
+    blank = [Cell("")] * (len(COLUMNS) - 3)
+    rows = [Row("mean edit", False, [Cell(name), Cell(""), Cell(_interval(means[name])), *blank]) for name in means]
     return Table(COLUMNS, [*rows, *(Row(f"{p.edit['at_event']:,}", False, _cells(p)) for p in payoffs)])
 
 
 def _cells(payoff: Payoff) -> list[Cell]:
     edit = payoff.edit
     named = edit["reason"].get("regions") or [edit["region_id"]]
-    texts = [edit["operation"], ", ".join(map(str, named))]
+    texts = [edit["operation"], ", ".join(map(str, named)), _interval(payoff.interval)]
     for place in (0, 1):
         before, after = payoff.interactions[place]
         texts += [f"{before:,} → {after:,}", _change(payoff.ours[place]), _change(payoff.static[place])]
-    return [Cell(text) for text in [*texts, _interval(payoff.interval)]]
+    return [Cell(text) for text in texts]
 
 
 def _change(shares: Floats) -> str:
