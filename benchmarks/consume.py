@@ -10,8 +10,8 @@
     gate              our gate
     handler           what the gate does with windows, without a log: model, posterior, trend, ranks
     encoder           the model on the same windows: encode, score, softmax, each once
-    ..._causal_lm     these three with a language model of random weights (a Llama of `--layers` layers, 256 wide, over
-                      windows of 20 items), which costs milliseconds a window where the default model costs microseconds
+    ..._causal_lm     these three with a language model of random weights (a Llama of `--layers` layers, `--width` wide,
+                      over windows of 20 items), which costs milliseconds where the default model costs microseconds
 
 All on one broker and one stream, in turns, `--repeats` times; medians are reported. What is timed begins with the end
 of the first transaction of a way (of the first thousand where there are none), so no group's join is in it.
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory() as folder, _broker(asked.kafka, Path(folder)) as url:
         stream = Stream(_config(url, asked), asked.events, Path(folder) / "default")
-        model = f"backbone.model={language_model(Path(folder) / 'model', asked.layers)}"
+        model = f"backbone.model={language_model(Path(folder) / 'model', asked.layers, asked.width)}"
         with_lm = Stream(_config(url, asked, *OF_LM, model), asked.lm_events, Path(folder) / "causal_lm")
         ways = stream.ways() | {name + LM: way for name, way in with_lm.model_ways().items()}
         found = measured(ways, asked.repeats)
@@ -161,13 +161,13 @@ def _config(url: str, asked: argparse.Namespace, *more: str) -> Config:
     return load_config(None, (*SETTINGS, *own, *more, *asked.set))
 
 
-def language_model(folder: Path, layers: int) -> Path:
+def language_model(folder: Path, layers: int, width: int) -> Path:
     """Make a language model with random weights: what is measured is its work, not its answers."""
     torch.manual_seed(0)
     shape = LlamaConfig(
         vocab_size=64,
-        hidden_size=256,
-        intermediate_size=688,
+        hidden_size=width,
+        intermediate_size=width * 8 // 3,
         num_hidden_layers=layers,
         num_attention_heads=8,
         num_key_value_heads=4,
@@ -181,7 +181,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--lm-events", type=int, default=2_000, help="of the ways with a language model")
-    parser.add_argument("--layers", type=int, default=6, help="of the language model")
+    parser.add_argument("--layers", type=int, default=8, help="of the language model")
+    parser.add_argument("--width", type=int, default=512, help="of the language model, a multiple of 16")
     parser.add_argument("--kafka", metavar="URL", help="kafka://host:port of a broker that runs; else one is started")
     parser.add_argument("--partitions", type=int, default=8, help="of `interactions` and `users`")
     parser.add_argument("--repeats", type=int, default=3)
@@ -192,7 +193,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="1,500 events, once: whether it runs, no measurement")
     asked = parser.parse_args(arguments)
     if asked.quick:
-        asked.events, asked.lm_events, asked.layers, asked.repeats, asked.partitions = 1_500, 1_200, 1, 1, 2
+        asked.events, asked.lm_events, asked.layers, asked.width = 1_500, 1_200, 1, 64
+        asked.repeats, asked.partitions = 1, 2
     if min(asked.events, asked.lm_events) <= TRANSACTION:
         parser.error(f"--events and --lm-events must be more than the {TRANSACTION} of a transaction")
     return asked
