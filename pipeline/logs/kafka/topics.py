@@ -4,7 +4,8 @@ Records are stamped by the broker on arrival, and retention goes by that stamp: 
 as it is written, and one record of the year 2099 would keep a segment forever. Event time travels in a header.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
@@ -12,13 +13,16 @@ from kafka.errors import TopicAlreadyExistsError
 
 from pipeline.config import LogSettings
 from pipeline.errors import LogError
-from pipeline.logs.base import Kept, Topic, TopicPartition
+from pipeline.logs.base import Kept, Topic, TopicPartition, UnavailableError
 from pipeline.logs.kafka.connection import Connection
 from pipeline.logs.kafka.failures import translated
 from pipeline.logs.refusals import check_same, differences
 
 DAY = 86_400_000
 """Milliseconds."""
+
+PAUSE = 0.1
+"""Seconds between two looks at a cluster that does not know of its topics yet."""
 
 
 class Topics:
@@ -62,10 +66,24 @@ class Topics:
                     self._admin.create_topics(new, wait_for_metadata=True)
                 except TopicAlreadyExistsError:  # another process was faster
                     self._admin.wait_for_topics(list(new))
-            existing |= {topic.name: topic for topic in self.existing(wanted)}
+            existing = self._awaited(wanted)
         for name, topic in wanted.items():
             check_same(existing[name], topic)
             self._known[name] = topic
+
+    def _awaited(self, names: Collection[str]) -> dict[str, Topic]:
+        """Return topics that were just created: not every node of a cluster knows of them at once."""
+        deadline = time.monotonic() + self._connection.settings.commit_seconds
+        while True:
+            existing = {topic.name: topic for topic in self.existing(names)}
+            missing = sorted(set(names) - existing.keys())
+            if not missing:
+                return existing
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"{self._where()} was asked to create topics and has no {', '.join(missing)} yet"
+                )
+            time.sleep(PAUSE)
 
     def existing(self, names: Iterable[str]) -> list[Topic]:
         """Return those of the topics that the broker has."""

@@ -1,0 +1,55 @@
+"""Topics of a cluster whose nodes learn of them one after the other."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+from kafka import KafkaAdminClient
+
+from pipeline.config import LogSettings
+from pipeline.logs import UnavailableError
+from pipeline.logs.base import Topic
+from pipeline.logs.kafka.connection import Connection
+from pipeline.logs.kafka.topics import Topics, configs
+
+UNKNOWN_TOPIC = 3
+
+
+class Node:
+    """A node that has heard of a topic only when it is asked the so-manieth time."""
+
+    def __init__(self, topic: Topic, settings: LogSettings, after: int) -> None:
+        self.asked = 0
+        self._topic, self._settings, self._after = topic, settings, after
+
+    def describe_topics(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        self.asked += 1
+        known = self.asked > self._after
+        partitions = [{"replica_nodes": [1]}] * self._topic.partitions
+        return [{"name": name, "error_code": 0 if known else UNKNOWN_TOPIC, "partitions": partitions} for name in names]
+
+    def describe_configs(self, resources: Sequence[Any], config_filter: str) -> dict[str, Any]:  # noqa: ARG002
+        kept = {key: {"value": value} for key, value in configs(self._topic, self._settings).items()}
+        return {"topic": {resource.name: kept for resource in resources}}
+
+    def create_topics(self, topics: object, wait_for_metadata: bool) -> None: ...
+
+
+def topics_of(after: int, commit_seconds: float) -> tuple[Topics, Topic, Node]:
+    settings = LogSettings(url="kafka://127.0.0.1:9", commit_seconds=commit_seconds)
+    topic = Topic("one", 1, "forever", "")
+    node = Node(topic, settings, after)
+    return Topics(cast(KafkaAdminClient, node), Connection(("127.0.0.1:9",), settings)), topic, node
+
+
+def test_topics_are_looked_for_until_the_node_that_is_asked_knows_them() -> None:
+    topics, topic, node = topics_of(after=3, commit_seconds=60.0)
+    topics.create([topic])
+    assert topics["one"] == topic
+    assert node.asked == 4
+
+
+def test_topics_that_nobody_hears_of_are_named() -> None:
+    topics, topic, _ = topics_of(after=1_000_000, commit_seconds=0.2)
+    with pytest.raises(UnavailableError, match="no one yet"):
+        topics.create([topic])
