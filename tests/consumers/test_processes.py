@@ -11,6 +11,5 @@ def test_killed_at_random_the_ledger_in_lockstep_is_that_of_the_replay(
 ) -> None:
     found = soak(tmp_path, events=1_000, kills=8, log=log_settings, kill_every=1.0)
     assert found["edits"] >= 8
-    # They are spread over the stream: one whose turn comes as it ends may find nobody at work.
-    assert found["kills"] >= 5
+    assert found["kills"] >= 8
     assert found["killed"].keys() == {"gate", "monitor", "trainer"}
