@@ -4,8 +4,8 @@
 
 with x what is known of the window before its target: a constant, its share of regions opened since set-up,
 the lift of its items (`Trend.lift`), and how sure the model is of its answer. theta follows the gradient of
-log P(target), one event at a time, so weight and half-life are learned on past events alone. Held-out set-up
-windows take part in the learning, a few an event: who is as in set-up must not be answered with what is new.
+log P(target), a step an event, so weight and half-life are learned on past events alone. Held-out set-up windows
+take part in each step, a few an event: who is as in set-up must not be answered with what is new.
 
 The likelihood is won where the model finds the target absurd, so it asks for more trend than the top of a list
 can bear: of what was learned, answers take only `strength`, and the model has the rest.
@@ -38,32 +38,39 @@ class TrendMixture:
         self._theta = np.zeros((half_lives, 4))
         self._theta[:, 0] = FIRST_LOGIT
 
-    def weights(self, since: float, lift: float, surest: float) -> Array:
-        """(1 + half_lives,) weights of the model and of each trend.
+    def weights(self, since: Array, lift: Array, surest: Array) -> Array:
+        """(n, 1 + half_lives) weights of the model and of each trend in the answers to n windows.
 
         Args:
-            since: share of regions opened since set-up in the window's route.
-            lift: of its items.
-            surest: highest probability in the model's answer.
+            since: (n,) share of regions opened since set-up in a window's route.
+            lift: (n,) of its items.
+            surest: (n,) highest probability in the model's answer.
         """
         weights = self._strength * self._weights(_features(since, lift, surest))
-        weights[0] += 1.0 - self._strength
+        weights[:, 0] += 1.0 - self._strength
         return weights
 
     def _weights(self, features: Array) -> Array:
-        logits = np.zeros(1 + len(self._theta))
-        logits[1:] = self._theta @ features
-        odds = np.exp(logits - np.maximum.reduce(logits))
-        weights: Array = odds / np.add.reduce(odds)
-        return weights
+        logits = np.zeros((len(features), 1 + len(self._theta)))
+        logits[:, 1:] = features @ self._theta.T
+        odds: Array = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+        odds /= np.add.reduce(odds, axis=1, keepdims=True)
+        return odds
 
-    def learn(self, since: float, lift: float, surest: float, chances: Array) -> None:
-        """Take in an event: the (1 + half_lives,) probabilities that model and trends gave to its target."""
+    def learn(self, since: Array, lift: Array, surest: Array, chances: Array) -> None:
+        """Take in n windows at once, in one step.
+
+        Args:
+            since: (n,) as of `weights`.
+            lift: (n,) likewise.
+            surest: (n,) likewise.
+            chances: (n, 1 + half_lives) probabilities that model and trends gave to each window's target.
+        """
         features = _features(since, lift, surest)
         weights = self._weights(features)
         credit = weights * np.maximum(chances, 1e-12)
-        step = credit / np.add.reduce(credit) - weights
-        self._theta += self._learning_rate * (step[1:, None] * features)
+        credit /= np.add.reduce(credit, axis=1, keepdims=True)
+        self._theta += self._learning_rate * ((credit - weights)[:, 1:].T @ features)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """What was learned; `restore` continues from it to the bit."""
@@ -74,6 +81,10 @@ class TrendMixture:
         self._theta = arrays["theta"].copy()
 
 
-def _features(since: float, lift: float, surest: float) -> Array:
+def _features(since: Array, lift: Array, surest: Array) -> Array:
     # All about as far from 0, so that one learning rate suits them.
-    return np.array([1.0, 2.0 * since - 1.0, lift, np.log(surest) / 2.0 + 2.0])
+    features = np.ones((len(since), 4))
+    features[:, 1] = 2.0 * since - 1.0
+    features[:, 2] = lift
+    features[:, 3] = np.log(surest) / 2.0 + 2.0
+    return features

@@ -75,10 +75,7 @@ class Trend:
         weight = self._shrinkage * self._weight[:, None]
         expected = self._counts[:, :-1, rows] + (weight * self._overall(rows))[:, None]
         terms = expected * (shares.T / (self._totals[:, :-1] + weight)[:, :, None])
-        chances = np.zeros((len(self._weight), len(rows)))
-        # One after another: a sum of them all at once would round otherwise than `chances` does.
-        for taste in range(terms.shape[1]):
-            chances += terms[:, taste]
+        chances: Array = np.add.reduce(terms, axis=1)
         return chances.T
 
     def blended(self, tastes: Array, weights: Array) -> Array:
@@ -106,24 +103,22 @@ class Trend:
         """(half_lives, items + 1) probabilities of what anybody takes of late."""
         return self._overall(slice(None))
 
-    def lift(self, context: NDArray[np.int64]) -> float:
-        """How much more the items of a window are taken of late than in set-up: mean log ratio, -1 to 1."""
-        return self.lifts(context[None])[0]
+    def lifts(self, contexts: Ids) -> Array:
+        """How much more the items of windows are taken of late than in set-up.
 
-    def lifts(self, contexts: Ids) -> list[float]:
-        """The lift of each of (k, length) windows."""
+        Args:
+            contexts: (n, length) windows.
+
+        Returns:
+            (n,) mean log ratio over the items of each, -1 to 1; 0 for an empty window.
+        """
+        floor, weight, usual = 0.1 / len(self._usual), self._shrinkage * self._weight[0], self._usual[contexts]
+        overall = (self._counts[0, -1, contexts] + weight * usual) / (self._totals[0, -1] + weight)
         present = contexts != PADDING
-        rows, floor = contexts[present], 0.1 / len(self._usual)
-        weight, usual = self._shrinkage * self._weight[0], self._usual[rows]
-        overall = (self._counts[0, -1, rows] + weight * usual) / (self._totals[0, -1] + weight)
-        ratio = np.log((overall + floor) / (usual + floor))
-        ends = np.cumsum(present.sum(axis=1)).tolist()
-        return [
-            min(max(float(np.add.reduce(ratio[start:end])) / (end - start), -LARGEST_LIFT), LARGEST_LIFT) / LARGEST_LIFT
-            if end > start
-            else 0.0
-            for start, end in zip([0, *ends], ends, strict=False)
-        ]
+        ratio = np.log((overall + floor) / (usual + floor)) * present
+        mean = np.add.reduce(ratio, axis=1) / np.maximum(np.add.reduce(present, axis=1), 1)
+        lifts: Array = np.minimum(np.maximum(mean, -LARGEST_LIFT), LARGEST_LIFT) / LARGEST_LIFT
+        return lifts
 
     def add(self, tastes: Array, row: int) -> None:
         """Count an event: the item of catalogue row `row`, taken from a window of these tastes."""
@@ -132,11 +127,9 @@ class Trend:
             self._counts /= self._weight[:, None, None]
             self._totals /= self._weight[:, None]
             self._weight[:] = 1.0
-        for taste, share in _kept(tastes):
-            self._counts[:, taste, row] += self._weight * share
-            self._totals[:, taste] += self._weight * share
-        self._counts[:, -1, row] += self._weight
-        self._totals[:, -1] += self._weight
+        added = self._weight[:, None] * np.append(counted(tastes), 1.0)
+        self._counts[:, :, row] += added
+        self._totals += added
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The counts so far; `restore` continues from them to the bit."""

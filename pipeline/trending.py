@@ -78,13 +78,13 @@ class Trending:
 
     def mix(self, asked: Asked, place: int, answer: NDArray[np.floating[Any]]) -> Array:
         """Mix the trend into the model's (items + 1,) answer to window `place`."""
-        weights = self._weights(asked, place)
+        weights = self._weights(asked, slice(place, place + 1))[0]
         mixed: Array = weights[0] * answer + weights[1:] @ self._trend.chances(asked.tastes[place])
         return mixed
 
     def mix_all(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
         """Mix the trend into all (n, items + 1) answers of the model at once."""
-        weights = np.array([self._weights(asked, place) for place in range(len(answers))])
+        weights = self._weights(asked, slice(None))
         mixed: Array = weights[:, :1] * answers + self._trend.blended(asked.tastes, weights[:, 1:])
         return mixed
 
@@ -95,24 +95,27 @@ class Trending:
 
     def learn(self, asked: Asked, place: int, target: int, chance: float) -> None:
         """Take in what followed window `place`, to which the model gave the probability `chance`."""
-        others = self._others()
-        held = asked if self._held_out is None else self._held_out
-        contexts = np.concatenate([asked.contexts[place : place + 1], held.contexts[others]])
-        shares = np.concatenate([counted(asked.tastes[place])[None], self._held_out_shares[others]])
-        rows = np.concatenate([[target], self._held_out_targets[others]])
-        # Credit changes weights, not counts: what these say is looked up for all windows at once.
-        lifts, trends = self._trend.lifts(contexts), self._trend.chances_of(shares, rows)
-        self._credit(asked, place, lifts[0], chance, trends[0])
-        for other, lift, trend in zip(others, lifts[1:], trends[1:], strict=True):
-            self._credit(held, other, lift, float(self._held_out_chances[other]), trend)
+        this, held = slice(place, place + 1), self._held_out
+        contexts, since, surest = asked.contexts[this], asked.since[this], asked.surest[this]
+        shares, rows, model = counted(asked.tastes[place])[None], np.array([target]), np.array([chance])
+        if held is not None:
+            others = self._others()
+            contexts = np.concatenate([contexts, held.contexts[others]])
+            since = np.concatenate([since, held.since[others]])
+            surest = np.concatenate([surest, held.surest[others]])
+            shares = np.concatenate([shares, self._held_out_shares[others]])
+            rows = np.concatenate([rows, self._held_out_targets[others]])
+            model = np.concatenate([model, self._held_out_chances[others]])
+        chances = np.column_stack([model, self._trend.chances_of(shares, rows)])
+        self._mixture.learn(since, self._trend.lifts(contexts), surest, chances)
         self._trend.add(asked.tastes[place], target)
         self._events += 1
 
-    def _others(self) -> list[int]:
+    def _others(self) -> NDArray[np.int64]:
         """The held-out windows whose turn it is at the next event."""
         windows = len(self._held_out_targets)
         first = self._events * self._retention
-        return [place % windows for place in range(first, first + self._retention)] if windows else []
+        return np.arange(first, first + self._retention if windows else first) % max(windows, 1)
 
     @property
     def events(self) -> int:
@@ -166,10 +169,6 @@ class Trending:
             tastes[place] = share
         return tastes
 
-    def _weights(self, asked: Asked, place: int) -> Array:
-        lift = self._trend.lift(asked.contexts[place])
-        return self._mixture.weights(float(asked.since[place]), lift, float(asked.surest[place]))
-
-    def _credit(self, asked: Asked, place: int, lift: float, chance: float, trends: Array) -> None:
-        chances = np.concatenate([[chance], trends])
-        self._mixture.learn(float(asked.since[place]), lift, float(asked.surest[place]), chances)
+    def _weights(self, asked: Asked, windows: slice) -> Array:
+        lifts = self._trend.lifts(asked.contexts[windows])
+        return self._mixture.weights(asked.since[windows], lifts, asked.surest[windows])

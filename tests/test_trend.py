@@ -69,9 +69,9 @@ def test_long_streams_do_not_overflow() -> None:
 
 def test_lift_tells_trending_windows_from_usual_ones() -> None:
     seen = fed(trend(), [(ONE, 2)] * 100)
-    rising, usual, nothing = np.array([0, 2, 2]), np.array([0, 30, 29]), np.array([0, 0, 0])
-    assert seen.lift(rising) > 0 > seen.lift(usual) >= -1
-    assert seen.lift(nothing) == 0
+    rising, usual, nothing = seen.lifts(np.array([[0, 2, 2], [0, 30, 29], [0, 0, 0]]))
+    assert rising > 0 > usual >= -1
+    assert nothing == 0
 
 
 def test_counts_restore_to_the_bit() -> None:
@@ -91,20 +91,28 @@ def test_what_was_given_out_does_not_change_with_later_events() -> None:
     assert all(np.array_equal(kept[name], before[name]) for name in before)
 
 
+def learned(mixture: TrendMixture, since: float, lift: float, surest: float, chances: list[float]) -> None:
+    mixture.learn(np.array([since]), np.array([lift]), np.array([surest]), np.array([chances]))
+
+
+def weights_of(mixture: TrendMixture, since: float, lift: float, surest: float) -> Array:
+    return mixture.weights(np.array([since]), np.array([lift]), np.array([surest]))[0]
+
+
 def test_the_mixture_learns_whose_chances_were_good() -> None:
     """A trend that is ten times likelier than the model for windows of opened regions, and a tenth for the others."""
     mixture = TrendMixture(2, 0.05, 1.0)
     rng = np.random.default_rng(0)
     for _ in range(4_000):
         since = float(rng.integers(0, 2))
-        mixture.learn(since, 0.0, 0.02, np.array([0.01, 0.1, 0.01]) if since else np.array([0.01, 0.001, 0.001]))
-    assert mixture.weights(1.0, 0.0, 0.02)[1] > 0.6
-    assert mixture.weights(0.0, 0.0, 0.02)[0] > 0.9
+        learned(mixture, since, 0.0, 0.02, [0.01, 0.1, 0.01] if since else [0.01, 0.001, 0.001])
+    assert weights_of(mixture, 1.0, 0.0, 0.02)[1] > 0.6
+    assert weights_of(mixture, 0.0, 0.0, 0.02)[0] > 0.9
 
 
 def test_mixture_weights_are_shares_and_begin_with_the_model() -> None:
     mixture = TrendMixture(3, 0.02, 1.0)
-    weights = mixture.weights(0.4, -0.7, 0.1)
+    weights = weights_of(mixture, 0.4, -0.7, 0.1)
     assert weights.sum() == pytest.approx(1.0)
     assert weights[0] > 0.8
 
@@ -113,9 +121,9 @@ def test_answers_take_a_share_of_what_was_learned() -> None:
     whole, part = TrendMixture(2, 0.05, 1.0), TrendMixture(2, 0.05, 0.6)
     for mixture in (whole, part):
         for _ in range(200):
-            mixture.learn(0.5, 0.0, 0.02, np.array([0.01, 0.1, 0.02]))
-    learned, answered = whole.weights(0.5, 0.0, 0.02), part.weights(0.5, 0.0, 0.02)
-    np.testing.assert_allclose(answered[1:], 0.6 * learned[1:])
+            learned(mixture, 0.5, 0.0, 0.02, [0.01, 0.1, 0.02])
+    asked_for, answered = weights_of(whole, 0.5, 0.0, 0.02), weights_of(part, 0.5, 0.0, 0.02)
+    np.testing.assert_allclose(answered[1:], 0.6 * asked_for[1:])
     assert answered.sum() == pytest.approx(1.0)
 
 
@@ -125,21 +133,34 @@ def test_where_the_model_is_sure_the_trend_keeps_out() -> None:
     rng = np.random.default_rng(0)
     for _ in range(4_000):
         sure = bool(rng.integers(0, 2))
-        mixture.learn(0.5, 0.0, 0.3 if sure else 0.01, np.array([0.3, 0.02]) if sure else np.array([0.001, 0.02]))
-    assert mixture.weights(0.5, 0.0, 0.3)[0] > 0.8
-    assert mixture.weights(0.5, 0.0, 0.01)[1] > 0.8
+        learned(mixture, 0.5, 0.0, 0.3 if sure else 0.01, [0.3, 0.02] if sure else [0.001, 0.02])
+    assert weights_of(mixture, 0.5, 0.0, 0.3)[0] > 0.8
+    assert weights_of(mixture, 0.5, 0.0, 0.01)[1] > 0.8
 
 
 def test_the_mixture_restores_to_the_bit() -> None:
     mixture, again = TrendMixture(2, 0.05, 1.0), TrendMixture(2, 0.05, 1.0)
-    mixture.learn(0.3, 0.2, 0.1, np.array([0.1, 0.3, 0.2]))
+    learned(mixture, 0.3, 0.2, 0.1, [0.1, 0.3, 0.2])
     again.restore(mixture.to_arrays())
     for part in (mixture, again):
-        part.learn(0.9, -0.2, 0.1, np.array([0.3, 0.1, 0.2]))
-    np.testing.assert_array_equal(mixture.weights(0.5, 0.5, 0.5), again.weights(0.5, 0.5, 0.5))
+        learned(part, 0.9, -0.2, 0.1, [0.3, 0.1, 0.2])
+    np.testing.assert_array_equal(weights_of(mixture, 0.5, 0.5, 0.5), weights_of(again, 0.5, 0.5, 0.5))
 
 
-def test_many_windows_at_once_are_told_the_same_to_the_bit() -> None:
+def test_windows_that_are_learned_together_make_one_step_in_the_sum_of_their_directions() -> None:
+    together, one, other = TrendMixture(2, 0.05, 1.0), TrendMixture(2, 0.05, 1.0), TrendMixture(2, 0.05, 1.0)
+    first, second = (0.9, 0.1, 0.2, [0.1, 0.3, 0.2]), (0.1, -0.4, 0.5, [0.6, 0.1, 0.3])
+    columns = [np.array(column) for column in zip(first, second, strict=True)]
+    together.learn(*columns)
+    learned(one, *first)
+    learned(other, *second)
+    begun = TrendMixture(2, 0.05, 1.0).to_arrays()["theta"]
+    np.testing.assert_allclose(
+        together.to_arrays()["theta"], one.to_arrays()["theta"] + other.to_arrays()["theta"] - begun
+    )
+
+
+def test_what_is_asked_of_many_windows_at_once_is_what_is_asked_of_each() -> None:
     rng, tastes = np.random.default_rng(1), 12
     seen = Trend(USUAL, tastes, (50.0, 500.0), 20.0)
     shares = rng.dirichlet([0.3] * tastes, size=40)
@@ -150,6 +171,6 @@ def test_many_windows_at_once_are_told_the_same_to_the_bit() -> None:
         seen.add(share, row)
     together = seen.chances_of(np.array([counted(share) for share in shares]), rows)
     alone = [seen.chances(share)[:, row] for share, row in zip(shares, rows, strict=True)]
-    assert np.array_equal(together, alone)
-    assert seen.lifts(contexts) == [seen.lift(context) for context in contexts]
-    assert seen.lift(contexts[0]) == 0.0
+    np.testing.assert_allclose(together, alone)
+    np.testing.assert_allclose(seen.lifts(contexts), [seen.lifts(context[None])[0] for context in contexts])
+    assert seen.lifts(contexts)[0] == 0.0
