@@ -45,25 +45,30 @@ class Trend:
         self._counts = np.zeros((len(half_lives), tastes + 1, len(usual)))
         self._totals = np.zeros((len(half_lives), tastes + 1))
 
-    def chances(self, tastes: Array) -> Array:
-        """What is taken of late by somebody of these tastes.
+    def blended(self, tastes: Array, weights: Array) -> Array:
+        """What is taken of late by users of these tastes, half-lives weighted.
 
         Args:
-            tastes: (tastes,) shares of the set-up regions in a window.
+            tastes: (n, tastes) shares of the set-up regions in each window.
+            weights: (n, half_lives) of each window.
 
         Returns:
-            (half_lives, items + 1) probabilities.
+            (n, items + 1) probabilities, each row times the sum of its weights.
         """
-        overall = self.overall()
-        chances = np.zeros_like(overall)
-        weight = self._shrinkage * self._weight[:, None]
-        for taste, share in _kept(tastes):
-            expected = self._counts[:, taste] + weight * overall
-            chances += expected * (share / (self._totals[:, taste, None] + weight))
-        return chances
+        shares, pseudo = counted(tastes), self._shrinkage * self._weight
+        # All of it is linear in the counts: what each of them is worth to each window, the overall ones last.
+        worth = np.empty((len(tastes), *self._totals.shape))
+        own = np.divide(shares[:, None], self._totals[:, :-1] + pseudo[:, None], out=worth[:, :, :-1])
+        own *= weights[:, :, None]
+        worth[:, :, -1] = np.add.reduce(own, axis=2) * (pseudo / (self._totals[:, -1] + pseudo))
+        used = np.append(np.logical_or.reduce(shares, axis=0), True).nonzero()[0]
+        counts = self._counts[:, used].reshape(-1, len(self._usual))
+        blended: Array = worth[:, :, used].reshape(len(tastes), -1) @ counts
+        blended += (worth[:, :, -1] @ pseudo)[:, None] * self._usual
+        return blended
 
     def chances_of(self, shares: Array, rows: Ids) -> Array:
-        """What `chances` gives to one row for each of k windows, all at once.
+        """What each half-life gives to one row for each of k windows.
 
         Args:
             shares: (k, tastes) what of each window's tastes is counted, see `counted`.
@@ -77,27 +82,6 @@ class Trend:
         terms = expected * (shares.T / (self._totals[:, :-1] + weight)[:, :, None])
         chances: Array = np.add.reduce(terms, axis=1)
         return chances.T
-
-    def blended(self, tastes: Array, weights: Array) -> Array:
-        """Chances of many windows at once, half-lives weighted: what `chances` gives window by window, summed up.
-
-        Args:
-            tastes: (n, tastes) shares of the set-up regions in each window.
-            weights: (n, half_lives) of each window.
-
-        Returns:
-            (n, items + 1), each row with the sum of its weights.
-        """
-        shares = np.zeros_like(tastes)
-        for row, window in enumerate(tastes):
-            for taste, share in _kept(window):
-                shares[row, taste] = share
-        # Chances are linear in the shares: each taste that anybody has is looked up once.
-        used = np.flatnonzero(shares.any(axis=0))
-        apart = np.array([self.chances(one) for one in np.eye(tastes.shape[1])[used]])
-        factors = shares[:, used, None] * weights[:, None, :]
-        blended: Array = factors.reshape(len(tastes), -1) @ apart.reshape(-1, len(self._usual))
-        return blended
 
     def overall(self) -> Array:
         """(half_lives, items + 1) probabilities of what anybody takes of late."""
@@ -155,11 +139,7 @@ def usual_chances(usual: NDArray[np.int64]) -> Array:
 
 
 def counted(tastes: Array) -> Array:
-    """(tastes,) what of a window's shares is counted: the least ones are not, unless there are no others."""
+    """(..., tastes) what of windows' shares is counted: the least ones are not, unless there are no others."""
     kept = np.where(tastes >= LEAST_SHARE, tastes, 0.0)
-    return kept / kept.sum() if kept.any() else tastes
-
-
-def _kept(tastes: Array) -> list[tuple[int, float]]:
-    kept = counted(tastes)
-    return [(int(taste), float(kept[taste])) for taste in np.flatnonzero(kept)]
+    total = np.add.reduce(kept, axis=-1, keepdims=True)
+    return np.where(total > 0.0, kept / np.maximum(total, LEAST_SHARE), tastes)

@@ -74,12 +74,14 @@ class Trending:
     def hold_out(self, asked: Asked, targets: Ids, chances: Array) -> None:
         """Take held-out set-up windows as the model in force answers them: (n,) targets, their (n,) probabilities."""
         self._held_out, self._held_out_targets, self._held_out_chances = asked, targets, chances
-        self._held_out_shares = np.array([counted(tastes) for tastes in asked.tastes]).reshape(-1, self._tastes)
+        self._held_out_shares = counted(asked.tastes)
 
     def mix(self, asked: Asked, place: int, answer: NDArray[np.floating[Any]]) -> Array:
         """Mix the trend into the model's (items + 1,) answer to window `place`."""
-        weights = self._weights(asked, slice(place, place + 1))[0]
-        mixed: Array = weights[0] * answer + weights[1:] @ self._trend.chances(asked.tastes[place])
+        this = slice(place, place + 1)
+        weights = self._weights(asked, this)
+        mixed: Array = self._trend.blended(asked.tastes[this], weights[:, 1:])[0]
+        mixed += weights[0, 0] * answer
         return mixed
 
     def mix_all(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
