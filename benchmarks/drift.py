@@ -2,11 +2,11 @@
 
     python -m benchmarks.drift [--quick] [--streams N]
 
-False alarms and edits are those of the monitor's own detectors, in the shipped configuration but for
-`monitor.thinning`, on gated records of 20,000 events (`benchmarks.gated_streams`). It asks for 1,000,000 events between
-false alarms of each. Of windows that do not overlap a stream has 2,000 values of novelty, doubt and rarity each, 20,000
-of loss, and 1,500 of moves, which count tenfold: 4.1% of quiet streams at most may alarm. `false_alarms_overlapping` is
-with the shipped thinning: would windows that overlap by half be as good, 5.0% at most might.
+False alarms and edits are those of the monitor's own detectors, in the shipped configuration, on gated records of
+20,000 events (`benchmarks.gated_streams`). It asks for 1,000,000 events between false alarms of each signal. A stream
+has 2,000 values of novelty, doubt and rarity each, 20,000 of loss, and 3,000 of moves, which count fivefold: 4.1% of
+quiet streams at most may alarm. `false_alarms_overlapping` is with windows that overlap by half: were they as good as
+independent, 5.0% at most might.
 
 Delays are counted in values, after 500 quiet ones and a reference of 300, at a run of 20,000 / 0.05 values asked of
 all; a stream without an alarm counts with the 2,000 values it was watched. `FEWER` says who gets fewer streams.
@@ -18,7 +18,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +32,14 @@ from pipeline.drift.martingale import MartingaleDetector
 from pipeline.drift.river_detectors import Adwin, Kswin, PageHinkley
 from pipeline.edits import Edit
 from pipeline.monitor import Monitor
+from pipeline.monitor.state import State
+from pipeline.monitor.watched import OF_ONE_WINDOW
 
 Array = NDArray[np.float64]
 Make = Callable[[Array, float, int], DriftDetector]
 
 ALPHA, EVENTS, BEFORE, AFTER = 0.05, 20_000, 500, 2_000
-SIGNALS = ("novelty", "doubt", "rarity", "loss", "shift")
+OVERLAPPING = f"monitor.thinning={LENGTH // 2}"
 RARE = 2.054
 """A standard normal value is larger once in fifty times: a move."""
 
@@ -106,28 +108,29 @@ def alarm_after(detector: DriftDetector, values: Array) -> float:
     return math.inf
 
 
-def settings(name: str, thinning: int) -> Config:
-    """The shipped configuration, but for detector and thinning."""
+def settings(name: str, *overrides: str) -> Config:
+    """The shipped configuration, but for the detector and what is overridden."""
     known = "conformal" if name in ("ours", *DUMMIES) else name
-    return load_config(overrides=(f"monitor.detector={known}", f"monitor.thinning={thinning}"))
+    return load_config(overrides=(f"monitor.detector={known}", *overrides))
 
 
-def monitor_of(name: str, thinning: int, seed: int) -> Monitor:
+def monitor_of(name: str, seed: int, *overrides: str) -> Monitor:
     """A monitor with these detectors."""
-    made = monitor(settings(name, thinning), seed)
+    made = monitor(settings(name, *overrides), seed)
     if name in DUMMIES:
+        dummy = DETECTORS[name](np.zeros(0), 1.0, 0)
         for watched in made.state.watched.values():
-            watched.detectors = dict.fromkeys(watched.detectors, DETECTORS[name](np.zeros(0), 1.0, 0))
+            watched.detectors = {signal: [dummy] * len(lanes) for signal, lanes in watched.detectors.items()}
     return made
 
 
-def false_alarms(name: str, streams: int, thinning: int) -> dict[str, Any]:
+def false_alarms(name: str, streams: int, *overrides: str) -> dict[str, Any]:
     """Share of quiet streams in which any statistic of any region alarmed, and which ones did in how many."""
     alarmed, by_signal = 0, Counter[str]()
     for seed in range(streams):
-        watched = monitor_of(name, thinning, seed).state.watched
-        values = shown(draw(EVENTS, thinning, seed))
-        raised = {s for (i, s), v in values.items() if alarm_after(watched[i].detectors[s], v) < math.inf}
+        state = monitor_of(name, seed, *overrides).state
+        values, watched = shown(draw(EVENTS, state.apart, seed)), state.watched
+        raised = {s for (i, s, lane), v in values.items() if alarm_after(watched[i].detectors[s][lane], v) < math.inf}
         alarmed += bool(raised)
         by_signal.update(raised)
     return {"streams": streams, "share": alarmed / streams, "signals": dict(sorted(by_signal.items()))}
@@ -193,9 +196,9 @@ def f1(name: str, kind: str, streams: int) -> float:
 
 def first_edit(name: str, planted: Planted, seed: int) -> Edit | None:
     """What a monitor asks for first, asked after each batch of the gate."""
-    made = monitor_of(name, LENGTH, seed)
+    made = monitor_of(name, seed)
     batch = made.state.config.gate.batch_size
-    for offset, record in enumerate(gated(draw(EVENTS, LENGTH, seed, planted))):
+    for offset, record in enumerate(gated(draw(EVENTS, made.state.apart, seed, planted))):
         made.observe(record, offset)
         edits = made.decide() if made.at_event % batch == 0 else []
         if edits:
@@ -207,18 +210,25 @@ def microseconds(name: str, events: int) -> float:
     """Process time an event of all five statistics of a region, best of three quiet stretches."""
     best = math.inf
     for seed in range(3):
-        detectors = monitor_of(name, LENGTH, seed).state.watched[1].detectors
-        rng = np.random.default_rng(seed)
+        state = monitor_of(name, seed).state
+        detectors, values = state.watched[1].detectors, np.random.default_rng(seed).normal(size=events)
         updates = [
-            (detectors[signal], value)
-            for n, value in enumerate(rng.normal(size=events).tolist())
-            for signal in (SIGNALS if n % LENGTH == 0 else ("loss",))
+            (detectors[signal][lane], float(value > RARE) if signal == "shift" else float(value))
+            for n, value in enumerate(values)
+            for signal, lane in due(state, n)
         ]
         start = time.process_time()
         for detector, value in updates:
-            detector.update(value if detector is not detectors["shift"] else float(value > RARE))
+            detector.update(value)
         best = min(best, (time.process_time() - start) / events * 1e6)
     return best
+
+
+def due(state: State, place: int) -> Iterator[tuple[str, int]]:
+    """Signals and lanes that are shown a value at this place in the sequence of a user's windows."""
+    turn = place % state.apart
+    yield from ((signal, 0) for signal in OF_ONE_WINDOW if turn == 0 or signal == "loss")
+    yield from (("shift", lane) for lane, first in enumerate(state.lanes) if turn == first)
 
 
 def few(what: str, name: str, n: int) -> int:
@@ -229,8 +239,8 @@ def few(what: str, name: str, n: int) -> int:
 def measure(quiet: int, run: int, delays: int, edits: int) -> dict[str, Any]:
     """Everything: so many quiet streams, values between alarms, streams of a delay, and streams for edits."""
     result: dict[str, Any] = {
-        "false_alarms": {name: false_alarms(name, few("quiet", name, quiet), LENGTH) for name in DETECTORS},
-        "false_alarms_overlapping": false_alarms("ours", few("overlapping", "ours", quiet), LENGTH // 2),
+        "false_alarms": {name: false_alarms(name, few("quiet", name, quiet)) for name in DETECTORS},
+        "false_alarms_overlapping": false_alarms("ours", few("overlapping", "ours", quiet), OVERLAPPING),
         "arl": {name: run_length(name, few("run", name, run)) for name in RESTARTING},
         "delay": {
             kind: {

@@ -2,7 +2,7 @@
 
 Six set-up regions, a user after the other, forty windows in a row each. A window is ten draws and overlaps with the
 user's next nine, so its scores come in bursts; its loss is its own. A user moves to another region once in fifty
-windows that the detectors are shown.
+windows so far apart that a detector is shown both.
 """
 
 import math
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.edits import Edit
 from pipeline.gate import OriginModel
+from pipeline.lanes import lanes
 from pipeline.monitor import Monitor
 from pipeline.regions import SET_UP, Region, Status
 from pipeline.routing import RegionBank
@@ -48,14 +49,16 @@ class Planted:
 
 
 def monitor(config: Config, seed: int) -> Monitor:
-    """A monitor whose regions each know `REFERENCE` scores and moves from before the stream."""
+    """A monitor whose regions each know `REFERENCE` scores from before the stream, and as many moves in their lanes."""
     rng = np.random.default_rng(seed)
     n = REGIONS * REFERENCE
     ids = np.tile(np.arange(1, REGIONS + 1), REFERENCE)
+    lane = np.arange(n) // REGIONS % 2
     windows = np.zeros((n, LENGTH), dtype=np.int64)
     moved = (rng.random(n) < MOVES).astype(np.float64)
     angle, margin, rarity = rng.normal(size=(3, n))
-    calibration = Calibration(ids, angle, margin, rng.gamma(2.0, size=n), rarity, windows, windows[:, 0], ids, moved)
+    losses = rng.gamma(2.0, size=n)
+    calibration = Calibration(ids, angle, margin, losses, rarity, windows, windows[:, 0], lane, ids, moved)
     return Monitor(config, RegionBank(_regions(), OriginModel.certain(1)), calibration, seed)
 
 
@@ -98,19 +101,26 @@ def gated(stream: Stream) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def shown(stream: Stream) -> dict[tuple[int, str], Array]:
-    """What the monitor shows its detectors of a stream, by region and signal: the short way, for many streams."""
+def shown(stream: Stream) -> dict[tuple[int, str, int], Array]:
+    """What the monitor shows its detectors of a stream, by region, signal and lane: the short way, for many streams."""
     apart = np.arange(len(stream.tastes)).reshape(-1, OF_A_USER)[:, :: stream.thinning]
     tastes, scores = stream.tastes[apart], stream.scores[apart]
-    moved = (tastes[:, 1:] != tastes[:, :-1]).astype(np.float64)
-    found: dict[tuple[int, str], Array] = {}
+    found: dict[tuple[int, str, int], Array] = {}
     for region_id in range(1, REGIONS + 1):
         mine = scores[tastes == region_id]
-        found[region_id, "novelty"], found[region_id, "doubt"] = mine[:, 0], -mine[:, 1]
-        found[region_id, "rarity"] = mine[:, 2]
-        found[region_id, "loss"] = stream.losses[stream.tastes == region_id]
-        found[region_id, "shift"] = moved[tastes[:, :-1] == region_id]
+        found[region_id, "novelty", 0], found[region_id, "doubt", 0] = mine[:, 0], -mine[:, 1]
+        found[region_id, "rarity", 0] = mine[:, 2]
+        found[region_id, "loss", 0] = stream.losses[stream.tastes == region_id]
+        for lane, first in enumerate(lanes(stream.thinning)):
+            found[region_id, "shift", lane] = _moves(stream, first, region_id)
     return found
+
+
+def _moves(stream: Stream, first: int, region_id: int) -> Array:
+    """Whether users left a region from a window of a lane to the next."""
+    tastes = stream.tastes.reshape(-1, OF_A_USER)[:, first :: stream.thinning]
+    before, after = tastes[:, :-1], tastes[:, 1:]
+    return (after != before)[before == region_id].astype(np.float64)
 
 
 def _overlapping(rng: np.random.Generator, users: int) -> Array:

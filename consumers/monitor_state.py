@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.edits import Edit, Evidence
+from pipeline.errors import LogError
+from pipeline.logs.topics import MONITOR
 from pipeline.monitor import Monitor
 from pipeline.monitor.state import LastShown, Move, State, Tallied, Visit
 from pipeline.monitor.watched import Seen, Watched
 from pipeline.regions import Region
 from pipeline.routing import RegionBank
+
+FORMAT = 2
+"""Of a state: where its fields are others, it is another one."""
 
 _COUNTS = {
     "at_event": "at_event",
@@ -24,7 +29,7 @@ _COUNTS = {
 """What each count is called in the record, and by the monitor."""
 
 _OF_WATCHED = (
-    *("rising", "audited", "audits", "unmerged", "apart", "fitted"),
+    *("audited", "audits", "unmerged", "apart", "fitted"),
     *("quiet_until", "backoff", "taught", "refused", "peak", "untold", "told"),
 )
 _EVIDENCE = ("sample", "fresh", "learned")
@@ -34,11 +39,12 @@ def snapshot(monitor: Monitor) -> dict[str, Any]:
     """Everything that a monitor has learned from the stream; the regions themselves are in `regions`."""
     known = monitor.state
     return {
+        "format": FORMAT,
         "counts": {name: getattr(known, count) for name, count in _COUNTS.items()},
         "watched": [_watched_record(w) for w in known.watched.values()],
         "ended": [_watched_record(w) for w in known.ended.values()],
         "asked": [edit.to_record() for edit in known.asked.values()],
-        "users": [[user, s.events, s.shown, s.taste] for user, s in known.users.items()],
+        "users": [[user, s.windows, list(s.tastes)] for user, s in known.users.items()],
         "moves": [[m.at_event, m.origin, m.target, m.user] for m in known.moves],
         "visits": [list(visit) for visit in known.visits],
         "tally": [[region_id, [list(t) for t in tallied]] for region_id, tallied in known.tally.items()],
@@ -52,7 +58,15 @@ def restore(monitor: Monitor, state: Mapping[str, Any], bank: RegionBank) -> Non
         monitor: has seen nothing yet.
         state: as `snapshot` gave it, through JSON or not.
         bank: the regions that the monitor knew then.
+
+    Raises:
+        LogError: another version of the program wrote the state.
     """
+    if state.get("format") != FORMAT:
+        raise LogError(
+            f"the state of the monitor in topic {MONITOR} is of format {state.get('format', 1)}, this version of the "
+            f"program reads {FORMAT}: go on with the version that wrote it, or begin a new log (log.url, log.prefix)"
+        )
     known = monitor.state
     for name, count in _COUNTS.items():
         setattr(known, count, state["counts"][name])
@@ -74,28 +88,31 @@ def _watched_record(watched: Watched) -> dict[str, Any]:
         **{name: [list(_cells(e)) for e in getattr(watched, name)] for name in _EVIDENCE},
         "tried": sorted(watched.tried),
         "region": watched.region.to_record(),
-        "detectors": {signal: d.state() for signal, d in watched.detectors.items()},
+        "detectors": {signal: [d.state() for d in lanes] for signal, lanes in watched.detectors.items()},
         "seen": [[s.at_event, *_cells(s.evidence), list(s.scores), s.rival, s.user] for s in watched.seen],
-        "moves": list(watched.moves),
+        "moves": [list(lane) for lane in watched.moves],
+        "rising": [[signal, lane, since] for (signal, lane), since in watched.rising.items()],
         "raised": {signal: list(raised) for signal, raised in watched.raised.items()},
     }
 
 
 def _watched(known: State, record: Mapping[str, Any]) -> Watched:
     watched = known.unseen(Region.from_record(record["region"]), {})
-    for signal, kept in record["detectors"].items():
-        watched.detectors[signal].restore(kept)
+    for signal, lanes in record["detectors"].items():
+        for detector, kept in zip(watched.detectors[signal], lanes, strict=True):
+            detector.restore(kept)
     watched.seen.extend(
         Seen(at_event, Evidence(event_id, offset, region_id), tuple(scores), rival, user)
         for at_event, event_id, offset, region_id, scores, rival, user in record["seen"]
     )
-    watched.moves.extend(record["moves"])
+    for moves, newest in zip(watched.moves, record["moves"], strict=True):
+        moves.extend(newest)
     for name in _EVIDENCE:
         getattr(watched, name).extend(Evidence(*cells) for cells in record[name])
     for name in _OF_WATCHED:
         setattr(watched, name, record[name])
     watched.tried = set(record["tried"])
-    watched.rising = dict(record["rising"])
+    watched.rising = {(signal, lane): since for signal, lane, since in record["rising"]}
     watched.raised = {signal: (since, statistic) for signal, (since, statistic) in record["raised"].items()}
     return watched
 

@@ -186,8 +186,8 @@ class MonitorSettings(Section):
         0,
         ge=0,
         description=(
-            "events of a user between two that the detectors are shown; 0: half the window length. Windows that "
-            "overlap raise false alarms beyond what is asked for; the window length keeps them apart"
+            "events of a user between two windows that a detector is shown; 0: the window length, so that they do not "
+            "overlap. Windows that do raise more false alarms than are asked for"
         ),
     )
     telling_windows: int = Field(

@@ -17,6 +17,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.gate import Encoded, OriginModel, gate_view, rarity
 from pipeline.items import Catalogue
+from pipeline.lanes import lanes, spacing
 from pipeline.regions import SET_UP, Array, Region, Status, shape_of, spherical_kmeans
 from pipeline.routing import RegionBank
 from pipeline.training import Candidates, Progress, fit, known_rows
@@ -38,8 +39,9 @@ class Calibration:
         rarities: (n,) how little set-up knew the target: minus the log of one plus its count.
         contexts: (n, length) the windows themselves.
         targets: (n,) what followed them.
-        moved_from: (m,) region of a user's window, for all users and windows that do not overlap.
-        moved: (m,) 1 where the user's next such window was in another region, else 0.
+        moved_lane: (m,) lane of a pair of a user's windows that do not overlap; see `pipeline.lanes`.
+        moved_from: (m,) region of the first of them.
+        moved: (m,) 1 where the second was in another region, else 0.
     """
 
     regions: NDArray[np.int64]
@@ -49,6 +51,7 @@ class Calibration:
     rarities: Array
     contexts: NDArray[np.int64]
     targets: NDArray[np.int64]
+    moved_lane: NDArray[np.int64]
     moved_from: NDArray[np.int64]
     moved: Array
 
@@ -213,8 +216,7 @@ def _describe(
     judged = warm[held_out]
     posterior = bank.posterior(_encode(backbone, judged.contexts, counts))
     tastes = bank.posterior(_encode(backbone, warm.contexts, counts)).tastes
-    thinning = config.monitor.thinning or max(1, config.windows.length // 2)
-    moved_from, moved = _moves(warm, tastes, thinning)
+    moved_lane, moved_from, moved = _moves(warm, tastes, spacing(config))
     calibration = Calibration(
         posterior.tops,
         posterior.angles,
@@ -223,6 +225,7 @@ def _describe(
         rarity(judged.targets, counts),
         judged.contexts,
         judged.targets,
+        moved_lane,
         moved_from,
         moved,
     )
@@ -239,18 +242,21 @@ def _describe(
     )
 
 
-def _moves(windows: Windows, tastes: NDArray[np.int64], thinning: int) -> tuple[NDArray[np.int64], Array]:
-    """Where every so-manieth window of a user was, and whether the next one was elsewhere."""
+def _moves(
+    windows: Windows, tastes: NDArray[np.int64], apart: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+    """Lane of each pair of a user's windows so far apart, where the first was, and whether the second was elsewhere."""
     places = places_in_sequence(windows.users)
-    last: dict[str, int] = {}
-    origin, moved = [], []
-    for i in np.flatnonzero(places % thinning == 0):
-        user = str(windows.users[i])
-        if user in last:
-            origin.append(last[user])
-            moved.append(float(tastes[i] != last[user]))
-        last[user] = int(tastes[i])
-    return np.array(origin, dtype=np.int64), np.array(moved, dtype=np.float64)
+    last: dict[tuple[int, str], int] = {}
+    pairs: list[tuple[int, int, bool]] = []
+    for lane, first in enumerate(lanes(apart)):
+        for i in np.flatnonzero(places % apart == first):
+            here, before = int(tastes[i]), last.get((lane, str(windows.users[i])))
+            if before is not None:
+                pairs.append((lane, before, here != before))
+            last[lane, str(windows.users[i])] = here
+    columns = np.array(pairs, dtype=np.int64).reshape(-1, 3)
+    return columns[:, 0], columns[:, 1], columns[:, 2].astype(np.float64)
 
 
 def setup_regions(means: Array, config: Config, seed: int) -> tuple[Region, ...]:

@@ -109,7 +109,7 @@ def load_setup(root: Path) -> SetUp:
             OriginModel.from_record(regions["origins"]),
             regions["gate_version"],
         ),
-        calibration=Calibration(**{name: arrays[f"calibration.{name}"] for name in _CALIBRATION}),
+        calibration=_calibration(root / ARRAYS, arrays),
         reference=arrays["reference"],
         reference_tastes=arrays["reference_tastes"],
         recalls=tuple(regions["recalls"]),
@@ -126,6 +126,16 @@ def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
     arrays |= {f"calibration.{name}": getattr(setup.calibration, name) for name in _CALIBRATION}
     # The format stores memory as it lies: a view would be written in the wrong order.
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _calibration(path: Path, arrays: Arrays) -> Calibration:
+    missing = [name for name in _CALIBRATION if f"calibration.{name}" not in arrays]
+    if missing:
+        raise DataError(
+            f"{path} knows no {', '.join(missing)} of its calibration: another version of the program wrote it; run "
+            "`raie setup` anew, or go on with that version"
+        )
+    return Calibration(**{name: arrays[f"calibration.{name}"] for name in _CALIBRATION})
 
 
 def _verify(root: Path, manifest: Mapping[str, Any]) -> None:

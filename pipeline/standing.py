@@ -48,7 +48,7 @@ def standing(monitor: Monitor) -> list[Standing]:
     state, found = monitor.state, []
     for region_id, watched in sorted(state.watched.items()):
         for signal, (since, statistic) in sorted(watched.raised.items()):
-            threshold = watched.detectors[signal].threshold
+            threshold = watched.detectors[signal][0].threshold
             found.append(Standing(region_id, signal, since, statistic, threshold, *_waiting(state, watched, signal)))
     return found
 

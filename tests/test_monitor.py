@@ -75,6 +75,7 @@ def calibration(regions: Iterable[int] = (1, 2), n: int = 300) -> Calibration:
         columns["rarity"],
         windows,
         windows[:, 0],
+        np.arange(len(ids)) % 2,
         ids.copy(),
         moved,
     )

@@ -67,7 +67,7 @@ def reason_of(watched: Watched | None, signal: str, text: str) -> dict[str, Any]
     return {
         "signal": name,
         "statistic": watched.raised[name][1],
-        "threshold": watched.detectors[name].threshold,
+        "threshold": watched.detectors[name][0].threshold,
         "text": text,
     }
 

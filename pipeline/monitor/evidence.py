@@ -49,41 +49,44 @@ def _collect(state: State, evidence: Evidence, origin: Watched, route: list[int]
 
 def _test(state: State, watched: Watched, scores: tuple[float, ...], user: str, taste: int) -> None:
     """Show the scores to the detectors; windows of one user overlap, so only every so-manieth is shown."""
-    shown = state.users.setdefault(user, LastShown())
-    shown.events += 1
-    apart = shown.shown is None or shown.events - shown.shown >= state.thinning
+    shown = state.users.get(user)
+    if shown is None:
+        shown = state.users[user] = LastShown(0, [None] * len(state.lanes))
+    turn = shown.windows % state.apart
+    shown.windows += 1
     for place, signal in enumerate(OF_ONE_WINDOW):
         # The losses of a user are nearly independent, given the windows; the rarities of his items are not.
-        if apart or signal == "loss":
+        if turn == 0 or signal == "loss":
             _show(state, watched, signal, scores[place])
-    if apart:
-        _show_move(state, shown, user, taste)
-        shown.shown = shown.events
+    if turn in state.lanes:
+        _show_move(state, shown, user, taste, state.lanes.index(turn))
 
 
-def _show_move(state: State, shown: LastShown, user: str, taste: int) -> None:
-    """Show the detector of the region that a user's last window was in whether this one left it."""
-    origin, shown.taste = shown.taste, taste
+def _show_move(state: State, shown: LastShown, user: str, taste: int, lane: int) -> None:
+    """Show the detector of the region that a user's last window of the lane was in whether this one left it."""
+    origin, shown.tastes[lane] = shown.tastes[lane], taste
     watched = state.watched.get(origin) if origin is not None else None
     if watched is None:
         return
-    if taste != watched.region_id:
+    moved = taste != watched.region_id
+    if moved:
         state.moves.append(Move(state.at_event, watched.region_id, taste, user))
-    watched.moves.append(float(taste != watched.region_id))
-    _show(state, watched, "shift", watched.moves[-1])
+    watched.moves[lane].append(float(moved))
+    _show(state, watched, "shift", float(moved), lane)
 
 
-def _show(state: State, watched: Watched, signal: str, score: float) -> None:
+def _show(state: State, watched: Watched, signal: str, score: float, lane: int = 0) -> None:
     """Show a detector one value, and note since when its evidence builds up and whether it raises an alarm."""
-    detector = watched.detectors.get(signal)
-    if detector is None:
+    detectors = watched.detectors.get(signal)
+    if detectors is None:
         return
+    detector = detectors[lane]
     detector.update(score)
     if detector.since <= 1:
-        watched.rising[signal] = state.at_event
+        watched.rising[signal, lane] = state.at_event
     if detector.drift_detected and signal not in watched.raised:
         first = not watched.in_question
-        watched.raised[signal] = (watched.rising[signal], detector.statistic)
+        watched.raised[signal] = (watched.rising[signal, lane], detector.statistic)
         if first and watched.in_question:
             _teach(state, watched, signal)
 

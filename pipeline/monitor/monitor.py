@@ -84,8 +84,9 @@ class Monitor:
         self.state.follow(bank)
 
     def evidence(self) -> list[tuple[int, str, float]]:
-        """Region id, signal and statistic of every detector."""
-        return [(i, s, d.statistic) for i, w in sorted(self.state.watched.items()) for s, d in w.detectors.items()]
+        """Region id, signal and statistic, of all signals of all regions; of several lanes the loudest."""
+        watched = sorted(self.state.watched.items())
+        return [(i, s, max(d.statistic for d in lanes)) for i, w in watched for s, lanes in w.detectors.items()]
 
     def shares(self) -> dict[int, tally.Shares]:
         """Where the newest visits went, by region id."""

@@ -1,7 +1,7 @@
 """Everything that a monitor knows, and the small questions that its decisions ask of it."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,15 +10,19 @@ import numpy as np
 from pipeline.config import Config
 from pipeline.drift import DriftDetector, build_detector
 from pipeline.edits import Edit, Operation
+from pipeline.lanes import lanes, spacing
 from pipeline.monitor.watched import OF_ONE_WINDOW, SIGNALS, Watched, voting
 from pipeline.regions import SINCE, Array, Region
 from pipeline.routing import RegionBank
 from pipeline.setup import Calibration
 
+MOST_LANES = 2
+"""Of a signal: each of its detectors has a seed of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A user whose next window that does not overlap lies in another set-up region."""
+    """A user whose next window of a lane lies in another set-up region."""
 
     at_event: int
     origin: int
@@ -28,11 +32,10 @@ class Move:
 
 @dataclass(slots=True)
 class LastShown:
-    """Of a user: events seen, the event shown to the detectors last, and the taste of its window."""
+    """Of a user: windows seen, and the taste of the one shown last, a lane each."""
 
-    events: int = 0
-    shown: int | None = None
-    taste: int | None = None
+    windows: int
+    tastes: list[int | None]
 
 
 class Visit(NamedTuple):
@@ -61,7 +64,8 @@ class State:
 
     Attributes:
         config, seed: as given.
-        thinning: the detectors are shown one window of a user in so many.
+        apart: a detector is shown one window of a user in so many.
+        lanes: of moves; see `pipeline.lanes`.
         angles: sorted angles of held-out set-up windows to the centroid of their region, radians, by region id.
         setup_scores: (n, signals of one window) scores of the same windows, by region id.
         bank: the regions as they are now.
@@ -82,8 +86,8 @@ class State:
     def __init__(self, config: Config, bank: RegionBank, calibration: Calibration, seed: int) -> None:
         self.config = config
         self.seed = seed
-        # A detector that is shown one window in so many has that many events a value.
-        self.thinning = config.monitor.thinning or max(1, config.windows.length // 2)
+        self.apart = spacing(config)
+        self.lanes = lanes(self.apart)
         self.bank = bank
         self.at_event = 0
         self.timestamp = 0.0
@@ -100,23 +104,23 @@ class State:
         self.angles = {r.region_id: np.sort(calibration.angles[calibration.regions == r.region_id]) for r in bank.setup}
         self.setup_scores: dict[int, Array] = {}
         for region in bank.setup:
-            reference = _reference(calibration, region.region_id)
-            self.setup_scores[region.region_id] = np.column_stack([reference[signal] for signal in OF_ONE_WINDOW])
+            reference = self._reference(calibration, region.region_id)
+            self.setup_scores[region.region_id] = np.column_stack([reference[signal][0] for signal in OF_ONE_WINDOW])
             self.watched[region.region_id] = self.unseen(region, reference)
 
-    def unseen(self, region: Region, reference: Mapping[str, Iterable[float]]) -> Watched:
+    def unseen(self, region: Region, reference: Mapping[str, Sequence[Array]]) -> Watched:
         """A region of which nothing has been seen yet; the caller decides whether it is watched.
 
         Args:
             region: which.
-            reference: values from before the stream, by signal; may lack any.
+            reference: values from before the stream by signal, a lane each; may lack any.
         """
         size = self.config.edits.pool_windows
         return Watched(
             region,
             self._detectors(region, reference),
             seen=deque(maxlen=size),
-            moves=deque(maxlen=64),
+            moves=[deque(maxlen=64) for _ in self.lanes],
             sample=deque(maxlen=size),
             fresh=deque(maxlen=size),
             learned=deque(maxlen=self.config.edits.memory_windows),
@@ -147,27 +151,30 @@ class State:
         left = edits.passes_per_event * self.learnable - self.trained_windows - training.epochs * asked
         return max(0, int(left / (training.epochs * (1.0 - edits.held_out))))
 
-    def _detectors(self, region: Region, reference: Mapping[str, Iterable[float]]) -> dict[str, DriftDetector]:
-        """A detector for each signal that is switched on and that such a region has."""
+    def _detectors(self, region: Region, reference: Mapping[str, Sequence[Array]]) -> dict[str, list[DriftDetector]]:
+        """Detectors for each signal that is switched on and that such a region has, one a lane."""
         on = self.config.monitor
-        signals = voting(on, region.origin)
-        statistics = len(signals) * len(self.bank.setup)
-        first_seed = self.seed * 1_000 + region.region_id * len(SIGNALS)
+        signals = {s: len(self.lanes) if s == "shift" else 1 for s in voting(on, region.origin)}
+        statistics = sum(signals.values()) * len(self.bank.setup)
+        first_seed = self.seed * 1_000 + region.region_id * len(SIGNALS) * MOST_LANES
         return {
-            s: build_detector(on, s, reference.get(s, ()), self._values(s), statistics, first_seed + i)
-            for i, s in enumerate(signals)
+            s: [
+                build_detector(on, s, values, self._values(s), statistics, first_seed + i * MOST_LANES + lane)
+                for lane, values in enumerate(reference.get(s, [np.zeros(0)] * n))
+            ]
+            for i, (s, n) in enumerate(signals.items())
         }
 
     def _values(self, signal: str) -> float:
         """Values of a signal that a detector has to run without a false alarm, for the events it is asked to."""
         events = self.config.monitor.expected_run
-        # A user's move shows in one of so many of his events.
-        return events / self.thinning if signal == "shift" else events
+        # A user's move shows in one of so many of his events, and the lanes share what may be false.
+        return events * len(self.lanes) / self.apart if signal == "shift" else events
 
-
-def _reference(calibration: Calibration, region_id: int) -> dict[str, Array]:
-    """Scores of a set-up region on held-out set-up windows, by signal."""
-    mine = calibration.regions == region_id
-    moves = calibration.moved[calibration.moved_from == region_id]
-    angle, margin, loss = calibration.angles[mine], calibration.margins[mine], calibration.losses[mine]
-    return dict(zip(SIGNALS, (angle, -margin, loss, calibration.rarities[mine], moves), strict=True))
+    def _reference(self, calibration: Calibration, region_id: int) -> dict[str, list[Array]]:
+        """Scores of a set-up region on held-out set-up windows, by signal, a lane each."""
+        mine, left = calibration.regions == region_id, calibration.moved_from == region_id
+        angle, margin, loss = calibration.angles[mine], calibration.margins[mine], calibration.losses[mine]
+        moves = [calibration.moved[left & (calibration.moved_lane == lane)] for lane in range(len(self.lanes))]
+        scores = (angle, -margin, loss, calibration.rarities[mine])
+        return {**{signal: [of] for signal, of in zip(OF_ONE_WINDOW, scores, strict=True)}, "shift": moves}

@@ -53,10 +53,9 @@ def rows(state: State) -> list[dict[str, Any]]:
 def _row(state: State, region_id: int, tallied: list[Tallied], share: Shares) -> dict[str, Any]:
     # A region that has ended may still have had events, gated before that was known.
     watched = state.watched.get(region_id) or state.ended.get(region_id)
-    detectors = watched.detectors if watched else {}
+    detectors = [(s, d) for s, lanes in watched.detectors.items() for d in lanes] if watched else []
     confidence, margin, novelty = np.array(tallied).mean(axis=0)
-    signal = max(detectors, key=lambda s: detectors[s].statistic, default=None)
-    loudest = detectors[signal] if signal else None
+    signal, loudest = max(detectors, key=lambda of: of[1].statistic, default=(None, None))
     return {
         "region_id": region_id,
         "origin": state.bank[region_id].origin,

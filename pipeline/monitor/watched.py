@@ -54,11 +54,11 @@ class Watched:
 
     Attributes:
         region: as last published.
-        detectors: by signal.
-        rising: event since which the evidence of each signal has been building up.
+        detectors: by signal, one a lane; what overlaps is in different lanes, and only moves have more than one.
+        rising: event since which the evidence of each signal has been building up, by signal and lane.
         raised: signals whose alarm stands: event since which their evidence had been building up, statistic.
         seen: newest windows of its own.
-        moves: of the newest pairs of windows of a user, whether they left it (1) or not (0).
+        moves: of the newest pairs of windows of a user, whether they left it (1) or not (0), a lane each.
         fresh: windows that its adapter would be asked about and has not learned.
         tried: ids of those that Updates in vain were made of, since one that helped.
         learned: newest windows that it has.
@@ -78,14 +78,14 @@ class Watched:
     """
 
     region: Region
-    detectors: dict[str, DriftDetector]
+    detectors: dict[str, list[DriftDetector]]
     seen: deque[Seen]
-    moves: deque[float]
+    moves: list[deque[float]]
     sample: deque[Evidence]
     fresh: deque[Evidence]
     learned: deque[Evidence]
     tried: set[str] = field(default_factory=set)
-    rising: dict[str, int] = field(default_factory=dict)
+    rising: dict[tuple[str, int], int] = field(default_factory=dict)
     raised: dict[str, tuple[int, float]] = field(default_factory=dict)
     audited: int = 0
     audits: int = 0
@@ -143,9 +143,10 @@ class Watched:
         """Take the newest windows for normal, and forget the evidence against them."""
         newest = [s.scores for s in self.seen][-256:]
         for place, signal in enumerate(OF_ONE_WINDOW):
-            if signal in self.detectors:
-                self.detectors[signal].reset(scores[place] for scores in newest)
+            for detector in self.detectors.get(signal, ()):
+                detector.reset(scores[place] for scores in newest)
         if "shift" in self.raised:
-            self.detectors["shift"].reset(self.moves)
+            for detector, moves in zip(self.detectors["shift"], self.moves, strict=True):
+                detector.reset(moves)
         self.raised.clear()
         self.quiet_until = quiet_until

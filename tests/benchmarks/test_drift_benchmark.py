@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.drift import DETECTORS, DRIFTS, RESTARTING, main
+from benchmarks.drift import ALPHA, DETECTORS, DRIFTS, OVERLAPPING, RESTARTING, false_alarms, main
 
 
 def test_the_quick_form_prints_one_object_with_ratios(
@@ -26,3 +26,10 @@ def test_the_quick_form_prints_one_object_with_ratios(
     sudden = found["delay"]["sudden"]["2.0"]
     assert 1.0 <= sudden["ours"]["mean"] < sudden["never"]["mean"] == 2_000
     assert sudden["ours"]["missed"] == 0
+
+
+def test_quiet_streams_alarm_as_rarely_as_promised_and_would_not_if_windows_overlapped() -> None:
+    streams = 12
+    most = streams * ALPHA + 3 * (streams * ALPHA) ** 0.5
+    assert false_alarms("ours", streams)["share"] * streams <= most
+    assert false_alarms("ours", streams, OVERLAPPING)["share"] * streams > most

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from consumers.monitor_state import restore, snapshot
+from consumers.monitor_state import FORMAT, restore, snapshot
 from pipeline.edits import Operation
+from pipeline.errors import LogError
 from pipeline.monitor import Monitor
 from pipeline.routing import RegionBank
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
@@ -71,6 +72,16 @@ def test_the_recorded_run_drives_a_monitor_to_the_same_edits() -> None:
 @pytest.mark.parametrize("interrupted", [range(0, 500, 9), range(3, 500, 7), range(500)], ids=["9", "7", "every"])
 def test_snapshot_and_restore_at_any_point_change_nothing(interrupted: range) -> None:
     assert decided(interrupted) == decided(())
+
+
+@pytest.mark.parametrize("written", [{}, {"format": 1}, {"format": FORMAT + 1}])
+def test_a_state_of_another_version_is_refused_with_what_to_do(written: dict[str, int]) -> None:
+    monitor = fresh()
+    state = {name: kept for name, kept in snapshot(monitor).items() if name != "format"} | written
+    with pytest.raises(
+        LogError, match=rf"format {written.get('format', 1)}, .* reads {FORMAT}: go on with the version"
+    ):
+        restore(fresh(), state, the_setup().bank)
 
 
 def test_the_run_tells_set_up_regions_apart() -> None:

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import fields
+from hashlib import sha256
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from pipeline.backbones.base import fingerprint
 from pipeline.errors import BackboneError, DataError
@@ -70,6 +72,17 @@ def test_a_changed_byte_is_refused_and_named(root, name):
 def test_a_missing_file_is_refused_and_named(root, name):
     (root / name).unlink()
     with pytest.raises((DataError, BackboneError), match=f"{name.rsplit('/')[-1]} cannot be read.*raie setup"):
+        load_setup(root)
+
+
+def test_a_set_up_of_another_version_is_refused_with_what_to_do(root):
+    arrays = load_file(root / "arrays.safetensors")
+    del arrays["calibration.moved_lane"]
+    save_file(arrays, root / "arrays.safetensors")
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["files"]["arrays.safetensors"] = sha256((root / "arrays.safetensors").read_bytes()).hexdigest()
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"no moved_lane of its calibration: another version .*raie setup"):
         load_setup(root)
 
 
