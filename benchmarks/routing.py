@@ -36,7 +36,7 @@ from pipeline.windows import Ids
 
 RANK, WIDTH, BLOCKS = 8, 128, 2
 SETTINGS = AdapterSettings(rank=RANK, alpha=16.0, dropout=0.0)
-AMPLE = 100_000_000_000
+AMPLE = 2_000_000_000
 
 Adapter = tuple[str, dict[str, np.ndarray], list[int]]
 

@@ -103,7 +103,7 @@ class Factors:
     """
 
     packed: Tensor
-    rows: NDArray[np.int64]
+    rows: Tensor
     moves: Tensor
 
     @property
@@ -137,9 +137,9 @@ def make_factors(name: str, tensors: Tensors, rows: Sequence[int], layout: Layou
         a.copy_(torch.from_numpy(np.asarray(tensors[_key(place.name, "A")])))
         b.copy_(torch.from_numpy(np.asarray(tensors[_key(place.name, "B")])).T * layout.scale)
     order = np.argsort(np.asarray(rows, dtype=np.int64), kind="stable")
-    kept = np.asarray(rows, dtype=np.int64)[order]
+    kept = torch.from_numpy(np.asarray(rows, dtype=np.int64)[order])
     own = torch.from_numpy(np.asarray(tensors[_ROWS], dtype=np.float32)[order])
-    return Factors(packed, kept, own - item_rows[torch.from_numpy(kept)])
+    return Factors(packed, kept, own - item_rows[kept])
 
 
 def _places(layout: Layout) -> tuple[Place, ...]:
@@ -160,7 +160,10 @@ def _key(layer: str, factor: str) -> str:
 
 def views(packed: Tensor, place: Place, rank: int) -> tuple[Tensor, Tensor]:
     """(..., r, in) A and (..., r, out) scaled B' of one layer among (..., size) packed numbers."""
-    middle = place.start + rank * place.width_in
-    a = packed[..., place.start : middle].unflatten(-1, (rank, place.width_in))
-    b = packed[..., middle : place.start + place.size(rank)].unflatten(-1, (rank, place.width_out))
-    return a, b
+    return split(packed[..., place.start : place.start + place.size(rank)], place, rank)
+
+
+def split(numbers: Tensor, place: Place, rank: int) -> tuple[Tensor, Tensor]:
+    """The same from the (..., place.size(rank)) numbers of that layer alone."""
+    a, b = numbers.split((rank * place.width_in, rank * place.width_out), dim=-1)
+    return a.unflatten(-1, (rank, place.width_in)), b.unflatten(-1, (rank, place.width_out))

@@ -1,61 +1,30 @@
 """One forward pass for a batch that mixes regions.
 
-The linear layers that adapters change are wrapped once. In a pass the factors of every row's adapter are
-stacked, and each layer adds x A' B' s to what the backbone makes of the row. Items that an adapter moved are
-corrected on both sides: in the vectors that the windows are read with, and in the scores, where the
-backbone's item vectors score all rows at once and only the differences are added.
+The linear layers that adapters change are wrapped once. In a pass each layer gathers the factors of every row's
+adapter, and adds x A' B' s to what the backbone makes of the row. Items that an adapter moved are corrected on
+both sides: in the vectors that the windows are read with, and in the scores, where the backbone's item vectors
+score all rows at once and only the differences are added.
 
 The result is that of one adapter after the other up to rounding: sums are the same, in another order.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from pipeline.backbones.base import Backbone, last_states
 from pipeline.config import AdapterSettings
-from pipeline.serving.factors import Place, Tensors, layout_of, make_factors, views
+from pipeline.serving.factors import Tensors, layout_of, make_factors
+from pipeline.serving.mixing import MixedLinear, Mixing, gather
 from pipeline.serving.slots import Active, AdapterSlots
 from pipeline.windows import PADDING, Ids
 
-
-@dataclass
-class _Stacked:
-    """The packed factors of the rows that are passing, (n, size); None while the backbone is alone."""
-
-    packed: Tensor | None = None
-
-
-class _MixedLinear(nn.Module):
-    """A linear layer of the backbone, and for each row of the batch the low-rank change of its adapter."""
-
-    def __init__(self, base: nn.Module, place: Place, rank: int, stacked: _Stacked) -> None:
-        super().__init__()
-        self.base = base
-        self._place, self._rank, self._stacked = place, rank, stacked
-
-    def forward(self, states: Tensor) -> Tensor:
-        """(n, length, in) to (n, length, out)."""
-        out: Tensor = self.base(states)
-        if self._stacked.packed is None:
-            return out
-        a, b = views(self._stacked.packed, self._place, self._rank)
-        return out.baddbmm_(torch.bmm(states, a.mT), b)
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Rows start to stop of a sorted batch, which share an adapter."""
-
-    start: int
-    stop: int
-    active: Active
+_CACHE_LINE = 16
+"""Numbers of 4 bytes."""
 
 
 class MixedForward:
@@ -78,11 +47,11 @@ class MixedForward:
         self._layout = layout = layout_of(backbone, settings)
         self._item_rows = backbone.items.rows.weight.detach()
         self.slots = AdapterSlots(layout, backbone.items.text, budget)
-        self._stacked = _Stacked()
+        self._mixing = Mixing(layout, self.slots.table)
         for place in layout.layers:
             parent, _, name = place.name.rpartition(".")
             module = backbone.get_submodule(parent)
-            setattr(module, name, _MixedLinear(getattr(module, name), place, layout.rank, self._stacked))
+            setattr(module, name, MixedLinear(getattr(module, name), place, self._mixing))
         self._buffers: dict[str, Tensor] = {}
         with torch.inference_mode():
             self.vectors = backbone.items.all()
@@ -115,7 +84,7 @@ class MixedForward:
     @torch.inference_mode()
     def alone(self, states: Tensor) -> Tensor:
         """(n, length, d) states of the backbone to (n, items + 1) probabilities of what comes next."""
-        return _probabilities(last_states(states) @ self.vectors.T)
+        return self._probabilities(self._logits(last_states(states)))
 
     @torch.inference_mode()
     def probabilities(self, contexts: Ids, names: Sequence[str]) -> Tensor:
@@ -128,101 +97,91 @@ class MixedForward:
         Returns:
             (n, items + 1) probabilities of what comes next; padding has 0.
         """
-        distinct, members = np.unique(np.asarray(names, dtype=np.str_), return_inverse=True)
         out = torch.empty(len(contexts), len(self.vectors))
-        done = 0
-        for run in self.slots.passes(distinct.tolist()):
-            places = np.flatnonzero((members >= done) & (members < done + len(run)))
-            order = places[np.argsort(members[places], kind="stable")]
-            sizes = np.bincount(members[order] - done, minlength=len(run))
-            answer = self._pass(contexts[order], _groups(self.slots.activate(run), sizes))
-            if np.array_equal(order, np.arange(len(contexts))):
+        for run in self.slots.passes(list(dict.fromkeys(names))):
+            active = dict(zip(run, self.slots.activate(run), strict=True))
+            rows = [i for i, name in enumerate(names) if name in active]
+            answer = self._pass(contexts[rows], [active[names[i]] for i in rows])
+            if len(rows) == len(names):
                 return answer
-            out[torch.from_numpy(order)] = answer
-            done += len(run)
+            out[rows] = answer
         return out
 
-    def _pass(self, contexts: Ids, groups: Sequence[_Group]) -> Tensor:
-        """(n, length) windows, sorted into groups, to (n, items + 1) probabilities."""
-        packed = self._buffer("packed", len(contexts), self._layout.size)
-        torch.stack([g.active.factors.packed for g in groups for _ in range(g.stop - g.start)], out=packed)
-        read = self._read(contexts, packed, groups)
+    def _pass(self, contexts: Ids, adapters: Sequence[Active]) -> Tensor:
+        """(n, length) windows and the adapter of each to (n, items + 1) probabilities."""
+        slots = torch.tensor([adapter.slot for adapter in adapters])
+        text_a, text_b = self._text_factors(slots)
+        read = self._read(contexts, text_a, text_b)
+        met = self.slots.moved[slots.unsqueeze(1), torch.from_numpy(contexts)]
+        _move(read[1:].numpy().reshape(*contexts.shape, -1), met.numpy(), adapters)
         # The backbone looks items up by row: here each place of each window is an item of its own.
         own = np.where(contexts != PADDING, np.arange(1, contexts.size + 1).reshape(contexts.shape), PADDING)
-        with self._mixing(packed):
+        with self._mixing.rows(slots):
             states = self.backbone.last(torch.from_numpy(own), read)
-        return _probabilities(self._scores(states, packed, groups))
+        logits = self._logits(states)
+        _correct(logits, states, torch.bmm(states.unsqueeze(1), text_b.mT).squeeze(1), adapters)
+        return self._probabilities(logits)
 
-    def _read(self, contexts: Ids, packed: Tensor, groups: Sequence[_Group]) -> Tensor:
+    def _text_factors(self, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, r, text dimensions) A and (n, r, d) scaled B' of each row's text projection; r is 0 without text."""
+        if self._layout.text is None:
+            return torch.empty(len(slots), 0, 0), torch.empty(len(slots), 0, self.vectors.shape[1])
+        kept = self._buffer("text", len(slots), self._layout.text.size(self._layout.rank))
+        return gather(self.slots.table, slots, self._layout.text, self._layout.rank, kept)
+
+    def _read(self, contexts: Ids, text_a: Tensor, text_b: Tensor) -> Tensor:
         """(1 + n * length, d) vectors that the windows are read with, padding first."""
         rows = torch.from_numpy(contexts)
         read = self._buffer("read", 1 + contexts.size, self.vectors.shape[1])
         vectors = torch.index_select(self.vectors, 0, rows.flatten(), out=read[1:]).view(*contexts.shape, -1)
         if self._layout.text is not None:
-            a, b = views(packed, self._layout.text, self._layout.rank)
             texts = functional.embedding(rows, self.backbone.items.text)
-            vectors.baddbmm_(torch.bmm(texts, a.mT), b)
-        _move(vectors.numpy(), contexts, groups, len(self.vectors))
+            vectors.baddbmm_(torch.bmm(texts, text_a.mT), text_b)
         return read
 
-    def _scores(self, states: Tensor, packed: Tensor, groups: Sequence[_Group]) -> Tensor:
-        """(n, d) last states to (n, items + 1) logits."""
-        logits = torch.mm(states, self.vectors.T, out=self._buffer("logits", len(states), len(self.vectors)))
-        if self._layout.text is not None:
-            _, b = views(packed, self._layout.text, self._layout.rank)
-            turned = torch.bmm(states.unsqueeze(1), b.mT).squeeze(1)
-            for group in groups:
-                chosen = slice(group.start, group.stop)
-                logits[chosen].addmm_(turned[chosen], group.active.texts)
-        places = [g.active.factors.rows + i * len(self.vectors) for g in groups for i in range(g.start, g.stop)]
-        moves = [(states[g.start : g.stop] @ g.active.factors.moves.T).flatten() for g in groups]
-        logits.flatten().index_add_(0, torch.from_numpy(np.concatenate(places)), torch.cat(moves))
-        return logits
+    def _logits(self, states: Tensor) -> Tensor:
+        """(n, d) last states to (n, items + 1) scores by the backbone's item vectors.
 
-    def _buffer(self, name: str, rows: int, width: int) -> Tensor:
+        Rows of the memory behind start at a cache line: products and sums of rows that do not are slower by half.
+        """
+        wide = self._buffer("logits", len(states), -(-len(self.vectors) // _CACHE_LINE) * _CACHE_LINE, -torch.inf)
+        return torch.mm(states, self.vectors.T, out=wide[:, : len(self.vectors)])
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        """(n, items + 1) what `_logits` gave to probabilities; padding, and what fills up its rows, has 0."""
+        logits[:, PADDING] = -torch.inf
+        wide = self._buffers["logits"][: len(logits)]
+        return wide.softmax(dim=1)[:, : logits.shape[1]]
+
+    def _buffer(self, name: str, rows: int, width: int, fill: float = 0.0) -> Tensor:
         """(rows, width) memory that all passes use: fresh memory costs as much as what is copied into it."""
         kept = self._buffers.get(name)
         if kept is None or len(kept) < rows:
-            kept = self._buffers[name] = torch.zeros(rows, width)
+            kept = self._buffers[name] = torch.full((rows, width), fill)
         return kept[:rows]
 
-    @contextmanager
-    def _mixing(self, packed: Tensor) -> Iterator[None]:
-        self._stacked.packed = packed
-        try:
-            yield
-        finally:
-            self._stacked.packed = None
 
-
-def _groups(active: Sequence[Active], sizes: NDArray[np.int64]) -> list[_Group]:
-    stops = np.cumsum(sizes).tolist()
-    return [_Group(stop - size, stop, a) for a, stop, size in zip(active, stops, sizes.tolist(), strict=True)]
-
-
-def _move(vectors: NDArray[np.float32], contexts: Ids, groups: Sequence[_Group], items: int) -> None:
+def _move(vectors: NDArray[np.float32], met: NDArray[np.int32], adapters: Sequence[Active]) -> None:
     """Move the (n, length, d) vectors of the items that adapters have moved, in place.
 
-    All windows are looked up at once: group g's row i is the key g * items + i, and these are sorted.
+    `met` says which of the moved rows of its adapter each of them is, (n, length); -1 is none.
     """
-    rows = [group.active.factors.rows for group in groups]
-    sizes = np.array([len(r) for r in rows])
-    keys = np.concatenate(rows) + np.repeat(np.arange(len(groups)) * items, sizes)
-    if not len(keys):
-        return
-    owners = np.repeat(np.arange(len(groups)), [g.stop - g.start for g in groups])
-    wanted = contexts + owners[:, None] * items
-    places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    windows, positions = np.nonzero(keys[places] == wanted)
-    starts = np.cumsum(sizes) - sizes
-    met = places[windows, positions] - starts[owners[windows]]
-    bounds = np.searchsorted(windows, [(g.start, g.stop) for g in groups])
-    for group, (first, last) in zip(groups, bounds, strict=True):
-        if first < last:
-            chosen = windows[first:last], positions[first:last]
-            vectors[chosen] += group.active.factors.moves.numpy()[met[first:last]]
+    windows, positions = np.nonzero(met >= 0)
+    slots = np.array([adapter.slot for adapter in adapters])[windows]
+    for slot, first in zip(*np.unique(slots, return_index=True), strict=True):
+        chosen = windows[slots == slot], positions[slots == slot]
+        vectors[chosen] += adapters[windows[first]].factors.moves.numpy()[met[chosen]]
 
 
-def _probabilities(logits: Tensor) -> Tensor:
-    logits[:, PADDING] = -torch.inf
-    return logits.softmax(dim=1)
+def _correct(logits: Tensor, states: Tensor, turned: Tensor, adapters: Sequence[Active]) -> None:
+    """Add what adapters change in the (n, items + 1) scores of (n, d) last states, in place.
+
+    `turned` is states B' of each row's text projection, (n, r). Most of the time goes into reading what an adapter
+    has for the whole catalogue: rows of one adapter follow one another, so that the second finds it in the
+    processor's cache.
+    """
+    scores, inner, last = logits.unbind(), turned.unbind(), states.unbind()
+    for row in sorted(range(len(adapters)), key=lambda row: adapters[row].slot):
+        adapter = adapters[row]
+        scores[row].addmv_(adapter.texts, inner[row])
+        scores[row].index_add_(0, adapter.factors.rows, torch.mv(adapter.factors.moves, last[row]))

@@ -1,14 +1,16 @@
 """Which adapters are known, and which are ready to answer: *registered* on the host, *active* in a slot.
 
-What is registered costs what its factors cost. What is active has its text projection applied to the whole
-catalogue as well, r numbers an item; the slots hold as many of these as a budget of memory allows, and the
-least recently used makes room.
+What is registered costs what its factors cost. What is active has a slot: a row in a table of factors, from which a
+pass gathers those of all its rows at once, and two things for the whole catalogue: which items it moved, and its
+text projection applied to every text, r numbers an item. There are as many slots as a budget of memory allows, and
+the least recently used makes room.
 """
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from pipeline.serving.factors import Factors, Layout, views
@@ -20,10 +22,12 @@ class Active:
 
     Attributes:
         factors: what it changes.
-        texts: (r, items + 1) A of its text projection applied to every item's text; empty without text.
+        slot: its row of what all active adapters have together.
+        texts: (items + 1, r) every item's text times A' of its text projection; no column without text.
     """
 
     factors: Factors
+    slot: int
     texts: Tensor
 
 
@@ -36,6 +40,8 @@ class AdapterSlots:
         budget: bytes that the slots may take; one adapter is always possible.
 
     Attributes:
+        table: (slots, layout.size) packed factors of the active adapters.
+        moved: (slots, items + 1) which of its moved rows an item is to an active adapter, or -1.
         evictions: how often an active adapter had to make room.
     """
 
@@ -44,8 +50,13 @@ class AdapterSlots:
         self._texts = texts.T.contiguous()
         self._registered: dict[str, Factors] = {}
         self._active: OrderedDict[str, Active] = OrderedDict()
-        self._slot_bytes = layout.rank * texts.shape[0] * 4 if layout.text is not None else 0
-        self._slots = max(1, budget // self._slot_bytes) if self._slot_bytes else None
+        width = layout.rank if layout.text is not None else 0
+        self._slot_bytes = (layout.size + (width + 1) * len(texts)) * 4
+        slots = max(1, budget // self._slot_bytes)
+        # The system gives memory to the rows that are ever written, whatever the budget.
+        self.table = torch.empty(slots, layout.size)
+        self.moved = torch.empty(slots, len(texts), dtype=torch.int32)
+        self._free = list(range(slots))
         self.evictions = 0
 
     @property
@@ -72,14 +83,16 @@ class AdapterSlots:
 
     def drop(self, name: str) -> bool:
         """Forget an adapter; return whether it was known."""
-        self._active.pop(name, None)
+        dropped = self._active.pop(name, None)
+        if dropped is not None:
+            # A pass that goes on elsewhere may still read this slot: it is written when the next one begins.
+            self._free.append(dropped.slot)
         return self._registered.pop(name, None) is not None
 
     def passes(self, names: Sequence[str]) -> Iterator[list[str]]:
         """Split distinct names into runs that fit the slots together."""
-        step = self._slots or max(1, len(names))
-        for start in range(0, len(names), step):
-            yield list(names[start : start + step])
+        for start in range(0, len(names), len(self.table)):
+            yield list(names[start : start + len(self.table)])
 
     def activate(self, names: Sequence[str]) -> list[Active]:
         """Bring registered adapters into slots, at most as many as fit, and return them in order."""
@@ -93,12 +106,17 @@ class AdapterSlots:
         return [self._active[name] for name in names]
 
     def _make_room(self) -> None:
-        if self._slots is not None and len(self._active) >= self._slots:
-            self._active.popitem(last=False)
+        if not self._free:
+            _, oldest = self._active.popitem(last=False)
+            self._free.append(oldest.slot)
             self.evictions += 1
 
     def _load(self, factors: Factors) -> Active:
+        slot = self._free.pop()
+        self.table[slot] = factors.packed
+        self.moved[slot] = -1
+        self.moved[slot, factors.rows] = torch.arange(len(factors.rows), dtype=torch.int32)
         if self._layout.text is None:
-            return Active(factors, self._texts[:0])
+            return Active(factors, slot, self._texts[:0].T)
         a, _ = views(factors.packed, self._layout.text, self._layout.rank)
-        return Active(factors, a @ self._texts)
+        return Active(factors, slot, (a @ self._texts).T)

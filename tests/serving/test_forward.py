@@ -13,14 +13,15 @@ from pipeline.errors import AdapterRefused
 from pipeline.regions import SET_UP, SINCE, Region, Status
 from pipeline.routing import RegionBank, mixed_probabilities, next_item_probabilities
 from pipeline.serving.answers import mix, present
+from pipeline.serving.factors import layout_of
 from pipeline.serving.forward import MixedForward
 from tests.backbones.small import ITEMS, KINDS, LENGTH, small_backbone
 from tests.test_routing import origins
 
 NAMES = tuple(f"r{region:04}_v0001" for region in range(3, 10))
 AMPLE = 10**9
-SLOT = 8 * (ITEMS + 1) * 4
-"""Bytes of one active adapter of rank 8."""
+SLOT = 4 * (layout_of(small_backbone("sasrec", text_dimensions=6), AdapterSettings()).size + (8 + 1) * (ITEMS + 1))
+"""Bytes of one active adapter of rank 8: its factors, its text projection of all items, and which of them it moved."""
 
 
 def contexts(n: int, seed: int) -> np.ndarray:
