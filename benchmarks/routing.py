@@ -57,7 +57,7 @@ def main() -> None:
     for adapter in adapters:
         forward.register(*adapter)
     found: dict[str, dict[str, float]] = {
-        name: {} for name in ("ours", "peft_switch", "peft_names", "several_routes", "backbone_lean")
+        name: {} for name in ("ours", "peft_switch", "peft_names", "several_routes", "backbone_lean", "backbone_served")
     }
     compared: dict[str, dict[str, float]] = {"peft_switch": {}, "peft_names": {}}
     for regions in asked.regions:
@@ -65,6 +65,7 @@ def main() -> None:
         ways: dict[str, Callable[[], Tensor]] = {
             "backbone": partial(_alone, backbone, forward.vectors, windows),
             "backbone_lean": partial(_lean, backbone, forward.vectors, windows),
+            "backbone_served": partial(_served, forward, windows),
             "ours": partial(forward.probabilities, windows, names),
         }
         if regions <= asked.peft_most:
@@ -140,6 +141,11 @@ def _alone(backbone: SASRec, vectors: Tensor, windows: Ids) -> Tensor:
 def _lean(backbone: SASRec, vectors: Tensor, windows: Ids) -> Tensor:
     """The backbone when only its last position is wanted, as in our pass."""
     return (backbone.last(torch.from_numpy(windows), vectors) @ vectors.T).softmax(dim=1)
+
+
+def _served(forward: MixedForward, windows: Ids) -> Tensor:
+    """The backbone as the server runs it: the states of all positions, then scores in the memory of our pass."""
+    return forward.alone(forward.states(windows))
 
 
 def _switch(host: AdapterHost, windows: Ids, names: Sequence[str]) -> Tensor:
@@ -239,11 +245,13 @@ def _report(asked: argparse.Namespace, found: dict[str, Any], compared: dict[str
             "peft_switch_over_backbone": found["peft_switch"],
             "peft_names_over_backbone": found["peft_names"],
             "backbone_lean_over_backbone": found["backbone_lean"],
+            "backbone_served_over_backbone": found["backbone_served"],
         },
         "every_eighth_window_in_two_regions_over_in_one": found["several_routes"],
         "largest_relative_difference_to_ours": compared,
         "notes": [
             "backbone: states of all positions, as the gate needs them; backbone_lean: of the last one, as in our pass",
+            "backbone_served: as backbone, its scores laid out in memory as those of our pass",
             f"peft's ways are asked up to {asked.peft_most} regions: beyond, they take too long",
             "adapter_names runs without item rows and text projection, which it cannot mix",
         ],

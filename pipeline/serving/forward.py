@@ -84,7 +84,7 @@ class MixedForward:
     @torch.inference_mode()
     def alone(self, states: Tensor) -> Tensor:
         """(n, length, d) states of the backbone to (n, items + 1) probabilities of what comes next."""
-        return self._probabilities(self._logits(last_states(states)))
+        return self._probabilities(self._scores(last_states(states)))
 
     @torch.inference_mode()
     def probabilities(self, contexts: Ids, names: Sequence[str]) -> Tensor:
@@ -118,9 +118,9 @@ class MixedForward:
         own = np.where(contexts != PADDING, np.arange(1, contexts.size + 1).reshape(contexts.shape), PADDING)
         with self._mixing.rows(slots):
             states = self.backbone.last(torch.from_numpy(own), read)
-        logits = self._logits(states)
-        _correct(logits, states, torch.bmm(states.unsqueeze(1), text_b.mT).squeeze(1), adapters)
-        return self._probabilities(logits)
+        scores = self._scores(states)
+        _correct(scores, states, torch.bmm(states.unsqueeze(1), text_b.mT).squeeze(1), adapters)
+        return self._probabilities(scores)
 
     def _text_factors(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """(n, r, text dimensions) A and (n, r, d) scaled B' of each row's text projection; r is 0 without text."""
@@ -139,19 +139,21 @@ class MixedForward:
             vectors.baddbmm_(torch.bmm(texts, text_a.mT), text_b)
         return read
 
-    def _logits(self, states: Tensor) -> Tensor:
-        """(n, d) last states to (n, items + 1) scores by the backbone's item vectors.
+    def _scores(self, states: Tensor) -> Tensor:
+        """(n, d) last states to (n, items + 1) logits by the backbone's item vectors.
 
-        Rows of the memory behind start at a cache line: products and sums of rows that do not are slower by half.
+        They are part of a buffer whose rows start at a cache line each: products and sums of rows that do not take
+        half as long again.
         """
-        wide = self._buffer("logits", len(states), -(-len(self.vectors) // _CACHE_LINE) * _CACHE_LINE, -torch.inf)
-        return torch.mm(states, self.vectors.T, out=wide[:, : len(self.vectors)])
+        items = len(self.vectors)
+        buffer = self._buffer("scores", len(states), -(-items // _CACHE_LINE) * _CACHE_LINE, -torch.inf)
+        return torch.mm(states, self.vectors.T, out=buffer[:, :items])
 
-    def _probabilities(self, logits: Tensor) -> Tensor:
-        """(n, items + 1) what `_logits` gave to probabilities; padding, and what fills up its rows, has 0."""
-        logits[:, PADDING] = -torch.inf
-        wide = self._buffers["logits"][: len(logits)]
-        return wide.softmax(dim=1)[:, : logits.shape[1]]
+    def _probabilities(self, scores: Tensor) -> Tensor:
+        """(n, items + 1) scores, where `_scores` left them, to probabilities; padding has 0."""
+        scores[:, PADDING] = -torch.inf
+        # What fills up a row has -inf since the buffer was made. Without it rows would have to be copied first.
+        return self._buffers["scores"][: len(scores)].softmax(dim=1)[:, : scores.shape[1]]
 
     def _buffer(self, name: str, rows: int, width: int, fill: float = 0.0) -> Tensor:
         """(rows, width) memory that all passes use: fresh memory costs as much as what is copied into it."""
@@ -173,15 +175,15 @@ def _move(vectors: NDArray[np.float32], met: NDArray[np.int32], adapters: Sequen
         vectors[chosen] += adapters[windows[first]].factors.moves.numpy()[met[chosen]]
 
 
-def _correct(logits: Tensor, states: Tensor, turned: Tensor, adapters: Sequence[Active]) -> None:
+def _correct(scores: Tensor, states: Tensor, turned: Tensor, adapters: Sequence[Active]) -> None:
     """Add what adapters change in the (n, items + 1) scores of (n, d) last states, in place.
 
     `turned` is states B' of each row's text projection, (n, r). Most of the time goes into reading what an adapter
     has for the whole catalogue: rows of one adapter follow one another, so that the second finds it in the
     processor's cache.
     """
-    scores, inner, last = logits.unbind(), turned.unbind(), states.unbind()
+    logits, inner, last = scores.unbind(), turned.unbind(), states.unbind()
     for row in sorted(range(len(adapters)), key=lambda row: adapters[row].slot):
         adapter = adapters[row]
-        scores[row].addmv_(adapter.texts, inner[row])
-        scores[row].index_add_(0, adapter.factors.rows, torch.mv(adapter.factors.moves, last[row]))
+        logits[row].addmv_(adapter.texts, inner[row])
+        logits[row].index_add_(0, adapter.factors.rows, torch.mv(adapter.factors.moves, last[row]))

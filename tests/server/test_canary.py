@@ -3,6 +3,8 @@
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +12,12 @@ from adapters_store import AdaptersStore, Manifest
 from consumers.server.canaries import settle, standing
 from consumers.server.feedback import Tally, parse_request_id
 from consumers.server.logged import Logged
+from pipeline.logs import open_log
 from pipeline.logs.topics import CONTROL, FEEDBACK, REGIONS
 from pipeline.regions import Status
 from pipeline.serving.canary import Canary
 from pipeline.serving.trial import Rate, Trial, Verdict
+from tests.broker import settings
 from tests.replay.small import config
 from tests.server.test_recommend import same
 from tests.server.world import FIRSTS, TOKEN, A, B, Server, World, eventually, histories, region, serving
@@ -133,6 +137,27 @@ def test_a_version_that_is_clicked_less_is_rolled_back_and_a_record_says_why(wor
     assert (found["version"], found["adapter"], found["canary"]) == (3, OLD, None)
     assert server.ask("GET", "/versions")[1][str(A)][0]["rollback_of"] == NEW
     assert told(server, ["b0"]) == {"b0": "r0005_v0001"}
+
+
+def test_a_canary_goes_its_way_over_a_broker(kafka_url: str, tmp_path: Path) -> None:
+    opens = partial(open_log, kafka_url, settings())
+    world = World(tmp_path, opens)
+    world.open_both()
+    for user, history in zip(USERS, histories(FIRSTS[A], len(USERS)).tolist(), strict=True):
+        world.user(user, history)
+    with serving(world, opens=opens) as server:
+        assert set(told(server).values()) == {OLD}
+        _, revision = world.update(A, seed=9, canary=SHARE)
+        server.served(revision)
+        assert told(server) == expected()
+        click(server, [OLD], times=2)
+        eventually(lambda: set(told(server).values()) == {OLD})
+    with serving(world, instance="later", opens=opens) as later:
+        assert set(told(later).values()) == {OLD}
+        (act,) = acts(world)
+        assert (act["act"], act["from"], act["to"]) == ("rollback", NEW, OLD)
+        assert act["canary"]["verdict"] == "worse"
+    world.close()
 
 
 def test_versions_that_are_clicked_alike_are_decided_by_their_number(world: World) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ from pipeline.adapters import AdapterHost
 from pipeline.config import Config
 from pipeline.evaluation.replay import make_deterministic, prepare
 from pipeline.gate import OriginModel, fit_origins, gate_view
-from pipeline.logs import LocalLog
+from pipeline.logs import LocalLog, Log
 from pipeline.logs.topics import GATED, ITEMS, REGIONS, USERS, pipeline_topics
 from pipeline.metrics import new_metrics
 from pipeline.regions import SINCE, Region, Status
@@ -101,13 +101,15 @@ class World:
 
     Attributes:
         folder: holds both.
+        opens: another log than one in the folder.
     """
 
     folder: Path
+    opens: Callable[[], Log] | None = None
 
     def __post_init__(self) -> None:
         self.log_path = self.folder / "log.sqlite"
-        self.log = LocalLog(self.log_path)
+        self.log = (self.opens or partial(LocalLog, self.log_path))()
         self.log.create_topics(pipeline_topics(partitions=2))
         self.producer = self.log.producer("test")
         self.store = AdaptersStore(self.folder / "adapters")
@@ -247,12 +249,13 @@ def serving(
     instance: str = "test",
     settings: Config = SETTINGS,
     made: Callable[[], SetUp] = the_setup,
+    opens: Callable[[], Log] | None = None,
 ) -> Iterator[Server]:
     """Serve a world until the block ends."""
     said: list[str] = []
     listening = listen("127.0.0.1", 0)
     setup = replace(made(), backbone=copy.deepcopy(made().backbone))
-    edges = Edges(lambda: LocalLog(world.log_path), time.time, said.append)
+    edges = Edges(opens or partial(LocalLog, world.log_path), time.time, said.append)
     service = Service(setup, settings, world.folder / "adapters", instance, edges, new_metrics())
     running = uvicorn.Server(uvicorn.Config(make_app(service, token), log_level="warning", access_log=False))
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
