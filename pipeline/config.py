@@ -81,14 +81,6 @@ class SetupSettings(Section):
     patience: int = Field(5, ge=1, description="epochs without a better held-out recall before training stops")
     batch_size: int = Field(256, ge=1, description="windows of a training step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
-    row_dropout: float = Field(
-        0.1,
-        ge=0,
-        lt=1,
-        description=(
-            "chance that an item is known by its text alone in a training step, as those are that nobody has met yet"
-        ),
-    )
     validation_share: float = Field(
         0.1, gt=0, lt=0.5, description="share of set-up windows held out for stopping and for calibrating the gate"
     )

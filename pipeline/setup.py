@@ -162,7 +162,6 @@ def train_backbone(
             best.update({name: value.clone() for name, value in backbone.state_dict().items()})
         return len(recalls) - 1 - recalls.index(max(recalls)) < config.setup.patience
 
-    backbone.items.row_dropout = config.setup.row_dropout
     fit(
         backbone,
         learned,
@@ -175,7 +174,6 @@ def train_backbone(
         after_epoch=judge,
     )
     backbone.load_state_dict(best)
-    backbone.items.row_dropout = 0.0
     backbone.train(False).requires_grad_(False)
     return tuple(recalls)
 

@@ -25,12 +25,9 @@ class ItemTable(nn.Module):
         rows: (items + 1, d) one row for each item, row 0 for padding.
         projection: text dimensions -> d, or None where the log has no text.
         text: (items + 1, text dimensions) frozen text embeddings, not part of the weights.
-        row_dropout: chance that an item is known by its text alone while training (Volkovs et al., 2017), so that text
-            learns to speak for items that nobody has met; without text it does nothing.
     """
 
     text: Tensor
-    row_dropout = 0.0
 
     def __init__(self, items: int, dimensions: int, text_dimensions: int) -> None:
         super().__init__()
@@ -41,12 +38,9 @@ class ItemTable(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """(...,) catalogue rows to (..., d) item vectors."""
         vectors: Tensor = self.rows(rows)
-        if self.projection is None:
-            return vectors
-        if self.training and self.row_dropout:
-            vectors = vectors * (torch.rand(rows.shape, device=rows.device) >= self.row_dropout).unsqueeze(-1)
-        texts: Tensor = self.projection(self.text[rows])
-        return vectors + texts
+        if self.projection is not None:
+            vectors = vectors + self.projection(self.text[rows])
+        return vectors
 
     def all(self) -> Tensor:
         """(items + 1, d) the vector of every catalogue row, padding included."""

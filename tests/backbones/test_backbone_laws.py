@@ -102,27 +102,6 @@ def test_without_text_there_is_no_projection(kind: str) -> None:
     assert scores(model, CONTEXTS).isfinite().all()
 
 
-def test_in_training_some_items_are_known_by_their_text_alone(kind: str) -> None:
-    model = small_backbone(kind)
-    rows, whole = torch.arange(1, 13), model.items.all()[1:]
-    by_text = model.items.projection(model.items.text[rows])
-    model.items.row_dropout = 0.5
-    assert torch.equal(model.items(rows), whole), "not while it answers"
-    model.train()
-    torch.manual_seed(0)
-    seen = model.items(rows)
-    left_out = (seen == by_text).all(dim=1)
-    assert 0 < left_out.sum() < len(rows)
-    assert torch.equal(seen[~left_out], whole[~left_out])
-
-
-def test_where_there_is_no_text_every_item_keeps_its_row(kind: str) -> None:
-    model = small_backbone(kind, text_dimensions=0)
-    model.items.row_dropout = 0.9
-    model.train()
-    assert torch.equal(model.items.all(), model.items.rows.weight)
-
-
 def test_the_seed_decides_the_weights_and_the_callers_random_state_is_left_alone(kind: str) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
