@@ -19,6 +19,8 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from adapters_store import AdaptersStore
 from consumers.following import new_records, value_of
 from consumers.ledger import Ledger, adapters_ever_live
@@ -282,6 +284,17 @@ def verify(found: Left, replayed: Path) -> None:
     assert found.versions == versions_of(state / "adapters")
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As many as the workers have: the sums of two round otherwise, once in a few hundred windows."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def soak(
     folder: Path,
     events: int,
@@ -294,8 +307,9 @@ def soak(
 ) -> dict[str, Any]:
     """Replay a data set, run it again through processes that die, and compare what is left."""
     config = changed(consumers={"lockstep": True, "snapshot_events": 300}).model_copy(update={"log": log})
-    replay(read_dataset(emerging(events)), config, ["raie"], 1, folder / "replay", quiet, time.monotonic)
-    feed = prepare(folder, events, config)
+    with one_thread():
+        replay(read_dataset(emerging(events)), config, ["raie"], 1, folder / "replay", quiet, time.monotonic)
+        feed = prepare(folder, events, config)
     write_stream(feed, config)
     began = time.monotonic()
     driver = Driver(folder, len(feed.stream), Random(0), kills, kill_every, halfway=halfway, say=say)
