@@ -56,9 +56,8 @@ class GateHandler:
         if self.trending is None:
             return answers
         self._follow(self.trending)
-        asked = self._asked(contexts, answers)
-        mixed = [self.trending.mix(asked, i, answer) for i, answer in enumerate(answers.probabilities)]
-        return replace(answers, probabilities=np.array(mixed).reshape(answers.probabilities.shape))
+        mixed = self.trending.mix(self._asked(contexts, answers), answers.probabilities)
+        return replace(answers, probabilities=mixed)
 
     def handle(self, windows: Windows) -> list[dict[str, Any]]:
         """Gate windows and score what followed them: one record of `gated` each.
@@ -122,7 +121,8 @@ class GateHandler:
         self._follow(trending)
         mixed = np.empty(answers.probabilities.shape)
         for i, target in enumerate(windows.targets.tolist()):
-            mixed[i] = trending.mix(asked, i, answers.probabilities[i])
+            this = slice(i, i + 1)
+            mixed[this] = trending.mix(asked[this], answers.probabilities[this])
             trending.learn(asked, i, target, float(answers.probabilities[i, target]))
         ranks: list[int] = self._ranks(mixed, windows).tolist()
         return ranks

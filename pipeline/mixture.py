@@ -3,7 +3,7 @@
     P(item) = w_0 P_model(item) + sum_j w_j P_trend_j(item),   w = softmax(0, theta_1 x, ..., theta_J x)
 
 with x what is known of the window before its target: a constant, its share of regions opened since set-up,
-the lift of its items (`Trend.lift`), and how sure the model is of its answer. theta follows the gradient of
+the lift of its items (`Trend.lifts`), and how sure the model is of its answer. theta follows the gradient of
 log P(target), a step an event, so weight and half-life are learned on past events alone. Held-out set-up windows
 take part in each step, a few an event: who is as in set-up must not be answered with what is new.
 

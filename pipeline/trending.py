@@ -31,6 +31,9 @@ class Asked:
     since: Array
     surest: Array
 
+    def __getitem__(self, chosen: slice) -> "Asked":
+        return Asked(self.contexts[chosen], self.tastes[chosen], self.since[chosen], self.surest[chosen])
+
 
 def asked_of(
     setup_bank: RegionBank, contexts: Ids, posterior: Posterior, route: Array, answers: NDArray[np.floating[Any]]
@@ -76,17 +79,10 @@ class Trending:
         self._held_out, self._held_out_targets, self._held_out_chances = asked, targets, chances
         self._held_out_shares = counted(asked.tastes)
 
-    def mix(self, asked: Asked, place: int, answer: NDArray[np.floating[Any]]) -> Array:
-        """Mix the trend into the model's (items + 1,) answer to window `place`."""
-        this = slice(place, place + 1)
-        weights = self._weights(asked, this)
-        mixed: Array = self._trend.blended(asked.tastes[this], weights[:, 1:])[0]
-        mixed += weights[0, 0] * answer
-        return mixed
-
-    def mix_all(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
-        """Mix the trend into all (n, items + 1) answers of the model at once."""
-        weights = self._weights(asked, slice(None))
+    def mix(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
+        """Mix the trend into the model's (n, items + 1) answers to n windows."""
+        lifts = self._trend.lifts(asked.contexts)
+        weights = self._mixture.weights(asked.since, lifts, asked.surest)
         mixed: Array = weights[:, :1] * answers + self._trend.blended(asked.tastes, weights[:, 1:])
         return mixed
 
@@ -97,9 +93,9 @@ class Trending:
 
     def learn(self, asked: Asked, place: int, target: int, chance: float) -> None:
         """Take in what followed window `place`, to which the model gave the probability `chance`."""
-        this, held = slice(place, place + 1), self._held_out
-        contexts, since, surest = asked.contexts[this], asked.since[this], asked.surest[this]
-        shares, rows, model = counted(asked.tastes[place])[None], np.array([target]), np.array([chance])
+        this, held = asked[place : place + 1], self._held_out
+        contexts, since, surest = this.contexts, this.since, this.surest
+        shares, rows, model = counted(this.tastes), np.array([target]), np.array([chance])
         if held is not None:
             others = self._others()
             contexts = np.concatenate([contexts, held.contexts[others]])
@@ -170,7 +166,3 @@ class Trending:
         for place, share in record["tastes"]:
             tastes[place] = share
         return tastes
-
-    def _weights(self, asked: Asked, windows: slice) -> Array:
-        lifts = self._trend.lifts(asked.contexts[windows])
-        return self._mixture.weights(asked.since[windows], lifts, asked.surest[windows])

@@ -65,7 +65,7 @@ class ServedTrend:
             return found
         asked = asked_of(self._setup.bank, contexts, found.posterior, found.route, found.probabilities)
         with self._whole:
-            mixed = self._trending.mix_all(asked, found.probabilities)
+            mixed = self._trending.mix(asked, found.probabilities)
         return replace(found, probabilities=mixed.astype(np.float32))
 
     def overall(self) -> Array:

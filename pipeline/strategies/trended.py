@@ -36,7 +36,7 @@ class _Trended(PartLearner):
         ranks = []
         for asked, targets, answers in self._asked(windows.contexts, windows.targets):
             for i, target in enumerate(targets.tolist()):
-                ranks.append(self._rank(asked, i, answers[i], target))
+                ranks.append(self._rank(asked, i, answers, target))
                 self._trending.learn(asked, i, target, float(answers[i, target]))
         self._waiting.append(windows[~windows.cold])
         return Scored(np.array(ranks, dtype=np.int64))
@@ -49,15 +49,16 @@ class _Trended(PartLearner):
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
         ranks = [
-            self._rank(asked, i, answers[i], target)
+            self._rank(asked, i, answers, target)
             for asked, targets, answers in self._asked(windows.contexts, windows.targets)
             for i, target in enumerate(targets.tolist())
         ]
         return Scored(np.array(ranks, dtype=np.int64))
 
-    def _rank(self, asked: Asked, place: int, answer: Answers, target: int) -> int:
-        mixed = self._trending.mix(asked, place, answer)
-        return int(rank_of_targets(mixed[None], np.array([target]), asked.contexts[place][None])[0])
+    def _rank(self, asked: Asked, place: int, answers: Answers, target: int) -> int:
+        this = slice(place, place + 1)
+        mixed = self._trending.mix(asked[this], answers[this])
+        return int(rank_of_targets(mixed, np.array([target]), asked.contexts[this])[0])
 
     def _asked(self, contexts: Ids, targets: Ids) -> Iterator[tuple[Asked, Ids, Answers]]:
         """Batches of windows: what the trend is told of them, their targets, and the model's answers."""

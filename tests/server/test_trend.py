@@ -102,8 +102,10 @@ def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -
     contexts = np.concatenate([*(histories(first, 5) for first in (*FIRSTS.values(), 61)), np.zeros((1, 10), int)])
     model = handler._gated(contexts)
     told = handler._asked(contexts, model)
-    one_by_one = [handler.trending.mix(told, i, answer) for i, answer in enumerate(model.probabilities)]
-    np.testing.assert_allclose(handler.trending.mix_all(told, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
+    one_by_one = [
+        handler.trending.mix(told[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
+    ]
+    np.testing.assert_allclose(handler.trending.mix(told, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
 
 
 def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> None:
