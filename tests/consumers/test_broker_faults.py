@@ -100,7 +100,10 @@ def all_gated(log: Log, expected: int) -> list[Any]:
     return gated(log)
 
 
-@pytest.mark.parametrize("point", [Point.HANDLED, Point.COMMITTING], ids=["between commits", "in a commit"])
+# Neither is passed in a turn without records, after which a gate has nothing to commit and need not notice anything.
+@pytest.mark.parametrize(
+    "point", [Point.PUBLISHING, Point.COMMITTING], ids=["before its records", "before its offsets"]
+)
 def test_a_broker_that_is_away_costs_no_event_and_doubles_none(broker: Broker, tmp_path: Path, point: Point) -> None:
     before, patient, values = set(threading.enumerate()), settings(close_seconds=1.0), interactions(EVENTS)
     asked = patient.model_copy(update={"commit_seconds": COMMIT_SECONDS})
