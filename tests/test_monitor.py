@@ -449,6 +449,19 @@ def test_an_edit_in_vain_needs_more_evidence_the_next_time() -> None:
     assert sizes[1] >= 64
 
 
+def test_an_add_in_vain_leaves_the_alarm_for_twice_the_windows_and_is_given_up_after_three() -> None:
+    driven = Driven()
+    driven.feed(100)
+    made = driven.feed(1_000, (1,), verdict=lambda e: False, loss=STRANGE)  # noqa: ARG005
+    adds = [e for e in made if e.operation is Operation.ADD]
+    assert len(adds) == 3, "the loss is as strange as ever, so no new alarm is raised once this one is given up"
+    first, second, third = ({e.event_id for e in add.windows} for add in adds)
+    least = driven.settings.edits.min_windows
+    assert first < second < third
+    assert len(second) >= 2 * least
+    assert len(third) >= 4 * least
+
+
 # --- statistics ---------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from pipeline.edits import AUDIT, Edit, Operation, Outcome, held_out
 from pipeline.monitor.state import State
+from pipeline.monitor.watched import LONGEST_BACKOFF
 from pipeline.regions import SET_UP, SINCE
 
 
@@ -37,7 +38,7 @@ def _after_update(state: State, edit: Edit, outcome: Outcome) -> None:
 
 def _after_add(state: State, edit: Edit, outcome: Outcome) -> None:
     for region_id in edit.reason["regions"]:
-        _answered(state, region_id, outcome.published)
+        _answered(state, region_id, outcome.published, again=True)
     learned = _learned(state, edit, outcome)
     if outcome.operation is Operation.UPDATE:
         # No region more was earned: the parent learned the windows instead.
@@ -87,13 +88,20 @@ def _after_merge(state: State, edit: Edit, outcome: Outcome) -> None:
             watched.unmerged = state.at_event
 
 
-def _answered(state: State, region_id: int, helped: bool) -> None:
-    """An edit answered the alarms of a region, for better or worse."""
+def _answered(state: State, region_id: int, helped: bool, again: bool = False) -> None:
+    """An edit answered the alarms of a region, for better or worse.
+
+    Where the next one may ask `again`, alarms that were not helped stand until twice the windows, twice over, were in
+    vain: a few dozen held-out windows can be wrong, and what has been settled is what all that comes is compared with.
+    """
     watched = state.watched.get(region_id)
     if watched is not None:
+        stands = again and not helped and watched.backoff < LONGEST_BACKOFF
         watched.weigh(helped)
         watched.taught, watched.refused = 0, False
-        watched.settle(_quiet_until(state))
+        watched.quiet_until = _quiet_until(state)
+        if not stands:
+            watched.settle(watched.quiet_until)
 
 
 def _audited(state: State, edit: Edit, helped: bool) -> None:
