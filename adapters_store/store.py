@@ -16,7 +16,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import ValidationError
 
-from adapters_store.files import MARK, TEMPORARY, Checkpoint, Files
+from adapters_store.files import TEMPORARY, Checkpoint, Files
 from adapters_store.integrity import Array, LoadedAdapter, check_manifest, check_version, write_tensors
 from adapters_store.local_files import LocalFiles
 from adapters_store.manifest import (
@@ -149,13 +149,6 @@ class AdaptersStore:
                 for entry in self._files.entries()
                 if _is_version(entry, region_id) and self._files.published(entry)
             ]
-
-    def next_version(self, region_id: int) -> int:
-        """Return the lowest version of a region that was never used, pruned ones included; the first is 1."""
-        with self._explained():
-            entries = [entry.removesuffix(MARK) for entry in self._files.entries()]
-        used = [parse_version_name(entry)[1] for entry in entries if _is_version(entry, region_id)]
-        return max(used, default=0) + 1
 
     def prune(self, keep: Collection[str]) -> Names:
         """Remove the versions that are not in `keep`, and what unfinished publications left behind.

@@ -15,17 +15,19 @@ class DriftDetector(Protocol):
 
     Attributes:
         drift_detected: whether the alarm is raised after the last value.
-        statistic: evidence of drift; -inf before the first value. Only comparable with `threshold`.
         threshold: the statistic from which on there is an alarm.
         since: values since the change point as estimated now; 0 where nothing has begun to rise.
         seen: values taken in since the start or the last reset.
     """
 
     drift_detected: bool
-    statistic: float
     threshold: float
     since: int
     seen: int
+
+    @property
+    def statistic(self) -> float:
+        """Evidence of drift; -inf before the first value. Only comparable with `threshold`."""
 
     def update(self, value: float) -> None:
         """Take in the next value."""

@@ -28,7 +28,7 @@ class BinaryDetector(BettingDetector):
     """
 
     def __init__(self, reference: Iterable[float], expected_run: float) -> None:
-        super().__init__(len(ODDS), expected_run)
+        super().__init__(expected_run)
         self.reset(reference)
 
     def reset(self, reference: Iterable[float]) -> None:

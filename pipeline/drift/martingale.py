@@ -38,5 +38,9 @@ class MartingaleDetector(ConformalDetector):
 
     def update(self, value: float) -> None:
         """Take in the next score; larger is stranger."""
-        left = unstaked(self.seen + 1)
-        self._settle(smooth_bets(self._ranks.p_value(value)), unstaked(self.seen) - left, left)
+        stake = unstaked(self.seen) - unstaked(self.seen + 1)
+        self._settle(smooth_bets(self._ranks.p_value(value)), stake)
+
+    def _evidence(self) -> float:
+        """The wealth: what the bets hold on average, and what is not yet staked."""
+        return super()._evidence() + unstaked(self.seen)

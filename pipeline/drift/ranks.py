@@ -1,6 +1,7 @@
 """Conformal p-values of a stream: each value's rank among the reference and everything since."""
 
-from bisect import bisect_left, bisect_right, insort
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,16 +28,19 @@ class ConformalRanks:
 
     def reset(self, reference: Iterable[float]) -> None:
         """Compare with a new reference."""
-        self._past = sorted(reference)
+        # Not a list: here the numbers lie side by side, and those above a new one are moved in one piece.
+        self._past = array("d", sorted(reference))
 
     def p_value(self, value: float) -> float:
         """Share of the past that is at least as strange, ties broken at random; the value is past from now on."""
         past = self._past
-        low, high = bisect_left(past, value), bisect_right(past, value)
+        low = bisect_left(past, value)
+        # Most values have no equal in the past; only those that do are searched for a second time.
+        high = low if low == len(past) or past[low] > value else bisect_right(past, value, low)
         if not self._drawn:
             self._drawn = self._rng.random(BUFFERED).tolist()[::-1]
         p = (len(past) - high + self._drawn.pop() * (high - low + 1)) / (len(past) + 1)
-        insort(past, value, high, high)
+        past.insert(high, value)
         return p
 
     def state(self) -> dict[str, Any]:
@@ -45,5 +49,5 @@ class ConformalRanks:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self._past, self._drawn = list(state["past"]), list(state["drawn"])
+        self._past, self._drawn = array("d", state["past"]), list(state["drawn"])
         self._rng.bit_generator.state = state["rng"]

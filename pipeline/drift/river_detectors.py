@@ -16,6 +16,7 @@ import numpy as np
 from river import drift
 
 from pipeline.drift.conformal import smooth_bets
+from pipeline.drift.excursion import Excursion
 from pipeline.drift.ranks import ConformalRanks
 
 Runs = Mapping[float, float]
@@ -36,7 +37,7 @@ def at_run(runs: Runs, expected_run: float) -> float:
     return float(limits[row] + slope * (math.log(expected_run) - known[row]))
 
 
-class RiverDetector(ABC):
+class RiverDetector(Excursion, ABC):
     """What the three share.
 
     Args:
@@ -76,8 +77,7 @@ class RiverDetector(ABC):
 
     def _forget(self) -> None:
         self._shown: list[float] = []
-        self._walk = 0.0
-        self.since = 0
+        self._begin_excursion()
         self.seen = 0
         self.statistic = -math.inf
         self.drift_detected = False
@@ -90,9 +90,8 @@ class RiverDetector(ABC):
     def _take(self, p: float) -> None:
         self._shown.append(p)
         self.seen += 1
-        won = smooth_bets(p)
-        self._walk = max(0.0, self._walk + math.log(sum(won) / len(won)))
-        self.since = self.since + 1 if self._walk > 0.0 else 0
+        a, b, c, d = smooth_bets(p)
+        self._follow((a + b + c + d) / 4)
         self.drift_detected = self.rose(1.0 - p)
         self.statistic = float(self.drift_detected)
 

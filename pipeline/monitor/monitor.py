@@ -19,16 +19,13 @@ BOUNDARY = (retire, merge, between, drifted, child, refit, audit)
 
 
 class Monitor:
-    """Decides on edits from gated records.
+    """Decides on edits: asks each decision in its turn, and takes in what came of those that were asked for.
 
     Args:
-        config: sections `monitor`, `edits`, `gate`, `training`, `windows`.
-        bank: set-up regions.
-        calibration: their scores on held-out set-up windows.
-        seed: of everything random, and of the edits' trainings.
+        config, bank, calibration, seed: what its `State` starts from.
 
     Attributes:
-        state: everything that it knows.
+        state: everything that it knows; it keeps nothing beside.
     """
 
     def __init__(self, config: Config, bank: RegionBank, calibration: Calibration, seed: int) -> None:

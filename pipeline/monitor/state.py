@@ -54,7 +54,7 @@ class Tallied(NamedTuple):
 
 
 class State:
-    """What a monitor has learned from the stream, beside what it started from.
+    """What a monitor started from and what it has learned from the stream since; nothing is decided here.
 
     Args:
         config: sections `monitor`, `edits`, `gate`, `training`, `windows`.
@@ -101,7 +101,9 @@ class State:
         self.moves: deque[Move] = deque(maxlen=config.edits.pool_windows)
         self.visits: deque[Visit] = deque(maxlen=config.monitor.visits_window)
         self.tally: dict[int, list[Tallied]] = {}
-        self.angles = {r.region_id: np.sort(calibration.angles[calibration.regions == r.region_id]) for r in bank.setup}
+        self.angles = {
+            r.region_id: sorted(calibration.angles[calibration.regions == r.region_id].tolist()) for r in bank.setup
+        }
         self.setup_scores: dict[int, Array] = {}
         for region in bank.setup:
             reference = self._reference(calibration, region.region_id)

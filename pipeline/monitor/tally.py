@@ -1,5 +1,6 @@
 """What the gate said of each region's events, for people: no decision hangs on it."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -80,5 +81,5 @@ def _novelty(state: State, region_id: int, angle: float) -> float:
     reference = state.angles.get(region_id)
     if reference is None:
         return 1.0
-    stranger = len(reference) - int(np.searchsorted(reference, angle))
+    stranger = len(reference) - bisect_left(reference, angle)
     return (stranger + 1) / (len(reference) + 1)

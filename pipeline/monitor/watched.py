@@ -108,7 +108,7 @@ class Watched:
     @property
     def in_question(self) -> bool:
         """Whether something new goes on in a set-up region that an opened one may come to answer for."""
-        return self.region.origin == SET_UP and any(signal in self.raised for signal in NEW)
+        return self.region.origin == SET_UP and not self.raised.keys().isdisjoint(NEW)
 
     def alarms(self, now: int) -> list[str]:
         """Signals whose alarm stands."""

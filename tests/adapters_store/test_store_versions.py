@@ -71,14 +71,12 @@ def test_a_version_never_changes(store: AdaptersStore, change: dict[str, object]
     assert store.verify(NAME) == before
 
 
-def test_versions_are_listed_by_region_and_counted_on(store: AdaptersStore) -> None:
-    assert store.next_version(3) == 1
+def test_versions_are_listed_by_region(store: AdaptersStore) -> None:
     assert store.list() == []
     for region_id, version in ((12, 1), (3, 2), (3, 1)):
         store.publish(**fields(region_id=region_id, version=version))
     assert [manifest.name for manifest in store.list()] == ["r0003_v0001", "r0003_v0002", "r0012_v0001"]
     assert [manifest.version for manifest in store.list(3)] == [1, 2]
-    assert (store.next_version(3), store.next_version(12), store.next_version(1)) == (3, 2, 1)
 
 
 def test_another_backbone_is_refused(store: AdaptersStore) -> None:
@@ -108,7 +106,6 @@ def test_prune_removes_what_is_not_kept_and_says_so(store: AdaptersStore) -> Non
 def test_a_pruned_name_stays_spent(store: AdaptersStore) -> None:
     first = store.publish(**fields())
     store.prune([])
-    assert store.next_version(3) == 8
     with pytest.raises(StoreError, match="other content stood under this name"):
         store.publish(**fields(seed=2))
     assert store.publish(**fields()) == first

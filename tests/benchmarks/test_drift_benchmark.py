@@ -20,6 +20,15 @@ def test_the_quick_form_prints_one_object_with_ratios(
     assert set(found["delay"]) == set(DRIFTS)
     assert {f"delay_sudden_{size}" for size in DRIFTS["sudden"].sizes} <= set(found["ratios"])
     assert found["ratios"]["arl_over_asked"] > 0
+    assert {name for name in found["ratios"] if name.startswith("microseconds")} == {
+        "microseconds_target_over_ours_2000_events",
+        "microseconds_target_over_ours_20000_events",
+    }
+    for length in ("2000", "20000"):
+        theirs, alone = found["microseconds"][length], found["microseconds_of_river"][length]
+        assert 0 < theirs["never"] < theirs["ours"]
+        assert set(alone) == {"adwin", "page_hinkley"}
+        assert min(alone.values()) > 0
     assert (found["false_alarms"]["always"]["share"], found["false_alarms"]["never"]["share"]) == (1.0, 0.0)
     assert set(found["f1"]) == set(DRIFTS)
     assert {(of["always"], of["never"]) for of in found["f1"].values()} == {(0.0, 0.0)}

@@ -52,6 +52,16 @@ def test_p_values_say_how_strange_a_value_is() -> None:
     assert p_values(reference, np.array([-1e9]))[0] >= 999 / 1_000
 
 
+def test_a_p_value_counts_what_is_larger_and_a_random_part_of_what_is_equal() -> None:
+    values = np.random.default_rng(4).integers(-3, 4, 300).tolist()
+    rng, past = np.random.default_rng(7), np.array(values[:20])
+    ranks = ConformalRanks(past.tolist(), 7)
+    for value in values[20:]:
+        larger, equal = int((past > value).sum()), int((past == value).sum())
+        assert ranks.p_value(value) == (larger + rng.random() * (equal + 1)) / (len(past) + 1)
+        past = np.append(past, value)
+
+
 def test_without_a_reference_the_first_value_says_nothing() -> None:
     first = [p_values(np.zeros(0), np.array([1e9]), seed)[0] for seed in range(400)]
     assert np.mean(first) == pytest.approx(0.5, abs=0.05)

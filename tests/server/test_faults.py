@@ -163,7 +163,7 @@ def test_a_full_disk_fails_a_publication_and_touches_no_answer(
     assert [p.name for p in (world.folder / "adapters").iterdir() if p.name.startswith(files.TEMPORARY)] == []
     assert server.recommend(user_id="a0")["items"] == before["items"]
     # Space is back: the same edit goes through.
-    world.versions[A] = world.store.next_version(A) - 1
+    world.versions[A] = world.store.list(A)[-1].version
     name, revision = world.update(A, seed=50)
     server.served(revision)
     assert server.recommend(user_id="a0")["adapter"] == name
