@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pipeline.strategies.ablations import (
     RaieCentroids,
     RaieFrozenRows,
+    RaieGlobalTrend,
     RaieHard,
     RaieNoAdd,
     RaieNoExpand,
@@ -61,6 +62,7 @@ _FURTHER: tuple[type[Strategy], ...] = (
     SingleAdapterTrend,
     RaieTaste,
     RaieCentroids,
+    RaieGlobalTrend,
     RaieHard,
     RaieNoExpand,
     RaieNoAdd,

@@ -6,18 +6,22 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from adapters_store import AdaptersStore
+from consumers.gate import Answers, GateHandler
 from consumers.revisions import LiveRegions
 from consumers.trainer import TrainerHandler
 from pipeline.adapters import AdapterHost
+from pipeline.config import Config
 from pipeline.editing import Editor, WindowsOf
 from pipeline.edits import Edit, Operation, Outcome
 from pipeline.gate import Encoded
 from pipeline.regions import Array, angles, log_density
 from pipeline.routing import Posterior, RegionBank
+from pipeline.setup import SetUp
 from pipeline.strategies.base import Start
 from pipeline.strategies.raie import Raie
 from pipeline.strategies.replayed import with_replay
-from pipeline.windows import Windows
+from pipeline.trending import Asked, Trending
+from pipeline.windows import Ids, Windows
 
 Kind = TypeVar("Kind", bound=Posterior | RegionBank)
 
@@ -40,6 +44,27 @@ class RaieNoTrend(Raie):
     def __init__(self, start: Start) -> None:
         trend = start.config.trend.model_copy(update={"half_lives": []})
         super().__init__(replace(start, config=start.config.model_copy(update={"trend": trend})))
+
+
+class _GlobalGate(GateHandler):
+    """A gate whose trend is counted over all users alike."""
+
+    def __init__(self, setup: SetUp, config: Config, live: LiveRegions) -> None:
+        super().__init__(setup, config, live)
+        self.trending = Trending(setup.counts, 1, config) if config.trend.half_lives else None
+
+    def _asked(self, contexts: Ids, answers: Answers) -> Asked:
+        return replace(super()._asked(contexts, answers), tastes=np.ones((len(contexts), 1)))
+
+
+class RaieGlobalTrend(Raie):
+    """One trend for everybody instead of one for each taste; its edits are those of `raie`."""
+
+    name: ClassVar[str] = "raie_global_trend"
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(start)
+        self._gate = _GlobalGate(start.setup, start.config, self.live)
 
 
 class _Refusing(Raie):

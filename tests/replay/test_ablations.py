@@ -119,3 +119,13 @@ def test_scheduled_edits_cost_what_drift_triggered_ones_do_and_wait_for_their_da
     assert {edit.at_event for edit in trained} <= dates
     assert {edit.reason["signal"] for edit in trained} == {SCHEDULED}
     assert not {edit.at_event for edit, outcome in triggered.ledger if outcome.trained_windows} <= dates
+
+
+def test_a_global_trend_counts_all_users_alike_and_changes_no_edit(ran):
+    one, apart = ran["raie_global_trend"], ran["raie"]
+    counts = one._gate.trending.to_arrays()["counts"]
+    assert counts.any()
+    np.testing.assert_array_equal(counts[:, 0], counts[:, 1])
+    assert [edit.edit_id for edit, _ in one.ledger] == [edit.edit_id for edit, _ in apart.ledger]
+    answers = [ran[name]._gate.answer(windows().contexts).probabilities for name in ("raie_global_trend", "raie")]
+    assert np.abs(answers[0] - answers[1]).max() > 1e-4
