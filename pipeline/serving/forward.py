@@ -117,7 +117,7 @@ class MixedForward:
             states = self.backbone.last(torch.from_numpy(own), read)
         scores = self._scores(states)
         self._add_texts(scores, slots, torch.bmm(states.unsqueeze(1), text_b.mT).squeeze(1))
-        self.slots.moved.correct(scores, states, [(adapter.rows, adapter.places) for adapter in adapters])
+        self.slots.moved.correct(scores, states, [adapter.moved for adapter in adapters])
         return self._probabilities(scores)
 
     def _text_factors(self, slots: Tensor) -> tuple[Tensor, Tensor]:

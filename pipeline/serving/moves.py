@@ -29,18 +29,22 @@ class MovedItems:
         self._left = rows
 
     def put(self, slot: int, rows: Tensor, moves: Tensor) -> Tensor:
-        """Take in the (m, d) moves of the (m,) catalogue rows of an adapter; return their (m,) rows of the table."""
+        """Take in the (m, d) moves of an adapter.
+
+        Returns:
+            (2, m) the catalogue rows that are moved, and the rows of the table where their moves are.
+        """
         self._left -= len(rows)
         places = self._free[self._left : self._left + len(rows)].clone()
         self._table[places] = moves
         self._places[slot] = -1
-        self._places[slot, rows] = places.to(torch.int32)
-        return places
+        self._places[slot, rows] = places.int()
+        return torch.stack([rows, places]).int()
 
-    def give_back(self, places: Tensor) -> None:
-        """Let others have what `put` returned."""
-        self._free[self._left : self._left + len(places)] = places
-        self._left += len(places)
+    def give_back(self, moved: Tensor) -> None:
+        """Let others have the rows of the table that `put` returned."""
+        self._free[self._left : self._left + moved.shape[1]] = moved[1]
+        self._left += moved.shape[1]
 
     def move(self, vectors: Tensor, slots: Tensor, contexts: Tensor) -> None:
         """Move the (n, length, d) vectors of the items in (n, length) windows, each by its row's adapter, in place."""
@@ -48,16 +52,16 @@ class MovedItems:
         windows, positions = torch.nonzero(places >= 0, as_tuple=True)
         vectors[windows, positions] += self._table[places[windows, positions]]
 
-    def correct(self, scores: Tensor, states: Tensor, moved: Sequence[tuple[Tensor, Tensor]]) -> None:
+    def correct(self, scores: Tensor, states: Tensor, moved: Sequence[Tensor]) -> None:
         """Add state times move to the scores of moved items, in place.
 
         Args:
             scores: (n, items or more).
             states: (n, d).
-            moved: for each row, the catalogue rows that its adapter moved and their rows of the table.
+            moved: what `put` returned of each row's adapter.
         """
-        rows, places = (torch.cat(part) for part in zip(*moved, strict=True))
-        counts = torch.tensor([len(own) for own, _ in moved])
+        rows, places = torch.cat(list(moved), dim=1)
+        counts = torch.tensor([own.shape[1] for own in moved])
         # Which products of states and moves are wanted is said by a matrix, so that no move is copied.
         wanted = compressed(counts, places, torch.zeros(len(places)), len(self._table))
         products = torch.sparse.sampled_addmm(wanted, states, self._table.T, beta=0.0).values()

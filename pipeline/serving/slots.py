@@ -25,14 +25,12 @@ class Active:
 
     Attributes:
         slot: its row of the tables.
-        rows: (m,) catalogue rows that it moved.
-        places: (m,) where their moves are.
+        moved: (2, m) catalogue rows that it moved, and where their moves are (see `MovedItems`).
         bytes: memory that it takes.
     """
 
     slot: int
-    rows: Tensor
-    places: Tensor
+    moved: Tensor
     bytes: int
 
 
@@ -130,7 +128,7 @@ class AdapterSlots:
     def _bytes_of(self, name: str) -> int:
         """Memory that an adapter takes once it is active."""
         factors = self._registered[name]
-        return self._slot_bytes + factors.moves.nbytes + factors.rows.nbytes
+        return self._slot_bytes + factors.moves.nbytes + 2 * 4 * len(factors.rows)
 
     def _active_bytes(self) -> int:
         return sum(active.bytes for active in list(self._active.values()))
@@ -143,7 +141,7 @@ class AdapterSlots:
 
     def _free_slot(self, active: Active) -> None:
         self._free.append(active.slot)
-        self.moved.give_back(active.places)
+        self.moved.give_back(active.moved)
 
     def _load(self, name: str) -> Active:
         factors, slot = self._registered[name], self._free.pop()
@@ -153,5 +151,4 @@ class AdapterSlots:
             texts = self.texts[slot]
             torch.mm(a, self._texts, out=texts[:, : self._texts.shape[1]])
             texts[:, self._texts.shape[1] :] = 0.0
-        places = self.moved.put(slot, factors.rows, factors.moves)
-        return Active(slot, factors.rows, places, self._bytes_of(name))
+        return Active(slot, self.moved.put(slot, factors.rows, factors.moves), self._bytes_of(name))
