@@ -8,6 +8,14 @@ compared before anything is timed. Prints one JSON object; `ratios` holds median
 `adapter_names` knows neither own item rows nor vectors outside its forward pass (peft 0.21), so it runs without
 item rows and its answers are compared with ours for adapters that move none.
 
+*With trend* an answer is mixed as the server mixes it, by the same class: with fading counts of what users of the
+same taste take of late, in three half-lives (`pipeline.trend`). Here every region has counts of its own, however many
+there are, and every window has two of them, 0.7 of its region's and 0.3 of another's: harder than what is served,
+where only set-up regions are tastes (six by default). The backbone's trend is what one without regions can have:
+counts over all users alike, in the same half-lives.
+
+Rows are asked region by region, as the server asks them.
+
     python benchmarks/routing.py --length 50
 """
 
@@ -29,9 +37,10 @@ from pipeline.adapters import AdapterHost
 from pipeline.backbones.base import last_states
 from pipeline.backbones.sasrec import SASRec
 from pipeline.backbones.sequence import SequenceConfig
-from pipeline.config import AdapterSettings
+from pipeline.config import AdapterSettings, Config
 from pipeline.routing import next_item_probabilities
 from pipeline.serving.forward import MixedForward
+from pipeline.trending import Asked, Trending
 from pipeline.windows import Ids
 
 RANK, WIDTH, BLOCKS = 8, 128, 2
@@ -59,15 +68,22 @@ def main() -> None:
     found: dict[str, dict[str, float]] = {
         name: {} for name in ("ours", "peft_switch", "peft_names", "several_routes", "backbone_lean", "backbone_served")
     }
-    compared: dict[str, dict[str, float]] = {"peft_switch": {}, "peft_names": {}}
+    found |= {"ours_with_trend": {}, "backbone_with_trend": {}, "with_trend": {}}
+    compared: dict[str, dict[str, float]] = {"peft_switch": {}, "peft_names": {}, "trend_in_double_precision": {}}
+    everybody = _Trended(1, np.zeros(asked.batch, dtype=np.int64), windows, asked, rng)
     for regions in asked.regions:
-        names = [adapters[i][0] for i in rng.integers(regions, size=asked.batch)]
+        places = np.sort(rng.integers(regions, size=asked.batch))
+        names = [adapters[i][0] for i in places]
+        trended = _Trended(regions, places, windows, asked, rng)
         ways: dict[str, Callable[[], Tensor]] = {
             "backbone": partial(_alone, backbone, forward.vectors, windows),
             "backbone_lean": partial(_lean, backbone, forward.vectors, windows),
             "backbone_served": partial(_served, forward, windows),
             "ours": partial(forward.probabilities, windows, names),
+            "backbone_with_trend": lambda: everybody.mixed(_alone(backbone, forward.vectors, windows)),
+            "ours_with_trend": partial(_ours_with_trend, forward, windows, names, trended),
         }
+        compared["trend_in_double_precision"][str(regions)] = trended.apart(ways["ours"]())
         if regions <= asked.peft_most:
             _register(host, adapters[:regions])
             ways["peft_switch"] = partial(_switch, host, windows, names)
@@ -79,6 +95,7 @@ def main() -> None:
         for way, seconds in times.items():
             if way != "backbone":
                 found[way][str(regions)] = round(seconds / times["backbone"], 3)
+        found["with_trend"][str(regions)] = round(times["ours_with_trend"] / times["backbone_with_trend"], 3)
         found["several_routes"][str(regions)] = _several(forward, windows, names, adapters[:regions], asked)
     print(json.dumps(_report(asked, found, compared), indent=2))
 
@@ -146,6 +163,42 @@ def _lean(backbone: SASRec, vectors: Tensor, windows: Ids) -> Tensor:
 def _served(forward: MixedForward, windows: Ids) -> Tensor:
     """The backbone as the server runs it: the states of all positions, then scores in the memory of our pass."""
     return forward.alone(forward.states(windows))
+
+
+def _ours_with_trend(forward: MixedForward, windows: Ids, names: Sequence[str], trended: "_Trended") -> Tensor:
+    return trended.mixed(forward.probabilities(windows, names))
+
+
+class _Trended:
+    """Mixes the trend of `tastes` regions into answers; window i is of taste `places[i]`, and a little of another."""
+
+    def __init__(self, tastes: int, places: Ids, windows: Ids, asked: argparse.Namespace, rng: np.random.Generator):
+        usual = np.append(0, rng.integers(1, 100, size=asked.items))
+        self._trending = Trending(usual, tastes, Config())
+        counts = self._trending.to_arrays()
+        # A tenth of the items have been taken of late by users of any one taste.
+        counts["counts"] = rng.random(counts["counts"].shape, dtype=np.float32).astype(np.float64)
+        counts["counts"][counts["counts"] > 0.1] = 0.0
+        counts["totals"] = counts["counts"].sum(axis=2)
+        self._trending.restore(counts)
+        shares = np.zeros((len(windows), tastes))
+        for share, taste in ((0.7, places), (0.3, rng.integers(tastes, size=len(windows)))):
+            shares[np.arange(len(windows)), taste] += share
+        self._windows, self._shares, self._since = windows, shares, rng.random(len(windows))
+
+    def mixed(self, answers: Tensor) -> Tensor:
+        """(n, items + 1) answers with the trend mixed in, in place."""
+        self._trending.mix_in(self._asked(answers), answers.numpy())
+        return answers
+
+    def apart(self, answers: Tensor) -> float:
+        """Largest difference to what gate and replay mix, in double precision."""
+        exact = torch.from_numpy(self._trending.mix(self._asked(answers), answers.numpy()).astype(np.float32))
+        return _largest(self.mixed(answers), exact)
+
+    def _asked(self, answers: Tensor) -> Asked:
+        surest = answers.numpy().max(axis=1).astype(np.float64)
+        return Asked(self._windows, self._shares, self._since, surest)
 
 
 def _switch(host: AdapterHost, windows: Ids, names: Sequence[str]) -> Tensor:
@@ -246,13 +299,17 @@ def _report(asked: argparse.Namespace, found: dict[str, Any], compared: dict[str
             "peft_names_over_backbone": found["peft_names"],
             "backbone_lean_over_backbone": found["backbone_lean"],
             "backbone_served_over_backbone": found["backbone_served"],
+            "ours_with_trend_over_backbone": found["ours_with_trend"],
+            "backbone_with_trend_over_backbone": found["backbone_with_trend"],
+            "ours_with_trend_over_backbone_with_trend": found["with_trend"],
         },
         "every_eighth_window_in_two_regions_over_in_one": found["several_routes"],
         "largest_relative_difference_to_ours": compared,
         "notes": [
             "backbone: states of all positions, as the gate needs them; backbone_lean: of the last one, as in our pass",
-            "backbone_served: as backbone, its scores laid out in memory as those of our pass",
+            "backbone_served: as backbone, its scores in the memory of our pass, which is not given back in between",
             f"peft's ways are asked up to {asked.peft_most} regions: beyond, they take too long",
+            "with trend: ours by region, two for each window; the backbone's over all users alike",
             "adapter_names runs without item rows and text projection, which it cannot mix",
         ],
     }

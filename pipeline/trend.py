@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.regions import Array
+from pipeline.trend_table import TrendTable
 from pipeline.windows import PADDING, Ids
 
 LARGEST_WEIGHT = 2.0**500
@@ -44,6 +46,7 @@ class Trend:
         # The last row of each half-life is over all tastes.
         self._counts = np.zeros((len(half_lives), tastes + 1, len(usual)))
         self._totals = np.zeros((len(half_lives), tastes + 1))
+        self._table: TrendTable | None = None
 
     def blended(self, tastes: Array, weights: Array) -> Array:
         """What is taken of late by users of these tastes, half-lives weighted.
@@ -66,6 +69,18 @@ class Trend:
         blended: Array = worth[:, :, used].reshape(len(tastes), -1) @ counts
         blended += (worth[:, :, -1] @ pseudo)[:, None] * self._usual
         return blended
+
+    def blend_in(self, answers: Tensor, tastes: Array, weights: Array) -> None:
+        """Add what `blended` gives to (n, items + 1) answers, in place and in their single precision."""
+        if self._table is None:
+            self._table = TrendTable(self._counts, self._weight, self._usual)
+        shares, pseudo = counted(tastes), self._shrinkage * self._weight
+        windows, chosen = shares.nonzero()
+        worth = shares[windows, chosen, None] * weights[windows] / (self._totals[:, chosen].T + pseudo)
+        overall = np.zeros(weights.shape)
+        np.add.at(overall, windows, worth)
+        overall *= pseudo / (self._totals[:, -1] + pseudo)
+        self._table.add(answers, windows, chosen, worth, np.column_stack([overall, overall @ pseudo]))
 
     def chances_of(self, shares: Array, rows: Ids) -> Array:
         """What each half-life gives to one row for each of k windows.
@@ -114,6 +129,8 @@ class Trend:
         added = self._weight[:, None] * np.append(counted(tastes), 1.0)
         self._counts[:, :, row] += added
         self._totals += added
+        if self._table is not None:
+            self._table.follow(self._counts, self._weight, row)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The counts so far; `restore` continues from them to the bit."""
@@ -123,6 +140,7 @@ class Trend:
         """Continue from what `to_arrays` gave."""
         self._weight, self._counts = arrays["weight"].copy(), arrays["counts"].copy()
         self._totals = arrays["totals"].copy()
+        self._table = None
 
     def _overall(self, rows: NDArray[np.int64] | slice) -> Array:
         """(half_lives, rows) probabilities over all tastes."""

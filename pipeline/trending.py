@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pipeline.config import Config
@@ -81,10 +82,19 @@ class Trending:
 
     def mix(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
         """Mix the trend into the model's (n, items + 1) answers to n windows."""
-        lifts = self._trend.lifts(asked.contexts)
-        weights = self._mixture.weights(asked.since, lifts, asked.surest)
+        weights = self._weights(asked)
         mixed: Array = weights[:, :1] * answers + self._trend.blended(asked.tastes, weights[:, 1:])
         return mixed
+
+    def mix_in(self, asked: Asked, answers: NDArray[np.float32]) -> None:
+        """The same in place and in single precision: cheaper for many windows between two events."""
+        weights = self._weights(asked)
+        mixed = torch.from_numpy(answers).mul_(torch.from_numpy(weights[:, :1].astype(np.float32)))
+        self._trend.blend_in(mixed, asked.tastes, weights[:, 1:])
+
+    def _weights(self, asked: Asked) -> Array:
+        """(n, 1 + half_lives) of the model and of each trend in the answers."""
+        return self._mixture.weights(asked.since, self._trend.lifts(asked.contexts), asked.surest)
 
     def overall(self) -> Array:
         """(items + 1,) probabilities of what anybody takes of late, by the shortest half-life."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.mixture import TrendMixture
 from pipeline.regions import Array
@@ -59,6 +60,40 @@ def test_a_taste_of_its_own_and_what_is_shared() -> None:
     one, unseen = chances_by(seen, ONE)[0], chances_by(trend(), ONE)[0]
     assert one[5] > 5 * one[6], "each taste has counts of its own"
     assert one[6] > unseen[6], "but what others take is likelier too"
+
+
+def assert_blended_alike(seen: Trend, tastes: Array, weights: Array) -> None:
+    """What a batch is mixed with in single precision is what windows are mixed with one by one."""
+    model = np.random.default_rng(5).random((len(tastes), ITEMS + 1), dtype=np.float32)
+    found = torch.from_numpy(model.copy())
+    seen.blend_in(found, tastes, weights)
+    np.testing.assert_allclose(found.numpy(), model + seen.blended(tastes, weights), rtol=1e-6)
+
+
+def test_a_batch_is_blended_in_as_its_windows_are() -> None:
+    rng = np.random.default_rng(2)
+    seen = Trend(USUAL, 12, (50.0, 500.0, 5000.0), 20.0)
+    tastes = rng.dirichlet([0.3] * 12, size=40)
+    tastes[3] = 0.0
+    weights = rng.random((40, 3))
+    assert_blended_alike(seen, tastes, weights)
+    for _ in range(3):
+        for taste in tastes:
+            seen.add(taste, int(rng.integers(1, ITEMS + 1)))
+        assert_blended_alike(seen, tastes, weights)
+    again = Trend(USUAL, 12, (50.0, 500.0, 5000.0), 20.0)
+    assert_blended_alike(again, tastes, weights)
+    again.restore(seen.to_arrays())
+    assert_blended_alike(again, tastes, weights)
+
+
+def test_single_precision_bears_streams_that_scale_the_weights_back() -> None:
+    seen = trend((0.5, 40.0), 1.0)
+    tastes = np.array([[1.0, 0.0], [0.4, 0.6]])
+    weights = np.array([[0.5, 0.2], [0.1, 0.3]])
+    for shares, row in random_events(600):
+        seen.add(shares, row)
+        assert_blended_alike(seen, tastes, weights)
 
 
 def test_long_streams_do_not_overflow() -> None:

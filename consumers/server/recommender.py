@@ -122,8 +122,8 @@ class Recommender:
         contexts = np.stack([windows[i] for i in chosen])
         canaries = list(view.canaries.values())
         kept = np.array([[not canary.reaches(_who(asks[i])) for canary in canaries] for i in chosen], dtype=np.bool_)
-        model = answer(self._live.forward, view.bank, contexts, self._usual, self._floor, canaries, kept)
-        found = self._trend.mixed(contexts, model)
+        found = answer(self._live.forward, view.bank, contexts, self._usual, self._floor, canaries, kept)
+        self._trend.mix_in(contexts, found)
         return [self._recommendation(asks[i], contexts[at], found, at, view) for at, i in enumerate(chosen)]
 
     def _recommendation(self, ask: Ask, window: Ids, found: Answers, at: int, view: View) -> Recommendation:

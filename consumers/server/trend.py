@@ -8,11 +8,8 @@ between two snapshots they stay as they are. Every gate counts its own users; wh
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from threading import Lock
 from typing import Any
-
-import numpy as np
 
 from consumers.following import value_of
 from consumers.trend_journal import KeptTrend, read_trend
@@ -59,14 +56,13 @@ class ServedTrend:
         """How many events of its gate it has counted."""
         return 0 if self._trending is None else self._trending.events
 
-    def mixed(self, contexts: Ids, found: Answers) -> Answers:
-        """The model's answers to (n, length) windows with the trend mixed in, as a gate mixes it."""
+    def mix_in(self, contexts: Ids, found: Answers) -> None:
+        """Mix the trend into the model's answers to (n, length) windows, in place, as a gate mixes it."""
         if self._trending is None:
-            return found
+            return
         asked = asked_of(self._setup.bank, contexts, found.posterior, found.route, found.probabilities)
         with self._whole:
-            mixed = self._trending.mix(asked, found.probabilities)
-        return replace(found, probabilities=mixed.astype(np.float32))
+            self._trending.mix_in(asked, found.probabilities)
 
     def overall(self) -> Array:
         """(items + 1,) probabilities of what anybody takes of late; without a trend, of what was usual in set-up."""

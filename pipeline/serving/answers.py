@@ -76,17 +76,20 @@ def present(shares: Array, adapters: Sequence[str | None], forward: MixedForward
     return kept, missing
 
 
+@torch.inference_mode()
 def mix(
     forward: MixedForward, states: torch.Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None]
 ) -> torch.Tensor:
     """(n, c) shares of c adapters to (n, items + 1) probabilities, as `routing.mixed_probabilities` mixes them."""
     weights = torch.from_numpy(shares).to(torch.float32)
     total = forward.alone(states) * weights[:, :1]
-    rows, columns = np.nonzero(shares[:, 1:])
+    # Rows of one adapter follow one another: the second finds it in the processor's cache.
+    columns, rows = np.nonzero(shares[:, 1:].T)
     names = [str(adapters[column + 1]) for column in columns.tolist()]
     for start in range(0, len(rows), forward.most_rows):
         part = slice(start, start + forward.most_rows)
         mixed = forward.probabilities(contexts[rows[part]], names[part])
         chosen = torch.from_numpy(rows[part])
-        total.index_add_(0, chosen, mixed * weights[chosen, torch.from_numpy(columns[part] + 1)].unsqueeze(1))
+        mixed *= weights[chosen, torch.from_numpy(columns[part] + 1)].unsqueeze(1)
+        total.index_add_(0, chosen, mixed)
     return total

@@ -3,7 +3,8 @@
 The linear layers that adapters change are wrapped once. In a pass each layer gathers the factors of every row's
 adapter, and adds x A' B' s to what the backbone makes of the row. Items that an adapter moved are corrected on
 both sides: in the vectors that the windows are read with, and in the scores, where the backbone's item vectors
-score all rows at once and only the differences are added.
+score all rows at once and only the differences are added. These are sums over rows of tables that all adapters
+share, and a compressed matrix says which: nothing is copied, and no loop goes over the rows of a batch.
 
 The result is that of one adapter after the other up to rounding: sums are the same, in another order.
 """
@@ -12,7 +13,6 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,10 +21,8 @@ from pipeline.config import AdapterSettings
 from pipeline.serving.factors import Tensors, layout_of, make_factors
 from pipeline.serving.mixing import MixedLinear, Mixing, gather
 from pipeline.serving.slots import Active, AdapterSlots
+from pipeline.sparse import compressed
 from pipeline.windows import PADDING, Ids
-
-_CACHE_LINE = 16
-"""Numbers of 4 bytes."""
 
 
 class MixedForward:
@@ -46,7 +44,7 @@ class MixedForward:
         self.most_rows = most_rows
         self._layout = layout = layout_of(backbone, settings)
         self._item_rows = backbone.items.rows.weight.detach()
-        self.slots = AdapterSlots(layout, backbone.items.text, budget)
+        self.slots = AdapterSlots(layout, backbone.items.text, self._item_rows.shape[1], budget)
         self._mixing = Mixing(layout, self.slots.table)
         for place in layout.layers:
             parent, _, name = place.name.rpartition(".")
@@ -83,7 +81,7 @@ class MixedForward:
 
     @torch.inference_mode()
     def alone(self, states: Tensor) -> Tensor:
-        """(n, length, d) states of the backbone to (n, items + 1) probabilities of what comes next."""
+        """(n, length, d) states of the backbone to (n, items + 1) probabilities; the next answer overwrites them."""
         return self._probabilities(self._scores(last_states(states)))
 
     @torch.inference_mode()
@@ -95,7 +93,7 @@ class MixedForward:
             names: (n,) registered adapters.
 
         Returns:
-            (n, items + 1) probabilities of what comes next; padding has 0.
+            (n, items + 1) probabilities of what comes next, padding has 0. The next answer overwrites them.
         """
         out = torch.empty(len(contexts), len(self.vectors))
         for run in self.slots.passes(list(dict.fromkeys(names))):
@@ -112,14 +110,14 @@ class MixedForward:
         slots = torch.tensor([adapter.slot for adapter in adapters])
         text_a, text_b = self._text_factors(slots)
         read = self._read(contexts, text_a, text_b)
-        met = self.slots.moved[slots.unsqueeze(1), torch.from_numpy(contexts)]
-        _move(read[1:].numpy().reshape(*contexts.shape, -1), met.numpy(), adapters)
+        self.slots.moved.move(read[1:].view(*contexts.shape, -1), slots, torch.from_numpy(contexts))
         # The backbone looks items up by row: here each place of each window is an item of its own.
         own = np.where(contexts != PADDING, np.arange(1, contexts.size + 1).reshape(contexts.shape), PADDING)
         with self._mixing.rows(slots):
             states = self.backbone.last(torch.from_numpy(own), read)
         scores = self._scores(states)
-        _correct(scores, states, torch.bmm(states.unsqueeze(1), text_b.mT).squeeze(1), adapters)
+        self._add_texts(scores, slots, torch.bmm(states.unsqueeze(1), text_b.mT).squeeze(1))
+        self.slots.moved.correct(scores, states, [adapter.moved for adapter in adapters])
         return self._probabilities(scores)
 
     def _text_factors(self, slots: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,50 +138,33 @@ class MixedForward:
         return read
 
     def _scores(self, states: Tensor) -> Tensor:
-        """(n, d) last states to (n, items + 1) logits by the backbone's item vectors.
+        """(n, d) last states to (n, items + 1 or more) logits by the backbone's item vectors."""
+        scores = self._buffer("scores", len(states), self.slots.texts.shape[2])
+        torch.mm(states, self.vectors.T, out=scores[:, : len(self.vectors)])
+        return scores
 
-        They are part of a buffer whose rows start at a cache line each: products and sums of rows that do not take
-        half as long again.
+    def _add_texts(self, scores: Tensor, slots: Tensor, turned: Tensor) -> None:
+        """Add what the change of each row's text projection makes of the scores, in place.
+
+        `turned` is states B' of it, (n, r): weights of the r rows that the row's adapter has for the whole catalogue.
         """
-        items = len(self.vectors)
-        buffer = self._buffer("scores", len(states), -(-items // _CACHE_LINE) * _CACHE_LINE, -torch.inf)
-        return torch.mm(states, self.vectors.T, out=buffer[:, :items])
+        n, rank = turned.shape
+        if self._layout.text is not None:
+            rows = slots.unsqueeze(1) * rank + torch.arange(rank)
+            texts = self.slots.texts.flatten(0, 1)
+            scores.addmm_(compressed(torch.full((n,), rank), rows.flatten(), turned.flatten(), len(texts)), texts)
 
     def _probabilities(self, scores: Tensor) -> Tensor:
-        """(n, items + 1) scores, where `_scores` left them, to probabilities; padding has 0."""
+        """(n, items + 1 or more) scores to (n, items + 1) probabilities, in their memory; padding has 0."""
+        items = len(self.vectors)
         scores[:, PADDING] = -torch.inf
-        # What fills up a row has -inf since the buffer was made. Without it rows would have to be copied first.
-        return self._buffers["scores"][: len(scores)].softmax(dim=1)[:, : scores.shape[1]]
+        # What fills up a row takes part, with 0: without it rows would have to be copied first.
+        scores[:, items:] = -torch.inf
+        return torch.softmax(scores, dim=1, out=scores)[:, :items]
 
-    def _buffer(self, name: str, rows: int, width: int, fill: float = 0.0) -> Tensor:
-        """(rows, width) memory that all passes use: fresh memory costs as much as what is copied into it."""
+    def _buffer(self, name: str, rows: int, width: int) -> Tensor:
+        """(rows, width) memory that all passes use, 0 at first: to be given fresh memory costs more than to fill it."""
         kept = self._buffers.get(name)
         if kept is None or len(kept) < rows:
-            kept = self._buffers[name] = torch.full((rows, width), fill)
+            kept = self._buffers[name] = torch.zeros(rows, width)
         return kept[:rows]
-
-
-def _move(vectors: NDArray[np.float32], met: NDArray[np.int32], adapters: Sequence[Active]) -> None:
-    """Move the (n, length, d) vectors of the items that adapters have moved, in place.
-
-    `met` says which of the moved rows of its adapter each of them is, (n, length); -1 is none.
-    """
-    windows, positions = np.nonzero(met >= 0)
-    slots = np.array([adapter.slot for adapter in adapters])[windows]
-    for slot, first in zip(*np.unique(slots, return_index=True), strict=True):
-        chosen = windows[slots == slot], positions[slots == slot]
-        vectors[chosen] += adapters[windows[first]].factors.moves.numpy()[met[chosen]]
-
-
-def _correct(scores: Tensor, states: Tensor, turned: Tensor, adapters: Sequence[Active]) -> None:
-    """Add what adapters change in the (n, items + 1) scores of (n, d) last states, in place.
-
-    `turned` is states B' of each row's text projection, (n, r). Most of the time goes into reading what an adapter
-    has for the whole catalogue: rows of one adapter follow one another, so that the second finds it in the
-    processor's cache.
-    """
-    logits, inner, last = scores.unbind(), turned.unbind(), states.unbind()
-    for row in sorted(range(len(adapters)), key=lambda row: adapters[row].slot):
-        adapter = adapters[row]
-        logits[row].addmv_(adapter.texts, inner[row])
-        logits[row].index_add_(0, adapter.factors.rows, torch.mv(adapter.factors.moves, last[row]))

@@ -106,6 +106,9 @@ def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -
         handler.trending.mix(told[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
     ]
     np.testing.assert_allclose(handler.trending.mix(told, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
+    in_place = model.probabilities.astype(np.float32)
+    handler.trending.mix_in(told, in_place)
+    np.testing.assert_allclose(in_place, one_by_one, rtol=1e-6, atol=1e-12)
 
 
 def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> None:

@@ -20,8 +20,21 @@ from tests.test_routing import origins
 
 NAMES = tuple(f"r{region:04}_v0001" for region in range(3, 10))
 AMPLE = 10**9
-SLOT = 4 * (layout_of(small_backbone("sasrec", text_dimensions=6), AdapterSettings()).size + (8 + 1) * (ITEMS + 1))
-"""Bytes of one active adapter of rank 8: its factors, its text projection of all items, and which of them it moved."""
+MOST_ROWS = 5
+"""Item rows that an adapter here moves at most."""
+
+
+def slot(rows: int) -> int:
+    """Bytes of one active adapter of rank 8 that moved so many item rows.
+
+    Its factors, its text projection of all items in whole cache lines, which of them it moved, by how much, and a list.
+    """
+    backbone = small_backbone("sasrec", text_dimensions=6)
+    packed = layout_of(backbone, AdapterSettings()).size
+    return 4 * (packed + 8 * 16 + ITEMS + 1) + rows * (4 * backbone.items.rows.embedding_dim + 8)
+
+
+SLOT = slot(MOST_ROWS)
 
 
 def contexts(n: int, seed: int) -> np.ndarray:
@@ -31,10 +44,11 @@ def contexts(n: int, seed: int) -> np.ndarray:
     return np.where(np.arange(LENGTH) < rng.integers(0, LENGTH + 1, size=(n, 1)), 0, rows)
 
 
-def randomise(host: AdapterHost, name: str, seed: int) -> None:
+def randomise(host: AdapterHost, name: str, seed: int, moved: int | None = None) -> None:
     """Give an adapter weights as large as those of a trained one, and rows of its own."""
     rng = np.random.default_rng(seed)
-    rows = sorted(rng.choice(np.arange(1, ITEMS + 1), size=1 + seed % 5, replace=False).tolist())
+    size = 1 + seed % MOST_ROWS if moved is None else moved
+    rows = sorted(rng.choice(np.arange(1, ITEMS + 1), size=size, replace=False).tolist())
     host.create(name, rows, parent=None, seed=seed)
     tensors = {k: rng.normal(size=v.shape, scale=0.3).astype(np.float32) for k, v in host.tensors(name).items()}
     host.drop(name)
@@ -103,11 +117,12 @@ def test_an_answer_does_not_depend_on_the_company_it_comes_in() -> None:
     _, forward = pair("sasrec", AdapterSettings())
     windows = contexts(20, 6)
     names = [NAMES[i % 7] for i in range(20)]
-    together = forward.probabilities(windows, names)
+    together = forward.probabilities(windows, names).clone()
     order = np.random.default_rng(0).permutation(20)
     shuffled = forward.probabilities(windows[order], [names[i] for i in order])
     close(shuffled, together[torch.from_numpy(order)])
-    close(torch.cat([forward.probabilities(windows[i : i + 1], names[i : i + 1]) for i in range(20)]), together)
+    alone = [forward.probabilities(windows[i : i + 1], names[i : i + 1]).clone() for i in range(20)]
+    close(torch.cat(alone), together)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
@@ -194,7 +209,7 @@ def test_the_least_recently_used_makes_room_and_comes_back_the_same() -> None:
     windows = contexts(4, 11)
 
     def ask(name: str) -> torch.Tensor:
-        return forward.probabilities(windows, [name] * 4)
+        return forward.probabilities(windows, [name] * 4).clone()
 
     first = ask(NAMES[0])
     ask(NAMES[1])
@@ -215,6 +230,34 @@ def test_memory_is_what_is_registered_and_a_bounded_number_of_slots() -> None:
         assert forward.slots.bytes <= registered + 2 * SLOT
     forward.drop(NAMES[0])
     assert forward.slots.bytes < registered + 2 * SLOT
+
+
+def test_who_moved_many_items_takes_the_room_of_several() -> None:
+    host, forward = pair("sasrec", AdapterSettings(), budget=3 * SLOT)
+    large = "r0030_v0001"
+    randomise(host, large, 12, moved=ITEMS)
+    assert slot(ITEMS) > SLOT
+    forward.register(large, host.tensors(large), host.rows(large))
+    names = [NAMES[0], NAMES[1], NAMES[2], large]
+    windows = contexts(8, 12)
+    forward.probabilities(windows[:3], names[:3])
+    assert forward.slots.active == names[:3]
+    close(forward.probabilities(windows, names * 2), one_by_one(host, windows, names * 2))
+    assert large in forward.slots.active
+    assert len(forward.slots.active) < 4
+    registered = sum(factors.bytes for factors in forward.slots._registered.values())
+    assert forward.slots.bytes <= registered + 3 * SLOT
+
+
+def test_what_an_adapter_leaves_behind_is_anothers() -> None:
+    """Over and over, in room for two: rows of the table that are never given back would run out."""
+    host, forward = pair("sasrec", AdapterSettings(), budget=2 * SLOT)
+    for i in range(60):
+        name, windows = NAMES[i % 7], contexts(4, i)
+        close(forward.probabilities(windows, [name] * 4), one_by_one(host, windows, [name] * 4))
+        if i % 3 == 0:
+            assert forward.drop(name)
+            assert forward.register(name, host.tensors(name), host.rows(name))
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown", "shape", "rows"])
