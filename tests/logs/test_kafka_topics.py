@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 from kafka import KafkaAdminClient
+from kafka.errors import KafkaConnectionError
 
 from pipeline.config import LogSettings
 from pipeline.logs import UnavailableError
@@ -20,10 +21,13 @@ class Node:
 
     def __init__(self, topic: Topic, settings: LogSettings, after: int) -> None:
         self.asked = 0
+        self.down = 0
         self._topic, self._settings, self._after = topic, settings, after
 
     def describe_topics(self, names: Sequence[str]) -> list[dict[str, Any]]:
         self.asked += 1
+        if self.asked <= self.down:
+            raise KafkaConnectionError("111 ECONNREFUSED")
         known = self.asked > self._after
         partitions = [{"replica_nodes": [1]}] * self._topic.partitions
         return [{"name": name, "error_code": 0 if known else UNKNOWN_TOPIC, "partitions": partitions} for name in names]
@@ -53,3 +57,18 @@ def test_topics_that_nobody_hears_of_are_named() -> None:
     topics, topic, _ = topics_of(after=1_000_000, commit_seconds=0.2)
     with pytest.raises(UnavailableError, match="no one yet"):
         topics.create([topic])
+
+
+def test_where_a_node_is_down_another_is_asked() -> None:
+    topics, topic, node = topics_of(after=0, commit_seconds=60.0)
+    node.down = 2
+    assert topics.existing(["one"]) == [topic]
+    assert node.asked == 3
+
+
+def test_a_cluster_of_which_no_node_answers_is_given_up_in_time() -> None:
+    topics, _, node = topics_of(after=0, commit_seconds=0.3)
+    node.down = 1_000_000
+    with pytest.raises(UnavailableError, match="is it running"):
+        topics.existing(["one"])
+    assert node.asked > 1

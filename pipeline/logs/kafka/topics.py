@@ -5,7 +5,9 @@ as it is written, and one record of the year 2099 would keep a segment forever. 
 """
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
@@ -17,6 +19,9 @@ from pipeline.logs.base import Kept, Topic, TopicPartition, UnavailableError
 from pipeline.logs.kafka.connection import Connection
 from pipeline.logs.kafka.failures import translated
 from pipeline.logs.refusals import check_same, differences
+
+T = TypeVar("T")
+"""What is asked for."""
 
 DAY = 86_400_000
 """Milliseconds."""
@@ -61,15 +66,17 @@ class Topics:
             if topic.name not in existing
         }
         if new:
-            with translated(f"topics {', '.join(new)}"):
-                try:
-                    self._admin.create_topics(new, wait_for_metadata=True)
-                except TopicAlreadyExistsError:  # another process was faster
-                    self._admin.wait_for_topics(list(new))
+            self._answered(f"topics {', '.join(new)}", partial(self._made, new))
             existing = self._awaited(wanted)
         for name, topic in wanted.items():
             check_same(existing[name], topic)
             self._known[name] = topic
+
+    def _made(self, new: dict[str, dict[str, Any]]) -> None:
+        try:
+            self._admin.create_topics(new, wait_for_metadata=True)
+        except TopicAlreadyExistsError:  # another process was faster, or an attempt before whose answer was lost
+            self._admin.wait_for_topics(list(new))
 
     def _awaited(self, names: Collection[str]) -> dict[str, Topic]:
         """Return topics that were just created: not every node of a cluster knows of them at once."""
@@ -93,20 +100,35 @@ class Topics:
     def described(self, names: Iterable[str]) -> dict[str, tuple[int, int, dict[str, str]]]:
         """Return name -> partitions, copies of each, and settings, of those topics that the broker has."""
         asked = {self._connection.named(name): name for name in names}
-        with translated(f"the topics on {self._where()}"):
-            found = [topic for topic in self._admin.describe_topics(list(asked)) if not topic["error_code"]]
-            if not found:
-                return {}
-            resources = [ConfigResource("topic", topic["name"]) for topic in found]
-            settings = self._admin.describe_configs(resources, config_filter="all")["topic"]
+        found = self._answered(f"the topics on {self._where()}", partial(self._described, list(asked)))
+        return {asked[name]: facts for name, facts in found.items()}
+
+    def _described(self, names: list[str]) -> dict[str, tuple[int, int, dict[str, str]]]:
+        found = [topic for topic in self._admin.describe_topics(names) if not topic["error_code"]]
+        if not found:
+            return {}
+        resources = [ConfigResource("topic", topic["name"]) for topic in found]
+        settings = self._admin.describe_configs(resources, config_filter="all")["topic"]
         return {
-            asked[topic["name"]]: (
+            topic["name"]: (
                 len(topic["partitions"]),
                 min(len(partition["replica_nodes"]) for partition in topic["partitions"]),
                 {key: str(each["value"]) for key, each in settings[topic["name"]].items()},
             )
             for topic in found
         }
+
+    def _answered(self, what: str, ask: Callable[[], T]) -> T:
+        """Ask until a node answers, as long as a transaction may take: the client gives up with the first one."""
+        deadline = time.monotonic() + self._connection.settings.commit_seconds
+        while True:
+            try:
+                with translated(what):
+                    return ask()
+            except UnavailableError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(PAUSE)
 
     def problems(self, topics: Iterable[Topic]) -> list[str]:
         """Return what of the topics is missing or would lose records, one line each."""
