@@ -111,9 +111,10 @@ class TrainingSettings(Section):
 
     epochs: int = Field(2, ge=1, description="passes over the windows of an edit")
     batch_size: int = Field(256, ge=1, description="windows of a training step")
-    learning_rate: float = Field(3e-3, gt=0, description="of Adam, for the low-rank factors of adapters")
+    learning_rate: float = Field(
+        1e-3, gt=0, description="of Adam, for the low-rank factors (all weights in `finetune`)"
+    )
     row_learning_rate: float = Field(3e-3, gt=0, description="of Adam, for item rows inside adapters")
-    full_learning_rate: float = Field(1e-3, gt=0, description="of Adam, for the strategies that train all weights")
 
 
 class GateSettings(Section):

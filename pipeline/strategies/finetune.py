@@ -26,7 +26,7 @@ class FineTune(FullModel):
         self.trained_windows += fit(
             model,
             with_replay(windows, self._start.learned, self.replayed, (self._start.seed, self._part)),
-            [{"params": list(model.parameters()), "lr": training.full_learning_rate}],
+            [{"params": list(model.parameters()), "lr": training.learning_rate}],
             softmax_rows(self._start.config, np.arange(1, len(self._start.setup.catalogue) + 1)),
             epochs=training.epochs,
             batch_size=training.batch_size,

@@ -23,7 +23,6 @@ SMALL = (
     "setup.max_epochs=2",
     "setup.regions=3",
     "training.epochs=1",
-    "training.learning_rate=0.001",
     "replay.parts=3",
     "gate.batch_size=64",
     "edits.min_windows=32",
