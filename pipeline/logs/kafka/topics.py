@@ -67,7 +67,7 @@ class Topics:
         }
         if new:
             self._answered(f"topics {', '.join(new)}", partial(self._made, new))
-            existing = self._awaited(wanted)
+            existing = self._answered(self._where(), partial(self._all, wanted))
         for name, topic in wanted.items():
             check_same(existing[name], topic)
             self._known[name] = topic
@@ -78,19 +78,12 @@ class Topics:
         except TopicAlreadyExistsError:  # another process was faster, or an attempt before whose answer was lost
             self._admin.wait_for_topics(list(new))
 
-    def _awaited(self, names: Collection[str]) -> dict[str, Topic]:
-        """Return topics that were just created: not every node of a cluster knows of them at once."""
-        deadline = time.monotonic() + self._connection.settings.commit_seconds
-        while True:
-            existing = {topic.name: topic for topic in self.existing(names)}
-            missing = sorted(set(names) - existing.keys())
-            if not missing:
-                return existing
-            if time.monotonic() > deadline:
-                raise UnavailableError(
-                    f"{self._where()} was asked to create topics and has no {', '.join(missing)} yet"
-                )
-            time.sleep(PAUSE)
+    def _all(self, names: Collection[str]) -> dict[str, Topic]:
+        """Return topics that were just created; UnavailableError while the node that is asked does not know them."""
+        existing = {topic.name: topic for topic in self.existing(names)}
+        if missing := sorted(set(names) - existing.keys()):
+            raise UnavailableError(f"{self._where()} was asked to create topics and has no {', '.join(missing)} yet")
+        return existing
 
     def existing(self, names: Iterable[str]) -> list[Topic]:
         """Return those of the topics that the broker has."""
