@@ -207,17 +207,6 @@ class EditSettings(Section):
         ge=32,
         description="new windows of an opened region before its adapter is updated; fewer, while it has learned fewer",
     )
-    own_replay: float = Field(
-        1.0,
-        ge=0,
-        description=(
-            "windows that a region learned before, for each new one of an Update; they share the passes, so that an "
-            "Update costs no more"
-        ),
-    )
-    memory_windows: int = Field(
-        16_384, ge=0, description="learned windows of a region that are remembered for that; newest first to stay"
-    )
     pool_windows: int = Field(4096, ge=64, description="newest windows of a region that are remembered as evidence")
     held_out: float = Field(
         0.1, gt=0, lt=0.5, description="share of an edit's windows that it is judged on, not trained on"

@@ -21,7 +21,7 @@ from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_o
 from pipeline.routing import Posterior, RegionBank, mixed_probabilities, next_item_probabilities
 from pipeline.setup import SetUp, softmax_rows
 from pipeline.training import fit, known_rows
-from pipeline.windows import Windows, concatenate
+from pipeline.windows import Windows
 
 TRUSTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """How far an adapter may be trusted."""
@@ -131,8 +131,7 @@ class Editor:
     def _update(self, edit: Edit, bank: RegionBank) -> Result:
         region = bank[edit.region_id]
         learned, judged = self._split(edit)
-        taught = concatenate([learned, self.windows_of(edit.samples)]) if edit.samples else learned
-        name, cost = self._train(edit, region.version + 1, taught, region.adapter)
+        name, cost = self._train(edit, region.version + 1, learned, region.adapter)
         shape = moved(region, self._encode(learned.contexts).means, self._config.edits.update_rate, self._quantile)
         trust = self._trust(name, judged, region.trust)
         after = bank.changed(replace(_reshaped(region, shape), version=region.version + 1, adapter=name, trust=trust))
@@ -248,7 +247,6 @@ class Editor:
         name, training = version_name(edit.region_id, version), self._config.training
         rows = known_rows(windows.contexts, windows.targets)
         self.host.create(name, rows.tolist(), parent=parent, seed=edit.seed)
-        replayed = len(edit.samples) if edit.operation is Operation.UPDATE else 0
         with self.host.active(name) as model:
             groups = self.host.parameter_groups(name, training.learning_rate, training.row_learning_rate)
             every = np.arange(1, len(self._setup.catalogue) + 1)
@@ -257,7 +255,7 @@ class Editor:
                 windows,
                 groups,
                 softmax_rows(self._config, every),
-                epochs=passes(training.epochs, len(edit.windows), replayed),
+                epochs=training.epochs,
                 batch_size=training.batch_size,
                 seed=edit.seed,
             )
@@ -394,11 +392,6 @@ class Editor:
     @staticmethod
     def _outcome(edit: Edit, published: bool, detail: str) -> Outcome:
         return Outcome(edit.edit_id, edit.operation, edit.region_id, published, detail)
-
-
-def passes(epochs: int, windows: int, replayed: int) -> int:
-    """Epochs of an edit's training on so many windows: those of the configuration, shared with what it replays."""
-    return max(1, int(epochs / (1.0 + replayed / windows)))
 
 
 def _other(edit: Edit) -> int:

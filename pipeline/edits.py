@@ -66,8 +66,7 @@ class Edit:
         base_gate: version of the gate that it starts from.
         reason: signal, statistic, threshold and a sentence.
         windows: evidence to train and judge on, in event order.
-        samples: for edits that move boundaries: newest evidence of every opened region; for an Update: windows that
-            the region learned before, to be trained on beside the new ones.
+        samples: for edits that move boundaries: newest evidence of every opened region.
         at_event: stream events seen when it was decided.
         timestamp: event time of the newest of them, seconds.
         seed: of its training.

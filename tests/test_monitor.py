@@ -330,20 +330,6 @@ def test_new_windows_of_an_opened_region_are_learned_once_there_are_enough() -> 
     assert len(learned) == len(set(learned)), "a window was learned twice"
 
 
-def test_an_update_looks_back_at_what_its_region_has_learned() -> None:
-    driven = opened()
-    made = no_audit(driven.feed(150, regions=(3,), verdict=refuse_audits))
-    taught: set[str] = set()
-    for edit in [driven.edits[0], *(e for e in made if e.operation is Operation.UPDATE)]:
-        if edit.operation is Operation.UPDATE:
-            replayed = [e.event_id for e in edit.samples]
-            assert replayed
-            assert len(replayed) == len(set(replayed)) <= len(edit.windows)
-            assert set(replayed) <= taught
-        judged = held_out(edit.reason, len(edit.windows), driven.settings.edits)
-        taught |= {e.event_id for e, held in zip(edit.windows, judged, strict=True) if not held}
-
-
 def test_a_boundary_is_refitted_when_its_evidence_has_doubled() -> None:
     driven = opened()
     made = no_audit(driven.feed(200, regions=(3,), verdict=refuse_audits))

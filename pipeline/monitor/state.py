@@ -125,7 +125,6 @@ class State:
             moves=[deque(maxlen=64) for _ in self.lanes],
             sample=deque(maxlen=size),
             fresh=deque(maxlen=size),
-            learned=deque(maxlen=self.config.edits.memory_windows),
         )
 
     def follow(self, bank: RegionBank) -> None:

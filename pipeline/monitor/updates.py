@@ -1,8 +1,6 @@
 """Update: an opened region's adapter learns its new windows."""
 
-import numpy as np
-
-from pipeline.edits import Edit, Evidence, Operation
+from pipeline.edits import Edit, Operation
 from pipeline.monitor.asking import new_edit, reason_of
 from pipeline.monitor.state import State
 from pipeline.monitor.watched import Watched
@@ -15,18 +13,11 @@ def updates(state: State) -> list[Edit]:
     return [edit for edit in (_update(state, watched) for watched in free) if edit]
 
 
-def replayed(state: State, watched: Watched, new: int) -> list[Evidence]:
-    """Windows that a region learned before, to go with so many new ones, spread over what is remembered."""
-    wanted = int(state.config.edits.own_replay * new)
-    places = np.linspace(0, len(watched.learned) - 1, min(wanted, len(watched.learned)))
-    return [watched.learned[int(place)] for place in places]
-
-
 def _update(state: State, watched: Watched) -> Edit | None:
     settings = state.config.edits
     alarm = "loss" in watched.alarms(state.at_event)
     # What doubles a region's knowledge is worth an Update; what adds a little can wait for more.
-    usual = min(settings.update_windows, max(settings.min_windows, len(watched.learned)))
+    usual = min(settings.update_windows, max(settings.min_windows, watched.learned))
     need = (settings.min_windows if alarm else usual) * watched.backoff
     new = len(watched.fresh)
     if watched.untried() < min(need, settings.pool_windows) or state.affordable() < new:
@@ -36,5 +27,4 @@ def _update(state: State, watched: Watched) -> Edit | None:
         reason = reason_of(watched, "loss", f"{text}, and its loss has risen")
     else:
         reason = reason_of(None, "new windows", text)
-    windows = list(watched.fresh)
-    return new_edit(state, Operation.UPDATE, watched.region, None, reason, windows, replayed(state, watched, new))
+    return new_edit(state, Operation.UPDATE, watched.region, None, reason, list(watched.fresh))

@@ -61,7 +61,7 @@ class Watched:
         moves: of the newest pairs of windows of a user, whether they left it (1) or not (0), a lane each.
         fresh: windows that its adapter would be asked about and has not learned.
         tried: ids of those that Updates in vain were made of, since one that helped.
-        learned: newest windows that it has.
+        learned: how many windows its adapter has learned.
         sample: newest windows of an opened region's origin: what its boundary is fitted to.
         audited: event up to which its windows were tried with an opened region.
         audits: audits in vain, since the last that was not.
@@ -83,8 +83,8 @@ class Watched:
     moves: list[deque[float]]
     sample: deque[Evidence]
     fresh: deque[Evidence]
-    learned: deque[Evidence]
     tried: set[str] = field(default_factory=set)
+    learned: int = 0
     rising: dict[tuple[str, int], int] = field(default_factory=dict)
     raised: dict[str, tuple[int, float]] = field(default_factory=dict)
     audited: int = 0
@@ -133,7 +133,7 @@ class Watched:
             trained_on: ids of events.
         """
         self.fresh = deque((e for e in self.fresh if e.event_id not in trained_on), maxlen=self.fresh.maxlen)
-        self.learned.extend(e for e in windows if e.event_id in trained_on)
+        self.learned += sum(e.event_id in trained_on for e in windows)
 
     def weigh(self, helped: bool) -> None:
         """What helped may be asked for sooner; what did not, or hardly, needs twice the evidence."""

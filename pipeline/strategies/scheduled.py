@@ -5,14 +5,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
-from pipeline.editing import passes
 from pipeline.edits import Edit, Evidence, Operation, Outcome, held_out
 from pipeline.monitor import Monitor
 from pipeline.monitor.asking import boundary_samples, new_edit, reason_of
 from pipeline.monitor.boundaries import audit, refit
 from pipeline.monitor.endings import merge, retire
-from pipeline.monitor.updates import replayed
-from pipeline.monitor.watched import Watched
 from pipeline.routing import RegionBank
 from pipeline.strategies.base import Scored, Start
 from pipeline.strategies.raie import Raie
@@ -64,10 +61,11 @@ class ScheduledMonitor(Monitor):
         return [edit]
 
     def settle(self, outcome: Outcome, bank: RegionBank) -> None:
-        """See `Monitor.settle`: windows of a training that did not help wait for more of their kind."""
-        chosen = self._under_way.pop(outcome.edit_id, [])
-        if not outcome.published:
-            self._untrained += chosen
+        """See `Monitor.settle`: windows of a training that did not help, and those that judged it, are to be learned."""
+        if outcome.edit_id in self._under_way:
+            chosen = self._under_way.pop(outcome.edit_id)
+            judged = held_out({"signal": SCHEDULED}, len(chosen), self.state.config.edits) | (not outcome.published)
+            self._untrained += [window for window, unlearned in zip(chosen, judged, strict=True) if unlearned]
         super().settle(outcome, bank)
 
     def _scheduled(self) -> Edit | None:
@@ -76,24 +74,24 @@ class ScheduledMonitor(Monitor):
         target = state.largest_opened()
         region = target.region if target else state.next_region_id
         region_id = target.region_id if target else state.next_region_id
-        chosen = self._choose(region_id, target)
+        chosen = self._choose(region_id)
         if not chosen:
             self._allowed = 0
             return None
-        self._allowed -= self._cost(len(chosen), target)
+        self._allowed -= self._cost(len(chosen))
         state.next_region_id += target is None
         evidence = [u.evidence.for_region(region_id) for u in chosen]
         reason = reason_of(None, SCHEDULED, f"{len(chosen)} windows are learned as scheduled") | {"regions": []}
         operation = Operation.UPDATE if target else Operation.ADD
-        samples = replayed(state, target, len(chosen)) if target else boundary_samples(state)
+        samples = () if target else boundary_samples(state)
         edit = new_edit(state, operation, region, None, reason, evidence, samples)
         self._under_way[edit.edit_id] = chosen
         return edit
 
-    def _choose(self, region_id: int, target: Watched | None) -> list[Untrained]:
+    def _choose(self, region_id: int) -> list[Untrained]:
         """The newest windows not yet trained on, those of the region first, as many as may be paid for."""
         count = min(len(self._untrained), self.state.config.edits.pool_windows)
-        while count >= LEAST and self._cost(count, target) > self._allowed:
+        while count >= LEAST and self._cost(count) > self._allowed:
             count -= 1
         if count < LEAST:
             return []
@@ -101,12 +99,11 @@ class ScheduledMonitor(Monitor):
         self._untrained, chosen = ranked[:-count], ranked[-count:]
         return sorted(chosen, key=lambda u: u.evidence.offset)
 
-    def _cost(self, windows: int, target: Watched | None) -> int:
+    def _cost(self, windows: int) -> int:
         """Passes that an edit on so many windows takes; those that judge it are not trained on."""
         config = self.state.config
-        again = len(replayed(self.state, target, windows)) if target else 0
         judged = int(held_out({"signal": SCHEDULED}, windows, config.edits).sum())
-        return passes(config.training.epochs, windows, again) * (windows - judged + again)
+        return config.training.epochs * (windows - judged)
 
 
 class RaieScheduled(Raie):
