@@ -61,7 +61,7 @@ class ScheduledMonitor(Monitor):
         return [edit]
 
     def settle(self, outcome: Outcome, bank: RegionBank) -> None:
-        """See `Monitor.settle`: windows of a training that did not help, and those that judged it, are to be learned."""
+        """See `Monitor.settle`: windows of a training in vain, and those that judged it, are still to be learned."""
         if outcome.edit_id in self._under_way:
             chosen = self._under_way.pop(outcome.edit_id)
             judged = held_out({"signal": SCHEDULED}, len(chosen), self.state.config.edits) | (not outcome.published)
