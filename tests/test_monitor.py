@@ -325,6 +325,7 @@ def test_new_windows_of_an_opened_region_are_learned_once_there_are_enough() -> 
     for edit in updates:
         # What doubles a region's knowledge need not wait for as many windows as later ones.
         assert len(edit.windows) >= min(edits.update_windows, max(edits.min_windows, len(learned)))
+        assert not edit.samples, "an Update trains on nothing but its windows"
         judged = held_out(edit.reason, len(edit.windows), driven.settings.edits)
         learned += [e.event_id for e, held in zip(edit.windows, judged, strict=True) if not held]
     assert len(learned) == len(set(learned)), "a window was learned twice"

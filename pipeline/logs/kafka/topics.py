@@ -27,7 +27,7 @@ DAY = 86_400_000
 """Milliseconds."""
 
 PAUSE = 0.1
-"""Seconds between two looks at a cluster that does not know of its topics yet."""
+"""Seconds between two questions to a cluster that does not answer, or does not know of its topics yet."""
 
 
 class Topics:
