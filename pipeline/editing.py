@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adapters_store import version_name
 from pipeline.adapters import AdapterHost
 from pipeline.config import Config
-from pipeline.edits import Edit, Evidence, Operation, Outcome, confidence_of, held_out
+from pipeline.edits import MISSED, Edit, Evidence, Operation, Outcome, confidence_of, held_out
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.gate import Encoded, OriginModel, fit_origins, gate_view
 from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_of
@@ -131,6 +131,13 @@ class Editor:
     def _update(self, edit: Edit, bank: RegionBank) -> Result:
         region = bank[edit.region_id]
         learned, judged = self._split(edit)
+        if edit.reason["signal"] == MISSED:
+            learned, judged = (windows[self._given(windows, region, bank)] for windows in (learned, judged))
+            if len(learned) < self._config.edits.min_windows or len(judged) < 2:
+                found = (
+                    f"{len(learned) + len(judged)} of {len(edit.windows)} windows are region {region.region_id}'s own"
+                )
+                return Result(self._outcome(edit, False, f"{found}: too few to learn from"), bank)
         name, cost = self._train(edit, region.version + 1, learned, region.adapter)
         shape = moved(region, self._encode(learned.contexts).means, self._config.edits.update_rate, self._quantile)
         trust = self._trust(name, judged, region.trust)
@@ -235,6 +242,12 @@ class Editor:
     @property
     def _quantile(self) -> float:
         return self._config.setup.radius_quantile
+
+    def _given(self, windows: Windows, region: Region, bank: RegionBank) -> NDArray[np.bool_]:
+        """(n,) True where the gate as it is now has the region take part in the answer."""
+        route = bank.posterior(self._encode(windows.contexts)).route(self._config.gate.floor)
+        taken: NDArray[np.bool_] = route[:, 1 + bank.origins.origins.index(region.region_id)] > 0.0
+        return taken
 
     def _split(self, edit: Edit) -> tuple[Windows, Windows]:
         """Windows to learn from, and those to be judged on."""

@@ -15,6 +15,9 @@ from pipeline.config import EditSettings
 AUDIT = "audit"
 """The signal of an edit that no alarm called for: an opened region is tried where nobody asked for it."""
 
+MISSED = "missed windows"
+"""The signal of an Update on windows from before its region was opened: it learns those that the gate now gives it."""
+
 LEAST_HELD_OUT = 48
 """A judgement on fewer windows is mostly chance."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from adapters_store import version_name
 from pipeline.config import Config, load_config
-from pipeline.edits import AUDIT, Edit, Operation, Outcome, held_out
+from pipeline.edits import AUDIT, MISSED, Edit, Operation, Outcome, held_out
 from pipeline.gate import OriginModel
 from pipeline.monitor import Monitor
 from pipeline.regions import SET_UP, SINCE, Array, Region, Status
@@ -353,12 +353,26 @@ def test_new_windows_of_an_opened_region_are_learned_once_there_are_enough() -> 
 
 def test_an_update_that_is_published_makes_the_next_one_wait_no_longer_however_little_it_bought() -> None:
     driven = opened()
-    made = no_audit(driven.feed(500, regions=(3,), verdict=refuse_audits))
-    sizes = [len(e.windows) for e in made if e.operation is Operation.UPDATE]
+    made = driven.feed(500, regions=(3,), verdict=refuse_audits)
+    sizes = [len(e.windows) for e in made if e.operation is Operation.UPDATE and e.reason["signal"] != MISSED]
     edits = driven.settings.edits
     # What was held out of one Update is asked for again in the next.
     assert max(sizes) < edits.update_windows * (1 + 2 * edits.held_out) + BATCH
     assert len(sizes) >= 5
+
+
+def test_what_went_by_before_a_region_was_opened_is_offered_to_it_once() -> None:
+    driven = opened()
+    add = driven.edits[0]
+    opened_on = {e.event_id for e in add.windows}
+    (update,) = driven.monitor.decide()
+    assert (update.operation, update.region_id, update.reason["signal"]) == (Operation.UPDATE, 3, MISSED)
+    went_by = [r["event_id"] for r in driven.shown[: add.at_event] if r["event_id"] not in opened_on]
+    assert [e.event_id for e in update.windows] == went_by
+    driven.settle(update, published=False)
+    later = driven.feed(200, regions=(3,), verdict=refuse_audits)
+    assert [e for e in later if e.operation is Operation.UPDATE]
+    assert not [e for e in later if e.reason["signal"] == MISSED]
 
 
 def test_a_boundary_is_refitted_when_its_evidence_has_doubled() -> None:

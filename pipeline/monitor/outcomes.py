@@ -1,6 +1,6 @@
 """What came of an edit: what its regions have learned by it, and when they may be asked about again."""
 
-from pipeline.edits import AUDIT, Edit, Operation, Outcome, held_out
+from pipeline.edits import AUDIT, MISSED, Edit, Operation, Outcome, held_out
 from pipeline.monitor.state import State
 from pipeline.monitor.watched import LONGEST_BACKOFF, OF_BOUNDARY
 from pipeline.regions import SET_UP, SINCE
@@ -24,6 +24,11 @@ def take_in(state: State, edit: Edit, outcome: Outcome) -> None:
 def _after_update(state: State, edit: Edit, outcome: Outcome) -> None:
     watched = state.watched.get(edit.region_id)
     if watched is None:
+        return
+    if edit.reason["signal"] == MISSED:
+        # None of them waited to be learned; which of them were, the trainer alone knows.
+        watched.learned += outcome.trained_windows // state.config.training.epochs if outcome.published else 0
+        watched.settle(_quiet_until(state))
         return
     # Windows of an update that did not help wait for more of their kind: alone they would only fail again.
     learned = _learned(state, edit, outcome)
