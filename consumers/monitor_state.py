@@ -16,7 +16,7 @@ from pipeline.monitor.watched import Seen, Watched
 from pipeline.regions import Region
 from pipeline.routing import RegionBank
 
-FORMAT = 4
+FORMAT = 3
 """Of a state: where its fields are others, it is another one."""
 
 _COUNTS = {
@@ -29,7 +29,7 @@ _COUNTS = {
 """What each count is called in the record, and by the monitor."""
 
 _OF_WATCHED = (
-    *("learned", "caught_up", "audited", "audits", "unmerged", "apart", "fitted"),
+    *("learned", "audited", "audits", "unmerged", "apart", "fitted"),
     *("quiet_until", "backoff", "taught", "refused", "peak", "untold", "told"),
 )
 _EVIDENCE = ("sample", "fresh")

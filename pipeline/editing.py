@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adapters_store import version_name
 from pipeline.adapters import AdapterHost
 from pipeline.config import Config
-from pipeline.edits import MISSED, Edit, Evidence, Operation, Outcome, confidence_of, held_out
+from pipeline.edits import Edit, Evidence, Operation, Outcome, confidence_of, held_out
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.gate import Encoded, OriginModel, fit_origins, gate_view
 from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_of
@@ -131,13 +131,6 @@ class Editor:
     def _update(self, edit: Edit, bank: RegionBank) -> Result:
         region = bank[edit.region_id]
         learned, judged = self._split(edit)
-        if edit.reason["signal"] == MISSED:
-            learned, judged = (windows[self._given(windows, region, bank)] for windows in (learned, judged))
-            if len(learned) < self._config.edits.min_windows or len(judged) < 2:
-                found = (
-                    f"{len(learned) + len(judged)} of {len(edit.windows)} windows are region {region.region_id}'s own"
-                )
-                return Result(self._outcome(edit, False, f"{found}: too few to learn from"), bank)
         name, cost = self._train(edit, region.version + 1, learned, region.adapter)
         shape = moved(region, self._encode(learned.contexts).means, self._config.edits.update_rate, self._quantile)
         trust = self._trust(name, judged, region.trust)
@@ -167,16 +160,19 @@ class Editor:
             edit.at_event,
             self._trust(name, judged, parent.trust if parent else None),
         )
-        samples = {**self._samples(edit.samples), edit.region_id: encoded}
+        went_by = [e for e in edit.samples if e.region_id == edit.region_id]
+        known = [e for e in edit.samples if e.region_id != edit.region_id]
+        samples = {**self._samples(known), edit.region_id: encoded}
         after = bank.changed(region).rebound(self._refit(bank, samples))
         judgement = self._judge(judged, bank, after)
         if parent:
             grown = bank.changed(replace(parent, version=parent.version + 1, adapter=name, trust=region.trust))
             if not self._judge(judged, grown, after).better(self._config.edits.confidence):
                 return self._instead(edit, bank, grown, parent, judged, name, cost)
-        return self._published_if(
-            judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost
-        )
+        accepted = judgement.better(confidence_of(edit, self._config.edits))
+        result = self._published_if(accepted, edit, bank, after, judgement, name, cost)
+        given = self._given(went_by, region.region_id, after) if accepted else ()
+        return replace(result, outcome=replace(result.outcome, given=given))
 
     def _instead(
         self, edit: Edit, bank: RegionBank, grown: RegionBank, parent: Region, judged: Windows, name: str, cost: int
@@ -243,11 +239,14 @@ class Editor:
     def _quantile(self) -> float:
         return self._config.setup.radius_quantile
 
-    def _given(self, windows: Windows, region: Region, bank: RegionBank) -> NDArray[np.bool_]:
-        """(n,) True where the gate as it is now has the region take part in the answer."""
+    def _given(self, evidence: Sequence[Evidence], region_id: int, bank: RegionBank) -> tuple[str, ...]:
+        """Ids of the windows whose answers a region takes part in."""
+        if not evidence:
+            return ()
+        windows = self.windows_of(evidence)
         route = bank.posterior(self._encode(windows.contexts)).route(self._config.gate.floor)
-        taken: NDArray[np.bool_] = route[:, 1 + bank.origins.origins.index(region.region_id)] > 0.0
-        return taken
+        mine = route[:, 1 + bank.origins.origins.index(region_id)] > 0.0
+        return tuple(windows.event_ids[mine].tolist())
 
     def _split(self, edit: Edit) -> tuple[Windows, Windows]:
         """Windows to learn from, and those to be judged on."""

@@ -9,7 +9,7 @@ import pytest
 
 from adapters_store import version_name
 from pipeline.config import Config, load_config
-from pipeline.edits import AUDIT, MISSED, Edit, Operation, Outcome, held_out
+from pipeline.edits import AUDIT, Edit, Operation, Outcome, held_out
 from pipeline.gate import OriginModel
 from pipeline.monitor import Monitor
 from pipeline.regions import SET_UP, SINCE, Array, Region, Status
@@ -154,14 +154,15 @@ class Driven:
         self.edits += made
         return made
 
-    def settle(self, edit: Edit, published: bool) -> None:
+    def settle(self, edit: Edit, published: bool, given: tuple[str, ...] = ()) -> None:
         cost = 0
         if edit.operation in (Operation.ADD, Operation.UPDATE):
             judged = held_out(edit.reason, len(edit.windows), self.settings.edits)
             cost = int((~judged).sum()) * self.settings.training.epochs
         if published:
             self.bank = published_bank(self.bank, edit)
-        outcome = Outcome(edit.edit_id, edit.operation, edit.region_id, published, "", trained_windows=cost)
+        outcome = Outcome(edit.edit_id, edit.operation, edit.region_id, published, "")
+        outcome = replace(outcome, trained_windows=cost, given=given)
         self.monitor.settle(outcome, self.bank)
 
     def regions_of(self, edit: Edit) -> set[int]:
@@ -353,26 +354,32 @@ def test_new_windows_of_an_opened_region_are_learned_once_there_are_enough() -> 
 
 def test_an_update_that_is_published_makes_the_next_one_wait_no_longer_however_little_it_bought() -> None:
     driven = opened()
-    made = driven.feed(500, regions=(3,), verdict=refuse_audits)
-    sizes = [len(e.windows) for e in made if e.operation is Operation.UPDATE and e.reason["signal"] != MISSED]
+    made = no_audit(driven.feed(500, regions=(3,), verdict=refuse_audits))
+    sizes = [len(e.windows) for e in made if e.operation is Operation.UPDATE]
     edits = driven.settings.edits
     # What was held out of one Update is asked for again in the next.
     assert max(sizes) < edits.update_windows * (1 + 2 * edits.held_out) + BATCH
     assert len(sizes) >= 5
 
 
-def test_what_went_by_before_a_region_was_opened_is_offered_to_it_once() -> None:
-    driven = opened()
-    add = driven.edits[0]
-    opened_on = {e.event_id for e in add.windows}
-    (update,) = driven.monitor.decide()
-    assert (update.operation, update.region_id, update.reason["signal"]) == (Operation.UPDATE, 3, MISSED)
-    went_by = [r["event_id"] for r in driven.shown[: add.at_event] if r["event_id"] not in opened_on]
-    assert [e.event_id for e in update.windows] == went_by
-    driven.settle(update, published=False)
-    later = driven.feed(200, regions=(3,), verdict=refuse_audits)
-    assert [e for e in later if e.operation is Operation.UPDATE]
-    assert not [e for e in later if e.reason["signal"] == MISSED]
+def test_a_region_learns_what_went_by_before_it_was_opened_and_the_new_gate_gives_it() -> None:
+    driven = Driven()
+    driven.feed(100)
+    (add,) = driven.feed(64, loss_in_1=STRANGE)
+    strange = next(i for i, record in enumerate(driven.shown) if record["loss"] == STRANGE)
+    beside = [e.event_id for e in add.samples]
+    rested_on = {e.event_id for e in add.windows}
+    rising, _ = driven.monitor.state.watched[1].raised["loss"]
+    assert rising <= strange + 1
+    assert {e.region_id for e in add.samples} == {3}
+    assert beside == [r["event_id"] for r in driven.shown[rising - 1 : add.at_event] if r["event_id"] not in rested_on]
+    given = tuple(beside[::3])
+    driven.settle(add, published=True, given=given)
+    waiting = [e.event_id for e in driven.monitor.state.watched[3].fresh]
+    assert set(given) <= set(waiting) < set(given) | rested_on
+    assert waiting == sorted(waiting)
+    updates = driven.feed(60, regions=(3,), verdict=refuse_audits)
+    assert set(given) <= {e.event_id for edit in updates if edit.operation is Operation.UPDATE for e in edit.windows}
 
 
 def test_a_boundary_is_refitted_when_its_evidence_has_doubled() -> None:
@@ -429,6 +436,18 @@ def test_regions_whose_centroids_came_to_coincide_merge() -> None:
     assert driven.regions_of(edit) == {edit.other_region_id}
     driven.settle(edit, published=False)
     assert driven.monitor.decide() == [], "the same again, at once"
+
+
+def test_a_merge_with_a_region_of_few_windows_is_judged_on_those_of_the_one_that_stays_too() -> None:
+    driven = Driven()
+    driven.feed(64, regions=(1,))
+    driven.feed(2, regions=(2,))
+    driven.bank = driven.bank.changed(region(2, (1, 0.01, 0), version=1))
+    driven.monitor.follow(driven.bank)
+    (edit,) = driven.monitor.decide()
+    assert (edit.operation, edit.region_id, edit.other_region_id) == (Operation.MERGE, 1, 2)
+    assert len(edit.windows) == driven.settings.edits.boundary_windows
+    assert driven.regions_of(edit) == {1, 2}
 
 
 def test_regions_that_were_near_from_the_start_do_not_merge() -> None:

@@ -59,10 +59,17 @@ def _merged(state: State, one: Watched, two: Watched) -> Edit | None:
     kept, gone = sorted((one, two), key=lambda w: -len(w.seen))
     if apart > least or not gone.seen:
         return None
+    newest = list(gone.seen)[-state.config.edits.min_windows :]
+    few = state.config.edits.boundary_windows - len(newest)
+    if few > 0:
+        # One or two windows cannot judge; who stays has its say as well.
+        newest += list(kept.seen)[-few:]
+    if len(newest) < state.config.edits.boundary_windows:
+        return None
     text = (
         f"the centroids of regions {kept.region_id} and {gone.region_id} are {apart:.3f} rad apart, "
         f"less than {least:.3f}"
     )
     reason = {"signal": "coincidence", "statistic": apart, "threshold": least, "text": text}
-    evidence = [s.evidence for s in gone.seen][-state.config.edits.min_windows :]
+    evidence = [s.evidence for s in sorted(newest, key=lambda s: s.at_event)]
     return new_edit(state, Operation.MERGE, kept.region, gone.region_id, reason, evidence, boundary_samples(state))

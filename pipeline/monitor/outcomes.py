@@ -1,6 +1,6 @@
 """What came of an edit: what its regions have learned by it, and when they may be asked about again."""
 
-from pipeline.edits import AUDIT, MISSED, Edit, Operation, Outcome, held_out
+from pipeline.edits import AUDIT, Edit, Operation, Outcome, held_out
 from pipeline.monitor.state import State
 from pipeline.monitor.watched import LONGEST_BACKOFF, OF_BOUNDARY
 from pipeline.regions import SET_UP, SINCE
@@ -25,11 +25,6 @@ def _after_update(state: State, edit: Edit, outcome: Outcome) -> None:
     watched = state.watched.get(edit.region_id)
     if watched is None:
         return
-    if edit.reason["signal"] == MISSED:
-        # None of them waited to be learned; which of them were, the trainer alone knows.
-        watched.learned += outcome.trained_windows // state.config.training.epochs if outcome.published else 0
-        watched.settle(_quiet_until(state))
-        return
     # Windows of an update that did not help wait for more of their kind: alone they would only fail again.
     learned = _learned(state, edit, outcome)
     watched.tried = set() if outcome.published else {e.event_id for e in edit.windows}
@@ -51,7 +46,9 @@ def _after_add(state: State, edit: Edit, outcome: Outcome) -> None:
     elif outcome.published:
         watched = state.unseen(state.bank[edit.region_id], {})
         watched.sample.extend(edit.windows)
-        watched.fresh.extend(edit.windows)
+        given = set(outcome.given)
+        went_by = [e for e in edit.samples if e.region_id == edit.region_id and e.event_id in given]
+        watched.fresh.extend(sorted([*went_by, *edit.windows], key=lambda e: e.offset))
         watched.learn(edit.windows, learned)
         watched.quiet_until = _quiet_until(state)
         state.watched[edit.region_id] = watched

@@ -65,7 +65,6 @@ class Watched:
         fresh: windows that its adapter would be asked about and has not learned.
         tried: ids of those that Updates in vain were made of, since one that helped.
         learned: how many windows its adapter has learned.
-        caught_up: whether an opened region was asked to learn what went by before it was opened.
         sample: newest windows of an opened region's origin: what its boundary is fitted to.
         audited: event up to which its windows were tried with an opened region.
         audits: audits in vain, since the last that was not.
@@ -89,7 +88,6 @@ class Watched:
     fresh: deque[Evidence]
     tried: set[str] = field(default_factory=set)
     learned: int = 0
-    caught_up: bool = False
     rising: dict[tuple[str, int], int] = field(default_factory=dict)
     raised: dict[str, tuple[int, float]] = field(default_factory=dict)
     audited: int = 0
