@@ -67,7 +67,7 @@ class Edit:
         reason: signal, statistic, threshold and a sentence.
         windows: evidence to train and judge on, in event order.
         samples: for edits that move boundaries: newest evidence of every opened region; for an Add, named for the
-            region to be, also what went by since its drift began and the Add does not rest on.
+            region to be, also what went by and the Add does not rest on.
         at_event: stream events seen when it was decided.
         timestamp: event time of the newest of them, seconds.
         seed: of its training.

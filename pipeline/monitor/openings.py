@@ -22,7 +22,7 @@ def drifted(state: State) -> Edit | None:
     text = f"{len(evidence)} windows of set-up regions {', '.join(map(str, ids))} no longer look as in set-up"
     target = state.largest_opened()
     if target is None or all(w.refused for w in concerned):
-        return _open(state, evidence, text, loudest, ids, _passed(state, concerned))
+        return _open(state, evidence, text, loudest, ids, _passed(state))
     taught = [w for w in concerned if w.taught >= settings.min_windows and not w.refused]
     return _stretch(state, target, taught, text, loudest) if taught else None
 
@@ -44,10 +44,9 @@ def _new_windows(regions: Sequence[Watched]) -> list[Evidence]:
     return [s.evidence for s in sorted(found, key=lambda s: s.at_event)]
 
 
-def _passed(state: State, regions: Sequence[Watched]) -> list[Evidence]:
-    """Windows of all set-up regions since something new began in these, in event order."""
-    start = min(w.raised[signal][0] for w in regions for signal in NEW if signal in w.raised)
-    found = [s for w in state.of_origin(SET_UP) for s in w.seen if s.at_event >= start]
+def _passed(state: State) -> list[Evidence]:
+    """What set-up regions remember of the stream, in event order."""
+    found = [s for w in state.of_origin(SET_UP) for s in w.seen]
     return [s.evidence for s in sorted(found, key=lambda s: s.at_event)]
 
 
