@@ -22,6 +22,7 @@ class Node:
     def __init__(self, topic: Topic, settings: LogSettings, after: int) -> None:
         self.asked = 0
         self.down = 0
+        self.unheard = 0
         self._topic, self._settings, self._after = topic, settings, after
 
     def describe_topics(self, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -34,6 +35,8 @@ class Node:
 
     def describe_configs(self, resources: Sequence[Any], config_filter: str) -> dict[str, Any]:  # noqa: ARG002
         kept = {key: {"value": value} for key, value in configs(self._topic, self._settings).items()}
+        if self.asked <= self.unheard:
+            kept = {}
         return {"topic": {resource.name: kept for resource in resources}}
 
     def create_topics(self, topics: object, wait_for_metadata: bool) -> None: ...
@@ -64,6 +67,20 @@ def test_where_a_node_is_down_another_is_asked() -> None:
     node.down = 2
     assert topics.existing(["one"]) == [topic]
     assert node.asked == 3
+
+
+def test_settings_are_asked_for_until_the_node_that_is_asked_knows_them() -> None:
+    topics, topic, node = topics_of(after=0, commit_seconds=60.0)
+    node.unheard = 2
+    assert topics.existing(["one"]) == [topic]
+    assert node.asked == 3
+
+
+def test_settings_that_nobody_hears_of_are_named() -> None:
+    topics, _, node = topics_of(after=0, commit_seconds=0.2)
+    node.unheard = 1_000_000
+    with pytest.raises(UnavailableError, match="has not heard of the settings of one yet"):
+        topics.existing(["one"])
 
 
 def test_a_cluster_of_which_no_node_answers_is_given_up_in_time() -> None:

@@ -102,6 +102,9 @@ class Topics:
             return {}
         resources = [ConfigResource("topic", topic["name"]) for topic in found]
         settings = self._admin.describe_configs(resources, config_filter="all")["topic"]
+        # Another node may have been asked than the one that knows the topics.
+        if unheard := ", ".join(sorted(topic["name"] for topic in found if not settings.get(topic["name"]))):
+            raise UnavailableError(f"a node of {self._where()} has not heard of the settings of {unheard} yet")
         return {
             topic["name"]: (
                 len(topic["partitions"]),
