@@ -160,19 +160,16 @@ class Editor:
             edit.at_event,
             self._trust(name, judged, parent.trust if parent else None),
         )
-        went_by = [e for e in edit.samples if e.region_id == edit.region_id]
-        known = [e for e in edit.samples if e.region_id != edit.region_id]
-        samples = {**self._samples(known), edit.region_id: encoded}
+        samples = {**self._samples(edit.samples), edit.region_id: encoded}
         after = bank.changed(region).rebound(self._refit(bank, samples))
         judgement = self._judge(judged, bank, after)
         if parent:
             grown = bank.changed(replace(parent, version=parent.version + 1, adapter=name, trust=region.trust))
             if not self._judge(judged, grown, after).better(self._config.edits.confidence):
                 return self._instead(edit, bank, grown, parent, judged, name, cost)
-        accepted = judgement.better(confidence_of(edit, self._config.edits))
-        result = self._published_if(accepted, edit, bank, after, judgement, name, cost)
-        given = self._given(went_by, region.region_id, after) if accepted else ()
-        return replace(result, outcome=replace(result.outcome, given=given))
+        return self._published_if(
+            judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost
+        )
 
     def _instead(
         self, edit: Edit, bank: RegionBank, grown: RegionBank, parent: Region, judged: Windows, name: str, cost: int
@@ -238,15 +235,6 @@ class Editor:
     @property
     def _quantile(self) -> float:
         return self._config.setup.radius_quantile
-
-    def _given(self, evidence: Sequence[Evidence], region_id: int, bank: RegionBank) -> tuple[str, ...]:
-        """Ids of the windows whose answers a region takes part in."""
-        if not evidence:
-            return ()
-        windows = self.windows_of(evidence)
-        route = bank.posterior(self._encode(windows.contexts)).route(self._config.gate.floor)
-        mine = route[:, 1 + bank.origins.origins.index(region_id)] > 0.0
-        return tuple(windows.event_ids[mine].tolist())
 
     def _split(self, edit: Edit) -> tuple[Windows, Windows]:
         """Windows to learn from, and those to be judged on."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -66,8 +66,7 @@ class Edit:
         base_gate: version of the gate that it starts from.
         reason: signal, statistic, threshold and a sentence.
         windows: evidence to train and judge on, in event order.
-        samples: for edits that move boundaries: newest evidence of every opened region; for an Add, named for the
-            region to be, also what went by and the Add does not rest on.
+        samples: for edits that move boundaries: newest evidence of every opened region.
         at_event: stream events seen when it was decided.
         timestamp: event time of the newest of them, seconds.
         seed: of its training.
@@ -116,7 +115,6 @@ class Outcome:
         validation: metric, windows, before, after on held-out windows; None where nothing was judged.
         trained_windows: passes over windows that it cost, published or not.
         moved_windows: for boundaries: share of the edit's windows whose region is another than before.
-        given: for an Add: ids of the windows that went by, and that the new gate gives to the new region.
     """
 
     edit_id: str
@@ -127,18 +125,16 @@ class Outcome:
     version: str | None = None
     validation: Mapping[str, Any] | None = None
     trained_windows: int = 0
-    moved_windows: float | None = None
-    given: tuple[str, ...] = ()
+    moved_windows: float | None = field(default=None)
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
-        return {**asdict(self), "operation": str(self.operation), "given": list(self.given)}
+        return {**asdict(self), "operation": str(self.operation)}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """From a JSON object."""
-        given = tuple(record.get("given", ()))
-        return cls(**{**record, "operation": Operation(record["operation"]), "given": given})
+        return cls(**{**record, "operation": Operation(record["operation"])})
 
 
 def edit_id(

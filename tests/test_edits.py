@@ -49,7 +49,6 @@ OUTCOME = Outcome(
     validation={"metric": "loss", "windows": 48, "before": 1.5, "after": 1.25, "error": 0.1},
     trained_windows=900,
     moved_windows=0.125,
-    given=("e1", "e7"),
 )
 
 

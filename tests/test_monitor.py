@@ -154,15 +154,14 @@ class Driven:
         self.edits += made
         return made
 
-    def settle(self, edit: Edit, published: bool, given: tuple[str, ...] = ()) -> None:
+    def settle(self, edit: Edit, published: bool) -> None:
         cost = 0
         if edit.operation in (Operation.ADD, Operation.UPDATE):
             judged = held_out(edit.reason, len(edit.windows), self.settings.edits)
             cost = int((~judged).sum()) * self.settings.training.epochs
         if published:
             self.bank = published_bank(self.bank, edit)
-        outcome = Outcome(edit.edit_id, edit.operation, edit.region_id, published, "")
-        outcome = replace(outcome, trained_windows=cost, given=given)
+        outcome = Outcome(edit.edit_id, edit.operation, edit.region_id, published, "", trained_windows=cost)
         self.monitor.settle(outcome, self.bank)
 
     def regions_of(self, edit: Edit) -> set[int]:
@@ -278,26 +277,6 @@ def test_users_who_move_from_one_set_up_region_to_another_move_their_boundary() 
     assert all(users[e.event_id].startswith("mover") for e in edit.windows)
 
 
-def test_a_moved_boundary_leaves_the_alarm_of_what_is_new_until_there_are_windows_enough_to_open_a_region() -> None:
-    driven = Driven()
-    driven.feed(100)
-    for _ in range(20):
-        driven.show(1, loss=STRANGE)
-    rising = driven.monitor.state.watched[1].raised["loss"]
-    assert driven.monitor.decide() == [], "20 windows are too few to open a region"
-    for n in range(60):
-        driven.show(1, user_id=f"mover{n}")
-        driven.show(2, user_id=f"mover{n}")
-    (moved,) = driven.monitor.decide()
-    assert (moved.operation, moved.other_region_id) == (Operation.EXPAND, 2)
-    driven.settle(moved, published=True)
-    assert list(driven.monitor.state.watched[1].raised) == ["loss"]
-    assert driven.monitor.state.watched[1].raised["loss"] == rising
-    (opening,) = driven.feed(40, (1,), loss=STRANGE)
-    assert opening.operation is Operation.ADD
-    assert {r["event_id"] for r in driven.shown if r["loss"] == STRANGE} & {e.event_id for e in opening.windows}
-
-
 # --- with an opened region ----------------------------------------------------------------------------------
 
 
@@ -350,33 +329,6 @@ def test_new_windows_of_an_opened_region_are_learned_once_there_are_enough() -> 
         judged = held_out(edit.reason, len(edit.windows), driven.settings.edits)
         learned += [e.event_id for e, held in zip(edit.windows, judged, strict=True) if not held]
     assert len(learned) == len(set(learned)), "a window was learned twice"
-
-
-def test_an_update_that_is_published_makes_the_next_one_wait_no_longer_however_little_it_bought() -> None:
-    driven = opened()
-    made = no_audit(driven.feed(500, regions=(3,), verdict=refuse_audits))
-    sizes = [len(e.windows) for e in made if e.operation is Operation.UPDATE]
-    edits = driven.settings.edits
-    # What was held out of one Update is asked for again in the next.
-    assert max(sizes) < edits.update_windows * (1 + 2 * edits.held_out) + BATCH
-    assert len(sizes) >= 5
-
-
-def test_a_region_learns_what_went_by_before_it_was_opened_and_the_new_gate_gives_it() -> None:
-    driven = Driven()
-    driven.feed(100)
-    (add,) = driven.feed(64, loss_in_1=STRANGE)
-    beside = [e.event_id for e in add.samples]
-    rested_on = {e.event_id for e in add.windows}
-    assert {e.region_id for e in add.samples} == {3}
-    assert beside == [r["event_id"] for r in driven.shown[: add.at_event] if r["event_id"] not in rested_on]
-    given = tuple(beside[::3])
-    driven.settle(add, published=True, given=given)
-    waiting = [e.event_id for e in driven.monitor.state.watched[3].fresh]
-    assert set(given) <= set(waiting) < set(given) | rested_on
-    assert waiting == sorted(waiting)
-    updates = driven.feed(60, regions=(3,), verdict=refuse_audits)
-    assert set(given) <= {e.event_id for edit in updates if edit.operation is Operation.UPDATE for e in edit.windows}
 
 
 def test_a_boundary_is_refitted_when_its_evidence_has_doubled() -> None:

@@ -9,7 +9,7 @@ from pipeline.monitor.watched import Watched
 from pipeline.regions import SINCE, Region
 
 MOST_SAMPLES = 8_192
-"""Windows that an edit names beside those that it rests on."""
+"""Windows of opened regions that an edit names for fitting boundaries."""
 
 
 def new_edit(

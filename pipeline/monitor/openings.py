@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.edits import Edit, Evidence, Operation
-from pipeline.monitor.asking import MOST_SAMPLES, boundary_samples, new_edit, reason_of
+from pipeline.monitor.asking import boundary_samples, new_edit, reason_of
 from pipeline.monitor.state import State
 from pipeline.monitor.watched import NEW, Watched
 from pipeline.regions import SET_UP, SINCE
@@ -22,7 +22,7 @@ def drifted(state: State) -> Edit | None:
     text = f"{len(evidence)} windows of set-up regions {', '.join(map(str, ids))} no longer look as in set-up"
     target = state.largest_opened()
     if target is None or all(w.refused for w in concerned):
-        return _open(state, evidence, text, loudest, ids, _passed(state))
+        return _open(state, evidence, text, loudest, ids)
     taught = [w for w in concerned if w.taught >= settings.min_windows and not w.refused]
     return _stretch(state, target, taught, text, loudest) if taught else None
 
@@ -44,12 +44,6 @@ def _new_windows(regions: Sequence[Watched]) -> list[Evidence]:
     return [s.evidence for s in sorted(found, key=lambda s: s.at_event)]
 
 
-def _passed(state: State) -> list[Evidence]:
-    """What set-up regions remember of the stream, in event order."""
-    found = [s for w in state.of_origin(SET_UP) for s in w.seen]
-    return [s.evidence for s in sorted(found, key=lambda s: s.at_event)]
-
-
 def _stretch(state: State, target: Watched, taught: Sequence[Watched], text: str, loudest: Watched) -> Edit:
     """Expand an opened region over set-up regions whose windows it has learned."""
     text += f"; region {target.region_id} has learned them, and its boundary is moved over them"
@@ -59,15 +53,8 @@ def _stretch(state: State, target: Watched, taught: Sequence[Watched], text: str
     return new_edit(state, Operation.EXPAND, target.region, None, reason, mine, boundary_samples(state, mine))
 
 
-def _open(
-    state: State,
-    evidence: Sequence[Evidence],
-    text: str,
-    loudest: Watched,
-    regions: list[int],
-    passed: Sequence[Evidence] = (),
-) -> Edit | None:
-    """Add a region on these windows, if there is room and budget; of what passed beside it may be given its own."""
+def _open(state: State, evidence: Sequence[Evidence], text: str, loudest: Watched, regions: list[int]) -> Edit | None:
+    """Add a region on these windows, if there is room and budget."""
     settings, affordable = state.config.edits, state.affordable()
     # Of a long excursion, the newest windows that the budget pays for will do.
     windows = evidence[-affordable:] if affordable else ()
@@ -77,8 +64,4 @@ def _open(
     state.next_region_id += 1
     mine = [e.for_region(region_id) for e in windows]
     reason = reason_of(loudest, "drift", text) | {"regions": regions}
-    samples, known = boundary_samples(state), {e.event_id for e in windows}
-    beside = [e.for_region(region_id) for e in passed if e.event_id not in known]
-    room = min(MOST_SAMPLES - len(samples), settings.pool_windows)
-    samples += beside[-room:] if room > 0 else []
-    return new_edit(state, Operation.ADD, region_id, None, reason, mine, samples)
+    return new_edit(state, Operation.ADD, region_id, None, reason, mine, boundary_samples(state))

@@ -2,7 +2,7 @@
 
 from pipeline.edits import AUDIT, Edit, Operation, Outcome, held_out
 from pipeline.monitor.state import State
-from pipeline.monitor.watched import LONGEST_BACKOFF, OF_BOUNDARY
+from pipeline.monitor.watched import LONGEST_BACKOFF
 from pipeline.regions import SET_UP, SINCE
 
 
@@ -29,7 +29,7 @@ def _after_update(state: State, edit: Edit, outcome: Outcome) -> None:
     learned = _learned(state, edit, outcome)
     watched.tried = set() if outcome.published else {e.event_id for e in edit.windows}
     watched.learn(edit.windows, learned)
-    watched.weigh(outcome.published)
+    watched.weigh(outcome.published and _clear(outcome))
     watched.settle(_quiet_until(state))
     for origin in state.of_origin(SET_UP):
         if origin.in_question:
@@ -46,9 +46,7 @@ def _after_add(state: State, edit: Edit, outcome: Outcome) -> None:
     elif outcome.published:
         watched = state.unseen(state.bank[edit.region_id], {})
         watched.sample.extend(edit.windows)
-        given = set(outcome.given)
-        went_by = [e for e in edit.samples if e.region_id == edit.region_id and e.event_id in given]
-        watched.fresh.extend(sorted([*went_by, *edit.windows], key=lambda e: e.offset))
+        watched.fresh.extend(edit.windows)
         watched.learn(edit.windows, learned)
         watched.quiet_until = _quiet_until(state)
         state.watched[edit.region_id] = watched
@@ -60,14 +58,11 @@ def _after_expand(state: State, edit: Edit, outcome: Outcome) -> None:
         _audited(state, edit, outcome.published)
         if not outcome.published:
             return
-    if edit.other_region_id is not None:
-        for region_id in (edit.region_id, edit.other_region_id):
-            _parted(state, region_id, outcome.published)
-        return
-    opened = state.watched.get(edit.region_id)
+    target = state.watched.get(edit.region_id)
+    opened = target if target and target.region.origin == SINCE else None
     if outcome.published or opened is None:
         # Where an opened region was refused, the alarm stands: the next answer to it is an Add.
-        for region_id in edit.reason.get("regions", []):
+        for region_id in edit.reason.get("regions", [edit.region_id]):
             _answered(state, region_id, outcome.published)
     if opened is None:
         return
@@ -109,17 +104,6 @@ def _answered(state: State, region_id: int, helped: bool, again: bool = False) -
             watched.settle(watched.quiet_until)
 
 
-def _parted(state: State, region_id: int, helped: bool) -> None:
-    """A boundary between two set-up regions was moved, or was to be.
-
-    Nobody is answered otherwise than before, so what is new in a region is as new as it was: those alarms stand.
-    """
-    watched = state.watched.get(region_id)
-    if watched is not None:
-        watched.weigh(helped)
-        watched.settle(_quiet_until(state), OF_BOUNDARY)
-
-
 def _audited(state: State, edit: Edit, helped: bool) -> None:
     """After an audit in vain, the next one of the region needs more windows."""
     for region_id in edit.reason["regions"]:
@@ -145,3 +129,9 @@ def _learned(state: State, edit: Edit, outcome: Outcome) -> set[str]:
 def _quiet_until(state: State) -> int:
     """The event before which regions of an edit that was just settled raise no other."""
     return state.at_event + state.config.edits.cool_down
+
+
+def _clear(outcome: Outcome) -> bool:
+    """Whether an edit bought more than its held-out windows leave in doubt: one standard error."""
+    judged = outcome.validation
+    return judged is not None and bool(judged["before"] - judged["after"] >= judged["error"])

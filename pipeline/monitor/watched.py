@@ -20,9 +20,6 @@ NEW = ("novelty", "loss", "rarity")
 BETWEEN = ("doubt", "shift")
 """Signals that say that windows lie between known regions."""
 
-OF_BOUNDARY = ("novelty", *BETWEEN)
-"""Signals that change when a boundary between set-up regions moves."""
-
 LONGEST_BACKOFF = 4
 """An edit that did not help needs up to this many times the evidence the next time."""
 
@@ -139,18 +136,17 @@ class Watched:
         self.learned += sum(e.event_id in trained_on for e in windows)
 
     def weigh(self, helped: bool) -> None:
-        """What helped may be asked for sooner; what did not needs twice the evidence."""
+        """What helped may be asked for sooner; what did not, or hardly, needs twice the evidence."""
         self.backoff = max(1, self.backoff // 2) if helped else min(2 * self.backoff, LONGEST_BACKOFF)
 
-    def settle(self, quiet_until: int, signals: Collection[str] = SIGNALS) -> None:
-        """Take the newest windows for normal, and forget the evidence of these signals against them."""
+    def settle(self, quiet_until: int) -> None:
+        """Take the newest windows for normal, and forget the evidence against them."""
         newest = [s.scores for s in self.seen][-256:]
         for place, signal in enumerate(OF_ONE_WINDOW):
-            if signal in signals:
-                for detector in self.detectors.get(signal, ()):
-                    detector.reset(scores[place] for scores in newest)
-        if "shift" in signals and "shift" in self.raised:
+            for detector in self.detectors.get(signal, ()):
+                detector.reset(scores[place] for scores in newest)
+        if "shift" in self.raised:
             for detector, moves in zip(self.detectors["shift"], self.moves, strict=True):
                 detector.reset(moves)
-        self.raised = {signal: since for signal, since in self.raised.items() if signal not in signals}
+        self.raised.clear()
         self.quiet_until = quiet_until

@@ -345,19 +345,6 @@ def test_an_add_that_learned_a_new_pattern_is_published(setup: SetUp, tmp_path: 
     assert chance > 3 * before.probabilities[np.arange(len(windows)), windows.targets].mean()
 
 
-def test_an_add_says_which_of_the_windows_that_went_by_the_new_gate_gives_to_its_region(
-    setup: SetUp, tmp_path: Path
-) -> None:
-    stage, usual = Stage(setup, tmp_path), plan().setup
-    went_by = concatenate([pattern(1, 2, n=60), usual[~usual.cold][slice(0, 60)]])
-    outcome = stage.carry_out(stage.edit(Operation.ADD, A, pattern(1, 1), samples=stage.keep(went_by, A)))
-    assert outcome.published
-    mine = stage.answer(went_by.contexts).route[:, 1] > 0.0
-    assert mine[:60].all()
-    assert not mine[60:].all()
-    assert list(outcome.given) == went_by.event_ids[mine].tolist()
-
-
 def test_an_add_on_shuffled_targets_is_rejected_and_leaves_nothing_behind(setup: SetUp, tmp_path: Path) -> None:
     stage, contexts = Stage(setup, tmp_path), mixed(setup)
     usual = plan().setup
