@@ -59,12 +59,12 @@ def _merged(state: State, one: Watched, two: Watched) -> Edit | None:
     kept, gone = sorted((one, two), key=lambda w: -len(w.seen))
     if apart > least or not gone.seen:
         return None
+    enough = state.config.edits.boundary_windows
     newest = list(gone.seen)[-state.config.edits.min_windows :]
-    few = state.config.edits.boundary_windows - len(newest)
-    if few > 0:
-        # One or two windows cannot judge; who stays has its say as well.
-        newest += list(kept.seen)[-few:]
-    if len(newest) < state.config.edits.boundary_windows:
+    if len(newest) < enough:
+        # One or two windows cannot judge; those of the region that stays do as well.
+        newest += list(kept.seen)[len(newest) - enough :]
+    if len(newest) < enough:
         return None
     text = (
         f"the centroids of regions {kept.region_id} and {gone.region_id} are {apart:.3f} rad apart, "
