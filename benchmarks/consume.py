@@ -237,7 +237,7 @@ def user_memory(config: Config) -> dict[str, Any]:
     users = Users(config.windows.length, config.gate.remembered_events)
     for user in range(REMEMBERED_USERS):
         for event in range(events):
-            users.append(f"user-{user:08d}", event + 1, f"event-{user:08d}-{event:04d}", 1.6e9 + event, -1)
+            users.append(f"user-{user:08d}", event + 1, f"event-{user:08d}-{event:04d}", 1.6e9 + event, -1, past=False)
     bytes_each = tracemalloc.get_traced_memory()[0] / len(users)
     tracemalloc.stop()
     how = f"tracemalloc over {REMEMBERED_USERS:,} users of {events} events each: state, id and place in the table"
@@ -448,7 +448,14 @@ def _encoded(value: Mapping[str, Any] | None) -> bytes:
 
 
 def _windows(gated: Sequence[Mapping[str, Any]]) -> Windows:
-    kinds = {"window": np.int64, "target": np.int64, "user_id": np.str_, "event_id": np.str_, "timestamp": np.float64}
+    kinds = {
+        "window": np.int64,
+        "target": np.int64,
+        "user_id": np.str_,
+        "event_id": np.str_,
+        "timestamp": np.float64,
+        "since_setup": np.int64,
+    }
     return Windows(*(np.array([value[name] for value in gated], dtype=kind) for name, kind in kinds.items()))
 
 

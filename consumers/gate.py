@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from consumers.revisions import LiveRegions
 from pipeline.config import Config
 from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.gate import gate_view, rarity
+from pipeline.gate import rarity
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank, mixed_probabilities
 from pipeline.setup import SetUp
@@ -50,13 +50,13 @@ class GateHandler:
         self.withdrawn = np.zeros(0, dtype=np.int64)
         self._followed: RegionBank | None = None
 
-    def answer(self, contexts: NDArray[np.int64]) -> Answers:
-        """Gate and answer (n, length) windows, the trend as it stands mixed in."""
-        answers = self._gated(contexts)
+    def answer(self, windows: Windows) -> Answers:
+        """Gate and answer windows, the trend as it stands mixed in; what followed them is not looked at."""
+        answers = self._gated(windows.contexts, windows.since_setup)
         if self.trending is None:
             return answers
         self._follow(self.trending)
-        mixed = self.trending.mix(self._asked(contexts, answers), answers.probabilities)
+        mixed = self.trending.mix(self._asked(windows.contexts, answers), answers.probabilities)
         return replace(answers, probabilities=mixed)
 
     def handle(self, windows: Windows) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ class GateHandler:
 
         The trend learns from each window before the next one is scored.
         """
-        answers = self._gated(windows.contexts)
+        answers = self._gated(windows.contexts, windows.since_setup)
         posterior, bank = answers.posterior, self.live.bank
         chances = answers.probabilities[np.arange(len(windows)), windows.targets]
         asked = self._asked(windows.contexts, answers)
@@ -75,6 +75,7 @@ class GateHandler:
             "timestamp": windows.timestamps.tolist(),
             "target": windows.targets.tolist(),
             "window": windows.contexts.tolist(),
+            "since_setup": windows.since_setup.tolist(),
             "cold": windows.cold.tolist(),
             "region_id": posterior.tops.tolist(),
             "taste": posterior.tastes.tolist(),
@@ -104,11 +105,11 @@ class GateHandler:
             for record in records:
                 self.trending.learn_again(record)
 
-    def _gated(self, contexts: NDArray[np.int64]) -> Answers:
+    def _gated(self, contexts: Ids, since_setup: NDArray[np.int64]) -> Answers:
         """Gate windows, and answer them with the model alone."""
         host, bank = self.live.host, self.live.bank
         states = host.states(contexts, None)
-        posterior = bank.posterior(gate_view(states, contexts, self._setup.counts))
+        posterior = bank.posterior(self._setup.view(states, contexts, since_setup))
         route = posterior.route(self._config.gate.floor)
         answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters, states)
         return Answers(posterior, route, answer.numpy())
@@ -141,7 +142,7 @@ class GateHandler:
         if self._followed is self.live.bank:
             return
         contexts, targets = self._setup.calibration.sample(self._config.trend.held_out)
-        answers = self._gated(contexts)
+        answers = self._gated(contexts, np.zeros(len(targets), dtype=np.int64))
         chances = answers.probabilities[np.arange(len(targets)), targets]
         trending.hold_out(self._asked(contexts, answers), targets, chances.astype(np.float64))
         self._followed = self.live.bank

@@ -31,7 +31,7 @@ from pipeline.logs.base import Consumer, Log, Record, TopicPartition
 from pipeline.logs.topics import INTERACTIONS, USERS
 from pipeline.metrics import Metrics
 from pipeline.setup import SetUp
-from pipeline.windows import Ids, Windows
+from pipeline.windows import History, Windows
 
 Act = Output | Erasure
 """What takes effect once everything before it is handled: a dead letter, or the end of a user."""
@@ -222,7 +222,9 @@ class GateStage:
         if state is not None and state.has_seen(event.event_id):
             self._metrics.duplicates.inc()
             return False
-        state = users.append(event.user_id, arrival.row, event.event_id, event.timestamp, arrival.sequence)
+        state = users.append(
+            event.user_id, arrival.row, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
+        )
         state.ahead += (arrival.offset,)
         touched[arrival.partition, event.user_id] = state
         self._next = max(self._next, arrival.sequence + 1)
@@ -230,11 +232,11 @@ class GateStage:
 
     def _gate_together(self, arrivals: Sequence[Arrival], touched: Touched) -> list[Output]:
         """Gate one step of the model: windows are taken before their events are in the histories."""
-        scored: list[tuple[Arrival, Ids]] = []
+        scored: list[tuple[Arrival, History]] = []
         for arrival in arrivals:
-            window = self._users[arrival.partition].window(arrival.event.user_id)
+            history = self._users[arrival.partition].history(arrival.event.user_id)
             if self._append(arrival, touched):
-                scored.append((arrival, window))
+                scored.append((arrival, history))
         return self._gating.gate(_windows(scored)) if scored else []
 
     def _user_outputs(self, touched: Touched) -> list[Output]:
@@ -250,11 +252,12 @@ class GateStage:
         self._metrics.users.set(sum(len(users) for users in self._users.values()))
 
 
-def _windows(scored: Sequence[tuple[Arrival, Ids]]) -> Windows:
+def _windows(scored: Sequence[tuple[Arrival, History]]) -> Windows:
     return Windows(
-        np.array([context for _, context in scored], dtype=np.int64),
+        np.array([history.rows for _, history in scored], dtype=np.int64),
         np.array([a.row for a, _ in scored], dtype=np.int64),
         np.array([a.event.user_id for a, _ in scored], dtype=np.str_),
         np.array([a.event.event_id for a, _ in scored], dtype=np.str_),
         np.array([a.event.timestamp for a, _ in scored], dtype=np.float64),
+        np.array([history.since_setup for _, history in scored], dtype=np.int64),
     )

@@ -2,12 +2,13 @@
 
 A record of `users` holds everything of one user as of a transaction:
 
-    history    catalogue rows, oldest first, without padding
-    latest     id and time of the newest event
-    seen       digests of the newest event ids: what comes again is a duplicate
-    sequence   in lockstep, the number of the newest event
-    ahead      offsets of `interactions` handled although an earlier one still waits for its time
-    input      offset of `interactions` that the same transaction committed
+    history      catalogue rows, oldest first, without padding
+    since_setup  how many of these, the newest ones, set-up had not learned from
+    latest       id and time of the newest event
+    seen         digests of the newest event ids: what comes again is a duplicate
+    sequence     in lockstep, the number of the newest event
+    ahead        offsets of `interactions` handled although an earlier one still waits for its time
+    input        offset of `interactions` that the same transaction committed
 
 A tombstone erases the user.
 """
@@ -22,7 +23,7 @@ import numpy as np
 
 from pipeline.logs.base import Record
 from pipeline.records import versioned
-from pipeline.windows import PADDING, Ids
+from pipeline.windows import PADDING, History
 
 DIGEST = 8
 """Bytes of an event id's digest."""
@@ -39,6 +40,7 @@ class UserState:
 
     Attributes:
         rows: (length,) int32 catalogue rows as bytes, left-padded; a small object, since there are many.
+        since_setup: how many of these, the newest ones, set-up had not learned from.
         event_id, timestamp: of the newest event.
         seen: digests of the newest events, oldest first.
         sequence: of the newest event in lockstep, else -1.
@@ -46,6 +48,7 @@ class UserState:
     """
 
     rows: bytes
+    since_setup: int = 0
     event_id: str = ""
     timestamp: float = 0.0
     seen: bytes = b""
@@ -66,6 +69,7 @@ class UserState:
         rows = np.frombuffer(self.rows, dtype=np.int32)
         value: dict[str, Any] = {
             "history": rows[rows != PADDING].tolist(),
+            "since_setup": self.since_setup,
             "latest": {"event_id": self.event_id, "timestamp": self.timestamp},
             "seen": base64.b64encode(self.seen).decode("ascii"),
             "input": position,
@@ -101,19 +105,22 @@ class Users:
         """A user, or None for one never met."""
         return self._states.get(user_id)
 
-    def window(self, user_id: str) -> Ids:
-        """(length,) what the user met last, left-padded."""
+    def history(self, user_id: str) -> History:
+        """What the user met last, left-padded."""
         state = self._states.get(user_id)
         if state is None:
-            return np.zeros(self.length, dtype=np.int64)
-        return np.frombuffer(state.rows, dtype=np.int32).astype(np.int64)
+            return History(np.zeros(self.length, dtype=np.int64), 0)
+        return History(np.frombuffer(state.rows, dtype=np.int32).astype(np.int64), state.since_setup)
 
-    def append(self, user_id: str, row: int, event_id: str, timestamp: float, sequence: int) -> UserState:
-        """Add the newest event of a user."""
+    def append(
+        self, user_id: str, row: int, event_id: str, timestamp: float, sequence: int, *, past: bool
+    ) -> UserState:
+        """Add the newest event of a user; set-up has learned from what is past."""
         state = self._states.get(user_id)
         if state is None:
             state = self._states[user_id] = UserState(bytes(4 * self.length))
         state.rows = state.rows[4:] + row.to_bytes(4, "little")
+        state.since_setup = min(state.since_setup + (not past), self.length)
         state.event_id, state.timestamp, state.sequence = event_id, timestamp, max(sequence, state.sequence)
         state.seen = (state.seen + digest(event_id))[-DIGEST * self.remembered :]
         return state
@@ -149,4 +156,5 @@ class Users:
         latest = value["latest"]
         seen, ahead = base64.b64decode(value["seen"]), tuple(value.get("ahead", ()))
         sequence = value.get("sequence", -1)
-        return UserState(rows.tobytes(), latest["event_id"], latest["timestamp"], seen, sequence, ahead)
+        since_setup = value["since_setup"]
+        return UserState(rows.tobytes(), since_setup, latest["event_id"], latest["timestamp"], seen, sequence, ahead)

@@ -16,7 +16,7 @@ from pipeline.adapters import AdapterHost
 from pipeline.config import Config
 from pipeline.edits import Edit, Evidence, Operation, Outcome, confidence_of, held_out
 from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.gate import Encoded, OriginModel, fit_origins, gate_view
+from pipeline.gate import Encoded, OriginModel, fit_origins
 from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_of
 from pipeline.routing import Posterior, RegionBank, mixed_probabilities, next_item_probabilities
 from pipeline.setup import SetUp, softmax_rows
@@ -132,7 +132,7 @@ class Editor:
         region = bank[edit.region_id]
         learned, judged = self._split(edit)
         name, cost = self._train(edit, region.version + 1, learned, region.adapter)
-        shape = moved(region, self._encode(learned.contexts).means, self._config.edits.update_rate, self._quantile)
+        shape = moved(region, self._encode(learned).means, self._config.edits.update_rate, self._quantile)
         trust = self._trust(name, judged, region.trust)
         after = bank.changed(replace(_reshaped(region, shape), version=region.version + 1, adapter=name, trust=trust))
         judgement = self._judge(judged, bank, after)
@@ -142,7 +142,7 @@ class Editor:
 
     def _add(self, edit: Edit, bank: RegionBank) -> Result:
         learned, judged = self._split(edit)
-        encoded = self._encode(learned.contexts)
+        encoded = self._encode(learned)
         parent = self._parent(bank, bank.posterior(encoded))
         name, cost = self._train(edit, 1, learned, parent.adapter if parent else None)
         shape = shape_of(encoded.means, self._quantile)
@@ -193,7 +193,7 @@ class Editor:
     def _expand(self, edit: Edit, bank: RegionBank) -> Result:
         learned, judged = self._split(edit)
         if edit.other_region_id is not None:
-            after = self._moved_boundary(edit, bank, self._encode(learned.contexts).means)
+            after = self._moved_boundary(edit, bank, self._encode(learned).means)
             judgement = self._judge_fit(judged, bank, after)
         else:
             unseen = set(judged.event_ids.tolist())
@@ -229,8 +229,8 @@ class Editor:
         detail = f"region {region.region_id} takes part in no answer any more; its versions stay in the store"
         return self._result(edit, True, detail, bank, after, None, None, 0)
 
-    def _encode(self, contexts: NDArray[np.int64]) -> Encoded:
-        return gate_view(self.host.states(contexts, None), contexts, self._setup.counts)
+    def _encode(self, windows: Windows) -> Encoded:
+        return self._setup.view(self.host.states(windows.contexts, None), windows.contexts, windows.since_setup)
 
     @property
     def _quantile(self) -> float:
@@ -288,7 +288,7 @@ class Editor:
         by_region: dict[int, list[Evidence]] = {}
         for e in evidence:
             by_region.setdefault((renamed or {}).get(e.region_id, e.region_id), []).append(e)
-        return {region_id: self._encode(self.windows_of(found).contexts) for region_id, found in by_region.items()}
+        return {region_id: self._encode(self.windows_of(found)) for region_id, found in by_region.items()}
 
     def _refit(self, bank: RegionBank, samples: dict[int, Encoded]) -> OriginModel:
         """Tell set-up and each opened region apart anew."""
@@ -326,7 +326,7 @@ class Editor:
 
     def _judge_fit(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
         """Compare how well the regions describe the windows; the answers are the backbone's either way."""
-        means = self._encode(windows.contexts).means
+        means = self._encode(windows).means
         return _paired("surprise", -before.log_likelihood(means), -after.log_likelihood(means))
 
     def _log_ranks(self, windows: Windows, bank: RegionBank) -> Array:
@@ -334,7 +334,7 @@ class Editor:
         ranks = []
         for start in range(0, len(windows), self._config.replay.score_batch):
             batch = windows[slice(start, start + self._config.replay.score_batch)]
-            route = bank.posterior(self._encode(batch.contexts)).route(self._config.gate.floor)
+            route = bank.posterior(self._encode(batch)).route(self._config.gate.floor)
             answer = mixed_probabilities(self.host, batch.contexts, bank.shares(route), bank.adapters)
             ranks.append(rank_of_targets(answer.numpy(), batch.targets, batch.contexts))
         return np.log(np.concatenate(ranks))
@@ -386,7 +386,7 @@ class Editor:
         """Share of an edit's windows whose region is another than before; None where no boundary moved."""
         if after.gate_version == before.gate_version or not edit.windows:
             return None
-        encoded = self._encode(self.windows_of(edit.windows).contexts)
+        encoded = self._encode(self.windows_of(edit.windows))
         return float((before.posterior(encoded).tops != after.posterior(encoded).tops).mean())
 
     @staticmethod

@@ -2,8 +2,8 @@
 
 posterior = P(origin | window) x P(region | origin, window). There is one origin for everything that set-up
 knew, and one for each region opened since; a multinomial logistic model tells them apart as a density
-ratio, from the frozen encodings and from how familiar the window's items are. Among the set-up regions
-the von Mises-Fisher densities decide.
+ratio, from the frozen encodings, from how familiar the window's items are, and from how many of them were
+taken since set-up. Among the set-up regions the von Mises-Fisher densities decide.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.backbones.base import last_states, mean_states
-from pipeline.regions import Array
+from pipeline.regions import Array, Region, shares_among
 from pipeline.windows import PADDING
 
 
@@ -25,7 +25,8 @@ class Encoded:
 
     Attributes:
         means: (n, d) unit vectors, mean state over the window's items.
-        features: (n, f) what tells origins apart: mean state, last state, familiarity of the items.
+        features: (n, f) what tells origins apart: mean state, last state, familiarity of the items, and for each
+            taste of set-up how much was taken since.
     """
 
     means: Array
@@ -38,18 +39,37 @@ class Encoded:
         return Encoded(self.means[chosen], self.features[chosen])
 
 
-@torch.inference_mode()
-def gate_view(states: torch.Tensor, contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Encoded:
-    """What the gate sees of windows.
+@dataclass(frozen=True)
+class GateView:
+    """How the gate looks at windows, which stays as set-up made it.
 
-    Args:
-        states: (n, length, d) states of the frozen backbone, without any adapter.
-        contexts: (n, length) catalogue rows.
+    Attributes:
         counts: (items + 1,) how often set-up met each item.
+        tastes: the regions of set-up, as it left them.
     """
-    means = mean_states(states, torch.from_numpy(contexts)).double().numpy()
-    last = torch.nn.functional.normalize(last_states(states), dim=-1).double().numpy()
-    return Encoded(means, np.concatenate([means, last, familiarity(contexts, counts)], axis=1))
+
+    counts: NDArray[np.int64]
+    tastes: tuple[Region, ...]
+
+    @property
+    def width(self) -> int:
+        """How many features it gives of a window."""
+        return 2 * len(self.tastes[0].centroid) + 3 + len(self.tastes)
+
+    @torch.inference_mode()
+    def __call__(self, states: torch.Tensor, contexts: NDArray[np.int64], since_setup: NDArray[np.int64]) -> Encoded:
+        """What the gate sees of windows.
+
+        Args:
+            states: (n, length, d) states of the frozen backbone, without any adapter.
+            contexts: (n, length) catalogue rows.
+            since_setup: (n,) how many items of each context were taken since set-up.
+        """
+        means = mean_states(states, torch.from_numpy(contexts)).double().numpy()
+        last = torch.nn.functional.normalize(last_states(states), dim=-1).double().numpy()
+        # By taste: where users of one taste have moved on, what others took since is no sign of it.
+        recent = np.log1p(since_setup)[:, None] * shares_among(self.tastes, means)
+        return Encoded(means, np.concatenate([means, last, familiarity(contexts, self.counts), recent], axis=1))
 
 
 def familiarity(contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:

@@ -5,7 +5,7 @@ Mises-Fisher density (Banerjee et al., 2005), normaliser included: without it th
 concentration takes nearly every window.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -185,6 +185,23 @@ def log_density(vectors: Array, centroids: Array, concentrations: Array) -> Arra
     normaliser = nu * np.log(kappa) - _log_bessel(nu, kappa)
     density: Array = normaliser + concentrations * (vectors @ centroids.T)
     return density
+
+
+def weighted_densities(regions: Sequence[Region], vectors: Array) -> Array:
+    """(n, k) log of prior times density of (n, d) unit vectors under k regions, priors made to sum to one."""
+    priors = np.array([max(r.prior, 1e-6) for r in regions])
+    concentrations = np.array([r.concentration for r in regions])
+    densities = log_density(vectors, np.stack([r.centroid for r in regions]), concentrations)
+    weighted: Array = densities + np.log(priors / priors.sum())
+    return weighted
+
+
+def shares_among(regions: Sequence[Region], vectors: Array) -> Array:
+    """(n, k) P(region | vector) of (n, d) unit vectors that lie in one of k regions."""
+    log_odds = weighted_densities(regions, vectors)
+    odds = np.exp(log_odds - log_odds.max(axis=1, keepdims=True))
+    shares: Array = odds / odds.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _log_bessel(nu: float, x: Array) -> Array:

@@ -14,7 +14,7 @@ import torch
 from pipeline.adapters import AdapterHost
 from pipeline.backbones.base import last_states
 from pipeline.gate import Encoded, OriginModel
-from pipeline.regions import SET_UP, Array, Region, Status, angles, log_density
+from pipeline.regions import SET_UP, Array, Region, Status, angles, shares_among, weighted_densities
 from pipeline.windows import PADDING, Ids
 
 
@@ -139,22 +139,12 @@ class RegionBank:
 
     def log_likelihood(self, means: Array) -> Array:
         """(n,) log density of unit vectors under the mixture of set-up regions, up to a constant."""
-        likelihood: Array = np.logaddexp.reduce(self._setup_densities(means), axis=1)
+        likelihood: Array = np.logaddexp.reduce(weighted_densities(self.setup, means), axis=1)
         return likelihood
-
-    def _setup_densities(self, means: Array) -> Array:
-        setup = self.setup
-        priors = np.array([max(r.prior, 1e-6) for r in setup])
-        concentrations = np.array([r.concentration for r in setup])
-        densities = log_density(means, np.stack([r.centroid for r in setup]), concentrations)
-        weighted: Array = densities + np.log(priors / priors.sum())
-        return weighted
 
     def posterior(self, encoded: Encoded) -> Posterior:
         """P(origin | window) x P(region | origin, window) of n windows."""
-        log_odds = self._setup_densities(encoded.means)
-        odds = np.exp(log_odds - log_odds.max(axis=1, keepdims=True))
-        among = odds / odds.sum(axis=1, keepdims=True)
+        among = shares_among(self.setup, encoded.means)
         by_origin = self.origins.posterior(encoded.features)
         probabilities = np.concatenate([by_origin[:, :1] * among, by_origin[:, 1:]], axis=1)
         ids = np.array([r.region_id for r in self.live], dtype=np.int64)

@@ -5,23 +5,24 @@ k-means gives the set-up regions; held-out windows calibrate the gate and its de
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.backbones.base import Backbone, fingerprint, last_states
+from pipeline.backbones.base import Backbone, fingerprint, last_states, mean_states
 from pipeline.backbones.building import build_backbone
 from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.gate import Encoded, OriginModel, gate_view, rarity
+from pipeline.gate import Encoded, GateView, OriginModel, rarity
 from pipeline.items import Catalogue
 from pipeline.lanes import lanes, spacing
 from pipeline.regions import SET_UP, Array, Region, Status, shape_of, spherical_kmeans
 from pipeline.routing import RegionBank
 from pipeline.training import Candidates, Progress, fit, known_rows
-from pipeline.windows import Windows, places_in_sequence
+from pipeline.windows import Ids, Windows, places_in_sequence
 
 LEAST_WINDOWS = 32
 """Fewer set-up windows than this teach nothing."""
@@ -86,6 +87,11 @@ class SetUp:
     reference: Array
     reference_tastes: NDArray[np.int64]
     recalls: tuple[float, ...]
+
+    @cached_property
+    def view(self) -> GateView:
+        """How the gate looks at windows."""
+        return GateView(self.counts, self.bank.setup)
 
 
 def set_up(
@@ -208,12 +214,14 @@ def _describe(
 ) -> SetUp:
     """Regions, calibration and reference sample of a trained backbone."""
     chosen = np.random.default_rng(seed).permutation(np.flatnonzero(~held_out))[: config.setup.reference_windows]
-    reference = _encode(backbone, warm[np.sort(chosen)].contexts, counts)
-    regions = setup_regions(reference.means, config, seed)
+    sample = warm[np.sort(chosen)]
+    regions = setup_regions(_means(backbone, sample.contexts), config, seed)
+    view = GateView(counts, regions)
+    reference = _encode(backbone, sample, view)
     bank = RegionBank(regions, OriginModel.certain(reference.features.shape[1]))
     judged = warm[held_out]
-    posterior = bank.posterior(_encode(backbone, judged.contexts, counts))
-    tastes = bank.posterior(_encode(backbone, warm.contexts, counts)).tastes
+    posterior = bank.posterior(_encode(backbone, judged, view))
+    tastes = bank.posterior(_encode(backbone, warm, view)).tastes
     moved_lane, moved_from, moved = _moves(warm, tastes, spacing(config))
     calibration = Calibration(
         posterior.tops,
@@ -274,8 +282,16 @@ def setup_regions(means: Array, config: Config, seed: int) -> tuple[Region, ...]
 
 
 @torch.inference_mode()
-def _encode(backbone: Backbone, contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Encoded:
-    return gate_view(backbone.hidden(torch.from_numpy(contexts), backbone.items.all()), contexts, counts)
+def _means(backbone: Backbone, contexts: Ids) -> Array:
+    rows = torch.from_numpy(contexts)
+    means: Array = mean_states(backbone.hidden(rows, backbone.items.all()), rows).double().numpy()
+    return means
+
+
+@torch.inference_mode()
+def _encode(backbone: Backbone, windows: Windows, view: GateView) -> Encoded:
+    states = backbone.hidden(torch.from_numpy(windows.contexts), backbone.items.all())
+    return view(states, windows.contexts, windows.since_setup)
 
 
 @torch.inference_mode()

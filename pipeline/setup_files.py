@@ -97,7 +97,7 @@ def load_setup(root: Path) -> SetUp:
     found = _json(root / BACKBONE / "backbone.json").get("sha256")
     if found != expected:
         raise DataError(f"{root / BACKBONE} is another backbone ({found}) than the set-up's ({expected}); {_REPAIR}")
-    return SetUp(
+    setup = SetUp(
         backbone=backbone,
         backbone_sha256=expected,
         catalogue=Catalogue(
@@ -114,6 +114,13 @@ def load_setup(root: Path) -> SetUp:
         reference_tastes=arrays["reference_tastes"],
         recalls=tuple(regions["recalls"]),
     )
+    if setup.reference.shape[1] != setup.view.width:
+        raise DataError(
+            f"{root / ARRAYS} knows {setup.reference.shape[1]} features of a window, the gate looks at "
+            f"{setup.view.width}: another version of the program wrote it; run `raie setup` anew, or go on with that "
+            "version"
+        )
+    return setup
 
 
 def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:

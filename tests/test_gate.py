@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.gate import Encoded, OriginModel, familiarity, fit_origins, gate_view
-from pipeline.regions import Array
+from pipeline.gate import Encoded, GateView, OriginModel, familiarity, fit_origins
+from pipeline.regions import SET_UP, Array, Region, Status, shares_among
 from tests.backbones.small import CONTEXTS, EMPTY, ITEMS, KINDS, small_backbone
 
 COUNTS = np.array([0, 9, 0, 99, *[4] * (ITEMS - 3)])
@@ -32,19 +32,43 @@ def test_an_empty_window_is_no_news() -> None:
     assert familiarity(EMPTY.numpy(), COUNTS).tolist() == [[0.0, 0.0, 0.0]]
 
 
+def two_tastes(width: int) -> tuple[Region, ...]:
+    """Two set-up regions, along the first two axes."""
+    return tuple(Region(i + 1, 0, Status.LIVE, SET_UP, None, np.eye(width)[i], 0.5, 20.0, 0.5) for i in range(2))
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_gate_sees_unit_means_last_states_and_familiarity(kind: str) -> None:
+def test_the_gate_sees_unit_means_last_states_familiarity_and_what_was_taken_since(kind: str) -> None:
     both = torch.cat([EMPTY, CONTEXTS])
     with torch.inference_mode():
         states, vectors = small_backbone(kind)(both)
-    seen = gate_view(states, both.numpy(), COUNTS)
     width = vectors.shape[1]
-    assert seen.features.shape == (len(both), 2 * width + 3)
+    view, since = GateView(COUNTS, two_tastes(width)), np.arange(len(both)) % 3
+    seen = view(states, both.numpy(), since)
+    assert seen.features.shape == (len(both), view.width) == (len(both), 2 * width + 3 + 2)
     assert seen.features.dtype == np.float64
     np.testing.assert_allclose(np.linalg.norm(seen.means, axis=1), 1.0, rtol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(seen.features[:, width : 2 * width], axis=1), 1.0, rtol=1e-6)
     np.testing.assert_array_equal(seen.features[:, :width], seen.means)
-    np.testing.assert_array_equal(seen.features[:, -3:], familiarity(both.numpy(), COUNTS))
+    np.testing.assert_array_equal(seen.features[:, 2 * width : -2], familiarity(both.numpy(), COUNTS))
+    tastes = shares_among(view.tastes, seen.means)
+    np.testing.assert_allclose(seen.features[:, -2:], np.log1p(since)[:, None] * tastes)
+
+
+def test_what_was_taken_since_in_one_taste_says_nothing_of_another() -> None:
+    """Windows of the first taste have moved on; those of the second, as recent, look as in set-up."""
+    view = GateView(np.full(ITEMS + 1, 9), two_tastes(8))
+    rng = np.random.default_rng(0)
+
+    def seen(taste: int, since: int) -> Array:
+        states = torch.from_numpy(np.eye(8)[taste] + rng.normal(scale=0.05, size=(300, 1, 8))).float()
+        return view(states, np.ones((300, 1), dtype=np.int64), np.full(300, since)).features
+
+    setup = np.concatenate([seen(0, 0), seen(1, 0)])
+    model = fit_origins([7], [setup, seen(0, 6)], [1.0, 0.5], 1e-2)
+    assert model.posterior(seen(0, 6))[:, 1].min() > 0.8
+    assert model.posterior(seen(0, 0))[:, 1].max() < 0.4
+    assert model.posterior(seen(1, 6))[:, 1].max() < 0.2
 
 
 def test_choosing_from_what_is_encoded_chooses_in_both_arrays() -> None:

@@ -15,7 +15,7 @@ def log(*pairs: tuple[str, int]) -> list[Interaction]:
 
 def windows(length: int = 3) -> Windows:
     events = log(("ann", 1), ("bob", 5), ("ann", 2), ("ann", 3), ("ann", 4), ("bob", 6))
-    return preceding_windows(events, ROW_OF, Histories(length))
+    return preceding_windows(events, ROW_OF, Histories(length), since_setup=True)
 
 
 def test_a_window_is_what_preceded_left_padded_and_oldest_first() -> None:
@@ -44,9 +44,9 @@ def test_cold_is_who_had_no_history() -> None:
 def test_histories_carry_on_from_call_to_call(cut: int) -> None:
     events = log(("ann", 1), ("bob", 5), ("ann", 2), ("ann", 3), ("ann", 4), ("bob", 6))
     histories = Histories(3)
-    parts = [preceding_windows(part, ROW_OF, histories) for part in (events[:cut], events[cut:])]
+    parts = [preceding_windows(part, ROW_OF, histories, since_setup=True) for part in (events[:cut], events[cut:])]
     joined = concatenate(parts)
-    for name in ("contexts", "targets", "users", "event_ids", "timestamps"):
+    for name in ("contexts", "targets", "users", "event_ids", "timestamps", "since_setup"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(windows(), name))
 
 
@@ -61,30 +61,35 @@ def test_choosing_windows_chooses_in_every_array(chosen: slice | np.ndarray) -> 
 
 def test_a_window_given_out_does_not_change_when_its_user_goes_on() -> None:
     histories = Histories(2)
-    histories.append("ann", 1)
-    before = histories.window("ann")
-    histories.append("ann", 2)
-    assert before.tolist() == [0, 1]
-    assert histories.window("ann").tolist() == [1, 2]
+    histories.append("ann", 1, since_setup=True)
+    before = histories.history("ann")
+    histories.append("ann", 2, since_setup=True)
+    assert before.rows.tolist() == [0, 1]
+    assert histories.history("ann").rows.tolist() == [1, 2]
 
 
 def test_a_stranger_has_an_empty_window_and_leaves_no_trace() -> None:
     histories = Histories(2)
-    histories.window("eve")[0] = 7
-    assert histories.window("eve").tolist() == [0, 0]
+    histories.history("eve").rows[0] = 7
+    assert histories.history("eve").rows.tolist() == [0, 0]
     assert len(histories) == 0
 
 
-def test_a_restored_history_goes_on_where_it_was() -> None:
+def test_a_window_says_how_many_of_its_items_set_up_did_not_see() -> None:
+    past, since = (
+        log(("ann", 1), ("ann", 2)),
+        log(("ann", 3), ("bob", 5), ("ann", 4), ("ann", 5), ("ann", 6), ("bob", 7)),
+    )
     histories = Histories(3)
-    histories.restore("ann", [0, 4, 5])
-    histories.append("ann", 6)
-    assert histories.window("ann").tolist() == [4, 5, 6]
-    assert len(histories) == 1
+    counts = [
+        preceding_windows(part, ROW_OF, histories, since_setup=later).since_setup.tolist()
+        for part, later in ((past, False), (since, True))
+    ]
+    assert counts == [[0, 0], [0, 0, 1, 2, 3, 1]]
 
 
 def test_no_interactions_make_no_windows() -> None:
-    found = preceding_windows([], ROW_OF, Histories(3))
+    found = preceding_windows([], ROW_OF, Histories(3), since_setup=True)
     assert found.contexts.shape == (0, 3)
     assert len(found) == 0
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.items import Catalogue
 from pipeline.logs.base import Record
 from pipeline.logs.topics import EDITS, ITEMS, OUTCOMES, USERS
-from pipeline.windows import PADDING, Ids
+from pipeline.windows import PADDING, History, Ids
 
 TOPICS = (ITEMS, USERS, EDITS, OUTCOMES)
 """What this view is made of."""
@@ -36,6 +36,7 @@ class Knowledge:
         self._catalogue = catalogue
         self._length = length
         self._users: dict[str, NDArray[np.int32]] = {}
+        self._since_setup: dict[str, int] = {}
         self._titles: dict[int, str] = {}
         self._by_topic: dict[str, Callable[[Record], None]] = {
             ITEMS: self._item,
@@ -53,15 +54,15 @@ class Knowledge:
         """Take a record of one of `TOPICS` in."""
         self._by_topic[record.topic](record)
 
-    def window(self, user_id: str) -> Ids | None:
-        """(length,) the user's current window, or None for a user who is not known."""
+    def history(self, user_id: str) -> History | None:
+        """What the user met last, or None for a user who is not known."""
         rows = self._users.get(user_id)
-        return None if rows is None else rows.astype(np.int64)
+        return None if rows is None else History(rows.astype(np.int64), self._since_setup[user_id])
 
-    def window_of(self, history: list[str]) -> Ids:
-        """(length,) window of item ids, oldest first; items that the catalogue has not are left out."""
-        rows = [self._catalogue.row_of[item] for item in history if item in self._catalogue.row_of]
-        return self._padded(rows)
+    def history_of(self, items: list[str]) -> History:
+        """The history of item ids, oldest first, taken just now; items that the catalogue has not are left out."""
+        rows = self.rows(items)
+        return History(self._padded(rows), min(len(rows), self._length))
 
     def rows(self, item_ids: list[str]) -> list[int]:
         """Catalogue rows of those items that it has."""
@@ -92,8 +93,10 @@ class Knowledge:
         value: Any = record.value
         if value is None:
             self._users.pop(record.key or "", None)
+            self._since_setup.pop(record.key or "", None)
         else:
             self._users[str(record.key)] = self._padded([int(row) for row in value["history"]]).astype(np.int32)
+            self._since_setup[str(record.key)] = value["since_setup"]
 
     def _edit(self, record: Record) -> None:
         value: Any = record.value

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from consumers.server.knowledge import Knowledge
 from consumers.server.live import Live, View
 from consumers.server.trend import ServedTrend
+from pipeline.gate import GateView
 from pipeline.logs.base import Log
 from pipeline.serving.answers import Answers, answer
-from pipeline.windows import PADDING, Ids
+from pipeline.windows import PADDING, History, Ids
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Recommender:
         live: regions and adapters.
         knowledge: users and items.
         trend: what is taken of late.
-        usual: (items + 1,) how often set-up met each item.
+        view: how the gate looks at windows.
         floor: least posterior of a region that takes part.
         log: for older revisions.
     """
@@ -88,41 +89,42 @@ class Recommender:
         live: Live,
         knowledge: Knowledge,
         trend: ServedTrend,
-        usual: NDArray[np.int64],
+        view: GateView,
         floor: float,
         log: Log,
     ) -> None:
         self._live, self._knowledge, self._trend = live, knowledge, trend
-        self._usual, self._floor, self._log = usual, floor, log
+        self._view, self._floor, self._log = view, floor, log
 
     def answer(self, asks: Sequence[Ask]) -> list[Recommendation]:
         """Answer requests, in order; one forward pass serves all that are answered under the same revision."""
         with self._live.batch() as now:
             views = [now if ask.revision is None else self._live.as_of(self._log, ask.revision) for ask in asks]
-            windows = [self._window(ask) for ask in asks]
+            histories = [self._history(ask) for ask in asks]
             answers: dict[int, Recommendation] = {}
             for view in {id(view): view for view in views}.values():
                 mine = [i for i, other in enumerate(views) if other is view]
-                known = [i for i in mine if windows[i][-1] != PADDING]
+                known = [i for i in mine if histories[i].rows[-1] != PADDING]
                 answers |= {i: self._unknown(asks[i], view) for i in set(mine) - set(known)}
-                answers |= dict(zip(known, self._known(asks, windows, known, view), strict=True))
+                answers |= dict(zip(known, self._known(asks, histories, known, view), strict=True))
         return [answers[i] for i in range(len(asks))]
 
-    def _window(self, ask: Ask) -> Ids:
+    def _history(self, ask: Ask) -> History:
         if ask.history is not None:
-            return self._knowledge.window_of(list(ask.history))
-        window = None if ask.user_id is None else self._knowledge.window(ask.user_id)
-        return self._knowledge.window_of([]) if window is None else window
+            return self._knowledge.history_of(list(ask.history))
+        history = None if ask.user_id is None else self._knowledge.history(ask.user_id)
+        return self._knowledge.history_of([]) if history is None else history
 
     def _known(
-        self, asks: Sequence[Ask], windows: Sequence[Ids], chosen: Sequence[int], view: View
+        self, asks: Sequence[Ask], histories: Sequence[History], chosen: Sequence[int], view: View
     ) -> list[Recommendation]:
         if not chosen:
             return []
-        contexts = np.stack([windows[i] for i in chosen])
+        contexts = np.stack([histories[i].rows for i in chosen])
+        since_setup = np.array([histories[i].since_setup for i in chosen], dtype=np.int64)
         canaries = list(view.canaries.values())
         kept = np.array([[not canary.reaches(_who(asks[i])) for canary in canaries] for i in chosen], dtype=np.bool_)
-        found = answer(self._live.forward, view.bank, contexts, self._usual, self._floor, canaries, kept)
+        found = answer(self._live.forward, view.bank, contexts, since_setup, self._view, self._floor, canaries, kept)
         self._trend.mix_in(contexts, found)
         return [self._recommendation(asks[i], contexts[at], found, at, view) for at, i in enumerate(chosen)]
 
@@ -149,7 +151,7 @@ class Recommender:
         )
 
     def _unknown(self, ask: Ask, view: View) -> Recommendation:
-        nothing = self._knowledge.window_of([])
+        nothing = self._knowledge.history_of([]).rows
         return Recommendation(
             self._best(self._trend.overall(), ask, nothing), "trend", None, None, revision=view.revision
         )

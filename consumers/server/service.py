@@ -85,7 +85,7 @@ class Service:
         self._producer = self._log.producer(f"server-{instance}")
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None
-        recommender = Recommender(self.live, self.knowledge, self.trend, setup.counts, config.gate.floor, self._log)
+        recommender = Recommender(self.live, self.knowledge, self.trend, setup.view, config.gate.floor, self._log)
         self.batcher = Batcher(
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
         )

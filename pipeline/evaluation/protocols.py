@@ -98,7 +98,10 @@ def _prequential(
     slices: Slices, events: Mapping[Slice, Sequence[Interaction]], config: Config, row_of: Mapping[str, int]
 ) -> Plan:
     histories = Histories(config.windows.length)
-    windows = {name: preceding_windows(events[name], dict(row_of), histories) for name in ("S", "F", "T")}
+    windows = {
+        name: preceding_windows(events[name], dict(row_of), histories, since_setup=name != "S")
+        for name in ("S", "F", "T")
+    }
     new = held_out(windows["S"])
     known, unseen = windows["S"][~new], windows["S"][new]
     return Plan(slices, known, {"F": windows["F"], "T": windows["T"]}, {"S_new": unseen, "S": known})
@@ -109,7 +112,10 @@ def _windows(
 ) -> Plan:
     length, stride = config.windows.length, config.windows.stride
     # Histories of its own for each slice: no context crosses a cut.
-    inside = {name: preceding_windows(events[name], dict(row_of), Histories(length)) for name in ("S", "F", "T")}
+    inside = {
+        name: preceding_windows(events[name], dict(row_of), Histories(length), since_setup=name != "S")
+        for name in ("S", "F", "T")
+    }
     places = {name: places_in_sequence(windows.users) for name, windows in inside.items()}
     new = held_out(inside["S"])
     scored = {name: (places[name] >= length) & ((places[name] - length) % stride == 0) for name in inside}

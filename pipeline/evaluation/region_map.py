@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.gate import gate_view
 from pipeline.plane import Plane
 from pipeline.regions import SET_UP, Array
 from pipeline.routing import RegionBank
@@ -30,8 +29,8 @@ def region_map(raie: Raie, setup: SetUp, stream: Windows, regions: NDArray[np.in
     bank, width = raie.live.bank, raie.live.bank.regions[0].centroid.size
     reference = _spread(np.arange(len(setup.reference)), MAP_WINDOWS // 2)
     warm = _spread(np.flatnonzero(~stream.cold), MAP_WINDOWS - len(reference))
-    contexts = stream[warm].contexts
-    encoded = gate_view(raie.live.host.states(contexts, None), contexts, setup.counts)
+    some = stream[warm]
+    encoded = setup.view(raie.live.host.states(some.contexts, None), some.contexts, some.since_setup)
     known = setup.reference[reference, :width]
     means = np.concatenate([known, encoded.means])
     plane = Plane(means)

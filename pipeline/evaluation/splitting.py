@@ -8,7 +8,6 @@ import torch
 from pipeline.edits import Edit, Outcome
 from pipeline.evaluation.protocols import Plan
 from pipeline.evaluation.traits import Traits
-from pipeline.gate import gate_view
 from pipeline.setup import SetUp
 from pipeline.windows import PADDING, Ids, Windows
 
@@ -71,7 +70,7 @@ def _tastes(windows: Windows, setup: SetUp, batch_size: int) -> Ids:
     vectors = setup.backbone.items.all()
     found = [np.zeros(0, dtype=np.int64)]
     for start in range(0, len(windows), batch_size):
-        contexts = windows.contexts[start : start + batch_size]
-        states = setup.backbone.hidden(torch.from_numpy(contexts), vectors)
-        found.append(setup.bank.posterior(gate_view(states, contexts, setup.counts)).tastes)
+        batch = windows[slice(start, start + batch_size)]
+        states = setup.backbone.hidden(torch.from_numpy(batch.contexts), vectors)
+        found.append(setup.bank.posterior(setup.view(states, batch.contexts, batch.since_setup)).tastes)
     return np.concatenate(found)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.gate import gate_view
+from pipeline.gate import GateView
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank
 from pipeline.serving.canary import Canary, split
@@ -41,7 +41,8 @@ def answer(
     forward: MixedForward,
     bank: RegionBank,
     contexts: Ids,
-    counts: NDArray[np.int64],
+    since_setup: NDArray[np.int64],
+    view: GateView,
     floor: float,
     canaries: Sequence[Canary],
     kept: NDArray[np.bool_],
@@ -52,13 +53,14 @@ def answer(
         forward: the backbone, and the adapters that are there.
         bank: the regions of the revision.
         contexts: catalogue rows, left-padded.
-        counts: (items + 1,) how often set-up met each item.
+        since_setup: (n,) how many items of each were taken since set-up.
+        view: how the gate looks at windows.
         floor: least posterior of a region that takes part.
         canaries: c trials under way.
         kept: (n, c) True for windows that they do not reach.
     """
     states = forward.states(contexts)
-    posterior = bank.posterior(gate_view(states, contexts, counts))
+    posterior = bank.posterior(view(states, contexts, since_setup))
     route = posterior.route(floor)
     shares, adapters = split(route, bank, canaries, kept)
     shares, missing = present(shares, adapters, forward)

@@ -82,7 +82,7 @@ class Raie:
         ranks, regions, confidence = [], [], []
         for start in range(0, len(windows), self._config.gate.batch_size):
             batch = windows[slice(start, start + self._config.gate.batch_size)]
-            answers = self._gate.answer(batch.contexts)
+            answers = self._gate.answer(batch)
             ranks.append(rank_of_targets(answers.probabilities, batch.targets, batch.contexts))
             regions.append(answers.posterior.tops)
             confidence.append(answers.posterior.confidence)

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from adapters_store import version_name
-from pipeline.gate import gate_view
-from pipeline.regions import Array
+from pipeline.backbones.base import mean_states
+from pipeline.regions import Array, shares_among
 from pipeline.routing import mixed_probabilities
 from pipeline.strategies.adapter_learner import AdapterLearner
 from pipeline.strategies.base import Start
@@ -48,8 +48,8 @@ class RaieTaste(AdapterLearner):
 
     def _route(self, contexts: Ids) -> Array:
         """(n, regions) weights of the regions in the answer."""
-        view = gate_view(self._host.states(contexts, None), contexts, self._start.setup.counts)
-        posterior = self._bank.posterior(view).probabilities
+        means = mean_states(self._host.states(contexts, None), torch.from_numpy(contexts)).double().numpy()
+        posterior = shares_among(self._bank.setup, means)
         kept = np.where(posterior >= self._start.config.gate.floor, posterior, 0.0)
         lost = kept.sum(axis=1) == 0.0
         kept[lost, posterior[lost].argmax(axis=1)] = 1.0

@@ -66,9 +66,11 @@ def scores(model: Backbone, contexts: Tensor) -> Tensor:
     return last_states(states) @ vectors.T
 
 
-def windows_of(contexts: NDArray[np.int64], targets: NDArray[np.int64]) -> Windows:
-    names = np.array([f"n{i}" for i in range(len(targets))])
-    return Windows(contexts, targets, names, names, np.arange(len(targets), dtype=np.float64))
+def windows_of(contexts: NDArray[np.int64], targets: NDArray[np.int64], since_setup: int = 0) -> Windows:
+    """Windows of as many users, all with as many items taken since set-up."""
+    n = len(targets)
+    names = np.array([f"n{i}" for i in range(n)])
+    return Windows(contexts, targets, names, names, np.arange(n, dtype=np.float64), np.full(n, since_setup))
 
 
 def successor_windows(n: int, seed: int, items: int = ITEMS) -> Windows:

@@ -25,7 +25,7 @@ def test_a_moment_is_reached_by_the_third_newest_of_the_stamps_looked_at(disorde
 def test_an_event_id_is_known_where_a_digest_begins_and_nowhere_else() -> None:
     users = Users(length=2, remembered=3)
     for event_id in "abcd":
-        state = users.append("u", 1, event_id, 0.0, -1)
+        state = users.append("u", 1, event_id, 0.0, -1, past=False)
     assert [event_id for event_id in "abcde" if state.has_seen(event_id)] == ["b", "c", "d"]
     state.seen = b"x" + digest("e") + bytes(DIGEST - 1)
     assert not state.has_seen("e")

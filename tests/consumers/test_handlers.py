@@ -23,12 +23,13 @@ from pipeline.errors import AdapterRefused
 from pipeline.evaluation.raie_files import edit_counts, ledger_record
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.evaluation.replay import prepare
-from pipeline.gate import fit_origins, gate_view
+from pipeline.gate import fit_origins
 from pipeline.gated import windows_of_records
 from pipeline.logs.base import Record
 from pipeline.regions import Region, Status
 from pipeline.setup import SetUp, set_up
 from pipeline.windows import Windows, concatenate
+from tests.backbones.small import windows_of
 from tests.replay.small import config, dataset, plan
 
 SETTINGS = config(
@@ -45,6 +46,7 @@ FIELDS = {
     "timestamp",
     "target",
     "window",
+    "since_setup",
     "cold",
     "region_id",
     "taste",
@@ -72,7 +74,9 @@ Revision = dict[str, Any]
 
 def windows_named(contexts: NDArray[np.int64], targets: NDArray[np.int64], name: str) -> Windows:
     ids = np.array([f"{name}{i}" for i in range(len(targets))])
-    return Windows(contexts, targets, ids, ids, np.arange(len(targets), dtype=np.float64))
+    return Windows(
+        contexts, targets, ids, ids, np.arange(len(targets), dtype=np.float64), np.full(len(targets), LENGTH)
+    )
 
 
 def pattern(first: int, seed: int, step: int = 1, n: int = 240) -> Windows:
@@ -113,8 +117,8 @@ class Stage:
     def windows_of(self, evidence: Sequence[Evidence]) -> Windows:
         return self.kept[np.array([e.offset for e in evidence], dtype=np.int64)]
 
-    def answer(self, contexts: NDArray[np.int64]) -> Answers:
-        return self.gate.answer(contexts)
+    def answer(self, windows: Windows) -> Answers:
+        return self.gate.answer(windows)
 
     def edit(self, operation: Operation, region_id: int, windows: Windows | None = None, **changed: Any) -> Edit:
         bank = self.live.bank
@@ -156,13 +160,13 @@ def same(one: Answers, other: Answers, rows: Any = slice(None)) -> bool:
     )
 
 
-def mixed(setup: SetUp) -> NDArray[np.int64]:
+def mixed(setup: SetUp) -> Windows:
     """Windows of set-up, of both patterns, and empty ones."""
     usual = plan().setup
     parts = [usual[~usual.cold][slice(0, 60)], pattern(1, 9, n=60), pattern(101, 9, n=60)]
-    empty = np.zeros((4, LENGTH), dtype=np.int64)
+    empty = windows_of(np.zeros((4, LENGTH), dtype=np.int64), np.ones(4, dtype=np.int64))
     assert len(setup.catalogue) >= 120
-    return np.concatenate([*(p.contexts for p in parts), empty])
+    return concatenate([*parts, empty])
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +181,7 @@ def two(setup: SetUp, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, R
         assert outcome.published, outcome.detail
         opened.append(stage.live.bank[region_id])
         features.append(
-            gate_view(stage.live.host.states(windows.contexts, None), windows.contexts, setup.counts).features
+            setup.view(stage.live.host.states(windows.contexts, None), windows.contexts, windows.since_setup).features
         )
     origins = fit_origins([A, B], features, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
     bank = setup.bank.changed(*opened).rebound(origins)
@@ -213,7 +217,7 @@ def test_a_gated_record_holds_its_window(both: Stage) -> None:
     windows = plan().stream[slice(0, 30)]
     records = [Record("gated", 0, i, None, r, r["timestamp"]) for i, r in enumerate(both.gate.handle(windows))]
     again = windows_of_records(records, LENGTH)
-    for name in ("contexts", "targets", "users", "event_ids", "timestamps"):
+    for name in ("contexts", "targets", "users", "event_ids", "timestamps", "since_setup"):
         np.testing.assert_array_equal(getattr(again, name), getattr(windows, name))
 
 
@@ -229,26 +233,26 @@ def test_the_gate_answers_a_distribution(both: Stage) -> None:
 
 def test_who_only_reads_the_revisions_answers_the_same_bit_for_bit(setup: SetUp, tmp_path: Path) -> None:
     writer, reader = Stage(setup, tmp_path), Stage(setup, tmp_path)
-    contexts = mixed(setup)
-    assert same(writer.answer(contexts), reader.answer(contexts))
+    windows = mixed(setup)
+    assert same(writer.answer(windows), reader.answer(windows))
     for operation, step in ((Operation.ADD, 1), (Operation.UPDATE, 3)):
         outcome, revision = writer.trainer.handle(writer.edit(operation, A, pattern(1, 1, step)))
         assert revision is not None, outcome.detail
         for stage in (writer, reader):
             stage.live.apply(through_json(revision))
-        assert same(writer.answer(contexts), reader.answer(contexts))
+        assert same(writer.answer(windows), reader.answer(windows))
         assert reader.live.host.names == [outcome.version]
     assert reader.live.bank[A].adapter == "r0004_v0002"
 
 
 def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(setup: SetUp, tmp_path: Path) -> None:
     writer, reader = Stage(setup, tmp_path), Stage(setup, tmp_path)
-    contexts = mixed(setup)
+    windows = mixed(setup)
     _, first = writer.trainer.handle(writer.edit(Operation.ADD, A, pattern(1, 1)))
     assert first is not None
     for stage in (writer, reader):
         stage.live.apply(through_json(first))
-    before, bank = reader.answer(contexts), reader.live.bank
+    before, bank = reader.answer(windows), reader.live.bank
     _, second = writer.trainer.handle(writer.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
     assert second is not None
     spoil(tmp_path, "r0004_v0002")
@@ -256,7 +260,7 @@ def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(set
         reader.live.apply(through_json(second))
     assert reader.live.bank is bank
     assert reader.live.host.names == ["r0004_v0001"]
-    assert same(reader.answer(contexts), before)
+    assert same(reader.answer(windows), before)
 
 
 def spoil(root: Path, name: str) -> None:
@@ -273,13 +277,13 @@ def test_of_two_adapters_with_a_corrupt_one_among_them_neither_is_taken_over(
 ) -> None:
     shutil.copytree(two[0], tmp_path / "own")
     spoil(tmp_path / "own", spoilt)
-    stage, contexts = Stage(setup, tmp_path / "own"), mixed(setup)
-    before = stage.answer(contexts)
+    stage, windows = Stage(setup, tmp_path / "own"), mixed(setup)
+    before = stage.answer(windows)
     with pytest.raises(AdapterRefused):
         stage.live.apply(through_json(two[1]))
     assert stage.live.host.names == []
     assert stage.live.bank is setup.bank
-    assert same(stage.answer(contexts), before)
+    assert same(stage.answer(windows), before)
 
 
 def test_who_follows_takes_over_boundaries_and_what_is_sound_and_leaves_the_rest_to_the_backbone(
@@ -287,12 +291,12 @@ def test_who_follows_takes_over_boundaries_and_what_is_sound_and_leaves_the_rest
 ) -> None:
     shutil.copytree(two[0], tmp_path / "own")
     spoil(tmp_path / "own", "r0004_v0001")
-    stage, contexts = Stage(setup, tmp_path / "own"), mixed(setup)
-    plain, sound = stage.answer(contexts), both.answer(contexts)
+    stage, windows = Stage(setup, tmp_path / "own"), mixed(setup)
+    plain, sound = stage.answer(windows), both.answer(windows)
     (refusal,) = stage.live.follow(through_json(two[1]))
     assert refusal.reason == "hash_mismatch"
     assert stage.live.host.names == ["r0005_v0001"]
-    after = stage.answer(contexts)
+    after = stage.answer(windows)
     assert np.array_equal(after.route, sound.route)
     only_a = after.route[:, 1] == 1.0
     assert only_a.sum() > 10
@@ -329,7 +333,7 @@ def test_an_adapter_of_another_backbone_is_refused(setup: SetUp, two: tuple[Path
 
 def test_an_add_that_learned_a_new_pattern_is_published(setup: SetUp, tmp_path: Path) -> None:
     stage, windows = Stage(setup, tmp_path), pattern(1, 1)
-    before = stage.answer(windows.contexts)
+    before = stage.answer(windows)
     outcome = stage.carry_out(stage.edit(Operation.ADD, A, windows))
     assert outcome.published
     assert outcome.version == "r0004_v0001"
@@ -341,23 +345,23 @@ def test_an_add_that_learned_a_new_pattern_is_published(setup: SetUp, tmp_path: 
     assert (region.status, region.version, region.opened_at) == (Status.LIVE, 1, 1_000)
     assert stage.live.bank.gate_version == 1
     fresh = pattern(1, 5)
-    chance = stage.answer(fresh.contexts).probabilities[np.arange(len(fresh)), fresh.targets].mean()
+    chance = stage.answer(fresh).probabilities[np.arange(len(fresh)), fresh.targets].mean()
     assert chance > 3 * before.probabilities[np.arange(len(windows)), windows.targets].mean()
 
 
 def test_an_add_on_shuffled_targets_is_rejected_and_leaves_nothing_behind(setup: SetUp, tmp_path: Path) -> None:
-    stage, contexts = Stage(setup, tmp_path), mixed(setup)
+    stage, windows = Stage(setup, tmp_path), mixed(setup)
     usual = plan().setup
     usual = usual[~usual.cold][slice(0, 240)]
     targets = np.random.default_rng(0).integers(1, len(setup.catalogue) + 1, size=len(usual))
-    before = stage.answer(contexts)
+    before = stage.answer(windows)
     outcome = stage.carry_out(stage.edit(Operation.ADD, A, windows_named(usual.contexts, targets, "shuffled")))
     assert not outcome.published
     assert "not clearly better" in outcome.detail
     assert outcome.trained_windows > 0
     assert stage.live.host.names == []
     assert list(stage.store.names()) == []
-    assert same(stage.answer(contexts), before)
+    assert same(stage.answer(windows), before)
 
 
 def test_an_edit_of_a_gate_that_moved_on_is_rejected(both: Stage) -> None:
@@ -385,15 +389,15 @@ def in_own_store(setup: SetUp, two: tuple[Path, Revision], root: Path) -> Stage:
 def test_an_update_of_one_region_changes_no_answer_of_those_whose_route_is_without_it(
     setup: SetUp, two: tuple[Path, Revision], tmp_path: Path
 ) -> None:
-    stage, contexts = in_own_store(setup, two, tmp_path / "own"), mixed(setup)
-    before = stage.answer(contexts)
+    stage, windows = in_own_store(setup, two, tmp_path / "own"), mixed(setup)
+    before = stage.answer(windows)
     without = before.route[:, 1] == 0.0
     assert without.sum() >= 60
     assert (before.route[without, 2] > 0).sum() >= 30
     assert (~without).sum() >= 30
     outcome = stage.carry_out(stage.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
     assert outcome.published, outcome.detail
-    after = stage.answer(contexts)
+    after = stage.answer(windows)
     assert np.array_equal(after.probabilities[without], before.probabilities[without])
     np.testing.assert_array_equal(after.route, before.route)
     assert not np.array_equal(after.probabilities[~without], before.probabilities[~without])
@@ -451,10 +455,10 @@ def test_a_child_is_trained_from_its_parent_or_comes_to_an_update_of_it(
 
 
 def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
-    stage, contexts = Stage(setup, tmp_path), mixed(setup)
+    stage, windows = Stage(setup, tmp_path), mixed(setup)
     # The trend counts for each taste, and there is one less of them afterwards; the model's answers stay.
     stage.gate.trending = None
-    before, priors = stage.answer(contexts), [setup.bank[i].prior for i in (1, 2)]
+    before, priors = stage.answer(windows), [setup.bank[i].prior for i in (1, 2)]
     usual = plan().setup
     edit = stage.edit(Operation.MERGE, 1, usual[~usual.cold][slice(0, 40)], other_region_id=2)
     outcome = stage.carry_out(edit)
@@ -463,19 +467,19 @@ def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
     assert stage.live.bank[1].prior == pytest.approx(sum(priors))
     assert [r.region_id for r in stage.live.bank.live] == [1, 3]
     # Set-up regions have no adapters: the backbone answers as before.
-    assert np.array_equal(stage.answer(contexts).probabilities, before.probabilities)
+    assert np.array_equal(stage.answer(windows).probabilities, before.probabilities)
 
 
 def test_the_backbone_answers_for_a_region_that_retired(setup: SetUp, tmp_path: Path) -> None:
-    stage, contexts = Stage(setup, tmp_path), mixed(setup)
-    before = stage.answer(contexts)
+    stage, windows = Stage(setup, tmp_path), mixed(setup)
+    before = stage.answer(windows)
     stage.carry_out(stage.edit(Operation.ADD, A, pattern(1, 1)))
-    assert not same(stage.answer(contexts), before)
+    assert not same(stage.answer(windows), before)
     outcome = stage.carry_out(stage.edit(Operation.RETIRE, A, samples=stage.keep(pattern(1, 1), A)))
     assert outcome.published
     assert stage.live.bank[A].status is Status.RETIRED
     assert stage.live.host.names == []
-    assert same(stage.answer(contexts), before)
+    assert same(stage.answer(windows), before)
     assert list(stage.store.names()) == ["r0004_v0001"], "versions stay in the store"
 
 
@@ -487,7 +491,7 @@ def test_where_one_of_two_regions_retires_the_other_goes_on(
     stage.carry_out(stage.edit(Operation.RETIRE, A, samples=samples))
     assert stage.live.bank.origins.origins == (B,)
     assert stage.live.host.names == ["r0005_v0001"]
-    assert (stage.answer(pattern(101, 9).contexts).posterior.tops == B).mean() > 0.9
+    assert (stage.answer(pattern(101, 9)).posterior.tops == B).mean() > 0.9
 
 
 def test_an_edit_that_names_no_second_region_where_it_needs_one_is_an_error(setup: SetUp, tmp_path: Path) -> None:
@@ -504,9 +508,7 @@ def test_a_window_is_scored_before_the_trend_learns_from_it(setup: SetUp, tmp_pa
     stage = Stage(setup, tmp_path)
     windows = pattern(1, 1, n=2)
     windows = concatenate([windows[slice(0, 1)]] * 40)
-    expected = rank_of_targets(
-        stage.answer(windows.contexts[:1]).probabilities, windows.targets[:1], windows.contexts[:1]
-    )
+    expected = rank_of_targets(stage.answer(windows[slice(1)]).probabilities, windows.targets[:1], windows.contexts[:1])
     records = stage.gate.handle(windows)
     assert records[0]["rank"] == expected[0]
     assert records[-1]["rank"] < records[0]["rank"]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from pipeline.edits import Operation
-from pipeline.gate import gate_view
 from pipeline.regions import log_density
 from pipeline.setup import SetUp
 from pipeline.strategies import STRATEGIES, Start
@@ -69,7 +68,7 @@ def test_one_open_region_is_never_joined_by_a_second(ran):
 
 
 def test_hard_routing_asks_one_place_about_each_window(ran):
-    hard, soft = (ran[name]._gate.answer(windows().contexts).route for name in ("raie_hard", "raie"))
+    hard, soft = (ran[name]._gate.answer(windows()).route for name in ("raie_hard", "raie"))
     assert set(np.unique(hard)) == {0.0, 1.0}
     assert (hard.sum(axis=1) == 1.0).all()
     assert ((soft > 0.0).sum(axis=1) > 1).any()
@@ -78,7 +77,7 @@ def test_hard_routing_asks_one_place_about_each_window(ran):
 def test_a_gate_of_centroids_is_the_posterior_of_their_densities(ran, setup):
     live = ran["raie_centroids"].live
     assert live.bank.opened
-    encoded = gate_view(live.host.states(windows().contexts, None), windows().contexts, setup.counts)
+    encoded = setup.view(live.host.states(windows().contexts, None), windows().contexts, windows().since_setup)
     density = np.stack(
         [log_density(encoded.means, r.centroid[None], np.array([r.concentration]))[:, 0] for r in live.bank.live],
         axis=1,
@@ -127,5 +126,5 @@ def test_a_global_trend_counts_all_users_alike_and_changes_no_edit(ran):
     assert counts.any()
     np.testing.assert_array_equal(counts[:, 0], counts[:, 1])
     assert [edit.edit_id for edit, _ in one.ledger] == [edit.edit_id for edit, _ in apart.ledger]
-    answers = [ran[name]._gate.answer(windows().contexts).probabilities for name in ("raie_global_trend", "raie")]
+    answers = [ran[name]._gate.answer(windows()).probabilities for name in ("raie_global_trend", "raie")]
     assert np.abs(answers[0] - answers[1]).max() > 1e-4

@@ -121,13 +121,13 @@ def test_a_taste_that_vanished_is_retired(seed: int, tmp_path: Path) -> None:
 
 def test_users_outside_the_changed_region_are_answered_as_before_to_the_bit(tmp_path: Path) -> None:
     raie = run("one_region", 0, tmp_path)
-    contexts = world.stream("one_region", 0)[1].contexts[-512:]
+    windows = world.stream("one_region", 0)[1][slice(-512, None)]
     setup = world.made_for(0, *world.bounds("one_region", 0))
     gate = GateHandler(setup, world.config(), raie.live)
     # The trend is everybody's: what an edit leaves as it was is the model's answer.
     gate.trending = None
-    answers = gate.answer(contexts)
-    static = next_item_probabilities(raie.live.host, contexts, None).numpy()
+    answers = gate.answer(windows)
+    static = next_item_probabilities(raie.live.host, windows.contexts, None).numpy()
     outside = answers.route[:, 0] == 1.0
     assert 0.3 < outside.mean() < 1.0
     assert np.array_equal(answers.probabilities[outside], static[outside])

@@ -169,7 +169,7 @@ def test_a_rank_never_lies_beyond_the_candidates(finished):
 def test_an_item_that_stands_twice_in_a_history_is_left_out_once():
     contexts = np.array([[0, 0, 3], [3, 3, 5], [2, 3, 4]])
     names = np.array(["a", "b", "c"])
-    windows = Windows(contexts, np.array([1, 1, 3]), names, names, np.zeros(3))
+    windows = Windows(contexts, np.array([1, 1, 3]), names, names, np.zeros(3), np.zeros(3, dtype=np.int64))
     assert candidates_of(windows, 10).tolist() == [9, 8, 8]
 
 

@@ -47,9 +47,14 @@ def catalogue(seed: int) -> Catalogue:
 def stream(scenario: str, seed: int) -> tuple[Windows, Windows]:
     """The set-up windows and those that follow."""
     events = sorted(simulated(scenario, seed).interactions, key=lambda e: (e.timestamp, e.event_id))
-    windows = preceding_windows(events, catalogue(seed).row_of, Histories(config().windows.length))
-    until = cut(windows.timestamps.tolist()).setup_until
-    return windows[windows.timestamps <= until], windows[windows.timestamps > until]
+    until = cut([e.timestamp for e in events]).setup_until
+    histories = Histories(config().windows.length)
+    slices = [e for e in events if e.timestamp <= until], [e for e in events if e.timestamp > until]
+    learned, following = (
+        preceding_windows(part, catalogue(seed).row_of, histories, since_setup=since)
+        for since, part in enumerate(slices)
+    )
+    return learned, following
 
 
 @cache

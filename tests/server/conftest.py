@@ -18,7 +18,7 @@ def world(tmp_path: Path) -> Iterator[World]:
             world.user(f"{'a' if region_id == A else 'b'}{i}", history)
     usual = the_setup().counts.argsort()[::-1][:30].reshape(3, 10)
     for i, history in enumerate(usual.tolist()):
-        world.user(f"s{i}", history)
+        world.user(f"s{i}", history, since_setup=0)
     yield world
     world.close()
 

@@ -8,7 +8,20 @@ from consumers.gate import GateHandler
 from consumers.revisions import LiveRegions
 from pipeline.adapters import AdapterHost
 from pipeline.logs.topics import REGIONS
-from tests.server.world import FIRSTS, SETTINGS, A, B, Server, World, eventually, histories, region, serving, the_setup
+from tests.server.world import (
+    FIRSTS,
+    SETTINGS,
+    A,
+    B,
+    Server,
+    World,
+    eventually,
+    histories,
+    region,
+    serving,
+    taken,
+    the_setup,
+)
 
 
 def scores(answer: dict) -> tuple[list[str], list[float]]:
@@ -54,7 +67,7 @@ def test_answers_are_those_of_the_gate_through_peft(world: World, server: Server
     live.apply(next(iter(world.log.read(REGIONS, 0, 0, 1))).value or {})
     for first in (*FIRSTS.values(), 61):
         window = histories(first, 1)
-        expected = GateHandler(setup, SETTINGS, live).answer(window).probabilities[0]
+        expected = GateHandler(setup, SETTINGS, live).answer(taken(window)).probabilities[0]
         history = [setup.catalogue.item_ids[row - 1] for row in window[0].tolist()]
         for item in server.recommend(history=history, k=20)["items"]:
             np.testing.assert_allclose(item["score"], expected[setup.catalogue.row_of[item["item_id"]]], rtol=1e-3)

@@ -20,7 +20,7 @@ from pipeline.setup import SetUp
 from pipeline.windows import Windows
 from tests.consumers.test_trainer_stage import Member
 from tests.server.test_recommend import same
-from tests.server.world import FIRSTS, SETTINGS, A, Server, World, eventually, fresh_trend, histories, the_setup
+from tests.server.world import FIRSTS, LENGTH, SETTINGS, A, Server, World, eventually, fresh_trend, histories, the_setup
 
 USERS = ("a0", "a1", "b0", "s0")
 WINDOWS, KEPT_FROM = 100, 40
@@ -65,7 +65,12 @@ def gate_windows(world: World) -> list[Evidence]:
     live.apply(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1)))))
     contexts, names = histories(FIRSTS[A], WINDOWS), [f"e{i}" for i in range(WINDOWS)]
     windows = Windows(
-        contexts, contexts[:, -1] % 20 + FIRSTS[A], np.array(names), np.array(names), np.arange(WINDOWS) + 1.6e9
+        contexts,
+        contexts[:, -1] % 20 + FIRSTS[A],
+        np.array(names),
+        np.array(names),
+        np.arange(WINDOWS) + 1.6e9,
+        np.full(WINDOWS, LENGTH),
     )
     world.snapshot(fresh_trend())
     first = world.log.end_offset(GATED, 0)

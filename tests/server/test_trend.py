@@ -18,6 +18,7 @@ from pipeline.windows import Windows
 from tests.replay.small import config
 from tests.server.world import (
     FIRSTS,
+    LENGTH,
     SETTINGS,
     A,
     Server,
@@ -26,6 +27,7 @@ from tests.server.world import (
     fresh_trend,
     histories,
     serving,
+    taken,
     the_setup,
 )
 
@@ -49,13 +51,13 @@ def events(n: int, seed: int, rising: float = 0.5) -> Windows:
     contexts = np.concatenate([histories(first, n) for first in (*FIRSTS.values(), 61)])[rng.permutation(3 * n)[:n]]
     targets = np.where(rng.random(n) < rising, RISING, rng.integers(1, len(the_setup().catalogue) + 1, size=n))
     names = np.array([f"{seed}-{i}" for i in range(n)])
-    return Windows(contexts, targets, names, names, np.arange(n, dtype=np.float64))
+    return Windows(contexts, targets, names, names, np.arange(n, dtype=np.float64), np.full(n, LENGTH))
 
 
 def answers_of(server: Server, handler: GateHandler, history: np.ndarray) -> None:
     """The server answers a history as the gate would."""
     catalogue = the_setup().catalogue
-    expected = handler.answer(history[None]).probabilities[0]
+    expected = handler.answer(taken(history[None])).probabilities[0]
     answer = server.recommend(history=[catalogue.item_ids[row - 1] for row in history.tolist()], k=1000)
     found = {catalogue.row_of[item["item_id"]]: item["score"] for item in answer["items"]}
     assert len(found) == len(catalogue) - len(set(history.tolist()))
@@ -84,11 +86,11 @@ def after(world: World, handler: GateHandler, n: int) -> Iterator[Server]:
 
 def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
     handler = gate(world)
-    alone = gate(world, OFF).answer(asked()[0][None]).probabilities[0]
+    alone = gate(world, OFF).answer(taken(asked()[0][None])).probabilities[0]
     with after(world, handler, 300) as server:
         for history in asked():
             answers_of(server, handler, history)
-        mixed = handler.answer(asked()[0][None]).probabilities[0]
+        mixed = handler.answer(taken(asked()[0][None])).probabilities[0]
         assert mixed[RISING] > alone[RISING] + 0.05, "there is a trend to be mixed in"
         answer = server.recommend(user_id="a0")
         assert (answer["region_id"], answer["answered_by"]) == (A, "adapter")
@@ -100,7 +102,7 @@ def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -
     assert handler.trending is not None
     handler.handle(events(200, seed=3))
     contexts = np.concatenate([*(histories(first, 5) for first in (*FIRSTS.values(), 61)), np.zeros((1, 10), int)])
-    model = handler._gated(contexts)
+    model = handler._gated(contexts, np.full(len(contexts), LENGTH))
     told = handler._asked(contexts, model)
     one_by_one = [
         handler.trending.mix(told[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))

@@ -24,13 +24,15 @@ from consumers.trend_journal import KeptTrend, trend_outputs
 from pipeline.adapters import AdapterHost
 from pipeline.config import Config
 from pipeline.evaluation.replay import make_deterministic, prepare
-from pipeline.gate import OriginModel, fit_origins, gate_view
+from pipeline.gate import OriginModel, fit_origins
 from pipeline.logs import LocalLog, Log
 from pipeline.logs.topics import GATED, ITEMS, REGIONS, USERS, pipeline_topics
 from pipeline.metrics import new_metrics
 from pipeline.regions import SINCE, Region, Status
 from pipeline.setup import SetUp, set_up
 from pipeline.trending import Trending
+from pipeline.windows import Windows
+from tests.backbones.small import windows_of
 from tests.replay.small import config, dataset, plan
 
 SETTINGS = config("trend.half_lives=[20, 100]", "trend.shrinkage=5", "log.partitions=2")
@@ -57,6 +59,11 @@ def histories(first: int, n: int = 100) -> np.ndarray:
     return rows
 
 
+def taken(rows: np.ndarray) -> Windows:
+    """Windows of (n, length) items that were all taken since set-up."""
+    return windows_of(rows, np.ones(len(rows), dtype=np.int64), LENGTH)
+
+
 FIRSTS = {A: 1, B: 101}
 
 
@@ -68,7 +75,8 @@ def origins() -> OriginModel:
     features = [setup.reference]
     for first in FIRSTS.values():
         windows = histories(first)
-        features.append(gate_view(host.states(windows, None), windows, setup.counts).features)
+        recent = np.full(len(windows), LENGTH)
+        features.append(setup.view(host.states(windows, None), windows, recent).features)
     return fit_origins(list(FIRSTS), features, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
 
 
@@ -161,9 +169,9 @@ class World:
         name = self.publish(region_id, seed)
         return name, self.announce(region(region_id, self.versions[region_id], name), canary=canary)
 
-    def user(self, user_id: str, history: Sequence[int]) -> None:
+    def user(self, user_id: str, history: Sequence[int], since_setup: int = LENGTH) -> None:
         """Tell what a user met last, as catalogue rows."""
-        self.send(USERS, {"history": list(history)}, user_id)
+        self.send(USERS, {"history": list(history), "since_setup": since_setup}, user_id)
 
     def erase(self, user_id: str) -> None:
         self.send(USERS, None, user_id)
