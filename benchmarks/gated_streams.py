@@ -59,7 +59,7 @@ def monitor(config: Config, seed: int) -> Monitor:
     angle, margin, rarity = rng.normal(size=(3, n))
     losses = rng.gamma(2.0, size=n)
     calibration = Calibration(ids, angle, margin, losses, rarity, windows, windows[:, 0], lane, ids, moved)
-    return Monitor(config, RegionBank(_regions(), OriginModel.certain(1)), calibration, seed)
+    return Monitor(config, RegionBank(_regions(), OriginModel.certain(1, 0)), calibration, seed)
 
 
 @dataclass(frozen=True)

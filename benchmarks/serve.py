@@ -99,10 +99,11 @@ class Made:
         return self._announce([region], self.bank.changed(region), moved=False)
 
     def _open(self, setup: SetUp) -> None:
-        features = setup.bank.origins.center.shape[0]
-        weights = self._rng.normal(size=(features + 1, 1 + len(self.versions)))
+        opened, reference = len(self.versions), setup.reference
+        weights = self._rng.normal(size=(reference.shape[1] + opened + 1, 1 + opened))
+        coverage = np.ones((opened, len(setup.bank.setup)))
         origins = OriginModel(
-            tuple(self.versions), setup.reference.mean(axis=0), setup.reference.std(axis=0) + 1.0, weights
+            tuple(self.versions), coverage, reference.mean(axis=0), reference.std(axis=0) + 1.0, weights
         )
         regions = [self._next(region_id) for region_id in self.versions]
         self.bank = setup.bank.changed(*regions).rebound(origins)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adapters_store import version_name
 from pipeline.adapters import AdapterHost
@@ -17,7 +16,7 @@ from pipeline.config import Config
 from pipeline.edits import Edit, Evidence, Operation, Outcome, confidence_of, held_out
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.gate import Encoded, OriginModel, fit_origins
-from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_of
+from pipeline.regions import SINCE, Array, Region, Shape, Status, moved, shape_of, shares_among
 from pipeline.routing import Posterior, RegionBank, mixed_probabilities, next_item_probabilities
 from pipeline.setup import SetUp, softmax_rows
 from pipeline.training import fit, known_rows
@@ -161,7 +160,7 @@ class Editor:
             self._trust(name, judged, parent.trust if parent else None),
         )
         samples = {**self._samples(edit.samples), edit.region_id: encoded}
-        after = bank.changed(region).rebound(self._refit(bank, samples))
+        after = bank.changed(region).rebound(self._refit(samples))
         judgement = self._judge(judged, bank, after)
         if parent:
             grown = bank.changed(replace(parent, version=parent.version + 1, adapter=name, trust=region.trust))
@@ -198,7 +197,7 @@ class Editor:
         else:
             unseen = set(judged.event_ids.tolist())
             samples = self._samples([e for e in edit.samples if e.event_id not in unseen])
-            after = bank.rebound(self._refit(bank, samples))
+            after = bank.rebound(self._refit(samples))
             judgement = self._judge(judged, bank, after)
         return self._published_if(
             judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, None, 0
@@ -215,7 +214,7 @@ class Editor:
         grown = replace(_reshaped(kept, shape), version=kept.version + 1, prior=kept.prior + gone.prior)
         after = bank.changed(grown, replace(gone, version=gone.version + 1, status=Status.MERGED))
         samples = self._samples(edit.samples, {gone.region_id: kept.region_id})
-        after = after.rebound(self._refit(after, samples) if gone.adapter else bank.origins)
+        after = after.rebound(self._refit(samples) if gone.adapter else bank.origins)
         judgement = self._judge(judged, bank, after)
         return self._published_if(
             judgement.no_worse(self._config.edits.confidence), edit, bank, after, judgement, None, 0
@@ -225,7 +224,7 @@ class Editor:
         region = bank[edit.region_id]
         after = bank.changed(replace(region, version=region.version + 1, status=Status.RETIRED))
         samples = self._samples([e for e in edit.samples if e.region_id != edit.region_id])
-        after = after.rebound(self._refit(after, samples) if region.adapter else bank.origins)
+        after = after.rebound(self._refit(samples) if region.adapter else bank.origins)
         detail = f"region {region.region_id} takes part in no answer any more; its versions stay in the store"
         return self._result(edit, True, detail, bank, after, None, None, 0)
 
@@ -290,18 +289,15 @@ class Editor:
             by_region.setdefault((renamed or {}).get(e.region_id, e.region_id), []).append(e)
         return {region_id: self._encode(self.windows_of(found)) for region_id, found in by_region.items()}
 
-    def _refit(self, bank: RegionBank, samples: dict[int, Encoded]) -> OriginModel:
+    def _refit(self, samples: dict[int, Encoded]) -> OriginModel:
         """Tell set-up and each opened region apart anew."""
-        origins = sorted(samples)
-        setup_shares = _shares(bank, self._setup.reference_tastes)
-        masses = [1.0]
-        for region_id in origins:
-            tastes = bank.posterior(samples[region_id]).tastes
-            masses.append(float(np.minimum(setup_shares, _shares(bank, tastes)).sum()))
+        origins, setup = sorted(samples), self._setup
         if not origins:
-            return OriginModel.certain(self._setup.reference.shape[1])
-        features = [self._setup.reference, *(samples[region_id].features for region_id in origins)]
-        return fit_origins(origins, features, masses, self._config.gate.penalty)
+            return setup.bank.origins
+        usual = np.maximum(_shares(setup.bank.setup, setup.encoded), 1e-9)
+        coverage = np.minimum([_shares(setup.bank.setup, samples[i]) / usual for i in origins], 1.0)
+        known = [setup.encoded, *(samples[i] for i in origins)]
+        return fit_origins(origins, known, coverage, [1.0, *(coverage @ usual)], self._config.gate.penalty)
 
     def _moved_boundary(self, edit: Edit, bank: RegionBank, means: Array) -> RegionBank:
         """Two set-up regions take in what lies between them: their priors follow, or their shapes too if that fits."""
@@ -410,8 +406,8 @@ def _paired(metric: str, before: Array, after: Array) -> Judgement:
     return Judgement(metric, len(before), float(before.mean()), float(after.mean()), error)
 
 
-def _shares(bank: RegionBank, tastes: NDArray[np.int64]) -> Array:
-    """Share of windows in each set-up region."""
-    ids = np.array([r.region_id for r in bank.setup])
-    shares: Array = (tastes[:, None] == ids[None]).mean(axis=0)
+def _shares(regions: Sequence[Region], windows: Encoded) -> Array:
+    """(k,) share of windows that each region is the likeliest for."""
+    likeliest = shares_among(regions, windows.means).argmax(axis=1)
+    shares: Array = np.bincount(likeliest, minlength=len(regions)) / len(windows)
     return shares

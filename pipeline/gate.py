@@ -25,18 +25,25 @@ class Encoded:
 
     Attributes:
         means: (n, d) unit vectors, mean state over the window's items.
-        features: (n, f) what tells origins apart: mean state, last state, familiarity of the items, and for each
-            taste of set-up how much was taken since.
+        features: (n, f) what tells origins apart: mean state, last state and familiarity of the items.
+        recent: (n, tastes) the same for the era: log of one plus the items taken since set-up, times the share of
+            each taste of set-up in the window.
     """
 
     means: Array
     features: Array
+    recent: Array
+
+    @staticmethod
+    def timeless(features: Array) -> "Encoded":
+        """Windows of which nothing is looked at but (n, f) features: when they came plays no part."""
+        return Encoded(features, features, np.zeros((len(features), 0)))
 
     def __len__(self) -> int:
         return len(self.means)
 
     def __getitem__(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Encoded":
-        return Encoded(self.means[chosen], self.features[chosen])
+        return Encoded(self.means[chosen], self.features[chosen], self.recent[chosen])
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,6 @@ class GateView:
     counts: NDArray[np.int64]
     tastes: tuple[Region, ...]
 
-    @property
-    def width(self) -> int:
-        """How many features it gives of a window."""
-        return 2 * len(self.tastes[0].centroid) + 3 + len(self.tastes)
-
     @torch.inference_mode()
     def __call__(self, states: torch.Tensor, contexts: NDArray[np.int64], since_setup: NDArray[np.int64]) -> Encoded:
         """What the gate sees of windows.
@@ -67,9 +69,8 @@ class GateView:
         """
         means = mean_states(states, torch.from_numpy(contexts)).double().numpy()
         last = torch.nn.functional.normalize(last_states(states), dim=-1).double().numpy()
-        # By taste: where users of one taste have moved on, what others took since is no sign of it.
-        recent = np.log1p(since_setup)[:, None] * shares_among(self.tastes, means)
-        return Encoded(means, np.concatenate([means, last, familiarity(contexts, self.counts), recent], axis=1))
+        features = np.concatenate([means, last, familiarity(contexts, self.counts)], axis=1)
+        return Encoded(means, features, np.log1p(since_setup)[:, None] * shares_among(self.tastes, means))
 
 
 def familiarity(contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:
@@ -93,49 +94,57 @@ class OriginModel:
     """Multinomial logistic model over origins; with one origin it is certain.
 
     Attributes:
-        origins: () or region ids of the opened regions; column 0 of the weights is set-up.
+        origins: () or region ids of the m opened regions; column 0 of the weights is set-up.
+        coverage: (m, tastes) how far each covers the tastes of set-up, 0 to 1. Where users of one taste have moved on,
+            what others took since set-up is no sign of it.
         center, scale: (f,) standardisation of the features.
-        weights: (f + 1, 1 + len(origins)), bias last.
+        weights: (f + m + 1, 1 + m): of the features, of what was taken since set-up in the tastes that each origin
+            covers, and the bias.
     """
 
     origins: tuple[int, ...]
+    coverage: Array
     center: Array
     scale: Array
     weights: Array
 
-    def posterior(self, features: Array) -> Array:
-        """(n, f) features to (n, 1 + len(origins)) probabilities, set-up first."""
-        logits = self.inputs(features) @ self.weights
+    def posterior(self, encoded: Encoded) -> Array:
+        """(n, 1 + m) probabilities of the origins of n windows, set-up first."""
+        logits = self.inputs(encoded) @ self.weights
         logits -= logits.max(axis=1, keepdims=True)
         odds = np.exp(logits)
         share: Array = odds / odds.sum(axis=1, keepdims=True)
         return share
 
-    def inputs(self, features: Array) -> Array:
-        """(n, f) features standardised, clipped and with a one appended for the bias."""
+    def inputs(self, encoded: Encoded) -> Array:
+        """(n, f + m + 1) features, standardised and clipped, what was taken since set-up, and a one for the bias."""
         # Clipped: a count that set-up hardly ever saw must not decide alone.
-        standard = np.clip((features - self.center) / self.scale, -8.0, 8.0)
-        return np.concatenate([standard, np.ones((len(features), 1))], axis=1)
+        standard = np.clip((encoded.features - self.center) / self.scale, -8.0, 8.0)
+        return np.concatenate([standard, encoded.recent @ self.coverage.T, np.ones((len(encoded), 1))], axis=1)
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
-        arrays = {name: getattr(self, name).tolist() for name in ("center", "scale", "weights")}
-        return {"origins": list(self.origins), **arrays}
+        arrays = {name: getattr(self, name).tolist() for name in ("coverage", "center", "scale", "weights")}
+        return {"origins": list(self.origins), "tastes": self.coverage.shape[1], **arrays}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """From a JSON object."""
         arrays = {name: np.array(record[name], dtype=np.float64) for name in ("center", "scale", "weights")}
-        return cls(tuple(record["origins"]), **arrays)
+        # A list of no rows does not say how long they are.
+        coverage = np.array(record["coverage"], dtype=np.float64).reshape(len(record["origins"]), record["tastes"])
+        return cls(tuple(record["origins"]), coverage, **arrays)
 
     @staticmethod
-    def certain(features: int) -> "OriginModel":
+    def certain(features: int, tastes: int) -> "OriginModel":
         """The model before any region was opened: everything is as set-up."""
-        return OriginModel((), np.zeros(features), np.ones(features), np.zeros((features + 1, 1)))
+        return OriginModel(
+            (), np.zeros((0, tastes)), np.zeros(features), np.ones(features), np.zeros((features + 1, 1))
+        )
 
 
 def fit_origins(
-    origins: Sequence[int], samples: Sequence[Array], masses: Sequence[float], penalty: float
+    origins: Sequence[int], samples: Sequence[Encoded], coverage: Array, masses: Sequence[float], penalty: float
 ) -> OriginModel:
     """Tell origins apart: penalised multinomial logistic regression with weighted classes.
 
@@ -143,16 +152,18 @@ def fit_origins(
     another, whatever the sizes of the samples.
 
     Args:
-        origins: region ids of the opened regions.
-        samples: (n_i, f) features, of set-up first, then of each origin.
+        origins: region ids of the m opened regions.
+        samples: windows of set-up first, then of each origin.
+        coverage: (m, tastes) how far each origin covers the tastes of set-up, 0 to 1.
         masses: weight of each sample. An origin that covers only some tastes has the mass of these tastes in
             set-up, so that inside them the odds are a density ratio.
         penalty: weight of the squared norm of the weights (bias left out), per unit of mean loss.
     """
-    setup = samples[0]
+    setup = samples[0].features
     scale = np.where(setup.std(axis=0) > 1e-6, setup.std(axis=0), 1.0)
-    blank = OriginModel(tuple(origins), setup.mean(axis=0), scale, np.zeros((setup.shape[1] + 1, len(samples))))
-    inputs = torch.from_numpy(blank.inputs(np.concatenate(samples)))
+    weights = np.zeros((setup.shape[1] + len(samples), len(samples)))
+    blank = OriginModel(tuple(origins), coverage, setup.mean(axis=0), scale, weights)
+    inputs = torch.from_numpy(np.concatenate([blank.inputs(sample) for sample in samples]))
     labels = torch.from_numpy(np.repeat(np.arange(len(samples)), [len(s) for s in samples]))
     shares = [mass / (len(sample) * sum(masses)) for mass, sample in zip(masses, samples, strict=True)]
     balance = torch.from_numpy(np.repeat(shares, [len(s) for s in samples]))

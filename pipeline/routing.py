@@ -145,7 +145,7 @@ class RegionBank:
     def posterior(self, encoded: Encoded) -> Posterior:
         """P(origin | window) x P(region | origin, window) of n windows."""
         among = shares_among(self.setup, encoded.means)
-        by_origin = self.origins.posterior(encoded.features)
+        by_origin = self.origins.posterior(encoded)
         probabilities = np.concatenate([by_origin[:, :1] * among, by_origin[:, 1:]], axis=1)
         ids = np.array([r.region_id for r in self.live], dtype=np.int64)
         top = probabilities.argmax(axis=1)

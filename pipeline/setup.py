@@ -89,6 +89,12 @@ class SetUp:
     recalls: tuple[float, ...]
 
     @cached_property
+    def encoded(self) -> Encoded:
+        """What the gate sees of the reference windows."""
+        means = self.reference[:, : len(self.bank.setup[0].centroid)]
+        return Encoded(means, self.reference, np.zeros((len(means), len(self.bank.setup))))
+
+    @cached_property
     def view(self) -> GateView:
         """How the gate looks at windows."""
         return GateView(self.counts, self.bank.setup)
@@ -218,7 +224,7 @@ def _describe(
     regions = setup_regions(_means(backbone, sample.contexts), config, seed)
     view = GateView(counts, regions)
     reference = _encode(backbone, sample, view)
-    bank = RegionBank(regions, OriginModel.certain(reference.features.shape[1]))
+    bank = RegionBank(regions, OriginModel.certain(reference.features.shape[1], len(regions)))
     judged = warm[held_out]
     posterior = bank.posterior(_encode(backbone, judged, view))
     tastes = bank.posterior(_encode(backbone, warm, view)).tastes

@@ -97,7 +97,7 @@ def load_setup(root: Path) -> SetUp:
     found = _json(root / BACKBONE / "backbone.json").get("sha256")
     if found != expected:
         raise DataError(f"{root / BACKBONE} is another backbone ({found}) than the set-up's ({expected}); {_REPAIR}")
-    setup = SetUp(
+    return SetUp(
         backbone=backbone,
         backbone_sha256=expected,
         catalogue=Catalogue(
@@ -106,7 +106,7 @@ def load_setup(root: Path) -> SetUp:
         counts=arrays["counts"],
         bank=RegionBank(
             tuple(Region.from_record(r) for r in regions["regions"]),
-            OriginModel.from_record(regions["origins"]),
+            _origins(root / REGIONS, regions["origins"]),
             regions["gate_version"],
         ),
         calibration=_calibration(root / ARRAYS, arrays),
@@ -114,13 +114,6 @@ def load_setup(root: Path) -> SetUp:
         reference_tastes=arrays["reference_tastes"],
         recalls=tuple(regions["recalls"]),
     )
-    if setup.reference.shape[1] != setup.view.width:
-        raise DataError(
-            f"{root / ARRAYS} knows {setup.reference.shape[1]} features of a window, the gate looks at "
-            f"{setup.view.width}: another version of the program wrote it; run `raie setup` anew, or go on with that "
-            "version"
-        )
-    return setup
 
 
 def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
@@ -133,6 +126,15 @@ def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
     arrays |= {f"calibration.{name}": getattr(setup.calibration, name) for name in _CALIBRATION}
     # The format stores memory as it lies: a view would be written in the wrong order.
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _origins(path: Path, record: Mapping[str, Any]) -> OriginModel:
+    if "coverage" not in record:
+        raise DataError(
+            f"{path} is of a gate that did not know what was taken since set-up: another version of the program wrote "
+            "it; run `raie setup` anew, or go on with that version"
+        )
+    return OriginModel.from_record(record)
 
 
 def _calibration(path: Path, arrays: Arrays) -> Calibration:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from pipeline.monitor import Monitor
 from pipeline.monitor.state import State
+from pipeline.monitor.updates import needed
 from pipeline.monitor.watched import BETWEEN, NEW, Watched
 from pipeline.regions import SET_UP
 
@@ -69,8 +70,7 @@ def _opened(state: State, watched: Watched, signal: str) -> tuple[Wait, str]:
     if signal == "novelty":
         return _enough(len(watched.excursion([signal])), least) or _room_and_budget(state)
     if signal == "loss":
-        fresh = len(watched.fresh)
-        return _enough(fresh, min(least, watched.fresh.maxlen or least)) or _budget(state)
+        return _enough(watched.untried(), needed(state, watched, alarm=True)) or _budget(state)
     return Wait.NOBODY, f"{signal} of an opened region leads to no edit: its boundary moves when its evidence doubled"
 
 

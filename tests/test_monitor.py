@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,13 @@ def config(*overrides: str) -> Config:
 
 
 def origins(*ids: int) -> OriginModel:
-    return OriginModel(ids, np.zeros(FEATURES), np.ones(FEATURES), np.zeros((FEATURES + 1, 1 + len(ids))))
+    return OriginModel(
+        ids,
+        np.zeros((len(ids), 0)),
+        np.zeros(FEATURES),
+        np.ones(FEATURES),
+        np.zeros((FEATURES + len(ids) + 1, 1 + len(ids))),
+    )
 
 
 def region(region_id: int, centroid: Iterable[float], origin: str = SET_UP, **changed: Any) -> Region:
@@ -459,6 +466,17 @@ def test_an_add_in_vain_leaves_the_alarm_for_twice_the_windows_and_is_given_up_a
     assert first < second < third
     assert len(second) >= 2 * least
     assert len(third) >= 4 * least
+
+
+def test_an_update_in_vain_waits_for_as_many_windows_more() -> None:
+    driven = opened()
+    made = driven.feed(400, regions=(3,), verdict=lambda e: False)  # noqa: ARG005
+    sizes = [len(e.windows) for e in made if e.operation is Operation.UPDATE]
+    assert len(sizes) >= 3
+    assert all(later >= 2 * one for one, later in pairwise(sizes))
+    first = next(e for e in driven.feed(400, regions=(3,), verdict=refuse_audits) if e.operation is Operation.UPDATE)
+    after = [e for e in driven.feed(200, regions=(3,)) if e.operation is Operation.UPDATE]
+    assert after and len(after[0].windows) < len(first.windows), "one that helped asks for the usual again"
 
 
 # --- statistics ---------------------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ def region(region_id: int, place: int, origin: str = SET_UP, adapter: str | None
 
 
 def origins(*ids: int, seed: int = 0) -> OriginModel:
-    weights = np.random.default_rng(seed).normal(size=(FEATURES + 1, 1 + len(ids)))
-    return OriginModel(ids, np.zeros(FEATURES), np.ones(FEATURES), weights)
+    weights = np.random.default_rng(seed).normal(size=(FEATURES + len(ids) + 1, 1 + len(ids)))
+    return OriginModel(ids, np.zeros((len(ids), 0)), np.zeros(FEATURES), np.ones(FEATURES), weights)
 
 
 def bank(trust: float = 1.0) -> RegionBank:
@@ -54,7 +54,7 @@ def bank(trust: float = 1.0) -> RegionBank:
 def encoded(n: int, seed: int = 0) -> Encoded:
     means = np.random.default_rng(seed).normal(size=(n, FEATURES))
     means /= np.linalg.norm(means, axis=1, keepdims=True)
-    return Encoded(means, means)
+    return Encoded.timeless(means)
 
 
 def posterior(probabilities: Weights, opened: int) -> Posterior:
@@ -81,14 +81,14 @@ def test_a_posterior_sums_to_one_over_the_live_regions() -> None:
 def test_a_posterior_is_that_of_the_origin_times_that_within_it() -> None:
     one, x = bank(), encoded(50)
     found = one.posterior(x)
-    by_origin = one.origins.posterior(x.features)
+    by_origin = one.origins.posterior(x)
     np.testing.assert_allclose(found.probabilities[:, :2].sum(axis=1), by_origin[:, 0])
     np.testing.assert_allclose(found.probabilities[:, 2:], by_origin[:, 1:])
 
 
 def test_tastes_are_of_set_up_whatever_the_origin() -> None:
     x = encoded(200)
-    found, before = bank().posterior(x), RegionBank(bank().regions[:2], OriginModel.certain(FEATURES)).posterior(x)
+    found, before = bank().posterior(x), RegionBank(bank().regions[:2], OriginModel.certain(FEATURES, 0)).posterior(x)
     assert set(found.tastes.tolist()) == {1, 2}
     np.testing.assert_array_equal(found.tastes, before.tops)
     np.testing.assert_allclose(found.taste_margins, before.margin)
@@ -97,13 +97,13 @@ def test_tastes_are_of_set_up_whatever_the_origin() -> None:
 
 
 def test_a_lone_region_is_certain_and_its_own_rival() -> None:
-    alone = RegionBank((region(1, 0),), OriginModel.certain(FEATURES)).posterior(encoded(5))
+    alone = RegionBank((region(1, 0),), OriginModel.certain(FEATURES, 0)).posterior(encoded(5))
     assert alone.confidence.tolist() == alone.margin.tolist() == alone.taste_margins.tolist() == [1.0] * 5
     assert alone.taste_rivals.tolist() == [1] * 5
 
 
 def test_the_angle_is_to_the_centroid_of_the_top_region() -> None:
-    found = bank().posterior(Encoded(np.eye(FEATURES), np.eye(FEATURES)))
+    found = bank().posterior(Encoded.timeless(np.eye(FEATURES)))
     centroids = {r.region_id: r.centroid for r in bank().live}
     expected = [np.arccos(np.eye(FEATURES)[i] @ centroids[top]) for i, top in enumerate(found.tops.tolist())]
     np.testing.assert_allclose(found.angles, expected)
@@ -173,11 +173,11 @@ def test_the_likelihood_of_windows_is_that_of_the_mixture_of_set_up_regions() ->
     near, far = np.eye(FEATURES)[:2], -np.eye(FEATURES)[:2]
     assert (one.log_likelihood(near) > one.log_likelihood(far) + 15).all()
     # Two regions alike and half as large are one.
-    single = RegionBank((region(1, 0, prior=1.0),), OriginModel.certain(FEATURES))
-    double = RegionBank((region(1, 0), region(2, 0)), OriginModel.certain(FEATURES))
+    single = RegionBank((region(1, 0, prior=1.0),), OriginModel.certain(FEATURES, 0))
+    double = RegionBank((region(1, 0), region(2, 0)), OriginModel.certain(FEATURES, 0))
     np.testing.assert_allclose(single.log_likelihood(near), double.log_likelihood(near))
     # Priors are shares: their sum is no matter.
-    tenth = RegionBank((region(1, 0, prior=0.1),), OriginModel.certain(FEATURES))
+    tenth = RegionBank((region(1, 0, prior=0.1),), OriginModel.certain(FEATURES, 0))
     np.testing.assert_allclose(single.log_likelihood(near), tenth.log_likelihood(near))
 
 

@@ -33,7 +33,7 @@ class Logged:
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
         """What records from the first on say; of what set-up made they say nothing."""
-        return cls(RegionBank((), OriginModel.certain(0))).after(records)
+        return cls(RegionBank((), OriginModel.certain(0, 0))).after(records)
 
     def after(self, records: Iterable[Record]) -> Self:
         """The regions after more records of `regions`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.gate import fit_origins
+from pipeline.gate import Encoded, fit_origins
 from pipeline.regions import Array
 
 LEAST_WINDOWS = 8
@@ -51,8 +51,11 @@ def tell_apart(setup: Array, older: Array, newer: Array, penalty: float, seed: i
         )
     shuffled = setup[np.random.default_rng(seed).permutation(len(setup))]
     learned, judged = shuffled[: len(setup) // 2], shuffled[len(setup) // 2 :]
-    gate = fit_origins((1,), [learned, older], (1.0, 1.0), penalty)
-    auc = area_under_roc(gate.posterior(judged)[:, 1], gate.posterior(newer)[:, 1])
+    # When a window came would tell it from set-up at once, drift or no drift.
+    samples = [Encoded.timeless(learned), Encoded.timeless(older)]
+    gate = fit_origins((1,), samples, np.zeros((1, 0)), (1.0, 1.0), penalty)
+    low, high = (gate.posterior(Encoded.timeless(windows))[:, 1] for windows in (judged, newer))
+    auc = area_under_roc(low, high)
     n, m = len(judged), len(newer)
     return Telling(auc, math.sqrt((n + m + 1) / (12 * n * m)))
 

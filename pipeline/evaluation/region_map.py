@@ -26,13 +26,12 @@ def region_map(raie: Raie, setup: SetUp, stream: Windows, regions: NDArray[np.in
         stream: (n,) windows it observed.
         regions: (n,) the region that answered each.
     """
-    bank, width = raie.live.bank, raie.live.bank.regions[0].centroid.size
+    bank = raie.live.bank
     reference = _spread(np.arange(len(setup.reference)), MAP_WINDOWS // 2)
     warm = _spread(np.flatnonzero(~stream.cold), MAP_WINDOWS - len(reference))
     some = stream[warm]
     encoded = setup.view(raie.live.host.states(some.contexts, None), some.contexts, some.since_setup)
-    known = setup.reference[reference, :width]
-    means = np.concatenate([known, encoded.means])
+    means = np.concatenate([setup.encoded.means[reference], encoded.means])
     plane = Plane(means)
     tops = np.concatenate([setup.reference_tastes[reference], bank.posterior(encoded).tops])
     centroids = np.stack([region.centroid for region in bank.regions])

@@ -25,11 +25,9 @@ def _after_update(state: State, edit: Edit, outcome: Outcome) -> None:
     watched = state.watched.get(edit.region_id)
     if watched is None:
         return
-    # Windows of an update that did not help wait for more of their kind: alone they would only fail again.
     learned = _learned(state, edit, outcome)
     watched.tried = set() if outcome.published else {e.event_id for e in edit.windows}
     watched.learn(edit.windows, learned)
-    watched.weigh(outcome.published and _clear(outcome))
     watched.settle(_quiet_until(state))
     for origin in state.of_origin(SET_UP):
         if origin.in_question:
@@ -129,9 +127,3 @@ def _learned(state: State, edit: Edit, outcome: Outcome) -> set[str]:
 def _quiet_until(state: State) -> int:
     """The event before which regions of an edit that was just settled raise no other."""
     return state.at_event + state.config.edits.cool_down
-
-
-def _clear(outcome: Outcome) -> bool:
-    """Whether an edit bought more than its held-out windows leave in doubt: one standard error."""
-    judged = outcome.validation
-    return judged is not None and bool(judged["before"] - judged["after"] >= judged["error"])

@@ -13,14 +13,20 @@ def updates(state: State) -> list[Edit]:
     return [edit for edit in (_update(state, watched) for watched in free) if edit]
 
 
-def _update(state: State, watched: Watched) -> Edit | None:
-    settings = state.config.edits
-    alarm = "loss" in watched.alarms(state.at_event)
+def needed(state: State, watched: Watched, alarm: bool) -> int:
+    """How many windows that no Update in vain was made of the next one needs, where an alarm calls for it or not."""
+    settings, tried = state.config.edits, len(watched.tried)
     # What doubles a region's knowledge is worth an Update; what adds a little can wait for more.
     usual = min(settings.update_windows, max(settings.min_windows, watched.learned))
-    need = (settings.min_windows if alarm else usual) * watched.backoff
+    least = settings.min_windows if alarm else usual
+    # Windows of an Update in vain wait for as many more: alone they would only fail again.
+    return min(max(least - tried, tried), settings.pool_windows)
+
+
+def _update(state: State, watched: Watched) -> Edit | None:
+    alarm = "loss" in watched.alarms(state.at_event)
     new = len(watched.fresh)
-    if watched.untried() < min(need, settings.pool_windows) or state.affordable() < new:
+    if watched.untried() < needed(state, watched, alarm) or state.affordable() < new:
         return None
     text = f"region {watched.region_id} has {new} windows that its adapter has not learned"
     if alarm:

@@ -69,7 +69,7 @@ class Watched:
         apart: such attempts in vain.
         fitted: size of the sample when its boundary was last fitted.
         quiet_until: no alarm of it leads to an edit before this event.
-        backoff: how many times the usual evidence the next edit needs.
+        backoff: how many times the usual evidence the next edit needs, other than an Update.
         taught: windows of it that an opened region learned since its alarm was raised.
         refused: whether that opened region was then stretched over it in vain.
         peak: highest share of visits so far.
@@ -136,7 +136,7 @@ class Watched:
         self.learned += sum(e.event_id in trained_on for e in windows)
 
     def weigh(self, helped: bool) -> None:
-        """What helped may be asked for sooner; what did not, or hardly, needs twice the evidence."""
+        """What helped may be asked for sooner; what did not needs twice the evidence."""
         self.backoff = max(1, self.backoff // 2) if helped else min(2 * self.backoff, LONGEST_BACKOFF)
 
     def settle(self, quiet_until: int) -> None:

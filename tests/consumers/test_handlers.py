@@ -174,16 +174,15 @@ def two(setup: SetUp, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, R
     """A store with an adapter for each of two patterns, and the revision in which both are live."""
     root = tmp_path_factory.mktemp("two")
     opened: list[Region] = []
-    features = [setup.reference]
+    known = [setup.encoded]
     for region_id, first in ((A, 1), (B, 101)):
         stage, windows = Stage(setup, root), pattern(first, 1)
         outcome = stage.carry_out(stage.edit(Operation.ADD, region_id, windows))
         assert outcome.published, outcome.detail
         opened.append(stage.live.bank[region_id])
-        features.append(
-            setup.view(stage.live.host.states(windows.contexts, None), windows.contexts, windows.since_setup).features
-        )
-    origins = fit_origins([A, B], features, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
+        known.append(setup.view(stage.live.host.states(windows.contexts, None), windows.contexts, windows.since_setup))
+    coverage = np.ones((2, len(setup.bank.setup)))
+    origins = fit_origins([A, B], known, coverage, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
     bank = setup.bank.changed(*opened).rebound(origins)
     return root, revision_record(bank, tuple(opened), moved=True)
 

@@ -72,12 +72,13 @@ def origins() -> OriginModel:
     """Tells the windows of A, of B and of set-up apart."""
     setup = the_setup()
     host = AdapterHost(copy.deepcopy(setup.backbone), SETTINGS.adapter)
-    features = [setup.reference]
+    known = [setup.encoded]
     for first in FIRSTS.values():
         windows = histories(first)
         recent = np.full(len(windows), LENGTH)
-        features.append(setup.view(host.states(windows, None), windows, recent).features)
-    return fit_origins(list(FIRSTS), features, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
+        known.append(setup.view(host.states(windows, None), windows, recent))
+    coverage = np.ones((2, len(setup.bank.setup)))
+    return fit_origins(list(FIRSTS), known, coverage, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
 
 
 def region(region_id: int, version: int, adapter: str | None, trust: float = 0.8) -> Region:
