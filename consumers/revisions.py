@@ -6,8 +6,9 @@ from typing import Any
 
 from adapters_store import AdaptersStore
 from pipeline.adapters import AdapterHost
-from pipeline.errors import AdapterRefused
+from pipeline.errors import AdapterRefused, LogError
 from pipeline.gate import OriginModel
+from pipeline.logs.topics import REGIONS
 from pipeline.regions import Region, Status
 from pipeline.routing import RegionBank
 
@@ -22,11 +23,24 @@ def revision_record(bank: RegionBank, changed: tuple[Region, ...], moved: bool) 
 
 
 def after_revision(bank: RegionBank, revision: Mapping[str, Any]) -> RegionBank:
-    """The regions as a record of `regions` leaves them."""
+    """The regions as a record of `regions` leaves them.
+
+    Raises:
+        LogError: it is of a version whose gate looked at windows in another way.
+    """
     changed = bank.changed(*(Region.from_record(r) for r in revision["regions"]))
     if revision["origins"] is not None:
-        changed = replace(changed, origins=OriginModel.from_record(revision["origins"]))
+        changed = replace(changed, origins=_origins(revision["origins"]))
     return replace(changed, gate_version=revision["gate_version"])
+
+
+def _origins(record: Mapping[str, Any]) -> OriginModel:
+    if "coverage" not in record:
+        raise LogError(
+            f"the boundaries in topic {REGIONS} are of a gate that did not know what was taken since set-up: go on "
+            "with the version that wrote them, or begin a new log (log.url, log.prefix)"
+        )
+    return OriginModel.from_record(record)
 
 
 class LiveRegions:

@@ -156,5 +156,6 @@ class Users:
         latest = value["latest"]
         seen, ahead = base64.b64decode(value["seen"]), tuple(value.get("ahead", ()))
         sequence = value.get("sequence", -1)
-        since_setup = value["since_setup"]
+        # A record of an earlier version does not say; that of a user who came before set-up says 0.
+        since_setup = value.get("since_setup", 0)
         return UserState(rows.tobytes(), since_setup, latest["event_id"], latest["timestamp"], seen, sequence, ahead)

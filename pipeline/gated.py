@@ -20,7 +20,7 @@ def windows_of_records(records: Sequence[Record], length: int) -> Windows:
         np.array([v["user_id"] for v in values], dtype=np.str_),
         np.array([v["event_id"] for v in values], dtype=np.str_),
         np.array([v["timestamp"] for v in values], dtype=np.float64),
-        np.array([v["since_setup"] for v in values], dtype=np.int64),
+        np.array([v.get("since_setup", 0) for v in values], dtype=np.int64),
     )
 
 

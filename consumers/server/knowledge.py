@@ -96,7 +96,7 @@ class Knowledge:
             self._since_setup.pop(record.key or "", None)
         else:
             self._users[str(record.key)] = self._padded([int(row) for row in value["history"]]).astype(np.int32)
-            self._since_setup[str(record.key)] = value["since_setup"]
+            self._since_setup[str(record.key)] = value.get("since_setup", 0)
 
     def _edit(self, record: Record) -> None:
         value: Any = record.value

@@ -19,7 +19,7 @@ from consumers.trainer import TrainerHandler
 from pipeline.adapters import AdapterHost
 from pipeline.config import Config
 from pipeline.edits import Edit, Evidence, Operation, Outcome
-from pipeline.errors import AdapterRefused
+from pipeline.errors import AdapterRefused, LogError
 from pipeline.evaluation.raie_files import edit_counts, ledger_record
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.evaluation.replay import prepare
@@ -242,6 +242,15 @@ def test_who_only_reads_the_revisions_answers_the_same_bit_for_bit(setup: SetUp,
         assert same(writer.answer(windows), reader.answer(windows))
         assert reader.live.host.names == [outcome.version]
     assert reader.live.bank[A].adapter == "r0004_v0002"
+
+
+def test_boundaries_of_an_earlier_version_are_refused_with_the_way_out(setup: SetUp, tmp_path: Path) -> None:
+    stage = Stage(setup, tmp_path)
+    _, revision = stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1)))
+    assert revision is not None
+    del revision["origins"]["coverage"]
+    with pytest.raises(LogError, match="begin a new log"):
+        stage.live.follow(through_json(revision))
 
 
 def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(setup: SetUp, tmp_path: Path) -> None:

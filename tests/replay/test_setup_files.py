@@ -75,14 +75,28 @@ def test_a_missing_file_is_refused_and_named(root, name):
         load_setup(root)
 
 
+def vouch_for(root, name):
+    """Have the manifest say that a file is as it was saved."""
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["files"][name] = sha256((root / name).read_bytes()).hexdigest()
+    (root / "manifest.json").write_text(json.dumps(manifest))
+
+
 def test_a_set_up_of_another_version_is_refused_with_what_to_do(root):
     arrays = load_file(root / "arrays.safetensors")
     del arrays["calibration.moved_lane"]
     save_file(arrays, root / "arrays.safetensors")
-    manifest = json.loads((root / "manifest.json").read_text())
-    manifest["files"]["arrays.safetensors"] = sha256((root / "arrays.safetensors").read_bytes()).hexdigest()
-    (root / "manifest.json").write_text(json.dumps(manifest))
+    vouch_for(root, "arrays.safetensors")
     with pytest.raises(DataError, match=r"no moved_lane of its calibration: another version .*raie setup"):
+        load_setup(root)
+
+
+def test_a_set_up_whose_gate_looked_at_windows_in_another_way_is_refused_too(root):
+    regions = json.loads((root / "regions.json").read_text())
+    del regions["origins"]["coverage"]
+    (root / "regions.json").write_text(json.dumps(regions))
+    vouch_for(root, "regions.json")
+    with pytest.raises(DataError, match=r"taken since set-up: another version .*raie setup"):
         load_setup(root)
 
 
