@@ -248,3 +248,4 @@ def test_in_lockstep_events_of_several_partitions_are_gated_as_a_replay_does_kil
     expected = plan().stream[slice(0, STREAM)]
     assert ids(open_log()) == expected.event_ids.tolist()
     assert [g["window"] for g in gated(open_log())] == expected.contexts.tolist()
+    assert [g["since_setup"] for g in gated(open_log())] == expected.since_setup.tolist()

@@ -46,6 +46,8 @@ def test_windows_are_those_of_the_replay_and_histories_survive_a_restart(open_lo
     found = gated(open_log())
     assert [g["event_id"] for g in found] == expected.event_ids.tolist()
     assert np.array_equal([g["window"] for g in found], expected.contexts)
+    assert [g["since_setup"] for g in found] == expected.since_setup.tolist()
+    assert sum(g["since_setup"] < np.count_nonzero(g["window"]) for g in found) > 0, "some users have a past"
     assert [g["target"] for g in found] == expected.targets.tolist()
     last = {
         str(u): [*c[1:], t]

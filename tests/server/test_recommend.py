@@ -59,18 +59,35 @@ def test_the_backbone_answers_for_set_up_regions(server: Server) -> None:
     assert answer["region_id"] in (1, 2, 3)
 
 
-def test_answers_are_those_of_the_gate_through_peft(world: World, server: Server) -> None:
+def gate_of(world: World) -> GateHandler:
+    """A gate under the world's revision."""
     setup = the_setup()
     live = LiveRegions(
         setup.bank, AdapterHost(copy.deepcopy(setup.backbone), SETTINGS.adapter), world.store, setup.backbone_sha256
     )
     live.apply(next(iter(world.log.read(REGIONS, 0, 0, 1))).value or {})
+    return GateHandler(setup, SETTINGS, live)
+
+
+def test_answers_are_those_of_the_gate_through_peft(world: World, server: Server) -> None:
+    setup, gate = the_setup(), gate_of(world)
     for first in (*FIRSTS.values(), 61):
         window = histories(first, 1)
-        expected = GateHandler(setup, SETTINGS, live).answer(taken(window)).probabilities[0]
+        expected = gate.answer(taken(window)).probabilities[0]
         history = [setup.catalogue.item_ids[row - 1] for row in window[0].tolist()]
         for item in server.recommend(history=history, k=20)["items"]:
             np.testing.assert_allclose(item["score"], expected[setup.catalogue.row_of[item["item_id"]]], rtol=1e-3)
+
+
+def test_how_much_a_user_took_since_set_up_counts_as_it_does_for_the_gate(world: World, server: Server) -> None:
+    rows, gate = histories(61, 1), gate_of(world)
+    for since_setup in (0, 10):
+        world.user(f"since{since_setup}", rows[0].tolist(), since_setup)
+    eventually(lambda: server.service.knowledge.history("since10") is not None)
+    confidences = [server.recommend(user_id=f"since{n}")["confidence"] for n in (0, 10)]
+    expected = [float(gate.answer(taken(rows, n)).posterior.confidence[0]) for n in (0, 10)]
+    np.testing.assert_allclose(confidences, expected, rtol=1e-4)
+    assert abs(expected[0] - expected[1]) > 0.01
 
 
 def test_a_history_is_answered_as_the_user_who_has_it(server: Server) -> None:

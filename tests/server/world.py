@@ -59,9 +59,9 @@ def histories(first: int, n: int = 100) -> np.ndarray:
     return rows
 
 
-def taken(rows: np.ndarray) -> Windows:
-    """Windows of (n, length) items that were all taken since set-up."""
-    return windows_of(rows, np.ones(len(rows), dtype=np.int64), LENGTH)
+def taken(rows: np.ndarray, since_setup: int = LENGTH) -> Windows:
+    """Windows of (n, length) items, so many of them taken since set-up."""
+    return windows_of(rows, np.ones(len(rows), dtype=np.int64), since_setup)
 
 
 FIRSTS = {A: 1, B: 101}
