@@ -23,7 +23,9 @@ class AskBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     user_id: Identifier | None = Field(None, description="answer this user's current window")
-    history: list[Identifier] | None = Field(None, max_length=1000, description="or this one: item ids, oldest first")
+    history: list[Identifier] | None = Field(
+        None, max_length=1000, description="or these items, as if just taken: oldest first"
+    )
     k: int = Field(10, ge=1, le=1000, description="how many items")
     exclude: list[Identifier] = Field([], max_length=10_000, description="item ids that must not be answered")
     revision: int | None = Field(None, ge=-1, description="as of this revision; -1: as set up")
