@@ -44,11 +44,13 @@ def _new_windows(regions: Sequence[Watched]) -> list[Evidence]:
     return [s.evidence for s in sorted(found, key=lambda s: s.at_event)]
 
 
-def _stretch(state: State, target: Watched, taught: Sequence[Watched], text: str, loudest: Watched) -> Edit:
-    """Expand an opened region over set-up regions whose windows it has learned."""
+def _stretch(state: State, target: Watched, taught: Sequence[Watched], text: str, loudest: Watched) -> Edit | None:
+    """Expand an opened region over set-up regions whose windows it has learned, once there are enough to judge it."""
+    newest = _new_windows(taught)[-state.config.edits.pool_windows :]
+    if len(newest) < state.config.edits.boundary_windows:
+        return None
     text += f"; region {target.region_id} has learned them, and its boundary is moved over them"
     reason = reason_of(loudest, "drift", text) | {"regions": [w.region_id for w in taught]}
-    newest = _new_windows(taught)[-state.config.edits.pool_windows :]
     mine = [e.for_region(target.region_id) for e in newest]
     return new_edit(state, Operation.EXPAND, target.region, None, reason, mine, boundary_samples(state, mine))
 

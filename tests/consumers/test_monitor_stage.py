@@ -14,6 +14,7 @@ from consumers.monitor import MonitorStage
 from consumers.monitor_journal import Step, read_newest, snapshot_outputs, step_output
 from consumers.stage import Point
 from pipeline.config import Config
+from pipeline.edits import Operation
 from pipeline.errors import LogError
 from pipeline.logs import LocalLog
 from pipeline.logs.topics import EDITS, GATED, MONITOR, STATISTICS, pipeline_topics
@@ -113,9 +114,13 @@ def test_a_restored_monitor_shows_its_statistics_again(log: LocalLog, path: Path
     monitor_loop(World(log, the_run(), lockstep()), lockstep(), lambda: LocalLog(path)).run()
     metrics = new_metrics()
     MonitorStage(the_setup(), lockstep(), 0, metrics).restore({(GATED, 0): 0}, log)
-    last = value_of(new_records(log, STATISTICS, 0)[-1])["regions"]
+    # An interval tells of the regions that had a window in it.
+    intervals = [value_of(record)["regions"] for record in new_records(log, STATISTICS, 0)]
+    newest = {row["region_id"]: row for interval in intervals for row in interval}
+    retired = [edit for edit, outcome in the_run().ledger if outcome.published and edit.operation is Operation.RETIRE]
+    ended = {edit.region_id for edit in retired}
     shown = metrics.expose().decode()
-    told = [row["region_id"] for row in last if row["told_apart"] is not None]
+    told = [i for i, row in newest.items() if row["told_apart"] is not None and i not in ended]
     assert told
     assert all(f'raie_region_told_apart{{region_id="{region_id}"}} 0.' in shown for region_id in told)
     assert shown.count("raie_region_share{") == shown.count("raie_region_since_share{") > 0
