@@ -221,9 +221,10 @@ def _describe(
     """Regions, calibration and reference sample of a trained backbone."""
     chosen = np.random.default_rng(seed).permutation(np.flatnonzero(~held_out))[: config.setup.reference_windows]
     sample = warm[np.sort(chosen)]
-    regions = setup_regions(_means(backbone, sample.contexts), config, seed)
+    states = _states(backbone, sample.contexts)
+    regions = setup_regions(mean_states(states, torch.from_numpy(sample.contexts)).double().numpy(), config, seed)
     view = GateView(counts, regions)
-    reference = _encode(backbone, sample, view)
+    reference = view(states, sample.contexts, sample.since_setup)
     bank = RegionBank(regions, OriginModel.certain(reference.features.shape[1], len(regions)))
     judged = warm[held_out]
     posterior = bank.posterior(_encode(backbone, judged, view))
@@ -288,16 +289,12 @@ def setup_regions(means: Array, config: Config, seed: int) -> tuple[Region, ...]
 
 
 @torch.inference_mode()
-def _means(backbone: Backbone, contexts: Ids) -> Array:
-    rows = torch.from_numpy(contexts)
-    means: Array = mean_states(backbone.hidden(rows, backbone.items.all()), rows).double().numpy()
-    return means
+def _states(backbone: Backbone, contexts: Ids) -> torch.Tensor:
+    return backbone.hidden(torch.from_numpy(contexts), backbone.items.all())
 
 
-@torch.inference_mode()
 def _encode(backbone: Backbone, windows: Windows, view: GateView) -> Encoded:
-    states = backbone.hidden(torch.from_numpy(windows.contexts), backbone.items.all())
-    return view(states, windows.contexts, windows.since_setup)
+    return view(_states(backbone, windows.contexts), windows.contexts, windows.since_setup)
 
 
 @torch.inference_mode()

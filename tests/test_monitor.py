@@ -318,6 +318,25 @@ def test_an_opened_region_is_taught_what_is_new_then_stretched_over_it_and_else_
     assert after[-1].reason["regions"] == [2]
 
 
+def test_a_region_is_not_stretched_over_windows_too_few_to_judge_it_by() -> None:
+    driven = opened()
+    driven.feed(100, verdict=refuse_audits)
+    least = driven.settings.edits.boundary_windows
+    driven.feed(40, (1,), verdict=lambda e: False, loss=STRANGE)  # noqa: ARG005
+    both = [driven.monitor.state.watched[region_id] for region_id in (1, 2)]
+    both[0].quiet_until = 0
+    # Region 2 has been learned by the opened one, and its own alarm is young.
+    both[1].taught, both[1].quiet_until = 1000, 0
+    both[1].raised["loss"] = driven.monitor.state.at_event, 20.0
+    for n in range(1, 2 * least):
+        driven.show(2, loss=STRANGE)
+        stretched = [e for e in no_audit(driven.monitor.decide()) if e.operation is Operation.EXPAND]
+        assert bool(stretched) is (n >= least), n
+        if stretched:
+            assert len(stretched[0].windows) == least
+            return
+
+
 def test_new_windows_of_an_opened_region_are_learned_once_there_are_enough() -> None:
     driven = opened()
     made = no_audit(driven.feed(150, regions=(3,), verdict=refuse_audits))
