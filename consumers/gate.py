@@ -94,7 +94,7 @@ class GateHandler:
         }
         if self.trending is not None:
             columns |= {"model_chance": chances.tolist(), **self.trending.fields(asked)}
-            columns["rank"] = self._trend_ranks(self.trending, asked, windows, answers)
+            columns["rank"], columns["hits"] = self._with_trend(self.trending, asked, windows, answers)
         shared = {"gate_version": bank.gate_version}
         return [dict(zip(columns, row, strict=True)) | shared for row in zip(*columns.values(), strict=True)]
 
@@ -117,16 +117,19 @@ class GateHandler:
     def _asked(self, contexts: NDArray[np.int64], answers: Answers) -> Asked:
         return asked_of(self._setup.bank, contexts, answers.posterior, answers.route, answers.probabilities)
 
-    def _trend_ranks(self, trending: Trending, asked: Asked, windows: Windows, answers: Answers) -> list[int]:
-        """Rank of each target with the trend mixed in, every window after the one before it was learned."""
+    def _with_trend(
+        self, trending: Trending, asked: Asked, windows: Windows, answers: Answers
+    ) -> tuple[list[int], list[list[bool]]]:
+        """Rank and hits of each target with the trend mixed in, every window after the one before it was learned."""
         self._follow(trending)
-        mixed = np.empty(answers.probabilities.shape)
+        mixed, hits = np.empty(answers.probabilities.shape), []
         for i, target in enumerate(windows.targets.tolist()):
-            this = slice(i, i + 1)
-            mixed[this] = trending.mix(asked[this], answers.probabilities[this])
-            trending.learn(asked, i, target, float(answers.probabilities[i, target]))
+            this, chances = asked[i : i + 1], answers.probabilities[i : i + 1]
+            mixed[i] = trending.mix(this, chances)[0]
+            hits.append(trending.hits(this, chances, target, np.append(windows.contexts[i], self.withdrawn)))
+            trending.learn(asked, i, target, float(chances[0, target]), hits[i])
         ranks: list[int] = self._ranks(mixed, windows).tolist()
-        return ranks
+        return ranks, hits
 
     def _ranks(self, chances: NDArray[np.floating[Any]], windows: Windows) -> Ids:
         """Rank of each target among the items that may be recommended, itself always one of them."""

@@ -101,7 +101,7 @@ class AdapterSettings(Section):
 
     rank: int = Field(8, ge=1, description="of the LoRA factors")
     alpha: float = Field(16.0, gt=0, description="LoRA scale: alpha / rank")
-    dropout: float = Field(0.05, ge=0, lt=1, description="on the input of the LoRA factors in training")
+    dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the LoRA factors in training")
     item_rows: bool = Field(True, description="whether an adapter moves the rows of the items it has met")
     text_projection: bool = Field(True, description="whether an adapter moves the text projection, by a low-rank delta")
 
@@ -110,11 +110,16 @@ class TrainingSettings(Section):
     """How an adapter is trained, in every edit and every baseline alike."""
 
     epochs: int = Field(2, ge=1, description="passes over the windows of an edit")
-    batch_size: int = Field(256, ge=1, description="windows of a training step")
+    batch_size: int = Field(64, ge=1, description="windows of a training step")
     learning_rate: float = Field(
         1e-3, gt=0, description="of Adam, for the low-rank factors (all weights in `finetune`)"
     )
     row_learning_rate: float = Field(3e-3, gt=0, description="of Adam, for item rows inside adapters")
+    epsilon: float = Field(
+        1e-3,
+        gt=0,
+        description="of Adam, beside the root of the mean squared gradient: far smaller gradients move little",
+    )
 
 
 class GateSettings(Section):
@@ -256,9 +261,6 @@ class TrendSettings(Section):
         50.0, gt=0, description="events' worth of all users' counts in the counts of a taste, and of set-up's in theirs"
     )
     learning_rate: float = Field(0.02, gt=0, description="of the weights of model and trends, an event")
-    strength: float = Field(
-        0.6, gt=0, le=1, description="share of the trends' learned weights that answers take; the model has the rest"
-    )
     held_out: int = Field(
         512, ge=0, description="set-up windows, never trained on, that keep the trend from those who are as in set-up"
     )

@@ -257,6 +257,7 @@ class Editor:
                 epochs=training.epochs,
                 batch_size=training.batch_size,
                 seed=edit.seed,
+                epsilon=training.epsilon,
             )
         return name, cost
 

@@ -7,11 +7,12 @@ the lift of its items (`Trend.lifts`), and how sure the model is of its answer. 
 log P(target), a step an event, so weight and half-life are learned on past events alone. Held-out set-up windows
 take part in each step, a few an event: who is as in set-up must not be answered with what is new.
 
-The likelihood is won where the model finds the target absurd, so it asks for more trend than the top of a list
-can bear: of what was learned, answers take only `strength`, and the model has the rest.
+The likelihood is won where the model finds the target absurd, so it may ask for more trend than the top of a list
+can bear. So answers take only a share of what was learned, the *strength*, and the model has the rest: whichever of
+`STRENGTHS` would have put most targets so far among the first `LIST_LENGTH`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ from pipeline.regions import Array
 FIRST_LOGIT = -3.0
 """The trend has to earn its weight: each half-life begins at 1/20 of the model's."""
 
+STRENGTHS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+"""Shares of the learned weights that answers may take."""
+
+LIST_LENGTH = 10
+"""Places of a list in which a target counts for a strength."""
+
 
 class TrendMixture:
     """Weights of model and trends.
@@ -29,26 +36,35 @@ class TrendMixture:
     Args:
         half_lives: number of trends.
         learning_rate: step of the gradient.
-        strength: share of the trends' learned weights that answers take.
     """
 
-    def __init__(self, half_lives: int, learning_rate: float, strength: float) -> None:
+    def __init__(self, half_lives: int, learning_rate: float) -> None:
         self._learning_rate = learning_rate
-        self._strength = strength
+        self._hits = np.zeros(len(STRENGTHS))
         self._theta = np.zeros((half_lives, 4))
         self._theta[:, 0] = FIRST_LOGIT
 
-    def weights(self, since: Array, lift: Array, surest: Array) -> Array:
+    @property
+    def strength(self) -> float:
+        """The one with most hits so far; of several the largest."""
+        return float(STRENGTHS[self._hits == self._hits.max()].max())
+
+    def weights(self, since: Array, lift: Array, surest: Array, strength: float) -> Array:
         """(n, 1 + half_lives) weights of the model and of each trend in the answers to n windows.
 
         Args:
             since: (n,) share of regions opened since set-up in a window's route.
             lift: (n,) of its items.
             surest: (n,) highest probability in the model's answer.
+            strength: share of what was learned.
         """
-        weights = self._strength * self._weights(_features(since, lift, surest))
-        weights[:, 0] += 1.0 - self._strength
+        weights = strength * self._weights(_features(since, lift, surest))
+        weights[:, 0] += 1.0 - strength
         return weights
+
+    def tell(self, hits: Sequence[bool]) -> None:
+        """Take in by which of `STRENGTHS` the target of an event would have been in the list."""
+        self._hits += hits
 
     def _weights(self, features: Array) -> Array:
         logits = np.zeros((len(features), 1 + len(self._theta)))
@@ -74,11 +90,11 @@ class TrendMixture:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """What was learned; `restore` continues from it to the bit."""
-        return {"theta": self._theta.copy()}
+        return {"theta": self._theta.copy(), "hits": self._hits.copy()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Continue from what `to_arrays` gave."""
-        self._theta = arrays["theta"].copy()
+        self._theta, self._hits = arrays["theta"].copy(), arrays["hits"].copy()
 
 
 def _features(since: Array, lift: Array, surest: Array) -> Array:

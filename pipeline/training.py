@@ -132,6 +132,7 @@ def fit(
     epochs: int,
     batch_size: int,
     seed: int,
+    epsilon: float = 1e-8,
     on_batch: Progress | None = None,
     after_epoch: Callable[[int], bool] | None = None,
     loss_of: Loss = cross_entropy_of,
@@ -146,6 +147,7 @@ def fit(
         epochs: passes over the windows, at most.
         batch_size: windows of a step.
         seed: for the order of the windows, the negatives and dropout.
+        epsilon: of Adam. Where gradients are far smaller, a step is in proportion to them instead of the learning rate.
         on_batch: told of the progress.
         after_epoch: told of each finished epoch (1 …); training stops when it says False.
         loss_of: what a step lowers.
@@ -153,7 +155,7 @@ def fit(
     Returns:
         Windows trained on, counting each pass.
     """
-    optimizer = torch.optim.Adam(groups, fused=True)
+    optimizer = torch.optim.Adam(groups, eps=epsilon, fused=True)
     parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
     contexts, targets = torch.from_numpy(windows.contexts), torch.from_numpy(windows.targets)
     batches = math.ceil(len(windows) / batch_size)

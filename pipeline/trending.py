@@ -1,6 +1,6 @@
 """The trend beside a model: mixed into every answer, brought up to date by every event."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.mixture import TrendMixture
+from pipeline.evaluation.ranking import rank_of_targets
+from pipeline.mixture import LIST_LENGTH, STRENGTHS, TrendMixture
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank
 from pipeline.trend import LEAST_SHARE, Trend, counted
@@ -67,7 +68,7 @@ class Trending:
     def __init__(self, usual: NDArray[np.int64], tastes: int, config: Config) -> None:
         self._tastes = tastes
         self._trend = Trend(usual, tastes, config.trend.half_lives, config.trend.shrinkage)
-        self._mixture = TrendMixture(len(config.trend.half_lives), config.trend.learning_rate, config.trend.strength)
+        self._mixture = TrendMixture(len(config.trend.half_lives), config.trend.learning_rate)
         self._retention = config.trend.retention
         self._held_out: Asked | None = None
         self._held_out_shares = np.zeros((0, tastes))
@@ -82,27 +83,46 @@ class Trending:
 
     def mix(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
         """Mix the trend into the model's (n, items + 1) answers to n windows."""
-        weights = self._weights(asked)
-        mixed: Array = weights[:, :1] * answers + self._trend.blended(asked.tastes, weights[:, 1:])
-        return mixed
+        return self._mixed(asked, answers, self._mixture.strength)
 
     def mix_in(self, asked: Asked, answers: NDArray[np.float32]) -> None:
         """The same in place and in single precision: cheaper for many windows between two events."""
-        weights = self._weights(asked)
+        weights = self._weights(asked, self._mixture.strength)
         mixed = torch.from_numpy(answers).mul_(torch.from_numpy(weights[:, :1].astype(np.float32)))
         self._trend.blend_in(mixed, asked.tastes, weights[:, 1:])
 
-    def _weights(self, asked: Asked) -> Array:
+    def hits(self, asked: Asked, answers: NDArray[np.floating[Any]], target: int, excluded: Ids) -> list[bool]:
+        """By which of `STRENGTHS` the target of one window would be in a list.
+
+        Args:
+            asked: the window.
+            answers: (1, items + 1) the model's.
+            target: catalogue row of what followed.
+            excluded: (m,) rows that are not recommended.
+        """
+        whole = self._mixed(asked, answers, 1.0)
+        shown = answers + STRENGTHS[:, None] * (whole - answers)
+        n = len(STRENGTHS)
+        ranks = rank_of_targets(shown, np.full(n, target), np.broadcast_to(excluded, (n, len(excluded))))
+        hits: list[bool] = (ranks <= LIST_LENGTH).tolist()
+        return hits
+
+    def _mixed(self, asked: Asked, answers: NDArray[np.floating[Any]], strength: float) -> Array:
+        weights = self._weights(asked, strength)
+        mixed: Array = weights[:, :1] * answers + self._trend.blended(asked.tastes, weights[:, 1:])
+        return mixed
+
+    def _weights(self, asked: Asked, strength: float) -> Array:
         """(n, 1 + half_lives) of the model and of each trend in the answers."""
-        return self._mixture.weights(asked.since, self._trend.lifts(asked.contexts), asked.surest)
+        return self._mixture.weights(asked.since, self._trend.lifts(asked.contexts), asked.surest, strength)
 
     def overall(self) -> Array:
         """(items + 1,) probabilities of what anybody takes of late, by the shortest half-life."""
         overall: Array = self._trend.overall()[0]
         return overall
 
-    def learn(self, asked: Asked, place: int, target: int, chance: float) -> None:
-        """Take in what followed window `place`, to which the model gave the probability `chance`."""
+    def learn(self, asked: Asked, place: int, target: int, chance: float, hits: Sequence[bool]) -> None:
+        """Take in what followed window `place`, to which the model gave the probability `chance`; hits as of `hits`."""
         this, held = asked[place : place + 1], self._held_out
         contexts, since, surest = this.contexts, this.since, this.surest
         shares, rows, model = counted(this.tastes), np.array([target]), np.array([chance])
@@ -116,6 +136,7 @@ class Trending:
             model = np.concatenate([model, self._held_out_chances[others]])
         chances = np.column_stack([model, self._trend.chances_of(shares, rows)])
         self._mixture.learn(since, self._trend.lifts(contexts), surest, chances)
+        self._mixture.tell(hits)
         self._trend.add(asked.tastes[place], target)
         self._events += 1
 
@@ -151,7 +172,7 @@ class Trending:
             np.array([record["since"]], dtype=np.float64),
             np.array([record["surest"]], dtype=np.float64),
         )
-        self.learn(asked, 0, record["target"], record["model_chance"])
+        self.learn(asked, 0, record["target"], record["model_chance"], record["hits"])
 
     def count(self, record: Mapping[str, Any]) -> None:
         """Count an event as a record of `gated` has it, and leave the weights as they are.

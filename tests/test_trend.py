@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.mixture import TrendMixture
+from pipeline.config import Config
+from pipeline.evaluation.ranking import rank_of_targets
+from pipeline.mixture import LIST_LENGTH, STRENGTHS, TrendMixture
 from pipeline.regions import Array
 from pipeline.trend import LARGEST_WEIGHT, Trend, counted
+from pipeline.trending import Asked, Trending
 
 ITEMS = 30
 USUAL = np.array([0, *range(1, ITEMS + 1)], dtype=np.int64)
@@ -137,12 +140,12 @@ def learned(mixture: TrendMixture, since: float, lift: float, surest: float, cha
 
 
 def weights_of(mixture: TrendMixture, since: float, lift: float, surest: float) -> Array:
-    return mixture.weights(np.array([since]), np.array([lift]), np.array([surest]))[0]
+    return mixture.weights(np.array([since]), np.array([lift]), np.array([surest]), mixture.strength)[0]
 
 
 def test_the_mixture_learns_whose_chances_were_good() -> None:
     """A trend that is ten times likelier than the model for windows of opened regions, and a tenth for the others."""
-    mixture = TrendMixture(2, 0.05, 1.0)
+    mixture = TrendMixture(2, 0.05)
     rng = np.random.default_rng(0)
     for _ in range(4_000):
         since = float(rng.integers(0, 2))
@@ -152,25 +155,68 @@ def test_the_mixture_learns_whose_chances_were_good() -> None:
 
 
 def test_mixture_weights_are_shares_and_begin_with_the_model() -> None:
-    mixture = TrendMixture(3, 0.02, 1.0)
+    mixture = TrendMixture(3, 0.02)
     weights = weights_of(mixture, 0.4, -0.7, 0.1)
     assert weights.sum() == pytest.approx(1.0)
     assert weights[0] > 0.8
 
 
-def test_answers_take_a_share_of_what_was_learned() -> None:
-    whole, part = TrendMixture(2, 0.05, 1.0), TrendMixture(2, 0.05, 0.6)
-    for mixture in (whole, part):
-        for _ in range(200):
-            learned(mixture, 0.5, 0.0, 0.02, [0.01, 0.1, 0.02])
-    asked_for, answered = weights_of(whole, 0.5, 0.0, 0.02), weights_of(part, 0.5, 0.0, 0.02)
-    np.testing.assert_allclose(answered[1:], 0.6 * asked_for[1:])
-    assert answered.sum() == pytest.approx(1.0)
+def test_answers_take_the_share_of_what_was_learned_that_had_most_hits() -> None:
+    mixture = TrendMixture(2, 0.05)
+    for _ in range(200):
+        learned(mixture, 0.5, 0.0, 0.02, [0.01, 0.1, 0.02])
+    asked_for = weights_of(mixture, 0.5, 0.0, 0.02)
+    assert mixture.strength == 1.0, "nothing speaks against what was learned yet"
+    for hits, strength in (
+        ([1, 1, 1, 0, 0], 0.5),
+        ([1, 1, 0, 0, 0], 0.25),
+        ([0, 0, 1, 1, 1], 0.5),
+        ([1, 0, 0, 0, 0], 0.0),
+    ):
+        mixture.tell(list(map(bool, hits)))
+        assert mixture.strength == strength, hits
+        answered = weights_of(mixture, 0.5, 0.0, 0.02)
+        np.testing.assert_allclose(answered[1:], strength * asked_for[1:])
+        assert answered.sum() == pytest.approx(1.0)
+
+
+def trending() -> Trending:
+    settings = Config.model_validate({"trend": {"half_lives": [50.0], "retention": 0}})
+    return Trending(USUAL, 2, settings)
+
+
+def asked_of_nobody(context: list[int]) -> Asked:
+    return Asked(np.array([context]), ONE[None], np.array([1.0]), np.array([0.05]))
+
+
+def test_hits_are_those_of_the_answers_at_each_strength() -> None:
+    """The rank of the target among what may be recommended, at each strength by itself."""
+    rng, seen = np.random.default_rng(3), trending()
+    window = asked_of_nobody([0, 4, 9])
+    found = []
+    for _ in range(300):
+        answers, target = rng.dirichlet(np.ones(ITEMS + 1))[None], int(rng.zipf(1.5)) % ITEMS + 1
+        excluded = np.array([0, 4, 9, 17])
+        hits = seen.hits(window, answers, target, excluded)
+        whole = [at_strength(seen, strength, window, answers) for strength in STRENGTHS]
+        expected = [rank_of_targets(a, np.array([target]), excluded[None])[0] <= LIST_LENGTH for a in whole]
+        assert hits == expected
+        found.append(hits)
+        seen.learn(window, 0, target, float(answers[0, target]), hits)
+    assert np.ptp(np.array(found, dtype=int), axis=1).any(), "the strengths differ now and then"
+    assert np.array_equal(seen.to_arrays()["hits"], np.sum(found, axis=0))
+
+
+def at_strength(seen: Trending, strength: float, window: Asked, answers: Array) -> Array:
+    """The answer of another with the same counts and weights, which has seen but this strength hit."""
+    other, arrays = trending(), seen.to_arrays()
+    other.restore(arrays | {"hits": (strength == STRENGTHS).astype(float)})
+    return other.mix(window, answers)
 
 
 def test_where_the_model_is_sure_the_trend_keeps_out() -> None:
     """A model that is right when it is sure, and far off when it is not."""
-    mixture = TrendMixture(1, 0.05, 1.0)
+    mixture = TrendMixture(1, 0.05)
     rng = np.random.default_rng(0)
     for _ in range(4_000):
         sure = bool(rng.integers(0, 2))
@@ -180,7 +226,7 @@ def test_where_the_model_is_sure_the_trend_keeps_out() -> None:
 
 
 def test_the_mixture_restores_to_the_bit() -> None:
-    mixture, again = TrendMixture(2, 0.05, 1.0), TrendMixture(2, 0.05, 1.0)
+    mixture, again = TrendMixture(2, 0.05), TrendMixture(2, 0.05)
     learned(mixture, 0.3, 0.2, 0.1, [0.1, 0.3, 0.2])
     again.restore(mixture.to_arrays())
     for part in (mixture, again):
@@ -189,13 +235,13 @@ def test_the_mixture_restores_to_the_bit() -> None:
 
 
 def test_windows_that_are_learned_together_make_one_step_in_the_sum_of_their_directions() -> None:
-    together, one, other = TrendMixture(2, 0.05, 1.0), TrendMixture(2, 0.05, 1.0), TrendMixture(2, 0.05, 1.0)
+    together, one, other = TrendMixture(2, 0.05), TrendMixture(2, 0.05), TrendMixture(2, 0.05)
     first, second = (0.9, 0.1, 0.2, [0.1, 0.3, 0.2]), (0.1, -0.4, 0.5, [0.6, 0.1, 0.3])
     columns = [np.array(column) for column in zip(first, second, strict=True)]
     together.learn(*columns)
     learned(one, *first)
     learned(other, *second)
-    begun = TrendMixture(2, 0.05, 1.0).to_arrays()["theta"]
+    begun = TrendMixture(2, 0.05).to_arrays()["theta"]
     np.testing.assert_allclose(
         together.to_arrays()["theta"], one.to_arrays()["theta"] + other.to_arrays()["theta"] - begun
     )

@@ -61,6 +61,7 @@ class AdapterLearner(PartLearner):
                 epochs=training.epochs if epochs is None else epochs,
                 batch_size=training.batch_size,
                 seed=seed,
+                epsilon=training.epsilon,
                 loss_of=loss_of,
             )
 

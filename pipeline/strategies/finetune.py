@@ -31,6 +31,7 @@ class FineTune(FullModel):
             epochs=training.epochs,
             batch_size=training.batch_size,
             seed=self._seed,
+            epsilon=training.epsilon,
         )
         self._take(model)
 

@@ -37,7 +37,8 @@ class _Trended(PartLearner):
         for asked, targets, answers in self._asked(windows.contexts, windows.targets):
             for i, target in enumerate(targets.tolist()):
                 ranks.append(self._rank(asked, i, answers, target))
-                self._trending.learn(asked, i, target, float(answers[i, target]))
+                hits = self._trending.hits(asked[i : i + 1], answers[i : i + 1], target, asked.contexts[i])
+                self._trending.learn(asked, i, target, float(answers[i, target]), hits)
         self._waiting.append(windows[~windows.cold])
         return Scored(np.array(ranks, dtype=np.int64))
 

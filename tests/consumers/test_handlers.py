@@ -64,6 +64,7 @@ FIELDS = {
     "tastes",
     "since",
     "surest",
+    "hits",
     "gate_version",
 }
 A, B = 4, 5
