@@ -8,7 +8,7 @@ from consumers.following import new_records, value_of
 from consumers.gate import GateHandler
 from consumers.revisions import LiveRegions
 from consumers.stage import Output
-from consumers.trend_journal import KeptTrend, read_trend, trend_outputs
+from consumers.trend_journal import KeptTrend, read_trend, take_over, trend_outputs
 from consumers.withdrawals import Withdrawals
 from pipeline.adapters import AdapterHost
 from pipeline.config import Config
@@ -106,7 +106,7 @@ class Gating:
         kept = None if trending is None else read_trend(log, self._instance)
         if trending is None or kept is None:
             return
-        trending.restore(kept.arrays)
+        take_over(trending, self._instance, kept)
         self.follow(log, kept.revision)
         self._written = kept.revision, kept.events
         since = [v for r in new_records(log, GATED, kept.gated) if (v := value_of(r)).get("gate") == self._instance]

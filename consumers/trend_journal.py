@@ -25,6 +25,7 @@ from pipeline.errors import LogError
 from pipeline.logs.base import Log
 from pipeline.logs.topics import TREND
 from pipeline.records import versioned
+from pipeline.trending import Trending
 
 CHUNK = 400_000
 """Characters of counts in a record: well within any broker's limit."""
@@ -94,6 +95,21 @@ def read_trend(log: Log, gate: str) -> KeptTrend | None:
         look *= 4
 
 
+def take_over(trending: Trending, gate: str, kept: KeptTrend) -> None:
+    """Let a trend go on from a gate's snapshot.
+
+    Raises:
+        LogError: it does not fit; the trend is left as it was.
+    """
+    if _shapes(kept.arrays) != _shapes(trending.to_arrays()):
+        raise LogError(
+            f"the trend of gate {gate} in topic {TREND} is of another set-up, other trend.half_lives or another "
+            "version: give servers and gates the same, or start the gate under a new --instance, which counts from "
+            "nothing"
+        )
+    trending.restore(kept.arrays)
+
+
 def _kept(chunks: Sequence[Mapping[str, Any]]) -> KeptTrend:
     first = chunks[0]
     try:
@@ -110,6 +126,10 @@ def _damaged(gate: str) -> LogError:
         f"the trend of gate {gate} is damaged in topic {TREND}: its chunks do not give what was written; restore the "
         "log from a backup, or start the gate under a new --instance, which counts from nothing"
     )
+
+
+def _shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
 
 
 def _pack(arrays: Arrays) -> bytes:

@@ -7,12 +7,11 @@ The weights are learned from the model's answers of the moment and from held-out
 between two snapshots they stay as they are. Every gate counts its own users; whichever wrote last is followed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
-from typing import Any
 
 from consumers.following import value_of
-from consumers.trend_journal import KeptTrend, read_trend
+from consumers.trend_journal import KeptTrend, read_trend, take_over
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.logs.base import Log, Record, RecordsLostError, UnavailableError
@@ -107,11 +106,7 @@ class ServedTrend:
 
     def _restored(self, gate: str, kept: KeptTrend) -> Trending:
         trending = self._new()
-        if _shapes(kept.arrays) != _shapes(trending.to_arrays()):
-            raise LogError(
-                f"that of gate {gate} is of another set-up or other trend.half_lives: give server and gates the same"
-            )
-        trending.restore(kept.arrays)
+        take_over(trending, gate, kept)
         return trending
 
     def _since(self, kept: KeptTrend, log: Log) -> Sequence[Record]:
@@ -134,7 +129,3 @@ def _count(trending: Trending, gate: str | None, records: Iterable[Record]) -> N
         value = value_of(record)
         if value.get("gate") == gate and value["number"] >= trending.events and "tastes" in value:
             trending.count(value)
-
-
-def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}

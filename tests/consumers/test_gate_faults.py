@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from consumers.gate_stage import GateStage
 from consumers.lockstep import settled
 from consumers.stage import Output, Point, Turn
+from pipeline.errors import LogError
 from pipeline.logs import LocalLog
 from pipeline.logs import open_log as open_log_at
 from pipeline.logs.topics import GATED, ITEMS, USERS
@@ -183,6 +184,21 @@ def test_withdrawn_items_are_no_rivals_of_a_target_until_they_are_back(open_log:
     assert max(ranks[:40]) > (1, 1)
     assert max(ranks[80:]) > (1, 1)
     assert letters(log) == []
+
+
+def test_a_trend_of_other_settings_is_refused_and_another_instance_counts_anew(
+    open_log: OpenLog, tmp_path: Path
+) -> None:
+    fill(open_log(), stream()[:60], partition=0)
+    gate_loop(open_log, tmp_path, changed()).run()
+    other = changed(trend={"half_lives": [30.0]})
+    with pytest.raises(
+        LogError, match=r"the trend of gate g .* other trend.half_lives or another version: .* --instance"
+    ):
+        gate_loop(open_log, tmp_path, other).run()
+    write(open_log(), stream()[60:], partition=0)
+    gate_loop(open_log, tmp_path, other, instance="h").run()
+    assert ids(open_log()) == [v["event_id"] for v in stream()]
 
 
 class Patient(GateStage):
