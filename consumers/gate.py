@@ -125,9 +125,10 @@ class GateHandler:
         mixed, hits = np.empty(answers.probabilities.shape), []
         for i, target in enumerate(windows.targets.tolist()):
             this, chances = asked[i : i + 1], answers.probabilities[i : i + 1]
-            mixed[i] = trending.mix(this, chances)[0]
-            hits.append(trending.hits(this, chances, target, np.append(windows.contexts[i], self.withdrawn)))
-            trending.learn(asked, i, target, float(chances[0, target]), hits[i])
+            excluded = np.append(windows.contexts[i], self.withdrawn)
+            mixed[i : i + 1], hit = trending.tried(this, chances, target, excluded)
+            trending.learn(asked, i, target, float(chances[0, target]), hit)
+            hits.append(hit)
         ranks: list[int] = self._ranks(mixed, windows).tolist()
         return ranks, hits
 

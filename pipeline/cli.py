@@ -29,8 +29,8 @@ WRONG, INTERRUPTED = 2, 130
 DEFAULT_CONFIG = Path("config.yaml")
 
 STRATEGIES = (
-    "static, popularity, popularity_recent, finetune, lora, lora_replay, raie_k1, ensemble, ensemble_trend, "
-    "raie_no_trend, raie"
+    "static, popularity, popularity_recent, sequential_rules, finetune, lora, lora_replay, raie_k1, ensemble, "
+    "ensemble_trend, raie_no_trend, raie"
 )
 FURTHER = (
     "popularity_window, finetune_replay, retrain, lora_frozen_replay, lora_rows, lora_lwf, lsat, mole, ebpr, nearest, "

@@ -258,7 +258,15 @@ class TrendSettings(Section):
         description="events after which a count of items taken is halved, one trend for each; []: no trend",
     )
     shrinkage: float = Field(
-        50.0, gt=0, description="events' worth of all users' counts in the counts of a taste, and of set-up's in theirs"
+        50.0,
+        gt=0,
+        description="events' worth of all users' counts in the counts of a taste, of set-up's in theirs, and of what "
+        "is taken of late in what followed a window's items",
+    )
+    followed_events: int = Field(
+        10_000,
+        ge=1,
+        description="newest events that say which items are taken after which; 1: hardly any do",
     )
     learning_rate: float = Field(0.02, gt=0, description="of the weights of model and trends, an event")
     held_out: int = Field(

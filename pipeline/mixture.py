@@ -1,15 +1,17 @@
 """How much of an answer is trend: a mixture of experts (Jacobs et al., 1991) with the model as one of them.
 
-    P(item) = w_0 P_model(item) + sum_j w_j P_trend_j(item),   w = softmax(0, theta_1 x, ..., theta_J x)
+    P(item) = w_0 P_model(item) + sum_j w_j P_j(item),   w = softmax(0, theta_1 x, ..., theta_J x)
 
-with x what is known of the window before its target: a constant, its share of regions opened since set-up,
-the lift of its items (`Trend.lifts`), and how sure the model is of its answer. theta follows the gradient of
-log P(target), a step an event, so weight and half-life are learned on past events alone. Held-out set-up windows
-take part in each step, a few an event: who is as in set-up must not be answered with what is new.
+The experts are the trends, a half-life each, and what followed the window's items of late. x is what is known of the
+window before its target: a constant, its share of regions opened since set-up, the lift of its items
+(`Trend.lifts`), and how sure the model is of its answer. theta follows the gradient of log P(target), a step an
+event, so all is learned on past events alone. Held-out set-up windows take part in each step, a few an event: who is
+as in set-up must not be answered with what is new.
 
-The likelihood is won where the model finds the target absurd, so it may ask for more trend than the top of a list
-can bear. So answers take only a share of what was learned, the *strength*, and the model has the rest: whichever of
-`STRENGTHS` would have put most targets so far among the first `LIST_LENGTH`.
+The likelihood is won where the model finds the target absurd; the first places of a list may bear less of the
+trend than that, or call for more. So hits say how far answers go along a way with three stations, the *strength*: 0
+is the model alone, 1 what was learned, and 2, as far as a window is of opened regions, what followed its items
+alone. It is whichever of `STRENGTHS` would have put most targets so far among the first `LIST_LENGTH`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,45 +23,49 @@ from numpy.typing import NDArray
 from pipeline.regions import Array
 
 FIRST_LOGIT = -3.0
-"""The trend has to earn its weight: each half-life begins at 1/20 of the model's."""
+"""The trend has to earn its weight: each expert begins at 1/20 of the model's."""
 
-STRENGTHS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-"""Shares of the learned weights that answers may take."""
+STRENGTHS = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.2, 1.4, 1.6, 1.8])
+"""How far answers may go: from the model by what was learned to what followed."""
 
 LIST_LENGTH = 10
 """Places of a list in which a target counts for a strength."""
 
 
 class TrendMixture:
-    """Weights of model and trends.
+    """Weights of the model and the experts.
 
     Args:
-        half_lives: number of trends.
+        experts: how many; what followed the window's items is the last of them.
         learning_rate: step of the gradient.
     """
 
-    def __init__(self, half_lives: int, learning_rate: float) -> None:
+    def __init__(self, experts: int, learning_rate: float) -> None:
         self._learning_rate = learning_rate
         self._hits = np.zeros(len(STRENGTHS))
-        self._theta = np.zeros((half_lives, 4))
+        self._theta = np.zeros((experts, 4))
         self._theta[:, 0] = FIRST_LOGIT
 
     @property
-    def strength(self) -> float:
-        """The one with most hits so far; of several the largest."""
-        return float(STRENGTHS[self._hits == self._hits.max()].max())
+    def chosen(self) -> int:
+        """Place in `STRENGTHS` of the one with most hits so far; of several the nearest to what was learned."""
+        best = np.flatnonzero(self._hits == self._hits.max())
+        return int(best[np.abs(STRENGTHS[best] - 1.0).argmin()])
 
     def weights(self, since: Array, lift: Array, surest: Array, strength: float) -> Array:
-        """(n, 1 + half_lives) weights of the model and of each trend in the answers to n windows.
+        """(n, 1 + experts) weights of the model and of each expert in the answers to n windows.
 
         Args:
             since: (n,) share of regions opened since set-up in a window's route.
             lift: (n,) of its items.
             surest: (n,) highest probability in the model's answer.
-            strength: share of what was learned.
+            strength: how far to go, 0 to 2.
         """
-        weights = strength * self._weights(_features(since, lift, surest))
-        weights[:, 0] += 1.0 - strength
+        weights = min(strength, 1.0) * self._weights(_features(since, lift, surest))
+        weights[:, 0] += 1.0 - min(strength, 1.0)
+        further = max(strength - 1.0, 0.0) * since
+        weights *= 1.0 - further[:, None]
+        weights[:, -1] += further
         return weights
 
     def tell(self, hits: Sequence[bool]) -> None:
@@ -80,7 +86,7 @@ class TrendMixture:
             since: (n,) as of `weights`.
             lift: (n,) likewise.
             surest: (n,) likewise.
-            chances: (n, 1 + half_lives) probabilities that model and trends gave to each window's target.
+            chances: (n, 1 + experts) probabilities that model and experts gave to each window's target.
         """
         features = _features(since, lift, surest)
         weights = self._weights(features)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.evaluation.ranking import rank_of_targets
+from pipeline.followers import Followed, Followers
 from pipeline.mixture import LIST_LENGTH, STRENGTHS, TrendMixture
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank
@@ -68,7 +69,9 @@ class Trending:
     def __init__(self, usual: NDArray[np.int64], tastes: int, config: Config) -> None:
         self._tastes = tastes
         self._trend = Trend(usual, tastes, config.trend.half_lives, config.trend.shrinkage)
-        self._mixture = TrendMixture(len(config.trend.half_lives), config.trend.learning_rate)
+        self._followers = Followers(config.trend.followed_events, config.windows.length)
+        self._shrinkage = config.trend.shrinkage
+        self._mixture = TrendMixture(len(config.trend.half_lives) + 1, config.trend.learning_rate)
         self._retention = config.trend.retention
         self._held_out: Asked | None = None
         self._held_out_shares = np.zeros((0, tastes))
@@ -83,16 +86,23 @@ class Trending:
 
     def mix(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
         """Mix the trend into the model's (n, items + 1) answers to n windows."""
-        return self._mixed(asked, answers, self._mixture.strength)
+        weights = self._weights(asked, STRENGTHS[self._mixture.chosen])
+        mixed: Array = weights[:, :1] * answers + self._taken(asked, weights[:, 1:])
+        return mixed
 
     def mix_in(self, asked: Asked, answers: NDArray[np.float32]) -> None:
         """The same in place and in single precision: cheaper for many windows between two events."""
-        weights = self._weights(asked, self._mixture.strength)
+        weights = self._weights(asked, STRENGTHS[self._mixture.chosen])
         mixed = torch.from_numpy(answers).mul_(torch.from_numpy(weights[:, :1].astype(np.float32)))
-        self._trend.blend_in(mixed, asked.tastes, weights[:, 1:])
+        trends, followed, worth = self._shared(asked.contexts, weights[:, 1:])
+        self._trend.blend_in(mixed, asked.tastes, trends)
+        for answer, found, share in zip(answers, followed, worth, strict=True):
+            np.add.at(answer, found.rows, (share * found.chances).astype(np.float32))
 
-    def hits(self, asked: Asked, answers: NDArray[np.floating[Any]], target: int, excluded: Ids) -> list[bool]:
-        """By which of `STRENGTHS` the target of one window would be in a list.
+    def tried(
+        self, asked: Asked, answers: NDArray[np.floating[Any]], target: int, excluded: Ids
+    ) -> tuple[Array, list[bool]]:
+        """The mixed answer to one window, and by which of `STRENGTHS` its target would be in a list.
 
         Args:
             asked: the window.
@@ -100,20 +110,42 @@ class Trending:
             target: catalogue row of what followed.
             excluded: (m,) rows that are not recommended.
         """
-        whole = self._mixed(asked, answers, 1.0)
-        shown = answers + STRENGTHS[:, None] * (whole - answers)
+        weights = self._weights(asked, 1.0)
+        followed = self._taken(asked, np.eye(weights.shape[1])[-1:, 1:])
+        learned = weights[:, :1] * answers + self._taken(asked, weights[:, 1:])
+        shown = answers + np.minimum(STRENGTHS, 1.0)[:, None] * (learned - answers)
+        shown += np.maximum(STRENGTHS - 1.0, 0.0)[:, None] * asked.since[0] * (followed - shown)
         n = len(STRENGTHS)
         ranks = rank_of_targets(shown, np.full(n, target), np.broadcast_to(excluded, (n, len(excluded))))
         hits: list[bool] = (ranks <= LIST_LENGTH).tolist()
-        return hits
+        return shown[self._mixture.chosen][None], hits
 
-    def _mixed(self, asked: Asked, answers: NDArray[np.floating[Any]], strength: float) -> Array:
-        weights = self._weights(asked, strength)
-        mixed: Array = weights[:, :1] * answers + self._trend.blended(asked.tastes, weights[:, 1:])
-        return mixed
+    def _taken(self, asked: Asked, weights: Array) -> Array:
+        """(n, items + 1) sum of the experts' answers by their (n, half_lives + 1) weights."""
+        trends, followed, worth = self._shared(asked.contexts, weights)
+        taken = self._trend.blended(asked.tastes, trends)
+        for i, (found, share) in enumerate(zip(followed, worth, strict=True)):
+            taken[i] += np.bincount(found.rows, share * found.chances, minlength=taken.shape[1])
+        return taken
+
+    def _shared(self, contexts: Ids, weights: Array) -> tuple[Array, list[Followed], Array]:
+        """Weights of the experts to what each is worth: where little followed, the shortest half-life answers.
+
+        Returns:
+            (n, half_lives) of the trends, what followed each window, and (n,) what that is worth.
+        """
+        followed = [self._followers.of(context) for context in contexts]
+        known = self._known(np.array([found.evidence for found in followed]))
+        trends = weights[:, :-1].copy()
+        trends[:, 0] += (1.0 - known) * weights[:, -1]
+        return trends, followed, known * weights[:, -1]
+
+    def _known(self, evidence: Array) -> Array:
+        known: Array = evidence / (evidence + self._shrinkage)
+        return known
 
     def _weights(self, asked: Asked, strength: float) -> Array:
-        """(n, 1 + half_lives) of the model and of each trend in the answers."""
+        """(n, 2 + half_lives) weights of the model, of each trend, and of what followed."""
         return self._mixture.weights(asked.since, self._trend.lifts(asked.contexts), asked.surest, strength)
 
     def overall(self) -> Array:
@@ -134,11 +166,13 @@ class Trending:
             shares = np.concatenate([shares, self._held_out_shares[others]])
             rows = np.concatenate([rows, self._held_out_targets[others]])
             model = np.concatenate([model, self._held_out_chances[others]])
-        chances = np.column_stack([model, self._trend.chances_of(shares, rows)])
+        trends = self._trend.chances_of(shares, rows)
+        followed, evidence = self._followers.chances_of(contexts, rows)
+        known = self._known(evidence)
+        chances = np.column_stack([model, trends, known * followed + (1.0 - known) * trends[:, 0]])
         self._mixture.learn(since, self._trend.lifts(contexts), surest, chances)
         self._mixture.tell(hits)
-        self._trend.add(asked.tastes[place], target)
-        self._events += 1
+        self._add(asked.tastes[place], asked.contexts[place], target)
 
     def _others(self) -> NDArray[np.int64]:
         """The held-out windows whose turn it is at the next event."""
@@ -179,18 +213,25 @@ class Trending:
 
         The weights need the model's answers under the revision of that moment, the counts nothing but the record.
         """
-        self._trend.add(self._tastes_of(record), record["target"])
-        self._events += 1
+        self._add(self._tastes_of(record), np.array(record["window"], dtype=np.int64), record["target"])
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All that was counted and learned; `restore` continues from it to the bit."""
-        return {**self._trend.to_arrays(), **self._mixture.to_arrays(), "events": np.array(self._events)}
+        parts = (self._trend, self._followers, self._mixture)
+        return {name: array for part in parts for name, array in part.to_arrays().items()} | {
+            "events": np.array(self._events)
+        }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Continue from what `to_arrays` gave."""
-        self._trend.restore(arrays)
-        self._mixture.restore(arrays)
+        for part in (self._trend, self._followers, self._mixture):
+            part.restore(arrays)
         self._events = int(arrays["events"])
+
+    def _add(self, tastes: Array, context: Ids, target: int) -> None:
+        self._trend.add(tastes, target)
+        self._followers.add(context, target)
+        self._events += 1
 
     def _tastes_of(self, record: Mapping[str, Any]) -> Array:
         tastes = np.zeros(self._tastes)

@@ -139,8 +139,12 @@ def learned(mixture: TrendMixture, since: float, lift: float, surest: float, cha
     mixture.learn(np.array([since]), np.array([lift]), np.array([surest]), np.array([chances]))
 
 
+def strength_of(mixture: TrendMixture) -> float:
+    return float(STRENGTHS[mixture.chosen])
+
+
 def weights_of(mixture: TrendMixture, since: float, lift: float, surest: float) -> Array:
-    return mixture.weights(np.array([since]), np.array([lift]), np.array([surest]), mixture.strength)[0]
+    return mixture.weights(np.array([since]), np.array([lift]), np.array([surest]), strength_of(mixture))[0]
 
 
 def test_the_mixture_learns_whose_chances_were_good() -> None:
@@ -161,28 +165,36 @@ def test_mixture_weights_are_shares_and_begin_with_the_model() -> None:
     assert weights[0] > 0.8
 
 
-def test_answers_take_the_share_of_what_was_learned_that_had_most_hits() -> None:
+def test_answers_go_as_far_as_had_most_hits() -> None:
     mixture = TrendMixture(2, 0.05)
     for _ in range(200):
         learned(mixture, 0.5, 0.0, 0.02, [0.01, 0.1, 0.02])
     asked_for = weights_of(mixture, 0.5, 0.0, 0.02)
-    assert mixture.strength == 1.0, "nothing speaks against what was learned yet"
-    for hits, strength in (
-        ([1, 1, 1, 0, 0], 0.5),
-        ([1, 1, 0, 0, 0], 0.25),
-        ([0, 0, 1, 1, 1], 0.5),
-        ([1, 0, 0, 0, 0], 0.0),
-    ):
-        mixture.tell(list(map(bool, hits)))
-        assert mixture.strength == strength, hits
+    assert strength_of(mixture) == 1.0, "nothing speaks against what was learned yet"
+    for best, strength in (([0.5], 0.5), ([0.25, 0.0], 0.25), ([0.5, 0.75, 1.2], 1.2), ([1.4], 1.4), ([1.4, 1.6], 1.4)):
+        mixture.restore(mixture.to_arrays() | {"hits": np.zeros(len(STRENGTHS))})
+        mixture.tell(np.isin(STRENGTHS, best).tolist())
+        assert strength_of(mixture) == strength, best
         answered = weights_of(mixture, 0.5, 0.0, 0.02)
-        np.testing.assert_allclose(answered[1:], strength * asked_for[1:])
         assert answered.sum() == pytest.approx(1.0)
+        if strength < 1.0:
+            np.testing.assert_allclose(answered[1:], strength * asked_for[1:])
+        else:
+            further = (strength - 1.0) * 0.5
+            np.testing.assert_allclose(answered, (1.0 - further) * asked_for + [0.0, 0.0, further])
+
+
+def test_beyond_what_was_learned_only_windows_of_opened_regions_go() -> None:
+    mixture = TrendMixture(2, 0.05)
+    before = weights_of(mixture, 0.0, 0.0, 0.02)
+    mixture.tell([False] * (len(STRENGTHS) - 1) + [True])
+    np.testing.assert_array_equal(weights_of(mixture, 0.0, 0.0, 0.02), before)
+    assert weights_of(mixture, 1.0, 0.0, 0.02)[-1] > 0.8
 
 
 def trending() -> Trending:
-    settings = Config.model_validate({"trend": {"half_lives": [50.0], "retention": 0}})
-    return Trending(USUAL, 2, settings)
+    settings = {"trend": {"half_lives": [50.0], "retention": 0, "shrinkage": 5.0}, "windows": {"length": 3}}
+    return Trending(USUAL, 2, Config.model_validate(settings))
 
 
 def asked_of_nobody(context: list[int]) -> Asked:
@@ -192,17 +204,19 @@ def asked_of_nobody(context: list[int]) -> Asked:
 def test_hits_are_those_of_the_answers_at_each_strength() -> None:
     """The rank of the target among what may be recommended, at each strength by itself."""
     rng, seen = np.random.default_rng(3), trending()
-    window = asked_of_nobody([0, 4, 9])
-    found = []
+    found, followed = [], [4]
     for _ in range(300):
+        window = asked_of_nobody([0, *followed[-2:]] if len(followed) > 1 else [0, 0, *followed])
         answers, target = rng.dirichlet(np.ones(ITEMS + 1))[None], int(rng.zipf(1.5)) % ITEMS + 1
         excluded = np.array([0, 4, 9, 17])
-        hits = seen.hits(window, answers, target, excluded)
-        whole = [at_strength(seen, strength, window, answers) for strength in STRENGTHS]
-        expected = [rank_of_targets(a, np.array([target]), excluded[None])[0] <= LIST_LENGTH for a in whole]
+        answered, hits = seen.tried(window, answers, target, excluded)
+        np.testing.assert_allclose(answered, seen.mix(window, answers), rtol=1e-12, atol=1e-15)
+        each = [at_strength(seen, strength, window, answers) for strength in STRENGTHS]
+        expected = [rank_of_targets(a, np.array([target]), excluded[None])[0] <= LIST_LENGTH for a in each]
         assert hits == expected
         found.append(hits)
         seen.learn(window, 0, target, float(answers[0, target]), hits)
+        followed.append(target)
     assert np.ptp(np.array(found, dtype=int), axis=1).any(), "the strengths differ now and then"
     assert np.array_equal(seen.to_arrays()["hits"], np.sum(found, axis=0))
 

@@ -27,6 +27,7 @@ from pipeline.strategies.popularity_window import PopularityWindow
 from pipeline.strategies.raie import Raie
 from pipeline.strategies.retrain import Retrain
 from pipeline.strategies.scheduled import RaieScheduled
+from pipeline.strategies.sequential_rules import SequentialRules
 from pipeline.strategies.static import Static
 from pipeline.strategies.taste import RaieTaste
 from pipeline.strategies.trended import EnsembleTrend, FineTuneTrend, LoraReplayTrend, SingleAdapterTrend
@@ -35,6 +36,7 @@ _USUAL: tuple[type[Strategy], ...] = (
     Static,
     Popularity,
     PopularityRecent,
+    SequentialRules,
     FineTune,
     Lora,
     LoraReplay,

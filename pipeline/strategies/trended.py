@@ -15,8 +15,8 @@ from pipeline.strategies.part_learner import PartLearner
 from pipeline.trending import Asked, Trending
 from pipeline.windows import Ids, Windows
 
-UNDECIDED = 0.5
-"""A model without a gate cannot tell who looks as since set-up."""
+EVERYBODY = 1.0
+"""A model without a gate cannot tell who looks as in set-up: all are answered as since."""
 
 Answers = NDArray[np.float32]
 
@@ -36,8 +36,9 @@ class _Trended(PartLearner):
         ranks = []
         for asked, targets, answers in self._asked(windows.contexts, windows.targets):
             for i, target in enumerate(targets.tolist()):
-                ranks.append(self._rank(asked, i, answers, target))
-                hits = self._trending.hits(asked[i : i + 1], answers[i : i + 1], target, asked.contexts[i])
+                this, context = slice(i, i + 1), asked.contexts[i]
+                mixed, hits = self._trending.tried(asked[this], answers[this], target, context)
+                ranks.append(int(rank_of_targets(mixed, np.array([target]), context[None])[0]))
                 self._trending.learn(asked, i, target, float(answers[i, target]), hits)
         self._waiting.append(windows[~windows.cold])
         return Scored(np.array(ranks, dtype=np.int64))
@@ -68,7 +69,7 @@ class _Trended(PartLearner):
             batch = contexts[start : start + size]
             answers: Answers = self._answer(batch).numpy()
             n, surest = len(batch), answers.max(axis=1).astype(np.float64)
-            asked = Asked(batch, np.ones((n, 1)), np.full(n, UNDECIDED), surest)
+            asked = Asked(batch, np.ones((n, 1)), np.full(n, EVERYBODY), surest)
             yield asked, targets[start : start + size], answers
 
     def _hold_out(self) -> None:
@@ -79,7 +80,7 @@ class _Trended(PartLearner):
         asked = Asked(
             contexts,
             np.ones((len(contexts), 1)),
-            np.full(len(contexts), UNDECIDED),
+            np.full(len(contexts), EVERYBODY),
             np.concatenate([a.surest for a, _, _ in batches]),
         )
         self._trending.hold_out(asked, targets, np.concatenate(chances).astype(np.float64))

@@ -24,6 +24,7 @@ from tests.server.world import (
     Server,
     World,
     eventually,
+    first_taken,
     fresh_trend,
     histories,
     serving,
@@ -183,13 +184,13 @@ def test_of_several_gates_the_one_that_wrote_last_is_followed(world: World) -> N
         eventually(lambda: server.service.trend.gate == "one")
         other = fresh_trend()
         for _ in range(5):
-            other.count({"tastes": [[0, 1.0]], "target": 7})
+            other.count(first_taken(7))
         world.snapshot(other, "two")
         eventually(lambda: server.service.trend.gate == "two")
-        world.gated({"target": 8, "tastes": [[0, 1.0]]}, "one")
-        world.gated({"target": 9, "tastes": [[0, 1.0]]}, "two")
+        world.gated(first_taken(8), "one")
+        world.gated(first_taken(9), "two")
         counted(server, 6)
-        other.count({"tastes": [[0, 1.0]], "target": 9})
+        other.count(first_taken(9))
         np.testing.assert_array_equal(server.service.trend.overall(), other.overall())
         # What was passed over is not lost: it is read again with that gate's next snapshot.
         world.events["one"] = 1

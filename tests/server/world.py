@@ -59,6 +59,11 @@ def histories(first: int, n: int = 100) -> np.ndarray:
     return rows
 
 
+def first_taken(row: int) -> dict[str, object]:
+    """What the trend is told when somebody of the first taste takes a first item."""
+    return {"target": row, "tastes": [[0, 1.0]], "window": [0] * LENGTH}
+
+
 def taken(rows: np.ndarray, since_setup: int = LENGTH) -> Windows:
     """Windows of (n, length) items, so many of them taken since set-up."""
     return windows_of(rows, np.ones(len(rows), dtype=np.int64), since_setup)
@@ -197,7 +202,7 @@ class World:
         """Tell that somebody of the first taste took an item."""
         if "gate" not in self.events:
             self.snapshot(fresh_trend())
-        self.gated({"target": row, "tastes": [[0, 1.0]]})
+        self.gated(first_taken(row))
 
     def close(self) -> None:
         self.log.close()

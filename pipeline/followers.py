@@ -1,0 +1,132 @@
+"""Followers: what was taken after the items of a window, in the newest events.
+
+Sequential rules (Ludewig and Jannach, 2018), kept up event by event like the trend, and never trained:
+
+    n(j | i) = sum over the newest events that took j, i being among the items before, of the place of i there
+    p(j | window) = sum over its items of place(i) n(j | i) / sum over its items of place(i) n(i)
+
+The place of an item in a window of `length` is `length` for the newest and 1 for the oldest. Counts are whole
+numbers, so what came and went again leaves them exactly as they were.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.regions import Array
+from pipeline.windows import PADDING, Ids
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What followed the items of one window.
+
+    Attributes:
+        rows: (k,) of the catalogue; some may occur more than once.
+        chances: (k,) adding up to 1, or none.
+        evidence: how often anything did: an event whose newest item is the window's newest counts 1.
+    """
+
+    rows: Ids
+    chances: Array
+    evidence: float
+
+
+class Followers:
+    """Counts of what was taken after what.
+
+    Args:
+        events: how many of the newest are counted.
+        length: items of a window.
+    """
+
+    def __init__(self, events: int, length: int) -> None:
+        self._contexts = np.zeros((events, length), dtype=np.int64)
+        self._rows = np.zeros(events, dtype=np.int64)
+        self._whole = float(length**2)
+        self._added = 0
+        self._counts: dict[int, dict[int, int]] = {}
+        self._totals: dict[int, int] = {}
+        # Of items that were asked about since they changed.
+        self._arrays: dict[int, tuple[Ids, Array]] = {}
+
+    def add(self, context: Ids | Sequence[int], row: int) -> None:
+        """Count an event: the item of catalogue row `row`, taken after the (length,) items of a window."""
+        place = self._added % len(self._rows)
+        self._count(self._contexts[place], int(self._rows[place]), -1)
+        self._contexts[place], self._rows[place] = context, row
+        self._count(self._contexts[place], row, 1)
+        self._added += 1
+
+    def of(self, context: Ids) -> Followed:
+        """What followed the items of a (length,) window."""
+        found = [(place, self._of_item(item)) for item, place in _placed(context) if item in self._counts]
+        if not found:
+            return Followed(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0)
+        counts = np.concatenate([place * counts for place, (_, counts) in found])
+        total = float(counts.sum())
+        return Followed(np.concatenate([rows for _, (rows, _) in found]), counts / total, total / self._whole)
+
+    def chances_of(self, contexts: Ids, rows: Ids) -> tuple[Array, Array]:
+        """What one row each has of what followed k windows.
+
+        Args:
+            contexts: (k, length) windows.
+            rows: (k,) of the catalogue.
+
+        Returns:
+            (k,) chances and (k,) evidence, as of `Followed`.
+        """
+        own, total = np.zeros(len(rows)), np.zeros(len(rows))
+        for i, row in enumerate(rows.tolist()):
+            for item, place in _placed(contexts[i]):
+                if item in self._counts:
+                    own[i] += place * self._counts[item].get(row, 0)
+                    total[i] += place * self._totals[item]
+        chances: Array = np.divide(own, total, out=np.zeros(len(rows)), where=total > 0.0)
+        return chances, total / self._whole
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The newest events; `restore` continues from them to the bit."""
+        return {
+            "followed_contexts": self._contexts.copy(),
+            "followed_rows": self._rows.copy(),
+            "followed": np.array(self._added),
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from what `to_arrays` gave."""
+        self._contexts = arrays["followed_contexts"].astype(np.int64)
+        self._rows = arrays["followed_rows"].astype(np.int64)
+        self._added = int(arrays["followed"])
+        self._counts, self._totals, self._arrays = {}, {}, {}
+        for context, row in zip(self._contexts, self._rows.tolist(), strict=True):
+            self._count(context, row, 1)
+
+    def _count(self, context: Ids, row: int, sign: int) -> None:
+        for item, place in _placed(context):
+            followers = self._counts.setdefault(item, {})
+            followers[row] = followers.get(row, 0) + sign * place
+            self._totals[item] = self._totals.get(item, 0) + sign * place
+            if not followers[row]:
+                del followers[row]
+            if not followers:
+                del self._counts[item], self._totals[item]
+            self._arrays.pop(item, None)
+
+    def _of_item(self, item: int) -> tuple[Ids, Array]:
+        """Rows that followed an item, and their counts."""
+        known = self._arrays.get(item)
+        if known is None:
+            counts = self._counts[item]
+            rows = np.fromiter(counts, np.int64, len(counts))
+            known = self._arrays[item] = rows, np.fromiter(counts.values(), np.float64, len(counts))
+        return known
+
+
+def _placed(context: Ids) -> list[tuple[int, int]]:
+    """Items of a window, each with its place, 1 for the oldest that a window can hold."""
+    return [(item, place) for place, item in enumerate(context.tolist(), start=1) if item != PADDING]
