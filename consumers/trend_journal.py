@@ -103,7 +103,7 @@ def take_over(trending: Trending, gate: str, kept: KeptTrend) -> None:
     """
     if _shapes(kept.arrays) != _shapes(trending.to_arrays()):
         raise LogError(
-            f"the trend of gate {gate} in topic {TREND} is of another set-up, other trend.half_lives or another "
+            f"the trend of gate {gate} in topic {TREND} is of another set-up, other settings of the trend or another "
             "version: give servers and gates the same, or start the gate under a new --instance, which counts from "
             "nothing"
         )

@@ -193,7 +193,7 @@ def test_a_trend_of_other_settings_is_refused_and_another_instance_counts_anew(
     gate_loop(open_log, tmp_path, changed()).run()
     other = changed(trend={"half_lives": [30.0]})
     with pytest.raises(
-        LogError, match=r"the trend of gate g .* other trend.half_lives or another version: .* --instance"
+        LogError, match=r"the trend of gate g .* other settings of the trend or another version: .* --instance"
     ):
         gate_loop(open_log, tmp_path, other).run()
     write(open_log(), stream()[60:], partition=0)

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.evaluation.ranking import rank_of_targets
+from pipeline.followers import Followers
 from pipeline.routing import next_item_probabilities
 from pipeline.setup import SetUp
 from pipeline.strategies import STRATEGIES, USUAL, Start
@@ -69,6 +70,7 @@ def test_one_region_and_lora_with_rows_are_one_and_the_same(start):
         ("ensemble_25", 1.0),
         ("nearest", 0.0),
         ("popularity_window", 0.0),
+        ("sequential_rules", 0.0),
     ],
 )
 def test_what_a_part_costs(name, passes, start):
@@ -90,6 +92,25 @@ def test_without_rows_the_items_stay_as_they_were_set_up(start):
         torch.testing.assert_close(strategy._host.vectors(strategy._adapter), strategy._host.vectors(None))
     strategy = taught("lora_rows", start)
     assert not torch.equal(strategy._host.vectors(strategy._adapter), strategy._host.vectors(None))
+
+
+def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
+    """After two parts: what an independent count of followers says, and the half-life's where little followed."""
+    settings, windows = start.config, warm(plan().scored["S"])
+    strategy = taught("sequential_rules", start, 2)
+    came = [start.learned, part(0), part(1)]
+    followers = Followers(settings.trend.followed_events, settings.windows.length)
+    for context, target in ((c, t) for some in came for c, t in zip(some.contexts, some.targets, strict=True)):
+        followers.add(context, int(target))
+    counts = taught("popularity_recent", start, 2)._counts
+    for context, answer in zip(windows.contexts, strategy._answer(windows.contexts), strict=True):
+        found = followers.of(context)
+        followed = np.bincount(found.rows, found.chances, minlength=len(counts))
+        known = found.evidence / (found.evidence + settings.trend.shrinkage)
+        rest = answer - known * followed
+        assert rest.min() > -1e-12
+        assert answer.sum() == pytest.approx(1.0)
+        assert np.corrcoef(rest, counts)[0, 1] > 0.9
 
 
 def test_ensembles_differ_in_weight_alone(start):
