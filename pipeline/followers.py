@@ -6,10 +6,12 @@ Sequential rules (Ludewig and Jannach, 2018), kept up event by event like the tr
     p(j | window) = sum over its items of place(i) n(j | i) / sum over its items of place(i) n(i)
 
 The place of an item in a window of `length` is `length` for the newest and 1 for the oldest. Counts are whole
-numbers, so what came and went again leaves them exactly as they were.
+numbers, so what came and went again leaves them exactly as they were. How much is known, 0 to 1, is the sum below the
+line over itself and `shrinkage`, an event whose newest item is the window's newest counting 1; the rest is for
+something else to answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +29,12 @@ class Followed:
     Attributes:
         rows: (k,) of the catalogue; some may occur more than once.
         chances: (k,) adding up to 1, or none.
-        evidence: how often anything did: an event whose newest item is the window's newest counts 1.
+        known: how much is known, 0 to 1.
     """
 
     rows: Ids
     chances: Array
-    evidence: float
+    known: float
 
 
 class Followers:
@@ -41,19 +43,21 @@ class Followers:
     Args:
         events: how many of the newest are counted.
         length: items of a window.
+        shrinkage: events' worth of something else.
     """
 
-    def __init__(self, events: int, length: int) -> None:
+    def __init__(self, events: int, length: int, shrinkage: float) -> None:
         self._contexts = np.zeros((events, length), dtype=np.int64)
         self._rows = np.zeros(events, dtype=np.int64)
         self._whole = float(length**2)
+        self._shrinkage = shrinkage
         self._added = 0
         self._counts: dict[int, dict[int, int]] = {}
         self._totals: dict[int, int] = {}
         # Of items that were asked about since they changed.
         self._arrays: dict[int, tuple[Ids, Array]] = {}
 
-    def add(self, context: Ids | Sequence[int], row: int) -> None:
+    def add(self, context: Ids, row: int) -> None:
         """Count an event: the item of catalogue row `row`, taken after the (length,) items of a window."""
         place = self._added % len(self._rows)
         self._count(self._contexts[place], int(self._rows[place]), -1)
@@ -68,7 +72,9 @@ class Followers:
             return Followed(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0)
         counts = np.concatenate([place * counts for place, (_, counts) in found])
         total = float(counts.sum())
-        return Followed(np.concatenate([rows for _, (rows, _) in found]), counts / total, total / self._whole)
+        evidence = total / self._whole
+        known = evidence / (evidence + self._shrinkage)
+        return Followed(np.concatenate([rows for _, (rows, _) in found]), counts / total, known)
 
     def chances_of(self, contexts: Ids, rows: Ids) -> tuple[Array, Array]:
         """What one row each has of what followed k windows.
@@ -78,7 +84,7 @@ class Followers:
             rows: (k,) of the catalogue.
 
         Returns:
-            (k,) chances and (k,) evidence, as of `Followed`.
+            (k,) chances, and (k,) how much is known, as of `Followed`.
         """
         own, total = np.zeros(len(rows)), np.zeros(len(rows))
         for i, row in enumerate(rows.tolist()):
@@ -87,7 +93,8 @@ class Followers:
                     own[i] += place * self._counts[item].get(row, 0)
                     total[i] += place * self._totals[item]
         chances: Array = np.divide(own, total, out=np.zeros(len(rows)), where=total > 0.0)
-        return chances, total / self._whole
+        evidence = total / self._whole
+        return chances, evidence / (evidence + self._shrinkage)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The newest events; `restore` continues from them to the bit."""

@@ -69,8 +69,7 @@ class Trending:
     def __init__(self, usual: NDArray[np.int64], tastes: int, config: Config) -> None:
         self._tastes = tastes
         self._trend = Trend(usual, tastes, config.trend.half_lives, config.trend.shrinkage)
-        self._followers = Followers(config.trend.followed_events, config.windows.length)
-        self._shrinkage = config.trend.shrinkage
+        self._followers = Followers(config.trend.followed_events, config.windows.length, config.trend.shrinkage)
         self._mixture = TrendMixture(len(config.trend.half_lives) + 1, config.trend.learning_rate)
         self._retention = config.trend.retention
         self._held_out: Asked | None = None
@@ -135,14 +134,10 @@ class Trending:
             (n, half_lives) of the trends, what followed each window, and (n,) what that is worth.
         """
         followed = [self._followers.of(context) for context in contexts]
-        known = self._known(np.array([found.evidence for found in followed]))
+        known = np.array([found.known for found in followed])
         trends = weights[:, :-1].copy()
         trends[:, 0] += (1.0 - known) * weights[:, -1]
         return trends, followed, known * weights[:, -1]
-
-    def _known(self, evidence: Array) -> Array:
-        known: Array = evidence / (evidence + self._shrinkage)
-        return known
 
     def _weights(self, asked: Asked, strength: float) -> Array:
         """(n, 2 + half_lives) weights of the model, of each trend, and of what followed."""
@@ -167,8 +162,7 @@ class Trending:
             rows = np.concatenate([rows, self._held_out_targets[others]])
             model = np.concatenate([model, self._held_out_chances[others]])
         trends = self._trend.chances_of(shares, rows)
-        followed, evidence = self._followers.chances_of(contexts, rows)
-        known = self._known(evidence)
+        followed, known = self._followers.chances_of(contexts, rows)
         chances = np.column_stack([model, trends, known * followed + (1.0 - known) * trends[:, 0]])
         self._mixture.learn(since, self._trend.lifts(contexts), surest, chances)
         self._mixture.tell(hits)

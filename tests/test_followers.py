@@ -6,7 +6,7 @@ import pytest
 from pipeline.followers import Followers
 from pipeline.windows import Ids
 
-LENGTH = 3
+LENGTH, SHRINKAGE = 3, 2.0
 ITEMS = 12
 
 
@@ -30,45 +30,46 @@ def counted(events: list[tuple[Ids, int]], context: Ids) -> np.ndarray[tuple[int
 
 def spread(followers: Followers, context: Ids) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
     found = followers.of(context)
-    return np.bincount(found.rows, found.chances, minlength=ITEMS), found.evidence
+    return np.bincount(found.rows, found.chances, minlength=ITEMS), found.known
 
 
 @pytest.mark.parametrize("events", [5, 40, 1_000])
 def test_chances_are_those_of_the_newest_events(events: int) -> None:
-    followers, came = Followers(events, LENGTH), random_events(200)
+    followers, came = Followers(events, LENGTH, SHRINKAGE), random_events(200)
     for i, (context, row) in enumerate(came):
         followers.add(context, row)
         asked = came[(7 * i) % len(came)][0]
         sums = counted(came[max(0, i + 1 - events) : i + 1], asked)
-        chances, evidence = spread(followers, asked)
-        assert evidence == pytest.approx(sums.sum() / LENGTH**2)
+        chances, known = spread(followers, asked)
+        evidence = sums.sum() / LENGTH**2
+        assert known == pytest.approx(evidence / (evidence + SHRINKAGE))
         np.testing.assert_allclose(chances, sums / max(sums.sum(), 1.0))
 
 
 def test_one_row_has_what_the_whole_says_of_it() -> None:
-    followers = Followers(60, LENGTH)
+    followers = Followers(60, LENGTH, SHRINKAGE)
     for context, row in random_events(150):
         followers.add(context, row)
     asked = random_events(50, seed=1)
     contexts, rows = np.stack([c for c, _ in asked]), np.array([row for _, row in asked])
-    chances, evidence = followers.chances_of(contexts, rows)
+    chances, known = followers.chances_of(contexts, rows)
     for i, context in enumerate(contexts):
         whole, of = spread(followers, context)
         assert chances[i] == pytest.approx(whole[rows[i]])
-        assert evidence[i] == of
+        assert known[i] == of
 
 
 def test_nothing_follows_what_nobody_took_and_an_empty_window() -> None:
-    followers = Followers(60, LENGTH)
+    followers = Followers(60, LENGTH, SHRINKAGE)
     followers.add(np.array([0, 1, 2]), 3)
     for context in ([0, 0, 0], [0, 3, 4]):
         found = followers.of(np.array(context))
         assert len(found.rows) == 0
-        assert found.evidence == 0.0
+        assert found.known == 0.0
 
 
 def test_the_newest_item_says_most() -> None:
-    followers = Followers(60, LENGTH)
+    followers = Followers(60, LENGTH, SHRINKAGE)
     followers.add(np.array([0, 0, 1]), 5)
     followers.add(np.array([0, 0, 2]), 6)
     chances, _ = spread(followers, np.array([0, 1, 2]))
@@ -77,7 +78,7 @@ def test_the_newest_item_says_most() -> None:
 
 
 def test_they_restore_to_the_bit_and_what_was_given_out_stays() -> None:
-    followers, again, came = Followers(40, LENGTH), Followers(40, LENGTH), random_events(200)
+    followers, again, came = Followers(40, LENGTH, SHRINKAGE), Followers(40, LENGTH, SHRINKAGE), random_events(200)
     for context, row in came[:100]:
         followers.add(context, row)
     kept = followers.to_arrays()

@@ -27,9 +27,9 @@ class SequentialRules:
         config = start.config
         self.trained_windows = 0
         self._batch = config.replay.score_batch
-        self._shrinkage = config.trend.shrinkage
-        self._followers = Followers(config.trend.followed_events, config.windows.length)
-        self._trend = Trend(start.setup.counts, 1, [config.replay.half_life], self._shrinkage)
+        settings = config.trend
+        self._followers = Followers(settings.followed_events, config.windows.length, settings.shrinkage)
+        self._trend = Trend(start.setup.counts, 1, [config.replay.half_life], settings.shrinkage)
         for context, target in zip(start.learned.contexts, start.learned.targets.tolist(), strict=True):
             self._add(context, target)
 
@@ -69,7 +69,6 @@ class SequentialRules:
         answers = np.repeat(self._trend.blended(ALL, ALL), len(contexts), axis=0)
         for i, context in enumerate(contexts):
             found = self._followers.of(context)
-            known = found.evidence / (found.evidence + self._shrinkage)
-            followed = np.bincount(found.rows, known * found.chances, minlength=answers.shape[1])
-            answers[i] = (1.0 - known) * answers[i] + followed
+            followed = np.bincount(found.rows, found.known * found.chances, minlength=answers.shape[1])
+            answers[i] = (1.0 - found.known) * answers[i] + followed
         return answers

@@ -95,19 +95,18 @@ def test_without_rows_the_items_stay_as_they_were_set_up(start):
 
 
 def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
-    """After two parts: what an independent count of followers says, and the half-life's where little followed."""
+    """After two parts: what followed in set-up and since, and beside it what the counts of `popularity_recent` say."""
     settings, windows = start.config, warm(plan().scored["S"])
     strategy = taught("sequential_rules", start, 2)
     came = [start.learned, part(0), part(1)]
-    followers = Followers(settings.trend.followed_events, settings.windows.length)
+    followers = Followers(settings.trend.followed_events, settings.windows.length, settings.trend.shrinkage)
     for context, target in ((c, t) for some in came for c, t in zip(some.contexts, some.targets, strict=True)):
         followers.add(context, int(target))
     counts = taught("popularity_recent", start, 2)._counts
     for context, answer in zip(windows.contexts, strategy._answer(windows.contexts), strict=True):
         found = followers.of(context)
         followed = np.bincount(found.rows, found.chances, minlength=len(counts))
-        known = found.evidence / (found.evidence + settings.trend.shrinkage)
-        rest = answer - known * followed
+        rest = answer - found.known * followed
         assert rest.min() > -1e-12
         assert answer.sum() == pytest.approx(1.0)
         assert np.corrcoef(rest, counts)[0, 1] > 0.9
