@@ -184,7 +184,8 @@ class _Trended:
         shares = np.zeros((len(windows), tastes))
         for share, taste in ((0.7, places), (0.3, rng.integers(tastes, size=len(windows)))):
             shares[np.arange(len(windows)), taste] += share
-        self._windows, self._shares, self._since = windows, shares, rng.random(len(windows))
+        self._windows, self._shares = windows, shares
+        self._since = rng.integers(2, size=len(windows)).astype(np.float64)
 
     def mixed(self, answers: Tensor) -> Tensor:
         """(n, items + 1) answers with the trend mixed in, in place."""

@@ -14,7 +14,7 @@ from pipeline.gate import rarity
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank, mixed_probabilities
 from pipeline.setup import SetUp
-from pipeline.trending import Asked, Trending, asked_of
+from pipeline.trending import Asked, Trending, asked_of, tastes_of
 from pipeline.windows import Ids, Windows
 
 
@@ -56,7 +56,7 @@ class GateHandler:
         if self.trending is None:
             return answers
         self._follow(self.trending)
-        mixed = self.trending.mix(self._asked(windows.contexts, answers), answers.probabilities)
+        mixed = self.trending.mix(self._asked(windows.contexts, windows.since_setup, answers), answers.probabilities)
         return replace(answers, probabilities=mixed)
 
     def handle(self, windows: Windows) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ class GateHandler:
         answers = self._gated(windows.contexts, windows.since_setup)
         posterior, bank = answers.posterior, self.live.bank
         chances = answers.probabilities[np.arange(len(windows)), windows.targets]
-        asked = self._asked(windows.contexts, answers)
+        asked = self._asked(windows.contexts, windows.since_setup, answers)
         model_ranks = self._ranks(answers.probabilities, windows)
         columns = {
             "event_id": windows.event_ids.tolist(),
@@ -114,8 +114,9 @@ class GateHandler:
         answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters, states)
         return Answers(posterior, route, answer.numpy())
 
-    def _asked(self, contexts: NDArray[np.int64], answers: Answers) -> Asked:
-        return asked_of(self._setup.bank, contexts, answers.posterior, answers.route, answers.probabilities)
+    def _asked(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> Asked:
+        tastes = tastes_of(self._setup.bank, answers.posterior)
+        return asked_of(contexts, tastes, since_setup, answers.probabilities)
 
     def _with_trend(
         self, trending: Trending, asked: Asked, windows: Windows, answers: Answers
@@ -146,7 +147,8 @@ class GateHandler:
         if self._followed is self.live.bank:
             return
         contexts, targets = self._setup.calibration.sample(self._config.trend.held_out)
-        answers = self._gated(contexts, np.zeros(len(targets), dtype=np.int64))
+        none = np.zeros(len(targets), dtype=np.int64)
+        answers = self._gated(contexts, none)
         chances = answers.probabilities[np.arange(len(targets)), targets]
-        trending.hold_out(self._asked(contexts, answers), targets, chances.astype(np.float64))
+        trending.hold_out(self._asked(contexts, none, answers), targets, chances.astype(np.float64))
         self._followed = self.live.bank

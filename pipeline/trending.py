@@ -25,7 +25,7 @@ class Asked:
     Attributes:
         contexts: (n, length) the windows.
         tastes: (n, tastes) their shares of the tastes that are counted apart.
-        since: (n,) how much they look as since set-up, 0 to 1.
+        since: (n,) 1 where a window holds anything taken since set-up, 0 elsewhere.
         surest: (n,) highest probability in the model's answer.
     """
 
@@ -38,23 +38,31 @@ class Asked:
         return Asked(self.contexts[chosen], self.tastes[chosen], self.since[chosen], self.surest[chosen])
 
 
-def asked_of(
-    setup_bank: RegionBank, contexts: Ids, posterior: Posterior, route: Array, answers: NDArray[np.floating[Any]]
-) -> Asked:
-    """What the trend is told of windows; a set-up region keeps its place in the counts when it ends.
+def tastes_of(setup_bank: RegionBank, posterior: Posterior) -> Array:
+    """(n, tastes) shares of the tastes that are counted apart: a set-up region keeps its place when it ends.
 
     Args:
         setup_bank: the regions before any revision.
-        contexts: (n, length) windows.
         posterior: over the live regions.
-        route: (n, 1 + opened) weights of backbone and regions.
-        answers: (n, items + 1) probabilities that the model gives.
     """
     places = {r.region_id: place for place, r in enumerate(setup_bank.setup)}
     live = posterior.region_ids[: posterior.taste_shares.shape[1]]
-    tastes = np.zeros((len(contexts), len(places)))
+    tastes = np.zeros((len(posterior.taste_shares), len(places)))
     tastes[:, [places[region_id] for region_id in live.tolist()]] = posterior.taste_shares
-    return Asked(contexts, tastes, route[:, 1:].sum(axis=1), answers.max(axis=1).astype(np.float64))
+    return tastes
+
+
+def asked_of(contexts: Ids, tastes: Array, since_setup: NDArray[np.int64], answers: NDArray[np.floating[Any]]) -> Asked:
+    """What the trend is told of windows.
+
+    Args:
+        contexts: (n, length) the windows.
+        tastes: (n, tastes) their shares of the tastes that are counted apart.
+        since_setup: (n,) how many items of each were taken since set-up.
+        answers: (n, items + 1) probabilities that the model gives.
+    """
+    since = (since_setup > 0).astype(np.float64)
+    return Asked(contexts, tastes, since, answers.max(axis=1).astype(np.float64))
 
 
 class Trending:
@@ -188,7 +196,6 @@ class Trending:
         counted = np.where(counted.any(axis=1, keepdims=True), counted, asked.tastes)
         return {
             "tastes": [[[int(i), float(row[i])] for i in np.flatnonzero(row)] for row in counted],
-            "since": asked.since.tolist(),
             "surest": asked.surest.tolist(),
         }
 
@@ -197,7 +204,7 @@ class Trending:
         asked = Asked(
             np.array([record["window"]], dtype=np.int64),
             self._tastes_of(record)[None],
-            np.array([record["since"]], dtype=np.float64),
+            np.array([record["since_setup"] > 0], dtype=np.float64),
             np.array([record["surest"]], dtype=np.float64),
         )
         self.learn(asked, 0, record["target"], record["model_chance"], record["hits"])

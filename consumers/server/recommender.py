@@ -125,7 +125,7 @@ class Recommender:
         canaries = list(view.canaries.values())
         kept = np.array([[not canary.reaches(_who(asks[i])) for canary in canaries] for i in chosen], dtype=np.bool_)
         found = answer(self._live.forward, view.bank, contexts, since_setup, self._view, self._floor, canaries, kept)
-        self._trend.mix_in(contexts, found)
+        self._trend.mix_in(contexts, since_setup, found)
         return [self._recommendation(asks[i], contexts[at], found, at, view) for at, i in enumerate(chosen)]
 
     def _recommendation(self, ask: Ask, window: Ids, found: Answers, at: int, view: View) -> Recommendation:

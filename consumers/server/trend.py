@@ -10,6 +10,9 @@ between two snapshots they stay as they are. Every gate counts its own users; wh
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 
+import numpy as np
+from numpy.typing import NDArray
+
 from consumers.following import value_of
 from consumers.trend_journal import KeptTrend, read_trend, take_over
 from pipeline.config import Config
@@ -20,7 +23,7 @@ from pipeline.regions import Array
 from pipeline.serving.answers import Answers
 from pipeline.setup import SetUp
 from pipeline.trend import usual_chances
-from pipeline.trending import Trending, asked_of
+from pipeline.trending import Trending, asked_of, tastes_of
 from pipeline.windows import Ids
 
 
@@ -55,11 +58,18 @@ class ServedTrend:
         """How many events of its gate it has counted."""
         return 0 if self._trending is None else self._trending.events
 
-    def mix_in(self, contexts: Ids, found: Answers) -> None:
-        """Mix the trend into the model's answers to (n, length) windows, in place, as a gate mixes it."""
+    def mix_in(self, contexts: Ids, since_setup: NDArray[np.int64], found: Answers) -> None:
+        """Mix the trend into the model's answers to windows, in place, as a gate mixes it.
+
+        Args:
+            contexts: (n, length) the windows.
+            since_setup: (n,) how many items of each were taken since set-up.
+            found: what the model answers them.
+        """
         if self._trending is None:
             return
-        asked = asked_of(self._setup.bank, contexts, found.posterior, found.route, found.probabilities)
+        tastes = tastes_of(self._setup.bank, found.posterior)
+        asked = asked_of(contexts, tastes, since_setup, found.probabilities)
         with self._whole:
             self._trending.mix_in(asked, found.probabilities)
 

@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapters_store import AdaptersStore
 from consumers.gate import Answers, GateHandler
@@ -53,8 +54,8 @@ class _GlobalGate(GateHandler):
         super().__init__(setup, config, live)
         self.trending = Trending(setup.counts, 1, config) if config.trend.half_lives else None
 
-    def _asked(self, contexts: Ids, answers: Answers) -> Asked:
-        return replace(super()._asked(contexts, answers), tastes=np.ones((len(contexts), 1)))
+    def _asked(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> Asked:
+        return replace(super()._asked(contexts, since_setup, answers), tastes=np.ones((len(contexts), 1)))
 
 
 class RaieGlobalTrend(Raie):

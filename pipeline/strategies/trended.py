@@ -12,11 +12,8 @@ from pipeline.strategies.ensemble import Ensemble
 from pipeline.strategies.finetune import FineTune
 from pipeline.strategies.lora import LoraReplay, SingleAdapter
 from pipeline.strategies.part_learner import PartLearner
-from pipeline.trending import Asked, Trending
+from pipeline.trending import Asked, Trending, asked_of
 from pipeline.windows import Ids, Windows
-
-EVERYBODY = 1.0
-"""A model without a gate cannot tell who looks as in set-up: all are answered as since."""
 
 Answers = NDArray[np.float32]
 
@@ -34,7 +31,7 @@ class _Trended(PartLearner):
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`: the trend learns from each window before the next one is scored."""
         ranks = []
-        for asked, targets, answers in self._asked(windows.contexts, windows.targets):
+        for asked, targets, answers in self._asked(windows.contexts, windows.targets, windows.since_setup):
             for i, target in enumerate(targets.tolist()):
                 this, context = slice(i, i + 1), asked.contexts[i]
                 mixed, hits = self._trending.tried(asked[this], answers[this], target, context)
@@ -52,7 +49,7 @@ class _Trended(PartLearner):
         """See `Strategy.score`."""
         ranks = [
             self._rank(asked, i, answers, target)
-            for asked, targets, answers in self._asked(windows.contexts, windows.targets)
+            for asked, targets, answers in self._asked(windows.contexts, windows.targets, windows.since_setup)
             for i, target in enumerate(targets.tolist())
         ]
         return Scored(np.array(ranks, dtype=np.int64))
@@ -62,27 +59,25 @@ class _Trended(PartLearner):
         mixed = self._trending.mix(asked[this], answers[this])
         return int(rank_of_targets(mixed, np.array([target]), asked.contexts[this])[0])
 
-    def _asked(self, contexts: Ids, targets: Ids) -> Iterator[tuple[Asked, Ids, Answers]]:
+    def _asked(
+        self, contexts: Ids, targets: Ids, since_setup: NDArray[np.int64]
+    ) -> Iterator[tuple[Asked, Ids, Answers]]:
         """Batches of windows: what the trend is told of them, their targets, and the model's answers."""
         size = self._start.config.replay.score_batch
         for start in range(0, len(contexts), size):
-            batch = contexts[start : start + size]
-            answers: Answers = self._answer(batch).numpy()
-            n, surest = len(batch), answers.max(axis=1).astype(np.float64)
-            asked = Asked(batch, np.ones((n, 1)), np.full(n, EVERYBODY), surest)
-            yield asked, targets[start : start + size], answers
+            part = slice(start, start + size)
+            answers: Answers = self._answer(contexts[part]).numpy()
+            everybody = np.ones((len(answers), 1))
+            yield asked_of(contexts[part], everybody, since_setup[part], answers), targets[part], answers
 
     def _hold_out(self) -> None:
         """Show the trend how held-out set-up windows are answered by now."""
         contexts, targets = self._start.setup.calibration.sample(self._start.config.trend.held_out)
-        batches = list(self._asked(contexts, targets))
+        none = np.zeros(len(targets), dtype=np.int64)
+        batches = list(self._asked(contexts, targets, none))
         chances = [answers[np.arange(len(told)), told] for _, told, answers in batches]
-        asked = Asked(
-            contexts,
-            np.ones((len(contexts), 1)),
-            np.full(len(contexts), EVERYBODY),
-            np.concatenate([a.surest for a, _, _ in batches]),
-        )
+        surest = np.concatenate([asked.surest for asked, _, _ in batches])
+        asked = Asked(contexts, np.ones((len(contexts), 1)), none.astype(np.float64), surest)
         self._trending.hold_out(asked, targets, np.concatenate(chances).astype(np.float64))
 
 

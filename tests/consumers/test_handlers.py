@@ -62,7 +62,6 @@ FIELDS = {
     "rank",
     "model_chance",
     "tastes",
-    "since",
     "surest",
     "hits",
     "gate_version",
