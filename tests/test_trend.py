@@ -9,7 +9,7 @@ from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.mixture import LIST_LENGTH, STRENGTHS, TrendMixture
 from pipeline.regions import Array
 from pipeline.trend import LARGEST_WEIGHT, Trend, counted
-from pipeline.trending import Asked, Trending
+from pipeline.trending import Asked, Trending, asked_of
 
 ITEMS = 30
 USUAL = np.array([0, *range(1, ITEMS + 1)], dtype=np.int64)
@@ -148,7 +148,7 @@ def weights_of(mixture: TrendMixture, since: float, lift: float, surest: float) 
 
 
 def test_the_mixture_learns_whose_chances_were_good() -> None:
-    """A trend that is ten times likelier than the model for windows of opened regions, and a tenth for the others."""
+    """A trend that is ten times likelier than the model where anything was taken since, and a tenth elsewhere."""
     mixture = TrendMixture(2, 0.05)
     rng = np.random.default_rng(0)
     for _ in range(4_000):
@@ -184,7 +184,7 @@ def test_answers_go_as_far_as_had_most_hits() -> None:
             np.testing.assert_allclose(answered, (1.0 - further) * asked_for + [0.0, 0.0, further])
 
 
-def test_beyond_what_was_learned_only_windows_of_opened_regions_go() -> None:
+def test_beyond_what_was_learned_go_only_windows_with_anything_taken_since() -> None:
     mixture = TrendMixture(2, 0.05)
     before = weights_of(mixture, 0.0, 0.0, 0.02)
     mixture.tell([False] * (len(STRENGTHS) - 1) + [True])
@@ -199,6 +199,12 @@ def trending() -> Trending:
 
 def asked_of_nobody(context: list[int]) -> Asked:
     return Asked(np.array([context]), ONE[None], np.array([1.0]), np.array([0.05]))
+
+
+def test_one_item_taken_since_is_enough() -> None:
+    asked = asked_of(np.zeros((3, 3), int), np.ones((3, 1)), np.array([0, 1, 3]), np.array([[0.1, 0.9]] * 3))
+    assert asked.since.tolist() == [0.0, 1.0, 1.0]
+    assert asked.surest.tolist() == [0.9] * 3
 
 
 def test_hits_are_those_of_the_answers_at_each_strength() -> None:
