@@ -28,6 +28,10 @@ FIRST_LOGIT = -3.0
 STRENGTHS = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.2, 1.4, 1.6, 1.8])
 """How far answers may go: from the model by what was learned to what followed."""
 
+_BEYOND = np.maximum(STRENGTHS - 1.0, 0.0)
+WAY = np.column_stack([1.0 - np.minimum(STRENGTHS, 1.0), np.minimum(STRENGTHS, 1.0) - _BEYOND, _BEYOND])
+"""(strengths, 3) what each of these takes of the three stations."""
+
 LIST_LENGTH = 10
 """Places of a list in which a target counts for a strength."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.followers import Followed, Followers
-from pipeline.mixture import LIST_LENGTH, STRENGTHS, TrendMixture
+from pipeline.mixture import LIST_LENGTH, STRENGTHS, WAY, TrendMixture
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank
 from pipeline.trend import LEAST_SHARE, Trend, counted
@@ -94,14 +94,16 @@ class Trending:
     def mix(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
         """Mix the trend into the model's (n, items + 1) answers to n windows."""
         weights = self._weights(asked, STRENGTHS[self._mixture.chosen])
-        mixed: Array = weights[:, :1] * answers + self._taken(asked, weights[:, 1:])
+        followed = [self._followers.of(context) for context in asked.contexts]
+        mixed: Array = weights[:, :1] * answers + self._taken(asked.tastes, followed, weights[:, 1:])
         return mixed
 
     def mix_in(self, asked: Asked, answers: NDArray[np.float32]) -> None:
         """The same in place and in single precision: cheaper for many windows between two events."""
         weights = self._weights(asked, STRENGTHS[self._mixture.chosen])
         mixed = torch.from_numpy(answers).mul_(torch.from_numpy(weights[:, :1].astype(np.float32)))
-        trends, followed, worth = self._shared(asked.contexts, weights[:, 1:])
+        followed = [self._followers.of(context) for context in asked.contexts]
+        trends, worth = _shared(followed, weights[:, 1:])
         self._trend.blend_in(mixed, asked.tastes, trends)
         for answer, found, share in zip(answers, followed, worth, strict=True):
             np.add.at(answer, found.rows, (share * found.chances).astype(np.float32))
@@ -118,34 +120,28 @@ class Trending:
             excluded: (m,) rows that are not recommended.
         """
         weights = self._weights(asked, 1.0)
-        followed = self._taken(asked, np.eye(weights.shape[1])[-1:, 1:])
-        learned = weights[:, :1] * answers + self._taken(asked, weights[:, 1:])
-        shown = answers + np.minimum(STRENGTHS, 1.0)[:, None] * (learned - answers)
-        shown += np.maximum(STRENGTHS - 1.0, 0.0)[:, None] * asked.since[0] * (followed - shown)
-        n = len(STRENGTHS)
-        ranks = rank_of_targets(shown, np.full(n, target), np.broadcast_to(excluded, (n, len(excluded))))
+        experts = np.vstack([weights[:, 1:], np.eye(weights.shape[1])[-1:, 1:]])
+        followed = [self._followers.of(asked.contexts[0])] * 2
+        learned, further = self._taken(np.repeat(asked.tastes, 2, axis=0), followed, experts)
+        learned += weights[0, 0] * answers[0]
+        further = learned + asked.since[0] * (further - learned)
+        stations = np.stack([answers[0], learned, further])
+        # Between two stations none but these can be ahead of the target: the others are behind it at both.
+        near = np.logical_or.reduce(stations >= stations[:, [target]], axis=0)
+        near[excluded], near[target] = False, True
+        places, n = np.flatnonzero(near), len(WAY)
+        own = np.full(n, np.searchsorted(places, target))
+        ranks = rank_of_targets(WAY @ stations[:, places], own, np.zeros((n, 0), dtype=np.int64))
         hits: list[bool] = (ranks <= LIST_LENGTH).tolist()
-        return shown[self._mixture.chosen][None], hits
+        return WAY[self._mixture.chosen][None] @ stations, hits
 
-    def _taken(self, asked: Asked, weights: Array) -> Array:
+    def _taken(self, tastes: Array, followed: Sequence[Followed], weights: Array) -> Array:
         """(n, items + 1) sum of the experts' answers by their (n, half_lives + 1) weights."""
-        trends, followed, worth = self._shared(asked.contexts, weights)
-        taken = self._trend.blended(asked.tastes, trends)
+        trends, worth = _shared(followed, weights)
+        taken = self._trend.blended(tastes, trends)
         for i, (found, share) in enumerate(zip(followed, worth, strict=True)):
             taken[i] += np.bincount(found.rows, share * found.chances, minlength=taken.shape[1])
         return taken
-
-    def _shared(self, contexts: Ids, weights: Array) -> tuple[Array, list[Followed], Array]:
-        """Weights of the experts to what each is worth: where little followed, the shortest half-life answers.
-
-        Returns:
-            (n, half_lives) of the trends, what followed each window, and (n,) what that is worth.
-        """
-        followed = [self._followers.of(context) for context in contexts]
-        known = np.array([found.known for found in followed])
-        trends = weights[:, :-1].copy()
-        trends[:, 0] += (1.0 - known) * weights[:, -1]
-        return trends, followed, known * weights[:, -1]
 
     def _weights(self, asked: Asked, strength: float) -> Array:
         """(n, 2 + half_lives) weights of the model, of each trend, and of what followed."""
@@ -157,7 +153,7 @@ class Trending:
         return overall
 
     def learn(self, asked: Asked, place: int, target: int, chance: float, hits: Sequence[bool]) -> None:
-        """Take in what followed window `place`, to which the model gave the probability `chance`; hits as of `hits`."""
+        """Take in what followed window `place`, given `chance` by the model, and hits as of `tried`."""
         this, held = asked[place : place + 1], self._held_out
         contexts, since, surest = this.contexts, this.since, this.surest
         shares, rows, model = counted(this.tastes), np.array([target]), np.array([chance])
@@ -239,3 +235,15 @@ class Trending:
         for place, share in record["tastes"]:
             tastes[place] = share
         return tastes
+
+
+def _shared(followed: Sequence[Followed], weights: Array) -> tuple[Array, Array]:
+    """(n, half_lives + 1) weights to what each expert is worth: where little followed, the shortest half-life answers.
+
+    Returns:
+        (n, half_lives) of the trends, and (n,) of what followed each window.
+    """
+    known = np.array([found.known for found in followed])
+    trends = weights[:, :-1].copy()
+    trends[:, 0] += (1.0 - known) * weights[:, -1]
+    return trends, known * weights[:, -1]
