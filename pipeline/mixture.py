@@ -3,14 +3,14 @@
     P(item) = w_0 P_model(item) + sum_j w_j P_j(item),   w = softmax(0, theta_1 x, ..., theta_J x)
 
 The experts are the trends, a half-life each, and what followed the window's items of late. x is what is known of the
-window before its target: a constant, whether it holds anything taken since set-up, the lift of its items
-(`Trend.lifts`), and how sure the model is of its answer. theta follows the gradient of log P(target), a step an
+window before its target: a constant, whether it holds anything taken since set-up, or nothing at all, the lift of its
+items (`Trend.lifts`), and how sure the model is of its answer. theta follows the gradient of log P(target), a step an
 event, so all is learned on past events alone. Held-out set-up windows take part in each step, a few an event: who is
 as in set-up must not be answered with what is new.
 
 The likelihood is won where the model finds the target absurd; the first places of a list may bear less of the
 trend than that, or call for more. So hits say how far answers go along a way with three stations, the *strength*: 0
-is the model alone, 1 what was learned, and 2, for windows that hold anything taken since set-up, what followed
+is the model alone, 1 what was learned, and 2, for windows with anything taken since set-up, what followed
 their items alone. It is whichever of `STRENGTHS` would have put most targets so far among the first `LIST_LENGTH`.
 """
 
@@ -60,7 +60,7 @@ class TrendMixture:
         """(n, 1 + experts) weights of the model and of each expert in the answers to n windows.
 
         Args:
-            since: (n,) 1 where a window holds anything taken since set-up, 0 elsewhere.
+            since: (n,) 1 where a window holds anything taken since set-up, or nothing at all, 0 elsewhere.
             lift: (n,) of its items.
             surest: (n,) highest probability in the model's answer.
             strength: how far to go, 0 to 2.

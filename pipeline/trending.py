@@ -15,7 +15,7 @@ from pipeline.mixture import LIST_LENGTH, STRENGTHS, WAY, TrendMixture
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank
 from pipeline.trend import LEAST_SHARE, Trend, counted
-from pipeline.windows import Ids
+from pipeline.windows import PADDING, Ids
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Asked:
     Attributes:
         contexts: (n, length) the windows.
         tastes: (n, tastes) their shares of the tastes that are counted apart.
-        since: (n,) 1 where a window holds anything taken since set-up, 0 elsewhere.
+        since: (n,) 1 where a window holds anything taken since set-up, or nothing at all, 0 elsewhere.
         surest: (n,) highest probability in the model's answer.
     """
 
@@ -61,8 +61,7 @@ def asked_of(contexts: Ids, tastes: Array, since_setup: NDArray[np.int64], answe
         since_setup: (n,) how many items of each were taken since set-up.
         answers: (n, items + 1) probabilities that the model gives.
     """
-    since = (since_setup > 0).astype(np.float64)
-    return Asked(contexts, tastes, since, answers.max(axis=1).astype(np.float64))
+    return Asked(contexts, tastes, _since(contexts, since_setup), answers.max(axis=1).astype(np.float64))
 
 
 class Trending:
@@ -197,12 +196,9 @@ class Trending:
 
     def learn_again(self, record: Mapping[str, Any]) -> None:
         """Take in an event as a record of `gated` has it, as `learn` did when it was gated, to the bit."""
-        asked = Asked(
-            np.array([record["window"]], dtype=np.int64),
-            self._tastes_of(record)[None],
-            np.array([record["since_setup"] > 0], dtype=np.float64),
-            np.array([record["surest"]], dtype=np.float64),
-        )
+        context = np.array([record["window"]], dtype=np.int64)
+        since = _since(context, np.array([record["since_setup"]]))
+        asked = Asked(context, self._tastes_of(record)[None], since, np.array([record["surest"]], dtype=np.float64))
         self.learn(asked, 0, record["target"], record["model_chance"], record["hits"])
 
     def count(self, record: Mapping[str, Any]) -> None:
@@ -235,6 +231,12 @@ class Trending:
         for place, share in record["tastes"]:
             tastes[place] = share
         return tastes
+
+
+def _since(contexts: Ids, since_setup: NDArray[np.int64]) -> Array:
+    """(n,) as of `Asked`: whoever has taken nothing yet has come since set-up."""
+    newcomers = (contexts == PADDING).all(axis=1)
+    return np.where((since_setup > 0) | newcomers, 1.0, 0.0)
 
 
 def _shared(followed: Sequence[Followed], weights: Array) -> tuple[Array, Array]:

@@ -202,9 +202,11 @@ def asked_of_nobody(context: list[int]) -> Asked:
 
 
 def test_one_item_taken_since_is_enough() -> None:
-    asked = asked_of(np.zeros((3, 3), int), np.ones((3, 1)), np.array([0, 1, 3]), np.array([[0.1, 0.9]] * 3))
-    assert asked.since.tolist() == [0.0, 1.0, 1.0]
-    assert asked.surest.tolist() == [0.9] * 3
+    """Nor has anybody who took nothing yet been there in set-up."""
+    contexts = np.array([[0, 4, 5], [0, 4, 5], [4, 5, 6], [0, 0, 0]])
+    asked = asked_of(contexts, np.ones((4, 1)), np.array([0, 1, 3, 0]), np.array([[0.1, 0.9]] * 4))
+    assert asked.since.tolist() == [0.0, 1.0, 1.0, 1.0]
+    assert asked.surest.tolist() == [0.9] * 4
 
 
 def test_hits_are_those_of_the_answers_at_each_strength() -> None:
