@@ -197,8 +197,8 @@ def trending() -> Trending:
     return Trending(USUAL, 2, Config.model_validate(settings))
 
 
-def asked_of_nobody(context: list[int]) -> Asked:
-    return Asked(np.array([context]), ONE[None], np.array([1.0]), np.array([0.05]))
+def asked_of_nobody(context: list[int], since: float) -> Asked:
+    return Asked(np.array([context]), ONE[None], np.array([since]), np.array([0.05]))
 
 
 def test_one_item_taken_since_is_enough() -> None:
@@ -209,12 +209,13 @@ def test_one_item_taken_since_is_enough() -> None:
     assert asked.surest.tolist() == [0.9] * 4
 
 
-def test_hits_are_those_of_the_answers_at_each_strength() -> None:
+@pytest.mark.parametrize("since", [0.0, 1.0])
+def test_hits_are_those_of_the_answers_at_each_strength(since: float) -> None:
     """The rank of the target among what may be recommended, at each strength by itself."""
     rng, seen = np.random.default_rng(3), trending()
     found, followed = [], [4]
     for _ in range(300):
-        window = asked_of_nobody([0, *followed[-2:]] if len(followed) > 1 else [0, 0, *followed])
+        window = asked_of_nobody([0, *followed[-2:]] if len(followed) > 1 else [0, 0, *followed], since)
         answers, target = rng.dirichlet(np.ones(ITEMS + 1))[None], int(rng.zipf(1.5)) % ITEMS + 1
         excluded = np.array([0, 4, 9, 17])
         answered, hits = seen.tried(window, answers, target, excluded)

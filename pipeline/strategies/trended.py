@@ -73,11 +73,11 @@ class _Trended(PartLearner):
     def _hold_out(self) -> None:
         """Show the trend how held-out set-up windows are answered by now."""
         contexts, targets = self._start.setup.calibration.sample(self._start.config.trend.held_out)
-        none = np.zeros(len(targets), dtype=np.int64)
-        batches = list(self._asked(contexts, targets, none))
+        batches = list(self._asked(contexts, targets, np.zeros(len(targets), dtype=np.int64)))
         chances = [answers[np.arange(len(told)), told] for _, told, answers in batches]
+        since = np.concatenate([asked.since for asked, _, _ in batches])
         surest = np.concatenate([asked.surest for asked, _, _ in batches])
-        asked = Asked(contexts, np.ones((len(contexts), 1)), none.astype(np.float64), surest)
+        asked = Asked(contexts, np.ones((len(contexts), 1)), since, surest)
         self._trending.hold_out(asked, targets, np.concatenate(chances).astype(np.float64))
 
 
