@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.backbones.base import Backbone, fingerprint, last_states, mean_states
+from pipeline.backbones.base import Backbone, fingerprint, mean_states
 from pipeline.backbones.building import build_backbone
 from pipeline.config import Config
 from pipeline.errors import DataError
@@ -202,7 +202,7 @@ def _recall(backbone: Backbone, windows: Windows, batch_size: int) -> float:
     hits = 0
     for start in range(0, len(windows), batch_size):
         batch = windows[slice(start, start + batch_size)]
-        scores = last_states(backbone.hidden(torch.from_numpy(batch.contexts), vectors)) @ vectors.T
+        scores = backbone.last(torch.from_numpy(batch.contexts), vectors) @ vectors.T
         scores[:, 0] = -torch.inf
         hits += int((rank_of_targets(scores.numpy(), batch.targets, batch.contexts) <= 10).sum())
     return hits / len(windows)
@@ -303,7 +303,7 @@ def _losses(backbone: Backbone, windows: Windows, batch_size: int) -> Array:
     losses = []
     for start in range(0, len(windows), batch_size):
         batch = windows[slice(start, start + batch_size)]
-        logits = last_states(backbone.hidden(torch.from_numpy(batch.contexts), vectors)) @ vectors.T
+        logits = backbone.last(torch.from_numpy(batch.contexts), vectors) @ vectors.T
         logits[:, 0] = -torch.inf
         log_probabilities = logits.log_softmax(dim=1)
         losses.append(-log_probabilities[torch.arange(len(batch)), torch.from_numpy(batch.targets)].numpy())

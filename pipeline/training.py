@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.backbones.base import Backbone, last_states
+from pipeline.backbones.base import Backbone
 from pipeline.windows import Windows
 
 Progress = Callable[[int, int], None]
@@ -94,7 +94,7 @@ def next_item_logits(
     used, local = torch.unique(torch.cat([contexts.flatten(), rows, contexts.new_zeros(1)]), return_inverse=True)
     vectors = model.items(used)
     windows = local[: contexts.numel()].view_as(contexts)
-    states = last_states(model.hidden(windows, vectors))
+    states = model.last(windows, vectors)
     logits = states @ vectors[local[contexts.numel() : -1]].T
     places = torch.searchsorted(rows, targets)
     if log_weights is not None:

@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from pipeline.backbones.base import Backbone, last_states
+from pipeline.backbones.base import Backbone
 from pipeline.strategies.base import Start
 from pipeline.strategies.part_learner import PartLearner
 from pipeline.windows import PADDING, Ids
@@ -30,6 +30,6 @@ class FullModel(PartLearner):
 
     @torch.inference_mode()
     def _answer(self, contexts: Ids) -> torch.Tensor:
-        logits = last_states(self._model.hidden(torch.from_numpy(contexts), self._vectors)) @ self._vectors.T
+        logits = self._model.last(torch.from_numpy(contexts), self._vectors) @ self._vectors.T
         logits[:, PADDING] = -torch.inf
         return logits.softmax(dim=1)
