@@ -8,6 +8,7 @@ from torch.nn import functional
 from transformers import PretrainedConfig
 
 from pipeline.backbones.base import Backbone, ItemTable
+from pipeline.backbones.dropout import ByteDropout
 
 
 class SequenceConfig(PretrainedConfig):
@@ -58,7 +59,7 @@ class Block(nn.Module):
         self.norm_feed_forward = nn.LayerNorm(width)
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = ByteDropout(config.dropout)
 
     def forward(self, states: Tensor, allowed: Tensor, since: int = 0) -> Tensor:
         """(n, length, d) states and (n, 1, length, length) who may see whom to (n, length - since, d).
@@ -93,7 +94,7 @@ class SequenceBackbone(Backbone):
         self.positions = nn.Embedding(positions, config.hidden_size)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = ByteDropout(config.dropout)
         self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
