@@ -174,7 +174,7 @@ class _Trended:
 
     def __init__(self, tastes: int, places: Ids, windows: Ids, asked: argparse.Namespace, rng: np.random.Generator):
         usual = np.append(0, rng.integers(1, 100, size=asked.items))
-        self._trending = Trending(usual, tastes, Config())
+        self._trending = Trending(usual, (windows, rng.integers(1, asked.items, size=len(windows))), tastes, Config())
         counts = self._trending.to_arrays()
         # A tenth of the items have been taken of late by users of any one taste.
         counts["counts"] = rng.random(counts["counts"].shape, dtype=np.float32).astype(np.float64)

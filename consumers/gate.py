@@ -46,7 +46,8 @@ class GateHandler:
         self.live = live
         self._setup = setup
         self._config = config
-        self.trending = Trending(setup.counts, len(setup.bank.setup), config) if config.trend.half_lives else None
+        tastes = len(setup.bank.setup)
+        self.trending = Trending(setup.counts, setup.newest, tastes, config) if config.trend.half_lives else None
         self.withdrawn = np.zeros(0, dtype=np.int64)
         self._followed: RegionBank | None = None
 

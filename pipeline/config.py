@@ -273,7 +273,7 @@ class TrendSettings(Section):
         512, ge=0, description="set-up windows, never trained on, that keep the trend from those who are as in set-up"
     )
     retention: int = Field(
-        4, ge=0, description="how many of them the weights learn from for each event; 0: nothing keeps the trend out"
+        1, ge=0, description="how many of them the weights learn from for each event; 0: nothing keeps the trend out"
     )
 
 

@@ -29,12 +29,26 @@ class Followed:
     Attributes:
         rows: (k,) of the catalogue; some may occur more than once.
         chances: (k,) adding up to 1, or none.
-        known: how much is known, 0 to 1.
+        evidence: events that say so.
+        shrinkage: events' worth of something else.
     """
 
     rows: Ids
     chances: Array
-    known: float
+    evidence: float
+    shrinkage: float
+
+    @property
+    def known(self) -> float:
+        """How much is known, 0 to 1."""
+        return self.evidence / (self.evidence + self.shrinkage)
+
+    def __add__(self, other: "Followed") -> "Followed":
+        """What followed in the events of both."""
+        evidence = self.evidence + other.evidence
+        share = self.evidence / evidence if evidence else 0.0
+        chances = np.concatenate([share * self.chances, (1.0 - share) * other.chances])
+        return Followed(np.concatenate([self.rows, other.rows]), chances, evidence, self.shrinkage)
 
 
 class Followers:
@@ -69,12 +83,11 @@ class Followers:
         """What followed the items of a (length,) window."""
         found = [(place, self._of_item(item)) for item, place in _placed(context) if item in self._counts]
         if not found:
-            return Followed(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0)
+            return Followed(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0, self._shrinkage)
         counts = np.concatenate([place * counts for place, (_, counts) in found])
         total = float(counts.sum())
-        evidence = total / self._whole
-        known = evidence / (evidence + self._shrinkage)
-        return Followed(np.concatenate([rows for _, (rows, _) in found]), counts / total, known)
+        rows = np.concatenate([rows for _, (rows, _) in found])
+        return Followed(rows, counts / total, total / self._whole, self._shrinkage)
 
     def chances_of(self, contexts: Ids, rows: Ids) -> tuple[Array, Array]:
         """What one row each has of what followed k windows.

@@ -2,16 +2,17 @@
 
     P(item) = w_0 P_model(item) + sum_j w_j P_j(item),   w = softmax(0, theta_1 x, ..., theta_J x)
 
-The experts are the trends, a half-life each, and what followed the window's items of late. x is what is known of the
-window before its target: a constant, whether it holds anything taken since set-up, or nothing at all, the lift of its
-items (`Trend.lifts`), and how sure the model is of its answer. theta follows the gradient of log P(target), a step an
-event, so all is learned on past events alone. Held-out set-up windows take part in each step, a few an event: who is
-as in set-up must not be answered with what is new.
+The experts are the trends, a half-life each, and what followed the window's items in set-up and of late. x is what is
+known of the window before its target: a constant, whether it holds anything taken since set-up, or nothing at all, the
+lift of its items (`Trend.lifts`), and how sure the model is of its answer. theta follows the gradient of
+log P(target), a step an event, so all is learned on past events alone. Held-out set-up windows take part in each
+step: who is as in set-up must not be answered with what is new.
 
 The likelihood is won where the model finds the target absurd; the first places of a list may bear less of the
-trend than that, or call for more. So hits say how far answers go along a way with three stations, the *strength*: 0
-is the model alone, 1 what was learned, and 2, for windows with anything taken since set-up, what followed
-their items alone. It is whichever of `STRENGTHS` would have put most targets so far among the first `LIST_LENGTH`.
+trend than that, or call for more. So hits say how far answers go: from the model alone to what was learned, and on
+from there, for windows with anything taken since set-up, to what followed their items alone, of late or in all events
+that are counted, set-up's included. Of `WAYS` it is the one that would have put most targets so far among the first
+`LIST_LENGTH`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +26,15 @@ from pipeline.regions import Array
 FIRST_LOGIT = -3.0
 """The trend has to earn its weight: each expert begins at 1/20 of the model's."""
 
-STRENGTHS = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.2, 1.4, 1.6, 1.8])
-"""How far answers may go: from the model by what was learned to what followed."""
+STATIONS = 4
+"""The model alone, what was learned, what followed of late, what followed in set-up and of late together."""
 
-_BEYOND = np.maximum(STRENGTHS - 1.0, 0.0)
-WAY = np.column_stack([1.0 - np.minimum(STRENGTHS, 1.0), np.minimum(STRENGTHS, 1.0) - _BEYOND, _BEYOND])
-"""(strengths, 3) what each of these takes of the three stations."""
+WAYS = np.array(
+    [[1.0 - s, s, 0.0, 0.0] for s in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    + [[0.0, 1.0 - s, s, 0.0] for s in (0.2, 0.4, 0.6, 0.8)]
+    + [[0.0, 1.0 - s, 0.0, s] for s in (0.2, 0.4, 0.6, 0.8)]
+)
+"""(ways, STATIONS) what an answer may take of each."""
 
 LIST_LENGTH = 10
 """Places of a list in which a target counts for a strength."""
@@ -40,40 +44,35 @@ class TrendMixture:
     """Weights of the model and the experts.
 
     Args:
-        experts: how many; what followed the window's items is the last of them.
+        experts: how many.
         learning_rate: step of the gradient.
     """
 
     def __init__(self, experts: int, learning_rate: float) -> None:
         self._learning_rate = learning_rate
-        self._hits = np.zeros(len(STRENGTHS))
+        self._hits = np.zeros(len(WAYS))
         self._theta = np.zeros((experts, 4))
         self._theta[:, 0] = FIRST_LOGIT
 
     @property
-    def chosen(self) -> int:
-        """Place in `STRENGTHS` of the one with most hits so far; of several the nearest to what was learned."""
+    def way(self) -> Array:
+        """(STATIONS,) the one of `WAYS` with most hits so far; of several the one with most of what was learned."""
         best = np.flatnonzero(self._hits == self._hits.max())
-        return int(best[np.abs(STRENGTHS[best] - 1.0).argmin()])
+        way: Array = WAYS[best[WAYS[best, 1].argmax()]]
+        return way
 
-    def weights(self, since: Array, lift: Array, surest: Array, strength: float) -> Array:
-        """(n, 1 + experts) weights of the model and of each expert in the answers to n windows.
+    def weights(self, since: Array, lift: Array, surest: Array) -> Array:
+        """(n, 1 + experts) weights of the model and of each expert, as learned, in the answers to n windows.
 
         Args:
             since: (n,) 1 where a window holds anything taken since set-up, or nothing at all, 0 elsewhere.
             lift: (n,) of its items.
             surest: (n,) highest probability in the model's answer.
-            strength: how far to go, 0 to 2.
         """
-        weights = min(strength, 1.0) * self._weights(_features(since, lift, surest))
-        weights[:, 0] += 1.0 - min(strength, 1.0)
-        further = max(strength - 1.0, 0.0) * since
-        weights *= 1.0 - further[:, None]
-        weights[:, -1] += further
-        return weights
+        return self._weights(_features(since, lift, surest))
 
     def tell(self, hits: Sequence[bool]) -> None:
-        """Take in by which of `STRENGTHS` the target of an event would have been in the list."""
+        """Take in by which of `WAYS` the target of an event would have been in the list."""
         self._hits += hits
 
     def _weights(self, features: Array) -> Array:

@@ -76,6 +76,7 @@ class SetUp:
         reference: (m, f) gate features of set-up windows.
         reference_tastes: (m,) their regions.
         recalls: held-out Recall@10 after each epoch of training.
+        newest: (w, length) newest windows that the backbone learned, and the (w,) targets that followed them.
     """
 
     backbone: Backbone
@@ -87,6 +88,7 @@ class SetUp:
     reference: Array
     reference_tastes: NDArray[np.int64]
     recalls: tuple[float, ...]
+    newest: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     @cached_property
     def encoded(self) -> Encoded:
@@ -224,6 +226,8 @@ def _describe(
     states = _states(backbone, sample.contexts)
     regions = setup_regions(mean_states(states, torch.from_numpy(sample.contexts)).double().numpy(), config, seed)
     view = GateView(counts, regions)
+    learned = warm[~held_out]
+    newest = learned[slice(max(len(learned) - config.trend.followed_events, 0), None)]
     reference = view(states, sample.contexts, sample.since_setup)
     bank = RegionBank(regions, OriginModel.certain(reference.features.shape[1], len(regions)))
     judged = warm[held_out]
@@ -252,6 +256,7 @@ def _describe(
         reference.features,
         bank.posterior(reference).tastes,
         recalls,
+        (newest.contexts, newest.targets),
     )
 
 

@@ -113,6 +113,7 @@ def load_setup(root: Path) -> SetUp:
         reference=arrays["reference"],
         reference_tastes=arrays["reference_tastes"],
         recalls=tuple(regions["recalls"]),
+        newest=_newest(root / ARRAYS, arrays),
     )
 
 
@@ -122,6 +123,8 @@ def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
         "counts": setup.counts,
         "reference": setup.reference,
         "reference_tastes": setup.reference_tastes,
+        "newest.contexts": setup.newest[0],
+        "newest.targets": setup.newest[1],
     }
     arrays |= {f"calibration.{name}": getattr(setup.calibration, name) for name in _CALIBRATION}
     # The format stores memory as it lies: a view would be written in the wrong order.
@@ -140,11 +143,21 @@ def _origins(path: Path, record: Mapping[str, Any]) -> OriginModel:
 def _calibration(path: Path, arrays: Arrays) -> Calibration:
     missing = [name for name in _CALIBRATION if f"calibration.{name}" not in arrays]
     if missing:
-        raise DataError(
-            f"{path} knows no {', '.join(missing)} of its calibration: another version of the program wrote it; run "
-            "`raie setup` anew, or go on with that version"
-        )
+        raise _of_another_version(path, f"{', '.join(missing)} of its calibration")
     return Calibration(**{name: arrays[f"calibration.{name}"] for name in _CALIBRATION})
+
+
+def _newest(path: Path, arrays: Arrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if "newest.contexts" not in arrays:
+        raise _of_another_version(path, "newest windows of set-up")
+    return arrays["newest.contexts"], arrays["newest.targets"]
+
+
+def _of_another_version(path: Path, missing: str) -> DataError:
+    return DataError(
+        f"{path} knows no {missing}: another version of the program wrote it; run `raie setup` anew, or go on with "
+        "that version"
+    )
 
 
 def _verify(root: Path, manifest: Mapping[str, Any]) -> None:

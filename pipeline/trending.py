@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.followers import Followed, Followers
-from pipeline.mixture import LIST_LENGTH, STRENGTHS, WAY, TrendMixture
+from pipeline.mixture import LIST_LENGTH, WAYS, TrendMixture
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank
 from pipeline.trend import LEAST_SHARE, Trend, counted
@@ -64,53 +64,61 @@ def asked_of(contexts: Ids, tastes: Array, since_setup: NDArray[np.int64], answe
     return Asked(contexts, tastes, _since(contexts, since_setup), answers.max(axis=1).astype(np.float64))
 
 
+Found = tuple[Followed, Followed, Followed]
+"""What followed the items of one window in set-up, of late, and in both."""
+
+
 class Trending:
     """Trend counts and their weight in the answers of one model.
 
     Args:
         usual: (items + 1,) how often set-up met each item.
+        learned: (w, length) newest windows of set-up, and the (w,) targets that followed them.
         tastes: how many are counted apart.
         config: section `trend`.
     """
 
-    def __init__(self, usual: NDArray[np.int64], tastes: int, config: Config) -> None:
+    def __init__(self, usual: NDArray[np.int64], learned: tuple[Ids, Ids], tastes: int, config: Config) -> None:
+        settings = config.trend
         self._tastes = tastes
-        self._trend = Trend(usual, tastes, config.trend.half_lives, config.trend.shrinkage)
-        self._followers = Followers(config.trend.followed_events, config.windows.length, config.trend.shrinkage)
-        self._mixture = TrendMixture(len(config.trend.half_lives) + 1, config.trend.learning_rate)
+        self._trend = Trend(usual, tastes, settings.half_lives, settings.shrinkage)
+        self._followers = Followers(settings.followed_events, config.windows.length, settings.shrinkage)
+        self._before = Followers(max(len(learned[1]), 1), config.windows.length, settings.shrinkage)
+        for context, target in zip(learned[0], learned[1].tolist(), strict=True):
+            self._before.add(context, target)
+        self._mixture = TrendMixture(len(settings.half_lives) + 2, settings.learning_rate)
         self._retention = config.trend.retention
         self._held_out: Asked | None = None
         self._held_out_shares = np.zeros((0, tastes))
         self._held_out_targets = np.zeros(0, dtype=np.int64)
         self._held_out_chances = np.zeros(0)
+        self._held_out_before = np.zeros(0)
         self._events = 0
 
     def hold_out(self, asked: Asked, targets: Ids, chances: Array) -> None:
         """Take held-out set-up windows as the model in force answers them: (n,) targets, their (n,) probabilities."""
         self._held_out, self._held_out_targets, self._held_out_chances = asked, targets, chances
         self._held_out_shares = counted(asked.tastes)
+        self._held_out_before = self._chances_before(asked.contexts, targets, chances)
 
     def mix(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
         """Mix the trend into the model's (n, items + 1) answers to n windows."""
-        weights = self._weights(asked, STRENGTHS[self._mixture.chosen])
-        followed = [self._followers.of(context) for context in asked.contexts]
-        mixed: Array = weights[:, :1] * answers + self._taken(asked.tastes, followed, weights[:, 1:])
-        return mixed
+        return self._taken(asked.tastes, self._found(asked.contexts), self._weights(asked), answers)
 
     def mix_in(self, asked: Asked, answers: NDArray[np.float32]) -> None:
         """The same in place and in single precision: cheaper for many windows between two events."""
-        weights = self._weights(asked, STRENGTHS[self._mixture.chosen])
-        mixed = torch.from_numpy(answers).mul_(torch.from_numpy(weights[:, :1].astype(np.float32)))
-        followed = [self._followers.of(context) for context in asked.contexts]
-        trends, worth = _shared(followed, weights[:, 1:])
-        self._trend.blend_in(mixed, asked.tastes, trends)
-        for answer, found, share in zip(answers, followed, worth, strict=True):
-            np.add.at(answer, found.rows, (share * found.chances).astype(np.float32))
+        found = self._found(asked.contexts)
+        worth = _worth(self._weights(asked), found)
+        mixed = torch.from_numpy(answers).mul_(torch.from_numpy(worth[:, :1].astype(np.float32)))
+        self._trend.blend_in(mixed, asked.tastes, worth[:, 1:-3])
+        for answer, three, shares in zip(answers, found, worth[:, -3:], strict=True):
+            for followed, share in zip(three, shares, strict=True):
+                np.add.at(answer, followed.rows, (share * followed.chances).astype(np.float32))
 
     def tried(
         self, asked: Asked, answers: NDArray[np.floating[Any]], target: int, excluded: Ids
     ) -> tuple[Array, list[bool]]:
-        """The mixed answer to one window, and by which of `STRENGTHS` its target would be in a list.
+        """The mixed answer to one window, and by which of `WAYS` its target would be in a list.
 
         Args:
             asked: the window.
@@ -118,33 +126,60 @@ class Trending:
             target: catalogue row of what followed.
             excluded: (m,) rows that are not recommended.
         """
-        weights = self._weights(asked, 1.0)
-        experts = np.vstack([weights[:, 1:], np.eye(weights.shape[1])[-1:, 1:]])
-        followed = [self._followers.of(asked.contexts[0])] * 2
-        learned, further = self._taken(np.repeat(asked.tastes, 2, axis=0), followed, experts)
-        learned += weights[0, 0] * answers[0]
-        further = learned + asked.since[0] * (further - learned)
-        stations = np.stack([answers[0], learned, further])
+        learned = self._learned(asked)
+        to_followed = np.eye(learned.shape[1])[-2:]
+        found = self._found(asked.contexts) * 3
+        tastes = np.repeat(asked.tastes, 3, axis=0)
+        stations = np.vstack([answers, self._taken(tastes, found, np.vstack([learned, to_followed]), answers)])
+        if not asked.since[0]:
+            stations[2:] = stations[1]
         # Between two stations none but these can be ahead of the target: the others are behind it at both.
         near = np.logical_or.reduce(stations >= stations[:, [target]], axis=0)
         near[excluded], near[target] = False, True
-        places, n = np.flatnonzero(near), len(WAY)
+        places, n = np.flatnonzero(near), len(WAYS)
         own = np.full(n, np.searchsorted(places, target))
-        ranks = rank_of_targets(WAY @ stations[:, places], own, np.zeros((n, 0), dtype=np.int64))
+        ranks = rank_of_targets(WAYS @ stations[:, places], own, np.zeros((n, 0), dtype=np.int64))
         hits: list[bool] = (ranks <= LIST_LENGTH).tolist()
-        return WAY[self._mixture.chosen][None] @ stations, hits
+        return self._mixture.way[None] @ stations, hits
 
-    def _taken(self, tastes: Array, followed: Sequence[Followed], weights: Array) -> Array:
-        """(n, items + 1) sum of the experts' answers by their (n, half_lives + 1) weights."""
-        trends, worth = _shared(followed, weights)
-        taken = self._trend.blended(tastes, trends)
-        for i, (found, share) in enumerate(zip(followed, worth, strict=True)):
-            taken[i] += np.bincount(found.rows, share * found.chances, minlength=taken.shape[1])
+    def _taken(
+        self, tastes: Array, found: Sequence[Found], weights: Array, answers: NDArray[np.floating[Any]]
+    ) -> Array:
+        """(n, items + 1) sum of model and experts by their (n, half_lives + 4) weights."""
+        worth = _worth(weights, found)
+        taken: Array = self._trend.blended(tastes, worth[:, 1:-3])
+        taken += worth[:, :1] * answers
+        for i, (three, shares) in enumerate(zip(found, worth[:, -3:], strict=True)):
+            for followed, share in zip(three, shares, strict=True):
+                taken[i] += np.bincount(followed.rows, share * followed.chances, minlength=taken.shape[1])
         return taken
 
-    def _weights(self, asked: Asked, strength: float) -> Array:
-        """(n, 2 + half_lives) weights of the model, of each trend, and of what followed."""
-        return self._mixture.weights(asked.since, self._trend.lifts(asked.contexts), asked.surest, strength)
+    def _found(self, contexts: Ids) -> list[Found]:
+        """What followed the items of each window."""
+        pairs = [(self._before.of(context), self._followers.of(context)) for context in contexts]
+        return [(before, late, before + late) for before, late in pairs]
+
+    def _chances_before(self, contexts: Ids, rows: Ids, chances: Array) -> Array:
+        """(k,) what followed in set-up gives to one row each; where little did, the model's (k,) chances."""
+        followed, known = self._before.chances_of(contexts, rows)
+        before: Array = known * followed + (1.0 - known) * chances
+        return before
+
+    def _weights(self, asked: Asked) -> Array:
+        """(n, half_lives + 4) weights of the model, each trend, and what followed in set-up, of late, and in both."""
+        way = np.tile(self._mixture.way, (len(asked.since), 1))
+        # Beyond what was learned go only windows with anything taken since.
+        way[:, 1] += (1.0 - asked.since) * way[:, 2:].sum(axis=1)
+        way[:, 2:] *= asked.since[:, None]
+        weights = way[:, 1:2] * self._learned(asked)
+        weights[:, 0] += way[:, 0]
+        weights[:, -2:] += way[:, 2:]
+        return weights
+
+    def _learned(self, asked: Asked) -> Array:
+        """(n, half_lives + 4) weights as they were learned: nothing for both together."""
+        learned = self._mixture.weights(asked.since, self._trend.lifts(asked.contexts), asked.surest)
+        return np.column_stack([learned, np.zeros(len(learned))])
 
     def overall(self) -> Array:
         """(items + 1,) probabilities of what anybody takes of late, by the shortest half-life."""
@@ -156,6 +191,7 @@ class Trending:
         this, held = asked[place : place + 1], self._held_out
         contexts, since, surest = this.contexts, this.since, this.surest
         shares, rows, model = counted(this.tastes), np.array([target]), np.array([chance])
+        before = self._chances_before(contexts, rows, model)
         if held is not None:
             others = self._others()
             contexts = np.concatenate([contexts, held.contexts[others]])
@@ -164,9 +200,11 @@ class Trending:
             shares = np.concatenate([shares, self._held_out_shares[others]])
             rows = np.concatenate([rows, self._held_out_targets[others]])
             model = np.concatenate([model, self._held_out_chances[others]])
+            before = np.concatenate([before, self._held_out_before[others]])
         trends = self._trend.chances_of(shares, rows)
         followed, known = self._followers.chances_of(contexts, rows)
-        chances = np.column_stack([model, trends, known * followed + (1.0 - known) * trends[:, 0]])
+        late = known * followed + (1.0 - known) * trends[:, 0]
+        chances = np.column_stack([model, trends, before, late])
         self._mixture.learn(since, self._trend.lifts(contexts), surest, chances)
         self._mixture.tell(hits)
         self._add(asked.tastes[place], asked.contexts[place], target)
@@ -239,13 +277,20 @@ def _since(contexts: Ids, since_setup: NDArray[np.int64]) -> Array:
     return np.where((since_setup > 0) | newcomers, 1.0, 0.0)
 
 
-def _shared(followed: Sequence[Followed], weights: Array) -> tuple[Array, Array]:
-    """(n, half_lives + 1) weights to what each expert is worth: where little followed, the shortest half-life answers.
+def _worth(weights: Array, found: Sequence[Found]) -> Array:
+    """What each expert is worth where others know little.
+
+    Args:
+        weights: (n, half_lives + 4) of the model, each trend, and what followed in set-up, of late, and in both.
+        found: what followed each window.
 
     Returns:
-        (n, half_lives) of the trends, and (n,) of what followed each window.
+        (n, half_lives + 4): where little followed in set-up the model answers, elsewhere the shortest half-life.
     """
-    known = np.array([found.known for found in followed])
-    trends = weights[:, :-1].copy()
-    trends[:, 0] += (1.0 - known) * weights[:, -1]
-    return trends, known * weights[:, -1]
+    known = np.array([[followed.known for followed in three] for three in found]).reshape(-1, 3)
+    worth = weights.copy()
+    rest = (1.0 - known) * weights[:, -3:]
+    worth[:, -3:] -= rest
+    worth[:, 0] += rest[:, 0]
+    worth[:, 1] += rest[:, 1:].sum(axis=1)
+    return worth

@@ -77,6 +77,22 @@ def test_the_newest_item_says_most() -> None:
     assert chances[6] == pytest.approx(3 / 5)
 
 
+def test_two_together_are_one_that_counted_the_events_of_both() -> None:
+    came = random_events(120)
+    first, second, whole = (Followers(200, LENGTH, SHRINKAGE) for _ in range(3))
+    for i, (context, row) in enumerate(came):
+        (first if i < 50 else second).add(context, row)
+        whole.add(context, row)
+    for context, _ in [*random_events(30, seed=1), (np.zeros(LENGTH, dtype=np.int64), 1)]:
+        both, expected = first.of(context) + second.of(context), whole.of(context)
+        assert both.known == pytest.approx(expected.known)
+        np.testing.assert_allclose(
+            np.bincount(both.rows, both.chances, minlength=ITEMS),
+            np.bincount(expected.rows, expected.chances, minlength=ITEMS),
+            atol=1e-12,
+        )
+
+
 def test_they_restore_to_the_bit_and_what_was_given_out_stays() -> None:
     followers, again, came = Followers(40, LENGTH, SHRINKAGE), Followers(40, LENGTH, SHRINKAGE), random_events(200)
     for context, row in came[:100]:

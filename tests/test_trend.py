@@ -6,10 +6,12 @@ import torch
 
 from pipeline.config import Config
 from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.mixture import LIST_LENGTH, STRENGTHS, TrendMixture
+from pipeline.followers import Followed, Followers
+from pipeline.mixture import LIST_LENGTH, WAYS, TrendMixture
 from pipeline.regions import Array
 from pipeline.trend import LARGEST_WEIGHT, Trend, counted
 from pipeline.trending import Asked, Trending, asked_of
+from pipeline.windows import Ids
 
 ITEMS = 30
 USUAL = np.array([0, *range(1, ITEMS + 1)], dtype=np.int64)
@@ -139,12 +141,8 @@ def learned(mixture: TrendMixture, since: float, lift: float, surest: float, cha
     mixture.learn(np.array([since]), np.array([lift]), np.array([surest]), np.array([chances]))
 
 
-def strength_of(mixture: TrendMixture) -> float:
-    return float(STRENGTHS[mixture.chosen])
-
-
 def weights_of(mixture: TrendMixture, since: float, lift: float, surest: float) -> Array:
-    return mixture.weights(np.array([since]), np.array([lift]), np.array([surest]), strength_of(mixture))[0]
+    return mixture.weights(np.array([since]), np.array([lift]), np.array([surest]))[0]
 
 
 def test_the_mixture_learns_whose_chances_were_good() -> None:
@@ -165,36 +163,49 @@ def test_mixture_weights_are_shares_and_begin_with_the_model() -> None:
     assert weights[0] > 0.8
 
 
-def test_answers_go_as_far_as_had_most_hits() -> None:
+def test_answers_go_the_way_that_had_most_hits() -> None:
     mixture = TrendMixture(2, 0.05)
-    for _ in range(200):
-        learned(mixture, 0.5, 0.0, 0.02, [0.01, 0.1, 0.02])
-    asked_for = weights_of(mixture, 0.5, 0.0, 0.02)
-    assert strength_of(mixture) == 1.0, "nothing speaks against what was learned yet"
-    for best, strength in (([0.5], 0.5), ([0.25, 0.0], 0.25), ([0.5, 0.75, 1.2], 1.2), ([1.4], 1.4), ([1.4, 1.6], 1.4)):
-        mixture.restore(mixture.to_arrays() | {"hits": np.zeros(len(STRENGTHS))})
-        mixture.tell(np.isin(STRENGTHS, best).tolist())
-        assert strength_of(mixture) == strength, best
-        answered = weights_of(mixture, 0.5, 0.0, 0.02)
-        assert answered.sum() == pytest.approx(1.0)
-        if strength < 1.0:
-            np.testing.assert_allclose(answered[1:], strength * asked_for[1:])
-        else:
-            further = (strength - 1.0) * 0.5
-            np.testing.assert_allclose(answered, (1.0 - further) * asked_for + [0.0, 0.0, further])
+    np.testing.assert_array_equal(mixture.way, [0.0, 1.0, 0.0, 0.0], "nothing speaks against what was learned yet")
+    cases = (([2], 2), ([1, 0], 1), ([2, 3, 5], 5), ([6], 6), ([7, 6], 6), ([12], 12), ([0, 12], 12))
+    for most, taken in cases:
+        mixture.restore(mixture.to_arrays() | {"hits": np.zeros(len(WAYS))})
+        mixture.tell(np.isin(np.arange(len(WAYS)), most).tolist())
+        np.testing.assert_array_equal(mixture.way, WAYS[taken], str(most))
+
+
+def test_ways_are_shares_of_the_stations_and_differ() -> None:
+    np.testing.assert_allclose(WAYS.sum(axis=1), 1.0)
+    assert (WAYS >= 0.0).all()
+    assert len(np.unique(WAYS, axis=0)) == len(WAYS)
 
 
 def test_beyond_what_was_learned_go_only_windows_with_anything_taken_since() -> None:
-    mixture = TrendMixture(2, 0.05)
-    before = weights_of(mixture, 0.0, 0.0, 0.02)
-    mixture.tell([False] * (len(STRENGTHS) - 1) + [True])
-    np.testing.assert_array_equal(weights_of(mixture, 0.0, 0.0, 0.02), before)
-    assert weights_of(mixture, 1.0, 0.0, 0.02)[-1] > 0.8
+    seen, answers = fed_trending(), np.random.default_rng(0).dirichlet(np.ones(ITEMS + 1))[None]
+    context = [0, 4, 5]
+    for way in range(5, len(WAYS)):
+        of_nobody = on_way(seen, way, asked_of_nobody(context, 0.0), answers)
+        np.testing.assert_array_equal(of_nobody, on_way(seen, 4, asked_of_nobody(context, 0.0), answers))
+        assert not np.allclose(
+            on_way(seen, way, asked_of_nobody(context, 1.0), answers),
+            on_way(seen, 4, asked_of_nobody(context, 1.0), answers),
+        )
 
 
-def trending() -> Trending:
-    settings = {"trend": {"half_lives": [50.0], "retention": 0, "shrinkage": 5.0}, "windows": {"length": 3}}
-    return Trending(USUAL, 2, Config.model_validate(settings))
+SET_UP = np.array([[0, 4, 5], [4, 5, 6], [0, 0, 9], [7, 4, 5]]), np.array([6, 7, 4, 8])
+"""Newest windows of set-up, and what followed them."""
+
+
+def trending(retention: int = 0) -> Trending:
+    trend = {"half_lives": [50.0], "retention": retention, "shrinkage": 5.0, "followed_events": 100}
+    return Trending(USUAL, SET_UP, 2, Config.model_validate({"trend": trend, "windows": {"length": 3}}))
+
+
+def fed_trending() -> Trending:
+    seen, rng = trending(), np.random.default_rng(5)
+    for _ in range(30):
+        context = rng.integers(1, 9, size=3)
+        seen.learn(asked_of_nobody(context.tolist(), 1.0), 0, int(rng.integers(1, 12)), 0.01, [False] * len(WAYS))
+    return seen
 
 
 def asked_of_nobody(context: list[int], since: float) -> Asked:
@@ -210,8 +221,8 @@ def test_one_item_taken_since_is_enough() -> None:
 
 
 @pytest.mark.parametrize("since", [0.0, 1.0])
-def test_hits_are_those_of_the_answers_at_each_strength(since: float) -> None:
-    """The rank of the target among what may be recommended, at each strength by itself."""
+def test_hits_are_those_of_the_answers_on_each_way(since: float) -> None:
+    """The rank of the target among what may be recommended, on each way by itself."""
     rng, seen = np.random.default_rng(3), trending()
     found, followed = [], [4]
     for _ in range(300):
@@ -220,21 +231,61 @@ def test_hits_are_those_of_the_answers_at_each_strength(since: float) -> None:
         excluded = np.array([0, 4, 9, 17])
         answered, hits = seen.tried(window, answers, target, excluded)
         np.testing.assert_allclose(answered, seen.mix(window, answers), rtol=1e-12, atol=1e-15)
-        each = [at_strength(seen, strength, window, answers) for strength in STRENGTHS]
+        each = [on_way(seen, way, window, answers) for way in range(len(WAYS))]
         expected = [rank_of_targets(a, np.array([target]), excluded[None])[0] <= LIST_LENGTH for a in each]
         assert hits == expected
         found.append(hits)
         seen.learn(window, 0, target, float(answers[0, target]), hits)
         followed.append(target)
-    assert np.ptp(np.array(found, dtype=int), axis=1).any(), "the strengths differ now and then"
+    assert np.ptp(np.array(found, dtype=int), axis=1).any(), "the ways differ now and then"
     assert np.array_equal(seen.to_arrays()["hits"], np.sum(found, axis=0))
 
 
-def at_strength(seen: Trending, strength: float, window: Asked, answers: Array) -> Array:
-    """The answer of another with the same counts and weights, which has seen but this strength hit."""
+def on_way(seen: Trending, way: int, window: Asked, answers: Array) -> Array:
+    """The answer of another with the same counts and weights, for which but this way had a hit."""
     other, arrays = trending(), seen.to_arrays()
-    other.restore(arrays | {"hits": (strength == STRENGTHS).astype(float)})
+    other.restore(arrays | {"hits": (way == np.arange(len(WAYS))).astype(float)})
     return other.mix(window, answers)
+
+
+def test_what_followed_is_told_by_the_station() -> None:
+    """Each station by itself, where all that is known of an item came in set-up, of late, or in both."""
+    seen, answers = fed_trending(), np.full((1, ITEMS + 1), 1.0 / (ITEMS + 1))
+    window = asked_of_nobody([0, 4, 5], 1.0)
+    before, late, both = followed_by(seen, window.contexts[0])
+    fallback = chances_by(seen._trend, ONE)[0]
+    for found, ways in ((late, (7, 8)), (both, (11, 12))):
+        near, far = (on_way(seen, way, window, answers)[0] for way in ways)
+        of_learned = WAYS[list(ways), 1]
+        station = far + (far - near) * of_learned[1] / (of_learned[0] - of_learned[1])
+        expected = (1.0 - found.known) * fallback
+        np.add.at(expected, found.rows, found.known * found.chances)
+        np.testing.assert_allclose(station, expected, atol=1e-12)
+    assert both.evidence == before.evidence + late.evidence
+    assert min(before.evidence, late.evidence) > 0.0
+
+
+def followed_by(seen: Trending, context: Ids) -> tuple[Followed, Followed, Followed]:
+    before, late = Followers(4, 3, 5.0), Followers(100, 3, 5.0)
+    for past, target in zip(*SET_UP, strict=True):
+        before.add(past, int(target))
+    late.restore(seen.to_arrays())
+    return before.of(context), late.of(context), before.of(context) + late.of(context)
+
+
+def test_who_is_as_in_set_up_learns_from_what_followed_there() -> None:
+    """Held-out set-up windows whose targets the model misses, and what followed in set-up does not."""
+    seen, rng = trending(retention=2), np.random.default_rng(2)
+    contexts = np.array([[0, 4, 5]] * 8)
+    held = Asked(contexts, np.tile(ONE, (8, 1)), np.zeros(8), np.full(8, 0.05))
+    seen.hold_out(held, np.array([6, 7, 8, 6, 7, 8, 6, 7]), np.full(8, 0.002))
+    answers = np.full((1, ITEMS + 1), 0.9 / ITEMS)
+    asked = asked_of_nobody([0, 4, 5], 0.0)
+    first = seen.mix(asked, answers)[0, [6, 7, 8]].sum()
+    for _ in range(800):
+        event = asked_of_nobody(rng.integers(10, 30, size=3).tolist(), 1.0)
+        seen.learn(event, 0, int(rng.integers(10, 30)), 0.03, [False] * len(WAYS))
+    assert seen.mix(asked, answers)[0, [6, 7, 8]].sum() > 2.0 * first
 
 
 def test_where_the_model_is_sure_the_trend_keeps_out() -> None:

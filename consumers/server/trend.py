@@ -130,7 +130,7 @@ class ServedTrend:
             return []
 
     def _new(self) -> Trending:
-        return Trending(self._setup.counts, len(self._setup.bank.setup), self._config)
+        return Trending(self._setup.counts, self._setup.newest, len(self._setup.bank.setup), self._config)
 
 
 def _count(trending: Trending, gate: str | None, records: Iterable[Record]) -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.followers import Followers
-from pipeline.mixture import STRENGTHS
+from pipeline.mixture import WAYS
 from pipeline.routing import next_item_probabilities
 from pipeline.setup import SetUp
 from pipeline.strategies import STRATEGIES, USUAL, Start
@@ -96,16 +96,16 @@ def test_without_rows_the_items_stay_as_they_were_set_up(start):
 
 
 def test_a_baseline_with_a_trend_answers_those_as_set_up_who_took_nothing_since(start):
-    """With hits for the farthest strength, and for what was learned: the same where nothing was taken since."""
+    """With hits for the farthest way, and for what was learned: the same where nothing was taken since."""
     strategy, windows = taught("ensemble_trend", start, 2), warm(part(2))
     counts = strategy._trending.to_arrays()
 
-    def ranks_at(strength, since_setup):
-        strategy._trending.restore(counts | {"hits": (strength == STRENGTHS).astype(float)})
+    def ranks_at(way, since_setup):
+        strategy._trending.restore(counts | {"hits": (way == np.arange(len(WAYS))).astype(float)})
         return strategy.score(replace(windows, since_setup=np.full(len(windows), since_setup))).ranks.tolist()
 
-    assert ranks_at(STRENGTHS.max(), 0) == ranks_at(1.0, 0)
-    assert ranks_at(STRENGTHS.max(), 1) != ranks_at(1.0, 1)
+    assert ranks_at(8, 0) == ranks_at(4, 0)
+    assert ranks_at(8, 1) != ranks_at(4, 1)
 
 
 def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):

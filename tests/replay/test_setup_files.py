@@ -38,6 +38,7 @@ def test_what_is_loaded_is_what_was_saved(setup, root):
     assert loaded.bank.origins.to_record() == setup.bank.origins.to_record()
     pairs = [(getattr(loaded, name), getattr(setup, name)) for name in ("counts", "reference", "reference_tastes")]
     pairs += [(getattr(loaded.calibration, f.name), getattr(setup.calibration, f.name)) for f in fields(Calibration)]
+    pairs += list(zip(loaded.newest, setup.newest, strict=True))
     for one, other in pairs:
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
@@ -82,12 +83,16 @@ def vouch_for(root, name):
     (root / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_a_set_up_of_another_version_is_refused_with_what_to_do(root):
+@pytest.mark.parametrize(
+    ("array", "named"),
+    [("calibration.moved_lane", "moved_lane of its calibration"), ("newest.contexts", "newest windows of set-up")],
+)
+def test_a_set_up_of_another_version_is_refused_with_what_to_do(root, array, named):
     arrays = load_file(root / "arrays.safetensors")
-    del arrays["calibration.moved_lane"]
+    del arrays[array]
     save_file(arrays, root / "arrays.safetensors")
     vouch_for(root, "arrays.safetensors")
-    with pytest.raises(DataError, match=r"no moved_lane of its calibration: another version .*raie setup"):
+    with pytest.raises(DataError, match=rf"no {named}: another version .*raie setup"):
         load_setup(root)
 
 

@@ -106,7 +106,7 @@ def _shapes(rows: int) -> dict[str, tuple[int, ...]]:
 
 def fresh_trend(settings: Config = SETTINGS) -> Trending:
     setup = the_setup()
-    return Trending(setup.counts, len(setup.bank.setup), settings)
+    return Trending(setup.counts, setup.newest, len(setup.bank.setup), settings)
 
 
 @dataclass
