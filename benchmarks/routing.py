@@ -38,6 +38,7 @@ from pipeline.backbones.base import last_states
 from pipeline.backbones.sasrec import SASRec
 from pipeline.backbones.sequence import SequenceConfig
 from pipeline.config import AdapterSettings, Config
+from pipeline.followers import Followers
 from pipeline.routing import next_item_probabilities
 from pipeline.serving.forward import MixedForward
 from pipeline.trending import Asked, Trending
@@ -174,7 +175,11 @@ class _Trended:
 
     def __init__(self, tastes: int, places: Ids, windows: Ids, asked: argparse.Namespace, rng: np.random.Generator):
         usual = np.append(0, rng.integers(1, 100, size=asked.items))
-        self._trending = Trending(usual, (windows, rng.integers(1, asked.items, size=len(windows))), tastes, Config())
+        settings = Config()
+        before = Followers(len(windows), windows.shape[1], settings.trend.shrinkage)
+        for window in windows:
+            before.add(window, int(rng.integers(1, asked.items)))
+        self._trending = Trending(usual, before, tastes, settings)
         counts = self._trending.to_arrays()
         # A tenth of the items have been taken of late by users of any one taste.
         counts["counts"] = rng.random(counts["counts"].shape, dtype=np.float32).astype(np.float64)

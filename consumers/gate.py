@@ -46,8 +46,11 @@ class GateHandler:
         self.live = live
         self._setup = setup
         self._config = config
-        tastes = len(setup.bank.setup)
-        self.trending = Trending(setup.counts, setup.newest, tastes, config) if config.trend.half_lives else None
+        self.trending = (
+            Trending(setup.counts, setup.followers(config.trend.shrinkage), len(setup.bank.setup), config)
+            if config.trend.half_lives
+            else None
+        )
         self.withdrawn = np.zeros(0, dtype=np.int64)
         self._followed: RegionBank | None = None
 

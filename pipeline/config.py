@@ -266,7 +266,7 @@ class TrendSettings(Section):
     followed_events: int = Field(
         10_000,
         ge=1,
-        description="newest events that say which items are taken after which; 1: hardly any do",
+        description="newest events that say which items are taken after which, and as many of set-up; 1: hardly any do",
     )
     learning_rate: float = Field(0.02, gt=0, description="of the weights of model and trends, an event")
     held_out: int = Field(

@@ -16,6 +16,7 @@ from pipeline.backbones.building import build_backbone
 from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.evaluation.ranking import rank_of_targets
+from pipeline.followers import Followers
 from pipeline.gate import Encoded, GateView, OriginModel, rarity
 from pipeline.items import Catalogue
 from pipeline.lanes import lanes, spacing
@@ -89,6 +90,15 @@ class SetUp:
     reference_tastes: NDArray[np.int64]
     recalls: tuple[float, ...]
     newest: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+    def followers(self, shrinkage: float) -> Followers:
+        """What was taken after what in the newest windows."""
+        contexts, targets = self.newest
+        # There is room for one event even where there is none.
+        followers = Followers(max(len(targets), 1), contexts.shape[1], shrinkage)
+        for context, target in zip(contexts, targets.tolist(), strict=True):
+            followers.add(context, target)
+        return followers
 
     @cached_property
     def encoded(self) -> Encoded:

@@ -73,20 +73,18 @@ class Trending:
 
     Args:
         usual: (items + 1,) how often set-up met each item.
-        learned: (w, length) newest windows of set-up, and the (w,) targets that followed them.
+        before: what was taken after what in set-up; it is left as it is.
         tastes: how many are counted apart.
         config: section `trend`.
     """
 
-    def __init__(self, usual: NDArray[np.int64], learned: tuple[Ids, Ids], tastes: int, config: Config) -> None:
-        settings = config.trend
+    def __init__(self, usual: NDArray[np.int64], before: Followers, tastes: int, config: Config) -> None:
+        shrinkage = config.trend.shrinkage
         self._tastes = tastes
-        self._trend = Trend(usual, tastes, settings.half_lives, settings.shrinkage)
-        self._followers = Followers(settings.followed_events, config.windows.length, settings.shrinkage)
-        self._before = Followers(max(len(learned[1]), 1), config.windows.length, settings.shrinkage)
-        for context, target in zip(learned[0], learned[1].tolist(), strict=True):
-            self._before.add(context, target)
-        self._mixture = TrendMixture(len(settings.half_lives) + 2, settings.learning_rate)
+        self._trend = Trend(usual, tastes, config.trend.half_lives, shrinkage)
+        self._before = before
+        self._followers = Followers(config.trend.followed_events, config.windows.length, shrinkage)
+        self._mixture = TrendMixture(len(config.trend.half_lives) + 2, config.trend.learning_rate)
         self._retention = config.trend.retention
         self._held_out: Asked | None = None
         self._held_out_shares = np.zeros((0, tastes))
@@ -113,7 +111,8 @@ class Trending:
         self._trend.blend_in(mixed, asked.tastes, worth[:, 1:-3])
         for answer, three, shares in zip(answers, found, worth[:, -3:], strict=True):
             for followed, share in zip(three, shares, strict=True):
-                np.add.at(answer, followed.rows, (share * followed.chances).astype(np.float32))
+                if share:
+                    np.add.at(answer, followed.rows, (share * followed.chances).astype(np.float32))
 
     def tried(
         self, asked: Asked, answers: NDArray[np.floating[Any]], target: int, excluded: Ids
@@ -151,7 +150,8 @@ class Trending:
         taken += worth[:, :1] * answers
         for i, (three, shares) in enumerate(zip(found, worth[:, -3:], strict=True)):
             for followed, share in zip(three, shares, strict=True):
-                taken[i] += np.bincount(followed.rows, share * followed.chances, minlength=taken.shape[1])
+                if share:
+                    taken[i] += np.bincount(followed.rows, share * followed.chances, minlength=taken.shape[1])
         return taken
 
     def _found(self, contexts: Ids) -> list[Found]:

@@ -197,7 +197,14 @@ SET_UP = np.array([[0, 4, 5], [4, 5, 6], [0, 0, 9], [7, 4, 5]]), np.array([6, 7,
 
 def trending(retention: int = 0) -> Trending:
     trend = {"half_lives": [50.0], "retention": retention, "shrinkage": 5.0, "followed_events": 100}
-    return Trending(USUAL, SET_UP, 2, Config.model_validate({"trend": trend, "windows": {"length": 3}}))
+    return Trending(USUAL, of_set_up(), 2, Config.model_validate({"trend": trend, "windows": {"length": 3}}))
+
+
+def of_set_up() -> Followers:
+    followers = Followers(4, 3, 5.0)
+    for context, target in zip(*SET_UP, strict=True):
+        followers.add(context, int(target))
+    return followers
 
 
 def fed_trending() -> Trending:
@@ -266,9 +273,7 @@ def test_what_followed_is_told_by_the_station() -> None:
 
 
 def followed_by(seen: Trending, context: Ids) -> tuple[Followed, Followed, Followed]:
-    before, late = Followers(4, 3, 5.0), Followers(100, 3, 5.0)
-    for past, target in zip(*SET_UP, strict=True):
-        before.add(past, int(target))
+    before, late = of_set_up(), Followers(100, 3, 5.0)
     late.restore(seen.to_arrays())
     return before.of(context), late.of(context), before.of(context) + late.of(context)
 

@@ -43,6 +43,7 @@ class ServedTrend:
         self.topics = (GATED, TREND) if config.trend.half_lives else ()
         self._setup, self._config, self._say = setup, config, say
         self._usual = usual_chances(setup.counts)
+        self._before = setup.followers(config.trend.shrinkage)
         self._trending = self._new() if config.trend.half_lives else None
         self._gate: str | None = None
         self._position = 0
@@ -130,7 +131,7 @@ class ServedTrend:
             return []
 
     def _new(self) -> Trending:
-        return Trending(self._setup.counts, self._setup.newest, len(self._setup.bank.setup), self._config)
+        return Trending(self._setup.counts, self._before, len(self._setup.bank.setup), self._config)
 
 
 def _count(trending: Trending, gate: str | None, records: Iterable[Record]) -> None:

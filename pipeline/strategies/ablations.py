@@ -52,7 +52,8 @@ class _GlobalGate(GateHandler):
 
     def __init__(self, setup: SetUp, config: Config, live: LiveRegions) -> None:
         super().__init__(setup, config, live)
-        self.trending = Trending(setup.counts, setup.newest, 1, config) if config.trend.half_lives else None
+        if config.trend.half_lives:
+            self.trending = Trending(setup.counts, setup.followers(config.trend.shrinkage), 1, config)
 
     def _asked(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> Asked:
         return replace(super()._asked(contexts, since_setup, answers), tastes=np.ones((len(contexts), 1)))

@@ -25,7 +25,8 @@ class _Trended(PartLearner):
         super().__init__(start)
         if not start.config.trend.half_lives:
             raise ConfigError([f"trend.half_lives is empty: {self.name} needs one; leave the strategy out, or set it"])
-        self._trending = Trending(start.setup.counts, start.setup.newest, 1, start.config)
+        followers = start.setup.followers(start.config.trend.shrinkage)
+        self._trending = Trending(start.setup.counts, followers, 1, start.config)
         self._hold_out()
 
     def observe(self, windows: Windows) -> Scored:

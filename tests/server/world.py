@@ -106,7 +106,8 @@ def _shapes(rows: int) -> dict[str, tuple[int, ...]]:
 
 def fresh_trend(settings: Config = SETTINGS) -> Trending:
     setup = the_setup()
-    return Trending(setup.counts, setup.newest, len(setup.bank.setup), settings)
+    followers = setup.followers(settings.trend.shrinkage)
+    return Trending(setup.counts, followers, len(setup.bank.setup), settings)
 
 
 @dataclass
