@@ -26,18 +26,16 @@ from pipeline.regions import Array
 FIRST_LOGIT = -3.0
 """The trend has to earn its weight: each expert begins at 1/20 of the model's."""
 
-STATIONS = 4
-"""The model alone, what was learned, what followed of late, what followed in set-up and of late together."""
-
 WAYS = np.array(
     [[1.0 - s, s, 0.0, 0.0] for s in (0.0, 0.25, 0.5, 0.75, 1.0)]
     + [[0.0, 1.0 - s, s, 0.0] for s in (0.2, 0.4, 0.6, 0.8)]
     + [[0.0, 1.0 - s, 0.0, s] for s in (0.2, 0.4, 0.6, 0.8)]
 )
-"""(ways, STATIONS) what an answer may take of each."""
+"""(ways, 4) what an answer may take of each station: the model alone, what was learned, what followed of late, and what
+followed in set-up and of late together."""
 
 LIST_LENGTH = 10
-"""Places of a list in which a target counts for a strength."""
+"""Places of a list in which a target counts for a way."""
 
 
 class TrendMixture:
@@ -56,7 +54,7 @@ class TrendMixture:
 
     @property
     def way(self) -> Array:
-        """(STATIONS,) the one of `WAYS` with most hits so far; of several the one with most of what was learned."""
+        """(4,) the one of `WAYS` with most hits so far; of several the one with most of what was learned."""
         best = np.flatnonzero(self._hits == self._hits.max())
         way: Array = WAYS[best[WAYS[best, 1].argmax()]]
         return way

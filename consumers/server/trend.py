@@ -43,8 +43,11 @@ class ServedTrend:
         self.topics = (GATED, TREND) if config.trend.half_lives else ()
         self._setup, self._config, self._say = setup, config, say
         self._usual = usual_chances(setup.counts)
-        self._before = setup.followers(config.trend.shrinkage)
-        self._trending = self._new() if config.trend.half_lives else None
+        self._trending: Trending | None = None
+        if config.trend.half_lives:
+            # Counted once: every snapshot that is taken over begins with them.
+            self._before = setup.followers(config.trend.shrinkage)
+            self._trending = self._new()
         self._gate: str | None = None
         self._position = 0
         self._whole = Lock()
