@@ -38,6 +38,8 @@ class AdapterHost:
     def __init__(self, backbone: Backbone, settings: AdapterSettings) -> None:
         self.backbone = backbone.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
         self.settings = settings
+        if backbone.items.projection is not None:
+            backbone.items.projection = _Frozen(backbone.items.projection)
         self._vectors: dict[str | None, Tensor] = {}
         with _quiet():
             self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
@@ -193,6 +195,28 @@ class AdapterHost:
         for key, value in state.items():
             fresh[key] = fresh[key].index_copy(0, kept, value) if _ROWS in key else value.clone()
         set_peft_model_state_dict(self._model, fresh, adapter_name=child)
+
+
+class _Frozen(nn.Linear):
+    """A linear layer that never changes: training gives it the same texts, step after step, and has them projected once.
+
+    Args:
+        layer: whose weights it shares.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")
+        self.weight = layer.weight
+        self._latest: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, texts: Tensor) -> Tensor:
+        """(..., text dimensions) to (..., d)."""
+        if not self.training:
+            self._latest = None
+            return super().forward(texts)
+        if self._latest is None or self._latest[0] is not texts:
+            self._latest = texts, super().forward(texts)
+        return self._latest[1]
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def next_item_logits(
         model: answers.
         contexts: (n, length) catalogue rows.
         targets: (n,) catalogue rows, all in `rows`.
-        rows: (c,) sorted rows.
+        rows: (c,) sorted rows, padding not among them.
         log_weights: (c,) added to the logits of all rows but the window's own target; None for a full softmax.
 
     Returns:
@@ -95,7 +95,9 @@ def next_item_logits(
     vectors = model.items(used)
     windows = local[: contexts.numel()].view_as(contexts)
     states = model.last(windows, vectors)
-    logits = states @ vectors[local[contexts.numel() : -1]].T
+    # Most often windows hold no others than these rows and padding, which comes first.
+    candidates = vectors[1:] if len(used) == len(rows) + 1 else vectors[local[contexts.numel() : -1]]
+    logits = states @ candidates.T
     places = torch.searchsorted(rows, targets)
     if log_weights is not None:
         own = logits.gather(1, places[:, None])

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from pipeline.adapters import AdapterHost
+from pipeline.adapters import AdapterHost, _Frozen
 from pipeline.backbones.base import last_states
 from pipeline.config import AdapterSettings
 from pipeline.errors import AdapterRefused
@@ -113,6 +113,30 @@ def test_two_adapters_move_rows_of_their_own() -> None:
     moved = {n: (host.vectors(n) != host.vectors(None)).any(dim=1).nonzero().flatten().tolist() for n in (A, B)}
     assert moved == {A: [2, 3], B: [3, 7, 9]}
     assert not torch.equal(host.vectors(A)[3], host.vectors(B)[3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_that_are_projected_once_teach_what_they_teach_at_every_step(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit; and a second training, after the adapter moved the projection, begins with nothing kept."""
+    learned = []
+    for forward in (_Frozen.forward, nn.Linear.forward):
+        monkeypatch.setattr(_Frozen, "forward", forward)
+        host = AdapterHost(small_backbone(kind), AdapterSettings())
+        for name, parent in ((A, None), (B, A)):
+            host.create(name, [2, 3], parent=parent, seed=0)
+            train(host, name)
+        learned.append(host.tensors(B))
+    assert same(*learned)
+
+
+def test_training_has_the_texts_of_the_rows_it_asks_for() -> None:
+    items = small_backbone("sasrec").items
+    asked = [torch.tensor(rows) for rows in ([1, 2, 5], [1, 2, 5], [5, 2, 1], [5, 2], [[5], [2]])]
+    expected = [items.eval()(rows) for rows in asked]
+    for rows, vectors in zip(asked, expected, strict=True):
+        torch.testing.assert_close(items.train()(rows), vectors, rtol=0, atol=0)
 
 
 def test_a_child_starts_exactly_as_its_parent_and_then_goes_its_own_way(host: AdapterHost) -> None:

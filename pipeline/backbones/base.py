@@ -34,13 +34,23 @@ class ItemTable(nn.Module):
         self.rows = nn.Embedding(items + 1, dimensions)
         self.projection = nn.Linear(text_dimensions, dimensions, bias=False) if text_dimensions else None
         self.register_buffer("text", torch.zeros(items + 1, text_dimensions), persistent=False)
+        self._latest: tuple[Tensor, Tensor] | None = None
 
     def forward(self, rows: Tensor) -> Tensor:
         """(...,) catalogue rows to (..., d) item vectors."""
         vectors: Tensor = self.rows(rows)
         if self.projection is not None:
-            vectors = vectors + self.projection(self.text[rows])
+            vectors = vectors + self.projection(self._texts(rows))
         return vectors
+
+    def _texts(self, rows: Tensor) -> Tensor:
+        """(..., text dimensions) of rows: the same tensor while training asks for the same rows, step after step."""
+        if not self.training:
+            self._latest = None
+            return self.text[rows]
+        if self._latest is None or not torch.equal(self._latest[0], rows):
+            self._latest = rows, self.text[rows]
+        return self._latest[1]
 
     def all(self) -> Tensor:
         """(items + 1, d) the vector of every catalogue row, padding included."""
