@@ -30,25 +30,16 @@ class Followed:
         rows: (k,) of the catalogue; some may occur more than once.
         chances: (k,) adding up to 1, or none.
         evidence: events that say so.
-        shrinkage: events' worth of something else.
     """
 
     rows: Ids
     chances: Array
     evidence: float
-    shrinkage: float
 
-    @property
-    def known(self) -> float:
-        """How much is known, 0 to 1."""
-        return self.evidence / (self.evidence + self.shrinkage)
-
-    def __add__(self, other: "Followed") -> "Followed":
-        """What followed in the events of both."""
-        evidence = self.evidence + other.evidence
-        share = self.evidence / evidence if evidence else 0.0
-        chances = np.concatenate([share * self.chances, (1.0 - share) * other.chances])
-        return Followed(np.concatenate([self.rows, other.rows]), chances, evidence, self.shrinkage)
+    def over(self, items: int) -> Array:
+        """(items,) chances of all rows of the catalogue."""
+        over: Array = np.bincount(self.rows, self.chances, minlength=items)
+        return over
 
 
 class Followers:
@@ -81,13 +72,13 @@ class Followers:
 
     def of(self, context: Ids) -> Followed:
         """What followed the items of a (length,) window."""
-        found = [(place, self._of_item(item)) for item, place in _placed(context) if item in self._counts]
-        if not found:
-            return Followed(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0, self._shrinkage)
-        counts = np.concatenate([place * counts for place, (_, counts) in found])
-        total = float(counts.sum())
-        rows = np.concatenate([rows for _, (rows, _) in found])
-        return Followed(rows, counts / total, total / self._whole, self._shrinkage)
+        placed = [(item, place) for item, place in _placed(context) if item in self._counts]
+        if not placed:
+            return Followed(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0)
+        rows, counts = zip(*[self._of_item(item) for item, _ in placed], strict=True)
+        total = float(sum(place * self._totals[item] for item, place in placed))
+        shares = np.repeat([place / total for _, place in placed], [len(of) for of in rows])
+        return Followed(np.concatenate(rows), np.concatenate(counts) * shares, total / self._whole)
 
     def chances_of(self, contexts: Ids, rows: Ids) -> tuple[Array, Array]:
         """What one row each has of what followed k windows.
@@ -97,7 +88,7 @@ class Followers:
             rows: (k,) of the catalogue.
 
         Returns:
-            (k,) chances, and (k,) how much is known, as of `Followed`.
+            (k,) chances, and (k,) how much is known, 0 to 1.
         """
         own, total = np.zeros(len(rows)), np.zeros(len(rows))
         for i, row in enumerate(rows.tolist()):
@@ -106,8 +97,12 @@ class Followers:
                     own[i] += place * self._counts[item].get(row, 0)
                     total[i] += place * self._totals[item]
         chances: Array = np.divide(own, total, out=np.zeros(len(rows)), where=total > 0.0)
-        evidence = total / self._whole
-        return chances, evidence / (evidence + self._shrinkage)
+        return chances, self.known(total / self._whole)
+
+    def known(self, evidence: Array) -> Array:
+        """How much is known, 0 to 1, of what so many events say."""
+        known: Array = evidence / (evidence + self._shrinkage)
+        return known
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The newest events; `restore` continues from them to the bit."""

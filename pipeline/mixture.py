@@ -9,10 +9,8 @@ log P(target), a step an event, so all is learned on past events alone. Held-out
 step: who is as in set-up must not be answered with what is new.
 
 The likelihood is won where the model finds the target absurd; the first places of a list may bear less of the
-trend than that, or call for more. So hits say how far answers go: from the model alone to what was learned, and on
-from there, for windows with anything taken since set-up, to what followed their items alone, of late or in all events
-that are counted, set-up's included. Of `WAYS` it is the one that would have put most targets so far among the first
-`LIST_LENGTH`.
+trend than that, or call for more. So hits say how far answers go: of `pipeline.ways.WAYS` it is the one that would
+have put most targets so far into the list.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,20 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.regions import Array
+from pipeline.ways import WAYS
 
 FIRST_LOGIT = -3.0
 """The trend has to earn its weight: each expert begins at 1/20 of the model's."""
-
-WAYS = np.array(
-    [[1.0 - s, s, 0.0, 0.0] for s in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    + [[0.0, 1.0 - s, s, 0.0] for s in (0.2, 0.4, 0.6, 0.8)]
-    + [[0.0, 1.0 - s, 0.0, s] for s in (0.2, 0.4, 0.6, 0.8)]
-)
-"""(ways, 4) what an answer may take of each station: the model alone, what was learned, what followed of late, and what
-followed in set-up and of late together."""
-
-LIST_LENGTH = 10
-"""Places of a list in which a target counts for a way."""
 
 
 class TrendMixture:
@@ -44,20 +32,16 @@ class TrendMixture:
     Args:
         experts: how many.
         learning_rate: step of the gradient.
+
+    Attributes:
+        way: (4,) the one of `WAYS` with most hits so far; of several the one with most of what was learned.
     """
 
     def __init__(self, experts: int, learning_rate: float) -> None:
         self._learning_rate = learning_rate
-        self._hits = np.zeros(len(WAYS))
         self._theta = np.zeros((experts, 4))
         self._theta[:, 0] = FIRST_LOGIT
-
-    @property
-    def way(self) -> Array:
-        """(4,) the one of `WAYS` with most hits so far; of several the one with most of what was learned."""
-        best = np.flatnonzero(self._hits == self._hits.max())
-        way: Array = WAYS[best[WAYS[best, 1].argmax()]]
-        return way
+        self._take_hits(np.zeros(len(WAYS)))
 
     def weights(self, since: Array, lift: Array, surest: Array) -> Array:
         """(n, 1 + experts) weights of the model and of each expert, as learned, in the answers to n windows.
@@ -71,14 +55,7 @@ class TrendMixture:
 
     def tell(self, hits: Sequence[bool]) -> None:
         """Take in by which of `WAYS` the target of an event would have been in the list."""
-        self._hits += hits
-
-    def _weights(self, features: Array) -> Array:
-        logits = np.zeros((len(features), 1 + len(self._theta)))
-        logits[:, 1:] = features @ self._theta.T
-        odds: Array = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
-        odds /= np.add.reduce(odds, axis=1, keepdims=True)
-        return odds
+        self._take_hits(self._hits + hits)
 
     def learn(self, since: Array, lift: Array, surest: Array, chances: Array) -> None:
         """Take in n windows at once, in one step.
@@ -101,7 +78,20 @@ class TrendMixture:
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Continue from what `to_arrays` gave."""
-        self._theta, self._hits = arrays["theta"].copy(), arrays["hits"].copy()
+        self._theta = arrays["theta"].copy()
+        self._take_hits(arrays["hits"].copy())
+
+    def _take_hits(self, hits: Array) -> None:
+        self._hits = hits
+        best = np.flatnonzero(hits == hits.max())
+        self.way: Array = WAYS[best[WAYS[best, 1].argmax()]]
+
+    def _weights(self, features: Array) -> Array:
+        logits = np.zeros((len(features), 1 + len(self._theta)))
+        logits[:, 1:] = features @ self._theta.T
+        odds: Array = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+        odds /= np.add.reduce(odds, axis=1, keepdims=True)
+        return odds
 
 
 def _features(since: Array, lift: Array, surest: Array) -> Array:

@@ -8,7 +8,7 @@ that was seen little is shrunk to the counts over all, and these to what was usu
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,31 @@ from pipeline.windows import PADDING, Ids
 LARGEST_WEIGHT = 2.0**500
 """Weights of new events grow instead of old counts shrinking; beyond this all are scaled back."""
 
+ALL_TASTES = -1
+"""Where counts over all tastes are, beside those of each."""
+
 LEAST_SHARE = 0.1
 """A window counts for the tastes that have at least this share of it."""
 
 LARGEST_LIFT = 3.0
 """In which lifts are cut off: a single item that nobody knew must not outweigh a whole window."""
+
+
+class _Worth(NamedTuple):
+    """What counts are worth to n windows: all that is blended is linear in them.
+
+    Attributes:
+        windows, tastes: (m,) a window, and a taste that counts for it.
+        own: (m, half_lives) of one event of that taste to that window.
+        overall: (n, half_lives) of one event of any taste.
+        usual: (n, half_lives) of what is usual.
+    """
+
+    windows: Ids
+    tastes: Ids
+    own: Array
+    overall: Array
+    usual: Array
 
 
 class Trend:
@@ -43,44 +63,41 @@ class Trend:
         self._shrinkage = shrinkage
         self._growth = 2.0 ** (1.0 / np.array(half_lives, dtype=np.float64))
         self._weight = np.ones(len(half_lives))
-        # The last row of each half-life is over all tastes.
-        self._counts = np.zeros((len(half_lives), tastes + 1, len(usual)))
-        self._totals = np.zeros((len(half_lives), tastes + 1))
+        # The last taste is all of them.
+        self._counts = np.zeros((tastes + 1, len(half_lives), len(usual)))
+        self._totals = np.zeros((tastes + 1, len(half_lives)))
         self._table: TrendTable | None = None
 
     def blended(self, tastes: Array, weights: Array) -> Array:
-        """What is taken of late by users of these tastes, half-lives weighted.
+        """What is taken of late by users of these tastes, by k weightings of the half-lives.
 
         Args:
             tastes: (n, tastes) shares of the set-up regions in each window.
-            weights: (n, half_lives) of each window.
+            weights: (n, k, half_lives) of each window.
 
         Returns:
-            (n, items + 1) probabilities, each row times the sum of its weights.
+            (n, k, items + 1) probabilities, each row times the sum of its weights.
         """
-        shares, pseudo = counted(tastes), self._shrinkage * self._weight
-        # All of it is linear in the counts: what each of them is worth to each window, the overall ones last.
-        worth = np.empty((len(tastes), *self._totals.shape))
-        own = np.divide(shares[:, None], self._totals[:, :-1] + pseudo[:, None], out=worth[:, :, :-1])
-        own *= weights[:, :, None]
-        worth[:, :, -1] = np.add.reduce(own, axis=2) * (pseudo / (self._totals[:, -1] + pseudo))
-        used = np.append(np.logical_or.reduce(shares, axis=0), True).nonzero()[0]
-        counts = self._counts[:, used].reshape(-1, len(self._usual))
-        blended: Array = worth[:, :, used].reshape(len(tastes), -1) @ counts
-        blended += (worth[:, :, -1] @ pseudo)[:, None] * self._usual
+        worth = self._worth(tastes)
+        blended: Array = (weights * worth.overall[:, None]) @ self._counts[ALL_TASTES]
+        blended += (weights @ worth.usual[:, :, None]) * self._usual
+        for window, taste, own in zip(worth.windows, worth.tastes, worth.own, strict=True):
+            blended[window] += (weights[window] * own) @ self._counts[taste]
         return blended
 
     def blend_in(self, answers: Tensor, tastes: Array, weights: Array) -> None:
-        """Add what `blended` gives to (n, items + 1) answers, in place and in their single precision."""
+        """Add to (n, items + 1) answers what is taken of late, in place and in their single precision.
+
+        Args:
+            answers: to n windows.
+            tastes: (n, tastes) shares of the set-up regions in each.
+            weights: (n, half_lives) of each.
+        """
         if self._table is None:
             self._table = TrendTable(self._counts, self._weight, self._usual)
-        shares, pseudo = counted(tastes), self._shrinkage * self._weight
-        windows, chosen = shares.nonzero()
-        worth = shares[windows, chosen, None] * weights[windows] / (self._totals[:, chosen].T + pseudo)
-        overall = np.zeros(weights.shape)
-        np.add.at(overall, windows, worth)
-        overall *= pseudo / (self._totals[:, -1] + pseudo)
-        self._table.add(answers, windows, chosen, worth, np.column_stack([overall, overall @ pseudo]))
+        worth = self._worth(tastes)
+        shared = np.column_stack([weights * worth.overall, (weights * worth.usual).sum(axis=1)])
+        self._table.add(answers, worth.windows, worth.tastes, weights[worth.windows] * worth.own, shared)
 
     def chances_of(self, shares: Array, rows: Ids) -> Array:
         """What each half-life gives to one row for each of k windows.
@@ -93,9 +110,9 @@ class Trend:
             (k, half_lives) probabilities.
         """
         weight = self._shrinkage * self._weight[:, None]
-        expected = self._counts[:, :-1, rows] + (weight * self._overall(rows))[:, None]
-        terms = expected * (shares.T / (self._totals[:, :-1] + weight)[:, :, None])
-        chances: Array = np.add.reduce(terms, axis=1)
+        expected = self._counts[:-1, :, rows] + weight * self._overall(rows)
+        terms = expected * (shares.T[:, None] / (self._totals[:-1, :, None] + weight))
+        chances: Array = np.add.reduce(terms, axis=0)
         return chances.T
 
     def overall(self) -> Array:
@@ -112,7 +129,7 @@ class Trend:
             (n,) mean log ratio over the items of each, -1 to 1; 0 for an empty window.
         """
         floor, weight, usual = 0.1 / len(self._usual), self._shrinkage * self._weight[0], self._usual[contexts]
-        overall = (self._counts[0, -1, contexts] + weight * usual) / (self._totals[0, -1] + weight)
+        overall = (self._counts[ALL_TASTES, 0, contexts] + weight * usual) / (self._totals[ALL_TASTES, 0] + weight)
         present = contexts != PADDING
         ratio = np.log((overall + floor) / (usual + floor)) * present
         mean = np.add.reduce(ratio, axis=1) / np.maximum(np.add.reduce(present, axis=1), 1)
@@ -123,29 +140,41 @@ class Trend:
         """Count an event: the item of catalogue row `row`, taken from a window of these tastes."""
         self._weight *= self._growth
         if self._weight.max() > LARGEST_WEIGHT:
-            self._counts /= self._weight[:, None, None]
-            self._totals /= self._weight[:, None]
+            self._counts /= self._weight[:, None]
+            self._totals /= self._weight
             self._weight[:] = 1.0
-        added = self._weight[:, None] * np.append(counted(tastes), 1.0)
+        added = np.append(counted(tastes), 1.0)[:, None] * self._weight
         self._counts[:, :, row] += added
         self._totals += added
         if self._table is not None:
             self._table.follow(self._counts, self._weight, row)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """The counts so far; `restore` continues from them to the bit."""
-        return {"weight": self._weight.copy(), "counts": self._counts.copy(), "totals": self._totals.copy()}
+        """The counts so far, half-life by half-life; `restore` continues from them to the bit."""
+        counts, totals = self._counts.swapaxes(0, 1), self._totals.T
+        return {"weight": self._weight.copy(), "counts": counts.copy(), "totals": totals.copy()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Continue from what `to_arrays` gave."""
-        self._weight, self._counts = arrays["weight"].copy(), arrays["counts"].copy()
-        self._totals = arrays["totals"].copy()
+        self._weight, self._totals = arrays["weight"].copy(), arrays["totals"].T.copy()
+        self._counts = arrays["counts"].swapaxes(0, 1).copy()
         self._table = None
+
+    def _worth(self, tastes: Array) -> "_Worth":
+        """Of counts to n windows with (n, tastes) shares."""
+        shares, pseudo = counted(tastes), self._shrinkage * self._weight
+        windows, used = shares.nonzero()
+        own = shares[windows, used, None] / (self._totals[used] + pseudo)
+        overall = np.zeros((len(tastes), len(pseudo)))
+        np.add.at(overall, windows, own)
+        overall *= pseudo / (self._totals[ALL_TASTES] + pseudo)
+        return _Worth(windows, used, own, overall, overall * pseudo)
 
     def _overall(self, rows: NDArray[np.int64] | slice) -> Array:
         """(half_lives, rows) probabilities over all tastes."""
         weight = self._shrinkage * self._weight[:, None]
-        overall: Array = (self._counts[:, -1, rows] + weight * self._usual[rows]) / (self._totals[:, -1, None] + weight)
+        counts, totals = self._counts[ALL_TASTES][:, rows], self._totals[ALL_TASTES][:, None]
+        overall: Array = (counts + weight * self._usual[rows]) / (totals + weight)
         return overall
 
 

@@ -20,17 +20,17 @@ class TrendTable:
     """Rows that the trend in an answer is a sum of: taste by taste those of all half-lives, all tastes', the usual.
 
     Args:
-        counts: (half_lives, tastes + 1, items + 1) as `Trend` keeps them, those of all tastes last.
+        counts: (tastes + 1, half_lives, items + 1) as `Trend` keeps them, those of all tastes last.
         weight: (half_lives,) of an event of now.
         usual: (items + 1,) probabilities of set-up.
     """
 
     def __init__(self, counts: Array, weight: Array, usual: Array) -> None:
-        lives, tastes, items = counts.shape
+        tastes, lives, items = counts.shape
         self._rows = torch.zeros(tastes * lives + 1, whole_lines(items))[:, :items]
         self._rows[-1] = torch.from_numpy(usual)
         # The same memory, as the counts are laid out.
-        self._counts = self._rows[:-1].unflatten(0, (tastes, lives)).transpose(0, 1).numpy()
+        self._counts = self._rows[:-1].unflatten(0, (tastes, lives)).numpy()
         self._take_over(counts, weight)
 
     def follow(self, counts: Array, weight: Array, row: int) -> None:
@@ -39,7 +39,7 @@ class TrendTable:
         if growth.min() < 1.0 or growth.max() > _LARGEST_GROWTH:
             self._take_over(counts, weight)
         else:
-            self._counts[:, :, row] = counts[:, :, row] / self._unit[:, None]
+            self._counts[:, :, row] = counts[:, :, row] / self._unit
 
     def add(
         self, answers: Tensor, windows: NDArray[np.int64], tastes: NDArray[np.int64], worth: Array, shared: Array
@@ -63,4 +63,4 @@ class TrendTable:
 
     def _take_over(self, counts: Array, weight: Array) -> None:
         self._unit = weight.copy()
-        self._counts[:] = counts / weight[:, None, None]
+        self._counts[:] = counts / weight[:, None]

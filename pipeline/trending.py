@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.followers import Followed, Followers
-from pipeline.mixture import LIST_LENGTH, WAYS, TrendMixture
+from pipeline.mixture import TrendMixture
 from pipeline.regions import Array
 from pipeline.routing import Posterior, RegionBank
 from pipeline.trend import LEAST_SHARE, Trend, counted
+from pipeline.ways import hits_of
 from pipeline.windows import PADDING, Ids
 
 
@@ -64,8 +65,8 @@ def asked_of(contexts: Ids, tastes: Array, since_setup: NDArray[np.int64], answe
     return Asked(contexts, tastes, _since(contexts, since_setup), answers.max(axis=1).astype(np.float64))
 
 
-Found = tuple[Followed, Followed, Followed]
-"""What followed the items of one window in set-up, of late, and in both."""
+Found = tuple[Followed, Followed]
+"""What followed the items of one window in set-up, and of late."""
 
 
 class Trending:
@@ -85,6 +86,8 @@ class Trending:
         self._before = before
         self._followers = Followers(config.trend.followed_events, config.windows.length, shrinkage)
         self._mixture = TrendMixture(len(config.trend.half_lives) + 2, config.trend.learning_rate)
+        # Weights of the stations beyond what was learned: what followed of late, and in both.
+        self._beyond = np.eye(len(config.trend.half_lives) + 4)[-2:]
         self._retention = config.trend.retention
         self._held_out: Asked | None = None
         self._held_out_shares = np.zeros((0, tastes))
@@ -101,18 +104,18 @@ class Trending:
 
     def mix(self, asked: Asked, answers: NDArray[np.floating[Any]]) -> Array:
         """Mix the trend into the model's (n, items + 1) answers to n windows."""
-        return self._taken(asked.tastes, self._found(asked.contexts), self._weights(asked), answers)
+        mixed: Array = self._mixed(asked, self._weights(asked)[:, None], answers)[:, 0]
+        return mixed
 
     def mix_in(self, asked: Asked, answers: NDArray[np.float32]) -> None:
         """The same in place and in single precision: cheaper for many windows between two events."""
         found = self._found(asked.contexts)
-        worth = _worth(self._weights(asked), found)
+        worth = self._worth(self._weights(asked)[:, None], found)[:, 0]
         mixed = torch.from_numpy(answers).mul_(torch.from_numpy(worth[:, :1].astype(np.float32)))
-        self._trend.blend_in(mixed, asked.tastes, worth[:, 1:-3])
-        for answer, three, shares in zip(answers, found, worth[:, -3:], strict=True):
-            for followed, share in zip(three, shares, strict=True):
-                if share:
-                    np.add.at(answer, followed.rows, (share * followed.chances).astype(np.float32))
+        self._trend.blend_in(mixed, asked.tastes, worth[:, 1:-2])
+        for answer, both, shares in zip(answers, found, worth[:, -2:], strict=True):
+            for followed, share in zip(both, shares, strict=True):
+                np.add.at(answer, followed.rows, (share * followed.chances).astype(np.float32))
 
     def tried(
         self, asked: Asked, answers: NDArray[np.floating[Any]], target: int, excluded: Ids
@@ -125,39 +128,48 @@ class Trending:
             target: catalogue row of what followed.
             excluded: (m,) rows that are not recommended.
         """
-        learned = self._learned(asked)
-        to_followed = np.eye(learned.shape[1])[-2:]
-        found = self._found(asked.contexts) * 3
-        tastes = np.repeat(asked.tastes, 3, axis=0)
-        stations = np.vstack([answers, self._taken(tastes, found, np.vstack([learned, to_followed]), answers)])
-        if not asked.since[0]:
-            stations[2:] = stations[1]
-        # Between two stations none but these can be ahead of the target: the others are behind it at both.
-        near = np.logical_or.reduce(stations >= stations[:, [target]], axis=0)
-        near[excluded], near[target] = False, True
-        places, n = np.flatnonzero(near), len(WAYS)
-        own = np.full(n, np.searchsorted(places, target))
-        ranks = rank_of_targets(WAYS @ stations[:, places], own, np.zeros((n, 0), dtype=np.int64))
-        hits: list[bool] = (ranks <= LIST_LENGTH).tolist()
-        return self._mixture.way[None] @ stations, hits
+        weights = self._learned(asked)
+        if asked.since[0]:
+            weights = np.concatenate([weights, self._beyond])
+        stations = np.concatenate([answers, self._mixed(asked, weights[None], answers)[0]])
+        mixed: Array = self._shares(asked)[:, : len(stations)] @ stations
+        return mixed, hits_of(stations, target, excluded)
 
-    def _taken(
-        self, tastes: Array, found: Sequence[Found], weights: Array, answers: NDArray[np.floating[Any]]
-    ) -> Array:
-        """(n, items + 1) sum of model and experts by their (n, half_lives + 4) weights."""
-        worth = _worth(weights, found)
-        taken: Array = self._trend.blended(tastes, worth[:, 1:-3])
-        taken += worth[:, :1] * answers
-        for i, (three, shares) in enumerate(zip(found, worth[:, -3:], strict=True)):
-            for followed, share in zip(three, shares, strict=True):
-                if share:
-                    taken[i] += np.bincount(followed.rows, share * followed.chances, minlength=taken.shape[1])
-        return taken
+    def _mixed(self, asked: Asked, weights: Array, answers: NDArray[np.floating[Any]]) -> Array:
+        """(n, k, items + 1) sums of model and experts for n windows, by (n, k, half_lives + 4) weights of each."""
+        found = self._found(asked.contexts)
+        worth = self._worth(weights, found)
+        mixed = self._trend.blended(asked.tastes, worth[:, :, 1:-2])
+        own = worth[:, :, [0, -2, -1]]
+        for i, (answer, (before, late)) in enumerate(zip(answers, found, strict=True)):
+            mixed[i] += own[i] @ np.stack([answer, before.over(len(answer)), late.over(len(answer))])
+        return mixed
 
     def _found(self, contexts: Ids) -> list[Found]:
         """What followed the items of each window."""
-        pairs = [(self._before.of(context), self._followers.of(context)) for context in contexts]
-        return [(before, late, before + late) for before, late in pairs]
+        return [(self._before.of(context), self._followers.of(context)) for context in contexts]
+
+    def _worth(self, weights: Array, found: Sequence[Found]) -> Array:
+        """What each expert is worth where others know little.
+
+        Args:
+            weights: (n, k, half_lives + 4) of the model, each trend, and what followed in set-up, of late, and in both.
+            found: what followed each window.
+
+        Returns:
+            (n, k, half_lives + 3): where little followed in set-up the model answers, elsewhere the shortest half-life;
+            what followed in both is parted by the events that say so.
+        """
+        evidence = np.array([[before.evidence, late.evidence] for before, late in found]).reshape(-1, 1, 2)
+        total = evidence.sum(axis=2, keepdims=True)
+        parts = evidence / np.where(total > 0.0, total, 1.0)
+        followed = weights[:, :, -3:] * self._followers.known(np.concatenate([evidence, total], axis=2))
+        rest = weights[:, :, -3:] - followed
+        worth = weights[:, :, :-1].copy()
+        worth[:, :, 0] += rest[:, :, 0]
+        worth[:, :, 1] += rest[:, :, 1] + rest[:, :, 2]
+        worth[:, :, -2:] = followed[:, :, :2] + followed[:, :, 2:] * parts
+        return worth
 
     def _chances_before(self, contexts: Ids, rows: Ids, chances: Array) -> Array:
         """(k,) what followed in set-up gives to one row each; where little did, the model's (k,) chances."""
@@ -167,19 +179,22 @@ class Trending:
 
     def _weights(self, asked: Asked) -> Array:
         """(n, half_lives + 4) weights of the model, each trend, and what followed in set-up, of late, and in both."""
-        way = np.tile(self._mixture.way, (len(asked.since), 1))
-        # Beyond what was learned go only windows with anything taken since.
-        way[:, 1] += (1.0 - asked.since) * way[:, 2:].sum(axis=1)
-        way[:, 2:] *= asked.since[:, None]
-        weights = way[:, 1:2] * self._learned(asked)
-        weights[:, 0] += way[:, 0]
-        weights[:, -2:] += way[:, 2:]
+        shares = self._shares(asked)
+        weights = shares[:, 1:2] * self._learned(asked)
+        weights[:, 0] += shares[:, 0]
+        weights[:, -2:] += shares[:, 2:]
         return weights
+
+    def _shares(self, asked: Asked) -> Array:
+        """(n, 4) what is taken of each station: beyond what was learned go only windows with anything taken since."""
+        way = self._mixture.way
+        within = np.array([way[0], 1.0 - way[0], 0.0, 0.0])
+        return np.where(asked.since[:, None] > 0.0, way, within)
 
     def _learned(self, asked: Asked) -> Array:
         """(n, half_lives + 4) weights as they were learned: nothing for both together."""
         learned = self._mixture.weights(asked.since, self._trend.lifts(asked.contexts), asked.surest)
-        return np.column_stack([learned, np.zeros(len(learned))])
+        return np.concatenate([learned, np.zeros((len(learned), 1))], axis=1)
 
     def overall(self) -> Array:
         """(items + 1,) probabilities of what anybody takes of late, by the shortest half-life."""
@@ -275,22 +290,3 @@ def _since(contexts: Ids, since_setup: NDArray[np.int64]) -> Array:
     """(n,) as of `Asked`: whoever has taken nothing yet has come since set-up."""
     newcomers = (contexts == PADDING).all(axis=1)
     return np.where((since_setup > 0) | newcomers, 1.0, 0.0)
-
-
-def _worth(weights: Array, found: Sequence[Found]) -> Array:
-    """What each expert is worth where others know little.
-
-    Args:
-        weights: (n, half_lives + 4) of the model, each trend, and what followed in set-up, of late, and in both.
-        found: what followed each window.
-
-    Returns:
-        (n, half_lives + 4): where little followed in set-up the model answers, elsewhere the shortest half-life.
-    """
-    known = np.array([[followed.known for followed in three] for three in found]).reshape(-1, 3)
-    worth = weights.copy()
-    rest = (1.0 - known) * weights[:, -3:]
-    worth[:, -3:] -= rest
-    worth[:, 0] += rest[:, 0]
-    worth[:, 1] += rest[:, 1:].sum(axis=1)
-    return worth

@@ -30,7 +30,7 @@ def counted(events: list[tuple[Ids, int]], context: Ids) -> np.ndarray[tuple[int
 
 def spread(followers: Followers, context: Ids) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
     found = followers.of(context)
-    return np.bincount(found.rows, found.chances, minlength=ITEMS), found.known
+    return found.over(ITEMS), float(followers.known(np.array([found.evidence]))[0])
 
 
 @pytest.mark.parametrize("events", [5, 40, 1_000])
@@ -65,7 +65,7 @@ def test_nothing_follows_what_nobody_took_and_an_empty_window() -> None:
     for context in ([0, 0, 0], [0, 3, 4]):
         found = followers.of(np.array(context))
         assert len(found.rows) == 0
-        assert found.known == 0.0
+        assert found.evidence == 0.0
 
 
 def test_the_newest_item_says_most() -> None:
@@ -75,22 +75,6 @@ def test_the_newest_item_says_most() -> None:
     chances, _ = spread(followers, np.array([0, 1, 2]))
     assert chances[5] == pytest.approx(2 / 5)
     assert chances[6] == pytest.approx(3 / 5)
-
-
-def test_two_together_are_one_that_counted_the_events_of_both() -> None:
-    came = random_events(120)
-    first, second, whole = (Followers(200, LENGTH, SHRINKAGE) for _ in range(3))
-    for i, (context, row) in enumerate(came):
-        (first if i < 50 else second).add(context, row)
-        whole.add(context, row)
-    for context, _ in [*random_events(30, seed=1), (np.zeros(LENGTH, dtype=np.int64), 1)]:
-        both, expected = first.of(context) + second.of(context), whole.of(context)
-        assert both.known == pytest.approx(expected.known)
-        np.testing.assert_allclose(
-            np.bincount(both.rows, both.chances, minlength=ITEMS),
-            np.bincount(expected.rows, expected.chances, minlength=ITEMS),
-            atol=1e-12,
-        )
 
 
 def test_they_restore_to_the_bit_and_what_was_given_out_stays() -> None:

@@ -6,11 +6,12 @@ import torch
 
 from pipeline.config import Config
 from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.followers import Followed, Followers
-from pipeline.mixture import LIST_LENGTH, WAYS, TrendMixture
+from pipeline.followers import Followers
+from pipeline.mixture import TrendMixture
 from pipeline.regions import Array
 from pipeline.trend import LARGEST_WEIGHT, Trend, counted
 from pipeline.trending import Asked, Trending, asked_of
+from pipeline.ways import LIST_LENGTH, WAYS
 from pipeline.windows import Ids
 
 ITEMS = 30
@@ -31,7 +32,7 @@ def fed(seen: Trend, events: list[tuple[Array, int]]) -> Trend:
 def chances_by(seen: Trend, tastes: Array) -> Array:
     """(half_lives, items + 1) what each half-life says."""
     each = np.eye(len(seen.overall()))
-    return seen.blended(np.repeat(tastes[None], len(each), axis=0), each)
+    return seen.blended(tastes[None], each[None])[0]
 
 
 def random_events(n: int, seed: int = 0) -> list[tuple[Array, int]]:
@@ -72,7 +73,7 @@ def assert_blended_alike(seen: Trend, tastes: Array, weights: Array) -> None:
     model = np.random.default_rng(5).random((len(tastes), ITEMS + 1), dtype=np.float32)
     found = torch.from_numpy(model.copy())
     seen.blend_in(found, tastes, weights)
-    np.testing.assert_allclose(found.numpy(), model + seen.blended(tastes, weights), rtol=1e-6)
+    np.testing.assert_allclose(found.numpy(), model + seen.blended(tastes, weights[:, None])[:, 0], rtol=1e-6)
 
 
 def test_a_batch_is_blended_in_as_its_windows_are() -> None:
@@ -173,12 +174,6 @@ def test_answers_go_the_way_that_had_most_hits() -> None:
         np.testing.assert_array_equal(mixture.way, WAYS[taken], str(most))
 
 
-def test_ways_are_shares_of_the_stations_and_differ() -> None:
-    np.testing.assert_allclose(WAYS.sum(axis=1), 1.0)
-    assert (WAYS >= 0.0).all()
-    assert len(np.unique(WAYS, axis=0)) == len(WAYS)
-
-
 def test_beyond_what_was_learned_go_only_windows_with_anything_taken_since() -> None:
     seen, answers = fed_trending(), np.random.default_rng(0).dirichlet(np.ones(ITEMS + 1))[None]
     context = [0, 4, 5]
@@ -259,23 +254,43 @@ def test_what_followed_is_told_by_the_station() -> None:
     """Each station by itself, where all that is known of an item came in set-up, of late, or in both."""
     seen, answers = fed_trending(), np.full((1, ITEMS + 1), 1.0 / (ITEMS + 1))
     window = asked_of_nobody([0, 4, 5], 1.0)
-    before, late, both = followed_by(seen, window.contexts[0])
     fallback = chances_by(seen._trend, ONE)[0]
-    for found, ways in ((late, (7, 8)), (both, (11, 12))):
+    late, both = Followers(100, 3, 5.0), Followers(100, 3, 5.0)
+    late.restore(seen.to_arrays())
+    for context, target in [*zip(*SET_UP, strict=True), *counted_by(late)]:
+        both.add(context, int(target))
+    for followers, ways in ((late, (7, 8)), (both, (11, 12))):
         near, far = (on_way(seen, way, window, answers)[0] for way in ways)
         of_learned = WAYS[list(ways), 1]
         station = far + (far - near) * of_learned[1] / (of_learned[0] - of_learned[1])
-        expected = (1.0 - found.known) * fallback
-        np.add.at(expected, found.rows, found.known * found.chances)
+        found = followers.of(window.contexts[0])
+        known = followers.known(np.array([found.evidence]))
+        expected = known * found.over(ITEMS + 1) + (1.0 - known) * fallback
         np.testing.assert_allclose(station, expected, atol=1e-12)
-    assert both.evidence == before.evidence + late.evidence
-    assert min(before.evidence, late.evidence) > 0.0
+        assert 0.0 < known < 1.0
+    assert both.of(window.contexts[0]).evidence > late.of(window.contexts[0]).evidence
 
 
-def followed_by(seen: Trending, context: Ids) -> tuple[Followed, Followed, Followed]:
-    before, late = of_set_up(), Followers(100, 3, 5.0)
-    late.restore(seen.to_arrays())
-    return before.of(context), late.of(context), before.of(context) + late.of(context)
+def counted_by(followers: Followers) -> list[tuple[Ids, int]]:
+    arrays = followers.to_arrays()
+    events = list(zip(arrays["followed_contexts"], arrays["followed_rows"].tolist(), strict=True))
+    return events[: int(arrays["followed"])]
+
+
+def test_windows_that_are_mixed_together_are_mixed_as_each_by_itself() -> None:
+    seen, rng = fed_trending(), np.random.default_rng(8)
+    contexts = rng.integers(0, 9, size=(6, 3))
+    since, surest = np.array([0.0, 1.0] * 3), rng.random(6)
+    asked = Asked(contexts, rng.dirichlet([0.5, 0.5], size=6), since, surest)
+    answers = rng.dirichlet(np.ones(ITEMS + 1), size=6)
+    for way in (0, 2, 4, 6, 10):
+        seen.restore(seen.to_arrays() | {"hits": (way == np.arange(len(WAYS))).astype(float)})
+        each = [seen.mix(asked[i : i + 1], answers[i : i + 1])[0] for i in range(6)]
+        np.testing.assert_allclose(seen.mix(asked, answers), each, rtol=1e-12)
+        in_place = answers.astype(np.float32)
+        seen.mix_in(asked, in_place)
+        np.testing.assert_allclose(in_place, each, rtol=1e-5)
+    assert seen.mix(asked[:0], answers[:0]).shape == (0, ITEMS + 1)
 
 
 def test_who_is_as_in_set_up_learns_from_what_followed_there() -> None:

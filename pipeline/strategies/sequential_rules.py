@@ -66,9 +66,9 @@ class SequentialRules:
 
     def _answer(self, contexts: Ids) -> Array:
         """(n, length) windows to (n, items + 1) probabilities."""
-        answers = np.repeat(self._trend.blended(ALL, ALL), len(contexts), axis=0)
-        for i, context in enumerate(contexts):
-            found = self._followers.of(context)
-            followed = np.bincount(found.rows, found.known * found.chances, minlength=answers.shape[1])
-            answers[i] = (1.0 - found.known) * answers[i] + followed
+        fallback = self._trend.blended(ALL, ALL[None])[0]
+        found = [self._followers.of(context) for context in contexts]
+        known = self._followers.known(np.array([followed.evidence for followed in found]))[:, None]
+        answers: Array = known * np.stack([followed.over(fallback.shape[1]) for followed in found])
+        answers += (1.0 - known) * fallback
         return answers

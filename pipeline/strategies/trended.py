@@ -31,15 +31,16 @@ class _Trended(PartLearner):
 
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`: the trend learns from each window before the next one is scored."""
-        ranks = []
+        ranks = [np.zeros(0, dtype=np.int64)]
         for asked, targets, answers in self._asked(windows.contexts, windows.targets, windows.since_setup):
+            mixed = np.empty(answers.shape)
             for i, target in enumerate(targets.tolist()):
-                this, context = slice(i, i + 1), asked.contexts[i]
-                mixed, hits = self._trending.tried(asked[this], answers[this], target, context)
-                ranks.append(int(rank_of_targets(mixed, np.array([target]), context[None])[0]))
+                this = slice(i, i + 1)
+                mixed[this], hits = self._trending.tried(asked[this], answers[this], target, asked.contexts[i])
                 self._trending.learn(asked, i, target, float(answers[i, target]), hits)
+            ranks.append(rank_of_targets(mixed, targets, asked.contexts))
         self._waiting.append(windows[~windows.cold])
-        return Scored(np.array(ranks, dtype=np.int64))
+        return Scored(np.concatenate(ranks))
 
     def learn(self) -> None:
         """See `Strategy.learn`."""
@@ -48,17 +49,10 @@ class _Trended(PartLearner):
 
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
-        ranks = [
-            self._rank(asked, i, answers, target)
-            for asked, targets, answers in self._asked(windows.contexts, windows.targets, windows.since_setup)
-            for i, target in enumerate(targets.tolist())
-        ]
-        return Scored(np.array(ranks, dtype=np.int64))
-
-    def _rank(self, asked: Asked, place: int, answers: Answers, target: int) -> int:
-        this = slice(place, place + 1)
-        mixed = self._trending.mix(asked[this], answers[this])
-        return int(rank_of_targets(mixed, np.array([target]), asked.contexts[this])[0])
+        ranks = [np.zeros(0, dtype=np.int64)]
+        for asked, targets, answers in self._asked(windows.contexts, windows.targets, windows.since_setup):
+            ranks.append(rank_of_targets(self._trending.mix(asked, answers), targets, asked.contexts))
+        return Scored(np.concatenate(ranks))
 
     def _asked(
         self, contexts: Ids, targets: Ids, since_setup: NDArray[np.int64]

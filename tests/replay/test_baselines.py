@@ -10,13 +10,13 @@ from torch.nn import functional
 
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.followers import Followers
-from pipeline.mixture import WAYS
 from pipeline.routing import next_item_probabilities
 from pipeline.setup import SetUp
 from pipeline.strategies import STRATEGIES, USUAL, Start
 from pipeline.strategies.adapter_learner import AdapterLearner
 from pipeline.strategies.mole import Mole, fit_gate
 from pipeline.strategies.nearest import SHARES
+from pipeline.ways import WAYS
 from pipeline.windows import Windows
 from tests.replay.small import config, plan
 
@@ -119,8 +119,7 @@ def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
     counts = taught("popularity_recent", start, 2)._counts
     for context, answer in zip(windows.contexts, strategy._answer(windows.contexts), strict=True):
         found = followers.of(context)
-        followed = np.bincount(found.rows, found.chances, minlength=len(counts))
-        rest = answer - found.known * followed
+        rest = answer - followers.known(np.array([found.evidence])) * found.over(len(counts))
         assert rest.min() > -1e-12
         assert answer.sum() == pytest.approx(1.0)
         assert np.corrcoef(rest, counts)[0, 1] > 0.9
