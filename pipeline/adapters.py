@@ -198,7 +198,7 @@ class AdapterHost:
 
 
 class _Frozen(nn.Linear):
-    """A linear layer that never changes: training gives it the same texts, step after step, and has them projected once.
+    """A linear layer that never changes: what it made of the texts that training gives it at every step is kept.
 
     Args:
         layer: whose weights it shares.

@@ -38,8 +38,8 @@ class Followed:
 
     def over(self, items: int) -> Array:
         """(items,) chances of all rows of the catalogue."""
-        over: Array = np.bincount(self.rows, self.chances, minlength=items)
-        return over
+        # Counted as whole numbers where there is nothing to count.
+        return np.bincount(self.rows, self.chances, minlength=items).astype(np.float64, copy=False)
 
 
 class Followers:

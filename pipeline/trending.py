@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.followers import Followed, Followers
 from pipeline.mixture import TrendMixture
 from pipeline.regions import Array

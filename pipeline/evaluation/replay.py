@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from pipeline.evaluation.slice_run import plan_slices
 from pipeline.items import Catalogue, make_catalogue
 from pipeline.setup import set_up
 from pipeline.strategies import STRATEGIES, Scored, Start, Strategy
+from pipeline.strategies.trainings import Trainings
 from pipeline.text import open_text_encoder
 from pipeline.versions import versions
 
@@ -68,22 +70,26 @@ def replay(
     plan, catalogue = prepare(dataset, config, progress)
     sliced = plan_slices(plan, slices, config.replay) if slices else None
     claim(out, _run_facts(dataset, config, plan, catalogue, strategies, seeds) | {"slices": slices})
+    (out / STATE).mkdir()
     results = Results(plan, sliced)
     for seed in range(seeds):
         setup = set_up(config, catalogue, plan.setup, seed, partial(progress, f"seed {seed}: set-up"))
         results.begin(setup, seed, config.replay.score_batch)
-        for name in strategies:
-            start = Start(setup, config, plan.setup, seed, out / STATE / f"seed{seed}" / name)
-            with stopwatch.phase(name, "setup"):
-                strategy = STRATEGIES[name](start)
-            step = partial(progress, f"seed {seed}: {name}")
-            with closing(strategy):
-                results.add(strategy, setup, seed, ask(strategy, plan, config.replay.parts, stopwatch, step))
-            if results.sliced:
-                afresh = STRATEGIES[name](replace(start, folder=start.folder.with_name(f"{name}-slices")))
-                step = partial(progress, f"seed {seed}: {name}, slice after slice")
-                with closing(afresh), stopwatch.phase(name, "slices"):
-                    results.sliced.run(afresh, seed, step)
+        with TemporaryDirectory(dir=out / STATE, prefix="trainings") as trained:
+            trainings = Trainings(Path(trained), stopwatch.spent, stopwatch.spare)
+            for name in strategies:
+                folder = out / STATE / f"seed{seed}" / name
+                start = Start(setup, config, plan.setup, seed, folder, trainings)
+                with stopwatch.phase(name, "setup"):
+                    strategy = STRATEGIES[name](start)
+                step = partial(progress, f"seed {seed}: {name}")
+                with closing(strategy):
+                    results.add(strategy, setup, seed, ask(strategy, plan, config.replay.parts, stopwatch, step))
+                if results.sliced:
+                    afresh = STRATEGIES[name](replace(start, folder=start.folder.with_name(f"{name}-slices")))
+                    step = partial(progress, f"seed {seed}: {name}, slice after slice")
+                    with closing(afresh), stopwatch.phase(name, "slices"):
+                        results.sliced.run(afresh, seed, step)
     return results.write(out, dataset.name, config, stopwatch)
 
 

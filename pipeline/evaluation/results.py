@@ -31,7 +31,7 @@ Clock = Callable[[], float]
 
 
 class Stopwatch:
-    """Seconds spent by each strategy in each phase.
+    """Seconds that each strategy takes in each phase, by itself: what was done before for another one counts again.
 
     Attributes:
         seconds: by strategy, by phase, summed over seeds.
@@ -41,6 +41,7 @@ class Stopwatch:
         self.seconds: dict[str, dict[str, float]] = {}
         self._clock = clock
         self._begun = clock()
+        self._spared = 0.0
 
     @property
     def total(self) -> float:
@@ -50,10 +51,18 @@ class Stopwatch:
     @contextmanager
     def phase(self, strategy: str, phase: str) -> Iterator[None]:
         """Count what happens inside for a phase of a strategy."""
-        begun = self._clock()
+        begun = self.spent()
         yield
         phases = self.seconds.setdefault(strategy, {})
-        phases[phase] = phases.get(phase, 0.0) + self._clock() - begun
+        phases[phase] = phases.get(phase, 0.0) + self.spent() - begun
+
+    def spent(self) -> float:
+        """Seconds from some fixed moment on, and those that were spared."""
+        return self._clock() + self._spared
+
+    def spare(self, seconds: float) -> None:
+        """Count what took so long before, for another strategy, and was not done again."""
+        self._spared += seconds
 
 
 class Results:

@@ -9,6 +9,7 @@ from pipeline.adapters import AdapterHost
 from pipeline.setup import softmax_rows
 from pipeline.strategies.base import Start
 from pipeline.strategies.part_learner import PartLearner
+from pipeline.strategies.trainings import Tensors, key_of
 from pipeline.training import Candidates, Loss, cross_entropy_of, fit, known_rows
 from pipeline.windows import Windows
 
@@ -52,18 +53,34 @@ class AdapterLearner(PartLearner):
             loss_of: what a step lowers.
         """
         training = self._start.config.training
-        with self._host.active(name) as model:
-            self.trained_windows += fit(
-                model,
-                windows,
-                self._host.parameter_groups(name, training.learning_rate, training.row_learning_rate),
-                self._candidates,
-                epochs=training.epochs if epochs is None else epochs,
-                batch_size=training.batch_size,
-                seed=seed,
-                epsilon=training.epsilon,
-                loss_of=loss_of,
-            )
+        passes = training.epochs if epochs is None else epochs
+
+        def train() -> Tensors:
+            with self._host.active(name) as model:
+                fit(
+                    model,
+                    windows,
+                    self._host.parameter_groups(name, training.learning_rate, training.row_learning_rate),
+                    self._candidates,
+                    epochs=passes,
+                    batch_size=training.batch_size,
+                    seed=seed,
+                    epsilon=training.epsilon,
+                    loss_of=loss_of,
+                )
+            return self._host.tensors(name)
+
+        self.trained_windows += passes * len(windows)
+        # A loss of a strategy's own is nobody else's.
+        if self._start.trainings is None or loss_of is not cross_entropy_of:
+            train()
+            return
+        rows, settings = self._host.rows(name), (self._host.settings.model_dump_json(), training.model_dump_json())
+        shown = {"contexts": windows.contexts, "targets": windows.targets, "rows": np.array(rows, dtype=np.int64)}
+        key = key_of(f"{settings} {passes} {seed}", shown, self._host.tensors(name))
+        tensors = self._start.trainings.take(key, train)
+        self._host.drop(name)
+        self._host.register(name, tensors, rows)
 
     @property
     def _candidates(self) -> Candidates:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.setup import SetUp
+from pipeline.strategies.trainings import Trainings
 from pipeline.windows import Windows
 
 
@@ -40,6 +41,7 @@ class Start:
         learned: set-up windows that may be replayed.
         seed: of everything random.
         folder: for what a strategy keeps on disk.
+        trainings: what other strategies trained from the same set-up; None: nothing is shared.
     """
 
     setup: SetUp
@@ -47,6 +49,7 @@ class Start:
     learned: Windows
     seed: int
     folder: Path
+    trainings: Trainings | None = None
 
 
 class Strategy(Protocol):

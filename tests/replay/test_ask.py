@@ -57,3 +57,12 @@ def test_seconds_are_counted_by_strategy_and_phase():
             pass
     assert stopwatch.seconds == {"raie": {"observe": 6.0}}
     assert stopwatch.total == 20.0
+
+
+def test_what_was_spared_counts_for_the_strategy_and_not_for_the_whole():
+    now = iter([0.0, 1.0, 3.0, 20.0])
+    stopwatch = Stopwatch(lambda: next(now))
+    with stopwatch.phase("ensemble", "learn"):
+        stopwatch.spare(5.0)
+    assert stopwatch.seconds == {"ensemble": {"learn": 7.0}}
+    assert stopwatch.total == 20.0
