@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from pipeline.datasets.base import Dataset
 from pipeline.errors import RaieError
 from pipeline.evaluation.protocols import Plan, plan_replay
 from pipeline.evaluation.results import Clock, Results, Stopwatch
-from pipeline.evaluation.run_folder import STATE, claim, refuse_foreign
+from pipeline.evaluation.run_folder import STATE, claim, refuse_foreign, scratch
 from pipeline.evaluation.slice_run import plan_slices
 from pipeline.items import Catalogue, make_catalogue
 from pipeline.setup import set_up
@@ -70,13 +69,12 @@ def replay(
     plan, catalogue = prepare(dataset, config, progress)
     sliced = plan_slices(plan, slices, config.replay) if slices else None
     claim(out, _run_facts(dataset, config, plan, catalogue, strategies, seeds) | {"slices": slices})
-    (out / STATE).mkdir()
     results = Results(plan, sliced)
     for seed in range(seeds):
         setup = set_up(config, catalogue, plan.setup, seed, partial(progress, f"seed {seed}: set-up"))
         results.begin(setup, seed, config.replay.score_batch)
-        with TemporaryDirectory(dir=out / STATE, prefix="trainings") as trained:
-            trainings = Trainings(Path(trained), stopwatch.spent, stopwatch.spare)
+        with scratch(out) as trained:
+            trainings = Trainings(trained, stopwatch.spent, stopwatch.spare)
             for name in strategies:
                 folder = out / STATE / f"seed{seed}" / name
                 start = Start(setup, config, plan.setup, seed, folder, trainings)

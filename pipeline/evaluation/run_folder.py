@@ -2,8 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.errors import DataError
@@ -63,6 +65,17 @@ def claim(out: Path, run: Mapping[str, Any]) -> None:
     for name in FILES:
         (out / name).unlink(missing_ok=True)
     write_json(out / RUN, {"program": PROGRAM, **run})
+
+
+@contextmanager
+def scratch(out: Path) -> Iterator[Path]:
+    """A folder for what a run needs for a while; `claim` removes that of a run that was killed."""
+    state = out / STATE
+    state.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=state) as folder:
+        yield Path(folder)
+    if not any(state.iterdir()):
+        state.rmdir()
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
