@@ -33,22 +33,24 @@ from pipeline.evaluation.replay import replay
 
 SETTINGS = (
     "setup.learning_rate=3e-3",
-    "setup.max_epochs=10",
-    "setup.patience=10",
+    "setup.max_epochs=60",
     "backbone.hidden_size=32",
     "items.text_encoder=hashing",
 )
-"""As in the tests' scenarios: a simulated catalogue is small."""
+"""A simulated catalogue is small. Set-up goes on until it has learned: beside an unfinished backbone whoever replays set-up
+wins, whatever drifts."""
 
 STRATEGIES = (
     "static",
     "popularity",
     "popularity_recent",
+    "sequential_rules",
     "finetune",
     "lora",
     "lora_replay",
     "raie_k1",
     "ensemble",
+    "lora_replay_trend",
     "raie_k1_trend",
     "ensemble_trend",
     "raie_no_trend",
