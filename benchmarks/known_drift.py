@@ -37,8 +37,8 @@ SETTINGS = (
     "backbone.hidden_size=32",
     "items.text_encoder=hashing",
 )
-"""A simulated catalogue is small. Set-up goes on until it has learned: beside an unfinished backbone whoever replays set-up
-wins, whatever drifts."""
+"""A simulated catalogue is small. Set-up goes on until it has learned: beside an unfinished backbone whoever replays
+set-up wins, whatever drifts."""
 
 STRATEGIES = (
     "static",
