@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from consumers.revisions import LiveRegions
 from pipeline.config import Config
+from pipeline.eras import Placed, grown
 from pipeline.evaluation.ranking import rank_of_targets
 from pipeline.gate import rarity
 from pipeline.regions import Array
-from pipeline.routing import Posterior, RegionBank, mixed_probabilities
+from pipeline.routing import Posterior, RegionBank, mixed_probabilities, rerouted, scored
 from pipeline.setup import SetUp
-from pipeline.trending import Asked, Trending, asked_of, tastes_of
+from pipeline.trending import Asked, Trending, asked_of, placed, tastes_of
 from pipeline.windows import Ids, Windows
 
 
@@ -26,11 +27,20 @@ class Answers:
         posterior: over the live regions.
         route: (n, 1 + opened) weights of backbone and adapters.
         probabilities: (n, items + 1) probabilities of what comes next.
+        backbone: (n, items + 1) those that the backbone alone gives.
     """
 
     posterior: Posterior
     route: Array
     probabilities: NDArray[np.floating[Any]]
+    backbone: NDArray[np.float32]
+
+    def grown(self, growth: Array) -> "Answers":
+        """The same with opened regions taking (n,) so many times their part in each."""
+        if (growth == 1.0).all():
+            return self
+        known = grown(self.probabilities, self.backbone, growth[:, None])
+        return replace(self, route=rerouted(self.route, growth), probabilities=known)
 
 
 class GateHandler:
@@ -39,6 +49,7 @@ class GateHandler:
     Attributes:
         live: the regions and adapters in force.
         trending: the trend, or None where the configuration has none.
+        eras: its eras; a gate without a trend can have them too.
         withdrawn: (n,) catalogue rows that no target is ranked among: they are not recommended.
     """
 
@@ -51,27 +62,35 @@ class GateHandler:
             if config.trend.half_lives
             else None
         )
+        self.eras = self.trending.eras if self.trending else None
         self.withdrawn = np.zeros(0, dtype=np.int64)
         self._followed: RegionBank | None = None
 
     def answer(self, windows: Windows) -> Answers:
-        """Gate and answer windows, the trend as it stands mixed in; what followed them is not looked at."""
+        """Gate and answer windows, era and trend as they stand; what followed them is not looked at."""
         answers = self._gated(windows.contexts, windows.since_setup)
+        if self.eras is not None:
+            answers = answers.grown(self.eras.growth(self._placed(answers, windows)))
         if self.trending is None:
             return answers
         self._follow(self.trending)
-        mixed = self.trending.mix(self._asked(windows.contexts, windows.since_setup, answers), answers.probabilities)
-        return replace(answers, probabilities=mixed)
+        asked = self._asked(windows.contexts, windows.since_setup, answers)
+        return replace(answers, probabilities=self.trending.mix(asked, answers.probabilities))
 
     def handle(self, windows: Windows) -> list[dict[str, Any]]:
         """Gate windows and score what followed them: one record of `gated` each.
 
-        The trend learns from each window before the next one is scored.
+        Era and trend learn from each window before the next one is scored.
         """
+        own = np.arange(len(windows)), windows.targets
         answers = self._gated(windows.contexts, windows.since_setup)
         posterior, bank = answers.posterior, self.live.bank
-        chances = answers.probabilities[np.arange(len(windows)), windows.targets]
-        asked = self._asked(windows.contexts, windows.since_setup, answers)
+        backbone, opened = answers.backbone[own], posterior.since
+        if self.eras is not None:
+            where = self._placed(answers, windows)
+            opened, growth = self.eras.follow(where, answers.probabilities[own], backbone)
+            answers = answers.grown(growth)
+        chances = answers.probabilities[own]
         model_ranks = self._ranks(answers.probabilities, windows)
         columns = {
             "event_id": windows.event_ids.tolist(),
@@ -86,17 +105,21 @@ class GateHandler:
             "taste_rival": posterior.taste_rivals.tolist(),
             "taste_margin": posterior.taste_margins.tolist(),
             "route": [
-                [r.region_id for r, w in zip(bank.opened, row, strict=True) if w > 0.0] for row in answers.route[:, 1:]
+                [r.region_id for r, w in zip(bank.opened, row, strict=True) if w >= self._config.gate.floor]
+                for row in answers.route[:, 1:]
             ],
             "confidence": posterior.confidence.tolist(),
             "margin": posterior.margin.tolist(),
             "angle": posterior.angles.tolist(),
+            "opened": opened.tolist(),
+            "backbone_chance": backbone.tolist(),
             "loss": (-np.log(np.maximum(chances, 1e-12))).tolist(),
             "rarity": rarity(windows.targets, self._setup.counts).tolist(),
             "model_rank": model_ranks.tolist(),
             "rank": model_ranks.tolist(),
         }
         if self.trending is not None:
+            asked = self._asked(windows.contexts, windows.since_setup, answers)
             columns |= {"model_chance": chances.tolist(), **self.trending.fields(asked)}
             columns["rank"], columns["hits"] = self._with_trend(self.trending, asked, windows, answers)
         shared = {"gate_version": bank.gate_version}
@@ -115,8 +138,12 @@ class GateHandler:
         states = host.states(contexts, None)
         posterior = bank.posterior(self._setup.view(states, contexts, since_setup))
         route = posterior.route(self._config.gate.floor)
-        answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters, states)
-        return Answers(posterior, route, answer.numpy())
+        backbone = scored(host, states, None)
+        answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters, backbone)
+        return Answers(posterior, route, answer.numpy(), backbone.numpy())
+
+    def _placed(self, answers: Answers, windows: Windows) -> Placed:
+        return placed(self._setup.bank, answers.posterior, answers.route, windows.since_setup)
 
     def _asked(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> Asked:
         tastes = tastes_of(self._setup.bank, answers.posterior)

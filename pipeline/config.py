@@ -231,6 +231,11 @@ class EditSettings(Section):
     passes_per_event: float = Field(
         2.0, gt=0, description="budget: windows trained on, counting passes, for each event with a history since set-up"
     )
+    add_steps: int = Field(
+        100,
+        ge=1,
+        description="steps that an Add trains, as far as the budget has been saved for more than the usual passes",
+    )
     cool_down: int = Field(256, ge=0, description="events after an edit before the same regions raise the next one")
     max_regions: int = Field(64, ge=2, description="live regions, set-up ones included; no Add beyond")
     merge_angle: float = Field(
@@ -255,7 +260,7 @@ class TrendSettings(Section):
 
     half_lives: list[Annotated[float, Field(gt=0)]] = Field(
         [500.0, 2_000.0, 8_000.0],
-        description="events after which a count of items taken is halved, one trend for each; []: no trend",
+        description="events after which a count of items taken is halved, one trend for each; []: neither trend nor eras",
     )
     shrinkage: float = Field(
         50.0,
@@ -275,6 +280,12 @@ class TrendSettings(Section):
     retention: int = Field(
         1, ge=0, description="how many of them the weights learn from for each event; 0: nothing keeps the trend out"
     )
+    era_learning_rate: float = Field(
+        2.0,
+        ge=0,
+        description="of how far each taste is in the era of the opened regions, an event; 0: content alone decides",
+    )
+    era_half_life: float = Field(500.0, gt=0, description="events after which half of that is forgotten")
 
 
 class ReplaySettings(Section):

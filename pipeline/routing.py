@@ -55,6 +55,12 @@ class Posterior:
         return top
 
     @property
+    def since(self) -> Array:
+        """(n,) posterior of all regions opened since set-up together."""
+        since: Array = self.probabilities[:, self.probabilities.shape[1] - self.opened :].sum(axis=1)
+        return since
+
+    @property
     def margin(self) -> Array:
         """(n,) top posterior minus the second, 1 where there is only one region."""
         if self.probabilities.shape[1] == 1:
@@ -158,6 +164,13 @@ class RegionBank:
         return Posterior(ids, probabilities, len(self.opened), tastes, among, margins, rivals, angle)
 
 
+def rerouted(route: Array, growth: Array) -> Array:
+    """(n, c) weights of a route in which all columns but the first count (n,) so many times as much."""
+    weights: Array = route * growth[:, None]
+    weights[:, 0] = 1.0 - weights[:, 1:].sum(axis=1)
+    return np.where(growth[:, None] == 1.0, route, weights)
+
+
 def trusted(route: Array, trust: Array) -> Array:
     """(n, c) weights of a route to shares in the answer: what a column's adapter is not trusted with, column 0 has."""
     shares: Array = route * trust
@@ -168,10 +181,12 @@ def trusted(route: Array, trust: Array) -> Array:
 @torch.inference_mode()
 def next_item_probabilities(host: AdapterHost, contexts: Ids, name: str | None) -> torch.Tensor:
     """(n, items + 1) probabilities of what comes next under one adapter (None: the backbone); padding has 0."""
-    return _scored(host, host.states(contexts, name), name)
+    return scored(host, host.states(contexts, name), name)
 
 
-def _scored(host: AdapterHost, states: torch.Tensor, name: str | None) -> torch.Tensor:
+@torch.inference_mode()
+def scored(host: AdapterHost, states: torch.Tensor, name: str | None) -> torch.Tensor:
+    """The same from (n, length, d) states under that adapter."""
     logits = last_states(states) @ host.vectors(name).T
     logits[:, PADDING] = -torch.inf
     return logits.softmax(dim=1)
@@ -183,7 +198,7 @@ def mixed_probabilities(
     contexts: Ids,
     route: Array,
     adapters: Sequence[str | None],
-    states: torch.Tensor | None = None,
+    backbone: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Answer each window with several adapters.
 
@@ -193,7 +208,7 @@ def mixed_probabilities(
         route: (n, 1 + opened) shares in the answer, rows summing to 1.
         adapters: of each column; the backbone answers for None, and for an adapter that the
             host does not have.
-        states: (n, length, d) of all these windows under the backbone, where they are known already.
+        backbone: (n, items + 1) its answers to all these windows, where they are known already.
 
     Returns:
         (n, items + 1) probabilities.
@@ -206,7 +221,7 @@ def mixed_probabilities(
         # last bits of an answer, and the trust of one region must not reach the windows of another that way.
         rows = torch.arange(len(contexts)) if wanted is None else torch.from_numpy(np.flatnonzero(route[:, column]))
         if len(rows):
-            known = states if wanted is None else None
-            answer = _scored(host, host.states(contexts[rows.numpy()], name) if known is None else known, name)
+            known = backbone if wanted is None else None
+            answer = next_item_probabilities(host, contexts[rows.numpy()], name) if known is None else known
             total.index_add_(0, rows, answer * weights[rows, column : column + 1])
     return total

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import Config
+from pipeline.eras import Eras, Placed
 from pipeline.followers import Followed, Followers
 from pipeline.mixture import TrendMixture
 from pipeline.regions import Array
@@ -52,6 +53,18 @@ def tastes_of(setup_bank: RegionBank, posterior: Posterior) -> Array:
     return tastes
 
 
+def placed(setup_bank: RegionBank, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]) -> Placed:
+    """Where a gate puts windows by their content.
+
+    Args:
+        setup_bank: the regions before any revision.
+        posterior: over the live regions.
+        route: (n, 1 + opened) that follows from it.
+        since_setup: (n,) how many items of each were taken since set-up.
+    """
+    return Placed(posterior.since, 1.0 - route[:, 0], tastes_of(setup_bank, posterior), since_setup)
+
+
 def asked_of(contexts: Ids, tastes: Array, since_setup: NDArray[np.int64], answers: NDArray[np.floating[Any]]) -> Asked:
     """What the trend is told of windows.
 
@@ -76,6 +89,9 @@ class Trending:
         before: what was taken after what in set-up; it is left as it is.
         tastes: how many are counted apart.
         config: section `trend`.
+
+    Attributes:
+        eras: the other part of an answer that follows every event; the caller asks it and lets it learn.
     """
 
     def __init__(self, usual: NDArray[np.int64], before: Followers, tastes: int, config: Config) -> None:
@@ -87,6 +103,7 @@ class Trending:
         self._mixture = TrendMixture(len(config.trend.half_lives) + 2, config.trend.learning_rate)
         # Weights of the stations beyond what was learned: what followed of late, and in both.
         self._beyond = np.eye(len(config.trend.half_lives) + 4)[-2:]
+        self.eras = Eras(tastes, config.trend.era_learning_rate, config.trend.era_half_life)
         self._retention = config.trend.retention
         self._held_out: Asked | None = None
         self._held_out_shares = np.zeros((0, tastes))
@@ -252,24 +269,27 @@ class Trending:
         since = _since(context, np.array([record["since_setup"]]))
         asked = Asked(context, self._tastes_of(record)[None], since, np.array([record["surest"]], dtype=np.float64))
         self.learn(asked, 0, record["target"], record["model_chance"], record["hits"])
+        self._learn_era(record, asked.tastes[0])
 
     def count(self, record: Mapping[str, Any]) -> None:
-        """Count an event as a record of `gated` has it, and leave the weights as they are.
+        """Count an event as a record of `gated` has it, learn its era, and leave the weights as they are.
 
-        The weights need the model's answers under the revision of that moment, the counts nothing but the record.
+        The weights need the model's answers under the revision of that moment, the rest nothing but the record.
         """
-        self._add(self._tastes_of(record), np.array(record["window"], dtype=np.int64), record["target"])
+        tastes = self._tastes_of(record)
+        self._add(tastes, np.array(record["window"], dtype=np.int64), record["target"])
+        self._learn_era(record, tastes)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All that was counted and learned; `restore` continues from it to the bit."""
-        parts = (self._trend, self._followers, self._mixture)
+        parts = (self._trend, self._followers, self._mixture, self.eras)
         return {name: array for part in parts for name, array in part.to_arrays().items()} | {
             "events": np.array(self._events)
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Continue from what `to_arrays` gave."""
-        for part in (self._trend, self._followers, self._mixture):
+        for part in (self._trend, self._followers, self._mixture, self.eras):
             part.restore(arrays)
         self._events = int(arrays["events"])
 
@@ -277,6 +297,10 @@ class Trending:
         self._trend.add(tastes, target)
         self._followers.add(context, target)
         self._events += 1
+
+    def _learn_era(self, record: Mapping[str, Any], tastes: Array) -> None:
+        told = (record[name] for name in ("since_setup", "opened", "model_chance", "backbone_chance"))
+        self.eras.learn(tastes, *told)
 
     def _tastes_of(self, record: Mapping[str, Any]) -> Array:
         tastes = np.zeros(self._tastes)

@@ -8,7 +8,7 @@ from pipeline.adapters import AdapterHost
 from pipeline.config import AdapterSettings
 from pipeline.gate import Encoded, OriginModel
 from pipeline.regions import SET_UP, SINCE, Array, Region, Status
-from pipeline.routing import Posterior, RegionBank, mixed_probabilities, next_item_probabilities
+from pipeline.routing import Posterior, RegionBank, mixed_probabilities, next_item_probabilities, rerouted
 from pipeline.training import Candidates, fit
 from tests.backbones.small import ITEMS, small_backbone, successor_windows
 
@@ -257,3 +257,10 @@ def test_the_backbone_answers_for_an_adapter_that_is_missing(host: AdapterHost) 
 
 def test_nobody_asked_nobody_answered(host: AdapterHost) -> None:
     assert mixed_probabilities(host, CONTEXTS[:0], ROUTE[:0], (None, A, B)).shape == (0, ITEMS + 1)
+
+
+def test_a_route_in_which_opened_regions_take_more_or_less() -> None:
+    route = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.0, 1.0, 0.0]])
+    found = rerouted(route, np.array([2.0, 1.0, 0.25]))
+    np.testing.assert_allclose(found, [[0.0, 0.6, 0.4], [0.5, 0.3, 0.2], [0.75, 0.25, 0.0]])
+    np.testing.assert_array_equal(found[1], route[1])

@@ -124,7 +124,10 @@ class Recommender:
         since_setup = np.array([histories[i].since_setup for i in chosen], dtype=np.int64)
         canaries = list(view.canaries.values())
         kept = np.array([[not canary.reaches(_who(asks[i])) for canary in canaries] for i in chosen], dtype=np.bool_)
-        found = answer(self._live.forward, view.bank, contexts, since_setup, self._view, self._floor, canaries, kept)
+        era = self._trend.growth
+        found = answer(
+            self._live.forward, view.bank, contexts, since_setup, self._view, self._floor, era, canaries, kept
+        )
         self._trend.mix_in(contexts, since_setup, found)
         return [self._recommendation(asks[i], contexts[at], found, at, view) for at, i in enumerate(chosen)]
 

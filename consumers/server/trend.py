@@ -1,7 +1,7 @@
 """The trend that answers are mixed with: that of a gate, as the log has it.
 
     trend   ──► the newest snapshot: counts, and the weights of model and trends
-    gated   ──► what its gate has gated since: counts only
+    gated   ──► what its gate has gated since: counts and eras only
 
 The weights are learned from the model's answers of the moment and from held-out windows, which is the gate's work:
 between two snapshots they stay as they are. Every gate counts its own users; whichever wrote last is followed.
@@ -20,10 +20,11 @@ from pipeline.errors import LogError
 from pipeline.logs.base import Log, Record, RecordsLostError, UnavailableError
 from pipeline.logs.topics import GATED, TREND
 from pipeline.regions import Array
+from pipeline.routing import Posterior
 from pipeline.serving.answers import Answers
 from pipeline.setup import SetUp
 from pipeline.trend import usual_chances
-from pipeline.trending import Trending, asked_of, tastes_of
+from pipeline.trending import Trending, asked_of, placed, tastes_of
 from pipeline.windows import Ids
 
 
@@ -76,6 +77,19 @@ class ServedTrend:
         asked = asked_of(contexts, tastes, since_setup, found.probabilities)
         with self._whole:
             self._trending.mix_in(asked, found.probabilities)
+
+    def growth(self, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]) -> Array:
+        """(n,) how many times as much of each answer is that of opened regions as the route says, by their era.
+
+        Args:
+            posterior: of the windows.
+            route: (n, 1 + opened) likewise.
+            since_setup: (n,) how many items of each were taken since set-up.
+        """
+        if self._trending is None:
+            return np.ones(len(route))
+        with self._whole:
+            return self._trending.eras.growth(placed(self._setup.bank, posterior, route, since_setup))
 
     def overall(self) -> Array:
         """(items + 1,) probabilities of what anybody takes of late; without a trend, of what was usual in set-up."""

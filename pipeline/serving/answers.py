@@ -5,7 +5,7 @@ pass serves every adapter of every route, a row for each (window, region); a win
 regions has several rows there, and costs no one else anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.gate import GateView
 from pipeline.regions import Array
-from pipeline.routing import Posterior, RegionBank
+from pipeline.routing import Posterior, RegionBank, rerouted
 from pipeline.serving.canary import Canary, split
 from pipeline.serving.forward import MixedForward
 from pipeline.windows import Ids
@@ -44,6 +44,7 @@ def answer(
     since_setup: NDArray[np.int64],
     view: GateView,
     floor: float,
+    era: Callable[[Posterior, Array, NDArray[np.int64]], Array],
     canaries: Sequence[Canary],
     kept: NDArray[np.bool_],
 ) -> Answers:
@@ -56,12 +57,14 @@ def answer(
         since_setup: (n,) how many items of each were taken since set-up.
         view: how the gate looks at windows.
         floor: least posterior of a region that takes part.
+        era: from posterior, route and `since_setup` to the (n,) growth of opened regions, see `Eras.growth`.
         canaries: c trials under way.
         kept: (n, c) True for windows that they do not reach.
     """
     states = forward.states(contexts)
     posterior = bank.posterior(view(states, contexts, since_setup))
     route = posterior.route(floor)
+    route = rerouted(route, era(posterior, route, since_setup))
     shares, adapters = split(route, bank, canaries, kept)
     shares, missing = present(shares, adapters, forward)
     return Answers(posterior, route, missing, mix(forward, states, contexts, shares, adapters).numpy())

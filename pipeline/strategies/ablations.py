@@ -43,8 +43,18 @@ class RaieNoTrend(Raie):
     name: ClassVar[str] = "raie_no_trend"
 
     def __init__(self, start: Start) -> None:
-        trend = start.config.trend.model_copy(update={"half_lives": []})
-        super().__init__(replace(start, config=start.config.model_copy(update={"trend": trend})))
+        super().__init__(start)
+        self._gate.trending = None
+
+
+class RaieNoEras(Raie):
+    """Content alone tells what is as in set-up from what is as since; its edits are its own."""
+
+    name: ClassVar[str] = "raie_no_eras"
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(start)
+        self._gate.eras = None
 
 
 class _GlobalGate(GateHandler):

@@ -27,6 +27,7 @@ from pipeline.gate import fit_origins
 from pipeline.gated import windows_of_records
 from pipeline.logs.base import Record
 from pipeline.regions import Region, Status
+from pipeline.routing import next_item_probabilities
 from pipeline.setup import SetUp, set_up
 from pipeline.windows import Windows, concatenate
 from tests.backbones.small import windows_of
@@ -61,6 +62,8 @@ FIELDS = {
     "model_rank",
     "rank",
     "model_chance",
+    "backbone_chance",
+    "opened",
     "tastes",
     "surest",
     "hits",
@@ -535,6 +538,41 @@ def test_one_batch_or_many_make_the_same_trend(setup: SetUp, tmp_path: Path) -> 
     ranks = [r["rank"] for r in whole.gate.handle(windows)]
     again = [r["rank"] for i in range(0, 60, 7) for r in pieces.gate.handle(windows[slice(i, i + 7)])]
     assert ranks == again
+
+
+def set_up_again(windows: Windows, setup: SetUp) -> Windows:
+    """The same windows, followed by what the backbone expects."""
+    host = AdapterHost(copy.deepcopy(setup.backbone), SETTINGS.adapter)
+    expected = next_item_probabilities(host, windows.contexts, None).numpy().argmax(axis=1)
+    return replace(windows, targets=expected)
+
+
+def test_a_taste_that_turns_back_is_answered_by_the_backbone_again(both: Stage) -> None:
+    changed = pattern(1, 5, n=120)
+    back = set_up_again(pattern(1, 6, n=120), both.setup)
+    records = [both.gate.handle(windows) for windows in (changed, back)]
+    content = both.gate._gated(back.contexts, back.since_setup)
+    assert content.route[:, 1].mean() > 0.9, "what they took before still looks like the region"
+    shares = [np.array([r["opened"] for r in found]) for found in records]
+    assert shares[0].mean() > 0.9
+    assert shares[1][-30:].mean() < 0.5 * shares[0].mean()
+    hits = [np.array([r["model_rank"] for r in records[1][part]]) <= 10 for part in (slice(0, 20), slice(-20, None))]
+    assert hits[1].mean() > hits[0].mean()
+    assert any(not r["route"] for r in records[1]), "the region does not learn what is not its own any more"
+    assert all(r["route"] for r in records[0])
+
+
+def test_eras_and_trend_come_back_from_records_to_the_bit(both: Stage) -> None:
+    changed, back = pattern(1, 5, n=100), set_up_again(pattern(1, 6, n=100), both.setup)
+    again = Stage(both.setup, both.root)
+    again.live.apply(revision_record(both.live.bank, both.live.bank.opened, moved=True))
+    for windows in (changed, back):
+        again.gate.learn_again(json.loads(json.dumps(both.gate.handle(windows))))
+    assert both.gate.trending is not None
+    assert again.gate.trending is not None
+    kept, restored = both.gate.trending.to_arrays(), again.gate.trending.to_arrays()
+    assert np.abs(kept["eras"]).max() > 0.1
+    assert all(np.array_equal(kept[name], restored[name]) for name in kept)
 
 
 def test_a_trend_continues_where_another_process_stopped(setup: SetUp, tmp_path: Path) -> None:

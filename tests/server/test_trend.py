@@ -14,6 +14,7 @@ from consumers.trend_journal import KeptTrend, trend_outputs
 from pipeline.adapters import AdapterHost
 from pipeline.config import Config
 from pipeline.logs.topics import REGIONS, TREND
+from pipeline.trending import Trending
 from pipeline.windows import Windows
 from tests.replay.small import config
 from tests.server.world import (
@@ -74,6 +75,11 @@ def counted(server: Server, n: int) -> None:
     eventually(lambda: server.service.trend.events == n)
 
 
+def learned(trending: Trending) -> dict[str, np.ndarray]:
+    """What only the gate learns, and the server has from the last snapshot."""
+    return {name: array for name, array in trending.to_arrays().items() if name in ("theta", "hits")}
+
+
 @contextmanager
 def after(world: World, handler: GateHandler, n: int) -> Iterator[Server]:
     """A server that began when a gate had written its trend down after n events."""
@@ -93,6 +99,8 @@ def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
             answers_of(server, handler, history)
         mixed = handler.answer(taken(asked()[0][None])).probabilities[0]
         assert mixed[RISING] > alone[RISING] + 0.05, "there is a trend to be mixed in"
+        assert handler.trending is not None
+        assert np.abs(handler.trending.to_arrays()["eras"]).max() > 0.1, "and an era to be in"
         answer = server.recommend(user_id="a0")
         assert (answer["region_id"], answer["answered_by"]) == (A, "adapter")
         assert server.recommend(user_id="s0")["answered_by"] == "backbone"
@@ -119,14 +127,14 @@ def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> Non
     handler = gate(world)
     with after(world, handler, 200) as server:
         assert handler.trending is not None
-        weights = handler.trending.to_arrays()["theta"]
+        weights = learned(handler.trending)
         before = server.recommend(user_id="nobody", k=1000)
         for record in handler.handle(events(60, seed=2)):
             world.gated(record)
         counted(server, 260)
         now = handler.trending.to_arrays()
-        assert not np.allclose(now["theta"], weights), "the gate has learned"
-        handler.trending.restore(now | {"theta": weights})
+        assert not np.allclose(now["theta"], weights["theta"]), "the gate has learned"
+        handler.trending.restore(now | weights)
         for history in asked():
             answers_of(server, handler, history)
         assert server.recommend(user_id="nobody", k=1000) != before
@@ -145,11 +153,11 @@ def test_a_server_that_starts_later_counts_every_event_once(world: World) -> Non
     world.snapshot(handler.trending)
     for record in handler.handle(events(40, seed=4)):
         world.gated(record)
-    kept = handler.trending.to_arrays()
+    kept = learned(handler.trending)
     world.snapshot(handler.trending)
     for record in handler.handle(events(30, seed=5)):
         world.gated(record)
-    handler.trending.restore(handler.trending.to_arrays() | {"theta": kept["theta"]})
+    handler.trending.restore(handler.trending.to_arrays() | kept)
     with serving(world, instance="later") as server:
         counted(server, 70)
         for history in asked():

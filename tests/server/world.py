@@ -61,7 +61,8 @@ def histories(first: int, n: int = 100) -> np.ndarray:
 
 def first_taken(row: int) -> dict[str, object]:
     """What the trend is told when somebody of the first taste takes a first item."""
-    return {"target": row, "tastes": [[0, 1.0]], "window": [0] * LENGTH}
+    era = {"since_setup": 0, "opened": 0.0, "model_chance": 0.01, "backbone_chance": 0.01}
+    return {"target": row, "tastes": [[0, 1.0]], "window": [0] * LENGTH, **era}
 
 
 def taken(rows: np.ndarray, since_setup: int = LENGTH) -> Windows:
