@@ -254,7 +254,7 @@ class Editor:
                 windows,
                 groups,
                 softmax_rows(self._config, every),
-                epochs=training.epochs,
+                epochs=edit.passes or training.epochs,
                 batch_size=training.batch_size,
                 seed=edit.seed,
                 epsilon=training.epsilon,

@@ -70,6 +70,7 @@ class Edit:
         at_event: stream events seen when it was decided.
         timestamp: event time of the newest of them, seconds.
         seed: of its training.
+        passes: over the windows that it trains on; None: as many as are usual (`training.epochs`).
     """
 
     edit_id: str
@@ -84,6 +85,7 @@ class Edit:
     at_event: int
     timestamp: float
     seed: int
+    passes: int | None = None
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""

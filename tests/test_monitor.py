@@ -1,5 +1,6 @@
 """The monitor, driven with gated records made by hand: what calls for which edit, and what calls for none."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -442,6 +443,20 @@ def test_the_budget_is_never_exceeded(budget: float) -> None:
         driven.feed(1, regions, verdict=lambda e: True, loss=STRANGE + driven.rng.random())  # noqa: ARG005
         assert driven.monitor.trained_windows <= budget * driven.monitor.at_event
     assert driven.monitor.trained_windows > 0
+
+
+@pytest.mark.parametrize("steps", [1, 30, 10_000])
+def test_an_add_trains_as_long_as_it_takes_and_the_budget_was_saved(steps: int) -> None:
+    quiet = ("edits.passes_per_event=2", "training.batch_size=16", "edits.held_out=0.1")
+    driven = Driven(config(f"edits.add_steps={steps}", *quiet))
+    driven.feed(300)
+    (edit, *_) = (e for e in driven.feed(200, loss=STRANGE) if e.operation is Operation.ADD)
+    learned = 0.9 * len(edit.windows)
+    saved = 2.0 * edit.at_event
+    wanted = math.ceil(steps * 16 / learned)
+    assert edit.passes == max(2, min(wanted, int(saved / learned)))
+    assert edit.passes * learned <= saved
+    assert {1: edit.passes == 2, 30: 2 < edit.passes == wanted, 10_000: 2 < edit.passes < wanted}[steps]
 
 
 def test_a_region_id_is_never_issued_twice() -> None:

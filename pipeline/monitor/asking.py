@@ -20,6 +20,7 @@ def new_edit(
     reason: Mapping[str, Any],
     windows: Sequence[Evidence],
     samples: Sequence[Evidence] = (),
+    passes: int | None = None,
 ) -> Edit:
     """Make an edit as of now; the caller decides whether it is asked for.
 
@@ -31,11 +32,12 @@ def new_edit(
         reason: signal, statistic, threshold, a sentence, and what else the operation needs.
         windows: evidence to train and judge on, in event order.
         samples: see `Edit`.
+        passes: see `Edit`.
     """
     region_id, version = (region, 0) if isinstance(region, int) else (region.region_id, region.version)
     training = state.config.training.model_dump() | state.config.adapter.model_dump()
     # The gate's version stands for what moved since: two edits on the same windows are two edits.
-    asked = {**training, "gate_version": state.bank.gate_version, "other": other}
+    asked = {**training, "gate_version": state.bank.gate_version, "other": other, "passes": passes}
     identity = edit_id(operation, region_id, version, (e.event_id for e in windows), asked, state.seed)
     return Edit(
         identity,
@@ -50,6 +52,7 @@ def new_edit(
         state.at_event,
         state.timestamp,
         int(identity[:8], 16),
+        passes,
     )
 
 

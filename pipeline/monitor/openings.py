@@ -66,4 +66,5 @@ def _open(state: State, evidence: Sequence[Evidence], text: str, loudest: Watche
     state.next_region_id += 1
     mine = [e.for_region(region_id) for e in windows]
     reason = reason_of(loudest, "drift", text) | {"regions": regions}
-    return new_edit(state, Operation.ADD, region_id, None, reason, mine, boundary_samples(state))
+    samples, passes = boundary_samples(state), state.thorough(len(mine))
+    return new_edit(state, Operation.ADD, region_id, None, reason, mine, samples, passes)

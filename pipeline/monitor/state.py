@@ -1,5 +1,6 @@
 """Everything that a monitor knows, and the small questions that its decisions ask of it."""
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,11 +147,26 @@ class State:
         return max(opened, key=lambda w: len(w.sample)) if opened else None
 
     def affordable(self) -> int:
-        """Windows that the budget pays an edit for now."""
+        """Windows that the budget pays an edit for now, at the usual passes."""
+        return max(0, int(self._left() / (self.config.training.epochs * (1.0 - self.config.edits.held_out))))
+
+    def thorough(self, windows: int) -> int:
+        """Passes for the first training of an adapter: what it takes, as far as the budget has been saved for it.
+
+        Args:
+            windows: that the edit names; some of them judge it.
+        """
         training, edits = self.config.training, self.config.edits
-        asked = sum(len(e.windows) for e in self.asked.values() if e.operation in (Operation.UPDATE, Operation.ADD))
-        left = edits.passes_per_event * self.learnable - self.trained_windows - training.epochs * asked
-        return max(0, int(left / (training.epochs * (1.0 - edits.held_out))))
+        learned = windows * (1.0 - edits.held_out)
+        wanted = math.ceil(edits.add_steps * training.batch_size / learned)
+        return max(training.epochs, min(wanted, int(self._left() / learned)))
+
+    def _left(self) -> float:
+        """Passes over windows that the budget has left, those of edits under way taken off."""
+        training = self.config.training
+        paid = (Operation.UPDATE, Operation.ADD)
+        asked = sum(len(e.windows) * (e.passes or training.epochs) for e in self.asked.values() if e.operation in paid)
+        return self.config.edits.passes_per_event * self.learnable - self.trained_windows - asked
 
     def _detectors(self, region: Region, reference: Mapping[str, Sequence[Array]]) -> dict[str, list[DriftDetector]]:
         """Detectors for each signal that is switched on and that such a region has, one a lane."""
