@@ -260,7 +260,7 @@ class TrendSettings(Section):
 
     half_lives: list[Annotated[float, Field(gt=0)]] = Field(
         [500.0, 2_000.0, 8_000.0],
-        description="events after which a count of items taken is halved, one trend for each; []: neither trend nor eras",
+        description="events after which a count of items taken is halved, one trend for each; []: no trend, no eras",
     )
     shrinkage: float = Field(
         50.0,
