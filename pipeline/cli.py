@@ -35,7 +35,8 @@ STRATEGIES = (
 FURTHER = (
     "popularity_window, finetune_replay, retrain, lora_frozen_replay, lora_rows, lora_lwf, lsat, mole, ebpr, nearest, "
     "ensemble_25, ensemble_75, finetune_trend, lora_replay_trend, raie_k1_trend, raie_taste, raie_centroids, "
-    "raie_global_trend, raie_hard, raie_no_expand, raie_no_add, raie_replay, raie_frozen_rows, raie_one, raie_scheduled"
+    "raie_global_trend, raie_no_eras, raie_hard, raie_no_expand, raie_no_add, raie_replay, raie_frozen_rows, raie_one, "
+    "raie_scheduled"
 )
 SCENARIOS = "quiet, sudden, gradual, recurring, one_region, emerging, vanishing, new_items"
 """Spelled out: to look them up would load torch, and help would take seconds."""

@@ -26,6 +26,7 @@ SMALL = (
     "replay.parts=3",
     "gate.batch_size=64",
     "edits.min_windows=32",
+    "edits.add_steps=1",
     "monitor.expected_run=100",
 )
 """A model of a few thousand weights, and a monitor that raises alarms soon."""

@@ -20,7 +20,7 @@ def ran(setup: SetUp, tmp_path_factory):
     """RAIE and its ablations after the whole stream."""
     made = {}
     for name in KINDS:
-        start = Start(setup, config(), plan().setup, 0, tmp_path_factory.mktemp(name))
+        start = Start(setup, config("edits.confidence=0"), plan().setup, 0, tmp_path_factory.mktemp(name))
         made[name] = STRATEGIES[name](start)
         for part in plan().parts(3):
             made[name].observe(part)
