@@ -110,7 +110,8 @@ class RaieScheduled(Raie):
     """Trains at the end of each part of the stream, on as many windows as drift-triggered edits did until then.
 
     The drift-triggered pipeline runs beside it, on the same events, and only its cost is looked at: this takes
-    twice the time of `raie`, and `trained_windows` agrees with it but for less than one smallest edit.
+    twice the time of `raie`, and `trained_windows` agrees with it but for less than one smallest edit, as long as there
+    are windows left that were not trained on: on a short log drift-triggered edits can pass over all of them twice.
     """
 
     name: ClassVar[str] = "raie_scheduled"

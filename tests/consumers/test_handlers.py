@@ -342,6 +342,17 @@ def test_an_adapter_of_another_backbone_is_refused(setup: SetUp, two: tuple[Path
 # --- trainer ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("passes", [3, None])
+def test_an_edit_trains_the_passes_that_it_asks_for(setup: SetUp, tmp_path: Path, passes: int | None) -> None:
+    """Told through its record; one of before there were any says nothing of them, and means the usual ones."""
+    stage = Stage(setup, tmp_path)
+    told = through_json(stage.edit(Operation.ADD, A, pattern(1, 1), passes=passes).to_record())
+    if passes is None:
+        del told["passes"]
+    outcome, _ = stage.trainer.handle(Edit.from_record(told))
+    assert outcome.trained_windows == (240 - 48) * (passes or SETTINGS.training.epochs)
+
+
 def test_an_add_that_learned_a_new_pattern_is_published(setup: SetUp, tmp_path: Path) -> None:
     stage, windows = Stage(setup, tmp_path), pattern(1, 1)
     before = stage.answer(windows)
