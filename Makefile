@@ -13,10 +13,9 @@ help: ## list the targets
 demo: $(INSTALLED) ## run the whole pipeline on a small dataset, on this machine, without a server
 	$(BIN)/raie demo
 
-# A worker a core, each with one thread of torch; a file stays with one worker, which keeps what its tests share. In their
-# own order: files of few tests, put last, would be the slow ones, with one worker left to run them.
+# A worker a core, each with one thread of torch; a file stays with one worker, which keeps what its tests share.
 test: $(INSTALLED) ## run every test; warnings are errors
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 soak: $(INSTALLED) ## kill the consumers at random for minutes, and compare their ledger with a replay's
 	$(BIN)/python -m tests.consumers.soak
