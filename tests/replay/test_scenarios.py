@@ -1,7 +1,9 @@
 """The method on simulated logs whose drifts are known: what it edits, when, and what it leaves alone."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +22,20 @@ SOON = 2_000
 """Events after the drift began."""
 
 
-def run(scenario: str, seed: int, tmp_path: Path) -> Raie:
-    raie = world.run(scenario, seed, tmp_path)
-    raie.close()
-    return raie
+Run = Callable[[str, int], Raie]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """RAIE after a scenario under a seed; each is run once, and only looked at."""
+
+    @cache
+    def once(scenario: str, seed: int) -> Raie:
+        raie = world.run(scenario, seed, tmp_path_factory.mktemp(scenario))
+        raie.close()
+        return raie
+
+    return once
 
 
 def when(raie: Raie, scenario: str, seed: int, *operations: Operation) -> list[int]:
@@ -37,15 +49,15 @@ def when(raie: Raie, scenario: str, seed: int, *operations: Operation) -> list[i
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_happens_where_nothing_changes(seed: int, tmp_path: Path) -> None:
-    edits = world.published(run("quiet", seed, tmp_path))
+def test_nothing_happens_where_nothing_changes(seed: int, run: Run) -> None:
+    edits = world.published(run("quiet", seed))
     assert not [edit for edit, _ in edits if edit.operation is Operation.ADD]
     assert len(edits) <= 2
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_change_in_one_region_opens_one_there_and_edits_no_other(seed: int, tmp_path: Path) -> None:
-    raie = run("one_region", seed, tmp_path)
+def test_a_change_in_one_region_opens_one_there_and_edits_no_other(seed: int, run: Run) -> None:
+    raie = run("one_region", seed)
     soon = when(raie, "one_region", seed, Operation.ADD, Operation.UPDATE, Operation.EXPAND)
     assert soon and 0 <= soon[0] <= SOON
     assert all(world.affected_share(edit, "one_region", seed) >= 0.5 for edit, _ in world.published(raie))
@@ -54,8 +66,8 @@ def test_a_change_in_one_region_opens_one_there_and_edits_no_other(seed: int, tm
 
 @pytest.mark.parametrize("scenario", ["emerging", "new_items"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_is_new_opens_a_region_after_it_came(scenario: str, seed: int, tmp_path: Path) -> None:
-    raie = run(scenario, seed, tmp_path)
+def test_what_is_new_opens_a_region_after_it_came(scenario: str, seed: int, run: Run) -> None:
+    raie = run(scenario, seed)
     start = world.drift_event(scenario, seed)
     adds = [edit.at_event - start for edit, outcome in world.published(raie) if outcome.operation is Operation.ADD]
     assert adds and adds[0] > 0
@@ -72,8 +84,8 @@ def edits_elsewhere(raie: Raie, scenario: str, seed: int) -> list[Operation]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_shift_between_known_regions_moves_their_boundary(seed: int, tmp_path: Path) -> None:
-    raie = run("sudden", seed, tmp_path)
+def test_a_shift_between_known_regions_moves_their_boundary(seed: int, run: Run) -> None:
+    raie = run("sudden", seed)
     expands = when(raie, "sudden", seed, Operation.EXPAND)
     assert expands and 0 <= expands[0] <= SOON
     assert not edits_elsewhere(raie, "sudden", seed)
@@ -81,8 +93,8 @@ def test_a_shift_between_known_regions_moves_their_boundary(seed: int, tmp_path:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_gradual_shift_is_answered_where_it_happens(seed: int, tmp_path: Path) -> None:
-    raie = run("gradual", seed, tmp_path)
+def test_a_gradual_shift_is_answered_where_it_happens(seed: int, run: Run) -> None:
+    raie = run("gradual", seed)
     soon = when(raie, "gradual", seed, Operation.EXPAND, Operation.ADD, Operation.UPDATE)
     assert soon and 0 <= soon[0] <= SOON
     assert not edits_elsewhere(raie, "gradual", seed)
@@ -111,16 +123,16 @@ def test_two_regions_that_were_driven_together_are_merged(seed: int, tmp_path: P
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_taste_that_vanished_is_retired(seed: int, tmp_path: Path) -> None:
-    raie = run("vanishing", seed, tmp_path)
+def test_a_taste_that_vanished_is_retired(seed: int, run: Run) -> None:
+    raie = run("vanishing", seed)
     retired = [edit for edit, _ in world.published(raie) if edit.operation is Operation.RETIRE]
     assert len(retired) == 1
     assert retired[0].at_event > world.drift_event("vanishing", seed)
     assert not [edit for edit, _ in world.published(raie) if edit.operation is Operation.ADD]
 
 
-def test_users_outside_the_changed_region_are_answered_as_before_to_the_bit(tmp_path: Path) -> None:
-    raie = run("one_region", 0, tmp_path)
+def test_users_outside_the_changed_region_are_answered_as_before_to_the_bit(run: Run) -> None:
+    raie = run("one_region", 0)
     windows = world.stream("one_region", 0)[1][slice(-512, None)]
     setup = world.made_for(0, *world.bounds("one_region", 0))
     gate = GateHandler(setup, world.config(), raie.live)
@@ -134,8 +146,9 @@ def test_users_outside_the_changed_region_are_answered_as_before_to_the_bit(tmp_
     assert not np.array_equal(answers.probabilities[~outside], static[~outside])
 
 
-def test_the_same_seed_gives_the_same_ledger(tmp_path: Path) -> None:
-    first, second = (run("one_region", 1, tmp_path / name) for name in ("a", "b"))
+def test_the_same_seed_gives_the_same_ledger(run: Run, tmp_path: Path) -> None:
+    first, second = run("one_region", 0), world.run("one_region", 0, tmp_path)
+    second.close()
     assert [(e.to_record(), o.to_record()) for e, o in first.ledger] == [
         (e.to_record(), o.to_record()) for e, o in second.ledger
     ]
