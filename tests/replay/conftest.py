@@ -1,3 +1,4 @@
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,8 @@ import pytest
 from pipeline.evaluation.replay import prepare, replay
 from pipeline.setup import SetUp, set_up
 from pipeline.strategies import USUAL
+from pipeline.strategies.raie import Raie
+from tests.replay import world
 from tests.replay.small import config, dataset, plan
 
 
@@ -24,3 +27,14 @@ def finished(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("finished") / "run"
     replay(dataset(), config(), list(USUAL), 1, out, silent, lambda: 0.0)
     return out
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> world.Run:
+    @cache
+    def once(scenario: str, seed: int) -> Raie:
+        raie = world.run(scenario, seed, tmp_path_factory.mktemp(scenario))
+        raie.close()
+        return raie
+
+    return once

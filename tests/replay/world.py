@@ -1,5 +1,7 @@
 """Simulated logs, set up once a seed: until the drift begins a seed gives the same log in every scenario."""
 
+import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 
 from pipeline.config import Config, load_config
 from pipeline.datasets.simulator import Simulation, simulate
-from pipeline.edits import Edit, Outcome
+from pipeline.edits import Edit, Operation, Outcome
 from pipeline.evaluation.slices import cut
 from pipeline.items import Catalogue, make_catalogue
 from pipeline.setup import SetUp, set_up
@@ -16,7 +18,11 @@ from pipeline.strategies.raie import Raie
 from pipeline.text import open_text_encoder
 from pipeline.windows import Histories, Windows, preceding_windows
 
+SEEDS = range(5 if os.environ.get("RAIE_ALL_SEEDS") else 1)
+"""All five take many minutes: `RAIE_ALL_SEEDS=1 make test`."""
 EVENTS = 20_000
+SOON = 2_000
+"""Events after the drift began."""
 SETTINGS = (
     "windows.length=10",
     "setup.regions=6",
@@ -25,6 +31,9 @@ SETTINGS = (
     "setup.patience=10",
     "backbone.hidden_size=32",
 )
+
+Run = Callable[[str, int], Raie]
+"""RAIE after a scenario under a seed; each is run once, and only looked at."""
 
 
 @cache
@@ -95,3 +104,13 @@ def affected_share(edit: Edit, scenario: str, seed: int) -> float:
 def drift_event(scenario: str, seed: int) -> int:
     """Stream events before the planted drift begins."""
     return int((stream(scenario, seed)[1].timestamps < simulated(scenario, seed).truth[0]["from"]).sum())
+
+
+def edited(raie: Raie, scenario: str, seed: int, *operations: Operation) -> list[int]:
+    """Events after the drift began at which an affected region was edited so."""
+    start = drift_event(scenario, seed)
+    return [
+        edit.at_event - start
+        for edit, outcome in published(raie)
+        if outcome.operation in operations and affected_share(edit, scenario, seed) >= 0.5
+    ]
