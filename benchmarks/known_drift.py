@@ -6,10 +6,15 @@ events after each turn, by strategy.
 `one_region`: one taste changes, the others stay. Recall@10 after the last edit on set-up windows of the users of the
 others (S, in sample, and S_new, held out), and of the users of the drifted taste in T.
 
+`two_regions`: one taste changes, and later another. Recall@10 from then on, of the users of each of the two and of the
+others; whether a region more brings anything is whether `raie` beats `raie_one`. A second region needs windows enough:
+36,000 events.
+
 Streams are the unit: each is a simulated log of its own, and the 95% intervals of the differences to `raie` are
-bootstraps over streams. Prints one JSON object.
+bootstraps over streams. `trained_windows` is what a strategy passed through training. Prints one JSON object.
 
     python -m benchmarks.known_drift recurring --streams 30
+    python -m benchmarks.known_drift two_regions --events 36000 --strategies static,ensemble_trend,raie_one,raie
 """
 
 import argparse
@@ -17,7 +22,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +64,14 @@ STRATEGIES = (
 
 Array = NDArray[np.float64]
 Columns = Mapping[str, NDArray[Any]]
+Measure = Callable[[Columns, Sequence[Mapping[str, Any]], argparse.Namespace], dict[str, float]]
 
 
 def main() -> None:
     """Replay, and print what was found."""
     asked = _arguments()
     config = load_config(overrides=SETTINGS)
-    measure = {"recurring": _recurring, "one_region": _one_region}[asked.scenario]
+    measure = MEASURES[asked.scenario]
     found = []
     for seed in range(asked.first, asked.first + asked.streams):
         found.append(_stream(asked, config, seed, measure))
@@ -75,7 +81,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenario", choices=["recurring", "one_region"])
+    parser.add_argument("scenario", choices=list(MEASURES))
     parser.add_argument("--streams", type=int, default=30)
     parser.add_argument("--first", type=int, default=0, help="seed of the first stream")
     parser.add_argument("--events", type=int, default=12_000, help="interactions of a stream")
@@ -84,8 +90,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _stream(asked: argparse.Namespace, config: Config, seed: int, measure: Any) -> dict[str, dict[str, float]]:
-    """Measure by strategy in one stream."""
+def _stream(asked: argparse.Namespace, config: Config, seed: int, measure: Measure) -> dict[str, dict[str, float]]:
+    """Measures and cost by strategy in one stream."""
     names = asked.strategies.split(",")
     simulation = simulate(asked.scenario, seed, asked.events)
     with tempfile.TemporaryDirectory() as folder:
@@ -93,11 +99,13 @@ def _stream(asked: argparse.Namespace, config: Config, seed: int, measure: Any) 
         write(simulation, log)
         replay(read_dataset(log), config, names, 1, run, lambda *_: None, time.perf_counter)
         table = pq.read_table(run / "predictions.parquet")
+        rows = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["strategies"]
     columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
     return {
         name: measure(
             {key: values[columns["strategy"] == name] for key, values in columns.items()}, simulation.truth, asked
         )
+        | {"trained_windows": float(rows[name]["trained_windows"][0])}
         for name in names
     }
 
@@ -136,6 +144,22 @@ def _one_region(scored: Columns, truth: Sequence[Mapping[str, Any]], asked: argp
     }
 
 
+def _two_regions(scored: Columns, truth: Sequence[Mapping[str, Any]], asked: argparse.Namespace) -> dict[str, float]:  # noqa: ARG001
+    """Recall@10 since both have changed, of the users of each and of the others, and of everybody all the time."""
+    one, both = sorted(truth, key=lambda d: float(d["from"]))
+    first = np.isin(scored["user_id"], one["users"])
+    second = np.isin(scored["user_id"], both["users"]) & ~first
+    warm, stream = ~scored["cold"], np.isin(scored["slice"], ("F", "T"))
+    since = stream & warm & (scored["timestamp"] >= both["from"])
+    return {
+        "first": _hits(scored, since & first),
+        "second": _hits(scored, since & second),
+        "untouched": _hits(scored, since & ~first & ~second),
+        "S_new": _hits(scored, (scored["slice"] == "S_new") & warm),
+        "F+T": _hits(scored, stream & warm),
+    }
+
+
 def _first(scored: Columns, mask: NDArray[np.bool_], events: int) -> float:
     chosen = np.flatnonzero(mask)
     order = np.lexsort((scored["position"][chosen], scored["timestamp"][chosen]))
@@ -152,7 +176,7 @@ def _report(asked: argparse.Namespace, found: Sequence[Mapping[str, Mapping[str,
     values = {m: {n: np.array([stream[n][m] for stream in found]) for n in names} for m in measures}
     return {
         "settings": {key: str(value) for key, value in vars(asked).items()} | {"config": list(SETTINGS)},
-        "recall@10": {m: {n: round(float(v.mean()), 4) for n, v in values[m].items()} for m in measures},
+        "means": {m: {n: round(float(v.mean()), 4) for n, v in values[m].items()} for m in measures},
         "raie_minus": {
             m: {n: _difference(values[m]["raie"], v) for n, v in values[m].items() if n != "raie"} for m in measures
         },
@@ -169,6 +193,9 @@ def _difference(ours: Array, theirs: Array) -> dict[str, float]:
         "low": round(float(low), 4),
         "high": round(float(high), 4),
     }
+
+
+MEASURES: Mapping[str, Measure] = {"recurring": _recurring, "one_region": _one_region, "two_regions": _two_regions}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import pytest
 
-from benchmarks.known_drift import _difference, _one_region, _recurring
+from benchmarks.known_drift import _difference, _one_region, _recurring, _two_regions
 
 
 def scored(n: int, **columns: object) -> dict[str, np.ndarray]:
@@ -40,6 +40,19 @@ def test_where_nothing_drifted_is_told_from_where_something_did() -> None:
     rank, cold = np.array([1, 11, 11, 10, 1, 1]), np.array([False] * 4 + [True, False])
     found = _one_region(scored(6, slice=slices, user_id=users, rank=rank, cold=cold), [{"users": ["theirs"]}], None)
     assert found == {"untouched S": 1.0, "untouched S_new": 0.0, "untouched T": 1.0, "drifted T": 1.0, "F+T": 1.0}
+
+
+def test_who_changed_first_is_told_from_who_changed_later() -> None:
+    truth = [
+        {"from": 6.0, "until": 9.0, "users": ["one", "two"], "items": []},
+        {"from": 3.0, "until": 6.0, "users": ["one"], "items": []},
+    ]
+    users = np.array(["one", "two", "others"] * 3)
+    # Everybody is wrong until both have changed; then only who changed first is.
+    rank = np.array([11] * 6 + [11, 1, 1])
+    slices = np.array(["S_new"] * 3 + ["F"] * 3 + ["T"] * 3)
+    found = _two_regions(scored(9, slice=slices, user_id=users, rank=rank), truth, argparse.Namespace())
+    assert found == {"first": 0.0, "second": 1.0, "untouched": 1.0, "S_new": 0.0, "F+T": 2 / 6}
 
 
 def test_an_interval_speaks_of_streams() -> None:

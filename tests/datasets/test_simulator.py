@@ -78,7 +78,9 @@ def test_another_seed_gives_another_log():
 
 
 # Not vanishing: it silences users, and has more of the others' moments instead.
-@pytest.mark.parametrize("scenario", ["sudden", "gradual", "recurring", "one_region", "emerging", "new_items"])
+@pytest.mark.parametrize(
+    "scenario", ["sudden", "gradual", "recurring", "one_region", "two_regions", "emerging", "new_items"]
+)
 def test_a_scenario_is_quiet_until_its_drift(scenario):
     start = simulated(scenario).truth[0]["from"]
     before = between(simulated("quiet"), 0, start)
@@ -207,6 +209,24 @@ def test_recurring_brings_the_same_regime_back():
     second = transitions(simulation, one["items"], two["from"], two["until"])
     between_them = transitions(simulation, one["items"], one["until"], two["from"])
     assert overlap(second, first) > overlap(second, between_them) + 0.2
+
+
+def test_two_regions_change_one_after_the_other_and_stay_so():
+    simulation = simulate("two_regions", 3, 20_000)
+    first, both = simulation.truth
+    assert first["until"] == both["from"]
+    a, b = set(first["items"]), set(both["items"]) - set(first["items"])
+    assert ({genre(simulation, i) for i in a}, {genre(simulation, i) for i in b}) == ({"Science Fiction"}, {"Crime"})
+    assert set(favourites(simulation, set(both["users"]), both["from"], both["until"]).values()) == {
+        "Science Fiction",
+        "Crime",
+    }
+    for items, first_changed, both_changed in ((a, True, True), (b, False, True)):
+        before = transitions(simulation, items, 0, first["from"])
+        for entry, changed in ((first, first_changed), (both, both_changed)):
+            assert (overlap(transitions(simulation, items, entry["from"], entry["until"]), before) < 0.75) == changed
+    then = transitions(simulation, a, first["from"], first["until"])
+    assert overlap(then, transitions(simulation, a, both["from"], both["until"])) > 0.75
 
 
 def test_emerging_brings_items_nobody_met_to_a_third_of_the_users():

@@ -22,11 +22,14 @@ RAMP = 0.05
 RECURRING = ((0.55, 0.65), (0.8, 0.9))
 """When a recurring drift is on, as shares of the length of the log."""
 
+ONE_AFTER_THE_OTHER = (0.55, 0.7)
+"""When taste A and then taste B changes, as shares of the length of the log."""
+
 EMERGING_SHARE = 1 / 3
 """Of the users, who take to the emerging taste."""
 
 A, B = 0, 1
-"""The taste that drifts, and the one its users turn to."""
+"""The taste that drifts, and the one its users turn to, or that drifts next."""
 
 
 class Scenario:
@@ -53,8 +56,7 @@ class Scenario:
         """When the world is unlike set-up: from, until (not included; infinite: it stays so)."""
         return ((self.begins, math.inf),)
 
-    @property
-    def items(self) -> IntArray:
+    def items(self, moment: float) -> IntArray:  # noqa: ARG002
         """Items affected, as indices into the catalogue."""
         return np.empty(0, dtype=np.int64)
 
@@ -98,8 +100,7 @@ class Sudden(Scenario):
 
     kind = "sudden"
 
-    @property
-    def items(self) -> IntArray:
+    def items(self, moment: float) -> IntArray:  # noqa: ARG002
         """Those left and those turned to."""
         return np.concatenate([self.world.known[A], self.world.known[B]])
 
@@ -131,14 +132,45 @@ class OneRegion(Scenario):
         super().__init__(world, population, begins, rng)
         self._other = draw_regime(world.known[A], world.parameters, rng)
 
-    @property
-    def items(self) -> IntArray:
+    def items(self, moment: float) -> IntArray:  # noqa: ARG002
         """Those of A."""
         return self.world.known[A]
 
     def regime(self, taste: int, moment: float) -> Regime:
         """The other one for A."""
         return self._other if taste == A and self.is_on(moment) else super().regime(taste, moment)
+
+
+class TwoRegions(OneRegion):
+    """Taste A is drawn anew and stays so, and later taste B as well."""
+
+    kind = "two_regions"
+
+    def __init__(self, world: World, population: Population, begins: float, rng: np.random.Generator) -> None:
+        super().__init__(world, population, begins, rng)
+        self._redrawn = {A: self._other, B: draw_regime(world.known[B], world.parameters, rng)}
+
+    @property
+    def periods(self) -> tuple[tuple[float, float], ...]:
+        """That of A alone, and that of both."""
+        first, second = ONE_AFTER_THE_OTHER
+        return ((first, second), (second, math.inf))
+
+    def items(self, moment: float) -> IntArray:
+        """Those of what has changed by then."""
+        return np.concatenate([self.world.known[taste] for taste in self._changed(moment)])
+
+    def affects(self, user: int, moment: float) -> bool:
+        """Those whose taste has changed by then."""
+        return int(self.population.primary[user]) in self._changed(moment)
+
+    def regime(self, taste: int, moment: float) -> Regime:
+        """The other one for what has changed by then."""
+        return self._redrawn[taste] if taste in self._changed(moment) else self.world.regimes[taste]
+
+    @staticmethod
+    def _changed(moment: float) -> list[int]:
+        return [taste for taste, start in zip((A, B), ONE_AFTER_THE_OTHER, strict=True) if moment >= start]
 
 
 class Recurring(OneRegion):
@@ -161,8 +193,7 @@ class Emerging(Scenario):
         super().__init__(world, population, begins, rng)
         self._converts = rng.uniform(size=len(population.user_ids)) < EMERGING_SHARE
 
-    @property
-    def items(self) -> IntArray:
+    def items(self, moment: float) -> IntArray:  # noqa: ARG002
         """Those of the new taste."""
         return self.world.new[-1]
 
@@ -185,8 +216,7 @@ class Vanishing(Scenario):
     kind = "vanishing"
     silences = True
 
-    @property
-    def items(self) -> IntArray:
+    def items(self, moment: float) -> IntArray:  # noqa: ARG002
         """Those of A."""
         return self.world.known[A]
 
@@ -211,8 +241,7 @@ class NewItems(Scenario):
         arrivals = zip(world.regimes[:-1], world.new[:-1], strict=True)
         self._renewed = [with_arrivals(old, new, world.parameters, rng) for old, new in arrivals]
 
-    @property
-    def items(self) -> IntArray:
+    def items(self, moment: float) -> IntArray:  # noqa: ARG002
         """The new ones of every taste."""
         return np.concatenate(self.world.new[:-1])
 
@@ -227,6 +256,6 @@ class NewItems(Scenario):
 
 SCENARIOS: Mapping[str, type[Scenario]] = {
     scenario.kind: scenario
-    for scenario in (Quiet, Sudden, Gradual, Recurring, OneRegion, Emerging, Vanishing, NewItems)
+    for scenario in (Quiet, Sudden, Gradual, Recurring, OneRegion, TwoRegions, Emerging, Vanishing, NewItems)
 }
 """Every scenario, by name."""

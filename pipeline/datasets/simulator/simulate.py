@@ -144,7 +144,7 @@ def _next_item(
 
 def _items(world: World, drift: Scenario) -> dict[str, Item]:
     """The items known from the start and those the drift brings, by item_id."""
-    indices = np.unique(np.concatenate([*world.known, drift.items]))
+    indices = np.unique(np.concatenate([*world.known, *(drift.items(start) for start, _ in drift.periods)]))
     return {world.catalogue[index].item_id: world.catalogue[index] for index in indices.tolist()}
 
 
@@ -163,5 +163,5 @@ def _entry(world: World, drift: Scenario, schedule: Schedule, start: float, end:
         "from": parameters.start + round(start * parameters.span),
         "until": last if math.isinf(end) else parameters.start + round(end * parameters.span),
         "users": sorted(drift.population.user_ids[user] for user in users),
-        "items": sorted(world.catalogue[item].item_id for item in drift.items.tolist()),
+        "items": sorted(world.catalogue[item].item_id for item in drift.items(start).tolist()),
     }
