@@ -234,7 +234,8 @@ class EditSettings(Section):
     add_steps: int = Field(
         100,
         ge=1,
-        description="steps that an Add trains, as far as the budget has been saved for more than the usual passes",
+        description="steps that an Add trains, where that is more than the usual passes; the first as many as the "
+        "budget pays for, any other waits until it pays for all",
     )
     cool_down: int = Field(256, ge=0, description="events after an edit before the same regions raise the next one")
     max_regions: int = Field(64, ge=2, description="live regions, set-up ones included; no Add beyond")

@@ -198,9 +198,9 @@ def published_bank(bank: RegionBank, edit: Edit) -> RegionBank:
     return bank.rebound(bank.origins)
 
 
-def opened() -> Driven:
+def opened(*overrides: str) -> Driven:
     """A monitor of two set-up regions and one opened on windows of region 1."""
-    driven = Driven()
+    driven = Driven(config(*overrides))
     driven.feed(100)
     (add,) = driven.feed(64, loss_in_1=STRANGE)
     driven.settle(add, published=True)
@@ -457,6 +457,16 @@ def test_an_add_trains_as_long_as_it_takes_and_the_budget_was_saved(steps: int) 
     assert edit.passes == max(2, min(wanted, int(saved / learned)))
     assert edit.passes * learned <= saved
     assert {1: edit.passes == 2, 30: 2 < edit.passes == wanted, 10_000: 2 < edit.passes < wanted}[steps]
+
+
+@pytest.mark.parametrize("steps", [1, 10_000])
+def test_a_region_more_is_opened_only_where_the_budget_pays_for_all_of_its_training(steps: int) -> None:
+    driven = opened(f"edits.add_steps={steps}", "edits.passes_per_event=2", "training.batch_size=16")
+    driven.feed(100, verdict=refuse_audits)
+    refuse: Verdict = lambda e: e.operation is Operation.UPDATE  # noqa: E731
+    asked = {e.operation for _ in range(300) for e in driven.feed(1, loss_in_2=STRANGE, verdict=refuse)}
+    assert Operation.UPDATE in asked, "what is new is learned all the same"
+    assert (Operation.ADD in asked) == (steps == 1)
 
 
 def test_a_region_id_is_never_issued_twice() -> None:

@@ -62,9 +62,14 @@ def _open(state: State, evidence: Sequence[Evidence], text: str, loudest: Watche
     windows = evidence[-affordable:] if affordable else ()
     if len(state.watched) >= settings.max_regions or len(windows) < settings.min_windows:
         return None
+    thorough, payable = state.thorough(len(windows)), state.payable(len(windows))
+    if state.largest_opened() and payable < thorough:
+        # A region trained by halves brings nothing, and costs the others their Updates; these learn what is new.
+        return None
     region_id = state.next_region_id
     state.next_region_id += 1
     mine = [e.for_region(region_id) for e in windows]
     reason = reason_of(loudest, "drift", text) | {"regions": regions}
-    samples, passes = boundary_samples(state), state.thorough(len(mine))
-    return new_edit(state, Operation.ADD, region_id, None, reason, mine, samples, passes)
+    return new_edit(
+        state, Operation.ADD, region_id, None, reason, mine, boundary_samples(state), min(thorough, payable)
+    )

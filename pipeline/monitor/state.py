@@ -151,15 +151,21 @@ class State:
         return max(0, int(self._left() / (self.config.training.epochs * (1.0 - self.config.edits.held_out))))
 
     def thorough(self, windows: int) -> int:
-        """Passes for the first training of an adapter: what it takes, as far as the budget has been saved for it.
+        """Passes that the first training of an adapter takes.
 
         Args:
             windows: that the edit names; some of them judge it.
         """
         training, edits = self.config.training, self.config.edits
-        learned = windows * (1.0 - edits.held_out)
-        wanted = math.ceil(edits.add_steps * training.batch_size / learned)
-        return max(training.epochs, min(wanted, int(self._left() / learned)))
+        return max(training.epochs, math.ceil(edits.add_steps * training.batch_size / self._learned(windows)))
+
+    def payable(self, windows: int) -> int:
+        """Passes over the windows of an edit that the budget pays for; at least the usual, which `affordable` asks."""
+        return max(self.config.training.epochs, int(self._left() / self._learned(windows)))
+
+    def _learned(self, windows: int) -> float:
+        """How many windows of an edit are trained on."""
+        return windows * (1.0 - self.config.edits.held_out)
 
     def _left(self) -> float:
         """Passes over windows that the budget has left, those of edits under way taken off."""
