@@ -38,7 +38,7 @@ FURTHER = (
     "raie_global_trend, raie_no_eras, raie_hard, raie_no_expand, raie_no_add, raie_replay, raie_frozen_rows, raie_one, "
     "raie_scheduled"
 )
-SCENARIOS = "quiet, sudden, gradual, recurring, one_region, two_regions, emerging, vanishing, new_items"
+SCENARIOS = "quiet, sudden, gradual, recurring, one_region, two_regions, every_region, emerging, vanishing, new_items"
 """Spelled out: to look them up would load torch, and help would take seconds."""
 
 

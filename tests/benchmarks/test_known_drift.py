@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import pytest
 
-from benchmarks.known_drift import _difference, _one_region, _recurring, _two_regions
+from benchmarks.known_drift import _difference, _one_region, _recurring, _successive
 
 
 def scored(n: int, **columns: object) -> dict[str, np.ndarray]:
@@ -42,17 +42,17 @@ def test_where_nothing_drifted_is_told_from_where_something_did() -> None:
     assert found == {"untouched S": 1.0, "untouched S_new": 0.0, "untouched T": 1.0, "drifted T": 1.0, "F+T": 1.0}
 
 
-def test_who_changed_first_is_told_from_who_changed_later() -> None:
+def test_who_has_changed_by_then_is_told_from_who_has_not() -> None:
     truth = [
         {"from": 6.0, "until": 9.0, "users": ["one", "two"], "items": []},
         {"from": 3.0, "until": 6.0, "users": ["one"], "items": []},
     ]
     users = np.array(["one", "two", "others"] * 3)
-    # Everybody is wrong until both have changed; then only who changed first is.
-    rank = np.array([11] * 6 + [11, 1, 1])
+    # Right are, of all those of the stream, the second before his change and the first after both.
+    rank = np.array([11] * 4 + [1, 11] + [1, 11, 11])
     slices = np.array(["S_new"] * 3 + ["F"] * 3 + ["T"] * 3)
-    found = _two_regions(scored(9, slice=slices, user_id=users, rank=rank), truth, argparse.Namespace())
-    assert found == {"first": 0.0, "second": 1.0, "untouched": 1.0, "S_new": 0.0, "F+T": 2 / 6}
+    found = _successive(scored(9, slice=slices, user_id=users, rank=rank), truth, argparse.Namespace())
+    assert found == {"changed": 1 / 3, "untouched": 1 / 3, "S_new": 0.0, "F+T": 2 / 6}
 
 
 def test_an_interval_speaks_of_streams() -> None:

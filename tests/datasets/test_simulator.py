@@ -79,7 +79,7 @@ def test_another_seed_gives_another_log():
 
 # Not vanishing: it silences users, and has more of the others' moments instead.
 @pytest.mark.parametrize(
-    "scenario", ["sudden", "gradual", "recurring", "one_region", "two_regions", "emerging", "new_items"]
+    "scenario", ["sudden", "gradual", "recurring", "one_region", "two_regions", "every_region", "emerging", "new_items"]
 )
 def test_a_scenario_is_quiet_until_its_drift(scenario):
     start = simulated(scenario).truth[0]["from"]
@@ -227,6 +227,17 @@ def test_two_regions_change_one_after_the_other_and_stay_so():
             assert (overlap(transitions(simulation, items, entry["from"], entry["until"]), before) < 0.75) == changed
     then = transitions(simulation, a, first["from"], first["until"])
     assert overlap(then, transitions(simulation, a, both["from"], both["until"])) > 0.75
+
+
+def test_every_region_changes_in_its_turn():
+    simulation = simulated("every_region")
+    assert len(simulation.truth) == Parameters().tastes
+    assert [one["until"] for one in simulation.truth[:-1]] == [other["from"] for other in simulation.truth[1:]]
+    for one, other in pairwise(simulation.truth):
+        assert len({genre(simulation, i) for i in set(other["items"]) - set(one["items"])}) == 1
+    last = simulation.truth[-1]
+    assert set(last["users"]) == {e.user_id for e in between(simulation, last["from"], last["until"])}
+    assert set(last["items"]) == set(simulation.items)
 
 
 def test_emerging_brings_items_nobody_met_to_a_third_of_the_users():

@@ -5,7 +5,9 @@ taste is consumed, and whether all that is unlike set-up. The truth is what it a
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -22,8 +24,11 @@ RAMP = 0.05
 RECURRING = ((0.55, 0.65), (0.8, 0.9))
 """When a recurring drift is on, as shares of the length of the log."""
 
-ONE_AFTER_THE_OTHER = (0.55, 0.7)
+TWO = (0.55, 0.7)
 """When taste A and then taste B changes, as shares of the length of the log."""
+
+EVERY = (0.55, 0.62, 0.69, 0.76, 0.83, 0.9)
+"""When each taste in its turn changes, likewise."""
 
 EMERGING_SHARE = 1 / 3
 """Of the users, who take to the emerging taste."""
@@ -141,36 +146,43 @@ class OneRegion(Scenario):
         return self._other if taste == A and self.is_on(moment) else super().regime(taste, moment)
 
 
-class TwoRegions(OneRegion):
+class TwoRegions(Scenario):
     """Taste A is drawn anew and stays so, and later taste B as well."""
 
     kind = "two_regions"
+    changes: ClassVar[tuple[float, ...]] = TWO
 
     def __init__(self, world: World, population: Population, begins: float, rng: np.random.Generator) -> None:
         super().__init__(world, population, begins, rng)
-        self._redrawn = {A: self._other, B: draw_regime(world.known[B], world.parameters, rng)}
+        self._redrawn = [draw_regime(world.known[taste], world.parameters, rng) for taste in range(len(self.changes))]
 
     @property
     def periods(self) -> tuple[tuple[float, float], ...]:
-        """That of A alone, and that of both."""
-        first, second = ONE_AFTER_THE_OTHER
-        return ((first, second), (second, math.inf))
+        """From each change to the next."""
+        return tuple(pairwise((*self.changes, math.inf)))
 
     def items(self, moment: float) -> IntArray:
-        """Those of what has changed by then."""
-        return np.concatenate([self.world.known[taste] for taste in self._changed(moment)])
+        """Those of the tastes that have changed by then."""
+        return np.concatenate([self.world.known[taste] for taste in range(self._changed(moment))])
 
     def affects(self, user: int, moment: float) -> bool:
         """Those whose taste has changed by then."""
-        return int(self.population.primary[user]) in self._changed(moment)
+        return bool(self.population.primary[user] < self._changed(moment))
 
     def regime(self, taste: int, moment: float) -> Regime:
         """The other one for what has changed by then."""
-        return self._redrawn[taste] if taste in self._changed(moment) else self.world.regimes[taste]
+        return self._redrawn[taste] if taste < self._changed(moment) else super().regime(taste, moment)
 
-    @staticmethod
-    def _changed(moment: float) -> list[int]:
-        return [taste for taste, start in zip((A, B), ONE_AFTER_THE_OTHER, strict=True) if moment >= start]
+    def _changed(self, moment: float) -> int:
+        """How many tastes have changed, the first ones."""
+        return bisect_right(self.changes, moment)
+
+
+class EveryRegion(TwoRegions):
+    """One taste after the other is drawn anew and stays so, until none is as in set-up."""
+
+    kind = "every_region"
+    changes = EVERY
 
 
 class Recurring(OneRegion):
@@ -256,6 +268,17 @@ class NewItems(Scenario):
 
 SCENARIOS: Mapping[str, type[Scenario]] = {
     scenario.kind: scenario
-    for scenario in (Quiet, Sudden, Gradual, Recurring, OneRegion, TwoRegions, Emerging, Vanishing, NewItems)
+    for scenario in (
+        Quiet,
+        Sudden,
+        Gradual,
+        Recurring,
+        OneRegion,
+        TwoRegions,
+        EveryRegion,
+        Emerging,
+        Vanishing,
+        NewItems,
+    )
 }
 """Every scenario, by name."""
