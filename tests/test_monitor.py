@@ -463,8 +463,8 @@ def test_an_add_trains_as_long_as_it_takes_and_the_budget_was_saved(steps: int) 
 def test_a_region_more_is_opened_only_where_the_budget_pays_for_all_of_its_training(steps: int) -> None:
     driven = opened(f"edits.add_steps={steps}", "edits.passes_per_event=2", "training.batch_size=16")
     driven.feed(100, verdict=refuse_audits)
-    refuse: Verdict = lambda e: e.operation is Operation.UPDATE  # noqa: E731
-    asked = {e.operation for _ in range(300) for e in driven.feed(1, loss_in_2=STRANGE, verdict=refuse)}
+    accept_updates: Verdict = lambda e: e.operation is Operation.UPDATE  # noqa: E731
+    asked = {e.operation for _ in range(300) for e in driven.feed(1, loss_in_2=STRANGE, verdict=accept_updates)}
     assert Operation.UPDATE in asked, "what is new is learned all the same"
     assert (Operation.ADD in asked) == (steps == 1)
 
