@@ -16,9 +16,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import ValidationError
 
-from adapters_store.files import TEMPORARY, Checkpoint, Files
-from adapters_store.integrity import Array, LoadedAdapter, check_manifest, check_version, write_tensors
-from adapters_store.local_files import LocalFiles
+from adapters_store.backend import TEMPORARY, Checkpoint, Files
+from adapters_store.local import LocalFiles
 from adapters_store.manifest import (
     CONFIG,
     FORMAT,
@@ -31,7 +30,8 @@ from adapters_store.manifest import (
     parse_version_name,
     version_name,
 )
-from adapters_store.object_files import ObjectFiles
+from adapters_store.object_store import ObjectFiles
+from adapters_store.verification import Array, LoadedAdapter, check_manifest, check_version, write_tensors
 from pipeline.errors import AdapterRefused, StoreError
 
 # `list` is a method below, and its name hides the type inside the class.

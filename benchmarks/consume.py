@@ -42,25 +42,25 @@ from kafka import TopicPartition as Where
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from adapters_store import AdaptersStore
-from consumers.gate import GateHandler
-from consumers.gate_stage import GateStage
-from consumers.loop import Loop
-from consumers.producing import Feed, feed_of
-from consumers.progress import Progress
-from consumers.revisions import LiveRegions
-from consumers.stage import Output, Point, Turn
-from consumers.user_states import Users
-from pipeline.adapters import AdapterHost
+from consumers.gate.stage import GateStage
+from consumers.gate.user_store import Users
+from consumers.producer.feed import Feed, feed_of
+from consumers.runtime.health import Progress
+from consumers.runtime.loop import Loop
+from consumers.runtime.stage import Output, Point, Turn
 from pipeline.config import Config, load_config
-from pipeline.datasets.base import read_dataset
+from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.replay import make_deterministic, prepare
-from pipeline.logs import Log, open_log
-from pipeline.logs.topics import GATED, INTERACTIONS, USERS, pipeline_topics
-from pipeline.metrics import new_metrics
-from pipeline.routing import next_item_probabilities
-from pipeline.setup import SetUp, set_up
-from pipeline.windows import Windows
+from pipeline.events.windows import Windows
+from pipeline.models.lora.host import AdapterHost
+from pipeline.recommend.scorer import GateHandler
+from pipeline.regions.bank import next_item_probabilities
+from pipeline.regions.live import LiveRegions
+from pipeline.setup.bootstrap import SetUp, set_up
+from pipeline.streams import Log, open_log
+from pipeline.streams.topics import GATED, INTERACTIONS, USERS, pipeline_topics
+from pipeline.telemetry import new_metrics
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "kafka"
 

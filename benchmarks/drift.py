@@ -37,10 +37,10 @@ from pipeline.config import Config, load_config
 from pipeline.drift import ConformalDetector, DriftDetector
 from pipeline.drift.martingale import MartingaleDetector
 from pipeline.drift.river_detectors import Adwin, Kswin, PageHinkley, RiverDetector
-from pipeline.edits import Edit
+from pipeline.events.edit import Edit
 from pipeline.monitor import Monitor
+from pipeline.monitor.region_state import OF_ONE_WINDOW
 from pipeline.monitor.state import State
-from pipeline.monitor.watched import OF_ONE_WINDOW
 
 Array = NDArray[np.float64]
 Make = Callable[[Array, float, int], DriftDetector]

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.edits import Edit
-from pipeline.gate import OriginModel
-from pipeline.lanes import lanes
+from pipeline.drift.subsampling import lanes
+from pipeline.events.edit import Edit
 from pipeline.monitor import Monitor
-from pipeline.regions import SET_UP, Region, Status
-from pipeline.routing import RegionBank
-from pipeline.setup import Calibration
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.region import SET_UP, Region, Status
+from pipeline.setup.bootstrap import Calibration
 
 Array = NDArray[np.float64]
 Rise = Callable[[np.random.Generator, Array], Array]

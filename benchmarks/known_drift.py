@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.config import Config, load_config
-from pipeline.datasets.base import read_dataset
+from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate
 from pipeline.datasets.simulator.simulate import write
 from pipeline.evaluation.replay import replay

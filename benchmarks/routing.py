@@ -1,6 +1,6 @@
 """What it costs to answer a batch whose rows belong to many regions.
 
-Ours (`pipeline.serving`) against the backbone alone and against peft's two ways: switching adapters region by
+Ours (`pipeline.models.lora`) against the backbone alone and against peft's two ways: switching adapters region by
 region, and one pass with `adapter_names`. All in one process, on the same adapters and windows: LoRA factors on
 every linear layer, a few hundred item rows a region and a low-rank delta of the text projection. Answers are
 compared before anything is timed. Prints one JSON object; `ratios` holds median time over that of the backbone.
@@ -9,10 +9,10 @@ compared before anything is timed. Prints one JSON object; `ratios` holds median
 item rows and its answers are compared with ours for adapters that move none.
 
 *With trend* an answer is mixed as the server mixes it, by the same class: with fading counts of what users of the
-same taste take of late, in three half-lives (`pipeline.trend`). Here every region has counts of its own, however many
-there are, and every window has two of them, 0.7 of its region's and 0.3 of another's: harder than what is served,
-where only set-up regions are tastes (six by default). The backbone's trend is what one without regions can have:
-counts over all users alike, in the same half-lives.
+same taste take of late, in three half-lives (`pipeline.online.decayed_popularity`). Here every region has counts of
+its own, however many there are, and every window has two of them, 0.7 of its region's and 0.3 of another's: harder
+than what is served, where only set-up regions are tastes (six by default). The backbone's trend is what one without
+regions can have: counts over all users alike, in the same half-lives.
 
 Rows are asked region by region, as the server asks them.
 
@@ -33,16 +33,16 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
-from pipeline.adapters import AdapterHost
-from pipeline.backbones.base import last_states
-from pipeline.backbones.sasrec import SASRec
-from pipeline.backbones.sequence import SequenceConfig
 from pipeline.config import AdapterSettings, Config
-from pipeline.followers import Followers
-from pipeline.routing import next_item_probabilities
-from pipeline.serving.forward import MixedForward
-from pipeline.trending import Asked, Trending
-from pipeline.windows import Ids
+from pipeline.events.windows import Ids
+from pipeline.models.backbones.base import last_states
+from pipeline.models.backbones.sasrec import SASRec
+from pipeline.models.backbones.transformer import SequenceConfig
+from pipeline.models.lora.batched_forward import MixedForward
+from pipeline.models.lora.host import AdapterHost
+from pipeline.online.ensemble import Asked, Trending
+from pipeline.online.item_transitions import Followers
+from pipeline.regions.bank import next_item_probabilities
 
 RANK, WIDTH, BLOCKS = 8, 128, 2
 SETTINGS = AdapterSettings(rank=RANK, alpha=16.0, dropout=0.0)

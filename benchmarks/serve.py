@@ -27,18 +27,18 @@ from typing import Any
 import numpy as np
 
 from adapters_store import AdaptersStore
-from consumers.revisions import revision_record
-from pipeline.adapters import AdapterHost
 from pipeline.config import Config, load_config
-from pipeline.datasets.base import read_dataset
+from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.replay import prepare
-from pipeline.gate import OriginModel
-from pipeline.logs import LocalLog
-from pipeline.logs.topics import REGIONS, USERS, pipeline_topics
-from pipeline.regions import SINCE, Region, Status
-from pipeline.setup import SetUp, set_up
-from pipeline.setup_files import save_setup
+from pipeline.models.lora.host import AdapterHost
+from pipeline.regions.live import revision_record
+from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.region import SINCE, Region, Status
+from pipeline.setup.bootstrap import SetUp, set_up
+from pipeline.setup.storage import save_setup
+from pipeline.streams import LocalLog
+from pipeline.streams.topics import REGIONS, USERS, pipeline_topics
 
 SETTINGS = ("items.text_encoder=hashing", "setup.max_epochs=1", "backbone.hidden_size=128")
 LOG = "log.sqlite"
@@ -166,7 +166,7 @@ def _served(folder: Path, log: str) -> Iterator[tuple[int, int, dict[str, float]
 
 def _start(folder: Path, log: str) -> tuple[subprocess.Popen[str], int]:
     settings = [word for setting in (*SETTINGS, "server.port=0") for word in ("--set", setting)]
-    command = [sys.executable, "-m", "pipeline.cli", "serve", "--root", str(folder / "root")]
+    command = [sys.executable, "-m", "consumers.cli.main", "serve", "--root", str(folder / "root")]
     server = subprocess.Popen(
         [*command, "--log", f"sqlite:///{folder / log}", *settings], stderr=subprocess.PIPE, text=True
     )

@@ -3,6 +3,6 @@
 follower ──► knowledge   users, items, edits, outcomes, what is taken of late
         ├──► live        regions and adapters in force, those of older revisions on demand
         └──► history     statistics, dead letters and versions of late: what the page (`page/`) shows
-app ──► batching ──► recommender ──► pipeline.serving
+app ──► batching ──► recommender ──► pipeline.models.lora
    └──► feedback, admin ──► the log
 """

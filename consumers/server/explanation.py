@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from consumers.following import value_of
-from consumers.server.knowledge import Knowledge
-from pipeline.edits import Edit, Outcome
+from consumers.runtime.topic_reader import value_of
+from consumers.server.views.users_items import Knowledge
 from pipeline.errors import DataError
-from pipeline.evaluation.explaining import explained
-from pipeline.evaluation.raie_files import ledger_record
-from pipeline.logs.base import Log
-from pipeline.logs.topics import EDITS
+from pipeline.evaluation.explain import explained
+from pipeline.evaluation.ledger import ledger_record
+from pipeline.events.edit import Edit, Outcome
+from pipeline.streams.interface import Log
+from pipeline.streams.topics import EDITS
 
 
 def explanation(edit_id: str, knowledge: Knowledge, log: Log) -> str:

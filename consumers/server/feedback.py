@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from consumers.server.recommender import Recommendation
-from pipeline.serving.canary import CROWDS, Canary
-from pipeline.serving.trial import Counts, Rate
+from pipeline.recommend.ab_test import Counts, Rate
+from pipeline.recommend.canary import CROWDS, Canary
 
 IMPRESSION, CLICK = "impression", "click"
 

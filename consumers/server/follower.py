@@ -5,14 +5,14 @@ from contextlib import closing
 from threading import Event, Thread
 from typing import Any
 
-from consumers.server import history, knowledge
-from consumers.server.history import History
-from consumers.server.knowledge import Knowledge
-from consumers.server.live import Live
-from consumers.server.trend import ServedTrend
+from consumers.server.views import activity, users_items
+from consumers.server.views.activity import History
+from consumers.server.views.online import ServedTrend
+from consumers.server.views.regions import Live
+from consumers.server.views.users_items import Knowledge
 from pipeline.errors import LogError, StoreError
-from pipeline.logs.base import Log, Record, TopicPartition, UnavailableError
-from pipeline.logs.topics import CONTROL, FEEDBACK, REGIONS
+from pipeline.streams.interface import Log, Record, TopicPartition, UnavailableError
+from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
 
 POLL = 0.05
 """Seconds that a poll waits: a publication is served about that much later."""
@@ -92,7 +92,7 @@ class Follower:
                 return
 
     def _follow(self, log: Log) -> None:
-        topics = (*knowledge.TOPICS, *history.TOPICS, *self._trend.topics, FEEDBACK)
+        topics = (*users_items.TOPICS, *activity.TOPICS, *self._trend.topics, FEEDBACK)
         with closing(log.consumer(self._group, topics, self._instance)) as consumer:
             while not self._stop.is_set():
                 records = consumer.poll(MOST, POLL)
@@ -112,9 +112,9 @@ class Follower:
         """Take records in: of each topic in its order."""
         revisions = [record for record in records if record.topic == REGIONS]
         for record in records:
-            if record.topic in knowledge.TOPICS:
+            if record.topic in users_items.TOPICS:
                 self._known.apply(record)
-            elif record.topic in history.TOPICS:
+            elif record.topic in activity.TOPICS:
                 self._past.apply(record)
             elif record.topic == FEEDBACK:
                 self._on_feedback(record)

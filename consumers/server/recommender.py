@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.server.knowledge import Knowledge
-from consumers.server.live import Live, View
-from consumers.server.trend import ServedTrend
-from pipeline.gate import GateView
-from pipeline.logs.base import Log
-from pipeline.serving.answers import Answers, answer
-from pipeline.windows import PADDING, History, Ids
+from consumers.server.views.online import ServedTrend
+from consumers.server.views.regions import Live, View
+from consumers.server.views.users_items import Knowledge
+from pipeline.events.windows import PADDING, History, Ids
+from pipeline.recommend.batch import Answers, answer
+from pipeline.regions.origin_classifier import GateView
+from pipeline.streams.interface import Log
 
 
 @dataclass(frozen=True)

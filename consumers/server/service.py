@@ -8,28 +8,28 @@ from threading import Lock
 from typing import Any
 
 from adapters_store import AdaptersStore
-from consumers.lag import Lag, lags
-from consumers.server.admin import control_record, roll_back
-from consumers.server.batching import Batcher
-from consumers.server.canaries import settle, standing
+from consumers.runtime.lag import Lag, lags
+from consumers.server.batcher import Batcher
+from consumers.server.canary_controller import settle, standing
 from consumers.server.explanation import explanation
 from consumers.server.feedback import Tally
 from consumers.server.follower import Follower
-from consumers.server.history import History
-from consumers.server.knowledge import Knowledge
-from consumers.server.live import Live
 from consumers.server.recommender import Ask, Recommendation, Recommender
-from consumers.server.trend import ServedTrend
+from consumers.server.rollback import control_record, roll_back
+from consumers.server.views.activity import History
+from consumers.server.views.online import ServedTrend
+from consumers.server.views.regions import Live
+from consumers.server.views.users_items import Knowledge
 from pipeline.config import Config
 from pipeline.errors import AdapterRefused, StoreError
-from pipeline.logs.base import Log, Record
-from pipeline.logs.topics import CONTROL, FEEDBACK
-from pipeline.metrics import Metrics
-from pipeline.regions import Status
-from pipeline.serving.canary import Canary
-from pipeline.serving.forward import MixedForward
-from pipeline.serving.trial import Trial, Verdict
-from pipeline.setup import SetUp
+from pipeline.models.lora.batched_forward import MixedForward
+from pipeline.recommend.ab_test import Trial, Verdict
+from pipeline.recommend.canary import Canary
+from pipeline.regions.region import Status
+from pipeline.setup.bootstrap import SetUp
+from pipeline.streams.interface import Log, Record
+from pipeline.streams.topics import CONTROL, FEEDBACK
+from pipeline.telemetry import Metrics
 
 LAG_SECONDS = 2.0
 """For how long a look at the groups' positions holds, however many pages are open."""

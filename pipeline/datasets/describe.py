@@ -10,9 +10,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.datasets.base import Dataset, Refusals, positives
-from pipeline.evaluation.slices import QUANTILES, Slice, Slices, cut
-from pipeline.events import Interaction
+from pipeline.datasets.dataset import Dataset, Refusals, positives
+from pipeline.datasets.splits import QUANTILES, Slice, Slices, cut
+from pipeline.events.interaction import Interaction
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ p-value a one says no more than "somewhere in (0, t)", and where in there is noi
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.drift.betting import BettingDetector
+from pipeline.drift.e_detector import BettingDetector
 
 ODDS = (2.0, 4.0, 8.0, 16.0)
 """By how many times the odds of a one may have risen."""

@@ -1,14 +1,14 @@
 """Drift of any score: its conformal p-values stop being uniform.
 
-A p-value is a score's rank among the reference and everything since (`pipeline.drift.ranks`). Bets against
-uniformity that win on small p-values make the e-detector of `pipeline.drift.betting` rise.
+A p-value is a score's rank among the reference and everything since (`pipeline.drift.conformal_ranks`). Bets against
+uniformity that win on small p-values make the e-detector of `pipeline.drift.e_detector` rise.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.drift.betting import BettingDetector
-from pipeline.drift.ranks import ConformalRanks
+from pipeline.drift.conformal_ranks import ConformalRanks
+from pipeline.drift.e_detector import BettingDetector
 
 POWERS = (0.3, 0.6)
 """Exponents a of the power bets e(p) = a p^(a-1): they expect some very small p-values."""

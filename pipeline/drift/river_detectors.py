@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 from river import drift
 
+from pipeline.drift.change_point import Excursion
 from pipeline.drift.conformal import smooth_bets
-from pipeline.drift.excursion import Excursion
-from pipeline.drift.ranks import ConformalRanks
+from pipeline.drift.conformal_ranks import ConformalRanks
 
 Runs = Mapping[float, float]
 """Mean run between false rises on uniform values -> what gives it, in rising order of the run."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.gate import Encoded, fit_origins
-from pipeline.regions import Array
+from pipeline.regions.origin_classifier import Encoded, fit_origins
+from pipeline.regions.region import Array
 
 LEAST_WINDOWS = 8
 """Of each of the samples; fewer rank next to nothing."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.evaluation.predictions import Block, Predictions
-from pipeline.evaluation.ranking import Floats, recall_at_k
+from pipeline.metrics.ranking import Floats, recall_at_k
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.datasets.base import Dataset, positives
+from pipeline.datasets.dataset import Dataset, positives
+from pipeline.datasets.splits import Slice, Slices, cut
 from pipeline.errors import DataError
-from pipeline.evaluation.slices import Slice, Slices, cut
 from pipeline.evaluation.summary import SliceFacts
-from pipeline.events import Interaction
-from pipeline.windows import Histories, Windows, concatenate, places_in_sequence, preceding_windows
+from pipeline.events.interaction import Interaction
+from pipeline.events.windows import Histories, Windows, concatenate, places_in_sequence, preceding_windows
 
 LEAST_HISTORY = 5
 """Interactions in S from which on a user's last one is held out as S_new."""

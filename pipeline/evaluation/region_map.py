@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.plane import Plane
-from pipeline.regions import SET_UP, Array
-from pipeline.routing import RegionBank
-from pipeline.setup import SetUp
-from pipeline.strategies.raie import Raie
-from pipeline.windows import Windows
+from pipeline.events.windows import Windows
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.projection import Plane
+from pipeline.regions.region import SET_UP, Array
+from pipeline.setup.bootstrap import SetUp
+from pipeline.strategies.raie.replayed import Raie
 
 MAP_WINDOWS = 1_500
 """Windows on the map, at most: half from set-up, the rest from the stream."""

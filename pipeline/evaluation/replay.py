@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.build_info import versions
 from pipeline.config import Config
-from pipeline.datasets.base import Dataset
+from pipeline.datasets.dataset import Dataset
 from pipeline.errors import RaieError
+from pipeline.evaluation.continual_run import plan_slices
 from pipeline.evaluation.protocols import Plan, plan_replay
 from pipeline.evaluation.results import Clock, Results, Stopwatch
 from pipeline.evaluation.run_folder import STATE, claim, refuse_foreign, scratch
-from pipeline.evaluation.slice_run import plan_slices
-from pipeline.items import Catalogue, make_catalogue
-from pipeline.setup import set_up
+from pipeline.models.catalogue import Catalogue, make_catalogue
+from pipeline.models.text import open_text_encoder
+from pipeline.setup.bootstrap import set_up
 from pipeline.strategies import STRATEGIES, Scored, Start, Strategy
-from pipeline.strategies.trainings import Trainings
-from pipeline.text import open_text_encoder
-from pipeline.versions import versions
+from pipeline.strategies.common.trainings import Trainings
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, steps done, steps in all); a stage begins when it is named for the first time."""

@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import Config
-from pipeline.evaluation import raie_files, run_folder
+from pipeline.evaluation import ledger, run_folder
+from pipeline.evaluation.continual_run import FILE_NAME as SLICES
+from pipeline.evaluation.continual_run import SlicePlan, SliceResults
 from pipeline.evaluation.predictions import FILE_NAME as PREDICTIONS
 from pipeline.evaluation.predictions import Predictions, write_predictions
 from pipeline.evaluation.protocols import Plan
 from pipeline.evaluation.region_map import region_map
 from pipeline.evaluation.report import build_report
-from pipeline.evaluation.slice_run import FILE_NAME as SLICES
-from pipeline.evaluation.slice_run import SlicePlan, SliceResults
-from pipeline.evaluation.splitting import edited_regions, tastes_of, traits_of
+from pipeline.evaluation.segment_masks import edited_regions, tastes_of, traits_of
+from pipeline.evaluation.segments import FILE_NAME as TRAITS
+from pipeline.evaluation.segments import write_traits
 from pipeline.evaluation.summary import EDIT_KINDS, RunFacts, summarise, write_summary
 from pipeline.evaluation.summary import FILE_NAME as METRICS
-from pipeline.evaluation.traits import FILE_NAME as TRAITS
-from pipeline.evaluation.traits import write_traits
-from pipeline.setup import SetUp
+from pipeline.events.windows import Ids
+from pipeline.setup.bootstrap import SetUp
 from pipeline.strategies import Scored, Strategy
-from pipeline.strategies.raie import Raie
-from pipeline.windows import Ids
+from pipeline.strategies.raie.replayed import Raie
 
 Clock = Callable[[], float]
 """Seconds from some fixed moment on."""
@@ -130,9 +130,9 @@ class Results:
         if self.sliced:
             self.sliced.write(out / SLICES)
         if self._map:
-            raie_files.write_ledger(self._ledger, out / run_folder.LEDGER)
-            raie_files.write_rows(self._statistics, raie_files.STATISTICS_SCHEMA, out / run_folder.STATISTICS)
-            raie_files.write_rows(self._map, raie_files.REGIONS_SCHEMA, out / run_folder.REGIONS)
+            ledger.write_ledger(self._ledger, out / run_folder.LEDGER)
+            ledger.write_rows(self._statistics, ledger.STATISTICS_SCHEMA, out / run_folder.STATISTICS)
+            ledger.write_rows(self._map, ledger.REGIONS_SCHEMA, out / run_folder.REGIONS)
         timings = {"total_seconds": stopwatch.total, "strategies": stopwatch.seconds}
         run_folder.write_json(out / run_folder.TIMINGS, timings)
         write_summary(document, out / METRICS)
@@ -157,11 +157,11 @@ class Results:
 
     def _add_raie(self, raie: Raie, setup: SetUp, seed: int, answers: Mapping[str, Scored]) -> None:
         self._edited[seed] = edited_regions(raie.ledger, setup)
-        for kind, count in raie_files.edit_counts(raie.ledger).items():
+        for kind, count in ledger.edit_counts(raie.ledger).items():
             self._edits[kind].append(count)
         self._regions["start"].append(len(setup.bank.live))
         self._regions["end"].append(len(raie.live.bank.live))
-        self._ledger += [raie_files.ledger_record(seed, *entry) for entry in raie.ledger]
+        self._ledger += [ledger.ledger_record(seed, *entry) for entry in raie.ledger]
         self._statistics += [{"seed": seed, **row} for row in raie.statistics]
         if not self._map:
             answered = [scored.regions for name, scored in answers.items() if name in self._plan.observed]

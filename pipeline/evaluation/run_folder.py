@@ -8,18 +8,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipeline.build_info import PROGRAM
 from pipeline.errors import DataError
-from pipeline.evaluation import predictions, slice_run, summary, traits
+from pipeline.evaluation import continual_run, predictions, segments, summary
 from pipeline.evaluation.report.build import FILE_NAME as REPORT
-from pipeline.versions import PROGRAM
 
 RUN, TIMINGS, LEDGER = "run.json", "timings.json", "ledger.jsonl"
 STATISTICS, REGIONS, STATE = "statistics.parquet", "regions.parquet", "state"
 FILES = (
     summary.FILE_NAME,
     predictions.FILE_NAME,
-    traits.FILE_NAME,
-    slice_run.FILE_NAME,
+    segments.FILE_NAME,
+    continual_run.FILE_NAME,
     TIMINGS,
     LEDGER,
     STATISTICS,

@@ -18,8 +18,8 @@ from pipeline.errors import DataError
 from pipeline.evaluation.alignment import Aligned, align
 from pipeline.evaluation.bootstrap import RESAMPLES, paired_comparisons
 from pipeline.evaluation.predictions import SLICES, Predictions
-from pipeline.evaluation.ranking import NOT_SCORED, Floats, mrr_at_k, ndcg_at_k, recall_at_k, sampled_auc
-from pipeline.evaluation.traits import Traits, join
+from pipeline.evaluation.segments import Traits, join
+from pipeline.metrics.ranking import NOT_SCORED, Floats, mrr_at_k, ndcg_at_k, recall_at_k, sampled_auc
 
 FILE_NAME = "metrics.json"
 

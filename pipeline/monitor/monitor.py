@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.edits import Edit, Operation, Outcome
-from pipeline.monitor import evidence, outcomes, tally
-from pipeline.monitor.boundaries import audit, between, refit
-from pipeline.monitor.endings import merge, retire
-from pipeline.monitor.openings import child, drifted
+from pipeline.events.edit import Edit, Operation, Outcome
+from pipeline.monitor import ingest, outcomes, statistics
+from pipeline.monitor.rules.add import child, drifted
+from pipeline.monitor.rules.expand import audit, between, refit
+from pipeline.monitor.rules.retire import merge, retire
+from pipeline.monitor.rules.update import updates
 from pipeline.monitor.state import State
-from pipeline.monitor.updates import updates
-from pipeline.routing import RegionBank
-from pipeline.setup import Calibration
+from pipeline.regions.bank import RegionBank
+from pipeline.setup.bootstrap import Calibration
 
 BOUNDARY = (retire, merge, between, drifted, child, refit, audit)
 """What may move a boundary, the most pressing first; one moves at a time."""
@@ -53,7 +53,7 @@ class Monitor:
 
     def observe(self, gated: Mapping[str, Any], offset: int) -> None:
         """Take in one record of `gated`."""
-        evidence.take_in(self.state, gated, offset)
+        ingest.take_in(self.state, gated, offset)
 
     def decide(self) -> list[Edit]:
         """The edits that the statistics call for now; each region is in at most one that is under way."""
@@ -85,9 +85,9 @@ class Monitor:
         watched = sorted(self.state.watched.items())
         return [(i, s, max(d.statistic for d in lanes)) for i, w in watched for s, lanes in w.detectors.items()]
 
-    def shares(self) -> dict[int, tally.Shares]:
+    def shares(self) -> dict[int, statistics.Shares]:
         """Where the newest visits went, by region id."""
-        return tally.shares(self.state)
+        return statistics.shares(self.state)
 
     def told_apart(self) -> dict[int, float]:
         """How well the windows of set-up regions were told from set-up windows, by region id; 0.5: not at all."""
@@ -95,4 +95,4 @@ class Monitor:
 
     def statistics(self) -> list[dict[str, Any]]:
         """Per-region statistics since the last call, for metrics and reports."""
-        return tally.rows(self.state)
+        return statistics.rows(self.state)

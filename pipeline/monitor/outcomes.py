@@ -1,9 +1,9 @@
 """What came of an edit: what its regions have learned by it, and when they may be asked about again."""
 
-from pipeline.edits import AUDIT, Edit, Operation, Outcome, held_out
+from pipeline.events.edit import AUDIT, Edit, Operation, Outcome, held_out
+from pipeline.monitor.region_state import LONGEST_BACKOFF
 from pipeline.monitor.state import State
-from pipeline.monitor.watched import LONGEST_BACKOFF
-from pipeline.regions import SET_UP, SINCE
+from pipeline.regions.region import SET_UP, SINCE
 
 
 def take_in(state: State, edit: Edit, outcome: Outcome) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 
 from pipeline.config import Config
 from pipeline.drift import DriftDetector, build_detector
-from pipeline.edits import Edit, Operation
-from pipeline.lanes import lanes, spacing
-from pipeline.monitor.watched import OF_ONE_WINDOW, SIGNALS, Watched, voting
-from pipeline.regions import SINCE, Array, Region
-from pipeline.routing import RegionBank
-from pipeline.setup import Calibration
+from pipeline.drift.subsampling import lanes, spacing
+from pipeline.events.edit import Edit, Operation
+from pipeline.monitor.region_state import OF_ONE_WINDOW, SIGNALS, Watched, voting
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.region import SINCE, Array, Region
+from pipeline.setup.bootstrap import Calibration
 
 MOST_LANES = 2
 """Of a signal: each of its detectors has a seed of its own."""
@@ -66,7 +66,7 @@ class State:
     Attributes:
         config, seed: as given.
         apart: a detector is shown one window of a user in so many.
-        lanes: of moves; see `pipeline.lanes`.
+        lanes: of moves; see `pipeline.drift.subsampling`.
         angles: sorted angles of held-out set-up windows to the centroid of their region, radians, by region id.
         setup_scores: (n, signals of one window) scores of the same windows, by region id.
         bank: the regions as they are now.

@@ -2,7 +2,22 @@
 
 from collections.abc import Callable
 
-from pipeline.strategies.ablations import (
+from pipeline.strategies.base import Scored, Start, Strategy
+from pipeline.strategies.baselines.ebpr import Ebpr
+from pipeline.strategies.baselines.ensemble import Ensemble, Ensemble25, Ensemble75
+from pipeline.strategies.baselines.finetune import FineTune, FineTuneReplay
+from pipeline.strategies.baselines.lora import Lora, LoraFrozenReplay, LoraReplay, LoraRows, SingleAdapter
+from pipeline.strategies.baselines.lora_lwf import LoraLwf
+from pipeline.strategies.baselines.lsat import Lsat
+from pipeline.strategies.baselines.mole import Mole
+from pipeline.strategies.baselines.nearest import Nearest
+from pipeline.strategies.baselines.popularity import Popularity, PopularityRecent
+from pipeline.strategies.baselines.popularity_window import PopularityWindow
+from pipeline.strategies.baselines.retrain import Retrain
+from pipeline.strategies.baselines.sequential_rules import SequentialRules
+from pipeline.strategies.baselines.static import Static
+from pipeline.strategies.baselines.with_trend import EnsembleTrend, FineTuneTrend, LoraReplayTrend, SingleAdapterTrend
+from pipeline.strategies.raie.ablations import (
     RaieCentroids,
     RaieFrozenRows,
     RaieGlobalTrend,
@@ -14,24 +29,9 @@ from pipeline.strategies.ablations import (
     RaieOne,
     RaieReplay,
 )
-from pipeline.strategies.base import Scored, Start, Strategy
-from pipeline.strategies.ebpr import Ebpr
-from pipeline.strategies.ensemble import Ensemble, Ensemble25, Ensemble75
-from pipeline.strategies.finetune import FineTune, FineTuneReplay
-from pipeline.strategies.lora import Lora, LoraFrozenReplay, LoraReplay, LoraRows, SingleAdapter
-from pipeline.strategies.lora_lwf import LoraLwf
-from pipeline.strategies.lsat import Lsat
-from pipeline.strategies.mole import Mole
-from pipeline.strategies.nearest import Nearest
-from pipeline.strategies.popularity import Popularity, PopularityRecent
-from pipeline.strategies.popularity_window import PopularityWindow
-from pipeline.strategies.raie import Raie
-from pipeline.strategies.retrain import Retrain
-from pipeline.strategies.scheduled import RaieScheduled
-from pipeline.strategies.sequential_rules import SequentialRules
-from pipeline.strategies.static import Static
-from pipeline.strategies.taste import RaieTaste
-from pipeline.strategies.trended import EnsembleTrend, FineTuneTrend, LoraReplayTrend, SingleAdapterTrend
+from pipeline.strategies.raie.per_region import RaieTaste
+from pipeline.strategies.raie.replayed import Raie
+from pipeline.strategies.raie.scheduled import RaieScheduled
 
 _USUAL: tuple[type[Strategy], ...] = (
     Static,

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.setup import SetUp
-from pipeline.strategies.trainings import Trainings
-from pipeline.windows import Windows
+from pipeline.events.windows import Windows
+from pipeline.metrics.ranking import rank_of_targets
+from pipeline.setup.bootstrap import SetUp
+from pipeline.strategies.common.trainings import Trainings
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from threading import Event
 
 from prometheus_client import CollectorRegistry
 
-from consumers.loop import Loop
-from consumers.progress import Progress
-from consumers.stage import KillPoint, Output, Turn, live_on
+from consumers.runtime.health import Progress
+from consumers.runtime.loop import Loop
+from consumers.runtime.stage import KillPoint, Output, Turn, live_on
 from pipeline.config import ConsumerSettings
-from pipeline.logs import Log, Topic, TopicPartition
-from pipeline.logs.codec import partition_of
-from pipeline.metrics import Metrics
+from pipeline.streams import Log, Topic, TopicPartition
+from pipeline.streams.codec import partition_of
+from pipeline.telemetry import Metrics
 
 PARTITIONS = 4
 TOPICS = (Topic("in", PARTITIONS, "while needed"), Topic("sums", PARTITIONS, "compacted"), Topic("out", PARTITIONS))

@@ -23,8 +23,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from consumers.training_child import TrainingChild
-from consumers.training_process import serve
+from consumers.trainer.child_process import TrainingChild
+from consumers.trainer.worker import serve
 
 REPOSITORY = Path(__file__).parents[2]
 

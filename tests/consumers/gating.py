@@ -11,17 +11,17 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from adapters_store import AdaptersStore
-from consumers.following import value_of
-from consumers.gate_stage import GateStage
-from consumers.loop import Loop
-from consumers.progress import Progress
-from consumers.stage import KillPoint, Output, Turn, live_on
+from consumers.gate.stage import GateStage
+from consumers.runtime.health import Progress
+from consumers.runtime.loop import Loop
+from consumers.runtime.stage import KillPoint, Output, Turn, live_on
+from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
-from pipeline.datasets.base import positives
-from pipeline.events import Interaction
-from pipeline.logs import Log, Record
-from pipeline.logs.topics import DEAD_LETTERS, GATED, INTERACTIONS, USERS, pipeline_topics
-from pipeline.metrics import Metrics
+from pipeline.datasets.dataset import positives
+from pipeline.events.interaction import Interaction
+from pipeline.streams import Log, Record
+from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, USERS, pipeline_topics
+from pipeline.telemetry import Metrics
 from tests.consumers.run_of_raie import SETTINGS, the_setup
 from tests.replay.small import dataset, plan
 

@@ -16,19 +16,19 @@ from threading import Event, Thread
 import pytest
 
 from adapters_store import AdaptersStore
-from consumers.following import new_records
-from consumers.loop import Loop
-from consumers.progress import Progress
-from consumers.trainer_stage import TrainerStage
-from consumers.training_child import TrainingChild
-from pipeline.edits import Operation
-from pipeline.logs import LocalLog
-from pipeline.logs.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
-from pipeline.metrics import new_metrics
-from pipeline.setup_files import save_setup
+from consumers.runtime.health import Progress
+from consumers.runtime.loop import Loop
+from consumers.runtime.topic_reader import new_records
+from consumers.trainer.child_process import TrainingChild
+from consumers.trainer.stage import TrainerStage
+from pipeline.events.edit import Operation
+from pipeline.setup.storage import save_setup
+from pipeline.streams import LocalLog
+from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
+from pipeline.telemetry import new_metrics
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
+from tests.consumers.test_small_disk import SMALL_DISK
 from tests.server.world import Server, eventually, serving
-from tests.test_small_disk import SMALL_DISK
 
 MOUNTED = Path(os.environ[SMALL_DISK])
 

@@ -5,16 +5,16 @@ from threading import Event
 
 from prometheus_client import CollectorRegistry
 
-from consumers.following import new_records, value_of
-from consumers.lockstep import Barrier
-from consumers.loop import Loop
-from consumers.monitor import MonitorStage
-from consumers.progress import Progress
-from consumers.stage import KillPoint, live_on
+from consumers.monitor.stage import MonitorStage
+from consumers.runtime.health import Progress
+from consumers.runtime.lockstep import Barrier
+from consumers.runtime.loop import Loop
+from consumers.runtime.stage import KillPoint, live_on
+from consumers.runtime.topic_reader import new_records, value_of
 from pipeline.config import Config
-from pipeline.logs import Log
-from pipeline.logs.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
-from pipeline.metrics import Metrics
+from pipeline.streams import Log
+from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
+from pipeline.telemetry import Metrics
 from tests.consumers.run_of_raie import Run, the_setup
 
 PARTITIONS = 4

@@ -7,17 +7,17 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from consumers.revisions import after_revision
 from pipeline.config import Config
-from pipeline.edits import Edit, Outcome
 from pipeline.evaluation.replay import make_deterministic, prepare
-from pipeline.logs import LocalLog, Record
-from pipeline.logs.topics import GATED, OUTCOMES, REGIONS
-from pipeline.routing import RegionBank
-from pipeline.setup import SetUp, set_up
+from pipeline.events.edit import Edit, Outcome
+from pipeline.events.windows import Windows
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.live import after_revision
+from pipeline.setup.bootstrap import SetUp, set_up
 from pipeline.strategies import Start
-from pipeline.strategies.raie import Raie
-from pipeline.windows import Windows
+from pipeline.strategies.raie.replayed import Raie
+from pipeline.streams import LocalLog, Record
+from pipeline.streams.topics import GATED, OUTCOMES, REGIONS
 from tests.replay.small import config, dataset, plan
 
 SETTINGS = config(

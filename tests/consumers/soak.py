@@ -22,23 +22,23 @@ from typing import Any
 import torch
 
 from adapters_store import AdaptersStore
-from consumers.following import new_records, value_of
-from consumers.ledger import Ledger, adapters_ever_live
-from consumers.lockstep import Barrier, nothing_gated_since
-from consumers.monitor_journal import read_newest
-from consumers.orphans import collect_orphans
-from consumers.producing import Feed, feed_of
-from consumers.running import adapters_of, log_of
+from consumers.monitor.changelog import read_newest
+from consumers.producer.feed import Feed, feed_of
+from consumers.runtime.ledger import Ledger, adapters_ever_live
+from consumers.runtime.lockstep import Barrier, nothing_gated_since
+from consumers.runtime.runner import adapters_of, log_of
+from consumers.runtime.topic_reader import new_records, value_of
+from consumers.trainer.orphans import collect_orphans
 from pipeline.config import Config, LogSettings
-from pipeline.datasets.base import read_dataset
-from pipeline.evaluation.raie_files import write_ledger
+from pipeline.datasets.dataset import read_dataset
+from pipeline.evaluation.ledger import write_ledger
 from pipeline.evaluation.replay import prepare as prepare_replay
 from pipeline.evaluation.replay import replay
 from pipeline.evaluation.run_folder import STATE
-from pipeline.logs import LocalLog, Log
-from pipeline.logs.topics import GATED, OUTCOMES
-from pipeline.setup import set_up
-from pipeline.setup_files import save_setup
+from pipeline.setup.bootstrap import set_up
+from pipeline.setup.storage import save_setup
+from pipeline.streams import LocalLog, Log
+from pipeline.streams.topics import GATED, OUTCOMES
 from tests.broker import Broker
 from tests.broker import settings as of_a_broker
 from tests.consumers.forking import Nursery

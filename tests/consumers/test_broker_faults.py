@@ -19,11 +19,11 @@ from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from prometheus_client import CollectorRegistry
 
-from consumers.stage import KillPoint, Point, live_on
+from consumers.runtime.stage import KillPoint, Point, live_on
 from pipeline.config import LogSettings
-from pipeline.logs import Log, open_log
-from pipeline.logs.topics import GATED, INTERACTIONS, pipeline_topics
-from pipeline.metrics import Metrics
+from pipeline.streams import Log, open_log
+from pipeline.streams.topics import GATED, INTERACTIONS, pipeline_topics
+from pipeline.telemetry import Metrics
 from tests.broker import Broker, settings
 from tests.consumers.gating import PARTITIONS, changed, count, gate_loop, gated, letters, read, write
 from tests.consumers.run_of_raie import the_setup

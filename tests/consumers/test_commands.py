@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.logs import LocalLog
-from pipeline.logs.topics import EDITS, OUTCOMES, REGIONS, pipeline_topics
-from pipeline.setup_files import save_setup
+from pipeline.setup.storage import save_setup
+from pipeline.streams import LocalLog
+from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS, pipeline_topics
 from tests.consumers.run_of_raie import the_run, the_setup
 from tests.replay.small import raie
 

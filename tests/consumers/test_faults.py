@@ -13,14 +13,14 @@ from threading import Event, Thread
 import pytest
 
 from adapters_store import AdaptersStore
-from consumers.carrying_out import Carrier
-from consumers.orphans import collect_orphans
-from consumers.supervisor import Supervisor
+from consumers.runtime.supervisor import Supervisor
+from consumers.trainer.job import Carrier
+from consumers.trainer.orphans import collect_orphans
 from pipeline.config import CanarySettings
-from pipeline.edits import Edit, Operation
-from pipeline.logs import MemoryLog, RecordsLostError
-from pipeline.logs.topics import GATED, OUTCOMES, pipeline_topics
-from pipeline.setup import SetUp
+from pipeline.events.edit import Edit, Operation
+from pipeline.setup.bootstrap import SetUp
+from pipeline.streams import MemoryLog, RecordsLostError
+from pipeline.streams.topics import GATED, OUTCOMES, pipeline_topics
 from tests.consumers.recorded import World, monitor_loop
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
 from tests.consumers.test_monitor_stage import lockstep

@@ -9,12 +9,12 @@ from threading import Thread
 
 import pytest
 
-from consumers.refusing import dead_letter
+from consumers.gate.dead_letters import dead_letter
 from pipeline.errors import BadEvent
-from pipeline.logs import LocalLog, Record
-from pipeline.logs.codec import UNREADABLE
-from pipeline.logs.topics import DEAD_LETTERS, INTERACTIONS, ITEMS, pipeline_topics
-from pipeline.setup_files import save_setup
+from pipeline.setup.storage import save_setup
+from pipeline.streams import LocalLog, Record
+from pipeline.streams.codec import UNREADABLE
+from pipeline.streams.topics import DEAD_LETTERS, INTERACTIONS, ITEMS, pipeline_topics
 from tests.consumers.gating import events, gated, read
 from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_loop import until

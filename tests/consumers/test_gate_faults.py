@@ -10,14 +10,14 @@ from threading import Event, Thread
 import pytest
 from prometheus_client import CollectorRegistry
 
-from consumers.gate_stage import GateStage
-from consumers.lockstep import settled
-from consumers.stage import Output, Point, Turn
+from consumers.gate.stage import GateStage
+from consumers.runtime.lockstep import settled
+from consumers.runtime.stage import Output, Point, Turn
 from pipeline.errors import LogError
-from pipeline.logs import LocalLog
-from pipeline.logs import open_log as open_log_at
-from pipeline.logs.topics import GATED, ITEMS, USERS
-from pipeline.metrics import Metrics
+from pipeline.streams import LocalLog
+from pipeline.streams import open_log as open_log_at
+from pipeline.streams.topics import GATED, ITEMS, USERS
+from pipeline.telemetry import Metrics
 from tests.broker import settings
 from tests.consumers.gating import (
     OpenLog,

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consumers.stage import Point
-from pipeline.logs import LocalLog
-from pipeline.logs.topics import TREND
+from consumers.runtime.stage import Point
+from pipeline.streams import LocalLog
+from pipeline.streams.topics import TREND
 from tests.consumers.gating import (
     BATCH,
     OpenLog,

@@ -13,24 +13,24 @@ import pytest
 from numpy.typing import NDArray
 
 from adapters_store import AdaptersStore
-from consumers.gate import Answers, GateHandler
-from consumers.revisions import LiveRegions, revision_record
-from consumers.trainer import TrainerHandler
-from pipeline.adapters import AdapterHost
 from pipeline.config import Config
-from pipeline.edits import Edit, Evidence, Operation, Outcome
+from pipeline.editing.publisher import TrainerHandler
 from pipeline.errors import AdapterRefused, LogError
-from pipeline.evaluation.raie_files import edit_counts, ledger_record
-from pipeline.evaluation.ranking import rank_of_targets
+from pipeline.evaluation.ledger import edit_counts, ledger_record
 from pipeline.evaluation.replay import prepare
-from pipeline.gate import fit_origins
-from pipeline.gated import windows_of_records
-from pipeline.logs.base import Record
-from pipeline.regions import Region, Status
-from pipeline.routing import next_item_probabilities
-from pipeline.setup import SetUp, set_up
-from pipeline.windows import Windows, concatenate
-from tests.backbones.small import windows_of
+from pipeline.events.edit import Edit, Evidence, Operation, Outcome
+from pipeline.events.gated import windows_of_records
+from pipeline.events.windows import Windows, concatenate
+from pipeline.metrics.ranking import rank_of_targets
+from pipeline.models.lora.host import AdapterHost
+from pipeline.recommend.scorer import Answers, GateHandler
+from pipeline.regions.bank import next_item_probabilities
+from pipeline.regions.live import LiveRegions, revision_record
+from pipeline.regions.origin_classifier import fit_origins
+from pipeline.regions.region import Region, Status
+from pipeline.setup.bootstrap import SetUp, set_up
+from pipeline.streams.interface import Record
+from tests.models.backbones.small import windows_of
 from tests.replay.small import config, dataset, plan
 
 SETTINGS = config(

@@ -11,15 +11,15 @@ from random import Random
 from threading import Thread
 
 from adapters_store import AdaptersStore
-from consumers.following import new_records, value_of
-from consumers.ledger import Ledger, adapters_ever_live
-from consumers.orphans import collect_orphans
-from consumers.rerun import rerun
-from consumers.running import adapters_of, log_of
+from consumers.runtime.ledger import Ledger, adapters_ever_live
+from consumers.runtime.runner import adapters_of, log_of
+from consumers.runtime.topic_reader import new_records, value_of
+from consumers.trainer.orphans import collect_orphans
+from consumers.trainer.rerun import rerun
 from pipeline.config import LogSettings
 from pipeline.evaluation.replay import make_deterministic
-from pipeline.logs.topics import REGIONS
-from pipeline.setup_files import load_setup
+from pipeline.setup.storage import load_setup
+from pipeline.streams.topics import REGIONS
 from tests.consumers.gating import changed
 from tests.consumers.soak import Course, Driver, prepare, write_stream
 

@@ -6,10 +6,10 @@ from threading import Event, Thread
 
 import pytest
 
-from consumers.stage import Output, Point, Turn
+from consumers.runtime.stage import Output, Point, Turn
 from pipeline.errors import LogError
-from pipeline.logs import Consumer, FencedError, LocalLog, Log, MemoryLog, RecordsLostError, UnavailableError
-from pipeline.logs.consumer import GroupConsumer
+from pipeline.streams import Consumer, FencedError, LocalLog, Log, MemoryLog, RecordsLostError, UnavailableError
+from pipeline.streams.group_consumer import GroupConsumer
 from tests.consumers.adder import Adder, expected, fill, loop_of, written
 
 OpenLog = Callable[[], Log]

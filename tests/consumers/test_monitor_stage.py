@@ -9,17 +9,17 @@ from random import Random
 import numpy as np
 import pytest
 
-from consumers.following import new_records, value_of
-from consumers.monitor import MonitorStage
-from consumers.monitor_journal import Step, read_newest, snapshot_outputs, step_output
-from consumers.stage import Point
+from consumers.monitor.changelog import Step, read_newest, snapshot_outputs, step_output
+from consumers.monitor.stage import MonitorStage
+from consumers.runtime.stage import Point
+from consumers.runtime.topic_reader import new_records, value_of
 from pipeline.config import Config
-from pipeline.edits import Operation
 from pipeline.errors import LogError
-from pipeline.logs import LocalLog
-from pipeline.logs.topics import EDITS, GATED, MONITOR, STATISTICS, pipeline_topics
-from pipeline.metrics import new_metrics
-from pipeline.monitor.watched import SIGNALS
+from pipeline.events.edit import Operation
+from pipeline.monitor.region_state import SIGNALS
+from pipeline.streams import LocalLog
+from pipeline.streams.topics import EDITS, GATED, MONITOR, STATISTICS, pipeline_topics
+from pipeline.telemetry import new_metrics
 from tests.consumers.recorded import PARTITIONS, World, monitor_loop
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from consumers.monitor_state import FORMAT, restore, snapshot
-from pipeline.edits import Operation
 from pipeline.errors import LogError
+from pipeline.events.edit import Operation
 from pipeline.monitor import Monitor
-from pipeline.routing import RegionBank
+from pipeline.monitor.snapshot import FORMAT, restore, snapshot
+from pipeline.regions.bank import RegionBank
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
 
 

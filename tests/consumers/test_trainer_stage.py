@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from consumers.following import new_records, value_of
-from consumers.loop import Loop
-from consumers.progress import Progress
-from consumers.trainer_stage import TrainerStage
-from consumers.training_child import TrainingChild
+from consumers.runtime.health import Progress
+from consumers.runtime.loop import Loop
+from consumers.runtime.topic_reader import new_records, value_of
+from consumers.trainer.child_process import TrainingChild
+from consumers.trainer.stage import TrainerStage
 from pipeline.config import ConsumerSettings
 from pipeline.errors import RaieError
-from pipeline.logs import Log, MemoryLog, UnavailableError
-from pipeline.logs.topics import EDITS, OUTCOMES, REGIONS, pipeline_topics
-from pipeline.metrics import Metrics
+from pipeline.streams import Log, MemoryLog, UnavailableError
+from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS, pipeline_topics
+from pipeline.telemetry import Metrics
 from tests.consumers.run_of_raie import the_run
 
 SETTINGS = ConsumerSettings(poll_timeout=0.001, backoff=0.001, longest_backoff=0.002)

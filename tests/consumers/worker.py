@@ -19,20 +19,20 @@ from threading import Event
 from prometheus_client import CollectorRegistry
 
 from adapters_store import AdaptersStore
-from consumers.commands import MOST_GATED
-from consumers.gate_stage import GateStage
-from consumers.loop import Loop
-from consumers.monitor import MonitorStage
-from consumers.orphans import collect_orphans
-from consumers.progress import Progress
-from consumers.running import adapters_of, log_of
-from consumers.stage import Point, Stage
-from consumers.trainer_stage import TrainerStage
-from consumers.training_child import TrainingChild
+from consumers.cli.stage_commands import MOST_GATED
+from consumers.gate.stage import GateStage
+from consumers.monitor.stage import MonitorStage
+from consumers.runtime.health import Progress
+from consumers.runtime.loop import Loop
+from consumers.runtime.runner import adapters_of, log_of
+from consumers.runtime.stage import Point, Stage
+from consumers.trainer.child_process import TrainingChild
+from consumers.trainer.orphans import collect_orphans
+from consumers.trainer.stage import TrainerStage
 from pipeline.config import Config
 from pipeline.evaluation.replay import make_deterministic
-from pipeline.metrics import Metrics
-from pipeline.setup_files import load_setup
+from pipeline.setup.storage import load_setup
+from pipeline.telemetry import Metrics
 from tests.consumers.forking import ForkedChild
 
 IN_A_TURN = (Point.POLLED, Point.HANDLING, Point.HANDLED)

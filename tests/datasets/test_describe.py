@@ -1,8 +1,8 @@
 import pytest
 from rich.console import Console
 
-from pipeline.datasets.base import read_dataset
-from pipeline.datasets.commands import describe_dataset, list_datasets
+from consumers.cli.data import describe_dataset, list_datasets
+from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.describe import describe
 from pipeline.errors import DataError
 

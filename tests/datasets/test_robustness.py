@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.datasets.base import Dataset, positives, read_dataset
+from pipeline.datasets.dataset import Dataset, positives, read_dataset
 from pipeline.errors import DataError
 
 HEADER = "user_id,item_id,rating,timestamp"

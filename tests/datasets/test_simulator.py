@@ -5,13 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.datasets.base import read_dataset
-from pipeline.datasets.commands import simulate_dataset
+from consumers.cli.data import simulate_dataset
+from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import SCENARIOS, Simulation, simulate, write
 from pipeline.datasets.simulator.scenarios import RAMP
 from pipeline.datasets.simulator.world import Parameters
+from pipeline.datasets.splits import cut
 from pipeline.errors import DataError
-from pipeline.evaluation.slices import cut
 
 EVENTS = 6_000
 LASTING = ["sudden", "gradual", "one_region", "emerging", "vanishing", "new_items"]

@@ -15,10 +15,10 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from consumers.progress import Progress
-from consumers.status import Status, served
-from pipeline.logs import LocalLog
-from pipeline.metrics import Metrics
+from consumers.runtime.health import Progress
+from consumers.runtime.http_status import Status, served
+from pipeline.streams import LocalLog
+from pipeline.telemetry import Metrics
 from tests.consumers.gating import changed, events, fill, gate_loop, said
 from tests.deploy.test_monitoring import PROMETHEUS, RULES
 

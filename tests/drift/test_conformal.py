@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.drift.conformal import SMALLEST, ConformalDetector, smooth_bets
-from pipeline.drift.ranks import BUFFERED, ConformalRanks
+from pipeline.drift.conformal_ranks import BUFFERED, ConformalRanks
 
 RUN = 1e6
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.drift.two_sample import area_under_roc, tell_apart
-from pipeline.regions import Array
+from pipeline.regions.region import Array
 
 FEATURES = 5
 

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.evaluation.continual import MEASURES
 from pipeline.evaluation.predictions import FILE_NAME, SLICES, Predictions, write_predictions
+from pipeline.evaluation.segments import FILE_NAME as TRAITS
+from pipeline.evaluation.segments import Traits, write_traits
 from pipeline.evaluation.summary import EDIT_KINDS, RunFacts, SliceFacts, summarise, write_summary
-from pipeline.evaluation.traits import FILE_NAME as TRAITS
-from pipeline.evaluation.traits import Traits, write_traits
+from pipeline.metrics.continual import MEASURES
 
 STRATEGIES = {"raie": 0.13, "adapter_replay": 0.12, "ensemble": 0.125, "popularity_recent": 0.09, "static": 0.06}
 SEEDS = (0, 1, 2)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.evaluation.replay import prepare, replay
-from pipeline.setup import SetUp, set_up
+from pipeline.setup.bootstrap import SetUp, set_up
 from pipeline.strategies import USUAL
-from pipeline.strategies.raie import Raie
+from pipeline.strategies.raie.replayed import Raie
 from tests.replay import world
 from tests.replay.small import config, dataset, plan
 

@@ -9,12 +9,12 @@ from tempfile import mkdtemp
 
 import pytest
 
-from pipeline.cli import app
+from consumers.cli.main import app
 from pipeline.config import Config, load_config
-from pipeline.datasets.base import Dataset, read_dataset
+from pipeline.datasets.dataset import Dataset, read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.protocols import Plan, plan_replay
-from pipeline.items import make_catalogue
+from pipeline.models.catalogue import make_catalogue
 
 EVENTS = 2_000
 SMALL = (

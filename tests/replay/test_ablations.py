@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from pipeline.edits import Operation
-from pipeline.regions import log_density
-from pipeline.setup import SetUp
+from pipeline.events.edit import Operation
+from pipeline.events.windows import Windows
+from pipeline.regions.region import log_density
+from pipeline.setup.bootstrap import SetUp
 from pipeline.strategies import STRATEGIES, Start
-from pipeline.strategies.raie import Raie
-from pipeline.strategies.scheduled import SCHEDULED
-from pipeline.windows import Windows
+from pipeline.strategies.raie.replayed import Raie
+from pipeline.strategies.raie.scheduled import SCHEDULED
 from tests.replay.small import config, plan
 
 KINDS = [name for name, kind in STRATEGIES.items() if isinstance(kind, type) and issubclass(kind, Raie)]

@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.evaluation.replay import ask
 from pipeline.evaluation.results import Stopwatch
+from pipeline.events.windows import Windows
 from pipeline.strategies import Scored
-from pipeline.windows import Windows
 from tests.replay.small import plan
 
 

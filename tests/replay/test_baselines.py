@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.evaluation.ranking import rank_of_targets
-from pipeline.followers import Followers
-from pipeline.routing import next_item_probabilities
-from pipeline.setup import SetUp
+from pipeline.events.windows import Windows
+from pipeline.metrics.ranking import rank_of_targets
+from pipeline.online.interpolation import WAYS
+from pipeline.online.item_transitions import Followers
+from pipeline.regions.bank import next_item_probabilities
+from pipeline.setup.bootstrap import SetUp
 from pipeline.strategies import STRATEGIES, USUAL, Start
-from pipeline.strategies.adapter_learner import AdapterLearner
-from pipeline.strategies.mole import Mole, fit_gate
-from pipeline.strategies.nearest import SHARES
-from pipeline.ways import WAYS
-from pipeline.windows import Windows
+from pipeline.strategies.baselines.mole import Mole, fit_gate
+from pipeline.strategies.baselines.nearest import SHARES
+from pipeline.strategies.common.adapter_learner import AdapterLearner
 from tests.replay.small import config, plan
 
 

@@ -4,11 +4,11 @@ import pytest
 
 from pipeline.errors import LogError
 from pipeline.evaluation.replay import replay
-from pipeline.setup import SetUp
+from pipeline.events.windows import Windows
+from pipeline.setup.bootstrap import SetUp
 from pipeline.strategies import STRATEGIES, Start
-from pipeline.strategies.raie import Raie
-from pipeline.strategies.static import Static
-from pipeline.windows import Windows
+from pipeline.strategies.baselines.static import Static
+from pipeline.strategies.raie.replayed import Raie
 from tests.replay.conftest import silent
 from tests.replay.small import config, dataset, plan
 

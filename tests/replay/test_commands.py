@@ -14,15 +14,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from pipeline import commands
-from pipeline.cli import FURTHER, SCENARIOS, app
-from pipeline.cli import STRATEGIES as NAMED
+from consumers.cli import replay as commands
+from consumers.cli.main import FURTHER, SCENARIOS, app
+from consumers.cli.main import STRATEGIES as NAMED
+from consumers.cli.terminal import Terminal
 from pipeline.config import load_config
 from pipeline.datasets.simulator.scenarios import SCENARIOS as KNOWN_SCENARIOS
 from pipeline.evaluation.predictions import read_predictions
-from pipeline.setup_files import load_setup
+from pipeline.setup.storage import load_setup
 from pipeline.strategies import STRATEGIES, USUAL
-from pipeline.terminal import Terminal
 from tests.replay.small import SET, SMALL, emerging, raie, rows_of, write_log
 
 ROOT = Path(__file__).parents[2]
@@ -227,7 +227,7 @@ def test_a_wrong_option_is_a_usage_error(capsys):
 
 
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "consumers.cli.main", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:
@@ -247,7 +247,10 @@ def test_as_a_program_it_refuses_without_a_traceback(tmp_path):
 
 
 def test_the_version_is_told_without_loading_a_model():
-    code = "import sys, pipeline.cli as c\ntry: c.app(['--version'])\nexcept SystemExit: print('torch' in sys.modules)"
+    code = (
+        "import sys, consumers.cli.main as c\n"
+        "try: c.app(['--version'])\nexcept SystemExit: print('torch' in sys.modules)"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
     assert run.stdout.startswith("raie-stream ")
     assert run.stdout.endswith("False\n")

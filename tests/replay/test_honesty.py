@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.setup import SetUp
+from pipeline.events.windows import Windows
+from pipeline.setup.bootstrap import SetUp
 from pipeline.strategies import STRATEGIES, Scored, Start, Strategy
-from pipeline.strategies.finetune import FineTune
-from pipeline.windows import Windows
+from pipeline.strategies.baselines.finetune import FineTune
 from tests.replay.small import config, plan
 
 FIRST, SECOND, CHANGED = 128, 96, 40

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.edits import Operation
-from pipeline.regions import Status
-from pipeline.strategies.raie import Raie
+from pipeline.events.edit import Operation
+from pipeline.regions.region import Status
+from pipeline.strategies.raie.replayed import Raie
 from tests.replay import world
 
 

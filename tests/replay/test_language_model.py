@@ -3,7 +3,7 @@
 import json
 
 from adapters_store import AdaptersStore
-from tests.backbones.small import save_llama
+from tests.models.backbones.small import save_llama
 from tests.replay.small import SET, emerging, raie
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.datasets.base import read_dataset
+from pipeline.datasets.dataset import read_dataset
 from pipeline.errors import DataError
-from pipeline.windows import Windows
+from pipeline.events.windows import Windows
 from tests.replay.small import EVENTS, dataset, emerging, plan, rows_of, write_log
 
 PROTOCOLS = ("prequential", "windows")

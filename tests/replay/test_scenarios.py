@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consumers.gate import GateHandler
-from pipeline.edits import Operation
-from pipeline.regions import SET_UP
-from pipeline.routing import next_item_probabilities
+from pipeline.events.edit import Operation
+from pipeline.recommend.scorer import GateHandler
+from pipeline.regions.bank import next_item_probabilities
+from pipeline.regions.region import SET_UP
 from tests.replay import world
 
 

@@ -4,9 +4,9 @@ from io import StringIO
 
 from rich.console import Console
 
-from pipeline.datasets.base import Refusal, Refusals
-from pipeline.datasets.options import read_options
-from pipeline.terminal import Stages, refusal_sentence
+from consumers.cli.terminal import Stages, refusal_sentence
+from pipeline.datasets.dataset import Refusal, Refusals
+from pipeline.datasets.readers.options import read_options
 
 
 def shown(terminal: bool) -> str:

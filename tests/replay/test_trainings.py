@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.setup import SetUp
-from pipeline.strategies import STRATEGIES, Start, adapter_learner
-from pipeline.strategies.trainings import Trainings, key_of
+from pipeline.setup.bootstrap import SetUp
+from pipeline.strategies import STRATEGIES, Start
+from pipeline.strategies.common import adapter_learner
+from pipeline.strategies.common.trainings import Trainings, key_of
 from tests.replay.small import config, plan
 
 Taught = tuple[list[list[int]], int]

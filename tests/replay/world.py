@@ -9,14 +9,14 @@ import numpy as np
 
 from pipeline.config import Config, load_config
 from pipeline.datasets.simulator import Simulation, simulate
-from pipeline.edits import Edit, Operation, Outcome
-from pipeline.evaluation.slices import cut
-from pipeline.items import Catalogue, make_catalogue
-from pipeline.setup import SetUp, set_up
+from pipeline.datasets.splits import cut
+from pipeline.events.edit import Edit, Operation, Outcome
+from pipeline.events.windows import Histories, Windows, preceding_windows
+from pipeline.models.catalogue import Catalogue, make_catalogue
+from pipeline.models.text import open_text_encoder
+from pipeline.setup.bootstrap import SetUp, set_up
 from pipeline.strategies import Start
-from pipeline.strategies.raie import Raie
-from pipeline.text import open_text_encoder
-from pipeline.windows import Histories, Windows, preceding_windows
+from pipeline.strategies.raie.replayed import Raie
 
 SEEDS = range(5 if os.environ.get("RAIE_ALL_SEEDS") else 1)
 """All five take many minutes: `RAIE_ALL_SEEDS=1 make test`."""

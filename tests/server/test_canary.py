@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from adapters_store import AdaptersStore, Manifest
-from consumers.server.canaries import settle, standing
+from consumers.server.canary_controller import settle, standing
 from consumers.server.feedback import Tally, parse_request_id
-from consumers.server.logged import Logged
-from pipeline.logs import open_log
-from pipeline.logs.topics import CONTROL, FEEDBACK, REGIONS
-from pipeline.regions import Status
-from pipeline.serving.canary import Canary
-from pipeline.serving.trial import Rate, Trial, Verdict
+from consumers.server.views.region_history import Logged
+from pipeline.recommend.ab_test import Rate, Trial, Verdict
+from pipeline.recommend.canary import Canary
+from pipeline.regions.region import Status
+from pipeline.streams import open_log
+from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
 from tests.broker import settings
 from tests.replay.small import config
 from tests.server.test_recommend import same

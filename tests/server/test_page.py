@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from consumers.server.http.page import FILES, POLICY
-from pipeline.edits import Edit, Evidence, Operation, Outcome
-from pipeline.logs.topics import DEAD_LETTERS, EDITS, ITEMS, OUTCOMES, STATISTICS
+from pipeline.events.edit import Edit, Evidence, Operation, Outcome
+from pipeline.streams.topics import DEAD_LETTERS, EDITS, ITEMS, OUTCOMES, STATISTICS
 from tests.server.browser import Tab, tab
-from tests.server.test_history import REASON, VALIDATION, interval, letter
+from tests.server.test_activity_view import REASON, VALIDATION, interval, letter
 from tests.server.world import TOKEN, A, Server, World, eventually, serving, the_setup
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "consumers/server/page"
+PAGE = ROOT / "consumers/server/dashboard"
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
 SCRIPTS = sorted(name for name in FILES if name.endswith(".js"))
 

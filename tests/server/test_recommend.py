@@ -4,10 +4,10 @@ import copy
 
 import numpy as np
 
-from consumers.gate import GateHandler
-from consumers.revisions import LiveRegions
-from pipeline.adapters import AdapterHost
-from pipeline.logs.topics import REGIONS
+from pipeline.models.lora.host import AdapterHost
+from pipeline.recommend.scorer import GateHandler
+from pipeline.regions.live import LiveRegions
+from pipeline.streams.topics import REGIONS
 from tests.server.world import (
     FIRSTS,
     SETTINGS,

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from consumers.carrying_out import Carrier
-from consumers.following import new_records, value_of
-from consumers.gate import GateHandler
-from consumers.revisions import LiveRegions
-from consumers.training_child import TrainingChild
-from pipeline.adapters import AdapterHost
-from pipeline.edits import Edit, Evidence, Operation
-from pipeline.logs import LocalLog
-from pipeline.logs.topics import EDITS, GATED, OUTCOMES, REGIONS
-from pipeline.setup import SetUp
-from pipeline.windows import Windows
+from consumers.runtime.topic_reader import new_records, value_of
+from consumers.trainer.child_process import TrainingChild
+from consumers.trainer.job import Carrier
+from pipeline.events.edit import Edit, Evidence, Operation
+from pipeline.events.windows import Windows
+from pipeline.models.lora.host import AdapterHost
+from pipeline.recommend.scorer import GateHandler
+from pipeline.regions.live import LiveRegions
+from pipeline.setup.bootstrap import SetUp
+from pipeline.streams import LocalLog
+from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS
 from tests.consumers.test_trainer_stage import Member
 from tests.server.test_recommend import same
 from tests.server.world import FIRSTS, LENGTH, SETTINGS, A, Server, World, eventually, fresh_trend, histories, the_setup

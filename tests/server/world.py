@@ -16,23 +16,23 @@ import numpy as np
 import uvicorn
 
 from adapters_store import AdaptersStore
-from consumers.revisions import revision_record
-from consumers.server.command import listen
+from consumers.cli.serve import listen
+from consumers.gate.changelog import KeptTrend, trend_outputs
 from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service
-from consumers.trend_journal import KeptTrend, trend_outputs
-from pipeline.adapters import AdapterHost
 from pipeline.config import Config
 from pipeline.evaluation.replay import make_deterministic, prepare
-from pipeline.gate import OriginModel, fit_origins
-from pipeline.logs import LocalLog, Log
-from pipeline.logs.topics import GATED, ITEMS, REGIONS, USERS, pipeline_topics
-from pipeline.metrics import new_metrics
-from pipeline.regions import SINCE, Region, Status
-from pipeline.setup import SetUp, set_up
-from pipeline.trending import Trending
-from pipeline.windows import Windows
-from tests.backbones.small import windows_of
+from pipeline.events.windows import Windows
+from pipeline.models.lora.host import AdapterHost
+from pipeline.online.ensemble import Trending
+from pipeline.regions.live import revision_record
+from pipeline.regions.origin_classifier import OriginModel, fit_origins
+from pipeline.regions.region import SINCE, Region, Status
+from pipeline.setup.bootstrap import SetUp, set_up
+from pipeline.streams import LocalLog, Log
+from pipeline.streams.topics import GATED, ITEMS, REGIONS, USERS, pipeline_topics
+from pipeline.telemetry import new_metrics
+from tests.models.backbones.small import windows_of
 from tests.replay.small import config, dataset, plan
 
 SETTINGS = config("trend.half_lives=[20, 100]", "trend.shrinkage=5", "log.partitions=2")

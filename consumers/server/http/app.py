@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from consumers.server.http import admin, edits, feedback, health, page, recommend, regions, stages
 from consumers.server.service import Service
-from pipeline.versions import PROGRAM, version_of
+from pipeline.build_info import PROGRAM, version_of
 
 
 def make_app(service: Service, token: str | None) -> FastAPI:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from consumers.server.service import Service
-from pipeline.metrics import CONTENT_TYPE
+from pipeline.telemetry import CONTENT_TYPE
 
 router = APIRouter(tags=["health"])
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from consumers.server.batching import Overloaded
+from consumers.server.batcher import Overloaded
 from consumers.server.feedback import request_id_of
 from consumers.server.recommender import Ask
 from consumers.server.service import Service

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, HTTPException, Request
 
-from consumers.server.canaries import standing
-from consumers.server.live import View
+from consumers.server.canary_controller import standing
 from consumers.server.service import Service
+from consumers.server.views.regions import View
 from pipeline.errors import StoreError
-from pipeline.plane import Plane
-from pipeline.regions import Region
-from pipeline.serving.canary import Canary
+from pipeline.recommend.canary import Canary
+from pipeline.regions.projection import Plane
+from pipeline.regions.region import Region
 
 router = APIRouter(tags=["regions"])
 

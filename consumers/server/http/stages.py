@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request
 
 from consumers.server.service import Service
+from pipeline.build_info import PROGRAM, version_of
 from pipeline.errors import LogError
-from pipeline.versions import PROGRAM, version_of
 
 router = APIRouter(tags=["stages"])
 

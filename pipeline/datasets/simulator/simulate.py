@@ -15,7 +15,7 @@ from pipeline.datasets.simulator.population import Population, Schedule, draw_po
 from pipeline.datasets.simulator.scenarios import FROM, SCENARIOS, A, Scenario
 from pipeline.datasets.simulator.world import Parameters, Regime, World, build_world
 from pipeline.errors import DataError
-from pipeline.events import Interaction, Item, parse_interaction
+from pipeline.events.interaction import Interaction, Item, parse_interaction
 
 FEWEST_EVENTS = 1_000
 """Below that a taste has too few users for anything to be seen."""

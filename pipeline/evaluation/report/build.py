@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from pipeline.evaluation.alignment import Aligned, align
 from pipeline.evaluation.bootstrap import PERCENTILES, resampled_means
-from pipeline.evaluation.payoff import AROUND, LEAST, weigh
+from pipeline.evaluation.edit_effect import AROUND, LEAST, weigh
 from pipeline.evaluation.predictions import Predictions
 from pipeline.evaluation.report import drift, payoffs, quality, slices, tables, words
 from pipeline.evaluation.report.folder import Record, RunFolder, read_folder

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 
-from pipeline.evaluation.ranking import Floats
 from pipeline.evaluation.report.figure import INK, MUTED, OURS, PAPER, SERIES, SINCE, TEXT_SIZE, axes, draw
 from pipeline.evaluation.report.labels import Box, place
 from pipeline.evaluation.report.quality import MARKERS
+from pipeline.metrics.ranking import Floats
 
 Rows = Sequence[Mapping[str, Any]]
 

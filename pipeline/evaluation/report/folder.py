@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.errors import DataError
-from pipeline.evaluation import predictions, summary, traits
+from pipeline.evaluation import predictions, segments, summary
 from pipeline.evaluation.predictions import Predictions, read_predictions
-from pipeline.evaluation.traits import read_tastes
-from pipeline.windows import Ids
+from pipeline.evaluation.segments import read_tastes
+from pipeline.events.windows import Ids
 
 Record = dict[str, Any]
 
@@ -60,7 +60,7 @@ def read_folder(folder: Path) -> RunFolder:
         statistics=_rows(folder / "statistics.parquet"),
         regions=_rows(folder / "regions.parquet"),
         run=_json(folder / "run.json"),
-        tastes=read_tastes(folder / traits.FILE_NAME) if (folder / traits.FILE_NAME).is_file() else None,
+        tastes=read_tastes(folder / segments.FILE_NAME) if (folder / segments.FILE_NAME).is_file() else None,
     )
 
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.evaluation.bootstrap import Interval
-from pipeline.evaluation.payoff import Payoff, Scored
+from pipeline.evaluation.edit_effect import Payoff, Scored
 from pipeline.evaluation.predictions import Block
-from pipeline.evaluation.ranking import Floats, recall_at_k
 from pipeline.evaluation.report.folder import RunFolder
 from pipeline.evaluation.report.tables import Cell, Row, Table
 from pipeline.evaluation.report.words import signed
 from pipeline.evaluation.summary import OURS, REPORTED, STREAM, K
+from pipeline.metrics.ranking import Floats, recall_at_k
 
 STATIC = "static"
 """The strategy that learns nothing."""

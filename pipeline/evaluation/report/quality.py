@@ -8,7 +8,6 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.evaluation.ranking import Floats
 from pipeline.evaluation.report.figure import (
     INK,
     MUTED,
@@ -24,6 +23,7 @@ from pipeline.evaluation.report.figure import (
 from pipeline.evaluation.report.labels import EM, Box, place, spread
 from pipeline.evaluation.report.words import signed
 from pipeline.evaluation.summary import OURS as RAIE
+from pipeline.metrics.ranking import Floats
 
 MARKERS = {"update": "o", "expand": "s", "add": "^", "merge": "D", "retire": "X"}
 """The mark of each kind of edit, the same in every figure."""

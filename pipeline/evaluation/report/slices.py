@@ -7,11 +7,11 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.evaluation.continual import Matrix, forgetting_after
-from pipeline.evaluation.ranking import Floats
 from pipeline.evaluation.report.figure import MUTED, TEXT_SIZE, WIDTH, axes, draw
 from pipeline.evaluation.report.labels import EM
 from pipeline.evaluation.report.quality import Line, paint_lines
+from pipeline.metrics.continual import Matrix, forgetting_after
+from pipeline.metrics.ranking import Floats
 
 
 def kept_and_lost(name: str, alt: str, matrices: Mapping[str, Matrix]) -> Markup | None:

@@ -1,0 +1,190 @@
+"""Versions as folders of a local disk.
+
+Publishing: fill a temporary folder, sync it, read it back and verify it, rename it. A writer holds a lock on
+its temporary folder, which the system lets go when the process dies: so a folder without a lock is an orphan.
+
+Reading: every name is opened relative to a folder already open, never following a link, so what is checked is
+what is read, and nothing outside the root can be reached.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from adapters_store.backend import FILES, LIMITS, MARK, TEMPORARY, Checkpoint, Verify
+from pipeline.errors import AdapterRefused
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class LocalFiles:
+    """`Files` in a folder; it is created if it is missing."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        # Resolved once: the root itself may be reached by a link, nothing below it may.
+        self._root = root.resolve()
+        self.root = str(self._root)
+
+    def entries(self) -> list[str]:
+        """See `Files.entries`."""
+        return sorted(path.name for path in self._root.iterdir())
+
+    def published(self, name: str) -> bool:
+        """See `Files.published`: here a version gets its name only when it is finished."""
+        return os.path.lexists(self._root / name)
+
+    def read(self, name: str, wanted: Sequence[str] = FILES) -> dict[str, bytes]:
+        """See `Files.read`."""
+        with _opened(self._root, _FOLDER) as root, _folder(name, root) as folder:
+            with os.scandir(folder) as listing:
+                _check_listing({entry.name for entry in listing})
+            return {file: _read_file(file, folder) for file in wanted}
+
+    def publish(self, name: str, files: Mapping[str, bytes], verify: Verify, checkpoint: Checkpoint) -> None:
+        """See `Files.publish`."""
+        temporary = self._temporary(name)
+        temporary.mkdir()
+        try:
+            with _opened(temporary, _FOLDER) as folder:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._fill(temporary, files, verify, checkpoint)
+                _rename_new(temporary, self._root / name)
+            _sync(self._root)
+        except BaseException:
+            # No-op once renamed. A failure to clean up must not hide the failure itself; prune tries again.
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        checkpoint("adapter.renamed")
+
+    def remove(self, entry: str) -> bool:
+        """See `Files.remove`."""
+        path = self._root / entry
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+            return True
+        with _opened(path, _FOLDER) as folder:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            # Out of sight first: a reader finds the whole version, or none.
+            doomed = self._temporary(entry)
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+        _sync(self._root)
+        return True
+
+    def mark(self, name: str, content: str) -> None:
+        """See `Files.mark`."""
+        temporary = self._temporary(name)
+        _write(temporary, content.encode("ascii"))
+        _sync(temporary)
+        temporary.replace(self._root / f"{name}{MARK}")
+        _sync(self._root)
+
+    def read_mark(self, name: str) -> str | None:
+        """See `Files.read_mark`."""
+        try:
+            return (self._root / f"{name}{MARK}").read_text("ascii")
+        except FileNotFoundError:
+            return None
+
+    def _temporary(self, name: str) -> Path:
+        return self._root / f"{TEMPORARY}{name.removeprefix(TEMPORARY)[:16]}-{secrets.token_hex(6)}"
+
+    def _fill(self, folder: Path, files: Mapping[str, bytes], verify: Verify, checkpoint: Checkpoint) -> None:
+        for file in FILES:
+            _write(folder / file, files[file])
+        checkpoint("adapter.written")
+        for path in (*(folder / file for file in FILES), folder):
+            _sync(path)
+        checkpoint("adapter.synced")
+        verify(self.read(folder.name))
+        checkpoint("adapter.verified")
+
+
+@contextmanager
+def _opened(path: str | Path, flags: int, parent: int | None = None) -> Iterator[int]:
+    descriptor = os.open(path, flags, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _folder(name: str, root: int) -> Iterator[int]:
+    try:
+        descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
+    except FileNotFoundError:
+        raise AdapterRefused(
+            "missing", "there is no such version: it was never published here, or was pruned"
+        ) from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise AdapterRefused("unsafe_path", "it is a link or a file where a folder should be: remove it") from None
+        raise
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _check_listing(found: set[str]) -> None:
+    if missing := sorted(set(FILES) - found):
+        raise AdapterRefused("missing", f"{missing[0]} is not there: the version is incomplete")
+    if extra := sorted(found - set(FILES)):
+        raise AdapterRefused(
+            "unexpected_file", f"{extra[0]!r} does not belong here: nothing but {', '.join(FILES)} is read"
+        )
+
+
+def _read_file(file: str, folder: int) -> bytes:
+    try:
+        descriptor = os.open(file, _FILE, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise AdapterRefused("unsafe_path", f"{file} is a link or a device: remove the version") from None
+        if error.errno == errno.ENOENT:
+            raise AdapterRefused("missing", f"{file} is not there: the version was pruned meanwhile") from None
+        raise
+    try:
+        _check_status(file, os.fstat(descriptor))
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read(LIMITS[file])
+    finally:
+        os.close(descriptor)
+
+
+def _check_status(file: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise AdapterRefused("unsafe_path", f"{file} is no regular file: remove the version")
+    if status.st_size > LIMITS[file]:
+        raise AdapterRefused("oversize", f"{file} has {status.st_size:,} bytes, over the limit of {LIMITS[file]:,}")
+
+
+def _rename_new(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise FileExistsError(errno.EEXIST, "the name is taken", str(target)) from None
+        raise
+
+
+def _write(path: Path, raw: bytes) -> None:
+    with path.open("xb") as stream:
+        stream.write(raw)
+
+
+def _sync(path: Path) -> None:
+    with _opened(path, os.O_RDONLY | os.O_CLOEXEC) as descriptor:
+        os.fsync(descriptor)

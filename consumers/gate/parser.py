@@ -1,0 +1,76 @@
+"""What a record of `interactions` says to the gate, or why it is refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from consumers.gate.dead_letters import readable
+from consumers.gate.event_time_buffer import Arrival
+from pipeline.errors import BadEvent
+from pipeline.events.interaction import parse_interaction
+from pipeline.events.versioning import check_schema
+from pipeline.streams.interface import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A user is to be forgotten.
+
+    Attributes:
+        user_id: who.
+        timestamp: of the record, in seconds.
+    """
+
+    user_id: str
+    timestamp: float
+
+
+class Reader:
+    """Reads records of `interactions`.
+
+    Args:
+        row_of: catalogue row of every item id that set-up knows.
+        positive_from: least value of an interaction that counts, or None: every one does.
+    """
+
+    def __init__(self, row_of: Mapping[str, int], positive_from: float | None) -> None:
+        self._row_of = row_of
+        self._positive_from = positive_from
+
+    def read(self, record: Record, number: int) -> Arrival | Erasure | None:
+        """What a record says; None where it is an interaction that does not count.
+
+        Args:
+            record: of `interactions`.
+            number: events of its partition read before it.
+
+        Raises:
+            BadEvent: it cannot be used.
+        """
+        value = readable(record)
+        check_schema(value)
+        if value.get("erase") is True:
+            return Erasure(_user_id(value), max(0.0, record.timestamp))
+        event = parse_interaction(value)
+        if event.value is not None and self._positive_from is not None and event.value < self._positive_from:
+            return None
+        row = self._row_of.get(event.item_id)
+        if row is None:
+            raise BadEvent(
+                "unknown_item", f"item {event.item_id!r} is not in the catalogue of the set-up: run `raie setup` anew"
+            )
+        past, cut = value.get("past") is True, value.get("cut") is True
+        return Arrival(record.partition, record.offset, event, row, past, _sequence(value), cut, number)
+
+
+def _user_id(value: Mapping[str, object]) -> str:
+    user_id = value.get("user_id")
+    if not isinstance(user_id, str | int) or isinstance(user_id, bool) or user_id == "":
+        raise BadEvent("bad_user_id", "an erasure names the user_id that is to be forgotten")
+    return str(user_id)
+
+
+def _sequence(value: Mapping[str, object]) -> int:
+    sequence = value.get("sequence", -1)
+    if isinstance(sequence, bool) or not isinstance(sequence, int) or sequence < -1:
+        raise BadEvent("bad_sequence", "sequence must be a whole number from 0 on")
+    return sequence

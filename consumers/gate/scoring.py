@@ -1,0 +1,142 @@
+"""Windows to records of `gated`, under the newest revision; what the trend learns from them, and keeps of it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from adapters_store import AdaptersStore
+from consumers.gate.changelog import KeptTrend, read_trend, take_over, trend_outputs
+from consumers.gate.withdrawn_items import Withdrawals
+from consumers.runtime.stage import Output
+from consumers.runtime.topic_reader import new_records, value_of
+from pipeline.config import Config
+from pipeline.errors import LogError
+from pipeline.events.versioning import versioned
+from pipeline.events.windows import Windows
+from pipeline.models.lora.host import AdapterHost
+from pipeline.recommend.scorer import GateHandler
+from pipeline.regions.live import LiveRegions
+from pipeline.setup.bootstrap import SetUp
+from pipeline.streams.interface import Log
+from pipeline.streams.topics import GATED, REGIONS
+from pipeline.telemetry import Metrics
+
+
+class Gating:
+    """What a gate knows that is not of a user: regions, trend, withdrawn items. It begins as set-up left them.
+
+    Args:
+        setup: what everything starts from.
+        config: the whole tree.
+        host: of the set-up's backbone; what adapters it has are dropped.
+        store: adapter versions.
+        instance: names the gate: its trend is kept under it.
+        metrics: where it is counted.
+
+    Attributes:
+        handler: gates and scores.
+    """
+
+    def __init__(
+        self,
+        setup: SetUp,
+        config: Config,
+        host: AdapterHost,
+        store: AdaptersStore,
+        instance: str,
+        metrics: Metrics,
+    ) -> None:
+        for name in list(host.names):
+            host.drop(name)
+        self._live = LiveRegions(setup.bank, host, store, setup.backbone_sha256)
+        self.handler = GateHandler(setup, config, self._live)
+        self._withdrawals = Withdrawals(setup.catalogue.row_of)
+        self._instance = instance
+        self._metrics = metrics
+        self._snapshot_events = config.consumers.snapshot_events
+        self._revision = 0
+        self._written: tuple[int, int] | None = None
+
+    def gate(self, windows: Windows) -> list[Output]:
+        """Gate one step of the model, of at least one window."""
+        trending = self.handler.trending
+        first = 0 if trending is None else trending.events
+        outputs = []
+        records = self.handler.handle(windows)
+        self._observe(records)
+        for number, record in enumerate(records, start=first):
+            record |= {"gate": self._instance, "number": number, "revision": self._revision}
+            outputs.append(Output(GATED, versioned(record), record["user_id"], record["timestamp"], 0))
+        return outputs
+
+    def follow(self, log: Log, until: int | None = None) -> None:
+        """Take over new revisions, up to an offset if one is given, and the items that are withdrawn by now.
+
+        A refused adapter leaves its region to the last good one, or the backbone.
+        """
+        for record in new_records(log, REGIONS, self._revision):
+            if until is not None and record.offset >= until:
+                break
+            before = {region.region_id for region in self._live.bank.live}
+            for refusal in self._live.follow(value_of(record)):
+                self._metrics.refused_adapters.labels(refusal.reason).inc()
+            self._revision = record.offset + 1
+            self._show(before)
+        self.handler.withdrawn = self._withdrawals.follow(log)
+
+    def snapshot(self, gated: Sequence[Output], log: Log) -> list[Output]:
+        """The trend's state, where the revision is another one, or enough events have passed."""
+        trending = self.handler.trending
+        if trending is None or not gated:
+            return []
+        written = self._written
+        if written and written[0] == self._revision and trending.events - written[1] < self._snapshot_events:
+            return []
+        self._written = self._revision, trending.events
+        # None of what this transaction is about to write is before the end.
+        kept = KeptTrend(trending.to_arrays(), trending.events, self._revision, log.end_offset(GATED, 0))
+        return trend_outputs(self._instance, kept, gated[-1].timestamp)
+
+    def restore(self, log: Log) -> None:
+        """The newest snapshot of the trend, and what this gate has gated since.
+
+        Raises:
+            LogError: some of that is no longer in the log.
+        """
+        trending = self.handler.trending
+        kept = None if trending is None else read_trend(log, self._instance)
+        if trending is None or kept is None:
+            return
+        take_over(trending, self._instance, kept)
+        self.follow(log, kept.revision)
+        self._written = kept.revision, kept.events
+        since = [v for r in new_records(log, GATED, kept.gated) if (v := value_of(r)).get("gate") == self._instance]
+        since = [value for value in since if value["number"] >= kept.events]
+        numbers = [value["number"] for value in since]
+        if numbers != list(range(kept.events, kept.events + len(since))):
+            raise LogError(
+                f"{GATED} does not hold every event of gate {self._instance} since its trend was written down at "
+                f"event {kept.events}: start it under a new --instance, which counts from nothing"
+            )
+        self.handler.learn_again(since)
+
+    def _observe(self, records: Sequence[Mapping[str, Any]]) -> None:
+        metrics = self._metrics
+        shown = {
+            "confidence": metrics.gate_confidence,
+            "margin": metrics.gate_margin,
+            "angle": metrics.gate_novelty,
+        }
+        for name, histogram in shown.items():
+            # Looked up once: that costs more than to observe.
+            of_region = {region_id: histogram.labels(region_id) for region_id in {r["region_id"] for r in records}}
+            for record in records:
+                of_region[record["region_id"]].observe(record[name])
+
+    def _show(self, before: Collection[int]) -> None:
+        bank = self._live.bank
+        self._metrics.revision.set(self._revision)
+        self._metrics.gate_version.set(bank.gate_version)
+        for region in bank.live:
+            self._metrics.region_version.labels(region.region_id).set(region.version)
+        for region_id in set(before) - {region.region_id for region in bank.live}:
+            self._metrics.retire(region_id)

@@ -1,0 +1,174 @@
+"""The loop that runs every stage, on every log.
+
+One turn, always in this order:
+
+    1. poll;
+    2. compare the assignment with what is held: drop the state of partitions that went, restore the state of
+       those that came, from the changelog up to the committed offsets and never beyond;
+    3. handle the batch in memory, if any partition is held: who holds none stands by, and says nothing;
+    4. in one transaction: outputs, changelog records among them, and the positions of the consumer;
+    5. only then the next poll.
+
+So whoever dies anywhere leaves either all of a turn or nothing of it. What goes wrong:
+
+    PartitionLostError     the batch is dropped with everything it changed in memory; the next poll goes on
+    UnavailableError       log, producer and consumer are closed and, after a pause that doubles, opened anew
+    FencedError            the stage stops: a newer process of this instance has taken over
+    RecordsLostError       the stage stops and names the offsets that retention took
+    any other error        the stage stops
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from threading import Event
+
+from consumers.runtime.health import Progress
+from consumers.runtime.stage import KillPoint, Output, Point, Stage, Turn, live_on
+from pipeline.config import ConsumerSettings
+from pipeline.streams.interface import Consumer, Log, PartitionLostError, Producer, TopicPartition, UnavailableError
+
+
+@dataclass
+class Member:
+    """What a stage holds of one opened log.
+
+    Attributes:
+        log: opened for this membership.
+        producer: fences older ones of this instance.
+        consumer: the place in the group.
+        held: partition -> claim under which its state was restored.
+        waiting: whether records were handled whose positions are not committed yet.
+    """
+
+    log: Log
+    producer: Producer
+    consumer: Consumer
+    held: dict[TopicPartition, int] = field(default_factory=dict)
+    waiting: bool = False
+
+
+class Loop:
+    """Runs one stage until it is told to stop.
+
+    Args:
+        stage: what to run.
+        open_log: opens the log; called again after the log was out of reach.
+        instance: names this process, the same after a restart.
+        settings: `consumers` of the configuration.
+        max_records: most records of a turn.
+        stop: set it, and the loop ends after the turn that it is in.
+        progress: told of every turn.
+        at: told of each point that a turn passes.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        open_log: Callable[[], Log],
+        instance: str,
+        settings: ConsumerSettings,
+        max_records: int,
+        stop: Event,
+        progress: Progress,
+        at: KillPoint = live_on,
+    ) -> None:
+        self._stage = stage
+        self._open_log = open_log
+        self._instance = instance
+        self._settings = settings
+        self._max_records = max_records
+        self._stop = stop
+        self._progress = progress
+        self._at = at
+        self._pause = settings.backoff
+
+    def run(self) -> None:
+        """Take turns until told to stop.
+
+        Raises:
+            FencedError: a newer process of this instance took over.
+            RecordsLostError: records were deleted before they were read; the message names them.
+            LogError: the log refuses what is asked of it.
+        """
+        with closing(self._stage):
+            while not self._stop.is_set():
+                try:
+                    with self._join() as member:
+                        self._take_turns(member)
+                except UnavailableError as error:
+                    self._progress.failed(str(error), self._pause)
+                    self._stop.wait(self._pause)
+                    self._pause = min(2 * self._pause, self._settings.longest_backoff)
+
+    @contextmanager
+    def _join(self) -> Iterator[Member]:
+        with closing(self._open_log()) as log:
+            producer = log.producer(f"{self._stage.name}-{self._instance}")
+            with closing(log.consumer(self._stage.name, self._stage.topics, self._instance)) as consumer:
+                member = Member(log, producer, consumer)
+                try:
+                    yield member
+                finally:
+                    self._drop(member, list(member.held))
+
+    def _take_turns(self, member: Member) -> None:
+        while not self._stop.is_set():
+            try:
+                self._turn(member)
+            except PartitionLostError:
+                self._start_over(member)
+            self._pause = self._settings.backoff
+
+    def _turn(self, member: Member) -> None:
+        # 1. poll
+        records = member.consumer.poll(self._max_records, self._settings.poll_timeout)
+        self._at(Point.POLLED)
+        # 2. state follows the assignment
+        self._follow(member)
+        self._progress.polled(records, member.log, member.consumer)
+        if not member.held:
+            return
+        # 3. handle in memory
+        member.waiting |= bool(records)
+        self._at(Point.HANDLING)
+        with self._progress.batch(records):
+            outputs = self._stage.handle(Turn(records, member.consumer, member.log))
+        self._at(Point.HANDLED)
+        # 4. one transaction
+        if outputs is not None and (outputs or member.waiting):
+            self._commit(member, outputs)
+        # 5. only now the next poll
+
+    def _follow(self, member: Member) -> None:
+        claims = member.consumer.claims()
+        self._drop(member, [where for where, claim in member.held.items() if claims.get(where) != claim])
+        came = {where: member.consumer.committed(*where) for where in claims if where not in member.held}
+        if came:
+            self._stage.restore(came, member.log)
+            member.held.update({where: claims[where] for where in came})
+            self._at(Point.RESTORED)
+
+    def _commit(self, member: Member, outputs: Sequence[Output]) -> None:
+        with member.producer.transaction() as transaction:
+            for out in outputs:
+                transaction.send(out.topic, out.value, key=out.key, partition=out.partition, timestamp=out.timestamp)
+            self._at(Point.PUBLISHING)
+            transaction.commit_offsets(member.consumer)
+            self._at(Point.COMMITTING)
+        member.waiting = False
+        self._progress.committed(outputs)
+        self._at(Point.COMMITTED)
+
+    def _start_over(self, member: Member) -> None:
+        # The batch changed the state of partitions that are still held, too: all of it is made anew.
+        self._drop(member, list(member.held))
+        member.waiting = False
+        for where in member.consumer.assignment:
+            member.consumer.seek(*where, member.consumer.committed(*where))
+
+    def _drop(self, member: Member, went: Collection[TopicPartition]) -> None:
+        if went:
+            self._stage.drop(went)
+            for where in went:
+                del member.held[where]

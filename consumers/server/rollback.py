@@ -1,0 +1,121 @@
+"""Administrative acts as records: a rollback is a new revision, and history only grows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from adapters_store import AdaptersStore
+from consumers.runtime.topic_reader import new_records, value_of
+from consumers.server.views.region_history import Logged
+from pipeline.errors import DataError
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.live import revision_record
+from pipeline.regions.region import Region, Status
+from pipeline.streams.interface import Log, Producer, Record
+from pipeline.streams.topics import CONTROL, REGIONS
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A region put back to an older adapter.
+
+    Attributes:
+        region: as it will be: the next version of the region, with the older adapter and its trust.
+        left: adapter that is left, None for the backbone.
+        revision: the revision whose adapter it is.
+    """
+
+    region: Region
+    left: str | None
+    revision: int
+
+    def record(self, bank: RegionBank) -> dict[str, Any]:
+        """The record of `regions` that puts it in force; boundaries stay where they are."""
+        record = revision_record(bank, (self.region,), moved=False)
+        return {**record, "rollback_of": self.left, "restored": self.revision}
+
+
+def roll_back(
+    log: Log,
+    producer: Producer,
+    store: AdaptersStore,
+    region_id: int,
+    to: str | None,
+    by: str,
+    now: float,
+    why: Mapping[str, object] | None = None,
+) -> tuple[int, Rollback]:
+    """Republish an older version of a region: a new revision and a record of `control`, in one transaction.
+
+    Args:
+        log: has the history.
+        producer: writes to the same log.
+        store: must have the older version, whole.
+        region_id: see `plan_rollback`.
+        to: see `plan_rollback`.
+        by: who asked, in their own words.
+        now: seconds since 1970.
+        why: what the record of `control` says besides.
+
+    Returns:
+        The new revision, and what it does.
+
+    Raises:
+        DataError: there is nothing to roll back to.
+        AdapterRefused: the older version is not what it should be; nothing is written.
+    """
+    history = new_records(log, REGIONS, 0)
+    bank = Logged.of(history).bank
+    plan = plan_rollback(bank, history, region_id, to)
+    store.verify(str(plan.region.adapter))
+    details = {"region_id": region_id, "from": plan.left, "to": plan.region.adapter, **(why or {})}
+    act = control_record("rollback", by, **details)
+    with producer.transaction() as transaction:
+        transaction.send(REGIONS, plan.record(bank), key=str(region_id), timestamp=now)
+        transaction.send(CONTROL, act, key=str(region_id), timestamp=now)
+    return transaction.offsets[0][2], plan
+
+
+def plan_rollback(bank: RegionBank, revisions: Iterable[Record], region_id: int, to: str | None) -> Rollback:
+    """Find what a region is to be put back to.
+
+    Args:
+        bank: the regions as the log has them.
+        revisions: all records of `regions`.
+        region_id: of a live region opened since set-up.
+        to: adapter version to restore, or None for the one before the present one.
+
+    Raises:
+        DataError: there is no such region, or no such version in its history.
+    """
+    now = next((r for r in bank.opened if r.region_id == region_id and r.status is Status.LIVE), None)
+    if now is None:
+        raise DataError(f"region {region_id} is not a live region opened since set-up: there is nothing to roll back")
+    found: tuple[int, Region] | None = None
+    for offset, region in _states(revisions, region_id):
+        if region.adapter is not None and region.adapter != now.adapter and to in (None, region.adapter):
+            found = offset, region
+    if found is None:
+        raise DataError(f"region {region_id} never had {to or 'another version'} live: see its history in `regions`")
+    offset, then = found
+    # A version number is never used twice: what comes next counts on from here.
+    region = replace(now, version=now.version + 1, adapter=then.adapter, trust=then.trust)
+    return Rollback(region, now.adapter, offset)
+
+
+def control_record(act: str, by: str, **details: object) -> Mapping[str, object]:
+    """A record of `control`.
+
+    Args:
+        act: `rollback`, `pass`, `pin` or `reload`.
+        by: who asked, in their own words.
+        details: of the act.
+    """
+    return {"act": act, "by": by, **details}
+
+
+def _states(revisions: Iterable[Record], region_id: int) -> Iterable[tuple[int, Region]]:
+    for record in revisions:
+        for region in value_of(record)["regions"]:
+            if region["region_id"] == region_id:
+                yield record.offset, Region.from_record(region)

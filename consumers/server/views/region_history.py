@@ -1,0 +1,66 @@
+"""What `regions` says: the regions, and which of their versions are on trial.
+
+A record that gives a region another adapter begins a trial where it says so (`canary`, the share of users). It ends
+with a record that lets the version pass (`passed`), or with any that gives the region an adapter without a trial: a
+rollback. A version that comes meanwhile takes the place of the one on trial; the incumbent stays, as nobody has
+proven anything better.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from pipeline.recommend.canary import Canary
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.live import after_revision
+from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.region import Region, Status
+from pipeline.streams.interface import Record
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The regions as of a revision.
+
+    Attributes:
+        bank: every region with its newest adapter.
+        canaries: region_id -> the trial of that adapter.
+    """
+
+    bank: RegionBank
+    canaries: Mapping[int, Canary] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Self:
+        """What records from the first on say; of what set-up made they say nothing."""
+        return cls(RegionBank((), OriginModel.certain(0, 0))).after(records)
+
+    def after(self, records: Iterable[Record]) -> Self:
+        """The regions after more records of `regions`."""
+        logged = self
+        for record in records:
+            if record.value is not None:
+                logged = logged._next(record.offset, record.value)
+        return logged
+
+    def _next(self, offset: int, value: Mapping[str, Any]) -> Self:
+        bank, before = after_revision(self.bank, value), {r.region_id: r for r in self.bank.regions}
+        changed = {r["region_id"]: float(value.get("canary", 0.0)) for r in value["regions"]}
+        canaries = {i: c for i, c in self.canaries.items() if i not in changed and c.adapter != value.get("passed")}
+        for region_id, share in changed.items():
+            canary = _trial(self.canaries.get(region_id), before.get(region_id), bank[region_id], share, offset)
+            if canary is not None:
+                canaries[region_id] = canary
+        return replace(self, bank=bank, canaries=canaries)
+
+
+def _trial(canary: Canary | None, before: Region | None, now: Region, share: float, offset: int) -> Canary | None:
+    """The trial of a region that changed: the one under way, a new one, or none."""
+    if before is None or before.adapter is None or now.adapter is None or now.status is not Status.LIVE:
+        return None
+    if now.adapter == before.adapter:
+        return canary
+    if not share:
+        return None
+    incumbent, trust = (canary.incumbent, canary.trust) if canary else (before.adapter, before.trust)
+    return Canary(now.region_id, now.adapter, incumbent, trust, share, offset)

@@ -1,0 +1,182 @@
+"""Regions and adapters in force, and those of older revisions: loaded beside, activated between batches.
+
+A revision comes in three steps. *Prepare* reads and verifies new adapter versions while requests go on; what is
+refused is counted, and the last good version of that region goes on answering (the backbone, where there is
+none). *Activate* swaps one reference between two batches. Then what no view needs any more is freed.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from threading import RLock
+
+from adapters_store import AdaptersStore
+from consumers.server.views.region_history import Logged
+from pipeline.errors import AdapterRefused, StoreError
+from pipeline.models.lora.batched_forward import MixedForward
+from pipeline.recommend.canary import Canary
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.live import rows_of
+from pipeline.regions.region import Status
+from pipeline.streams.interface import Log, Record
+from pipeline.streams.topics import REGIONS
+
+KEPT_VIEWS = 4
+"""Older revisions that stay loaded after somebody asked for them."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What requests are answered with; never changed.
+
+    Attributes:
+        bank: the regions, each with the adapter that answers for it.
+        revision: offset of the newest record of `regions` in it, -1 for set-up.
+        fallen: region_id -> version in the log that was refused, for the last good one answers.
+        canaries: region_id -> trial under way; both of its versions are there.
+    """
+
+    bank: RegionBank
+    revision: int
+    fallen: Mapping[int, str]
+    canaries: Mapping[int, Canary]
+
+
+class Live:
+    """The view in force.
+
+    Args:
+        setup_bank: the regions before any revision.
+        forward: holds the adapters of all views, and no others.
+        store: where versions are.
+        backbone_sha256: of the backbone that they must fit.
+
+    Attributes:
+        refusals: reason -> how many adapters were refused for it.
+    """
+
+    def __init__(
+        self, setup_bank: RegionBank, forward: MixedForward, store: AdaptersStore, backbone_sha256: str
+    ) -> None:
+        self.forward = forward
+        self.refusals: Counter[str] = Counter()
+        self._setup = Logged(setup_bank)
+        self._store = store
+        self._backbone_sha256 = backbone_sha256
+        self._logged = self._setup
+        self._pins: dict[int, str] = {}
+        self._view = View(setup_bank, -1, {}, {})
+        self._older: OrderedDict[int, View] = OrderedDict()
+        self._between_batches = RLock()
+
+    @property
+    def view(self) -> View:
+        """The view in force."""
+        return self._view
+
+    @property
+    def pins(self) -> Mapping[int, str]:
+        """region_id -> version that it is held at."""
+        return dict(self._pins)
+
+    @contextmanager
+    def batch(self) -> Iterator[View]:
+        """The view for a batch: nothing is activated or freed before the batch is done."""
+        with self._between_batches:
+            yield self._view
+
+    def follow(self, records: Sequence[Record]) -> list[StoreError]:
+        """Take new records of `regions` over, and load what the last of them needs.
+
+        Returns:
+            Why adapters were refused.
+        """
+        self._logged = self._logged.after(records)
+        return self._renew(records[-1].offset)
+
+    def pin(self, region_id: int, name: str | None) -> list[StoreError]:
+        """Hold a region at a version, or let it follow the log again."""
+        if name is None:
+            self._pins.pop(region_id, None)
+        else:
+            self._pins[region_id] = name
+        return self._renew(self._view.revision)
+
+    def reload(self) -> list[StoreError]:
+        """Try again what was refused."""
+        return self._renew(self._view.revision)
+
+    def as_of(self, log: Log, revision: int) -> View:
+        """The view as of an older revision; adapters that are gone are answered by the backbone.
+
+        Args:
+            log: to read the records from.
+            revision: an offset of `regions`; -1 for set-up.
+        """
+        if revision >= self._view.revision:
+            return self._view
+        if revision not in self._older:
+            logged = self._setup.after(log.read(REGIONS, 0, 0, revision + 1))
+            fallen, _ = self._load(logged)
+            # A missing adapter is the backbone's: there is no last good one in the past.
+            self._older[revision] = View(logged.bank, revision, fallen, self._on_trial(logged))
+        self._older.move_to_end(revision)
+        while len(self._older) > KEPT_VIEWS:
+            self._older.popitem(last=False)
+        return self._older[revision]
+
+    def _renew(self, offset: int) -> list[StoreError]:
+        # Beside: requests go on.
+        wanted = self._wanted()
+        fallen, refused = self._load(wanted)
+        last = {region.region_id: region.adapter for region in self._view.bank.regions}
+        last |= {canary.region_id: canary.incumbent for canary in wanted.canaries.values()}
+        good = [replace(wanted.bank[i], adapter=last[i]) for i in fallen if last.get(i) in self.forward.names]
+        view = View(wanted.bank.changed(*good), offset, fallen, self._on_trial(wanted))
+        # Between batches.
+        with self._between_batches:
+            self._view = view
+            self._free()
+        return refused
+
+    def _wanted(self) -> Logged:
+        """What the log says, but for what is pinned: that is on no trial."""
+        live = (region for region in self._logged.bank.regions if region.status is Status.LIVE)
+        pinned = [replace(r, adapter=self._pins[r.region_id]) for r in live if r.region_id in self._pins]
+        canaries = {i: canary for i, canary in self._logged.canaries.items() if i not in self._pins}
+        return Logged(self._logged.bank.changed(*pinned), canaries)
+
+    def _on_trial(self, logged: Logged) -> Mapping[int, Canary]:
+        """Trials both of whose versions are there; where one is not, the other is everybody's."""
+        names = self.forward.names
+        return {i: c for i, c in logged.canaries.items() if c.adapter in names and c.incumbent in names}
+
+    def _load(self, logged: Logged) -> tuple[dict[int, str], list[StoreError]]:
+        """Load what regions and trials need; return the regions' versions that are refused, and why any is."""
+        fallen: dict[int, str] = {}
+        refused: list[StoreError] = []
+        incumbents = [canary.incumbent for canary in logged.canaries.values()]
+        for region_id, name in [(r.region_id, r.adapter) for r in logged.bank.live] + [(None, i) for i in incumbents]:
+            if name is None or name in self.forward.names:
+                continue
+            try:
+                loaded = self._store.load(name, backbone_sha256=self._backbone_sha256)
+                self.forward.register(name, loaded.tensors, rows_of(name, loaded.config))
+            except StoreError as error:
+                refused.append(error)
+                self.refusals[error.reason if isinstance(error, AdapterRefused) else "unreadable"] += 1
+                if region_id is not None:
+                    fallen[region_id] = name
+        return fallen, refused
+
+    def _free(self) -> None:
+        needed = set(self._adapters(self._view, *self._older.values()))
+        for name in set(self.forward.names) - needed:
+            self.forward.drop(name)
+
+    @staticmethod
+    def _adapters(*views: View) -> Iterator[str]:
+        for view in views:
+            yield from (region.adapter for region in view.bank.live if region.adapter)
+            yield from (canary.incumbent for canary in view.canaries.values())

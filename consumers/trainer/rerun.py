@@ -1,0 +1,88 @@
+"""Carrying a published edit out again, from what it rests on, and comparing what comes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from adapters_store import AdaptersStore
+from consumers.runtime.topic_reader import new_records, value_of
+from consumers.trainer.job import Carrier
+from pipeline.config import Config
+from pipeline.errors import LogError
+from pipeline.events.edit import Edit
+from pipeline.setup.bootstrap import SetUp
+from pipeline.streams.interface import Log
+from pipeline.streams.topics import REGIONS
+
+LOCAL = ("edit_id", "base_revision")
+"""Of a region record: what does not say anything of the result."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of an edit the second time.
+
+    Attributes:
+        version: name of the adapter version it published, or None.
+        regions_alike: whether the region record is the same, number by number.
+        adapter_alike: whether the adapter's files are the same, byte for byte; None where there is none.
+    """
+
+    version: str | None
+    regions_alike: bool
+    adapter_alike: bool | None
+
+    @property
+    def alike(self) -> bool:
+        """Whether nothing differs."""
+        return self.regions_alike and self.adapter_alike is not False
+
+
+def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) -> Comparison:
+    """Carry an edit out again in a temporary store.
+
+    Args:
+        edit: was published.
+        setup: of the root it was carried out under.
+        config: as it was then.
+        log: has the edit, its windows and the revisions.
+        adapters: folder of the versions.
+
+    Raises:
+        LogError: the edit was not published, or by somebody who did not say on what revision.
+    """
+    published = _revision_of(edit, log)
+    name = next((r["adapter"] for r in published["regions"] if _is_new(r["adapter"], edit, adapters)), None)
+    with TemporaryDirectory() as folder:
+        carrier = Carrier(setup, config, log, AdaptersStore(adapters), AdaptersStore(Path(folder)))
+        outcome, record = carrier.carry_out(edit, published["base_revision"])
+        alike = record is not None and _content(record) == _content(published)
+        if name is None:
+            return Comparison(None, alike, None)
+        there = outcome.version == name
+        return Comparison(name, alike, there and _files(Path(folder) / name) == _files(adapters / name))
+
+
+def _revision_of(edit: Edit, log: Log) -> Mapping[str, Any]:
+    for record in new_records(log, REGIONS, 0):
+        value = value_of(record)
+        if value.get("edit_id") == edit.edit_id:
+            if "base_revision" in value:
+                return value
+            raise LogError(f"edit {edit.edit_id} does not say on which revision it was carried out: it is of a replay")
+    raise LogError(f"edit {edit.edit_id} was not published: there is nothing to compare with")
+
+
+def _is_new(name: str | None, edit: Edit, adapters: Path) -> bool:
+    """Whether a version is what this edit made, not what it found."""
+    return name is not None and AdaptersStore(adapters).show(name).edit_id == edit.edit_id
+
+
+def _content(revision: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in revision.items() if key not in LOCAL}
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -1,0 +1,137 @@
+"""The trainer stage: carries edits out in a child process, one at a time, and publishes what came of each.
+
+    edit polled ──► partitions paused, job begun ──► polls go on, nothing comes ──► job done ──► partitions resumed
+                                                     partition lost: job dropped
+
+The child puts a new version into the store first, whole and verified; then {region record, outcome, offset} go into
+one transaction. Who dies in between leaves an orphan in the store: the next trainer carries the same edit out,
+and the same bytes under the same name are no change. An edit that has an outcome is not carried out again.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from consumers.runtime.stage import KillPoint, Output, Point, Turn, live_on
+from consumers.runtime.topic_reader import new_records, value_of
+from consumers.trainer.child_process import TrainingChild
+from pipeline.events.edit import Edit
+from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
+from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS
+from pipeline.telemetry import Metrics
+
+
+@dataclass(frozen=True)
+class Job:
+    """An edit under way.
+
+    Attributes:
+        where: partition of `edits` that it came from.
+        record: its record.
+        revision: offset of `regions` before which the regions are taken as they are.
+    """
+
+    where: TopicPartition
+    record: Record
+    revision: int
+
+
+class TrainerStage:
+    """See `consumers.runtime.stage.Stage`.
+
+    Args:
+        child: carries edits out.
+        metrics: where they are counted.
+        at: told when a new version is in the store and not yet in the log.
+    """
+
+    name = "trainer"
+    topics = (EDITS,)
+
+    def __init__(self, child: TrainingChild, metrics: Metrics, at: KillPoint = live_on) -> None:
+        self._child = child
+        self._metrics = metrics
+        self._at = at
+        self._job: Job | None = None
+        self._ended: set[str] = set()
+        self._outcomes = 0
+
+    def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
+        """See `Stage.restore`: a trainer owns nothing but the log."""
+
+    def drop(self, went: Collection[TopicPartition]) -> None:
+        """Drop the job whose partition went: whoever has it now carries the edit out anew."""
+        if self._job and self._job.where in went:
+            self._job = None
+            self._child.stop()
+
+    def handle(self, turn: Turn) -> Sequence[Output] | None:
+        """Begin a job if none is under way; publish what came of it once it is done."""
+        for record in turn.records:
+            self._take(record, turn)
+        if self._job is None:
+            turn.consumer.resume(turn.consumer.assignment)
+            return []
+        # A pause is forgotten where a partition comes anew.
+        turn.consumer.pause(turn.consumer.assignment)
+        result = self._child.result()
+        if result is None:
+            return None
+        return self._publish(self._job, result, turn)
+
+    def close(self) -> None:
+        """See `Stage.close`."""
+        self._job = None
+        self._child.stop()
+
+    def _take(self, record: Record, turn: Turn) -> None:
+        if self._job is not None:
+            _put_back(record, turn.consumer)
+        elif not self._has_ended(record, turn.log):
+            self._begin(record, turn.log)
+
+    def _begin(self, record: Record, log: Log) -> None:
+        self._job = Job((record.topic, record.partition), record, log.end_offset(REGIONS, 0))
+        self._child.begin({"edit": value_of(record), "revision": self._job.revision})
+
+    def _has_ended(self, record: Record, log: Log) -> bool:
+        for outcome in new_records(log, OUTCOMES, self._outcomes):
+            self._ended.add(str(outcome.key))
+            self._outcomes = outcome.offset + 1
+        return value_of(record)["edit_id"] in self._ended
+
+    def _publish(self, job: Job, result: Mapping[str, Any], turn: Turn) -> Sequence[Output] | None:
+        outcome, revision = result["outcome"], result["revision"]
+        if revision and _overtaken(revision, new_records(turn.log, REGIONS, job.revision)):
+            # Somebody else, a person who rolled back perhaps, was faster: judge it against what is live now.
+            self._begin(job.record, turn.log)
+            return None
+        self._at(Point.SAVING)
+        self._job = None
+        turn.consumer.resume(turn.consumer.assignment)
+        self._metrics.edits.labels(outcome["operation"], "published" if outcome["published"] else "rejected").inc()
+        self._metrics.training_seconds.observe(result["seconds"])
+        edit = Edit.from_record(value_of(job.record))
+        outputs = [Output(OUTCOMES, outcome, edit.edit_id, edit.timestamp)]
+        if revision:
+            outputs.append(Output(REGIONS, revision, job.record.key, edit.timestamp))
+        return outputs
+
+
+def _put_back(record: Record, consumer: Consumer) -> None:
+    """Leave a record that came while a job is under way for later, the first of its partition and what follows."""
+    consumer.seek(record.topic, record.partition, min(record.offset, consumer.position(record.topic, record.partition)))
+
+
+def _overtaken(revision: Mapping[str, Any], newer: Sequence[Record]) -> bool:
+    """Whether one of the newer revisions changed what this one changes."""
+    mine = {region["region_id"] for region in revision["regions"]}
+    for record in newer:
+        theirs = value_of(record)
+        if not theirs["regions"]:
+            # It lets a version pass its trial, and changes nothing that an edit is judged beside.
+            continue
+        moved = revision["origins"] is not None or theirs["origins"] is not None
+        if moved or mine & {region["region_id"] for region in theirs["regions"]}:
+            return True
+    return False

@@ -1,0 +1,57 @@
+"""The configuration: one validated tree, documented field by field.
+
+`config.yaml` shows every field with its default. Values come from the file, then from the environment
+(`RAIE__GATE__FLOOR=0.1`), then from `--set gate.floor=0.1`; unknown keys are refused, and all problems are
+reported at once, with those combinations under which one of the edits could never happen.
+"""
+
+from pipeline.config.loading import ENVIRONMENT_PREFIX, load_config
+from pipeline.config.model import (
+    AdapterSettings,
+    BackboneSettings,
+    DataSettings,
+    ItemSettings,
+    SetupSettings,
+    SoftmaxSettings,
+    TrainingSettings,
+    WindowSettings,
+)
+from pipeline.config.operation import (
+    CanarySettings,
+    ConsumerSettings,
+    LogSettings,
+    ServerSettings,
+)
+from pipeline.config.section import Section
+from pipeline.config.settings import Config
+from pipeline.config.stream import (
+    EditSettings,
+    GateSettings,
+    MonitorSettings,
+    ReplaySettings,
+    TrendSettings,
+)
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "AdapterSettings",
+    "BackboneSettings",
+    "CanarySettings",
+    "Config",
+    "ConsumerSettings",
+    "DataSettings",
+    "EditSettings",
+    "GateSettings",
+    "ItemSettings",
+    "LogSettings",
+    "MonitorSettings",
+    "ReplaySettings",
+    "Section",
+    "ServerSettings",
+    "SetupSettings",
+    "SoftmaxSettings",
+    "TrainingSettings",
+    "TrendSettings",
+    "WindowSettings",
+    "load_config",
+]

@@ -1,0 +1,88 @@
+"""`config.yaml`: every setting with its default, its type, its bounds and what it means.
+
+`python -m pipeline.config.reference > config.yaml` writes it anew.
+"""
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import Literal, get_args, get_origin
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from pipeline.config.loading import ENVIRONMENT_PREFIX
+from pipeline.config.section import Section
+from pipeline.config.settings import Config
+
+WIDTH = 110
+
+HEADER = f"""\
+Every setting with its default. This file is generated from `pipeline/config`, and a test keeps the two alike.
+Pass a file of your own with --config; it needs only what differs. An environment variable overrides the file
+({ENVIRONMENT_PREFIX}GATE__FLOOR=0.2), and --set overrides both (--set gate.floor=0.2). Unknown keys are refused.
+"""
+
+_GLUE = "\N{NO-BREAK SPACE}"
+"""Keeps a type in one line."""
+
+BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
+
+def render_defaults() -> str:
+    """The text of `config.yaml`: loading it gives the defaults."""
+    lines = [*_comment(HEADER, ""), ""]
+    for name, field in Config.model_fields.items():
+        section = field.default
+        if isinstance(section, Section):
+            lines += [*_comment(type(section).__doc__ or "", ""), f"{name}:", *_fields(type(section), "  "), ""]
+        else:
+            lines += [*_field(name, field, ""), ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _fields(section: type[Section], indent: str) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        yield from _field(name, field, indent)
+
+
+def _field(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
+    yield from _comment(f"{field.description} [{_type(field).replace(' ', _GLUE)}]", indent)
+    yield f"{indent}{name}: {_value(field.get_default(call_default_factory=True))}"
+
+
+def _value(default: object) -> str:
+    """A default as YAML in one line, without the mark that ends a document of one scalar."""
+    return yaml.safe_dump(default, default_flow_style=True).split("\n")[0]
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    prefix = f"{indent}# "
+    lines = textwrap.wrap(text.strip(), WIDTH, initial_indent=prefix, subsequent_indent=prefix, break_on_hyphens=False)
+    return [line.replace(_GLUE, " ") for line in lines]
+
+
+def _type(field: FieldInfo) -> str:
+    """What values a field takes: `number > 0 and < 1`, `sasrec | bert4rec | causal_lm`."""
+    bounds = [
+        f"{sign} {getattr(rule, name):g}"
+        for rule in field.metadata
+        for name, sign in BOUNDS.items()
+        if hasattr(rule, name)
+    ]
+    return " ".join([_name(field.annotation), " and ".join(bounds)]).strip()
+
+
+def _name(annotation: object) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) is list:
+        return "list of numbers"
+    if parts := [part for part in get_args(annotation) if get_origin(annotation) is not dict]:
+        return " or ".join(map(_name, parts))
+    names = {bool: "true | false", int: "whole number", float: "number", str: "text", type(None): "null"}
+    return names.get(annotation, "mapping of text to text")  # type: ignore[call-overload, no-any-return]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_defaults())

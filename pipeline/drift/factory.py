@@ -1,0 +1,47 @@
+"""Which detector watches a signal."""
+
+from collections.abc import Callable, Iterable
+
+from pipeline.config import MonitorSettings
+from pipeline.drift.binary import BinaryDetector
+from pipeline.drift.conformal import ConformalDetector
+from pipeline.drift.detector import DriftDetector
+from pipeline.drift.martingale import MartingaleDetector
+
+BINARY_SIGNALS = ("shift",)
+"""Signals whose values are 0 or 1."""
+
+
+def build_detector(
+    settings: MonitorSettings,
+    signal: str,
+    reference: Iterable[float],
+    expected_run: float,
+    statistics: int,
+    seed: int,
+) -> DriftDetector:
+    """Make the detector of a signal.
+
+    Args:
+        settings: which detector, and what false alarms it may raise.
+        signal: its name.
+        reference: values from before the stream; may be empty.
+        expected_run: least mean number of its values between false alarms; `martingale` has no use for it.
+        statistics: how many detectors share `settings.false_alarm`.
+        seed: of everything random in it.
+    """
+    if settings.detector == "martingale":
+        return MartingaleDetector(reference, settings.false_alarm / statistics, seed)
+    if settings.detector == "conformal":
+        if signal in BINARY_SIGNALS:
+            return BinaryDetector(reference, expected_run)
+        return ConformalDetector(reference, expected_run, seed)
+    # river takes long to import, and only these three need it.
+    from pipeline.drift import river_detectors  # noqa: PLC0415
+
+    kinds: dict[str, Callable[[Iterable[float], float, int], DriftDetector]] = {
+        "adwin": river_detectors.Adwin,
+        "page_hinkley": river_detectors.PageHinkley,
+        "kswin": river_detectors.Kswin,
+    }
+    return kinds[settings.detector](reference, expected_run, seed)

@@ -1,0 +1,153 @@
+"""Slice after slice: what a strategy makes of every slice after each one it has learned.
+
+The stream is cut into equal slices. A share of the windows of each is held out: they are never shown as events, so
+that nothing learns from them, and they are scored after every slice. Slice 0 is set-up, its held-out windows are
+S_new. This is a pass of its own: the figures of the stream itself are those of a strategy that met every event.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import ReplaySettings
+from pipeline.errors import DataError
+from pipeline.evaluation.protocols import Plan
+from pipeline.events.windows import Ids, Windows
+from pipeline.metrics.continual import MEASURES, Matrix
+from pipeline.metrics.ranking import Floats, ndcg_at_k, recall_at_k
+from pipeline.strategies import Strategy
+
+FILE_NAME = "slices.parquet"
+
+HELD_OUT_SEED = 0
+"""What is held out is a matter of the log, not of a run's seeds."""
+
+K = 10
+METRICS: Mapping[str, Callable[[Ids, int], Floats]] = {f"recall@{K}": recall_at_k, f"ndcg@{K}": ndcg_at_k}
+
+SCHEMA = pa.schema(
+    [
+        pa.field("strategy", pa.string(), nullable=False),
+        pa.field("seed", pa.int32(), nullable=False),
+        pa.field("after", pa.int32(), nullable=False),
+        pa.field("slice", pa.int32(), nullable=False),
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SlicePlan:
+    """What each slice shows, and what it is judged by.
+
+    Attributes:
+        learned: for each slice of the stream, the parts it comes in, in event order.
+        held_out: windows with a history, never shown: of set-up (S_new), then of each slice of the stream.
+    """
+
+    learned: Sequence[Sequence[Windows]]
+    held_out: Sequence[Windows]
+
+
+def plan_slices(plan: Plan, number: int, settings: ReplaySettings) -> SlicePlan:
+    """Cut the stream of a replay into slices.
+
+    Args:
+        plan: of the replay.
+        number: slices of the stream.
+        settings: `parts` of the whole stream, and `slice_held_out`.
+
+    Raises:
+        DataError: a slice would have nothing to be judged by.
+    """
+    stream = plan.stream
+    held = np.random.default_rng(HELD_OUT_SEED).random(len(stream)) < settings.slice_held_out
+    held &= ~stream.cold
+    learned, held_out = [], [plan.scored["S_new"]]
+    for rows in np.array_split(np.arange(len(stream)), number):
+        shown = rows[~held[rows]]
+        parts = np.array_split(shown, max(1, round(settings.parts / number)))
+        learned.append([stream[part] for part in parts if len(part)])
+        held_out.append(stream[rows[held[rows]]])
+    empty = [str(j) for j, windows in enumerate(held_out) if not len(windows)]
+    if empty:
+        raise DataError(
+            f"{number} slices of {len(stream)} interactions leave slice {', '.join(empty)} without a held-out window: "
+            "take fewer with --slices, or raise replay.slice_held_out"
+        )
+    return SlicePlan(learned, held_out)
+
+
+class SliceResults:
+    """Ranks of held-out windows, by strategy, seed, slice learned last and slice asked about."""
+
+    def __init__(self, plan: SlicePlan) -> None:
+        self._plan = plan
+        self._ranks: dict[tuple[str, int], list[list[Ids]]] = {}
+
+    def run(self, strategy: Strategy, seed: int, progress: Callable[[int, int], None]) -> None:
+        """Take a fresh strategy through all slices."""
+        slices = self._plan.learned
+        rows = [self._ask(strategy)]
+        for done, parts in enumerate(slices):
+            progress(done, len(slices))
+            for part in parts:
+                strategy.observe(part)
+                strategy.learn()
+            rows.append(self._ask(strategy))
+        progress(len(slices), len(slices))
+        self._ranks[strategy.name, seed] = rows
+
+    def document(self) -> dict[str, Any]:
+        """The section `continual` of `metrics.json`."""
+        strategies = sorted({name for name, _ in self._ranks})
+        return {
+            "slices": len(self._plan.learned),
+            "windows": [len(windows) for windows in self._plan.held_out],
+            "strategies": {name: {metric: self._measured(name, metric) for metric in METRICS} for name in strategies},
+        }
+
+    def write(self, path: Path) -> None:
+        """Write `slices.parquet`: every rank, by strategy, seed and slices."""
+        with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+            for (strategy, seed), rows in sorted(self._ranks.items()):
+                for after, row in enumerate(rows):
+                    for number, ranks in enumerate(row):
+                        writer.write_table(self._table(strategy, seed, after, number, ranks))
+
+    def _ask(self, strategy: Strategy) -> list[Ids]:
+        return [strategy.score(windows).ranks for windows in self._plan.held_out]
+
+    def _matrices(self, strategy: str, metric: str) -> list[Matrix]:
+        """One results matrix a seed."""
+        of = METRICS[metric]
+        found = [rows for (name, _), rows in sorted(self._ranks.items()) if name == strategy]
+        return [np.array([[of(ranks, K).mean() for ranks in row] for row in rows]) for rows in found]
+
+    def _measured(self, strategy: str, metric: str) -> dict[str, Any]:
+        matrices = self._matrices(strategy, metric)
+        measures = {name: _over_seeds([of(matrix) for matrix in matrices]) for name, of in MEASURES.items()}
+        return {"matrix": np.mean(matrices, axis=0).tolist(), **measures}
+
+    def _table(self, strategy: str, seed: int, after: int, number: int, ranks: Ids) -> pa.Table:
+        windows = self._plan.held_out[number]
+        keys = {"strategy": strategy, "seed": seed, "after": after, "slice": number}
+        columns: dict[str, Any] = {name: [value] * len(ranks) for name, value in keys.items()}
+        columns |= {"event_id": windows.event_ids.tolist(), "user_id": windows.users.tolist(), "rank": ranks}
+        return pa.Table.from_arrays([pa.array(columns[f.name], type=f.type) for f in SCHEMA], schema=SCHEMA)
+
+
+def _over_seeds(values: Sequence[float | None]) -> dict[str, Any]:
+    """Mean and sample standard deviation; None where a seed has no value."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return {"mean": None, "std": None, "per_seed": list(values)}
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+    return {"mean": float(np.mean(known)), "std": spread, "per_seed": known}

@@ -1,0 +1,148 @@
+"""Windows: what a user met last, and the item that came next.
+
+A *window* is the fixed-length context that preceded an interaction, left-padded with row 0, together
+with the interaction it precedes. Rows are catalogue rows (1 … n); 0 is no item.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.events.interaction import Interaction
+
+Ids = NDArray[np.int64]
+"""Catalogue rows or region ids."""
+
+PADDING = 0
+"""The catalogue row that stands for no item."""
+
+
+class History(NamedTuple):
+    """What a user met last.
+
+    Attributes:
+        rows: (length,) int64 catalogue rows, oldest first, left-padded with 0.
+        since_setup: how many of these, the newest ones, set-up had not seen: 0 to length.
+    """
+
+    rows: Ids
+    since_setup: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """n windows as arrays, in event order.
+
+    Attributes:
+        contexts: (n, length) int64 catalogue rows, oldest first, left-padded with 0.
+        targets: (n,) int64 catalogue row of the interaction that followed.
+        users: (n,) user ids.
+        event_ids: (n,) id of the interaction that followed.
+        timestamps: (n,) its time in seconds.
+        since_setup: (n,) int64 how many items of each context, the newest ones, were taken since set-up.
+    """
+
+    contexts: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    users: NDArray[np.str_]
+    event_ids: NDArray[np.str_]
+    timestamps: NDArray[np.float64]
+    since_setup: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Windows":
+        return Windows(
+            self.contexts[chosen],
+            self.targets[chosen],
+            self.users[chosen],
+            self.event_ids[chosen],
+            self.timestamps[chosen],
+            self.since_setup[chosen],
+        )
+
+    @property
+    def cold(self) -> NDArray[np.bool_]:
+        """(n,) True where the user had no history."""
+        return np.asarray(self.contexts[:, -1] == PADDING)
+
+
+def concatenate(parts: Sequence[Windows]) -> Windows:
+    """Join windows in the given order; at least one part."""
+    return Windows(
+        np.concatenate([p.contexts for p in parts]),
+        np.concatenate([p.targets for p in parts]),
+        np.concatenate([p.users for p in parts]),
+        np.concatenate([p.event_ids for p in parts]),
+        np.concatenate([p.timestamps for p in parts]),
+        np.concatenate([p.since_setup for p in parts]),
+    )
+
+
+class Histories:
+    """The last `length` items of every user.
+
+    Attributes:
+        length: items kept for each user.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._of: dict[str, History] = {}
+
+    def history(self, user_id: str) -> History:
+        """What the user met last, all padding for a user never met."""
+        return self._of.get(user_id) or History(np.zeros(self.length, dtype=np.int64), 0)
+
+    def append(self, user_id: str, row: int, since_setup: bool) -> None:
+        """Add the newest item of a user; the oldest one leaves."""
+        before = self.history(user_id)
+        count = min(before.since_setup + since_setup, self.length)
+        self._of[user_id] = History(np.append(before.rows[1:], row), count)
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+
+def preceding_windows(
+    interactions: Sequence[Interaction], row_of: dict[str, int], histories: Histories, *, since_setup: bool
+) -> Windows:
+    """The window that preceded each interaction, appending each to its user's history in turn.
+
+    Args:
+        interactions: n interactions in event order.
+        row_of: catalogue row of every item id.
+        histories: carried on from call to call.
+        since_setup: whether the interactions came after the set-up slice.
+
+    Returns:
+        n windows, in the order given.
+    """
+    n = len(interactions)
+    contexts, since = np.zeros((n, histories.length), dtype=np.int64), np.zeros(n, dtype=np.int64)
+    targets = np.fromiter((row_of[e.item_id] for e in interactions), dtype=np.int64, count=n)
+    for i, event in enumerate(interactions):
+        contexts[i], since[i] = histories.history(event.user_id)
+        histories.append(event.user_id, int(targets[i]), since_setup)
+    return Windows(
+        contexts,
+        targets,
+        np.array([e.user_id for e in interactions], dtype=np.str_),
+        np.array([e.event_id for e in interactions], dtype=np.str_),
+        np.array([e.timestamp for e in interactions], dtype=np.float64),
+        since,
+    )
+
+
+def places_in_sequence(users: NDArray[np.str_]) -> NDArray[np.int64]:
+    """(n,) how many earlier rows have the same user: a window's place in its user's sequence."""
+    places = np.empty(len(users), dtype=np.int64)
+    seen: dict[str, int] = {}
+    for i, user in enumerate(users):
+        places[i] = seen.get(user, 0)
+        seen[user] = int(places[i]) + 1
+    return places

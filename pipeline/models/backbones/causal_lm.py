@@ -1,0 +1,153 @@
+"""Any causal language model as a backbone: items are added tokens, scored in one step (OpenP5, Xu et al., 2024).
+
+The model reads a window as a sequence of item tokens and predicts the next one. Item tokens live in the
+item table: they start as the mean embedding of the tokens of the item's text, where there is a tokenizer.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
+from transformers.pytorch_utils import Conv1D
+
+from pipeline.errors import BackboneError
+from pipeline.events.windows import PADDING
+from pipeline.models.backbones.base import Backbone, ItemTable
+
+
+class CausalLMConfig(PretrainedConfig):
+    """A language model and the catalogue added to it.
+
+    Attributes:
+        language_model: configuration of the wrapped model, as a dict.
+        items: catalogue size.
+        text_dimensions: width of the text embeddings, 0 without text.
+        length: items in a window.
+    """
+
+    model_type = "raie-causal-lm"
+
+    def __init__(
+        self,
+        language_model: dict[str, Any] | None = None,
+        items: int = 1,
+        text_dimensions: int = 0,
+        length: int = 10,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.language_model = language_model
+        self.items = items
+        self.text_dimensions = text_dimensions
+        self.length = length
+
+
+class CausalLM(Backbone):
+    """A decoder over item tokens.
+
+    Attributes:
+        decoder: the language model without its output head.
+        start: (d,) what the model reads where a window is empty.
+    """
+
+    config_class = CausalLMConfig
+
+    def __init__(self, config: CausalLMConfig) -> None:
+        super().__init__(config)
+        inner = dict(config.language_model or {})
+        shape = AutoConfig.for_model(inner.pop("model_type"), **inner)
+        self.decoder = AutoModelForCausalLM.from_config(shape).get_decoder()
+        self.items = ItemTable(config.items, shape.hidden_size, config.text_dimensions)
+        self.start = nn.Parameter(torch.zeros(shape.hidden_size))
+        nn.init.normal_(self.start, std=0.02)
+        # GPT-2 and its like call their linear layers Conv1D.
+        kinds = (nn.Linear, Conv1D)
+        linear = {name.split(".")[-1] for name, part in self.decoder.named_modules() if isinstance(part, kinds)}
+        self.adapter_targets = tuple(sorted(linear))
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+
+    def hidden(self, windows: Tensor, vectors: Tensor) -> Tensor:
+        """See `Backbone.hidden`."""
+        present = windows != PADDING
+        attended = present.clone()
+        attended[:, -1] = True
+        started = (attended & ~present).unsqueeze(-1)
+        states: Tensor = self.decoder(
+            inputs_embeds=functional.embedding(windows, vectors) * present.unsqueeze(-1) + self.start * started,
+            attention_mask=attended.long(),
+            position_ids=(attended.long().cumsum(dim=1) - 1).clamp(min=0),
+            use_cache=False,
+        ).last_hidden_state
+        return states
+
+
+def wrap_language_model(name: str, texts: Sequence[str], text_dimensions: int, length: int) -> CausalLM:
+    """Load a causal language model by hub id or path and add the catalogue to it.
+
+    Args:
+        name: hub id or local folder of any `AutoModelForCausalLM` with safetensors weights.
+        texts: what is known of each item in words, in catalogue order.
+        text_dimensions: width of the text embeddings, 0 without.
+        length: items in a window.
+
+    Returns:
+        The model, in evaluation mode; the text embeddings are still to be set.
+
+    Raises:
+        BackboneError: the model or its tokenizer cannot be loaded; says what to do.
+    """
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise BackboneError(
+            f"the language model {name!r} cannot be loaded ({error}). backbone.model must be the hub id or the "
+            "folder of a causal language model with safetensors weights; without network, download it first"
+        ) from error
+    shape = model.config.to_dict()
+    wrapped = CausalLM(CausalLMConfig(shape, len(texts), text_dimensions, length))
+    wrapped.decoder.load_state_dict(model.get_decoder().state_dict())
+    with torch.no_grad():
+        wrapped.items.rows.weight.copy_(_token_means(name, model, texts))
+        wrapped.start.copy_(_start(model))
+    return wrapped
+
+
+def _token_means(name: str, model: Any, texts: Sequence[str]) -> Tensor:
+    """(items + 1, d) mean token embedding of each text, zero where there is no text or no tokenizer."""
+    table = model.get_input_embeddings().weight.detach()
+    means = torch.zeros(len(texts) + 1, table.shape[1])
+    if not Path(name).is_dir() or any(Path(name).glob("tokenizer*")):
+        tokenizer = _tokenizer(name)
+        for row, text in enumerate(texts, start=1):
+            tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+            if tokens:
+                means[row] = table[tokens].mean(dim=0)
+    return means
+
+
+def _start(model: Any) -> Tensor:
+    """(d,) the embedding of the token that begins a text, or of an average one where there is none."""
+    table: Tensor = model.get_input_embeddings().weight.detach()
+    token = model.config.bos_token_id
+    return table[token] if isinstance(token, int) and token < len(table) else table.mean(dim=0)
+
+
+def _tokenizer(name: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BackboneError(
+            f"the tokenizer of the language model {name!r} cannot be loaded ({error}). Put its files beside the "
+            "weights, or use a folder without any tokenizer: items are then known by their text embedding alone"
+        ) from error

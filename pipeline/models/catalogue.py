@@ -1,0 +1,59 @@
+"""The catalogue: every item has a row, and what is known of it in words."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.events.interaction import Item
+from pipeline.models.text import TextEncoder
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items in row order; row 0 is padding, item i has row i + 1.
+
+    Attributes:
+        item_ids: sorted, so that equal logs have equal rows.
+        texts: what is known of each in words.
+        vectors: (items, t) text embeddings; t = 0 where the log has no text.
+        encoder: identity of the text encoder, "" without one.
+    """
+
+    item_ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    vectors: NDArray[np.float32]
+    encoder: str
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Row of every item id."""
+        return {item_id: row for row, item_id in enumerate(self.item_ids, start=1)}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Over ids and embeddings, in row order."""
+        digest = hashlib.sha256("\x1f".join(self.item_ids).encode("utf-8", "surrogatepass"))
+        digest.update(self.vectors.tobytes())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+
+def make_catalogue(items: Mapping[str, Item], used: Iterable[str], encoder: TextEncoder | None) -> Catalogue:
+    """Lay out the catalogue of a log.
+
+    Args:
+        items: what is known of items, by id.
+        used: ids that occur in the log.
+        encoder: makes vectors of texts; None where ids alone count.
+    """
+    ids = tuple(sorted(set(items) | set(used)))
+    texts = tuple(items[i].text if i in items else "" for i in ids)
+    if encoder is None or not any(texts):
+        return Catalogue(ids, texts, np.zeros((len(ids), 0), dtype=np.float32), "")
+    return Catalogue(ids, texts, encoder.encode(texts), encoder.identity)

@@ -1,0 +1,246 @@
+"""Region adapters over one frozen backbone, through peft: the only place that knows peft.
+
+An adapter is LoRA factors on the backbone's linear layers, a low-rank delta of the text projection, and
+rows of its own for the items that its region has met since set-up. Its name is its version
+(`r0003_v0007`); the bytes behind a name never change once it is registered for serving. Outside
+`AdapterHost.active` no adapter has any effect: the backbone is as it was set up.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor, nn
+
+from pipeline.config import AdapterSettings
+from pipeline.errors import AdapterRefused
+from pipeline.models.backbones.base import Backbone
+from pipeline.models.training.loop import seeded
+
+_ROWS = "trainable_tokens_delta"
+_NOTHING = "nothing"
+"""peft keeps at least one adapter; this one is never made active."""
+
+
+class AdapterHost:
+    """A frozen backbone and the adapters registered over it.
+
+    Attributes:
+        backbone: never changes.
+        settings: rank, alpha, dropout and what an adapter may change; one for all regions.
+    """
+
+    def __init__(self, backbone: Backbone, settings: AdapterSettings) -> None:
+        self.backbone = backbone.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+        self.settings = settings
+        if backbone.items.projection is not None:
+            backbone.items.projection = _Frozen(backbone.items.projection)
+        self._vectors: dict[str | None, Tensor] = {}
+        with _quiet():
+            self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
+        self._active: str | None = None
+        self._settle()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the registered adapters."""
+        return sorted(name for name in self._model.peft_config if name != _NOTHING)
+
+    def create(self, name: str, rows: Sequence[int], *, parent: str | None, seed: int) -> None:
+        """Register a new adapter: as its parent, or without effect where it has none.
+
+        Args:
+            name: not yet registered.
+            rows: catalogue rows that it may move, those of the parent included.
+            parent: a registered adapter to start from.
+            seed: for the initial LoRA factors.
+        """
+        moved = sorted(set(map(int, rows)) | set(self.rows(parent) if parent else ())) or [0]
+        self._add(name, moved, seed)
+        if parent:
+            self._copy(parent, name)
+
+    def register(self, name: str, tensors: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> None:
+        """Register an adapter from tensors as `tensors` gave them.
+
+        Raises:
+            AdapterRefused: `wrong_tensors`, they are not those of an adapter of this backbone; none is registered.
+        """
+        self._add(name, rows, seed=0)
+        expected = {key: value.shape for key, value in self.tensors(name).items()}
+        given = {key: value.shape for key, value in tensors.items()}
+        if given != expected:
+            self.drop(name)
+            raise AdapterRefused("wrong_tensors", difference(name, given, expected))
+        state = {key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}
+        set_peft_model_state_dict(self._model, state, adapter_name=name)
+
+    def drop(self, name: str) -> None:
+        """Forget a registered adapter."""
+        self._vectors.pop(name, None)
+        self._model.delete_adapter(name)
+
+    def tensors(self, name: str) -> dict[str, NDArray[Any]]:
+        """What an adapter has learned: tensor name to values, a copy that later training leaves alone."""
+        state = get_peft_model_state_dict(self._model, adapter_name=name)
+        return {key: value.detach().cpu().numpy().copy() for key, value in state.items()}
+
+    def rows(self, name: str) -> list[int]:
+        """Catalogue rows that an adapter has of its own."""
+        config: Any = self._model.peft_config[name]
+        return list(config.trainable_token_indices["items.rows"])
+
+    def describe(self, name: str) -> dict[str, object]:
+        """An adapter's configuration, to be kept beside its weights."""
+        return {
+            "rank": self.settings.rank,
+            "alpha": self.settings.alpha,
+            "targets": list(self.targets),
+            "rows": self.rows(name),
+        }
+
+    def parameter_groups(self, name: str, learning_rate: float, row_learning_rate: float) -> list[dict[str, Any]]:
+        """Make an adapter trainable, and it alone, until the end of the enclosing `active(name)`.
+
+        Returns:
+            Two groups for an optimizer: the low-rank factors, and the item rows at a rate of their own.
+        """
+        self._vectors.pop(name, None)
+        factors: list[nn.Parameter] = []
+        rows: list[nn.Parameter] = []
+        self._model.set_adapter(name)
+        for key, parameter in self._model.named_parameters():
+            mine = name in key.split(".")
+            parameter.requires_grad_(mine and (self.settings.item_rows or _ROWS not in key))
+            if parameter.requires_grad:
+                (rows if _ROWS in key else factors).append(parameter)
+        groups = [{"params": factors, "lr": learning_rate}, {"params": rows, "lr": row_learning_rate}]
+        return [group for group in groups if group["params"]]
+
+    @contextmanager
+    def active(self, name: str | None) -> Iterator[Backbone]:
+        """The backbone as one adapter makes it; as it was set up, for None."""
+        before = self._active
+        if name == before:
+            # To walk all modules of the model for nothing would cost a third of scoring small batches.
+            yield self.backbone
+            return
+        self._active = name
+        self._settle()
+        try:
+            yield self.backbone
+        finally:
+            self._active = before
+            self._settle()
+
+    @torch.inference_mode()
+    def vectors(self, name: str | None) -> Tensor:
+        """(items + 1, d) item vectors under an adapter, remembered until it is trained or dropped."""
+        if name not in self._vectors:
+            with self.active(name) as model:
+                self._vectors[name] = model.items.all().clone()
+        return self._vectors[name]
+
+    @torch.inference_mode()
+    def states(self, contexts: NDArray[np.int64], name: str | None) -> Tensor:
+        """(n, length) windows to (n, length, d) states under an adapter (None: the backbone)."""
+        vectors = self.vectors(name)
+        with self.active(name) as model:
+            return model.hidden(torch.from_numpy(contexts), vectors)
+
+    def _settle(self) -> None:
+        """Let the adapter that is active, and no other, have its effect."""
+        layers: Any = self._model.base_model
+        if self._active is None:
+            self._model.set_adapter(_NOTHING)
+            layers.disable_adapter_layers()
+        else:
+            layers.enable_adapter_layers()
+            self._model.set_adapter(self._active)
+
+    def _add(self, name: str, rows: Sequence[int], seed: int) -> None:
+        with seeded(seed), _quiet():
+            self._model.add_adapter(name, self._config(list(rows)))
+        # The dropout that peft adds with an adapter starts in training mode, whatever the model is in.
+        self._model.train(self.backbone.training)
+        self._settle()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the linear layers that an adapter changes."""
+        projection = ("items.projection",) if self.backbone.items.projection is not None else ()
+        return (*self.backbone.adapter_targets, *(projection if self.settings.text_projection else ()))
+
+    def _config(self, rows: list[int]) -> LoraConfig:
+        return LoraConfig(
+            r=self.settings.rank,
+            # peft calls it an int and divides by it.
+            lora_alpha=self.settings.alpha,  # type: ignore[arg-type]
+            lora_dropout=self.settings.dropout,
+            target_modules=list(self.targets),
+            trainable_token_indices={"items.rows": rows},
+        )
+
+    @torch.no_grad()
+    def _copy(self, parent: str, child: str) -> None:
+        places = {row: i for i, row in enumerate(self.rows(child))}
+        kept = torch.tensor([places[row] for row in self.rows(parent)])
+        state = get_peft_model_state_dict(self._model, adapter_name=parent)
+        fresh = get_peft_model_state_dict(self._model, adapter_name=child)
+        for key, value in state.items():
+            fresh[key] = fresh[key].index_copy(0, kept, value) if _ROWS in key else value.clone()
+        set_peft_model_state_dict(self._model, fresh, adapter_name=child)
+
+
+class _Frozen(nn.Linear):
+    """A linear layer that never changes: what it made of the texts that training gives it at every step is kept.
+
+    Args:
+        layer: whose weights it shares.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")
+        self.weight = layer.weight
+        self._latest: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, texts: Tensor) -> Tensor:
+        """(..., text dimensions) to (..., d)."""
+        if not self.training:
+            self._latest = None
+            return super().forward(texts)
+        if self._latest is None or self._latest[0] is not texts:
+            self._latest = texts, super().forward(texts)
+        return self._latest[1]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of peft that nobody here can act on."""
+    with warnings.catch_warnings():
+        # peft 0.21 asks transformers for a property that transformers 5 renamed.
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*is deprecated", FutureWarning)
+        # GPT-2 keeps its weights transposed; peft sees that by itself, layer by layer.
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
+        yield
+
+
+def difference(name: str, given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """What is wrong with the tensors of an adapter, and what to do."""
+    wrong = [
+        f"{key} is {given[key]}, not {expected[key]}"
+        for key in expected
+        if given.get(key, expected[key]) != expected[key]
+    ]
+    missing = [f"{key} is missing" for key in expected if key not in given]
+    unknown = [f"{key} is unknown" for key in given if key not in expected]
+    first = (missing + unknown + wrong)[0]
+    return (
+        f"the tensors of {name} do not fit this backbone and its adapter settings ({first}); load it with the backbone "
+        "and the section `adapter` that it was trained with"
+    )

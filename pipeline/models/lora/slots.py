@@ -1,0 +1,154 @@
+"""Which adapters are known, and which are ready to answer: *registered* on the host, *active* in a slot.
+
+What is registered costs what its factors cost. What is active lies in tables, from which a pass takes what all its
+rows need at once: factors, moved item rows, and for the whole catalogue which items it moved and its text projection
+applied to every text, r numbers an item. As many are active as a budget of memory allows, and the least recently used
+makes room.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from pipeline.models.lora.factors import Factors, Layout, views
+from pipeline.models.lora.item_deltas import MovedItems
+from pipeline.models.lora.sparse import whole_lines
+
+
+@dataclass(frozen=True)
+class Active:
+    """An adapter in a slot.
+
+    Attributes:
+        slot: its row of the tables.
+        moved: (2, m) catalogue rows that it moved, and where their moves are (see `MovedItems`).
+        bytes: memory that it takes.
+    """
+
+    slot: int
+    moved: Tensor
+    bytes: int
+
+
+class AdapterSlots:
+    """Adapters of one backbone by name; a name always means the same weights.
+
+    Args:
+        layout: of the adapters.
+        texts: (items + 1, text dimensions) text embeddings of the catalogue.
+        width: of an item vector.
+        budget: bytes that active adapters may take; one adapter is always possible.
+
+    Attributes:
+        table: (slots, layout.size) packed factors of the active adapters.
+        texts: (slots, r, items + 1 or more) A of their text projections times every item's text; r is 0 without text.
+        moved: their item rows.
+        evictions: how often an active adapter had to make room.
+    """
+
+    def __init__(self, layout: Layout, texts: Tensor, width: int, budget: int) -> None:
+        self._layout, self._budget = layout, budget
+        self._texts = texts.T.contiguous()
+        self._registered: dict[str, Factors] = {}
+        self._active: OrderedDict[str, Active] = OrderedDict()
+        rank = layout.rank if layout.text is not None else 0
+        items = len(texts)
+        padded = whole_lines(items)
+        self._slot_bytes = (layout.size + rank * padded + items) * 4
+        slots = max(1, budget // self._slot_bytes)
+        # The system gives memory to the rows that are ever written, whatever the budget.
+        self.table = torch.empty(slots, layout.size)
+        self.texts = torch.empty(slots, rank, padded)
+        self.moved = MovedItems(slots, items, width, max(items, budget // (4 * width)))
+        self._free = list(range(slots))
+        # Adapters are dropped while others are brought in.
+        self._whole = Lock()
+        self.evictions = 0
+
+    @property
+    def names(self) -> Collection[str]:
+        """Registered adapters."""
+        return self._registered.keys()
+
+    @property
+    def active(self) -> list[str]:
+        """Adapters in a slot, the least recently used first."""
+        return list(self._active)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of all that is registered and active."""
+        return sum(factors.bytes for factors in list(self._registered.values())) + self._active_bytes()
+
+    def register(self, name: str, factors: Factors) -> bool:
+        """Make an adapter known; return whether it was not before."""
+        if name in self._registered:
+            return False
+        self._registered[name] = factors
+        return True
+
+    def drop(self, name: str) -> bool:
+        """Forget an adapter; return whether it was known."""
+        with self._whole:
+            dropped = self._active.pop(name, None)
+            if dropped is not None:
+                # A pass that goes on elsewhere may still read its rows: they are written when the next one begins.
+                self._free_slot(dropped)
+            return self._registered.pop(name, None) is not None
+
+    def passes(self, names: Sequence[str]) -> Iterator[list[str]]:
+        """Split distinct names into runs that fit the budget together."""
+        run: list[str] = []
+        left = self._budget
+        for name in names:
+            left -= self._bytes_of(name)
+            if run and left < 0:
+                yield run
+                run, left = [], self._budget - self._bytes_of(name)
+            run.append(name)
+        if run:
+            yield run
+
+    def activate(self, names: Sequence[str]) -> list[Active]:
+        """Bring registered adapters into slots, at most as many as fit, and return them in order."""
+        with self._whole:
+            for name in names:
+                if name in self._active:
+                    self._active.move_to_end(name)
+            for name in names:
+                if name not in self._active:
+                    self._make_room(self._bytes_of(name))
+                    self._active[name] = self._load(name)
+            return [self._active[name] for name in names]
+
+    def _bytes_of(self, name: str) -> int:
+        """Memory that an adapter takes once it is active."""
+        factors = self._registered[name]
+        return self._slot_bytes + factors.moves.nbytes + 2 * 4 * len(factors.rows)
+
+    def _active_bytes(self) -> int:
+        return sum(active.bytes for active in list(self._active.values()))
+
+    def _make_room(self, needed: int) -> None:
+        while self._active and self._active_bytes() + needed > self._budget:
+            _, oldest = self._active.popitem(last=False)
+            self._free_slot(oldest)
+            self.evictions += 1
+
+    def _free_slot(self, active: Active) -> None:
+        self._free.append(active.slot)
+        self.moved.give_back(active.moved)
+
+    def _load(self, name: str) -> Active:
+        factors, slot = self._registered[name], self._free.pop()
+        self.table[slot] = factors.packed
+        if self._layout.text is not None:
+            a, _ = views(factors.packed, self._layout.text, self._layout.rank)
+            texts = self.texts[slot]
+            torch.mm(a, self._texts, out=texts[:, : self._texts.shape[1]])
+            texts[:, self._texts.shape[1] :] = 0.0
+        return Active(slot, self.moved.put(slot, factors.rows, factors.moves), self._bytes_of(name))

@@ -1,0 +1,37 @@
+"""Which text encoder a configuration asks for."""
+
+from pathlib import Path
+
+from pipeline.models.text.base import Progress, TextEncoder
+from pipeline.models.text.cache import CachedEncoder
+from pipeline.models.text.hashing import HashingEncoder
+from pipeline.models.text.pretrained import MINILM, packaged_minilm
+
+
+def open_text_encoder(spec: str, cache: Path | None, on_progress: Progress | None = None) -> TextEncoder | None:
+    """Open a text encoder.
+
+    Args:
+        spec: `auto` (MiniLM where its package is installed, else `hashing`), `none` (items are known by id
+            alone), `hashing`, or the hub id or folder of a Hugging Face encoder.
+        cache: folder that keeps a pretrained encoder's vectors between runs, or None. `hashing` is not
+            kept: computing a vector costs no more than reading it.
+        on_progress: called with (done, total) while texts that are not in the cache are encoded.
+
+    Returns:
+        The encoder, or None for `none`.
+
+    Raises:
+        BackboneError: the encoder cannot be found or loaded; says what to do.
+    """
+    if spec == "none":
+        return None
+    if spec == "auto":
+        spec = "hashing" if packaged_minilm() is None else MINILM
+    if spec == "hashing":
+        return HashingEncoder()
+    # Imported here: torch and transformers take seconds, and the two specs above need neither.
+    from pipeline.models.text.huggingface import TransformerEncoder  # noqa: PLC0415
+
+    encoder = TransformerEncoder(spec)
+    return encoder if cache is None else CachedEncoder(encoder, cache, on_progress)

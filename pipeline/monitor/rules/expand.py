@@ -1,0 +1,110 @@
+"""Where no region is new: Expand between set-up regions, and of opened ones whose evidence grew or that are tried."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from pipeline.events.edit import AUDIT, Edit, Operation
+from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
+from pipeline.monitor.region_state import BETWEEN, Seen, Watched
+from pipeline.monitor.state import State
+from pipeline.regions.region import SET_UP, SINCE
+
+MOST_AUDITS = 2
+"""A set-up region that was tried with an opened one so often in vain is left to its alarms: who asks on, is granted it
+by chance one day."""
+
+
+def between(state: State) -> Edit | None:
+    """A set-up region whose windows have come to lie between it and another: move their boundary."""
+    for watched in state.of_origin(SET_UP):
+        for signal in BETWEEN:
+            if signal in watched.alarms(state.at_event):
+                edit = _doubted(state, watched) if signal == "doubt" else _left(state, watched)
+                if edit:
+                    return edit
+    return None
+
+
+def refit(state: State) -> Edit | None:
+    """An opened region that is known twice as well as when its boundary was fitted."""
+    for watched in state.of_origin(SINCE):
+        known = len(watched.sample)
+        if known >= 2 * watched.fitted * watched.backoff:
+            text = (
+                f"{known} windows of region {watched.region_id} are known, "
+                f"{watched.fitted} when its boundary was fitted"
+            )
+            evidence = list(watched.sample)[-state.config.edits.min_windows :]
+            reason = reason_of(None, "evidence doubled", text)
+            return new_edit(state, Operation.EXPAND, watched.region, None, reason, evidence, boundary_samples(state))
+    return None
+
+
+def audit(state: State) -> Edit | None:
+    """Try an opened region on the windows of a set-up region: what is new for one taste may be new for all."""
+    target = state.largest_opened()
+    if target is None:
+        return None
+    for watched in state.of_origin(SET_UP):
+        if watched.audits >= MOST_AUDITS:
+            continue
+        start = max(watched.audited, target.region.opened_at)
+        found = [s.evidence for s in watched.seen if s.at_event > start]
+        if len(found) >= state.config.edits.min_windows * 2**watched.audits:
+            text = f"would region {target.region_id} answer {len(found)} windows of region {watched.region_id} better?"
+            reason = reason_of(None, AUDIT, text) | {"regions": [watched.region_id]}
+            mine = [e.for_region(target.region_id) for e in found]
+            return new_edit(state, Operation.EXPAND, target.region, None, reason, mine, boundary_samples(state, mine))
+    return None
+
+
+def _doubted(state: State, watched: Watched) -> Edit | None:
+    """Windows that fit a region hardly better than another: the likeliest rival is the one most of them name."""
+    found = watched.excursion(["doubt"])
+    rival = _commonest((s.rival for s in found), _others(state, watched))
+    if rival is None:
+        return None
+    text = f"{len(found)} windows of region {watched.region_id} came to lie between it and region {rival}"
+    return _expand(state, watched, rival, "doubt", text, found)
+
+
+def _left(state: State, watched: Watched) -> Edit | None:
+    """Users who left a region for another: all of their windows in the two, since the moves began to rise."""
+    start = watched.raised["shift"][0]
+    moves = [m for m in state.moves if m.at_event >= start and m.origin == watched.region_id]
+    rival = _commonest((m.target for m in moves), _others(state, watched))
+    if rival is None:
+        return None
+    movers = {m.user for m in moves if m.target == rival}
+    both = [*watched.seen, *state.watched[rival].seen]
+    found = sorted((s for s in both if s.at_event >= start and s.user in movers), key=lambda s: s.at_event)
+    text = f"{len(movers)} users moved from region {watched.region_id} to region {rival}"
+    return _expand(state, watched, rival, "shift", text, found)
+
+
+def _expand(state: State, watched: Watched, rival: int, signal: str, text: str, found: Sequence[Seen]) -> Edit | None:
+    """Expand between a region and its likeliest rival, on the windows that raised the alarm, if they are enough."""
+    if len(found) < state.config.edits.boundary_windows * watched.backoff:
+        return None
+    shared = {"regions": sorted([watched.region_id, rival]), "shares": _shares(state)}
+    reason = reason_of(watched, signal, text) | shared
+    evidence = [s.evidence for s in found]
+    return new_edit(state, Operation.EXPAND, watched.region, rival, reason, evidence, boundary_samples(state))
+
+
+def _others(state: State, watched: Watched) -> set[int]:
+    """Ids of the other set-up regions."""
+    return {w.region_id for w in state.of_origin(SET_UP)} - {watched.region_id}
+
+
+def _commonest(named: Iterable[int], allowed: Collection[int]) -> int | None:
+    """The id that is named most often of those allowed; of several, the one named first."""
+    return next((region_id for region_id, _ in Counter(named).most_common() if region_id in allowed), None)
+
+
+def _shares(state: State) -> dict[str, float]:
+    """Share of the newest windows in each set-up region, by id."""
+    setup = [w.region_id for w in state.of_origin(SET_UP)]
+    tastes = Counter(visit.taste for visit in state.visits)
+    total = sum(tastes[r] for r in setup)
+    return {str(r): tastes[r] / total for r in setup}

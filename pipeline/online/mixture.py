@@ -1,0 +1,103 @@
+"""How much of an answer is trend: a mixture of experts (Jacobs et al., 1991) with the model as one of them.
+
+    P(item) = w_0 P_model(item) + sum_j w_j P_j(item),   w = softmax(0, theta_1 x, ..., theta_J x)
+
+The experts are the trends, a half-life each, and what followed the window's items in set-up and of late. x is what is
+known of the window before its target: a constant, whether it holds anything taken since set-up, or nothing at all, the
+lift of its items (`Trend.lifts`), and how sure the model is of its answer. theta follows the gradient of
+log P(target), a step an event, so all is learned on past events alone. Held-out set-up windows take part in each
+step: who is as in set-up must not be answered with what is new.
+
+The likelihood is won where the model finds the target absurd; the first places of a list may bear less of the
+trend than that, or call for more. So hits say how far answers go: of `pipeline.online.interpolation.WAYS` it is the
+one that would have put most targets so far into the list.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.online.interpolation import WAYS
+from pipeline.regions.region import Array
+
+FIRST_LOGIT = -3.0
+"""The trend has to earn its weight: each expert begins at 1/20 of the model's."""
+
+
+class TrendMixture:
+    """Weights of the model and the experts.
+
+    Args:
+        experts: how many.
+        learning_rate: step of the gradient.
+
+    Attributes:
+        way: (4,) the one of `WAYS` with most hits so far; of several the one with most of what was learned.
+    """
+
+    def __init__(self, experts: int, learning_rate: float) -> None:
+        self._learning_rate = learning_rate
+        self._theta = np.zeros((experts, 4))
+        self._theta[:, 0] = FIRST_LOGIT
+        self._take_hits(np.zeros(len(WAYS)))
+
+    def weights(self, since: Array, lift: Array, surest: Array) -> Array:
+        """(n, 1 + experts) weights of the model and of each expert, as learned, in the answers to n windows.
+
+        Args:
+            since: (n,) 1 where a window holds anything taken since set-up, or nothing at all, 0 elsewhere.
+            lift: (n,) of its items.
+            surest: (n,) highest probability in the model's answer.
+        """
+        return self._weights(_features(since, lift, surest))
+
+    def tell(self, hits: Sequence[bool]) -> None:
+        """Take in by which of `WAYS` the target of an event would have been in the list."""
+        self._take_hits(self._hits + hits)
+
+    def learn(self, since: Array, lift: Array, surest: Array, chances: Array) -> None:
+        """Take in n windows at once, in one step.
+
+        Args:
+            since: (n,) as of `weights`.
+            lift: (n,) likewise.
+            surest: (n,) likewise.
+            chances: (n, 1 + experts) probabilities that model and experts gave to each window's target.
+        """
+        features = _features(since, lift, surest)
+        weights = self._weights(features)
+        credit = weights * np.maximum(chances, 1e-12)
+        credit /= np.add.reduce(credit, axis=1, keepdims=True)
+        self._theta += self._learning_rate * ((credit - weights)[:, 1:].T @ features)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """What was learned; `restore` continues from it to the bit."""
+        return {"theta": self._theta.copy(), "hits": self._hits.copy()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from what `to_arrays` gave."""
+        self._theta = arrays["theta"].copy()
+        self._take_hits(arrays["hits"].copy())
+
+    def _take_hits(self, hits: Array) -> None:
+        self._hits = hits
+        best = np.flatnonzero(hits == hits.max())
+        self.way: Array = WAYS[best[WAYS[best, 1].argmax()]]
+
+    def _weights(self, features: Array) -> Array:
+        logits = np.zeros((len(features), 1 + len(self._theta)))
+        logits[:, 1:] = features @ self._theta.T
+        odds: Array = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+        odds /= np.add.reduce(odds, axis=1, keepdims=True)
+        return odds
+
+
+def _features(since: Array, lift: Array, surest: Array) -> Array:
+    # All about as far from 0, so that one learning rate suits them.
+    features = np.ones((len(since), 4))
+    features[:, 1] = 2.0 * since - 1.0
+    features[:, 2] = lift
+    features[:, 3] = np.log(surest) / 2.0 + 2.0
+    return features

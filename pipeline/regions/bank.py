@@ -1,0 +1,227 @@
+"""Routing: from the posterior over regions to one mixed answer.
+
+The *route* of a window is the regions above the posterior floor, renormalised; all set-up regions count
+as one, because the backbone answers for them all. Probabilities are mixed by the route, never logits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from pipeline.events.windows import PADDING, Ids
+from pipeline.models.backbones.base import last_states
+from pipeline.models.lora.host import AdapterHost
+from pipeline.regions.origin_classifier import Encoded, OriginModel
+from pipeline.regions.region import SET_UP, Array, Region, Status, angles, shares_among, weighted_densities
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What the gate says of n windows.
+
+    Attributes:
+        region_ids: (r,) live regions, set-up ones first.
+        probabilities: (n, r) posterior over them.
+        opened: number of regions opened since set-up: the last columns.
+        tastes: (n,) the set-up region that is likeliest, whatever the origin.
+        taste_shares: (n, set-up regions) P(region | window as in set-up).
+        taste_margins: (n,) by how much it is likelier than the second among set-up regions.
+        taste_rivals: (n,) that second set-up region; the first where there is only one.
+        angles: (n,) angle in radians to the centroid of the top region.
+    """
+
+    region_ids: Ids
+    probabilities: Array
+    opened: int
+    tastes: Ids
+    taste_shares: Array
+    taste_margins: Array
+    taste_rivals: Ids
+    angles: Array
+
+    @property
+    def tops(self) -> Ids:
+        """(n,) region of the top posterior."""
+        tops: Ids = self.region_ids[self.probabilities.argmax(axis=1)]
+        return tops
+
+    @property
+    def confidence(self) -> Array:
+        """(n,) the top posterior."""
+        top: Array = self.probabilities.max(axis=1)
+        return top
+
+    @property
+    def since(self) -> Array:
+        """(n,) posterior of all regions opened since set-up together."""
+        since: Array = self.probabilities[:, self.probabilities.shape[1] - self.opened :].sum(axis=1)
+        return since
+
+    @property
+    def margin(self) -> Array:
+        """(n,) top posterior minus the second, 1 where there is only one region."""
+        if self.probabilities.shape[1] == 1:
+            return np.ones(len(self.probabilities))
+        two = np.partition(self.probabilities, -2, axis=1)[:, -2:]
+        margin: Array = two[:, 1] - two[:, 0]
+        return margin
+
+    def route(self, floor: float) -> Array:
+        """(n, 1 + opened) weights of the backbone and of each opened region in the answer."""
+        setup = self.probabilities.shape[1] - self.opened
+        shares = np.concatenate(
+            [self.probabilities[:, :setup].sum(axis=1, keepdims=True), self.probabilities[:, setup:]], axis=1
+        )
+        kept = np.where(shares >= floor, shares, 0.0)
+        # With many regions all may lie below the floor: then the likeliest one answers.
+        lost = kept.sum(axis=1) == 0.0
+        kept[lost, shares[lost].argmax(axis=1)] = 1.0
+        weights: Array = kept / kept.sum(axis=1, keepdims=True)
+        return weights
+
+
+@dataclass(frozen=True)
+class RegionBank:
+    """All regions ever issued and the model that tells their origins apart: one revision of the gate.
+
+    Attributes:
+        regions: by region id, ended ones included.
+        origins: set-up against each live opened region.
+        gate_version: counts the changes of boundaries.
+    """
+
+    regions: tuple[Region, ...]
+    origins: OriginModel
+    gate_version: int = 0
+
+    @cached_property
+    def setup(self) -> tuple[Region, ...]:
+        """Live set-up regions."""
+        return tuple(r for r in self.regions if r.status is Status.LIVE and r.origin == SET_UP)
+
+    @cached_property
+    def opened(self) -> tuple[Region, ...]:
+        """Live regions opened since, in the order of the origin model."""
+        return tuple(self[region_id] for region_id in self.origins.origins)
+
+    @property
+    def live(self) -> tuple[Region, ...]:
+        """Live regions, set-up ones first: the columns of a posterior."""
+        return self.setup + self.opened
+
+    def shares(self, route: Array) -> Array:
+        """(n, 1 + opened) weights of a route to shares in the answer: each region trusts its adapter so far."""
+        return trusted(route, self.trusts)
+
+    @property
+    def trusts(self) -> Array:
+        """(1 + opened,) trust of each column of a route in its adapter."""
+        return np.array([1.0, *(r.trust for r in self.opened)])
+
+    @property
+    def adapters(self) -> tuple[str | None, ...]:
+        """Adapter of each column of a route: none for set-up, then the opened regions'."""
+        return (None, *(r.adapter for r in self.opened))
+
+    def __getitem__(self, region_id: int) -> Region:
+        return self._by_id[region_id]
+
+    @cached_property
+    def _by_id(self) -> dict[int, Region]:
+        return {r.region_id: r for r in self.regions}
+
+    def changed(self, *changed: Region) -> "RegionBank":
+        """The bank with regions replaced by id, or added."""
+        ids = {r.region_id for r in changed}
+        kept = [r for r in self.regions if r.region_id not in ids]
+        return replace(self, regions=tuple(sorted([*kept, *changed], key=lambda r: r.region_id)))
+
+    def rebound(self, origins: OriginModel) -> "RegionBank":
+        """The bank with new boundaries: the next gate version."""
+        return replace(self, origins=origins, gate_version=self.gate_version + 1)
+
+    def log_likelihood(self, means: Array) -> Array:
+        """(n,) log density of unit vectors under the mixture of set-up regions, up to a constant."""
+        likelihood: Array = np.logaddexp.reduce(weighted_densities(self.setup, means), axis=1)
+        return likelihood
+
+    def posterior(self, encoded: Encoded) -> Posterior:
+        """P(origin | window) x P(region | origin, window) of n windows."""
+        among = shares_among(self.setup, encoded.means)
+        by_origin = self.origins.posterior(encoded)
+        probabilities = np.concatenate([by_origin[:, :1] * among, by_origin[:, 1:]], axis=1)
+        ids = np.array([r.region_id for r in self.live], dtype=np.int64)
+        top = probabilities.argmax(axis=1)
+        every = np.stack([r.centroid for r in self.live])
+        angle = angles(encoded.means, every)[np.arange(len(top)), top]
+        order = np.argsort(-among, axis=1, kind="stable")[:, :2]
+        two = np.take_along_axis(among, order, axis=1)
+        margins = two[:, 0] - two[:, 1] if two.shape[1] == 2 else np.ones(len(two))
+        tastes, rivals = ids[order[:, 0]], ids[order[:, -1]]
+        return Posterior(ids, probabilities, len(self.opened), tastes, among, margins, rivals, angle)
+
+
+def rerouted(route: Array, growth: Array) -> Array:
+    """(n, c) weights of a route in which all columns but the first count (n,) so many times as much."""
+    weights: Array = route * growth[:, None]
+    weights[:, 0] = 1.0 - weights[:, 1:].sum(axis=1)
+    return np.where(growth[:, None] == 1.0, route, weights)
+
+
+def trusted(route: Array, trust: Array) -> Array:
+    """(n, c) weights of a route to shares in the answer: what a column's adapter is not trusted with, column 0 has."""
+    shares: Array = route * trust
+    shares[:, 0] += (route * (1.0 - trust)).sum(axis=1)
+    return shares
+
+
+@torch.inference_mode()
+def next_item_probabilities(host: AdapterHost, contexts: Ids, name: str | None) -> torch.Tensor:
+    """(n, items + 1) probabilities of what comes next under one adapter (None: the backbone); padding has 0."""
+    return scored(host, host.states(contexts, name), name)
+
+
+@torch.inference_mode()
+def scored(host: AdapterHost, states: torch.Tensor, name: str | None) -> torch.Tensor:
+    """The same from (n, length, d) states under that adapter."""
+    logits = last_states(states) @ host.vectors(name).T
+    logits[:, PADDING] = -torch.inf
+    return logits.softmax(dim=1)
+
+
+@torch.inference_mode()
+def mixed_probabilities(
+    host: AdapterHost,
+    contexts: Ids,
+    route: Array,
+    adapters: Sequence[str | None],
+    backbone: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Answer each window with several adapters.
+
+    Args:
+        host: knows the adapters.
+        contexts: (n, length) windows.
+        route: (n, 1 + opened) shares in the answer, rows summing to 1.
+        adapters: of each column; the backbone answers for None, and for an adapter that the
+            host does not have.
+        backbone: (n, items + 1) its answers to all these windows, where they are known already.
+
+    Returns:
+        (n, items + 1) probabilities.
+    """
+    weights = torch.from_numpy(route).to(torch.float32)
+    total = torch.zeros(len(contexts), host.vectors(None).shape[0])
+    for column, wanted in enumerate(adapters):
+        name = wanted if wanted in host.names else None
+        # The backbone is asked about every window, needed or not: how many are answered together can change the
+        # last bits of an answer, and the trust of one region must not reach the windows of another that way.
+        rows = torch.arange(len(contexts)) if wanted is None else torch.from_numpy(np.flatnonzero(route[:, column]))
+        if len(rows):
+            known = backbone if wanted is None else None
+            answer = next_item_probabilities(host, contexts[rows.numpy()], name) if known is None else known
+            total.index_add_(0, rows, answer * weights[rows, column : column + 1])
+    return total

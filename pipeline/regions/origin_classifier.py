@@ -1,0 +1,186 @@
+"""The gate: which region a window belongs to, and how sure that is.
+
+posterior = P(origin | window) x P(region | origin, window). There is one origin for everything that set-up
+knew, and one for each region opened since; a multinomial logistic model tells them apart as a density
+ratio, from the frozen encodings, from how familiar the window's items are, and from how many of them were
+taken since set-up. Among the set-up regions the von Mises-Fisher densities decide.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.events.windows import PADDING
+from pipeline.models.backbones.base import last_states, mean_states
+from pipeline.regions.region import Array, Region, shares_among
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the gate sees of n windows.
+
+    Attributes:
+        means: (n, d) unit vectors, mean state over the window's items.
+        features: (n, f) what tells origins apart: mean state, last state and familiarity of the items.
+        recent: (n, tastes) the same for the era: log of one plus the items taken since set-up, times the share of
+            each taste of set-up in the window.
+    """
+
+    means: Array
+    features: Array
+    recent: Array
+
+    @staticmethod
+    def timeless(features: Array) -> "Encoded":
+        """Windows of which nothing is looked at but (n, f) features: when they came plays no part."""
+        return Encoded(features, features, np.zeros((len(features), 0)))
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def __getitem__(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Encoded":
+        return Encoded(self.means[chosen], self.features[chosen], self.recent[chosen])
+
+
+@dataclass(frozen=True)
+class GateView:
+    """How the gate looks at windows, which stays as set-up made it.
+
+    Attributes:
+        counts: (items + 1,) how often set-up met each item.
+        tastes: the regions of set-up, as it left them.
+    """
+
+    counts: NDArray[np.int64]
+    tastes: tuple[Region, ...]
+
+    @torch.inference_mode()
+    def __call__(self, states: torch.Tensor, contexts: NDArray[np.int64], since_setup: NDArray[np.int64]) -> Encoded:
+        """What the gate sees of windows.
+
+        Args:
+            states: (n, length, d) states of the frozen backbone, without any adapter.
+            contexts: (n, length) catalogue rows.
+            since_setup: (n,) how many items of each context were taken since set-up.
+        """
+        means = mean_states(states, torch.from_numpy(contexts)).double().numpy()
+        last = torch.nn.functional.normalize(last_states(states), dim=-1).double().numpy()
+        features = np.concatenate([means, last, familiarity(contexts, self.counts)], axis=1)
+        return Encoded(means, features, np.log1p(since_setup)[:, None] * shares_among(self.tastes, means))
+
+
+def familiarity(contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:
+    """(n, 3) share of a window's items unknown to set-up, mean and least log count of its items."""
+    present = contexts != PADDING
+    items = np.maximum(present.sum(axis=1), 1)
+    logs = np.log1p(counts[contexts])
+    unknown = ((counts[contexts] == 0) & present).sum(axis=1) / items
+    least = np.where(present, logs, np.inf).min(axis=1)
+    return np.stack([unknown, (logs * present).sum(axis=1) / items, np.where(np.isinf(least), 0.0, least)], axis=1)
+
+
+def rarity(targets: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:
+    """(n,) how little set-up knew each item: minus the log of one plus its count."""
+    rare: Array = -np.log1p(counts[targets])
+    return rare
+
+
+@dataclass(frozen=True)
+class OriginModel:
+    """Multinomial logistic model over origins; with one origin it is certain.
+
+    Attributes:
+        origins: () or region ids of the m opened regions; column 0 of the weights is set-up.
+        coverage: (m, tastes) how far each covers the tastes of set-up, 0 to 1. Where users of one taste have moved on,
+            what others took since set-up is no sign of it.
+        center, scale: (f,) standardisation of the features.
+        weights: (f + m + 1, 1 + m): of the features, of what was taken since set-up in the tastes that each origin
+            covers, and the bias.
+    """
+
+    origins: tuple[int, ...]
+    coverage: Array
+    center: Array
+    scale: Array
+    weights: Array
+
+    def posterior(self, encoded: Encoded) -> Array:
+        """(n, 1 + m) probabilities of the origins of n windows, set-up first."""
+        logits = self.inputs(encoded) @ self.weights
+        logits -= logits.max(axis=1, keepdims=True)
+        odds = np.exp(logits)
+        share: Array = odds / odds.sum(axis=1, keepdims=True)
+        return share
+
+    def inputs(self, encoded: Encoded) -> Array:
+        """(n, f + m + 1) features, standardised and clipped, what was taken since set-up, and a one for the bias."""
+        # Clipped: a count that set-up hardly ever saw must not decide alone.
+        standard = np.clip((encoded.features - self.center) / self.scale, -8.0, 8.0)
+        return np.concatenate([standard, encoded.recent @ self.coverage.T, np.ones((len(encoded), 1))], axis=1)
+
+    def to_record(self) -> dict[str, Any]:
+        """As a JSON object."""
+        arrays = {name: getattr(self, name).tolist() for name in ("coverage", "center", "scale", "weights")}
+        return {"origins": list(self.origins), "tastes": self.coverage.shape[1], **arrays}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """From a JSON object."""
+        arrays = {name: np.array(record[name], dtype=np.float64) for name in ("center", "scale", "weights")}
+        # A list of no rows does not say how long they are.
+        coverage = np.array(record["coverage"], dtype=np.float64).reshape(len(record["origins"]), record["tastes"])
+        return cls(tuple(record["origins"]), coverage, **arrays)
+
+    @staticmethod
+    def certain(features: int, tastes: int) -> "OriginModel":
+        """The model before any region was opened: everything is as set-up."""
+        return OriginModel(
+            (), np.zeros((0, tastes)), np.zeros(features), np.ones(features), np.zeros((features + 1, 1))
+        )
+
+
+def fit_origins(
+    origins: Sequence[int], samples: Sequence[Encoded], coverage: Array, masses: Sequence[float], penalty: float
+) -> OriginModel:
+    """Tell origins apart: penalised multinomial logistic regression with weighted classes.
+
+    With equal masses the odds are a density ratio: how much likelier a window is in one origin than in
+    another, whatever the sizes of the samples.
+
+    Args:
+        origins: region ids of the m opened regions.
+        samples: windows of set-up first, then of each origin.
+        coverage: (m, tastes) how far each origin covers the tastes of set-up, 0 to 1.
+        masses: weight of each sample. An origin that covers only some tastes has the mass of these tastes in
+            set-up, so that inside them the odds are a density ratio.
+        penalty: weight of the squared norm of the weights (bias left out), per unit of mean loss.
+    """
+    setup = samples[0].features
+    scale = np.where(setup.std(axis=0) > 1e-6, setup.std(axis=0), 1.0)
+    weights = np.zeros((setup.shape[1] + len(samples), len(samples)))
+    blank = OriginModel(tuple(origins), coverage, setup.mean(axis=0), scale, weights)
+    inputs = torch.from_numpy(np.concatenate([blank.inputs(sample) for sample in samples]))
+    labels = torch.from_numpy(np.repeat(np.arange(len(samples)), [len(s) for s in samples]))
+    shares = [mass / (len(sample) * sum(masses)) for mass, sample in zip(masses, samples, strict=True)]
+    balance = torch.from_numpy(np.repeat(shares, [len(s) for s in samples]))
+    return replace(blank, weights=_minimise(inputs, labels, balance, len(samples), penalty))
+
+
+def _minimise(inputs: torch.Tensor, labels: torch.Tensor, balance: torch.Tensor, classes: int, penalty: float) -> Array:
+    weights = torch.zeros(inputs.shape[1], classes, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe", tolerance_grad=1e-6)
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        surprise = torch.nn.functional.cross_entropy(inputs @ weights, labels, reduction="none")
+        value = (balance * surprise).sum() + penalty * weights[:-1].square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    found: Array = weights.detach().numpy()
+    return found

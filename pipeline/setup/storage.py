@@ -1,0 +1,200 @@
+"""Keeping a set-up on disk, so that replay and consumers start from the same one.
+
+A kept set-up is a folder: `backbone/` (see `pipeline.models.backbones.factory`), `catalogue.json` (items and their
+texts), `regions.json` (set-up regions and the gate), `arrays.safetensors` (text embeddings, counts, calibration,
+reference sample) and `manifest.json`, which holds what the others must hash to and is written last.
+Nothing in it is ever run: arrays are safetensors, and the rest is JSON.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from pipeline.errors import DataError
+from pipeline.models.backbones.factory import load_backbone, save_backbone
+from pipeline.models.catalogue import Catalogue
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.region import Region
+from pipeline.setup.bootstrap import Calibration, SetUp
+
+BACKBONE, MANIFEST = "backbone", "manifest.json"
+CATALOGUE, REGIONS, ARRAYS = "catalogue.json", "regions.json", "arrays.safetensors"
+HASHED = (CATALOGUE, REGIONS, ARRAYS)
+
+_REPAIR = "restore the folder from a backup, or run `raie setup` anew"
+_CALIBRATION = tuple(field.name for field in fields(Calibration))
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def refuse_existing(root: Path) -> None:
+    """See to it that nothing stands where a set-up is to be written; an empty folder may.
+
+    Raises:
+        DataError: something does.
+    """
+    if root.is_symlink() or (root.exists() and not (root.is_dir() and not any(root.iterdir()))):
+        raise DataError(f"{root} is there already: a set-up never changes; name a new folder, or remove this one")
+
+
+def save_setup(setup: SetUp, root: Path) -> None:
+    """Write a set-up into a new folder, which is there whole or not at all.
+
+    Args:
+        setup: its backbone is not wrapped by an adapter host.
+        root: does not exist yet, or is empty; its parents are made.
+
+    Raises:
+        DataError: the folder holds something.
+        BackboneError: the backbone carries adapters.
+        OSError: the folder cannot be written.
+    """
+    refuse_existing(root)
+    draft = root.with_name(f".{root.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    save_backbone(setup.backbone, draft / BACKBONE)
+    catalogue, bank = setup.catalogue, setup.bank
+    _write_json(
+        draft / CATALOGUE,
+        {"item_ids": catalogue.item_ids, "texts": catalogue.texts, "encoder": catalogue.encoder},
+    )
+    regions = {"regions": [r.to_record() for r in bank.regions], "origins": bank.origins.to_record()}
+    _write_json(draft / REGIONS, {**regions, "gate_version": bank.gate_version, "recalls": setup.recalls})
+    save_file(_arrays(setup), draft / ARRAYS)
+    hashes = {name: _sha256(draft / name) for name in HASHED}
+    _write_json(draft / MANIFEST, {"files": hashes, "backbone_sha256": setup.backbone_sha256})
+    if root.exists():
+        root.rmdir()
+    draft.rename(root)
+
+
+def load_setup(root: Path) -> SetUp:
+    """Read a set-up that `save_setup` wrote.
+
+    Returns:
+        The set-up as it was saved, bit for bit.
+
+    Raises:
+        DataError: a file is missing, damaged, or not the one that was saved; names it and the way out.
+        BackboneError: the same of the backbone's files.
+    """
+    manifest = _json(root / MANIFEST)
+    _verify(root, manifest)
+    catalogue, regions, arrays = _json(root / CATALOGUE), _json(root / REGIONS), _load_arrays(root / ARRAYS)
+    backbone = load_backbone(root / BACKBONE)
+    expected = str(manifest.get("backbone_sha256"))
+    found = _json(root / BACKBONE / "backbone.json").get("sha256")
+    if found != expected:
+        raise DataError(f"{root / BACKBONE} is another backbone ({found}) than the set-up's ({expected}); {_REPAIR}")
+    return SetUp(
+        backbone=backbone,
+        backbone_sha256=expected,
+        catalogue=Catalogue(
+            tuple(catalogue["item_ids"]), tuple(catalogue["texts"]), arrays["vectors"], catalogue["encoder"]
+        ),
+        counts=arrays["counts"],
+        bank=RegionBank(
+            tuple(Region.from_record(r) for r in regions["regions"]),
+            _origins(root / REGIONS, regions["origins"]),
+            regions["gate_version"],
+        ),
+        calibration=_calibration(root / ARRAYS, arrays),
+        reference=arrays["reference"],
+        reference_tastes=arrays["reference_tastes"],
+        recalls=tuple(regions["recalls"]),
+        newest=_newest(root / ARRAYS, arrays),
+    )
+
+
+def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
+    arrays = {
+        "vectors": setup.catalogue.vectors,
+        "counts": setup.counts,
+        "reference": setup.reference,
+        "reference_tastes": setup.reference_tastes,
+        "newest.contexts": setup.newest[0],
+        "newest.targets": setup.newest[1],
+    }
+    arrays |= {f"calibration.{name}": getattr(setup.calibration, name) for name in _CALIBRATION}
+    # The format stores memory as it lies: a view would be written in the wrong order.
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _origins(path: Path, record: Mapping[str, Any]) -> OriginModel:
+    if "coverage" not in record:
+        raise DataError(
+            f"{path} is of a gate that did not know what was taken since set-up: another version of the program wrote "
+            "it; run `raie setup` anew, or go on with that version"
+        )
+    return OriginModel.from_record(record)
+
+
+def _calibration(path: Path, arrays: Arrays) -> Calibration:
+    missing = [name for name in _CALIBRATION if f"calibration.{name}" not in arrays]
+    if missing:
+        raise _of_another_version(path, f"{', '.join(missing)} of its calibration")
+    return Calibration(**{name: arrays[f"calibration.{name}"] for name in _CALIBRATION})
+
+
+def _newest(path: Path, arrays: Arrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if "newest.contexts" not in arrays:
+        raise _of_another_version(path, "newest windows of set-up")
+    return arrays["newest.contexts"], arrays["newest.targets"]
+
+
+def _of_another_version(path: Path, missing: str) -> DataError:
+    return DataError(
+        f"{path} knows no {missing}: another version of the program wrote it; run `raie setup` anew, or go on with "
+        "that version"
+    )
+
+
+def _verify(root: Path, manifest: Mapping[str, Any]) -> None:
+    recorded = manifest.get("files")
+    for name in HASHED:
+        expected = recorded.get(name) if isinstance(recorded, dict) else None
+        found = _sha256(root / name)
+        if found != expected:
+            raise DataError(
+                f"{root / name} is not what was saved: its sha256 is {found}, {MANIFEST} says {expected}; {_REPAIR}"
+            )
+
+
+def _load_arrays(path: Path) -> Arrays:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} cannot be read ({error}); {_REPAIR}") from error
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    # Python writes the shortest digits that give the same double again: nothing is rounded.
+    path.write_text(json.dumps(document, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); {_REPAIR}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold a JSON object, not a {type(content).__name__}; {_REPAIR}")
+    return content
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); {_REPAIR}") from error

@@ -1,0 +1,43 @@
+"""Full fine-tuning: all weights, on the newest windows, with and without replay."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from pipeline.events.windows import Windows
+from pipeline.models.training.loop import fit
+from pipeline.setup.bootstrap import softmax_rows
+from pipeline.strategies.common.full_model import FullModel
+from pipeline.strategies.common.set_up_replay import with_replay
+
+
+class FineTune(FullModel):
+    """Trains every weight of a copy of the backbone, without replay.
+
+    Attributes:
+        replayed: set-up windows replayed for each new one.
+    """
+
+    name: ClassVar[str] = "finetune"
+    replayed: ClassVar[float] = 0.0
+
+    def _learn(self, windows: Windows) -> None:
+        training, model = self._start.config.training, self._model.requires_grad_(True)
+        self.trained_windows += fit(
+            model,
+            with_replay(windows, self._start.learned, self.replayed, (self._start.seed, self._part)),
+            [{"params": list(model.parameters()), "lr": training.learning_rate}],
+            softmax_rows(self._start.config, np.arange(1, len(self._start.setup.catalogue) + 1)),
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            seed=self._seed,
+            epsilon=training.epsilon,
+        )
+        self._take(model)
+
+
+class FineTuneReplay(FineTune):
+    """The same, one set-up window replayed for each new one."""
+
+    name: ClassVar[str] = "finetune_replay"
+    replayed = 1.0

@@ -1,0 +1,47 @@
+"""LSAT: a long-term adapter that carries on and a short-term one that starts anew, mixed."""
+
+from typing import ClassVar
+
+import torch
+
+from adapters_store import version_name
+from pipeline.events.windows import Ids, Windows
+from pipeline.regions.bank import next_item_probabilities
+from pipeline.strategies.base import Start
+from pipeline.strategies.common.adapter_learner import AdapterLearner
+
+LONG, SHORT = 1, 2
+
+
+class Lsat(AdapterLearner):
+    """Long- and short-term adaptation (after Shi et al., 2024), both with item rows, without replay.
+
+    The long-term adapter learns every part on top of what it learned before; the short-term one learns the newest
+    part alone. Each is trained like any other adapter, so that this costs twice what one adapter costs. Answers
+    are given without dropout.
+
+    Attributes:
+        alpha: share of the long-term adapter in the answer; the short-term one has the rest.
+    """
+
+    name: ClassVar[str] = "lsat"
+    alpha: ClassVar[float] = 0.6
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(start)
+        self._long: str | None = None
+        self._short: str | None = None
+
+    def _learn(self, windows: Windows) -> None:
+        long, short = version_name(LONG, self._part), version_name(SHORT, self._part)
+        for name, parent in ((long, self._long), (short, None)):
+            self._create(name, windows, parent, self._seed)
+            self._fit(name, windows, self._seed)
+        for dropped in (self._long, self._short):
+            if dropped:
+                self._host.drop(dropped)
+        self._long, self._short = long, short
+
+    def _answer(self, contexts: Ids) -> torch.Tensor:
+        long, short = (next_item_probabilities(self._host, contexts, name) for name in (self._long, self._short))
+        return self.alpha * long + (1.0 - self.alpha) * short

@@ -1,0 +1,145 @@
+"""MoLE: a mixture of LoRA experts with a learned gate."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adapters_store import version_name
+from pipeline.events.windows import Ids, Windows
+from pipeline.models.backbones.base import Backbone, last_states, mean_states
+from pipeline.models.training.loop import Batch, Loss, next_item_logits
+from pipeline.regions.bank import next_item_probabilities
+from pipeline.regions.region import spherical_kmeans
+from pipeline.strategies.base import Start
+from pipeline.strategies.common.adapter_learner import AdapterLearner
+
+PENALTY = 1e-3
+"""Of the squared weights of the gate."""
+
+
+class Mole(AdapterLearner):
+    """Experts are adapters with item rows; their probabilities are mixed by a gate (after Wu et al., 2024).
+
+        p(y | x) = sum over e of g_e(x) p_e(y | x),   g(x) = softmax(W f(x) / temperature)
+
+    with f the frozen mean and last state of the window. Experts and gate are trained by generalised expectation
+    maximisation (Jordan and Jacobs, 1994): before every pass each window is shared out by
+
+        r_e = g_e(x) p_e(y | x) / p(y | x),
+
+    each expert learns it with that weight, then the gate is fitted to the shares. The gradient is that of
+    -log p(y | x). Before the first pass the shares are clusters of the windows: equal experts would stay equal.
+    Every expert passes every window, so this costs `experts` times what one adapter costs.
+
+    Attributes:
+        experts: how many.
+        temperature: of the gate.
+    """
+
+    name: ClassVar[str] = "mole"
+    experts: ClassVar[int] = 3
+    temperature: ClassVar[float] = 0.7
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(start)
+        self._names: list[str] = []
+        self._gate = torch.zeros(0, self.experts)
+
+    @property
+    def kept_bytes(self) -> int:
+        """See `Strategy`: experts and gate."""
+        return super().kept_bytes + self._gate.nbytes
+
+    def _learn(self, windows: Windows) -> None:
+        parents: list[str | None] = [*self._names] or [None] * self.experts
+        names = [version_name(expert + 1, self._part) for expert in range(self.experts)]
+        for expert, (name, parent) in enumerate(zip(names, parents, strict=True)):
+            self._create(name, windows, parent, 1_000 * expert + self._seed)
+        features = self._features(windows.contexts)
+        shares = self._shares(windows, names) if self._names else self._first_shares(windows)
+        for epoch in range(self._start.config.training.epochs):
+            shares = self._shares(windows, names) if epoch else shares
+            for expert, name in enumerate(names):
+                seed = 1_000 * epoch + self._seed
+                self._fit(name, windows, seed, epochs=1, loss_of=_weighted(shares[:, expert]))
+            self._gate = fit_gate(features, shares, self._gate, self.temperature)
+        for dropped in self._names:
+            self._host.drop(dropped)
+        self._names = names
+
+    def _answer(self, contexts: Ids) -> torch.Tensor:
+        if not self._names:
+            return next_item_probabilities(self._host, contexts, None)
+        gate = self._gated(self._features(contexts))
+        answers = (next_item_probabilities(self._host, contexts, name) for name in self._names)
+        return torch.stack([gate[:, e, None] * answer for e, answer in enumerate(answers)]).sum(dim=0)
+
+    def _shares(self, windows: Windows, names: list[str]) -> Tensor:
+        """(n, experts) how much of each window is each expert's, given what followed it."""
+        own, size, parts = torch.from_numpy(windows.targets)[:, None], self._start.config.replay.score_batch, []
+        for start in range(0, len(windows), size):
+            rows = slice(start, start + size)
+            contexts = windows.contexts[rows]
+            chances = [next_item_probabilities(self._host, contexts, name).gather(1, own[rows]) for name in names]
+            joint = self._gated(self._features(contexts)) * torch.cat(chances, dim=1).clamp(min=1e-12)
+            parts.append(joint / joint.sum(dim=1, keepdim=True))
+        return torch.cat(parts).clone()
+
+    def _first_shares(self, windows: Windows) -> Tensor:
+        states = self._host.states(windows.contexts, None)
+        means = mean_states(states, torch.from_numpy(windows.contexts)).double().numpy()
+        labels = torch.from_numpy(spherical_kmeans(means, self.experts, self._start.seed))
+        return functional.one_hot(labels, self.experts).float()
+
+    def _gated(self, features: Tensor) -> Tensor:
+        return ((features @ self._gate) / self.temperature).softmax(dim=1)
+
+    def _features(self, contexts: Ids) -> Tensor:
+        """(n, length) windows to (n, 2 d + 1) what the gate sees, a one for its bias included."""
+        states = self._host.states(contexts, None)
+        means = mean_states(states, torch.from_numpy(contexts))
+        last = functional.normalize(last_states(states), dim=1)
+        return torch.cat([means, last, torch.ones(len(contexts), 1)], dim=1)
+
+
+def fit_gate(features: Tensor, shares: Tensor, gate: Tensor, temperature: float) -> Tensor:
+    """Fit a gate to shares by penalised soft cross-entropy.
+
+    Args:
+        features: (n, f) of windows, the last one a constant.
+        shares: (n, experts) rows summing to 1.
+        gate: (f, experts) weights to start from; zeros where it has none yet.
+        temperature: of the softmax.
+
+    Returns:
+        (f, experts) weights.
+    """
+    inputs, wanted = features.clone(), shares.clone()
+    begun = gate if len(gate) else torch.zeros(inputs.shape[1], wanted.shape[1])
+    weights = begun.clone().requires_grad_(True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        optimizer.zero_grad()
+        value = functional.cross_entropy((inputs @ weights) / temperature, wanted)
+        value = value + PENALTY * weights[:-1].square().sum()
+        value.backward()
+        return value.item()
+
+    with torch.enable_grad():
+        optimizer.step(loss)
+    return weights.detach()
+
+
+def _weighted(weights: Tensor) -> Loss:
+    """The loss of set-up, each window with a weight of its own."""
+
+    def loss_of(model: Backbone, batch: Batch) -> Tensor:
+        logits, places = next_item_logits(model, batch.contexts, batch.targets, batch.rows, batch.log_weights)
+        share = weights[batch.places]
+        surprise = functional.cross_entropy(logits, places, reduction="none")
+        return (share * surprise).sum() / share.sum().clamp(min=1e-6)
+
+    return loss_of

@@ -1,0 +1,86 @@
+"""Popularity: the items that others took most, over all time or of late. It is never trained."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from pipeline.events.windows import Windows
+from pipeline.metrics.ranking import rank_of_targets
+from pipeline.strategies.base import Scored, Start, rank_in_batches
+
+LARGEST_WEIGHT = 2.0**500
+"""Weights of new events grow instead of old counts shrinking; beyond this all are scaled back."""
+
+TOGETHER = 64
+"""Events whose targets are ranked together, each among the counts that it met."""
+
+
+class Popularity:
+    """Counts of all events since the log began, updated at each event.
+
+    Attributes:
+        half_life: events after which an event counts half, or None for all-time counts.
+    """
+
+    name: ClassVar[str] = "popularity"
+    half_life: float | None = None
+
+    def __init__(self, start: Start) -> None:
+        self.trained_windows = 0
+        self._batch = start.config.replay.score_batch
+        self._counts = np.zeros(len(start.setup.catalogue) + 1)
+        self._weight = 1.0
+        for target in start.learned.targets:
+            self._add(int(target))
+
+    @property
+    def kept_bytes(self) -> int:
+        """See `Strategy`: the counts."""
+        return self._counts.nbytes
+
+    def observe(self, windows: Windows) -> Scored:
+        """See `Strategy.observe`."""
+        ranks = [np.zeros(0, dtype=np.int64)]
+        for start in range(0, len(windows), TOGETHER):
+            batch = windows[slice(start, start + TOGETHER)]
+            # Row i holds the counts that event i met; the rows are ranked together.
+            counts = np.empty((len(batch), len(self._counts)))
+            for row, target in zip(counts, batch.targets, strict=True):
+                row[:] = self._counts
+                self._add(int(target))
+            counts[:, 0] = -np.inf
+            ranks.append(rank_of_targets(counts, batch.targets, batch.contexts))
+        return Scored(np.concatenate(ranks))
+
+    def learn(self) -> None:
+        """Counts are kept up at each event."""
+
+    def score(self, windows: Windows) -> Scored:
+        """See `Strategy.score`."""
+        counts = self._counts.copy()
+        counts[0] = -np.inf
+        return rank_in_batches(
+            windows, self._batch, lambda contexts: torch.from_numpy(counts).expand(len(contexts), len(counts))
+        )
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+    def _add(self, row: int) -> None:
+        if self.half_life is not None:
+            self._weight *= 2.0 ** (1.0 / self.half_life)
+            if self._weight > LARGEST_WEIGHT:
+                self._counts /= self._weight
+                self._weight = 1.0
+        self._counts[row] += self._weight
+
+
+class PopularityRecent(Popularity):
+    """Counts with a half-life: what is trending."""
+
+    name: ClassVar[str] = "popularity_recent"
+
+    def __init__(self, start: Start) -> None:
+        self.half_life = start.config.replay.half_life
+        super().__init__(start)

@@ -1,0 +1,41 @@
+"""The backbone as it was set up: what doing nothing is worth."""
+
+import copy
+from typing import ClassVar
+
+from pipeline.events.windows import Windows
+from pipeline.models.lora.host import AdapterHost
+from pipeline.regions.bank import next_item_probabilities
+from pipeline.strategies.base import Scored, Start, rank_in_batches
+
+
+class Static:
+    """Never learns."""
+
+    name: ClassVar[str] = "static"
+
+    def __init__(self, start: Start) -> None:
+        self.trained_windows = 0
+        self._host = AdapterHost(copy.deepcopy(start.setup.backbone), start.config.adapter)
+        self._batch = start.config.replay.score_batch
+
+    @property
+    def kept_bytes(self) -> int:
+        """See `Strategy`: nothing beside the backbone."""
+        return 0
+
+    def observe(self, windows: Windows) -> Scored:
+        """See `Strategy.observe`."""
+        return self.score(windows)
+
+    def learn(self) -> None:
+        """Nothing to learn."""
+
+    def score(self, windows: Windows) -> Scored:
+        """See `Strategy.score`."""
+        return rank_in_batches(
+            windows, self._batch, lambda contexts: next_item_probabilities(self._host, contexts, None)
+        )
+
+    def close(self) -> None:
+        """Nothing is held but memory."""

@@ -1,0 +1,87 @@
+"""What the baselines share that train adapters over the frozen backbone."""
+
+import copy
+from typing import ClassVar
+
+import numpy as np
+
+from pipeline.events.windows import Windows
+from pipeline.models.lora.host import AdapterHost
+from pipeline.models.training.loop import Candidates, Loss, cross_entropy_of, fit, known_rows
+from pipeline.setup.bootstrap import softmax_rows
+from pipeline.strategies.base import Start
+from pipeline.strategies.common.part_learner import PartLearner
+from pipeline.strategies.common.trainings import Tensors, key_of
+
+
+class AdapterLearner(PartLearner):
+    """Keeps adapters of the one configuration that all regions have.
+
+    Attributes:
+        item_rows: whether adapters move item rows and text projection, as region adapters do.
+    """
+
+    item_rows: ClassVar[bool] = True
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(start)
+        settings = start.config.adapter
+        if not self.item_rows:
+            settings = settings.model_copy(update={"item_rows": False, "text_projection": False})
+        self._host = AdapterHost(copy.deepcopy(start.setup.backbone), settings)
+
+    @property
+    def kept_bytes(self) -> int:
+        """See `Strategy`."""
+        return sum(tensor.nbytes for name in self._host.names for tensor in self._host.tensors(name).values())
+
+    def _create(self, name: str, windows: Windows, parent: str | None, seed: int) -> None:
+        """Register an adapter that may move the rows of these windows, as its parent or without effect."""
+        rows = known_rows(windows.contexts, windows.targets) if self.item_rows else np.zeros(0, dtype=np.int64)
+        self._host.create(name, rows.tolist(), parent=parent, seed=seed)
+
+    def _fit(
+        self, name: str, windows: Windows, seed: int, *, epochs: int | None = None, loss_of: Loss = cross_entropy_of
+    ) -> None:
+        """Train a registered adapter, and count what it costs.
+
+        Args:
+            name: of the adapter.
+            windows: to learn.
+            seed: for their order and dropout.
+            epochs: passes; None: as every adapter has.
+            loss_of: what a step lowers.
+        """
+        training = self._start.config.training
+        passes = training.epochs if epochs is None else epochs
+
+        def train() -> Tensors:
+            with self._host.active(name) as model:
+                fit(
+                    model,
+                    windows,
+                    self._host.parameter_groups(name, training.learning_rate, training.row_learning_rate),
+                    self._candidates,
+                    epochs=passes,
+                    batch_size=training.batch_size,
+                    seed=seed,
+                    epsilon=training.epsilon,
+                    loss_of=loss_of,
+                )
+            return self._host.tensors(name)
+
+        self.trained_windows += passes * len(windows)
+        # A loss of a strategy's own is nobody else's.
+        if self._start.trainings is None or loss_of is not cross_entropy_of:
+            train()
+            return
+        rows, settings = self._host.rows(name), (self._host.settings.model_dump_json(), training.model_dump_json())
+        shown = {"contexts": windows.contexts, "targets": windows.targets, "rows": np.array(rows, dtype=np.int64)}
+        key = key_of(f"{settings} {passes} {seed}", shown, self._host.tensors(name))
+        tensors = self._start.trainings.take(key, train)
+        self._host.drop(name)
+        self._host.register(name, tensors, rows)
+
+    @property
+    def _candidates(self) -> Candidates:
+        return softmax_rows(self._start.config, np.arange(1, len(self._start.setup.catalogue) + 1))

@@ -1,0 +1,57 @@
+"""Regions by taste alone: an adapter for each set-up region, whatever the origin of its windows."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from adapters_store import version_name
+from pipeline.events.windows import Ids, Windows
+from pipeline.models.backbones.base import mean_states
+from pipeline.regions.bank import mixed_probabilities
+from pipeline.regions.region import Array, shares_among
+from pipeline.strategies.base import Start
+from pipeline.strategies.common.adapter_learner import AdapterLearner
+
+
+class RaieTaste(AdapterLearner):
+    """RAIE without origins: old and new of one taste share an adapter; trained after each part, no replay.
+
+    A window belongs to the set-up regions whose posterior reaches `gate.floor`: their adapters learn it, and
+    their answers are mixed by that posterior. Boundaries stay as set-up made them.
+    """
+
+    name: ClassVar[str] = "raie_taste"
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(start)
+        self._bank = start.setup.bank
+        self._adapters: list[str | None] = [None] * len(self._bank.setup)
+
+    def _learn(self, windows: Windows) -> None:
+        route = self._route(windows.contexts)
+        for place, region in enumerate(self._bank.setup):
+            mine = windows[route[:, place] > 0.0]
+            if len(mine):
+                self._learn_region(place, region.region_id, mine)
+
+    def _learn_region(self, place: int, region_id: int, windows: Windows) -> None:
+        name, before = version_name(region_id, self._part), self._adapters[place]
+        self._create(name, windows, before, self._seed)
+        self._fit(name, windows, self._seed)
+        if before:
+            self._host.drop(before)
+        self._adapters[place] = name
+
+    def _answer(self, contexts: Ids) -> torch.Tensor:
+        return mixed_probabilities(self._host, contexts, self._route(contexts), self._adapters)
+
+    def _route(self, contexts: Ids) -> Array:
+        """(n, regions) weights of the regions in the answer."""
+        means = mean_states(self._host.states(contexts, None), torch.from_numpy(contexts)).double().numpy()
+        posterior = shares_among(self._bank.setup, means)
+        kept = np.where(posterior >= self._start.config.gate.floor, posterior, 0.0)
+        lost = kept.sum(axis=1) == 0.0
+        kept[lost, posterior[lost].argmax(axis=1)] = 1.0
+        weights: Array = kept / kept.sum(axis=1, keepdims=True)
+        return weights

@@ -1,0 +1,122 @@
+"""RAIE: the gate, monitor and trainer stages themselves, driven from a data set in event time.
+
+Lockstep: a batch is gated, then observed, then whatever the monitor asks for is carried out and in force
+before the next batch. Same events, configuration and seed give the same ledger, byte for byte.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from adapters_store import AdaptersStore
+from pipeline.editing.publisher import TrainerHandler
+from pipeline.events.edit import Edit, Evidence, Outcome
+from pipeline.events.gated import read_windows
+from pipeline.events.windows import Windows
+from pipeline.metrics.ranking import rank_of_targets
+from pipeline.models.lora.host import AdapterHost
+from pipeline.monitor import Monitor
+from pipeline.recommend.scorer import GateHandler
+from pipeline.regions.live import LiveRegions
+from pipeline.strategies.base import Scored, Start
+from pipeline.streams import open_log
+from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
+
+
+class Raie:
+    """The pipeline as a strategy.
+
+    Attributes:
+        ledger: every edit with what came of it, in order.
+        statistics: per-region statistics, a row for each region and interval.
+        live: the regions and adapters in force.
+    """
+
+    name: ClassVar[str] = "raie"
+
+    def __init__(self, start: Start) -> None:
+        self.ledger: list[tuple[Edit, Outcome]] = []
+        self.statistics: list[dict[str, Any]] = []
+        setup, config = start.setup, start.config
+        start.folder.mkdir(parents=True, exist_ok=True)
+        self._log = open_log(f"sqlite:///{start.folder / 'log.sqlite'}")
+        self._log.create_topics(pipeline_topics(partitions=1))
+        self._producer = self._log.producer("replay")
+        store = AdaptersStore(start.folder / "adapters")
+        host = AdapterHost(copy.deepcopy(setup.backbone), config.adapter)
+        self.live = LiveRegions(setup.bank, host, store, setup.backbone_sha256)
+        self._gate = GateHandler(setup, config, self.live)
+        self._monitor = Monitor(config, setup.bank, setup.calibration, start.seed)
+        self._trainer = TrainerHandler(setup, config, self.live, store, self._windows_of)
+        self._config = config
+
+    @property
+    def trained_windows(self) -> int:
+        """See `Strategy`."""
+        return self._monitor.trained_windows
+
+    @property
+    def kept_bytes(self) -> int:
+        """See `Strategy`: the adapters in force."""
+        host = self.live.host
+        return sum(tensor.nbytes for name in host.names for tensor in host.tensors(name).values())
+
+    def observe(self, windows: Windows) -> Scored:
+        """See `Strategy.observe`."""
+        size = self._config.gate.batch_size
+        gated = [g for i in range(0, len(windows), size) for g in self._step(windows[slice(i, i + size)])]
+        return Scored(
+            np.array([g["rank"] for g in gated], dtype=np.int64),
+            np.array([g["region_id"] for g in gated], dtype=np.int64),
+            np.array([g["confidence"] for g in gated]),
+        )
+
+    def learn(self) -> None:
+        """The monitor decides when; the end of a part is when its statistics are noted."""
+        self.statistics += self._monitor.statistics()
+
+    def score(self, windows: Windows) -> Scored:
+        """See `Strategy.score`."""
+        ranks, regions, confidence = [], [], []
+        for start in range(0, len(windows), self._config.gate.batch_size):
+            batch = windows[slice(start, start + self._config.gate.batch_size)]
+            answers = self._gate.answer(batch)
+            ranks.append(rank_of_targets(answers.probabilities, batch.targets, batch.contexts))
+            regions.append(answers.posterior.tops)
+            confidence.append(answers.posterior.confidence)
+        if not ranks:
+            return Scored(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        return Scored(np.concatenate(ranks), np.concatenate(regions), np.concatenate(confidence))
+
+    def close(self) -> None:
+        """Close the log; its file stays."""
+        self._log.close()
+
+    def _step(self, windows: Windows) -> list[dict[str, Any]]:
+        gated = self._gate.handle(windows)
+        with self._producer.transaction() as transaction:
+            for record in gated:
+                transaction.send(GATED, record, key=record["user_id"], partition=0, timestamp=record["timestamp"])
+        for record, (_, _, offset) in zip(gated, transaction.offsets, strict=True):
+            self._monitor.observe(record, offset)
+        while edits := self._monitor.decide():
+            for edit in edits:
+                self._carry_out(edit)
+        return gated
+
+    def _carry_out(self, edit: Edit) -> None:
+        outcome, revision = self._trainer.handle(edit)
+        with self._producer.transaction() as transaction:
+            transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
+            transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=edit.timestamp)
+            if revision:
+                transaction.send(REGIONS, revision, key=str(edit.region_id), timestamp=edit.timestamp)
+        if revision:
+            self.live.apply(revision)
+        self._monitor.settle(outcome, self.live.bank)
+        self.ledger.append((edit, outcome))
+
+    def _windows_of(self, evidence: Sequence[Evidence]) -> Windows:
+        return read_windows(self._log, evidence, self._config.windows.length)

@@ -1,0 +1,72 @@
+"""What a log refuses, in the same words whichever log it is."""
+
+from collections.abc import Iterable, Mapping
+
+from pipeline.errors import LogError
+from pipeline.streams.interface import FencedError, PartitionLostError, RecordsLostError, Topic, TopicPartition
+
+
+def check_same(existing: Topic, wanted: Topic) -> None:
+    """Raise LogError if a topic exists in another form than is wanted now."""
+    if (existing.partitions, existing.kept) != (wanted.partitions, wanted.kept):
+        raise LogError(
+            f"topic {wanted.name} exists with partitions={existing.partitions}, kept={existing.kept!r}; asked for were "
+            f"partitions={wanted.partitions}, kept={wanted.kept!r}. Ask for what exists, or use a new log"
+        )
+
+
+def differences(existing: Mapping[str, Topic], wanted: Iterable[Topic]) -> list[str]:
+    """Return what of the wanted topics is missing or in another form, one line each."""
+    problems = []
+    for topic in wanted:
+        there = existing.get(topic.name)
+        if there is None:
+            problems.append(f"topic {topic.name} does not exist")
+            continue
+        if there.partitions != topic.partitions:
+            problems.append(f"topic {topic.name} has {there.partitions} partitions, not {topic.partitions}")
+        if there.kept != topic.kept:
+            problems.append(f"topic {topic.name} is kept {there.kept!r}, not {topic.kept!r}")
+    return problems
+
+
+def check_kept(topic: str, partition: int, start: int, end: int, first_kept: int) -> None:
+    """Raise RecordsLostError, naming them, if some of the offsets start <= offset < end are deleted."""
+    if start < 0:
+        raise LogError(f"offset {start} of {topic}/{partition} does not exist; the first is 0")
+    if start < min(end, first_kept):
+        last = min(end, first_kept) - 1
+        raise RecordsLostError(
+            f"offsets {start}..{last} of {topic}/{partition} are already deleted (the first kept is {first_kept}); "
+            f"keep the records of {topic} longer"
+        )
+
+
+def foreign_consumer() -> LogError:
+    """Return the error of positions that a transaction of another log is to commit."""
+    return LogError("offsets are committed with the records of the same log; this consumer is of another")
+
+
+def lost_records(group: str, where: TopicPartition, position: int, first_kept: int) -> RecordsLostError:
+    """Return the error of a group whose next records were deleted before it read them."""
+    return RecordsLostError(
+        f"group {group} lost offsets {position}..{first_kept - 1} of {where[0]}/{where[1]}: deleted before it read "
+        f"them. Keep records longer; to go on without them, seek to {first_kept}"
+    )
+
+
+def fenced_producer(transactional_id: str) -> FencedError:
+    """Return the error of a producer whose id a newer one holds."""
+    return FencedError(f"producer {transactional_id} was replaced by a newer one of the same id; stop this process")
+
+
+def fenced_consumer(group: str, instance: str) -> FencedError:
+    """Return the error of a consumer whose instance a newer one holds."""
+    return FencedError(f"consumer {instance} of group {group} was replaced by a newer one; stop this process")
+
+
+def lost_partition(group: str, where: TopicPartition) -> PartitionLostError:
+    """Return the error of a commit for a partition that the group took away."""
+    return PartitionLostError(
+        f"group {group} gave {where[0]}/{where[1]} to another member; drop the batch and poll again"
+    )

@@ -1,0 +1,134 @@
+"""How a record is written: equal content means equal bytes, on every log.
+
+What is written here is valid by construction. What is read may come from anyone (a broker takes bytes
+from whoever connects), so reading never fails: bytes that are no JSON object become a *stub* that says
+what is wrong with them, for the consumer to set aside with topic, partition and offset at hand.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import NoReturn
+
+from pipeline.errors import LogError
+from pipeline.streams.interface import OversizeError
+
+MAX_VALUE_BYTES = 1_000_000
+"""Longest value, in bytes of JSON: within a broker's usual limit of 1 MiB for a whole request."""
+
+MAX_RECORD_BYTES = 1_048_576
+"""Longest record, with key and frame: what a broker takes if it is not told otherwise."""
+
+FRAME_BYTES = 128
+"""At most what a broker adds to key and value of a record that goes alone: lengths, stamps, checksum."""
+
+MAX_TIMESTAMP = 9.0e15
+"""Latest event time in seconds: its milliseconds still fit the 63 bits a broker has for them."""
+
+UNREADABLE = "_unreadable"
+"""Field of a stub that holds the reason (`bad_json`, `not_an_object`, `oversize`)."""
+
+
+def encode_value(value: Mapping[str, object] | None) -> bytes | None:
+    """Return the value as canonical JSON: sorted keys, no spaces, ASCII; None stays None.
+
+    ASCII with escapes, because a lone surrogate (legal in JSON, seen in poison events) has no UTF-8.
+
+    Raises:
+        LogError: if it is no JSON object or holds NaN or infinity.
+        OversizeError: if it is longer than `MAX_VALUE_BYTES`.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise LogError(f"a value is an object with fields, not {type(value).__name__}")
+    try:
+        text = _ENCODER.encode(value if isinstance(value, dict) else dict(value))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LogError(f"the value cannot be written as JSON: {error}") from error
+    if len(text) > MAX_VALUE_BYTES:
+        raise OversizeError(
+            f"the value takes {len(text):,} bytes, more than the {MAX_VALUE_BYTES:,} a record may have; "
+            f"write a reference to a file, or a stub with its hash",
+            _stub("oversize", text.encode("ascii")),
+        )
+    return text.encode("ascii")
+
+
+def check_size(key: bytes | None, value: bytes | None, longest: int) -> None:
+    """Check that key, value and frame take no more than `longest` bytes.
+
+    Raises:
+        OversizeError: if they do.
+    """
+    size = len(key or b"") + len(value or b"") + FRAME_BYTES
+    if size > longest:
+        raise OversizeError(
+            f"the record takes {size:,} bytes with its key, more than the {longest:,} that the log takes; "
+            f"write a reference to a file, or a stub with its hash",
+            _stub("oversize", value or b""),
+        )
+
+
+def decode_value(raw: bytes | None) -> Mapping[str, object] | None:
+    """Return the JSON object written as `raw`, None for a tombstone, or a stub for anything else."""
+    if raw is None:
+        return None
+    try:
+        value = _DECODER.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
+    except (ValueError, RecursionError):
+        return _stub("bad_json", raw)
+    return value if isinstance(value, dict) else _stub("not_an_object", raw)
+
+
+def encode_key(key: str | None) -> bytes | None:
+    """Return the key as UTF-8; a lone surrogate is kept rather than refused."""
+    return None if key is None else key.encode("utf-8", "surrogatepass")
+
+
+def decode_key(raw: bytes | None) -> str | None:
+    """Return the key written as `raw`; bytes that are no UTF-8 are replaced, since foreign writers exist."""
+    if raw is None:
+        return None
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "replace")
+
+
+def encode_timestamp(timestamp: float) -> int:
+    """Return event time in whole milliseconds, which is all a broker keeps.
+
+    Raises:
+        LogError: if it is no finite number of seconds from 1970 to `MAX_TIMESTAMP`.
+    """
+    if not math.isfinite(timestamp) or not 0 <= timestamp < MAX_TIMESTAMP:
+        raise LogError(f"a record's timestamp must be seconds since 1970, finite and not before, not {timestamp!r}")
+    return round(timestamp * 1000)
+
+
+def decode_timestamp(milliseconds: int) -> float:
+    """Return event time in seconds."""
+    return milliseconds / 1000
+
+
+def partition_of(key: str | None, partitions: int) -> int:
+    """Return the partition of a key, the same in every process and on every log; 0 for None."""
+    raw = encode_key(key)
+    if raw is None:
+        return 0
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big") % partitions
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Made once: `json.dumps` and `json.loads` would make theirs for every value.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _stub(reason: str, raw: bytes) -> dict[str, object]:
+    return {UNREADABLE: reason, "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}

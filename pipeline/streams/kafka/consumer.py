@@ -1,0 +1,230 @@
+"""A member of a Kafka group: what kafka-python fetched, handed out in turns, and nothing skipped in silence.
+
+Static membership: `instance` is the group's name for this member over restarts, so a restart within the session
+moves no partition. The client's own buffer holds one partition's records after another's; ours lets them take turns.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain, count
+from typing import Any
+
+from kafka import ConsumerGroupMetadata, KafkaAdminClient, KafkaConsumer
+from kafka import TopicPartition as Where
+from kafka.admin import MemberToRemove
+from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from pipeline.errors import LogError
+from pipeline.streams.checks import fenced_consumer, lost_records
+from pipeline.streams.interface import Record, Topic, TopicPartition
+from pipeline.streams.kafka.config import Connection, made, milliseconds
+from pipeline.streams.kafka.errors import translated
+from pipeline.streams.kafka.group_join import Moves, fenced, keep_join
+from pipeline.streams.kafka.serialization import decoded
+
+AHEAD = 2048
+"""Records asked for when fewer are at hand than a poll may return, so that partitions can take turns."""
+
+
+class GroupMember:
+    """A `Consumer` of a broker.
+
+    Attributes:
+        group: its group.
+        instance: names it over restarts.
+        closed: whether it has left its group for good.
+    """
+
+    def __init__(
+        self, connection: Connection, admin: KafkaAdminClient, group: str, topics: Sequence[Topic], instance: str
+    ) -> None:
+        self.group = group
+        self.instance = instance
+        self._connection = connection
+        self._admin = admin
+        self._ours = {connection.named(topic.name): topic.name for topic in topics}
+        self._held: dict[TopicPartition, Where] = {}
+        self._claims: dict[TopicPartition, int] = {}
+        self._claimed = count()
+        self._fetched: dict[TopicPartition, deque[Any]] = {}
+        self._paused: set[TopicPartition] = set()
+        self._turn = 0
+        self.closed = False
+        self._moves = Moves({connection.named(topic.name): topic.partitions for topic in topics})
+        sharing = {"partition_assignment_strategy": [self._moves.assignor]}
+        asked = connection.reader() | connection.member(group, instance) | sharing
+        self._consumer = made(KafkaConsumer, asked)
+        self._consumer.subscribe(list(self._ours), listener=self._moves)
+
+    @property
+    def assignment(self) -> list[TopicPartition]:
+        """See `Consumer.assignment`."""
+        return sorted(self._held)
+
+    def claims(self) -> dict[TopicPartition, int]:
+        """See `Consumer.claims`."""
+        return dict(self._claims)
+
+    def poll(self, max_records: int, timeout: float) -> list[Record]:
+        """See `Consumer.poll`."""
+        if self.closed:
+            raise LogError(f"consumer {self.instance} of group {self.group} is closed")
+        ready = sum(len(self._fetched[where]) for where in self._held.keys() - self._paused)
+        wait = 0.0 if ready else timeout
+        with translated(self._name()):
+            self._fetch(wait, max_records if ready >= max_records else max(max_records, AHEAD))
+        if fenced(self._consumer):
+            raise fenced_consumer(self.group, self.instance)
+        return self._hand_out(max_records)
+
+    def position(self, topic: str, partition: int) -> int:
+        """See `Consumer.position`."""
+        where = self._assigned(topic, partition)
+        if self._fetched[where]:
+            return int(self._fetched[where][0].offset)
+        # Past the markers of transactions, which no record follows yet.
+        return int(self._consumer.position(self._held[where]))
+
+    def committed(self, topic: str, partition: int) -> int:
+        """See `Consumer.committed`."""
+        where = Where(self._connection.named(topic), partition)
+        with translated(self._name()):
+            committed = self._consumer.committed(where, timeout_ms=self._deadline())
+            return self._first(where) if committed is None else int(committed)
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        """See `Consumer.seek`."""
+        if offset < 0:
+            raise LogError(f"offset {offset} of {topic}/{partition} does not exist; the first is 0")
+        where = self._assigned(topic, partition)
+        self._fetched[where].clear()
+        self._consumer.seek(self._held[where], offset)
+
+    def pause(self, partitions: Iterable[TopicPartition]) -> None:
+        """See `Consumer.pause`."""
+        wanted = {self._assigned(*where) for where in partitions}
+        self._paused |= wanted
+        self._consumer.pause(*(self._held[where] for where in wanted))
+
+    def resume(self, partitions: Iterable[TopicPartition]) -> None:
+        """See `Consumer.resume`."""
+        wanted = self._paused & set(partitions)
+        self._paused -= wanted
+        self._consumer.resume(*(self._held[where] for where in wanted))
+
+    def lag(self) -> int:
+        """See `Consumer.lag`."""
+        with translated(self._name()):
+            ends = self._consumer.end_offsets(list(self._held.values()), timeout_ms=self._deadline())
+        return sum(max(0, ends[where] - self.position(*name)) for name, where in self._held.items())
+
+    def close(self) -> None:
+        """See `Consumer.close`."""
+        if self.closed:
+            return
+        self.closed = True
+        self._held, self._fetched, self._paused = {}, {}, set()
+        membership = self.membership()
+        if membership.member_id:
+            # A static member that only goes silent keeps its partitions until its session ends. With its member
+            # id as well as its instance: whoever replaced it stays in.
+            leaving = MemberToRemove(member_id=membership.member_id, group_instance_id=self.instance)
+            self._ignoring(lambda: self._admin.remove_group_members(membership.group_id, [leaving]))
+        seconds = self._connection.settings.close_seconds
+        self._ignoring(lambda: self._consumer.close(timeout_ms=milliseconds(seconds)))
+
+    def membership(self) -> ConsumerGroupMetadata:
+        """Return as what the group knows this member: a commit says so, and a stale one is refused."""
+        return self._consumer.group_metadata()
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Return the next offset to read of each assigned partition."""
+        return {where: self.position(*where) for where in self._held}
+
+    def _fetch(self, timeout: float, limit: int) -> None:
+        keep_join(self._consumer)
+        ask = partial(self._consumer.poll, timeout_ms=math.ceil(timeout * 1000), max_records=limit)
+        try:
+            found = ask()
+        except NoOffsetForPartitionError:
+            self._take_over()  # the group is new, and now has a place to start
+            found = ask()
+        except OffsetOutOfRangeError as error:
+            self._take_over()
+            raise self._lost(error) from error
+        self._take_over()
+        for where, records in found.items():
+            name = self._named(where)
+            if name in self._fetched:
+                self._fetched[name].extend(records)
+
+    def _take_over(self) -> None:
+        """Follow what the group decided since the last poll."""
+        now = {self._named(where): where for where in self._consumer.assignment() if self._start(where)}
+        gone = {self._named(where) for where in self._moves.gone}
+        self._moves.gone.clear()
+        kept = (now.keys() & self._held.keys()) - gone
+        self._paused &= kept
+        self._fetched = {where: self._fetched[where] if where in kept else deque() for where in now}
+        self._claims = {where: self._claims[where] if where in kept else next(self._claimed) for where in sorted(now)}
+        self._held = now
+
+    def _start(self, where: Where) -> bool:
+        """Give a new partition its position, and tell whether that worked yet."""
+        try:
+            return self._consumer.position(where, timeout_ms=self._deadline()) is not None
+        except NoOffsetForPartitionError as error:
+            # The first record kept, said so rather than left to a default that skips in silence.
+            for missing in chain.from_iterable(error.args):
+                self._consumer.seek(missing, self._first(missing))
+            return True
+
+    def _hand_out(self, limit: int) -> list[Record]:
+        turns = deque(sorted(self._held.keys() - self._paused))
+        # The first of the turn moves on, so that none starves where `limit` is below the partitions.
+        turns.rotate(-self._turn)
+        self._turn += 1
+        records: list[Record] = []
+        while turns and len(records) < limit:
+            where = turns.popleft()
+            if self._fetched[where]:
+                records.append(decoded(where[0], self._fetched[where].popleft()))
+                turns.append(where)
+        return records
+
+    def _lost(self, error: OffsetOutOfRangeError) -> LogError:
+        where, position = next(iter(error.args[0].items()))
+        first = self._first(where)
+        if position < first:
+            return lost_records(self.group, self._named(where), position, first)
+        return LogError(
+            f"group {self.group} stands at offset {position} of {where.topic}/{where.partition}, which does not exist: "
+            f"was the topic made anew? To go on, seek to {first}"
+        )
+
+    def _first(self, where: Where) -> int:
+        return int(self._consumer.beginning_offsets([where], timeout_ms=self._deadline())[where])
+
+    def _assigned(self, topic: str, partition: int) -> TopicPartition:
+        if (topic, partition) not in self._held:
+            raise LogError(f"{topic}/{partition} is not assigned to {self.instance} of group {self.group}: poll first")
+        return topic, partition
+
+    def _named(self, where: Where) -> TopicPartition:
+        return self._ours[where.topic], where.partition
+
+    def _name(self) -> str:
+        return f"consumer {self.instance} of group {self.group}"
+
+    def _deadline(self) -> int:
+        return milliseconds(self._connection.settings.commit_seconds)
+
+    @staticmethod
+    def _ignoring(act: Callable[[], object]) -> None:
+        """Let go without a broker too: a session that ends does the same, later."""
+        try:
+            act()
+        except KafkaError:
+            return

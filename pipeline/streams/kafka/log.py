@@ -1,0 +1,100 @@
+"""The log on a broker: Kafka's transactions, groups and offsets behind the interface of all logs."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from kafka import KafkaAdminClient
+from kafka import TopicPartition as Where
+
+from pipeline.config import LogSettings
+from pipeline.streams.checks import check_kept
+from pipeline.streams.interface import Record, Topic
+from pipeline.streams.kafka.admin import Topics
+from pipeline.streams.kafka.config import connection, made
+from pipeline.streams.kafka.consumer import GroupMember
+from pipeline.streams.kafka.errors import translated
+from pipeline.streams.kafka.producer import Sender, Standing
+from pipeline.streams.kafka.reader import Readers
+from pipeline.streams.transaction import BufferedProducer
+
+
+class KafkaLog:
+    """A `Log` on a broker; threads may share it, a consumer or producer belongs to one thread at a time.
+
+    Args:
+        url: `kafka://host:port[,host:port]`.
+        settings: of the log.
+
+    Raises:
+        LogError: if the URL names no broker.
+        UnavailableError: if none of the brokers answers.
+    """
+
+    def __init__(self, url: str, settings: LogSettings) -> None:
+        self._connection = connection(url, settings)
+        with translated(url):
+            self._admin = made(KafkaAdminClient, self._connection.client())
+        self._topics = Topics(self._admin, self._connection)
+        self._readers = Readers(self._connection)
+        self._members: list[GroupMember] = []
+        self._senders: list[Sender] = []
+        self._closed = False
+
+    def create_topics(self, topics: Iterable[Topic]) -> None:
+        """See `Log.create_topics`."""
+        self._topics.create(topics)
+
+    def problems(self, topics: Iterable[Topic]) -> list[str]:
+        """Return how the broker's topics fall short of these, one line each: missing, kept too short, ..."""
+        return self._topics.problems(topics)
+
+    def producer(self, transactional_id: str) -> BufferedProducer[Standing]:
+        """See `Log.producer`."""
+        sender = Sender(self._connection, transactional_id, self._topics.__getitem__, self._readers.note)
+        self._senders.append(sender)
+        # The broker counts the epochs of an id, and the sender knows its own.
+        return BufferedProducer(sender, transactional_id, epoch=0)
+
+    def consumer(self, group: str, topics: Sequence[str], instance: str) -> GroupMember:
+        """See `Log.consumer`."""
+        read = [self._topics[topic] for topic in topics]
+        with translated(f"consumer {instance} of group {group}"):
+            member = GroupMember(self._connection, self._admin, group, read, instance)
+        self._members = [each for each in self._members if not each.closed] + [member]
+        return member
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """See `Log.read`."""
+        where = self._topics.partition(topic, partition)
+        check_kept(topic, partition, start, end, self._readers.first(where))
+        return self._readers.scan(topic, where, start, min(end, self._readers.end(where)))
+
+    def end_offset(self, topic: str, partition: int) -> int:
+        """See `Log.end_offset`."""
+        return self._readers.end(self._topics.partition(topic, partition))
+
+    def committed(self, group: str, topic: str, partition: int) -> int:
+        """See `Log.committed`."""
+        where = self._topics.partition(topic, partition)
+        name = self._connection.named(group)
+        with translated(f"group {group}"):
+            offsets = self._admin.list_group_offsets({name: [Where(*where)]})[name]
+        found = offsets.get(Where(*where))
+        return found.offset if found and found.offset >= 0 else self._readers.first(where)
+
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """Delete the records before `offset`, as retention does."""
+        where = Where(*self._topics.partition(topic, partition))
+        with translated(f"{topic}/{partition}"):
+            self._admin.delete_records({where: offset})
+
+    def close(self) -> None:
+        """See `Log.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        for member in self._members:
+            member.close()
+        for sender in self._senders:
+            sender.close()
+        self._readers.close()
+        self._admin.close()

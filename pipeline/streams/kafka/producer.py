@@ -1,0 +1,193 @@
+"""A transactional producer: what a buffered transaction holds goes to the broker at its commit, within a deadline.
+
+In this order: the records, then the consumer's positions with its membership (the broker refuses those of a member
+that is no longer in the group), then the end of the transaction, which waits for all of them.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import ConsumerGroupMetadata, KafkaProducer, OffsetAndMetadata
+from kafka import TopicPartition as Where
+from kafka.errors import (
+    CommitFailedError,
+    FencedInstanceIdError,
+    InvalidProducerEpochError,
+    KafkaError,
+    KafkaTimeoutError,
+    ProducerFencedError,
+)
+
+from pipeline.errors import LogError
+from pipeline.streams.checks import fenced_consumer, fenced_producer, foreign_consumer, lost_partition
+from pipeline.streams.interface import Consumer, Topic, TopicPartition, UnavailableError
+from pipeline.streams.kafka.config import Connection, made, milliseconds
+from pipeline.streams.kafka.consumer import GroupMember
+from pipeline.streams.kafka.errors import translated
+from pipeline.streams.kafka.serialization import headers
+from pipeline.streams.transaction import Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A consumer's positions to commit, and as what its group knows it."""
+
+    membership: ConsumerGroupMetadata
+    group: str
+    offsets: dict[TopicPartition, int]
+
+
+class Sender:
+    """The sink of one producer's transactions.
+
+    Args:
+        connection: the broker.
+        transactional_id: names the producer over restarts.
+        topic: returns a topic by its name, or raises LogError.
+        written: told the offsets of each transaction that is committed.
+        clock: seconds, monotonic; times deadlines.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        transactional_id: str,
+        topic: Callable[[str], Topic],
+        written: Callable[[Sequence[tuple[str, int, int]]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.topic = topic
+        self.longest_record = connection.settings.max_record_bytes
+        self._connection = connection
+        self._id = transactional_id
+        self._written = written
+        self._clock = clock
+        self._refusal: LogError | None = None
+        with translated(self._name()):
+            self._producer = made(KafkaProducer, connection.producer(transactional_id))
+            try:
+                self._producer.init_transactions()
+            except KafkaError:
+                self._drop()
+                raise
+
+    def positions(self, consumer: Consumer) -> Standing:
+        """Return what to commit of a consumer, as it stands now."""
+        if not isinstance(consumer, GroupMember):
+            raise foreign_consumer()
+        return Standing(consumer.membership(), consumer.group, consumer.positions())
+
+    def commit(
+        self,
+        transactional_id: str,  # noqa: ARG002 - the broker knows id and epoch of the producer that it hears from
+        epoch: int,  # noqa: ARG002
+        sent: Sequence[Outgoing],
+        positions: Sequence[Standing],
+    ) -> list[tuple[str, int, int]]:
+        """Write records and positions in one transaction of the broker, or raise and leave nothing visible."""
+        if self._refusal:
+            raise self._refusal
+        if not sent and not any(standing.offsets for standing in positions):
+            return []
+        deadline = self._clock() + self._connection.settings.commit_seconds
+        try:
+            offsets = self._write(sent, positions, deadline)
+        except KafkaError as error:
+            raise self._failed(error, positions) from error
+        self._written(offsets)
+        return offsets
+
+    def abort(self, sent: Sequence[Outgoing]) -> None:
+        """Do nothing: before the commit nothing is written, and a commit that fails tidies up itself."""
+
+    def close(self) -> None:
+        """End the producer's thread and connections, within the deadline for it."""
+        with suppress(KafkaError):
+            self._producer.close(timeout=self._connection.settings.close_seconds)
+        self._drop()
+
+    def _write(
+        self, sent: Sequence[Outgoing], positions: Sequence[Standing], deadline: float
+    ) -> list[tuple[str, int, int]]:
+        producer, manager = self._producer, self._producer._transaction_manager
+        producer.begin_transaction()
+        futures = [self._send(each) for each in sent]
+        producer.flush(timeout=self._left(deadline))
+        for standing in positions:
+            if standing.offsets:
+                self._await(manager.send_offsets_to_transaction(self._offsets(standing), standing.membership), deadline)
+        # Before the end is asked for: the client would commit what is left when a record's delivery expired.
+        written = [future.get(timeout=self._left(deadline)).offset for future in futures]
+        self._await(manager.begin_commit(), deadline)
+        return [(each.topic, each.partition, offset) for each, offset in zip(sent, written, strict=True)]
+
+    def _send(self, outgoing: Outgoing) -> Any:
+        return self._producer.send(
+            self._connection.named(outgoing.topic),
+            value=outgoing.value,
+            # A record needs one of the two: no key, and an end of what it stood for, is an empty key.
+            key=b"" if outgoing.key is None and outgoing.value is None else outgoing.key,
+            partition=outgoing.partition,
+            headers=headers(outgoing.timestamp),
+        )
+
+    def _offsets(self, standing: Standing) -> dict[Where, OffsetAndMetadata]:
+        return {
+            Where(self._connection.named(topic), partition): OffsetAndMetadata(offset, "", -1)
+            for (topic, partition), offset in standing.offsets.items()
+        }
+
+    def _await(self, result: Any, deadline: float) -> None:
+        # The client's own calls for these steps wait as long as the broker is away; here they have a deadline.
+        self._producer._sender.wakeup()
+        if not result.wait(timeout_ms=milliseconds(self._left(deadline))):
+            raise KafkaTimeoutError("not done within log.commit_seconds")
+
+    def _left(self, deadline: float) -> float:
+        return max(0.0, deadline - self._clock())
+
+    def _failed(self, error: KafkaError, positions: Sequence[Standing]) -> LogError:
+        """Tidy up after a commit that failed, and return what to raise."""
+        cause = self._producer._transaction_manager.last_error or error
+        if isinstance(cause, (ProducerFencedError, InvalidProducerEpochError)):
+            return self._refuse(fenced_producer(self._id))
+        standing = next((standing for standing in positions if standing.offsets), None)
+        if standing and isinstance(cause, CommitFailedError) and self._abort():
+            return lost_partition(standing.group, min(standing.offsets))
+        if standing and isinstance(cause, FencedInstanceIdError) and self._abort():
+            return fenced_consumer(standing.group, str(standing.membership.group_instance_id))
+        if not cause.retriable and self._abort():
+            return LogError(f"{self._name()}: the transaction was aborted: {cause}")
+        return self._refuse(
+            UnavailableError(
+                f"{self._name()}: nobody knows whether its last transaction was committed ({cause}); open a new "
+                f"producer of this id, which settles that, then start from the committed offsets"
+            )
+        )
+
+    def _abort(self) -> bool:
+        """End the open transaction, and tell whether that worked."""
+        try:
+            aborting = self._producer._transaction_manager.begin_abort()
+            self._await(aborting, self._clock() + self._connection.settings.close_seconds)
+        except KafkaError:
+            return False
+        return True
+
+    def _refuse(self, refusal: LogError) -> LogError:
+        """Let the producer go, and answer every later commit in the same way."""
+        self._refusal = refusal
+        self._drop()
+        return refusal
+
+    def _drop(self) -> None:
+        with suppress(KafkaError):
+            self._producer.close(timeout=0)
+        # Where `close` gave up waiting for what is not written, it left the thread running.
+        self._producer._sender.force_close()
+
+    def _name(self) -> str:
+        return f"producer {self._id}"

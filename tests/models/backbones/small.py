@@ -1,0 +1,80 @@
+"""Backbones of a few thousand weights over a catalogue of a dozen items, and windows to ask them about."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from pipeline.config import BackboneSettings
+from pipeline.events.windows import Windows
+from pipeline.models.backbones.base import Backbone, last_states
+from pipeline.models.backbones.factory import build_backbone
+from pipeline.models.catalogue import Catalogue
+
+ITEMS, LENGTH, TEXT = 12, 5, 6
+KINDS = ("sasrec", "bert4rec", "causal_lm")
+CONTEXTS = torch.tensor([[0, 0, 0, 0, 7], [0, 0, 1, 2, 3], [4, 5, 6, 7, 8], [9, 9, 1, 1, 12]])
+EMPTY = torch.zeros(1, LENGTH, dtype=torch.long)
+
+
+def small_catalogue(texts: tuple[str, ...] = ("toy",) * ITEMS, text_dimensions: int = TEXT) -> Catalogue:
+    vectors = np.random.default_rng(0).normal(size=(ITEMS, text_dimensions)).astype(np.float32)
+    return Catalogue(tuple(f"i{row:02}" for row in range(1, ITEMS + 1)), texts, vectors, "test")
+
+
+@cache
+def tiny_llama() -> Path:
+    """Folder of a random language model, without a tokenizer."""
+    folder = Path(mkdtemp(prefix="tiny-llama-"))
+    save_llama(folder)
+    return folder
+
+
+def save_llama(folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=20,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=32,
+    )
+    LlamaForCausalLM(config).to(dtype).save_pretrained(folder)
+
+
+def small_backbone(kind: str, seed: int = 0, text_dimensions: int = TEXT) -> Backbone:
+    model = str(tiny_llama()) if kind == "causal_lm" else None
+    settings = BackboneSettings.model_validate({"kind": kind, "model": model, "hidden_size": 16})
+    backbone = build_backbone(settings, LENGTH, small_catalogue(text_dimensions=text_dimensions), seed)
+    with torch.no_grad():
+        # As after some training: rows that differ and are not tiny.
+        backbone.items.rows.weight.normal_(generator=torch.Generator().manual_seed(seed))
+    return backbone
+
+
+@torch.inference_mode()
+def scores(model: Backbone, contexts: Tensor) -> Tensor:
+    """(n, length) windows to (n, items + 1) scores."""
+    states, vectors = model(contexts)
+    return last_states(states) @ vectors.T
+
+
+def windows_of(contexts: NDArray[np.int64], targets: NDArray[np.int64], since_setup: int = 0) -> Windows:
+    """Windows of as many users, all with as many items taken since set-up."""
+    n = len(targets)
+    names = np.array([f"n{i}" for i in range(n)])
+    return Windows(contexts, targets, names, names, np.arange(n, dtype=np.float64), np.full(n, since_setup))
+
+
+def successor_windows(n: int, seed: int, items: int = ITEMS) -> Windows:
+    """Windows of a log in which item i is always followed by item i + 1, round and round."""
+    starts = np.random.default_rng(seed).integers(items, size=n)
+    rows = (starts[:, None] + np.arange(LENGTH + 1)) % items + 1
+    return windows_of(rows[:, :-1].copy(), rows[:, -1].copy())

@@ -1,0 +1,37 @@
+"""How far an answer may go from the model to the trend, and by which of these a target is in the list."""
+
+import numpy as np
+import pytest
+
+from pipeline.metrics.ranking import rank_of_targets
+from pipeline.online.interpolation import LIST_LENGTH, WAYS, hits_of
+
+ITEMS = 40
+
+
+def test_ways_are_shares_of_the_stations_and_differ() -> None:
+    np.testing.assert_allclose(WAYS.sum(axis=1), 1.0)
+    assert (WAYS >= 0.0).all()
+    assert len(np.unique(WAYS, axis=0)) == len(WAYS)
+
+
+@pytest.mark.parametrize("stations", [2, 4])
+def test_hits_are_ranks_on_each_way(stations: int) -> None:
+    """Of random stations, of such as are alike, and of items that tie with the target at each of them."""
+    rng, found = np.random.default_rng(stations), []
+    # A window as in set-up goes no further than what was learned.
+    ways = WAYS if stations == 4 else np.column_stack([WAYS[:, 0], 1.0 - WAYS[:, 0]])
+    for case in range(600):
+        chances = rng.random((stations, ITEMS + 1))
+        if case % 3 == 1:
+            chances = chances[:1] + 0.2 * chances
+        target, excluded = int(rng.integers(1, ITEMS + 1)), rng.integers(0, ITEMS + 1, size=6)
+        if case % 3 == 2:
+            chances[:, rng.integers(0, ITEMS + 1, size=8)] = chances[:, [target]]
+        mixed = sum(ways[:, [i]] * chances[i] for i in range(stations))
+        ranks = rank_of_targets(mixed, np.full(len(WAYS), target), np.tile(excluded, (len(WAYS), 1)))
+        hits = hits_of(chances, target, excluded)
+        assert hits == (ranks <= LIST_LENGTH).tolist()
+        found.append(hits)
+    shares = np.mean(found, axis=0)
+    assert ((shares > 0.1) & (shares < 0.9)).all(), "each way finds some targets and misses others"

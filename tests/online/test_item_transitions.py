@@ -1,0 +1,92 @@
+"""What was taken after what: counted by hand, within the newest events only, and restored to the bit."""
+
+import numpy as np
+import pytest
+
+from pipeline.events.windows import Ids
+from pipeline.online.item_transitions import Followers
+
+LENGTH, SHRINKAGE = 3, 2.0
+ITEMS = 12
+
+
+def random_events(n: int, seed: int = 0) -> list[tuple[Ids, int]]:
+    """Windows with their oldest places empty now and then, some with an item twice, and what was taken then."""
+    rng = np.random.default_rng(seed)
+    contexts = rng.integers(1, ITEMS, size=(n, LENGTH))
+    contexts[np.arange(LENGTH) < rng.integers(0, LENGTH + 1, size=n)[:, None]] = 0
+    return list(zip(contexts, rng.integers(1, ITEMS, size=n).tolist(), strict=True))
+
+
+def counted(events: list[tuple[Ids, int]], context: Ids) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """(ITEMS,) the sum in the module's docstring, event by event."""
+    sums = np.zeros(ITEMS)
+    for before, taken in events:
+        for place, item in enumerate(context.tolist(), start=1):
+            for other, same in enumerate(before.tolist(), start=1):
+                sums[taken] += place * other * (item == same != 0)
+    return sums
+
+
+def spread(followers: Followers, context: Ids) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
+    found = followers.of(context)
+    return found.over(ITEMS), float(followers.known(np.array([found.evidence]))[0])
+
+
+@pytest.mark.parametrize("events", [5, 40, 1_000])
+def test_chances_are_those_of_the_newest_events(events: int) -> None:
+    followers, came = Followers(events, LENGTH, SHRINKAGE), random_events(200)
+    for i, (context, row) in enumerate(came):
+        followers.add(context, row)
+        asked = came[(7 * i) % len(came)][0]
+        sums = counted(came[max(0, i + 1 - events) : i + 1], asked)
+        chances, known = spread(followers, asked)
+        evidence = sums.sum() / LENGTH**2
+        assert known == pytest.approx(evidence / (evidence + SHRINKAGE))
+        np.testing.assert_allclose(chances, sums / max(sums.sum(), 1.0))
+
+
+def test_one_row_has_what_the_whole_says_of_it() -> None:
+    followers = Followers(60, LENGTH, SHRINKAGE)
+    for context, row in random_events(150):
+        followers.add(context, row)
+    asked = random_events(50, seed=1)
+    contexts, rows = np.stack([c for c, _ in asked]), np.array([row for _, row in asked])
+    chances, known = followers.chances_of(contexts, rows)
+    for i, context in enumerate(contexts):
+        whole, of = spread(followers, context)
+        assert chances[i] == pytest.approx(whole[rows[i]])
+        assert known[i] == of
+
+
+def test_nothing_follows_what_nobody_took_and_an_empty_window() -> None:
+    followers = Followers(60, LENGTH, SHRINKAGE)
+    followers.add(np.array([0, 1, 2]), 3)
+    for context in ([0, 0, 0], [0, 3, 4]):
+        found = followers.of(np.array(context))
+        assert len(found.rows) == 0
+        assert found.evidence == 0.0
+
+
+def test_the_newest_item_says_most() -> None:
+    followers = Followers(60, LENGTH, SHRINKAGE)
+    followers.add(np.array([0, 0, 1]), 5)
+    followers.add(np.array([0, 0, 2]), 6)
+    chances, _ = spread(followers, np.array([0, 1, 2]))
+    assert chances[5] == pytest.approx(2 / 5)
+    assert chances[6] == pytest.approx(3 / 5)
+
+
+def test_they_restore_to_the_bit_and_what_was_given_out_stays() -> None:
+    followers, again, came = Followers(40, LENGTH, SHRINKAGE), Followers(40, LENGTH, SHRINKAGE), random_events(200)
+    for context, row in came[:100]:
+        followers.add(context, row)
+    kept = followers.to_arrays()
+    before = {name: array.copy() for name, array in kept.items()}
+    again.restore(kept)
+    for context, row in came[100:]:
+        for each in (followers, again):
+            each.add(context, row)
+        for asked in (context, came[0][0]):
+            np.testing.assert_array_equal(spread(followers, asked)[0], spread(again, asked)[0])
+    assert all(np.array_equal(kept[name], before[name]) for name in before)
