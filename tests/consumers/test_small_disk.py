@@ -27,7 +27,7 @@ def test_a_full_disk_holds_an_edit_up_and_nothing_else(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if in_a_name_space(MOUNT, disk).returncode != 0:
-        pytest.skip("a full disk is NOT tested: this system lets nobody mount a file system of their own (unshare -rm)")
+        pytest.skip("a full disk: a user may not mount a file system here (unshare --map-root-user --mount fails)")
     inside = in_a_name_space(f'{MOUNT} && exec "$0" -m pytest -q tests/consumers/on_a_small_disk.py', disk)
     assert inside.returncode == 0, inside.stdout + inside.stderr
     assert "1 passed" in inside.stdout

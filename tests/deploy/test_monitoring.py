@@ -109,7 +109,7 @@ def test_prometheus_is_told_of_every_file() -> None:
     assert all((PROMETHEUS / name).is_file() for name in files)
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool (Debian: prometheus) is not installed")
+@pytest.mark.skipif(not shutil.which("promtool"), reason="alert rules: no promtool on the PATH (Debian: prometheus)")
 @pytest.mark.parametrize(
     "command", [["check", "config", "prometheus.yml"], ["check", "rules", *RULES], ["test", "rules", "alerts_test.yml"]]
 )

@@ -26,7 +26,7 @@ EVENTS = 60
 PATIENCE = 60.0
 
 pytestmark = pytest.mark.skipif(
-    not shutil.which("prometheus"), reason="NOT SCRAPED: there is no prometheus (Debian: prometheus) here"
+    not shutil.which("prometheus"), reason="scraping: no prometheus on the PATH (Debian: prometheus)"
 )
 
 

@@ -21,7 +21,10 @@ SILENCE = 60.0
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions"),
-    *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"),
+    # A container's /dev/shm is often too small for a page; and no name but this machine's address is looked up.
+    *("--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"),
+    "--remote-debugging-pipe",
 )
 
 START = """
@@ -35,10 +38,10 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def chromium() -> str:
-    """Path of a Chromium, or the test is skipped, and says so."""
+    """Path of a Chromium; the test is skipped where there is none."""
     found = next((path for path in map(shutil.which, NAMES) if path), None)
     if found is None:
-        pytest.skip(f"the page is NOT tested in a browser: none of {', '.join(NAMES)} is on the PATH")
+        pytest.skip(f"page in a browser: none of {', '.join(NAMES)} on the PATH (Debian: chromium)")
     return found
 
 
