@@ -51,13 +51,15 @@ from consumers.runtime.stage import Output, Point, Turn
 from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
-from pipeline.evaluation.replay import make_deterministic, prepare
+from pipeline.evaluation.replay import prepare
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import GateHandler
-from pipeline.regions.bank import next_item_probabilities
+from pipeline.models.seeding import make_deterministic
+from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
-from pipeline.setup.bootstrap import SetUp, set_up
+from pipeline.regions.mixing import next_item_probabilities
+from pipeline.setup.artifacts import SetUp
+from pipeline.setup.bootstrap import set_up
 from pipeline.streams import Log, open_log
 from pipeline.streams.topics import GATED, INTERACTIONS, USERS, pipeline_topics
 from pipeline.telemetry import new_metrics
@@ -246,7 +248,7 @@ def user_memory(config: Config) -> dict[str, Any]:
 
 @dataclass
 class Canned:
-    """Stands in for a `GateHandler`: every answer was given before.
+    """Stands in for a `EventScorer`: every answer was given before.
 
     Attributes:
         answers: event id -> record of `gated`.
@@ -392,7 +394,7 @@ class Stream:
         setup = self._own_setup()
         host = AdapterHost(setup.backbone, self.config.adapter)
         live = LiveRegions(setup.bank, host, self._store, setup.backbone_sha256)
-        return self._each(GateHandler(setup, self.config, live).handle)
+        return self._each(EventScorer(setup, self.config, live).handle)
 
     def encoder(self) -> Stopwatch:
         """Encode and score windows once, the least that a gate can ask of a model."""

@@ -132,7 +132,7 @@ def monitor_of(name: str, seed: int, *overrides: str) -> Monitor:
     if name in DUMMIES:
         dummy = DETECTORS[name](np.zeros(0), 1.0, 0)
         for watched in made.state.watched.values():
-            watched.detectors = {signal: [dummy] * len(lanes) for signal, lanes in watched.detectors.items()}
+            watched.detectors = {signal: [dummy] * len(phases) for signal, phases in watched.detectors.items()}
     return made
 
 
@@ -141,8 +141,8 @@ def false_alarms(name: str, streams: int, *overrides: str) -> dict[str, Any]:
     alarmed, by_signal = 0, Counter[str]()
     for seed in range(streams):
         state = monitor_of(name, seed, *overrides).state
-        values, watched = shown(draw(EVENTS, state.apart, seed)), state.watched
-        raised = {s for (i, s, lane), v in values.items() if alarm_after(watched[i].detectors[s][lane], v) < math.inf}
+        values, watched = shown(draw(EVENTS, state.stride, seed)), state.watched
+        raised = {s for (i, s, phase), v in values.items() if alarm_after(watched[i].detectors[s][phase], v) < math.inf}
         alarmed += bool(raised)
         by_signal.update(raised)
     return {"streams": streams, "share": alarmed / streams, "signals": dict(sorted(by_signal.items()))}
@@ -210,7 +210,7 @@ def first_edit(name: str, planted: Planted, seed: int) -> Edit | None:
     """What a monitor asks for first, asked after each batch of the gate."""
     made = monitor_of(name, seed)
     batch = made.state.config.gate.batch_size
-    for offset, record in enumerate(gated(draw(EVENTS, made.state.apart, seed, planted))):
+    for offset, record in enumerate(gated(draw(EVENTS, made.state.stride, seed, planted))):
         made.observe(record, offset)
         edits = made.decide() if made.at_event % batch == 0 else []
         if edits:
@@ -238,9 +238,9 @@ def stretch(name: str, events: int, seed: int) -> float:
     state = monitor_of(name, seed).state
     detectors, values = state.watched[1].detectors, np.random.default_rng(seed).normal(size=events)
     return seconds(
-        (detectors[signal][lane].update, float(value > RARE) if signal == "shift" else float(value))
+        (detectors[signal][phase].update, float(value > RARE) if signal == "shift" else float(value))
         for n, value in enumerate(values)
-        for signal, lane in due(state, n)
+        for signal, phase in due(state, n)
     )
 
 
@@ -249,9 +249,9 @@ def stretch_of_river(name: str, events: int, seed: int) -> float:
     state = monitor_of(name, seed).state
     detectors, values = state.watched[1].detectors, np.random.default_rng(seed).random(events)
     return seconds(
-        (cast(RiverDetector, detectors[signal][lane]).rose, float(value))
+        (cast(RiverDetector, detectors[signal][phase]).rose, float(value))
         for n, value in enumerate(values)
-        for signal, lane in due(state, n)
+        for signal, phase in due(state, n)
     )
 
 
@@ -266,9 +266,9 @@ def seconds(asked: Iterable[tuple[Callable[[float], object], float]]) -> float:
 
 def due(state: State, place: int) -> Iterator[tuple[str, int]]:
     """Signals and lanes that are shown a value at this place in the sequence of a user's windows."""
-    turn = place % state.apart
+    turn = place % state.stride
     yield from ((signal, 0) for signal in OF_ONE_WINDOW if turn == 0 or signal == "loss")
-    yield from (("shift", lane) for lane, first in enumerate(state.lanes) if turn == first)
+    yield from (("shift", phase) for phase, first in enumerate(state.phases) if turn == first)
 
 
 def few(what: str, name: str, n: int) -> int:

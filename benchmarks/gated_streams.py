@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.drift.subsampling import lanes
+from pipeline.drift.subsampling import phases
 from pipeline.events.edit import Edit
 from pipeline.monitor import Monitor
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import SET_UP, Region, Status
-from pipeline.setup.bootstrap import Calibration
+from pipeline.setup.calibration import Calibration
 
 Array = NDArray[np.float64]
 Rise = Callable[[np.random.Generator, Array], Array]
@@ -53,12 +53,14 @@ def monitor(config: Config, seed: int) -> Monitor:
     rng = np.random.default_rng(seed)
     n = REGIONS * REFERENCE
     ids = np.tile(np.arange(1, REGIONS + 1), REFERENCE)
-    lane = np.arange(n) // REGIONS % 2
+    phase = np.arange(n) // REGIONS % 2
     windows = np.zeros((n, LENGTH), dtype=np.int64)
     moved = (rng.random(n) < MOVES).astype(np.float64)
-    angle, margin, rarity = rng.normal(size=(3, n))
+    angle, margin, negative_log_popularity = rng.normal(size=(3, n))
     losses = rng.gamma(2.0, size=n)
-    calibration = Calibration(ids, angle, margin, losses, rarity, windows, windows[:, 0], lane, ids, moved)
+    calibration = Calibration(
+        ids, angle, margin, losses, negative_log_popularity, windows, windows[:, 0], phase, ids, moved
+    )
     return Monitor(config, RegionBank(_regions(), OriginModel.certain(1, 0)), calibration, seed)
 
 
@@ -69,13 +71,13 @@ class Stream:
     Attributes:
         scores: (n, 3) angle, margin and rarity.
         losses: (n,).
-        tastes: (n,) regions.
+        setup_tops: (n,) regions.
         thinning: windows of a user from one that the detectors are shown to the next.
     """
 
     scores: Array
     losses: Array
-    tastes: NDArray[np.int64]
+    setup_tops: NDArray[np.int64]
     thinning: int
 
 
@@ -84,16 +86,16 @@ def draw(events: int, thinning: int, seed: int, planted: Planted | None = None) 
     rng = np.random.default_rng((seed, 1))
     users = math.ceil(events / OF_A_USER)
     scores = np.stack([_overlapping(rng, users) for _ in range(3)], axis=1)
-    tastes = _tastes(rng, users, thinning)
+    setup_tops = _tastes(rng, users, thinning)
     if planted is not None:
-        _raise(rng, scores, tastes, planted, thinning)
-    return Stream(scores, rng.gamma(2.0, size=len(scores)), tastes, thinning)
+        _raise(rng, scores, setup_tops, planted, thinning)
+    return Stream(scores, rng.gamma(2.0, size=len(scores)), setup_tops, thinning)
 
 
 def gated(stream: Stream) -> Iterator[dict[str, Any]]:
     """The records of a stream, one after the other in the same dictionary."""
     record: dict[str, Any] = {"cold": False, "route": [], "confidence": 1.0, "margin": 1.0}
-    columns = (stream.scores.tolist(), stream.losses.tolist(), stream.tastes.tolist())
+    columns = (stream.scores.tolist(), stream.losses.tolist(), stream.setup_tops.tolist())
     for event, (row, loss, taste) in enumerate(zip(*columns, strict=True)):
         record |= {"event_id": str(event), "user_id": str(event // OF_A_USER), "timestamp": float(event)}
         record |= {"region_id": taste, "taste": taste, "taste_rival": taste % REGIONS + 1, "loss": loss}
@@ -103,23 +105,23 @@ def gated(stream: Stream) -> Iterator[dict[str, Any]]:
 
 def shown(stream: Stream) -> dict[tuple[int, str, int], Array]:
     """What the monitor shows its detectors of a stream, by region, signal and lane: the short way, for many streams."""
-    apart = np.arange(len(stream.tastes)).reshape(-1, OF_A_USER)[:, :: stream.thinning]
-    tastes, scores = stream.tastes[apart], stream.scores[apart]
+    stride = np.arange(len(stream.setup_tops)).reshape(-1, OF_A_USER)[:, :: stream.thinning]
+    setup_tops, scores = stream.setup_tops[stride], stream.scores[stride]
     found: dict[tuple[int, str, int], Array] = {}
     for region_id in range(1, REGIONS + 1):
-        mine = scores[tastes == region_id]
+        mine = scores[setup_tops == region_id]
         found[region_id, "novelty", 0], found[region_id, "doubt", 0] = mine[:, 0], -mine[:, 1]
         found[region_id, "rarity", 0] = mine[:, 2]
-        found[region_id, "loss", 0] = stream.losses[stream.tastes == region_id]
-        for lane, first in enumerate(lanes(stream.thinning)):
-            found[region_id, "shift", lane] = _moves(stream, first, region_id)
+        found[region_id, "loss", 0] = stream.losses[stream.setup_tops == region_id]
+        for phase, first in enumerate(phases(stream.thinning)):
+            found[region_id, "shift", phase] = _moves(stream, first, region_id)
     return found
 
 
 def _moves(stream: Stream, first: int, region_id: int) -> Array:
     """Whether users left a region from a window of a lane to the next."""
-    tastes = stream.tastes.reshape(-1, OF_A_USER)[:, first :: stream.thinning]
-    before, after = tastes[:, :-1], tastes[:, 1:]
+    setup_tops = stream.setup_tops.reshape(-1, OF_A_USER)[:, first :: stream.thinning]
+    before, after = setup_tops[:, :-1], setup_tops[:, 1:]
     return (after != before)[before == region_id].astype(np.float64)
 
 
@@ -139,8 +141,10 @@ def _tastes(rng: np.random.Generator, users: int, thinning: int) -> NDArray[np.i
     return ((np.arange(users)[:, None] + np.cumsum(steps, axis=1)) % REGIONS + 1).ravel()
 
 
-def _raise(rng: np.random.Generator, scores: Array, tastes: NDArray[np.int64], planted: Planted, thinning: int) -> None:
-    drifted = np.flatnonzero((tastes == DRIFTED) & (np.arange(len(tastes)) >= planted.event))
+def _raise(
+    rng: np.random.Generator, scores: Array, setup_tops: NDArray[np.int64], planted: Planted, thinning: int
+) -> None:
+    drifted = np.flatnonzero((setup_tops == DRIFTED) & (np.arange(len(setup_tops)) >= planted.event))
     scores[drifted, 0] += planted.rise(rng, np.arange(len(drifted)) / thinning)
 
 

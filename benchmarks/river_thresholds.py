@@ -44,8 +44,8 @@ def kswin() -> None:
         window = stream[place + 1 : place + 1 + WINDOW]
         older, newer = np.sort(rng.permutation(window[:-NEWEST])[:NEWEST]), np.sort(window[-NEWEST:])
         both = np.concatenate([older, newer])
-        apart = np.searchsorted(older, both, side="right") - np.searchsorted(newer, both, side="right")
-        distances[place] = np.abs(apart).max() * (1 if newer.mean() > older.mean() else -1)
+        stride = np.searchsorted(older, both, side="right") - np.searchsorted(newer, both, side="right")
+        distances[place] = np.abs(stride).max() * (1 if newer.mean() > older.mean() else -1)
     for distance in range(12, 19):
         found, last = 0, -WINDOW
         for place in np.flatnonzero(distances >= distance).tolist():

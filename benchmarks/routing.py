@@ -40,9 +40,9 @@ from pipeline.models.backbones.sasrec import SASRec
 from pipeline.models.backbones.transformer import SequenceConfig
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.models.lora.host import AdapterHost
-from pipeline.online.ensemble import Asked, Trending
-from pipeline.online.item_transitions import Followers
-from pipeline.regions.bank import next_item_probabilities
+from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
+from pipeline.online.item_transitions import ItemTransitions
+from pipeline.regions.mixing import next_item_probabilities
 
 RANK, WIDTH, BLOCKS = 8, 128, 2
 SETTINGS = AdapterSettings(rank=RANK, alpha=16.0, dropout=0.0)
@@ -84,14 +84,14 @@ def main() -> None:
             "backbone_with_trend": lambda: everybody.mixed(_alone(backbone, forward.vectors, windows)),
             "ours_with_trend": partial(_ours_with_trend, forward, windows, names, trended),
         }
-        compared["trend_in_double_precision"][str(regions)] = trended.apart(ways["ours"]())
+        compared["trend_in_double_precision"][str(regions)] = trended.stride(ways["ours"]())
         if regions <= asked.peft_most:
             _register(host, adapters[:regions])
             ways["peft_switch"] = partial(_switch, host, windows, names)
             compared["peft_switch"][str(regions)] = _largest(ways["ours"](), ways["peft_switch"]())
             named = _Named(_backbone(asked), adapters[:regions])
             ways["peft_names"] = partial(named.answer, windows, names)
-            compared["peft_names"][str(regions)] = named.apart(windows, names, adapters[:regions])
+            compared["peft_names"][str(regions)] = named.stride(windows, names, adapters[:regions])
         times = _medians(ways, asked)
         for way, seconds in times.items():
             if way != "backbone":
@@ -171,23 +171,23 @@ def _ours_with_trend(forward: MixedForward, windows: Ids, names: Sequence[str], 
 
 
 class _Trended:
-    """Mixes the trend of `tastes` regions into answers; window i is of taste `places[i]`, and a little of another."""
+    """Mixes the popularity of `setup_tops` regions into answers: window i has mostly `places[i]`."""
 
-    def __init__(self, tastes: int, places: Ids, windows: Ids, asked: argparse.Namespace, rng: np.random.Generator):
+    def __init__(self, setup_tops: int, places: Ids, windows: Ids, asked: argparse.Namespace, rng: np.random.Generator):
         usual = np.append(0, rng.integers(1, 100, size=asked.items))
         settings = Config()
-        before = Followers(len(windows), windows.shape[1], settings.trend.shrinkage)
+        before = ItemTransitions(len(windows), windows.shape[1], settings.trend.shrinkage)
         for window in windows:
             before.add(window, int(rng.integers(1, asked.items)))
-        self._trending = Trending(usual, before, tastes, settings)
+        self._trending = OnlineEnsemble(usual, before, setup_tops, settings)
         counts = self._trending.to_arrays()
         # A tenth of the items have been taken of late by users of any one taste.
         counts["counts"] = rng.random(counts["counts"].shape, dtype=np.float32).astype(np.float64)
         counts["counts"][counts["counts"] > 0.1] = 0.0
         counts["totals"] = counts["counts"].sum(axis=2)
         self._trending.restore(counts)
-        shares = np.zeros((len(windows), tastes))
-        for share, taste in ((0.7, places), (0.3, rng.integers(tastes, size=len(windows)))):
+        shares = np.zeros((len(windows), setup_tops))
+        for share, taste in ((0.7, places), (0.3, rng.integers(setup_tops, size=len(windows)))):
             shares[np.arange(len(windows)), taste] += share
         self._windows, self._shares = windows, shares
         self._since = rng.integers(2, size=len(windows)).astype(np.float64)
@@ -197,14 +197,14 @@ class _Trended:
         self._trending.mix_in(self._asked(answers), answers.numpy())
         return answers
 
-    def apart(self, answers: Tensor) -> float:
+    def stride(self, answers: Tensor) -> float:
         """Largest difference to what gate and replay mix, in double precision."""
         exact = torch.from_numpy(self._trending.mix(self._asked(answers), answers.numpy()).astype(np.float32))
         return _largest(self.mixed(answers), exact)
 
-    def _asked(self, answers: Tensor) -> Asked:
-        surest = answers.numpy().max(axis=1).astype(np.float64)
-        return Asked(self._windows, self._shares, self._since, surest)
+    def _asked(self, answers: Tensor) -> WindowFeatures:
+        max_probability = answers.numpy().max(axis=1).astype(np.float64)
+        return WindowFeatures(self._windows, self._shares, self._since, max_probability)
 
 
 def _switch(host: AdapterHost, windows: Ids, names: Sequence[str]) -> Tensor:
@@ -241,7 +241,7 @@ class _Named:
         states, vectors = self.model(torch.from_numpy(windows), adapter_names=list(names))
         return (last_states(states) @ vectors.T).softmax(dim=1)
 
-    def apart(self, windows: Ids, names: Sequence[str], adapters: Sequence[Adapter]) -> float:
+    def stride(self, windows: Ids, names: Sequence[str], adapters: Sequence[Adapter]) -> float:
         """Largest difference to ours, for the same adapters without rows and text projection."""
         plain = AdapterSettings(rank=RANK, alpha=16.0, dropout=0.0, text_projection=False)
         asked = argparse.Namespace(items=len(self._backbone.items.text) - 1, text=self._backbone.items.text.shape[1])

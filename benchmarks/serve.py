@@ -35,7 +35,8 @@ from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.live import revision_record
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import SINCE, Region, Status
-from pipeline.setup.bootstrap import SetUp, set_up
+from pipeline.setup.artifacts import SetUp
+from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import save_setup
 from pipeline.streams import LocalLog
 from pipeline.streams.topics import REGIONS, USERS, pipeline_topics

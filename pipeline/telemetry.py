@@ -80,7 +80,7 @@ class Metrics:
         self.drift_statistic = _gauge(
             registry, "drift_statistic", "Evidence of a region's detector", "region_id", "signal"
         )
-        self.told_apart = _gauge(
+        self.separabilities = _gauge(
             registry, "region_told_apart", "How well newer windows are told from set-up's; 0.5: not at all", "region_id"
         )
         self.share = _gauge(registry, "region_share", "Share of a region in the newest visits", "region_id")
@@ -106,7 +106,7 @@ class Metrics:
         )
         self._of_region = (
             *(self.gate_confidence, self.gate_margin, self.gate_novelty, self.region_version),
-            *(self.told_apart, self.share, self.since_share),
+            *(self.separabilities, self.share, self.since_share),
         )
         self._signals: set[tuple[int, str]] = set()
 

@@ -22,7 +22,7 @@ def run_gate(root: Path, instance: str, config: Config, say: Say) -> None:
     """`raie gate`: score interactions, and say where they belong."""
     from adapters_store import AdaptersStore  # noqa: PLC0415
     from consumers.gate.stage import GateStage  # noqa: PLC0415
-    from pipeline.evaluation.replay import make_deterministic  # noqa: PLC0415
+    from pipeline.models.seeding import make_deterministic  # noqa: PLC0415
     from pipeline.setup.storage import load_setup  # noqa: PLC0415
 
     make_deterministic()

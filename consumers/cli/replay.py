@@ -12,9 +12,10 @@ from pipeline.datasets.dataset import Dataset, read_dataset
 from pipeline.datasets.readers.options import read_options
 from pipeline.datasets.simulator import simulate, write
 from pipeline.errors import DataError
-from pipeline.evaluation.replay import make_deterministic, prepare, refuse_unknown, replay
+from pipeline.evaluation.replay import prepare, refuse_unknown, replay
 from pipeline.evaluation.report.build import FILE_NAME as REPORT
 from pipeline.evaluation.run_folder import refuse_foreign
+from pipeline.models.seeding import make_deterministic
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import refuse_existing, save_setup
 from pipeline.strategies import STRATEGIES, USUAL

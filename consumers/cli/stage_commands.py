@@ -121,7 +121,7 @@ def rerun_edit(root: Path, edit_id: str, config: Config, out: Say) -> None:
         RaieError: what came of it differs from what was published.
     """
     from consumers.trainer.rerun import rerun  # noqa: PLC0415
-    from pipeline.evaluation.replay import make_deterministic  # noqa: PLC0415
+    from pipeline.models.seeding import make_deterministic  # noqa: PLC0415
     from pipeline.setup.storage import load_setup  # noqa: PLC0415
 
     make_deterministic()

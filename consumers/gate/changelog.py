@@ -23,7 +23,7 @@ from consumers.runtime.stage import Output
 from consumers.runtime.topic_reader import value_of
 from pipeline.errors import LogError
 from pipeline.events.versioning import versioned
-from pipeline.online.ensemble import Trending
+from pipeline.online.ensemble import OnlineEnsemble
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import TREND
 
@@ -41,7 +41,7 @@ class KeptTrend:
     """A trend as it was written down.
 
     Attributes:
-        arrays: see `Trending.to_arrays`.
+        arrays: see `OnlineEnsemble.to_arrays`.
         events: how many it has learned from.
         revision: offset of `regions` under which the records after it were gated.
         gated: offset of `gated` before which there is none of them.
@@ -95,7 +95,7 @@ def read_trend(log: Log, gate: str) -> KeptTrend | None:
         look *= 4
 
 
-def take_over(trending: Trending, gate: str, kept: KeptTrend) -> None:
+def take_over(trending: OnlineEnsemble, gate: str, kept: KeptTrend) -> None:
     """Let a trend go on from a gate's snapshot.
 
     Raises:

@@ -64,20 +64,20 @@ A = TypeVar("A")
 
 
 @dataclass
-class Arrivals(Generic[A]):
+class EventTimeBuffer(Generic[A]):
     """See the head of the module.
 
     Args:
         frontier: where the partition is read from.
         done: offsets at or after it that are handled.
-        horizon: seconds of event time for which an event waits for earlier ones.
+        allowed_lateness: seconds of event time for which an event waits for earlier ones.
     """
 
     frontier: int
     done: set[int]
-    horizon: float
+    allowed_lateness: float
     held: dict[int, Arrival] = field(default_factory=dict)
-    behind: dict[int, A] = field(default_factory=dict)
+    deferred: dict[int, A] = field(default_factory=dict)
     read: int = 0
     _stamps: deque[float] = field(default_factory=lambda: deque(maxlen=LOOKED_AT))
     _newest: list[float] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Arrivals(Generic[A]):
         """Let an event wait; say whether it is late: older than the horizon allows."""
         self.held[arrival.offset] = arrival
         self.read += 1
-        late = arrival.event.timestamp + self.horizon < self._reached
+        late = arrival.event.timestamp + self.allowed_lateness < self._reached
         self._look_at(arrival.event.timestamp)
         return late
 
@@ -116,9 +116,9 @@ class Arrivals(Generic[A]):
 
     def due(self, silent: bool) -> list[Arrival]:
         """Events whose time has come: all of them where nothing more comes for now."""
-        if silent or not self.horizon:
+        if silent or not self.allowed_lateness:
             return list(self.held.values())
-        until, waited = self._reached - self.horizon, self.read - MOST_WAITED
+        until, waited = self._reached - self.allowed_lateness, self.read - MOST_WAITED
         return [a for a in self.held.values() if a.event.timestamp <= until or a.number < waited]
 
     def handle(self, arrival: Arrival) -> None:
@@ -129,9 +129,9 @@ class Arrivals(Generic[A]):
     def passed(self) -> list[A]:
         """Acts that the position has passed, in order; each is returned once."""
         position = self.position
-        return [self.behind.pop(offset) for offset in sorted(self.behind) if offset < position]
+        return [self.deferred.pop(offset) for offset in sorted(self.deferred) if offset < position]
 
-    def settle(self) -> int:
+    def commit(self) -> int:
         """Forget what lies before the position, and return it."""
         position = self.position
         self.done = {offset for offset in self.done if offset >= position}

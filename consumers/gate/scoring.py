@@ -13,9 +13,9 @@ from pipeline.errors import LogError
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import GateHandler
+from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import GATED, REGIONS
 from pipeline.telemetry import Metrics
@@ -48,7 +48,7 @@ class Gating:
         for name in list(host.names):
             host.drop(name)
         self._live = LiveRegions(setup.bank, host, store, setup.backbone_sha256)
-        self.handler = GateHandler(setup, config, self._live)
+        self.handler = EventScorer(setup, config, self._live)
         self._withdrawals = Withdrawals(setup.catalogue.row_of)
         self._instance = instance
         self._metrics = metrics

@@ -18,7 +18,7 @@ import numpy as np
 
 from adapters_store import AdaptersStore
 from consumers.gate.dead_letters import dead_letter
-from consumers.gate.event_time_buffer import Arrival, Arrivals, in_time
+from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
 from consumers.gate.parser import Erasure, Reader
 from consumers.gate.scoring import Gating
 from consumers.gate.user_store import Users, UserState
@@ -28,7 +28,7 @@ from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
 from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
 from pipeline.streams.topics import INTERACTIONS, USERS
 from pipeline.telemetry import Metrics
@@ -63,7 +63,7 @@ class GateStage:
         self._reader = Reader(setup.catalogue.row_of, config.data.positive_from)
         self._host = AdapterHost(setup.backbone, config.adapter)
         self._users: dict[int, Users] = {}
-        self._arrivals: dict[int, Arrivals[Act]] = {}
+        self._arrivals: dict[int, EventTimeBuffer[Act]] = {}
         self._next = 0
         self._begin()
 
@@ -77,7 +77,7 @@ class GateStage:
             users.restore(log.read(USERS, partition, 0, log.end_offset(USERS, partition)), committed)
             done = {offset for user in users for offset in user.ahead if offset >= committed}
             self._users[partition] = users
-            self._arrivals[partition] = Arrivals(committed, done, self._config.gate.horizon)
+            self._arrivals[partition] = EventTimeBuffer(committed, done, self._config.gate.horizon)
             self._next = max(self._next, *(user.sequence + 1 for user in users), 0)
         self._count_users()
 
@@ -130,10 +130,10 @@ class GateStage:
                     f"{record.topic}/{record.partition} offset {record.offset} is refused ({error}), and lockstep "
                     "takes a log of good events only: turn consumers.lockstep off, or feed it by `raie produce`"
                 ) from error
-            arrivals.behind[record.offset] = dead_letter(record, error)
+            arrivals.deferred[record.offset] = dead_letter(record, error)
             return
         if isinstance(read, Erasure):
-            arrivals.behind[record.offset] = read
+            arrivals.deferred[record.offset] = read
         elif read is not None and arrivals.add(read):
             self._metrics.late.inc()
 
@@ -151,22 +151,22 @@ class GateStage:
 
     def _read_again(self, consumer: Consumer) -> bool:
         """Go on where reading stopped before the last commit stepped back; say whether that was needed."""
-        behind = [
+        deferred = [
             (INTERACTIONS, partition)
             for partition, arrivals in self._arrivals.items()
             if consumer.position(INTERACTIONS, partition) < arrivals.frontier
         ]
-        for where in behind:
+        for where in deferred:
             consumer.seek(*where, self._arrivals[where[1]].frontier)
-        return bool(behind)
+        return bool(deferred)
 
     def _step_back(self, consumer: Consumer) -> None:
         """Stand where a restart has to continue: at the first event that still waits."""
         for partition, arrivals in self._arrivals.items():
             if arrivals.held:
-                consumer.seek(INTERACTIONS, partition, arrivals.settle())
+                consumer.seek(INTERACTIONS, partition, arrivals.commit())
             else:
-                arrivals.settle()
+                arrivals.commit()
 
     def _next_batch(self, turn: Turn) -> list[Arrival] | None:
         """The replay's next batch; None while there is none, or it is not its turn yet."""

@@ -31,7 +31,7 @@ FIRST_LOOK = 64
 
 
 @dataclass(frozen=True)
-class Step:
+class ReadPositions:
     """How far one step of the monitor read.
 
     Attributes:
@@ -58,17 +58,17 @@ class Kept:
 
     number: int = 0
     state: Mapping[str, Any] | None = None
-    at: Step = Step()
-    steps: Sequence[Step] = field(default=())
+    at: ReadPositions = ReadPositions()
+    steps: Sequence[ReadPositions] = field(default=())
 
 
-def step_output(number: int, count: int, step: Step, timestamp: float) -> Output:
+def step_output(number: int, count: int, step: ReadPositions, timestamp: float) -> Output:
     """The record of the `count`-th step after snapshot `number`."""
     value = {"kind": "step", "snapshot": number, **asdict(step)}
     return Output(MONITOR, value, f"step-{count:06d}", timestamp, 0)
 
 
-def snapshot_outputs(number: int, state: Mapping[str, Any], at: Step, timestamp: float) -> list[Output]:
+def snapshot_outputs(number: int, state: Mapping[str, Any], at: ReadPositions, timestamp: float) -> list[Output]:
     """The records of a state, to be written in one transaction."""
     raw = json.dumps(state, separators=(",", ":"), allow_nan=False).encode("ascii")
     text = base64.b85encode(zlib.compress(raw, 1)).decode("ascii")
@@ -125,13 +125,13 @@ def _state(chunks: Sequence[str], snapshot: Mapping[str, Any]) -> Mapping[str, A
     return state
 
 
-def _steps(records: Sequence[Record], number: int) -> list[Step]:
+def _steps(records: Sequence[Record], number: int) -> list[ReadPositions]:
     values = [_value(r) for r in records]
     return [_step(v) for v in values if v["kind"] == "step" and v["snapshot"] == number]
 
 
-def _step(value: Mapping[str, Any]) -> Step:
-    return Step(value["gated"], value["outcomes"], value["regions"], value["whole"])
+def _step(value: Mapping[str, Any]) -> ReadPositions:
+    return ReadPositions(value["gated"], value["outcomes"], value["regions"], value["whole"])
 
 
 def _value(record: Record) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ The same steps from the same start give the same edits, whichever process takes 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from consumers.monitor.changelog import Step
+from consumers.monitor.changelog import ReadPositions
 from consumers.runtime.lockstep import settled
 from consumers.runtime.stage import Output
 from consumers.runtime.topic_reader import value_of
@@ -22,7 +22,7 @@ from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.monitor import Monitor
 from pipeline.monitor.snapshot import restore, snapshot
 from pipeline.regions.live import after_revision
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS
 
@@ -33,7 +33,7 @@ OF_ONE_REGION = (Operation.UPDATE, Operation.ADD)
 """Edits that train: trainers share them by region. The others move boundaries, and come one at a time."""
 
 
-class Course:
+class MonitorDriver:
     """One monitor on its way through the log.
 
     Args:
@@ -48,7 +48,7 @@ class Course:
     """
 
     def __init__(self, setup: SetUp, config: Config, seed: int) -> None:
-        self.at = Step()
+        self.at = ReadPositions()
         self.monitor = Monitor(config, setup.bank, setup.calibration, seed)
         self.caused: set[str] = set()
         self._bank = setup.bank
@@ -66,15 +66,15 @@ class Course:
             "settled": self._settled,
         }
 
-    def continue_from(self, state: Mapping[str, Any], at: Step, log: Log) -> None:
+    def continue_from(self, state: Mapping[str, Any], at: ReadPositions, log: Log) -> None:
         """Put a course that has read nothing to where another one wrote its state down."""
         self._take_regions(log, at.regions)
         restore(self.monitor, state["monitor"], self._bank)
-        self._waiting = [self.monitor.asked[edit_id] for edit_id in state["waiting"]]
+        self._waiting = [self.monitor.pending[edit_id] for edit_id in state["waiting"]]
         self._rounds, self._settled = state["rounds"], state["settled"]
         self.at = at
 
-    def take(self, step: Step, log: Log, gated: Iterable[Record]) -> list[Output]:
+    def take(self, step: ReadPositions, log: Log, gated: Iterable[Record]) -> list[Output]:
         """Take in all up to a step, and decide.
 
         Args:
@@ -104,7 +104,7 @@ class Course:
     @property
     def _in_flight(self) -> bool:
         """Whether an edit is with the trainers."""
-        return len(self.monitor.asked) > len(self._waiting)
+        return len(self.monitor.pending) > len(self._waiting)
 
     def _one_at_a_time(self) -> list[Output]:
         """In lockstep an edit is carried out on what the one before has left."""

@@ -11,8 +11,8 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from consumers.monitor.changelog import Step, read_newest, snapshot_outputs, step_output
-from consumers.monitor.driver import Course
+from consumers.monitor.changelog import ReadPositions, read_newest, snapshot_outputs, step_output
+from consumers.monitor.driver import MonitorDriver
 from consumers.runtime.lockstep import nothing_gated_since
 from consumers.runtime.stage import Output, Turn
 from consumers.runtime.topic_reader import new_records, value_of
@@ -20,7 +20,7 @@ from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.versioning import versioned
 from pipeline.monitor import Monitor
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, TopicPartition
 from pipeline.streams.topics import GATED, OUTCOMES, REGIONS, STATISTICS
 from pipeline.telemetry import Metrics
@@ -85,10 +85,10 @@ class MonitorStage:
         """See `Stage.close`; there is nothing to let go of."""
 
     def _begin(self) -> None:
-        self._course = Course(self._setup, self._config, self._seed)
+        self._course = MonitorDriver(self._setup, self._config, self._seed)
         self._number = self._steps = self._written = 0
 
-    def _take(self, step: Step, log: Log, gated: Iterable[Record]) -> list[Output]:
+    def _take(self, step: ReadPositions, log: Log, gated: Iterable[Record]) -> list[Output]:
         """Take a step; where an interval ends in it, say how the regions did."""
         monitor, every = self._course.monitor, self._config.consumers.statistics_events
         before = monitor.at_event // every
@@ -97,7 +97,7 @@ class MonitorStage:
             outputs.append(statistics_output(monitor))
         return outputs
 
-    def _next(self, log: Log, records: Sequence[Record]) -> Step:
+    def _next(self, log: Log, records: Sequence[Record]) -> ReadPositions:
         """How far to read in the next step."""
         at = self._course.at
         gated = records[-1].offset + 1 if records else at.gated
@@ -112,7 +112,7 @@ class MonitorStage:
             outcomes = record.offset + 1
         regions = revisions[-1].offset + 1 if revisions else at.regions
         whole = not self._config.consumers.lockstep or nothing_gated_since(log, gated)
-        return Step(gated, outcomes, regions, whole)
+        return ReadPositions(gated, outcomes, regions, whole)
 
     def _refuse_gap(self, committed: int, log: Log) -> None:
         """The changelog and the group's offset are of one transaction: between them there are markers at most."""
@@ -131,8 +131,8 @@ class MonitorStage:
         for region_id, share in self._course.monitor.shares().items():
             self._metrics.share.labels(region_id).set(share.own)
             self._metrics.since_share.labels(region_id).set(share.since)
-        for region_id, auc in self._course.monitor.told_apart().items():
-            self._metrics.told_apart.labels(region_id).set(auc)
+        for region_id, auc in self._course.monitor.separabilities().items():
+            self._metrics.separabilities.labels(region_id).set(auc)
         for region_id in before - self._shown:
             self._metrics.retire(region_id)
 

@@ -11,7 +11,7 @@ from consumers.server.views.regions import Live, View
 from consumers.server.views.users_items import Knowledge
 from pipeline.events.windows import PADDING, History, Ids
 from pipeline.recommend.batch import Answers, answer
-from pipeline.regions.origin_classifier import GateView
+from pipeline.regions.features import GateView
 from pipeline.streams.interface import Log
 
 
@@ -124,7 +124,7 @@ class Recommender:
         since_setup = np.array([histories[i].since_setup for i in chosen], dtype=np.int64)
         canaries = list(view.canaries.values())
         kept = np.array([[not canary.reaches(_who(asks[i])) for canary in canaries] for i in chosen], dtype=np.bool_)
-        era = self._trend.growth
+        era = self._trend.origin_weight
         found = answer(
             self._live.forward, view.bank, contexts, since_setup, self._view, self._floor, era, canaries, kept
         )
@@ -160,10 +160,10 @@ class Recommender:
         )
 
     def _best(
-        self, chances: NDArray[np.float32] | NDArray[np.float64], ask: Ask, window: Ids
+        self, probabilities: NDArray[np.float32] | NDArray[np.float64], ask: Ask, window: Ids
     ) -> tuple[Recommended, ...]:
         """The k best items that are neither withdrawn nor excluded nor in the window."""
-        scores = np.where(self._knowledge.withdrawn, -1.0, chances)
+        scores = np.where(self._knowledge.withdrawn, -1.0, probabilities)
         scores[window] = -1.0
         scores[self._knowledge.rows(list(ask.exclude))] = -1.0
         k = min(ask.k, len(scores) - 1)

@@ -99,7 +99,7 @@ def plan_rollback(bank: RegionBank, revisions: Iterable[Record], region_id: int,
         raise DataError(f"region {region_id} never had {to or 'another version'} live: see its history in `regions`")
     offset, then = found
     # A version number is never used twice: what comes next counts on from here.
-    region = replace(now, version=now.version + 1, adapter=then.adapter, trust=then.trust)
+    region = replace(now, version=now.version + 1, adapter=then.adapter, adapter_weight=then.adapter_weight)
     return Rollback(region, now.adapter, offset)
 
 

@@ -26,7 +26,7 @@ from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.ab_test import Trial, Verdict
 from pipeline.recommend.canary import Canary
 from pipeline.regions.region import Status
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import CONTROL, FEEDBACK
 from pipeline.telemetry import Metrics

@@ -7,12 +7,12 @@ from typing import Any
 from adapters_store import AdaptersStore
 from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
-from pipeline.editing.publisher import TrainerHandler
+from pipeline.editing.publisher import EditPublisher
 from pipeline.events.edit import Edit, Outcome
 from pipeline.events.gated import read_windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.live import LiveRegions
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, RecordsLostError
 from pipeline.streams.topics import REGIONS
 
@@ -37,9 +37,9 @@ class Carrier:
         host = AdapterHost(setup.backbone, config.adapter)
         self._live = LiveRegions(setup.bank, host, adapters, setup.backbone_sha256)
         windows_of = partial(read_windows, log, length=config.windows.length)
-        self._handler = TrainerHandler(setup, config, self._live, publish_to or adapters, windows_of)
+        self._handler = EditPublisher(setup, config, self._live, publish_to or adapters, windows_of)
 
-    def carry_out(self, edit: Edit, revision: int) -> tuple[Outcome, Mapping[str, Any] | None]:
+    def apply(self, edit: Edit, revision: int) -> tuple[Outcome, Mapping[str, Any] | None]:
         """Carry an edit out on the regions as they were before an offset of `regions`.
 
         Returns:

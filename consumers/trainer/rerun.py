@@ -12,7 +12,7 @@ from consumers.trainer.job import Carrier
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.edit import Edit
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import REGIONS
 
@@ -57,7 +57,7 @@ def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) ->
     name = next((r["adapter"] for r in published["regions"] if _is_new(r["adapter"], edit, adapters)), None)
     with TemporaryDirectory() as folder:
         carrier = Carrier(setup, config, log, AdaptersStore(adapters), AdaptersStore(Path(folder)))
-        outcome, record = carrier.carry_out(edit, published["base_revision"])
+        outcome, record = carrier.apply(edit, published["base_revision"])
         alike = record is not None and _content(record) == _content(published)
         if name is None:
             return Comparison(None, alike, None)

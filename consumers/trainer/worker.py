@@ -26,8 +26,8 @@ from adapters_store import AdaptersStore
 from consumers.trainer.job import Carrier
 from pipeline.config import Config
 from pipeline.errors import RaieError, StoreError
-from pipeline.evaluation.replay import make_deterministic
 from pipeline.events.edit import Edit
+from pipeline.models.seeding import make_deterministic
 from pipeline.setup.storage import load_setup
 from pipeline.streams import UnavailableError, open_log
 
@@ -65,7 +65,7 @@ def _listen(source: IO[str], lines: "SimpleQueue[str]") -> None:
 def _result(carrier: Carrier, job: Mapping[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     try:
-        outcome, revision = carrier.carry_out(Edit.from_record(job["edit"]), job["revision"])
+        outcome, revision = carrier.apply(Edit.from_record(job["edit"]), job["revision"])
     except (StoreError, UnavailableError) as error:
         return {"failed": str(error)}
     except RaieError as error:

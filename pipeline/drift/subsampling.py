@@ -10,11 +10,11 @@ more false alarms than one would.
 from pipeline.config import Config
 
 
-def spacing(config: Config) -> int:
+def stride(config: Config) -> int:
     """Windows of a user from one that a detector is shown to the next."""
     return config.monitor.thinning or config.windows.length
 
 
-def lanes(apart: int) -> tuple[int, ...]:
+def phases(stride: int) -> tuple[int, ...]:
     """Which of every so many windows of a user belongs to each lane of moves; one lane where there is no halfway."""
-    return (0, apart // 2) if apart > 1 else (0,)
+    return (0, stride // 2) if stride > 1 else (0,)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.regions.origin_classifier import Encoded, fit_origins
+from pipeline.regions.features import Encoded
+from pipeline.regions.origin_classifier import fit_origins
 from pipeline.regions.region import Array
 
 LEAST_WINDOWS = 8

@@ -17,12 +17,16 @@ from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.training.loop import fit, known_rows
-from pipeline.regions.bank import Posterior, RegionBank, mixed_probabilities, next_item_probabilities
-from pipeline.regions.origin_classifier import Encoded, OriginModel, fit_origins
-from pipeline.regions.region import SINCE, Array, Region, Shape, Status, moved, shape_of, shares_among
-from pipeline.setup.bootstrap import SetUp, softmax_rows
+from pipeline.regions.bank import Posterior, RegionBank
+from pipeline.regions.features import Encoded
+from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities
+from pipeline.regions.origin_classifier import OriginModel, fit_origins
+from pipeline.regions.region import SINCE, Array, Region, Shape, Status, moved, shape_of
+from pipeline.regions.vmf import shares_among
+from pipeline.setup.artifacts import SetUp
+from pipeline.setup.bootstrap import softmax_rows
 
-TRUSTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+ADAPTER_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """How far an adapter may be trusted."""
 
 WindowsOf = Callable[[Sequence[Evidence]], Windows]
@@ -30,7 +34,7 @@ WindowsOf = Callable[[Sequence[Evidence]], Windows]
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ValidationResult:
     """How incumbent and candidate do on held-out windows; lower is better.
 
     Attributes:
@@ -97,7 +101,7 @@ class Editor:
         self._setup = setup
         self._config = config
 
-    def carry_out(self, edit: Edit, bank: RegionBank) -> Result:
+    def apply(self, edit: Edit, bank: RegionBank) -> Result:
         """Do what an edit asks for, and judge it.
 
         Args:
@@ -132,11 +136,13 @@ class Editor:
         learned, judged = self._split(edit)
         name, cost = self._train(edit, region.version + 1, learned, region.adapter)
         shape = moved(region, self._encode(learned).means, self._config.edits.update_rate, self._quantile)
-        trust = self._trust(name, judged, region.trust)
-        after = bank.changed(replace(_reshaped(region, shape), version=region.version + 1, adapter=name, trust=trust))
-        judgement = self._judge(judged, bank, after)
+        adapter_weight = self._trust(name, judged, region.adapter_weight)
+        after = bank.changed(
+            replace(_reshaped(region, shape), version=region.version + 1, adapter=name, adapter_weight=adapter_weight)
+        )
+        validation = self._judge(judged, bank, after)
         return self._published_if(
-            judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost
+            validation.better(confidence_of(edit, self._config.edits)), edit, bank, after, validation, name, cost
         )
 
     def _add(self, edit: Edit, bank: RegionBank) -> Result:
@@ -157,29 +163,31 @@ class Editor:
             len(learned) / max(edit.at_event, 1),
             name,
             edit.at_event,
-            self._trust(name, judged, parent.trust if parent else None),
+            self._trust(name, judged, parent.adapter_weight if parent else None),
         )
         samples = {**self._samples(edit.samples), edit.region_id: encoded}
         after = bank.changed(region).rebound(self._refit(samples))
-        judgement = self._judge(judged, bank, after)
+        validation = self._judge(judged, bank, after)
         if parent:
-            grown = bank.changed(replace(parent, version=parent.version + 1, adapter=name, trust=region.trust))
+            grown = bank.changed(
+                replace(parent, version=parent.version + 1, adapter=name, adapter_weight=region.adapter_weight)
+            )
             if not self._judge(judged, grown, after).better(self._config.edits.confidence):
                 return self._instead(edit, bank, grown, parent, judged, name, cost)
         return self._published_if(
-            judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, name, cost
+            validation.better(confidence_of(edit, self._config.edits)), edit, bank, after, validation, name, cost
         )
 
     def _instead(
         self, edit: Edit, bank: RegionBank, grown: RegionBank, parent: Region, judged: Windows, name: str, cost: int
     ) -> Result:
         """A region more must be earned: where its parent, taught the same, does as well, that is what is published."""
-        judgement = self._judge(judged, bank, grown)
+        validation = self._judge(judged, bank, grown)
         renamed = version_name(parent.region_id, parent.version + 1)
         self.host.register(renamed, self.host.tensors(name), self.host.rows(name))
         self.host.drop(name)
         after = bank.changed(replace(grown[parent.region_id], adapter=renamed))
-        result = self._published_if(judgement.better(0.0), edit, bank, after, judgement, renamed, cost)
+        result = self._published_if(validation.better(0.0), edit, bank, after, validation, renamed, cost)
         outcome = replace(
             result.outcome,
             operation=Operation.UPDATE,
@@ -193,14 +201,14 @@ class Editor:
         learned, judged = self._split(edit)
         if edit.other_region_id is not None:
             after = self._moved_boundary(edit, bank, self._encode(learned).means)
-            judgement = self._judge_fit(judged, bank, after)
+            validation = self._judge_fit(judged, bank, after)
         else:
             unseen = set(judged.event_ids.tolist())
             samples = self._samples([e for e in edit.samples if e.event_id not in unseen])
             after = bank.rebound(self._refit(samples))
-            judgement = self._judge(judged, bank, after)
+            validation = self._judge(judged, bank, after)
         return self._published_if(
-            judgement.better(confidence_of(edit, self._config.edits)), edit, bank, after, judgement, None, 0
+            validation.better(confidence_of(edit, self._config.edits)), edit, bank, after, validation, None, 0
         )
 
     def _merge(self, edit: Edit, bank: RegionBank) -> Result:
@@ -215,9 +223,9 @@ class Editor:
         after = bank.changed(grown, replace(gone, version=gone.version + 1, status=Status.MERGED))
         samples = self._samples(edit.samples, {gone.region_id: kept.region_id})
         after = after.rebound(self._refit(samples) if gone.adapter else bank.origins)
-        judgement = self._judge(judged, bank, after)
+        validation = self._judge(judged, bank, after)
         return self._published_if(
-            judgement.no_worse(self._config.edits.confidence), edit, bank, after, judgement, None, 0
+            validation.no_worse(self._config.edits.confidence), edit, bank, after, validation, None, 0
         )
 
     def _retire(self, edit: Edit, bank: RegionBank) -> Result:
@@ -266,13 +274,13 @@ class Editor:
 
         A few dozen windows say little, so the region's trust so far has a say too.
         """
-        chances = [
+        probabilities = [
             next_item_probabilities(self.host, judged.contexts, adapter).numpy()[np.arange(len(judged)), judged.targets]
             for adapter in (None, name)
         ]
-        static, adapted = np.maximum(chances, 1e-12)
-        fit = [float(np.log(t * adapted + (1.0 - t) * static).mean()) for t in TRUSTS]
-        best = TRUSTS[int(np.argmax(fit))]
+        static, adapted = np.maximum(probabilities, 1e-12)
+        fit = [float(np.log(t * adapted + (1.0 - t) * static).mean()) for t in ADAPTER_WEIGHTS]
+        best = ADAPTER_WEIGHTS[int(np.argmax(fit))]
         return best if before is None else (before + best) / 2.0
 
     def _parent(self, bank: RegionBank, posterior: Posterior) -> Region | None:
@@ -317,11 +325,11 @@ class Editor:
         candidates = [bank.changed(*changed) for changed in (priors, shapes)]
         return max(candidates, key=lambda c: float(c.log_likelihood(means).mean())).rebound(bank.origins)
 
-    def _judge(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
+    def _judge(self, windows: Windows, before: RegionBank, after: RegionBank) -> ValidationResult:
         """Compare the answers by the log of the rank that they give the target: every place counts, none too much."""
         return _paired("log_rank", self._log_ranks(windows, before), self._log_ranks(windows, after))
 
-    def _judge_fit(self, windows: Windows, before: RegionBank, after: RegionBank) -> Judgement:
+    def _judge_fit(self, windows: Windows, before: RegionBank, after: RegionBank) -> ValidationResult:
         """Compare how well the regions describe the windows; the answers are the backbone's either way."""
         means = self._encode(windows).means
         return _paired("surprise", -before.log_likelihood(means), -after.log_likelihood(means))
@@ -342,18 +350,18 @@ class Editor:
         edit: Edit,
         before: RegionBank,
         after: RegionBank,
-        judgement: Judgement,
+        validation: ValidationResult,
         name: str | None,
         cost: int,
     ) -> Result:
         verdict = "better than" if accepted else "not clearly better than"
         detail = (
-            f"{judgement.metric} {judgement.after:.4f} against {judgement.before:.4f} (difference's standard error "
-            f"{judgement.error:.4f}) on {judgement.windows} held-out windows: {verdict} the incumbent"
+            f"{validation.metric} {validation.after:.4f} against {validation.before:.4f} (difference's standard error "
+            f"{validation.error:.4f}) on {validation.windows} held-out windows: {verdict} the incumbent"
         )
         if not accepted and name:
             self.host.drop(name)
-        return self._result(edit, accepted, detail, before, after if accepted else before, judgement, name, cost)
+        return self._result(edit, accepted, detail, before, after if accepted else before, validation, name, cost)
 
     def _result(
         self,
@@ -362,18 +370,18 @@ class Editor:
         detail: str,
         before: RegionBank,
         after: RegionBank,
-        judgement: Judgement | None,
+        validation: ValidationResult | None,
         name: str | None,
         cost: int,
     ) -> Result:
         old = {r.region_id: r for r in before.regions}
         changed = tuple(r for r in after.regions if old.get(r.region_id) is not r)
         adapter = name if published else None
-        validation = judgement.to_record() if judgement else None
+        record = validation.to_record() if validation else None
         outcome = replace(
             self._outcome(edit, published, detail),
             version=adapter,
-            validation=validation,
+            validation=record,
             trained_windows=cost,
             moved_windows=self._moved(edit, before, after),
         )
@@ -401,10 +409,10 @@ def _reshaped(region: Region, shape: Shape | Region) -> Region:
     return replace(region, centroid=shape.centroid, radius=shape.radius, concentration=shape.concentration)
 
 
-def _paired(metric: str, before: Array, after: Array) -> Judgement:
+def _paired(metric: str, before: Array, after: Array) -> ValidationResult:
     difference = before - after
     error = float(difference.std(ddof=1) / np.sqrt(len(difference))) if len(difference) > 1 else float("inf")
-    return Judgement(metric, len(before), float(before.mean()), float(after.mean()), error)
+    return ValidationResult(metric, len(before), float(before.mean()), float(after.mean()), error)
 
 
 def _shares(regions: Sequence[Region], windows: Encoded) -> Array:

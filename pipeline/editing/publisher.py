@@ -7,10 +7,10 @@ from pipeline.config import Config
 from pipeline.editing.editor import Editor, Result, WindowsOf
 from pipeline.events.edit import Edit, Outcome
 from pipeline.regions.live import LiveRegions, revision_record
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 
 
-class TrainerHandler:
+class EditPublisher:
     """Carries edits out against the newest revision.
 
     Attributes:
@@ -33,7 +33,7 @@ class TrainerHandler:
             adapter version stands complete in the store by then; the record makes it live.
         """
         before = self.live.bank
-        result = self._editor.carry_out(edit, before)
+        result = self._editor.apply(edit, before)
         if not result.outcome.published:
             return result.outcome, None
         if result.adapter:

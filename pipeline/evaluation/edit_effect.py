@@ -42,7 +42,7 @@ class Scored:
         counted: (n,) whether it counts: users without history do not.
         ours, static: (n,) whether `raie` and the backbone as set up hit, 0 or 1.
         region: (n,) the region that `raie` answered in.
-        taste: (n,) the set-up region of the window under the frozen backbone.
+        setup_region: (n,) the set-up region of the window under the frozen backbone.
     """
 
     user: NDArray[Any]
@@ -50,7 +50,7 @@ class Scored:
     ours: Floats
     static: Floats
     region: NDArray[np.integer[Any]]
-    taste: NDArray[np.integer[Any]]
+    setup_region: NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,10 +101,10 @@ def weigh(scored: Scored, edits: Sequence[Record], around: int = AROUND) -> tupl
 def concerned(scored: Scored, edit: Record) -> Flags:
     """(n,) interactions that an edit is of."""
     named = {edit["region_id"], edit["other_region_id"], *edit["reason"].get("regions", ())}
-    tastes = sorted(named & set(np.unique(scored.taste).tolist()))
-    if edit["operation"] == "update" or not tastes:
+    setup_regions = sorted(named & set(np.unique(scored.setup_region).tolist()))
+    if edit["operation"] == "update" or not setup_regions:
         return np.asarray(scored.region == edit["region_id"])
-    return np.isin(scored.taste, tastes)
+    return np.isin(scored.setup_region, setup_regions)
 
 
 def cells_of(scored: Scored, edit: Record, edits: Sequence[Record], around: int) -> Flags:

@@ -10,7 +10,7 @@ from pipeline.events.windows import Windows
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.projection import Plane
 from pipeline.regions.region import SET_UP, Array
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.strategies.raie.replayed import Raie
 
 MAP_WINDOWS = 1_500
@@ -33,7 +33,7 @@ def region_map(raie: Raie, setup: SetUp, stream: Windows, regions: NDArray[np.in
     encoded = setup.view(raie.live.host.states(some.contexts, None), some.contexts, some.since_setup)
     means = np.concatenate([setup.encoded.means[reference], encoded.means])
     plane = Plane(means)
-    tops = np.concatenate([setup.reference_tastes[reference], bank.posterior(encoded).tops])
+    tops = np.concatenate([setup.reference_regions[reference], bank.posterior(encoded).tops])
     centroids = np.stack([region.centroid for region in bank.regions])
     answered = {region.region_id: int((regions == region.region_id).sum()) for region in bank.regions}
     return _centroid_rows(bank, plane.project(centroids), answered) + _window_rows(bank, plane.project(means), tops)

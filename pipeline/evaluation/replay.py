@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pipeline.build_info import versions
 from pipeline.config import Config
@@ -23,9 +22,10 @@ from pipeline.evaluation.protocols import Plan, plan_replay
 from pipeline.evaluation.results import Clock, Results, Stopwatch
 from pipeline.evaluation.run_folder import STATE, claim, refuse_foreign, scratch
 from pipeline.models.catalogue import Catalogue, make_catalogue
+from pipeline.models.seeding import make_deterministic
 from pipeline.models.text import open_text_encoder
 from pipeline.setup.bootstrap import set_up
-from pipeline.strategies import STRATEGIES, Scored, Start, Strategy
+from pipeline.strategies import STRATEGIES, Scored, Strategy, StrategyContext
 from pipeline.strategies.common.trainings import Trainings
 
 Progress = Callable[[str, int, int], None]
@@ -77,7 +77,7 @@ def replay(
             trainings = Trainings(trained, stopwatch.spent, stopwatch.spare)
             for name in strategies:
                 folder = out / STATE / f"seed{seed}" / name
-                start = Start(setup, config, plan.setup, seed, folder, trainings)
+                start = StrategyContext(setup, config, plan.setup, seed, folder, trainings)
                 with stopwatch.phase(name, "setup"):
                     strategy = STRATEGIES[name](start)
                 step = partial(progress, f"seed {seed}: {name}")
@@ -101,14 +101,6 @@ def refuse_unknown(strategies: Sequence[str]) -> None:
     if unknown or not strategies:
         named = " and ".join(repr(name) for name in unknown) or "no name"
         raise RaieError(f"{named} is no strategy; there are: {', '.join(STRATEGIES)}")
-
-
-def make_deterministic() -> None:
-    """Let torch refuse whatever could answer differently the next time."""
-    torch.manual_seed(0)
-    torch.use_deterministic_algorithms(True)
-    # To fill memory that is about to be written anyway takes a twentieth of the training and changes nothing.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def prepare(dataset: Dataset, config: Config, progress: Progress) -> tuple[Plan, Catalogue]:

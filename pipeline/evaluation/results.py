@@ -16,13 +16,13 @@ from pipeline.evaluation.predictions import Predictions, write_predictions
 from pipeline.evaluation.protocols import Plan
 from pipeline.evaluation.region_map import region_map
 from pipeline.evaluation.report import build_report
-from pipeline.evaluation.segment_masks import edited_regions, tastes_of, traits_of
+from pipeline.evaluation.segment_masks import edited_regions, setup_shares_of, traits_of
 from pipeline.evaluation.segments import FILE_NAME as TRAITS
 from pipeline.evaluation.segments import write_traits
 from pipeline.evaluation.summary import EDIT_KINDS, RunFacts, summarise, write_summary
 from pipeline.evaluation.summary import FILE_NAME as METRICS
 from pipeline.events.windows import Ids
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.strategies import Scored, Strategy
 from pipeline.strategies.raie.replayed import Raie
 
@@ -91,7 +91,7 @@ class Results:
     def begin(self, setup: SetUp, seed: int, batch_size: int) -> None:
         """Take in what every strategy of a seed starts from."""
         self._items = len(setup.catalogue)
-        self._tastes[seed] = tastes_of(self._plan, setup, batch_size)
+        self._tastes[seed] = setup_shares_of(self._plan, setup, batch_size)
 
     def add(self, strategy: Strategy, setup: SetUp, seed: int, answers: Mapping[str, Scored]) -> None:
         """Take in what a strategy answered under one seed, by slice, after its last edit."""
@@ -111,7 +111,7 @@ class Results:
         """
         seeds = sorted(self._tastes)
         edited = [self._edited[seed] for seed in seeds if seed in self._edited]
-        traits = traits_of(self._plan, self._items, [self._tastes[seed] for seed in seeds], edited)
+        segments = traits_of(self._plan, self._items, [self._tastes[seed] for seed in seeds], edited)
         facts = RunFacts(
             dataset=dataset,
             protocol=config.protocol,
@@ -121,12 +121,12 @@ class Results:
             regions_start=self._regions["start"],
             regions_end=self._regions["end"],
             kept_bytes=self._kept,
-            traits=traits,
+            segments=segments,
             continual=self.sliced.document() if self.sliced else None,
         )
         document = summarise(self.predictions, facts)
         write_predictions(self.predictions, out / PREDICTIONS)
-        write_traits(traits, seeds, out / TRAITS)
+        write_traits(segments, seeds, out / TRAITS)
         if self.sliced:
             self.sliced.write(out / SLICES)
         if self._map:

@@ -6,21 +6,21 @@ import numpy as np
 import torch
 
 from pipeline.evaluation.protocols import Plan
-from pipeline.evaluation.segments import Traits
+from pipeline.evaluation.segments import Segments
 from pipeline.events.edit import Edit, Outcome
 from pipeline.events.windows import PADDING, Ids, Windows
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 
 
 def traits_of(
-    plan: Plan, items: int, tastes: Sequence[Mapping[str, Ids]], edited: Sequence[set[int]]
-) -> dict[str, Traits]:
+    plan: Plan, items: int, setup_regions: Sequence[Mapping[str, Ids]], edited: Sequence[set[int]]
+) -> dict[str, Segments]:
     """Traits of every slice of a plan.
 
     Args:
         plan: what was asked.
         items: size of the catalogue.
-        tastes: for each seed, the likeliest set-up region of each window, by slice.
+        setup_regions: for each seed, the likeliest set-up region of each window, by slice.
         edited: for each seed, the set-up regions that `raie` edited; empty where it did not run.
     """
     setup = [plan.setup, plan.scored["S_new"]]
@@ -28,14 +28,14 @@ def traits_of(
     users = np.unique(np.concatenate([windows.users for windows in setup]))
     made = {}
     for name, windows in plan.asked.items():
-        taste = np.stack([of_seed[name] for of_seed in tastes])
-        touched = [np.isin(row, sorted(regions)) for row, regions in zip(taste, edited, strict=False)]
-        made[name] = Traits(
+        setup_region = np.stack([of_seed[name] for of_seed in setup_regions])
+        touched = [np.isin(row, sorted(regions)) for row, regions in zip(setup_region, edited, strict=False)]
+        made[name] = Segments(
             windows.event_ids,
             candidates_of(windows, items),
             np.isin(windows.targets, targets),
             np.isin(windows.users, users),
-            taste,
+            setup_region,
             np.stack(touched) if touched else None,
         )
     return made
@@ -49,7 +49,7 @@ def candidates_of(windows: Windows, items: int) -> Ids:
     return candidates
 
 
-def tastes_of(plan: Plan, setup: SetUp, batch_size: int) -> dict[str, Ids]:
+def setup_shares_of(plan: Plan, setup: SetUp, batch_size: int) -> dict[str, Ids]:
     """The likeliest set-up region of every window that is asked about, by slice."""
     return {name: _tastes(windows, setup, batch_size) for name, windows in plan.asked.items()}
 
@@ -72,5 +72,5 @@ def _tastes(windows: Windows, setup: SetUp, batch_size: int) -> Ids:
     for start in range(0, len(windows), batch_size):
         batch = windows[slice(start, start + batch_size)]
         states = setup.backbone.hidden(torch.from_numpy(batch.contexts), vectors)
-        found.append(setup.bank.posterior(setup.view(states, batch.contexts, batch.since_setup)).tastes)
+        found.append(setup.bank.posterior(setup.view(states, batch.contexts, batch.since_setup)).setup_tops)
     return np.concatenate(found)

@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, eq=False)
-class Traits:
+class Segments:
     """Traits of the interactions of one slice, in slice order, a row a seed where seeds differ.
 
     Attributes:
@@ -41,7 +41,7 @@ class Traits:
         candidates: (n,) items that could have been recommended, the target included.
         warm_target: (n,) whether the target occurs in S.
         known_user: (n,) whether the user occurs in S.
-        taste: (seeds, n) the likeliest set-up region of the window under the frozen backbone.
+        setup_region: (seeds, n) the likeliest set-up region of the window under the frozen backbone.
         edited: (seeds, n) whether `raie` published an edit that concerns that region; None where it did not run.
     """
 
@@ -49,57 +49,57 @@ class Traits:
     candidates: Ids
     warm_target: Flags
     known_user: Flags
-    taste: Ids
+    setup_region: Ids
     edited: Flags | None
 
     def splits(self) -> Mapping[str, Flags]:
         """(seeds, n) masks by name."""
-        seeds = len(self.taste)
+        seeds = len(self.setup_region)
         halves = [("warm_target", "cold_target", self.warm_target), ("known_user", "new_user", self.known_user)]
         pairs = [(yes, no, np.broadcast_to(mask, (seeds, len(mask)))) for yes, no, mask in halves]
         if self.edited is not None:
             pairs.append(("edited", "untouched", self.edited))
         return {name: half for yes, no, mask in pairs for name, half in ((yes, mask), (no, ~mask))}
 
-    def where(self, rows: Flags) -> "Traits":
+    def where(self, rows: Flags) -> "Segments":
         """Keep some of the interactions.
 
         Args:
             rows: (n,) which ones.
         """
-        return Traits(
+        return Segments(
             self.event_ids[rows],
             self.candidates[rows],
             self.warm_target[rows],
             self.known_user[rows],
-            self.taste[:, rows],
+            self.setup_region[:, rows],
             None if self.edited is None else self.edited[:, rows],
         )
 
 
-def join(parts: Sequence[Traits]) -> Traits:
+def join(parts: Sequence[Segments]) -> Segments:
     """Traits of several slices, one after another."""
     edited = [part.edited for part in parts if part.edited is not None]
-    return Traits(
+    return Segments(
         np.concatenate([part.event_ids for part in parts]),
         np.concatenate([part.candidates for part in parts]),
         np.concatenate([part.warm_target for part in parts]),
         np.concatenate([part.known_user for part in parts]),
-        np.concatenate([part.taste for part in parts], axis=1),
+        np.concatenate([part.setup_region for part in parts], axis=1),
         np.concatenate(edited, axis=1) if edited else None,
     )
 
 
-def write_traits(traits: Mapping[str, Traits], seeds: Sequence[int], path: Path) -> None:
-    """Write `traits.parquet`, sorted by seed and slice."""
+def write_traits(segments: Mapping[str, Segments], seeds: Sequence[int], path: Path) -> None:
+    """Write `segments.parquet`, sorted by seed and slice."""
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for number, seed in enumerate(seeds):
-            for name in sorted(traits):
-                writer.write_table(_table(number, seed, name, traits[name]))
+            for name in sorted(segments):
+                writer.write_table(_table(number, seed, name, segments[name]))
 
 
-def read_tastes(path: Path) -> dict[tuple[int, str], Ids]:
-    """Read of `traits.parquet`, by seed and slice, the set-up region of each window, in slice order.
+def read_setup_regions(path: Path) -> dict[tuple[int, str], Ids]:
+    """Read of `segments.parquet`, by seed and slice, the set-up region of each window, in slice order.
 
     Raises:
         DataError: the columns are others.
@@ -108,26 +108,26 @@ def read_tastes(path: Path) -> dict[tuple[int, str], Ids]:
     if not set(SCHEMA.names) <= set(pq.read_schema(path).names):
         raise DataError(f"{path.name} has not the columns {', '.join(SCHEMA.names)}")
     table = pq.read_table(path, columns=["seed", "slice", "position", "taste"])
-    seeds, positions, tastes = (table.column(name).to_numpy() for name in ("seed", "position", "taste"))
+    seeds, positions, setup_regions = (table.column(name).to_numpy() for name in ("seed", "position", "taste"))
     slices = np.array(table.column("slice").to_pylist(), dtype=np.str_)
     found = {}
     for seed, name in sorted(set(zip(seeds.tolist(), slices.tolist(), strict=True))):
         rows = np.flatnonzero((seeds == seed) & (slices == name))
-        found[seed, name] = tastes[rows[np.argsort(positions[rows])]].astype(np.int64)
+        found[seed, name] = setup_regions[rows[np.argsort(positions[rows])]].astype(np.int64)
     return found
 
 
-def _table(number: int, seed: int, name: str, traits: Traits) -> pa.Table:
-    n = len(traits.event_ids)
+def _table(number: int, seed: int, name: str, segments: Segments) -> pa.Table:
+    n = len(segments.event_ids)
     columns: dict[str, Any] = {
         "seed": [seed] * n,
         "slice": [name] * n,
         "position": np.arange(n),
-        "event_id": traits.event_ids.tolist(),
-        "candidates": traits.candidates,
-        "warm_target": traits.warm_target,
-        "known_user": traits.known_user,
-        "taste": traits.taste[number],
-        "edited": [None] * n if traits.edited is None else traits.edited[number],
+        "event_id": segments.event_ids.tolist(),
+        "candidates": segments.candidates,
+        "warm_target": segments.warm_target,
+        "known_user": segments.known_user,
+        "taste": segments.setup_region[number],
+        "edited": [None] * n if segments.edited is None else segments.edited[number],
     }
     return pa.Table.from_arrays([pa.array(columns[f.name], type=f.type) for f in SCHEMA], schema=SCHEMA)

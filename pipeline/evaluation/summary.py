@@ -18,7 +18,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.alignment import Aligned, align
 from pipeline.evaluation.bootstrap import RESAMPLES, paired_comparisons
 from pipeline.evaluation.predictions import SLICES, Predictions
-from pipeline.evaluation.segments import Traits, join
+from pipeline.evaluation.segments import Segments, join
 from pipeline.metrics.ranking import NOT_SCORED, Floats, mrr_at_k, ndcg_at_k, recall_at_k, sampled_auc
 
 FILE_NAME = "metrics.json"
@@ -86,7 +86,7 @@ class RunFacts:
         regions_start: live regions of `raie` after set-up.
         regions_end: live regions of `raie` after the last edit.
         kept_bytes: by strategy, bytes it answers with beside the backbone after its last part.
-        traits: by slice, what its interactions are split by.
+        segments: by slice, what its interactions are split by.
         continual: results matrices and their measures, where slices were asked for.
     """
 
@@ -98,7 +98,7 @@ class RunFacts:
     regions_start: Sequence[int]
     regions_end: Sequence[int]
     kept_bytes: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    traits: Mapping[str, Traits] = field(default_factory=dict)
+    segments: Mapping[str, Segments] = field(default_factory=dict)
     continual: Mapping[str, Any] | None = None
 
 
@@ -120,9 +120,9 @@ def summarise(predictions: Predictions, facts: RunFacts, *, resamples: int = RES
     aligned = {name: align(predictions, parts) for name, parts in REPORTED.items()}
     warm = {name: rows.where(~rows.cold) for name, rows in aligned.items()}
     cold = {name: rows.where(rows.cold) for name, rows in aligned.items()}
-    traits = {name: join([facts.traits[part] for part in parts]) for name, parts in _asked(facts).items()}
-    _check_traits(traits, aligned)
-    known = {name: traits[name].where(~aligned[name].cold) for name in traits}
+    segments = {name: join([facts.segments[part] for part in parts]) for name, parts in _asked(facts).items()}
+    _check_traits(segments, aligned)
+    known = {name: segments[name].where(~aligned[name].cold) for name in segments}
     document = {
         "dataset": facts.dataset,
         "protocol": facts.protocol,
@@ -183,8 +183,8 @@ def _check(facts: RunFacts, predictions: Predictions) -> None:
         raise DataError(f"trained_windows needs one number for each of {len(predictions.seeds)} seeds: {wrong}")
 
 
-def _check_traits(traits: Mapping[str, Traits], aligned: Mapping[str, Aligned]) -> None:
-    for name, known in traits.items():
+def _check_traits(segments: Mapping[str, Segments], aligned: Mapping[str, Aligned]) -> None:
+    for name, known in segments.items():
         if len(known.event_ids) != len(aligned[name]):
             raise DataError(
                 f"there are traits of {len(known.event_ids)} interactions of slice {name}, and {len(aligned[name])} "
@@ -198,34 +198,34 @@ def _figures(rows: Aligned, strategy: int) -> dict[str, Any]:
 
 def _asked(facts: RunFacts) -> Mapping[str, Sequence[str]]:
     """Reported slices whose traits are known, and the slices that they are made of and that were asked about."""
-    asked = {name: [part for part in parts if part in facts.traits] for name, parts in REPORTED.items()}
+    asked = {name: [part for part in parts if part in facts.segments] for name, parts in REPORTED.items()}
     return {name: parts for name, parts in asked.items() if parts}
 
 
-def _auc(rows: Aligned, strategy: int, traits: Traits | None) -> dict[str, Any]:
-    if traits is None:
+def _auc(rows: Aligned, strategy: int, segments: Segments | None) -> dict[str, Any]:
+    if segments is None:
         return {}
-    return {"auc": _over_seeds(sampled_auc(rows.ranks[strategy], traits.candidates, NEGATIVES, seed=0))}
+    return {"auc": _over_seeds(sampled_auc(rows.ranks[strategy], segments.candidates, NEGATIVES, seed=0))}
 
 
-def _split(rows: Aligned, strategy: int, traits: Traits) -> dict[str, Any]:
+def _split(rows: Aligned, strategy: int, segments: Segments) -> dict[str, Any]:
     """Recall of the parts of a slice: by trait, and by the taste of the window, a seed."""
     hits = recall_at_k(rows.ranks[strategy], K)
-    by_trait = {name: _over_masks(hits, masks) for name, masks in traits.splits().items()}
+    by_trait = {name: _over_masks(hits, masks) for name, masks in segments.splits().items()}
     regions = [
-        {str(region): float(of_seed[taste == region].mean()) for region in np.unique(taste)}
-        for of_seed, taste in zip(hits, traits.taste, strict=True)
+        {str(region): float(of_seed[setup_region == region].mean()) for region in np.unique(setup_region)}
+        for of_seed, setup_region in zip(hits, segments.setup_region, strict=True)
     ]
     return {name: {f"recall@{K}": figure} for name, figure in by_trait.items()} | {"regions": regions}
 
 
-def _split_sizes(traits: Traits) -> dict[str, Any]:
+def _split_sizes(segments: Segments) -> dict[str, Any]:
     """How many windows the parts of a slice hold, a seed."""
     regions = [
-        {str(region): int(count) for region, count in zip(*np.unique(taste, return_counts=True), strict=True)}
-        for taste in traits.taste
+        {str(region): int(count) for region, count in zip(*np.unique(setup_region, return_counts=True), strict=True)}
+        for setup_region in segments.setup_region
     ]
-    return {name: masks.sum(axis=1).tolist() for name, masks in traits.splits().items()} | {"regions": regions}
+    return {name: masks.sum(axis=1).tolist() for name, masks in segments.splits().items()} | {"regions": regions}
 
 
 def _over_masks(values: Floats, masks: NDArray[np.bool_]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.events.edit import Edit, Evidence, Operation, edit_id
-from pipeline.monitor.region_state import Watched
+from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
 from pipeline.regions.region import SINCE, Region
 
@@ -37,8 +37,8 @@ def new_edit(
     region_id, version = (region, 0) if isinstance(region, int) else (region.region_id, region.version)
     training = state.config.training.model_dump() | state.config.adapter.model_dump()
     # The gate's version stands for what moved since: two edits on the same windows are two edits.
-    asked = {**training, "gate_version": state.bank.gate_version, "other": other, "passes": passes}
-    identity = edit_id(operation, region_id, version, (e.event_id for e in windows), asked, state.seed)
+    pending = {**training, "gate_version": state.bank.gate_version, "other": other, "passes": passes}
+    identity = edit_id(operation, region_id, version, (e.event_id for e in windows), pending, state.seed)
     return Edit(
         identity,
         operation,
@@ -56,21 +56,23 @@ def new_edit(
     )
 
 
-def reason_of(watched: Watched | None, signal: str, text: str) -> dict[str, Any]:
+def reason_of(region_state: RegionState | None, signal: str, text: str) -> dict[str, Any]:
     """Why an edit is asked for.
 
     Args:
-        watched: the region whose alarm calls for it, or None where no alarm does.
+        region_state: the region whose alarm calls for it, or None where no alarm does.
         signal: what calls for it; where that is none of the region's signals, its loudest alarm stands in.
         text: a sentence.
     """
-    if watched is None:
+    if region_state is None:
         return {"signal": signal, "statistic": None, "threshold": None, "text": text}
-    name = signal if signal in watched.raised else max(watched.raised, key=lambda s: watched.raised[s][1])
+    name = (
+        signal if signal in region_state.raised else max(region_state.raised, key=lambda s: region_state.raised[s][1])
+    )
     return {
         "signal": name,
-        "statistic": watched.raised[name][1],
-        "threshold": watched.detectors[name][0].threshold,
+        "statistic": region_state.raised[name][1],
+        "threshold": region_state.detectors[name][0].threshold,
         "text": text,
     }
 

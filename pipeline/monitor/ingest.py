@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.events.edit import Evidence
-from pipeline.monitor.region_state import OF_ONE_WINDOW, Seen, Watched
+from pipeline.monitor.region_state import OF_ONE_WINDOW, Observation, RegionState
 from pipeline.monitor.separability import tell
 from pipeline.monitor.state import LastShown, Move, State, Visit
 from pipeline.monitor.statistics import count
@@ -20,23 +20,23 @@ def take_in(state: State, gated: Mapping[str, Any], offset: int) -> None:
     if gated["cold"]:
         return
     state.learnable += 1
-    watched = state.watched.get(gated["region_id"])
-    if watched is None:
+    region_state = state.regions.get(gated["region_id"])
+    if region_state is None:
         return
-    setup = watched.region.origin == SET_UP
+    setup = region_state.region.origin == SET_UP
     # Inside set-up the margin among set-up regions counts: it stays as it is when a region is opened.
     scores = (gated["angle"], -gated["taste_margin" if setup else "margin"], gated["loss"], gated["rarity"])
-    evidence = Evidence(gated["event_id"], offset, watched.region_id)
-    watched.seen.append(Seen(state.at_event, evidence, scores, gated["taste_rival"], gated["user_id"]))
-    tell(state, watched)
-    _collect(state, evidence, watched, gated["route"])
-    _test(state, watched, scores, gated["user_id"], gated["taste"])
+    evidence = Evidence(gated["event_id"], offset, region_state.region_id)
+    region_state.seen.append(Observation(state.at_event, evidence, scores, gated["taste_rival"], gated["user_id"]))
+    tell(state, region_state)
+    _collect(state, evidence, region_state, gated["route"])
+    _test(state, region_state, scores, gated["user_id"], gated["taste"])
 
 
-def _collect(state: State, evidence: Evidence, origin: Watched, route: list[int]) -> None:
+def _collect(state: State, evidence: Evidence, origin: RegionState, route: list[int]) -> None:
     """Windows that an opened region takes part in are what it learns from and what its boundary encloses."""
     for region_id in route:
-        opened = state.watched.get(region_id)
+        opened = state.regions.get(region_id)
         if opened is not None:
             mine = evidence.for_region(region_id)
             opened.fresh.append(mine)
@@ -47,54 +47,54 @@ def _collect(state: State, evidence: Evidence, origin: Watched, route: list[int]
         target.fresh.append(evidence.for_region(target.region_id))
 
 
-def _test(state: State, watched: Watched, scores: tuple[float, ...], user: str, taste: int) -> None:
+def _test(state: State, region_state: RegionState, scores: tuple[float, ...], user: str, setup_region: int) -> None:
     """Show the scores to the detectors; windows of one user overlap, so only every so-manieth is shown."""
     shown = state.users.get(user)
     if shown is None:
-        shown = state.users[user] = LastShown(0, [None] * len(state.lanes))
-    turn = shown.windows % state.apart
+        shown = state.users[user] = LastShown(0, [None] * len(state.phases))
+    turn = shown.windows % state.stride
     shown.windows += 1
     for place, signal in enumerate(OF_ONE_WINDOW):
         # The losses of a user are nearly independent, given the windows; the rarities of his items are not.
         if turn == 0 or signal == "loss":
-            _show(state, watched, signal, scores[place])
-    if turn in state.lanes:
-        _show_move(state, shown, user, taste, state.lanes.index(turn))
+            _show(state, region_state, signal, scores[place])
+    if turn in state.phases:
+        _show_move(state, shown, user, setup_region, state.phases.index(turn))
 
 
-def _show_move(state: State, shown: LastShown, user: str, taste: int, lane: int) -> None:
+def _show_move(state: State, shown: LastShown, user: str, setup_region: int, phase: int) -> None:
     """Show the detector of the region that a user's last window of the lane was in whether this one left it."""
-    origin, shown.tastes[lane] = shown.tastes[lane], taste
-    watched = state.watched.get(origin) if origin is not None else None
-    if watched is None:
+    origin, shown.setup_regions[phase] = shown.setup_regions[phase], setup_region
+    region_state = state.regions.get(origin) if origin is not None else None
+    if region_state is None:
         return
-    moved = taste != watched.region_id
+    moved = setup_region != region_state.region_id
     if moved:
-        state.moves.append(Move(state.at_event, watched.region_id, taste, user))
-    watched.moves[lane].append(float(moved))
-    _show(state, watched, "shift", float(moved), lane)
+        state.moves.append(Move(state.at_event, region_state.region_id, setup_region, user))
+    region_state.moves[phase].append(float(moved))
+    _show(state, region_state, "shift", float(moved), phase)
 
 
-def _show(state: State, watched: Watched, signal: str, score: float, lane: int = 0) -> None:
+def _show(state: State, region_state: RegionState, signal: str, score: float, phase: int = 0) -> None:
     """Show a detector one value, and note since when its evidence builds up and whether it raises an alarm."""
-    detectors = watched.detectors.get(signal)
+    detectors = region_state.detectors.get(signal)
     if detectors is None:
         return
-    detector = detectors[lane]
+    detector = detectors[phase]
     detector.update(score)
     if detector.since <= 1:
-        watched.rising[signal, lane] = state.at_event
-    if detector.drift_detected and signal not in watched.raised:
-        first = not watched.in_question
-        watched.raised[signal] = (watched.rising[signal, lane], detector.statistic)
-        if first and watched.in_question:
-            _teach(state, watched, signal)
+        region_state.rising[signal, phase] = state.at_event
+    if detector.drift_detected and signal not in region_state.raised:
+        first = not region_state.in_question
+        region_state.raised[signal] = (region_state.rising[signal, phase], detector.statistic)
+        if first and region_state.in_question:
+            _teach(state, region_state, signal)
 
 
-def _teach(state: State, watched: Watched, signal: str) -> None:
+def _teach(state: State, region_state: RegionState, signal: str) -> None:
     """What looks new in a set-up region is for an opened region to learn, if there is one."""
     target = state.largest_opened()
     if target is not None:
         known = {e.event_id for e in target.sample} | {e.event_id for e in target.fresh}
-        found = [s.evidence for s in watched.excursion([signal]) if s.evidence.event_id not in known]
+        found = [s.evidence for s in region_state.excursion([signal]) if s.evidence.event_id not in known]
         target.fresh.extend(e.for_region(target.region_id) for e in found)

@@ -8,11 +8,12 @@ from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.monitor import ingest, outcomes, statistics
 from pipeline.monitor.rules.add import child, drifted
 from pipeline.monitor.rules.expand import audit, between, refit
-from pipeline.monitor.rules.retire import merge, retire
+from pipeline.monitor.rules.merge import merge
+from pipeline.monitor.rules.retire import retire
 from pipeline.monitor.rules.update import updates
 from pipeline.monitor.state import State
 from pipeline.regions.bank import RegionBank
-from pipeline.setup.bootstrap import Calibration
+from pipeline.setup.calibration import Calibration
 
 BOUNDARY = (retire, merge, between, drifted, child, refit, audit)
 """What may move a boundary, the most pressing first; one moves at a time."""
@@ -47,9 +48,9 @@ class Monitor:
         return self.state.trained_windows
 
     @property
-    def asked(self) -> Mapping[str, Edit]:
+    def pending(self) -> Mapping[str, Edit]:
         """Edits that nothing came of yet, by id."""
-        return self.state.asked
+        return self.state.pending
 
     def observe(self, gated: Mapping[str, Any], offset: int) -> None:
         """Take in one record of `gated`."""
@@ -60,17 +61,17 @@ class Monitor:
         state = self.state
         # Where training takes its time, a boundary is not moved under an Update, nor an Update made under a moving
         # boundary: one of the two would be found out of date when it is done.
-        moving = any(e.operation is not Operation.UPDATE for e in state.asked.values())
+        moving = any(e.operation is not Operation.UPDATE for e in state.pending.values())
         edits = [] if moving else updates(state)
-        if not state.asked and not edits:
+        if not state.pending and not edits:
             boundary = next(filter(None, (decision(state) for decision in BOUNDARY)), None)
             edits = [boundary] if boundary else []
-        state.asked.update((e.edit_id, e) for e in edits)
+        state.pending.update((e.edit_id, e) for e in edits)
         return edits
 
     def settle(self, outcome: Outcome, bank: RegionBank) -> None:
         """Take in what came of an edit, and the regions as they are after it."""
-        edit = self.state.asked.pop(outcome.edit_id, None)
+        edit = self.state.pending.pop(outcome.edit_id, None)
         self.state.trained_windows += outcome.trained_windows
         self.state.follow(bank)
         if edit is not None:
@@ -82,16 +83,16 @@ class Monitor:
 
     def evidence(self) -> list[tuple[int, str, float]]:
         """Region id, signal and statistic, of all signals of all regions; of several lanes the loudest."""
-        watched = sorted(self.state.watched.items())
-        return [(i, s, max(d.statistic for d in lanes)) for i, w in watched for s, lanes in w.detectors.items()]
+        region_state = sorted(self.state.regions.items())
+        return [(i, s, max(d.statistic for d in phases)) for i, w in region_state for s, phases in w.detectors.items()]
 
     def shares(self) -> dict[int, statistics.Shares]:
         """Where the newest visits went, by region id."""
         return statistics.shares(self.state)
 
-    def told_apart(self) -> dict[int, float]:
+    def separabilities(self) -> dict[int, float]:
         """How well the windows of set-up regions were told from set-up windows, by region id; 0.5: not at all."""
-        return {i: w.told for i, w in sorted(self.state.watched.items()) if w.told is not None}
+        return {i: w.told for i, w in sorted(self.state.regions.items()) if w.told is not None}
 
     def statistics(self) -> list[dict[str, Any]]:
         """Per-region statistics since the last call, for metrics and reports."""

@@ -22,13 +22,13 @@ def take_in(state: State, edit: Edit, outcome: Outcome) -> None:
 
 
 def _after_update(state: State, edit: Edit, outcome: Outcome) -> None:
-    watched = state.watched.get(edit.region_id)
-    if watched is None:
+    region_state = state.regions.get(edit.region_id)
+    if region_state is None:
         return
     learned = _learned(state, edit, outcome)
-    watched.tried = set() if outcome.published else {e.event_id for e in edit.windows}
-    watched.learn(edit.windows, learned)
-    watched.settle(_quiet_until(state))
+    region_state.tried = set() if outcome.published else {e.event_id for e in edit.windows}
+    region_state.learn(edit.windows, learned)
+    region_state.settle(_quiet_until(state))
     for origin in state.of_origin(SET_UP):
         if origin.in_question:
             origin.taught += sum(s.evidence.event_id in learned for s in origin.seen)
@@ -40,14 +40,14 @@ def _after_add(state: State, edit: Edit, outcome: Outcome) -> None:
     learned = _learned(state, edit, outcome)
     if outcome.operation is Operation.UPDATE:
         # No region more was earned: the parent learned the windows instead.
-        state.watched[outcome.region_id].learn(edit.windows, learned)
+        state.regions[outcome.region_id].learn(edit.windows, learned)
     elif outcome.published:
-        watched = state.unseen(state.bank[edit.region_id], {})
-        watched.sample.extend(edit.windows)
-        watched.fresh.extend(edit.windows)
-        watched.learn(edit.windows, learned)
-        watched.quiet_until = _quiet_until(state)
-        state.watched[edit.region_id] = watched
+        region_state = state.unseen(state.bank[edit.region_id], {})
+        region_state.sample.extend(edit.windows)
+        region_state.fresh.extend(edit.windows)
+        region_state.learn(edit.windows, learned)
+        region_state.quiet_until = _quiet_until(state)
+        state.regions[edit.region_id] = region_state
         _refitted(state)
 
 
@@ -56,7 +56,7 @@ def _after_expand(state: State, edit: Edit, outcome: Outcome) -> None:
         _audited(state, edit, outcome.published)
         if not outcome.published:
             return
-    target = state.watched.get(edit.region_id)
+    target = state.regions.get(edit.region_id)
     opened = target if target and target.region.origin == SINCE else None
     if outcome.published or opened is None:
         # Where an opened region was refused, the alarm stands: the next answer to it is an Add.
@@ -68,8 +68,8 @@ def _after_expand(state: State, edit: Edit, outcome: Outcome) -> None:
     if not outcome.published:
         opened.fitted = len(opened.sample)
         for region_id in edit.reason.get("regions", []):
-            if region_id in state.watched:
-                state.watched[region_id].refused = True
+            if region_id in state.regions:
+                state.regions[region_id].refused = True
         return
     known = {e.event_id for e in opened.sample}
     waiting = {e.event_id for e in opened.fresh} | known
@@ -80,10 +80,10 @@ def _after_expand(state: State, edit: Edit, outcome: Outcome) -> None:
 
 def _after_merge(state: State, edit: Edit, outcome: Outcome) -> None:
     for region_id in (edit.region_id, edit.other_region_id):
-        watched = state.watched.get(region_id) if region_id is not None else None
-        if watched is not None:
-            watched.apart = 0 if outcome.published else watched.apart + 1
-            watched.unmerged = state.at_event
+        region_state = state.regions.get(region_id) if region_id is not None else None
+        if region_state is not None:
+            region_state.apart = 0 if outcome.published else region_state.apart + 1
+            region_state.unmerged = state.at_event
 
 
 def _answered(state: State, region_id: int, helped: bool, again: bool = False) -> None:
@@ -92,28 +92,28 @@ def _answered(state: State, region_id: int, helped: bool, again: bool = False) -
     Where the next one may ask `again`, alarms that were not helped stand until twice the windows, twice over, were in
     vain: a few dozen held-out windows can be wrong, and what has been settled is what all that comes is compared with.
     """
-    watched = state.watched.get(region_id)
-    if watched is not None:
-        stands = again and not helped and watched.backoff < LONGEST_BACKOFF
-        watched.weigh(helped)
-        watched.taught, watched.refused = 0, False
-        watched.quiet_until = _quiet_until(state)
+    region_state = state.regions.get(region_id)
+    if region_state is not None:
+        stands = again and not helped and region_state.backoff < LONGEST_BACKOFF
+        region_state.weigh(helped)
+        region_state.taught, region_state.refused = 0, False
+        region_state.quiet_until = _quiet_until(state)
         if not stands:
-            watched.settle(watched.quiet_until)
+            region_state.settle(region_state.quiet_until)
 
 
 def _audited(state: State, edit: Edit, helped: bool) -> None:
     """After an audit in vain, the next one of the region needs more windows."""
     for region_id in edit.reason["regions"]:
-        watched = state.watched[region_id]
-        watched.audited = state.at_event
-        watched.audits = 0 if helped else watched.audits + 1
+        region_state = state.regions[region_id]
+        region_state.audited = state.at_event
+        region_state.audits = 0 if helped else region_state.audits + 1
 
 
 def _refitted(state: State) -> None:
     """Every boundary was fitted to all that is known."""
-    for watched in state.of_origin(SINCE):
-        watched.fitted = len(watched.sample)
+    for region_state in state.of_origin(SINCE):
+        region_state.fitted = len(region_state.sample)
 
 
 def _learned(state: State, edit: Edit, outcome: Outcome) -> set[str]:

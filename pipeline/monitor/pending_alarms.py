@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.monitor import Monitor
-from pipeline.monitor.region_state import BETWEEN, NEW, Watched
+from pipeline.monitor.region_state import BETWEEN, NEW, RegionState
 from pipeline.monitor.rules.update import needed
 from pipeline.monitor.state import State
 from pipeline.regions.region import SET_UP
@@ -47,37 +47,39 @@ class Standing:
 def standing(monitor: Monitor) -> list[Standing]:
     """Every alarm that stands after the monitor decided, by region and signal."""
     state, found = monitor.state, []
-    for region_id, watched in sorted(state.watched.items()):
-        for signal, (since, statistic) in sorted(watched.raised.items()):
-            threshold = watched.detectors[signal][0].threshold
-            found.append(Standing(region_id, signal, since, statistic, threshold, *_waiting(state, watched, signal)))
+    for region_id, region_state in sorted(state.regions.items()):
+        for signal, (since, statistic) in sorted(region_state.raised.items()):
+            threshold = region_state.detectors[signal][0].threshold
+            found.append(
+                Standing(region_id, signal, since, statistic, threshold, *_waiting(state, region_state, signal))
+            )
     return found
 
 
-def _waiting(state: State, watched: Watched, signal: str) -> tuple[Wait, str]:
-    if state.at_event < watched.quiet_until:
-        left = watched.quiet_until - state.at_event
+def _waiting(state: State, region_state: RegionState, signal: str) -> tuple[Wait, str]:
+    if state.at_event < region_state.quiet_until:
+        left = region_state.quiet_until - state.at_event
         return Wait.COOL_DOWN, f"{left} events of the cool-down after its last edit are left"
-    if state.asked:
-        return Wait.EDIT, f"edit {next(iter(state.asked))} is under way, and boundaries move one at a time"
-    if watched.region.origin != SET_UP:
-        return _opened(state, watched, signal)
-    return _between(state, watched, signal) if signal in BETWEEN else _new(state)
+    if state.pending:
+        return Wait.EDIT, f"edit {next(iter(state.pending))} is under way, and boundaries move one at a time"
+    if region_state.region.origin != SET_UP:
+        return _opened(state, region_state, signal)
+    return _between(state, region_state, signal) if signal in BETWEEN else _new(state)
 
 
-def _opened(state: State, watched: Watched, signal: str) -> tuple[Wait, str]:
-    least = state.config.edits.min_windows * watched.backoff
+def _opened(state: State, region_state: RegionState, signal: str) -> tuple[Wait, str]:
+    least = state.config.edits.min_windows * region_state.backoff
     if signal == "novelty":
-        return _enough(len(watched.excursion([signal])), least) or _room_and_budget(state)
+        return _enough(len(region_state.excursion([signal])), least) or _room_and_budget(state)
     if signal == "loss":
-        return _enough(watched.untried(), needed(state, watched, alarm=True)) or _budget(state)
+        return _enough(region_state.untried(), needed(state, region_state, alarm=True)) or _budget(state)
     return Wait.NOBODY, f"{signal} of an opened region leads to no edit: its boundary moves when its evidence doubled"
 
 
-def _between(state: State, watched: Watched, signal: str) -> tuple[Wait, str]:
-    least = state.config.edits.boundary_windows * watched.backoff
+def _between(state: State, region_state: RegionState, signal: str) -> tuple[Wait, str]:
+    least = state.config.edits.boundary_windows * region_state.backoff
     if signal == "doubt":
-        return _enough(len(watched.excursion([signal])), least) or _turn()
+        return _enough(len(region_state.excursion([signal])), least) or _turn()
     return Wait.EVIDENCE, f"users who moved from it to one other set-up region have fewer than {least} windows yet"
 
 
@@ -102,7 +104,7 @@ def _enough(windows: int, least: int) -> tuple[Wait, str] | None:
 
 
 def _room_and_budget(state: State) -> tuple[Wait, str]:
-    live, most = len(state.watched), state.config.edits.max_regions
+    live, most = len(state.regions), state.config.edits.max_regions
     if live >= most:
         return Wait.ROOM, f"{live} regions are live, and edits.max_regions is {most}"
     return _budget(state)

@@ -30,7 +30,7 @@ def voting(settings: MonitorSettings, origin: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """One window as a region saw it.
 
     Attributes:
@@ -49,7 +49,7 @@ class Seen:
 
 
 @dataclass
-class Watched:
+class RegionState:
     """What the monitor keeps of one live region.
 
     Attributes:
@@ -79,7 +79,7 @@ class Watched:
 
     region: Region
     detectors: dict[str, list[DriftDetector]]
-    seen: deque[Seen]
+    seen: deque[Observation]
     moves: list[deque[float]]
     sample: deque[Evidence]
     fresh: deque[Evidence]
@@ -120,7 +120,7 @@ class Watched:
         """Fresh windows that no Update in vain was made of."""
         return sum(e.event_id not in self.tried for e in self.fresh)
 
-    def excursion(self, signals: Iterable[str]) -> list[Seen]:
+    def excursion(self, signals: Iterable[str]) -> list[Observation]:
         """Windows since the earliest of these signals began to rise."""
         start = min(self.raised[signal][0] for signal in signals)
         return [s for s in self.seen if s.at_event >= start]

@@ -7,20 +7,20 @@ fit, so it comes once in so many windows; and its windows overlap, so what it is
 import numpy as np
 
 from pipeline.drift.two_sample import LEAST_WINDOWS, tell_apart
-from pipeline.monitor.region_state import Watched
+from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
 
 
-def tell(state: State, watched: Watched) -> None:
+def tell(state: State, region_state: RegionState) -> None:
     """Count a window of a set-up region, and tell those since the last telling apart if they are enough."""
-    setup, windows = state.setup_scores.get(watched.region_id), state.config.monitor.telling_windows
+    setup, windows = state.setup_scores.get(region_state.region_id), state.config.monitor.telling_windows
     if setup is None or windows == 0:
         return
-    watched.untold += 1
-    if watched.untold < windows:
+    region_state.untold += 1
+    if region_state.untold < windows:
         return
-    watched.untold = 0
-    newest = np.array([seen.scores for seen in list(watched.seen)[-windows:]])
+    region_state.untold = 0
+    newest = np.array([seen.scores for seen in list(region_state.seen)[-windows:]])
     if min(len(setup), len(newest)) >= 2 * LEAST_WINDOWS:
         older, newer = np.array_split(newest, 2)
-        watched.told = tell_apart(setup, older, newer, state.config.gate.penalty, state.seed).auc
+        region_state.told = tell_apart(setup, older, newer, state.config.gate.penalty, state.seed).auc

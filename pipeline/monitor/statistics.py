@@ -35,11 +35,11 @@ class Shares(NamedTuple):
 
 def shares(state: State) -> dict[int, Shares]:
     """Shares of live regions in the newest visits, by id."""
-    tops, tastes = Counter(v.region_id for v in state.visits), Counter(v.taste for v in state.visits)
+    tops, setup_regions = Counter(v.region_id for v in state.visits), Counter(v.setup_region for v in state.visits)
     opened = {w.region_id for w in state.of_origin(SINCE)}
-    since = Counter(v.taste for v in state.visits if v.region_id in opened)
+    since = Counter(v.setup_region for v in state.visits if v.region_id in opened)
     visits = max(1, len(state.visits))
-    return {i: Shares(tops[i] / visits, since[i] / max(1, tastes[i])) for i in sorted(state.watched)}
+    return {i: Shares(tops[i] / visits, since[i] / max(1, setup_regions[i])) for i in sorted(state.regions)}
 
 
 def rows(state: State) -> list[dict[str, Any]]:
@@ -53,8 +53,8 @@ def rows(state: State) -> list[dict[str, Any]]:
 
 def _row(state: State, region_id: int, tallied: list[Tallied], share: Shares) -> dict[str, Any]:
     # A region that has ended may still have had events, gated before that was known.
-    watched = state.watched.get(region_id) or state.ended.get(region_id)
-    detectors = [(s, d) for s, lanes in watched.detectors.items() for d in lanes] if watched else []
+    region_state = state.regions.get(region_id) or state.ended.get(region_id)
+    detectors = [(s, d) for s, phases in region_state.detectors.items() for d in phases] if region_state else []
     confidence, margin, novelty = np.array(tallied).mean(axis=0)
     signal, loudest = max(detectors, key=lambda of: of[1].statistic, default=(None, None))
     return {
@@ -70,7 +70,7 @@ def _row(state: State, region_id: int, tallied: list[Tallied], share: Shares) ->
         "signal": signal,
         "drift_statistic": loudest.statistic if loudest else 0.0,
         "threshold": loudest.threshold if loudest else float(np.log(state.config.monitor.expected_run)),
-        "told_apart": watched.told if watched else None,
+        "told_apart": region_state.told if region_state else None,
         "share": share.own,
         "since_share": share.since,
     }

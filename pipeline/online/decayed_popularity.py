@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.events.windows import PADDING, Ids
-from pipeline.online.popularity_batch import TrendTable
+from pipeline.online.popularity_batch import PopularityBatch
 from pipeline.regions.region import Array
 
 LARGEST_WEIGHT = 2.0**500
@@ -35,75 +35,77 @@ class _Worth(NamedTuple):
     """What counts are worth to n windows: all that is blended is linear in them.
 
     Attributes:
-        windows, tastes: (m,) a window, and a taste that counts for it.
+        windows, setup_shares: (m,) a window, and a taste that counts for it.
         own: (m, half_lives) of one event of that taste to that window.
         overall: (n, half_lives) of one event of any taste.
         usual: (n, half_lives) of what is usual.
     """
 
     windows: Ids
-    tastes: Ids
+    setup_shares: Ids
     own: Array
     overall: Array
     usual: Array
 
 
-class Trend:
+class DecayedPopularity:
     """Fading item counts of each taste.
 
     Args:
         usual: (items + 1,) how often set-up met each item.
-        tastes: number of set-up regions.
+        setup_shares: number of set-up regions.
         half_lives: events after which an event counts half, shortest first.
         shrinkage: events' worth of what is usual in every count.
     """
 
-    def __init__(self, usual: NDArray[np.int64], tastes: int, half_lives: Sequence[float], shrinkage: float) -> None:
-        self._usual = usual_chances(usual)
+    def __init__(
+        self, usual: NDArray[np.int64], setup_shares: int, half_lives: Sequence[float], shrinkage: float
+    ) -> None:
+        self._usual = base_probabilities(usual)
         self._shrinkage = shrinkage
         self._growth = 2.0 ** (1.0 / np.array(half_lives, dtype=np.float64))
         self._weight = np.ones(len(half_lives))
         # The last taste is all of them.
-        self._counts = np.zeros((tastes + 1, len(half_lives), len(usual)))
-        self._totals = np.zeros((tastes + 1, len(half_lives)))
-        self._table: TrendTable | None = None
+        self._counts = np.zeros((setup_shares + 1, len(half_lives), len(usual)))
+        self._totals = np.zeros((setup_shares + 1, len(half_lives)))
+        self._table: PopularityBatch | None = None
 
-    def blended(self, tastes: Array, weights: Array) -> Array:
+    def blended(self, setup_shares: Array, weights: Array) -> Array:
         """What is taken of late by users of these tastes, by k weightings of the half-lives.
 
         Args:
-            tastes: (n, tastes) shares of the set-up regions in each window.
+            setup_shares: (n, setup_shares) shares of the set-up regions in each window.
             weights: (n, k, half_lives) of each window.
 
         Returns:
             (n, k, items + 1) probabilities, each row times the sum of its weights.
         """
-        worth = self._worth(tastes)
+        worth = self._worth(setup_shares)
         blended: Array = (weights * worth.overall[:, None]) @ self._counts[ALL_TASTES]
         blended += (weights @ worth.usual[:, :, None]) * self._usual
-        for window, taste, own in zip(worth.windows, worth.tastes, worth.own, strict=True):
+        for window, taste, own in zip(worth.windows, worth.setup_shares, worth.own, strict=True):
             blended[window] += (weights[window] * own) @ self._counts[taste]
         return blended
 
-    def blend_in(self, answers: Tensor, tastes: Array, weights: Array) -> None:
+    def blend_in(self, answers: Tensor, setup_shares: Array, weights: Array) -> None:
         """Add to (n, items + 1) answers what is taken of late, in place and in their single precision.
 
         Args:
             answers: to n windows.
-            tastes: (n, tastes) shares of the set-up regions in each.
+            setup_shares: (n, setup_shares) shares of the set-up regions in each.
             weights: (n, half_lives) of each.
         """
         if self._table is None:
-            self._table = TrendTable(self._counts, self._weight, self._usual)
-        worth = self._worth(tastes)
+            self._table = PopularityBatch(self._counts, self._weight, self._usual)
+        worth = self._worth(setup_shares)
         shared = np.column_stack([weights * worth.overall, (weights * worth.usual).sum(axis=1)])
-        self._table.add(answers, worth.windows, worth.tastes, weights[worth.windows] * worth.own, shared)
+        self._table.add(answers, worth.windows, worth.setup_shares, weights[worth.windows] * worth.own, shared)
 
-    def chances_of(self, shares: Array, rows: Ids) -> Array:
+    def probabilities_of(self, shares: Array, rows: Ids) -> Array:
         """What each half-life gives to one row for each of k windows.
 
         Args:
-            shares: (k, tastes) what of each window's tastes is counted, see `counted`.
+            shares: (k, setup_shares) what of each window's tastes is counted, see `counted`.
             rows: (k,) of the catalogue.
 
         Returns:
@@ -112,8 +114,8 @@ class Trend:
         weight = self._shrinkage * self._weight[:, None]
         expected = self._counts[:-1, :, rows] + weight * self._overall(rows)
         terms = expected * (shares.T[:, None] / (self._totals[:-1, :, None] + weight))
-        chances: Array = np.add.reduce(terms, axis=0)
-        return chances.T
+        probabilities: Array = np.add.reduce(terms, axis=0)
+        return probabilities.T
 
     def overall(self) -> Array:
         """(half_lives, items + 1) probabilities of what anybody takes of late."""
@@ -136,14 +138,14 @@ class Trend:
         lifts: Array = np.minimum(np.maximum(mean, -LARGEST_LIFT), LARGEST_LIFT) / LARGEST_LIFT
         return lifts
 
-    def add(self, tastes: Array, row: int) -> None:
+    def add(self, setup_shares: Array, row: int) -> None:
         """Count an event: the item of catalogue row `row`, taken from a window of these tastes."""
         self._weight *= self._growth
         if self._weight.max() > LARGEST_WEIGHT:
             self._counts /= self._weight[:, None]
             self._totals /= self._weight
             self._weight[:] = 1.0
-        added = np.append(counted(tastes), 1.0)[:, None] * self._weight
+        added = np.append(counted(setup_shares), 1.0)[:, None] * self._weight
         self._counts[:, :, row] += added
         self._totals += added
         if self._table is not None:
@@ -160,12 +162,12 @@ class Trend:
         self._counts = arrays["counts"].swapaxes(0, 1).copy()
         self._table = None
 
-    def _worth(self, tastes: Array) -> "_Worth":
-        """Of counts to n windows with (n, tastes) shares."""
-        shares, pseudo = counted(tastes), self._shrinkage * self._weight
+    def _worth(self, setup_shares: Array) -> "_Worth":
+        """Of counts to n windows with (n, setup_shares) shares."""
+        shares, pseudo = counted(setup_shares), self._shrinkage * self._weight
         windows, used = shares.nonzero()
         own = shares[windows, used, None] / (self._totals[used] + pseudo)
-        overall = np.zeros((len(tastes), len(pseudo)))
+        overall = np.zeros((len(setup_shares), len(pseudo)))
         np.add.at(overall, windows, own)
         overall *= pseudo / (self._totals[ALL_TASTES] + pseudo)
         return _Worth(windows, used, own, overall, overall * pseudo)
@@ -178,15 +180,15 @@ class Trend:
         return overall
 
 
-def usual_chances(usual: NDArray[np.int64]) -> Array:
+def base_probabilities(usual: NDArray[np.int64]) -> Array:
     """(items + 1,) counts of set-up as probabilities; an item that it never met is not impossible, only unusual."""
     known = np.where(np.arange(len(usual)) == PADDING, 0.0, usual + 1.0 / len(usual))
-    chances: Array = known / known.sum()
-    return chances
+    probabilities: Array = known / known.sum()
+    return probabilities
 
 
-def counted(tastes: Array) -> Array:
-    """(..., tastes) what of windows' shares is counted: the least ones are not, unless there are no others."""
-    kept = np.where(tastes >= LEAST_SHARE, tastes, 0.0)
+def counted(setup_shares: Array) -> Array:
+    """(..., setup_shares) what of windows' shares is counted: the least ones are not, unless there are no others."""
+    kept = np.where(setup_shares >= LEAST_SHARE, setup_shares, 0.0)
     total = np.add.reduce(kept, axis=-1, keepdims=True)
-    return np.where(total > 0.0, kept / np.maximum(total, LEAST_SHARE), tastes)
+    return np.where(total > 0.0, kept / np.maximum(total, LEAST_SHARE), setup_shares)

@@ -23,26 +23,26 @@ from pipeline.regions.region import Array
 
 
 @dataclass(frozen=True)
-class Followed:
+class NextItems:
     """What followed the items of one window.
 
     Attributes:
         rows: (k,) of the catalogue; some may occur more than once.
-        chances: (k,) adding up to 1, or none.
+        probabilities: (k,) adding up to 1, or none.
         evidence: events that say so.
     """
 
     rows: Ids
-    chances: Array
+    probabilities: Array
     evidence: float
 
     def over(self, items: int) -> Array:
         """(items,) chances of all rows of the catalogue."""
         # Counted as whole numbers where there is nothing to count.
-        return np.bincount(self.rows, self.chances, minlength=items).astype(np.float64, copy=False)
+        return np.bincount(self.rows, self.probabilities, minlength=items).astype(np.float64, copy=False)
 
 
-class Followers:
+class ItemTransitions:
     """Counts of what was taken after what.
 
     Args:
@@ -64,23 +64,23 @@ class Followers:
 
     def add(self, context: Ids, row: int) -> None:
         """Count an event: the item of catalogue row `row`, taken after the (length,) items of a window."""
-        place = self._added % len(self._rows)
-        self._count(self._contexts[place], int(self._rows[place]), -1)
-        self._contexts[place], self._rows[place] = context, row
-        self._count(self._contexts[place], row, 1)
+        position = self._added % len(self._rows)
+        self._count(self._contexts[position], int(self._rows[position]), -1)
+        self._contexts[position], self._rows[position] = context, row
+        self._count(self._contexts[position], row, 1)
         self._added += 1
 
-    def of(self, context: Ids) -> Followed:
+    def of(self, context: Ids) -> NextItems:
         """What followed the items of a (length,) window."""
-        placed = [(item, place) for item, place in _placed(context) if item in self._counts]
-        if not placed:
-            return Followed(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0)
-        rows, counts = zip(*[self._of_item(item) for item, _ in placed], strict=True)
-        total = float(sum(place * self._totals[item] for item, place in placed))
-        shares = np.repeat([place / total for _, place in placed], [len(of) for of in rows])
-        return Followed(np.concatenate(rows), np.concatenate(counts) * shares, total / self._whole)
+        positions = [(item, position) for item, position in _positions(context) if item in self._counts]
+        if not positions:
+            return NextItems(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0)
+        rows, counts = zip(*[self._of_item(item) for item, _ in positions], strict=True)
+        total = float(sum(position * self._totals[item] for item, position in positions))
+        shares = np.repeat([position / total for _, position in positions], [len(of) for of in rows])
+        return NextItems(np.concatenate(rows), np.concatenate(counts) * shares, total / self._whole)
 
-    def chances_of(self, contexts: Ids, rows: Ids) -> tuple[Array, Array]:
+    def probabilities_of(self, contexts: Ids, rows: Ids) -> tuple[Array, Array]:
         """What one row each has of what followed k windows.
 
         Args:
@@ -92,12 +92,12 @@ class Followers:
         """
         own, total = np.zeros(len(rows)), np.zeros(len(rows))
         for i, row in enumerate(rows.tolist()):
-            for item, place in _placed(contexts[i]):
+            for item, position in _positions(contexts[i]):
                 if item in self._counts:
-                    own[i] += place * self._counts[item].get(row, 0)
-                    total[i] += place * self._totals[item]
-        chances: Array = np.divide(own, total, out=np.zeros(len(rows)), where=total > 0.0)
-        return chances, self.known(total / self._whole)
+                    own[i] += position * self._counts[item].get(row, 0)
+                    total[i] += position * self._totals[item]
+        probabilities: Array = np.divide(own, total, out=np.zeros(len(rows)), where=total > 0.0)
+        return probabilities, self.known(total / self._whole)
 
     def known(self, evidence: Array) -> Array:
         """How much is known, 0 to 1, of what so many events say."""
@@ -122,13 +122,13 @@ class Followers:
             self._count(context, row, 1)
 
     def _count(self, context: Ids, row: int, sign: int) -> None:
-        for item, place in _placed(context):
-            followers = self._counts.setdefault(item, {})
-            followers[row] = followers.get(row, 0) + sign * place
-            self._totals[item] = self._totals.get(item, 0) + sign * place
-            if not followers[row]:
-                del followers[row]
-            if not followers:
+        for item, position in _positions(context):
+            transitions = self._counts.setdefault(item, {})
+            transitions[row] = transitions.get(row, 0) + sign * position
+            self._totals[item] = self._totals.get(item, 0) + sign * position
+            if not transitions[row]:
+                del transitions[row]
+            if not transitions:
                 del self._counts[item], self._totals[item]
             self._arrays.pop(item, None)
 
@@ -142,6 +142,6 @@ class Followers:
         return known
 
 
-def _placed(context: Ids) -> list[tuple[int, int]]:
+def _positions(context: Ids) -> list[tuple[int, int]]:
     """Items of a window, each with its place, 1 for the oldest that a window can hold."""
-    return [(item, place) for place, item in enumerate(context.tolist(), start=1) if item != PADDING]
+    return [(item, position) for position, item in enumerate(context.tolist(), start=1) if item != PADDING]

@@ -4,12 +4,12 @@
 
 The experts are the trends, a half-life each, and what followed the window's items in set-up and of late. x is what is
 known of the window before its target: a constant, whether it holds anything taken since set-up, or nothing at all, the
-lift of its items (`Trend.lifts`), and how sure the model is of its answer. theta follows the gradient of
+lift of its items (`DecayedPopularity.lifts`), and how sure the model is of its answer. theta follows the gradient of
 log P(target), a step an event, so all is learned on past events alone. Held-out set-up windows take part in each
 step: who is as in set-up must not be answered with what is new.
 
 The likelihood is won where the model finds the target absurd; the first places of a list may bear less of the
-trend than that, or call for more. So hits say how far answers go: of `pipeline.online.interpolation.WAYS` it is the
+trend than that, or call for more. So hits say how far answers go: of `pipeline.online.interpolation.GRID` it is the
 one that would have put most targets so far into the list.
 """
 
@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.online.interpolation import WAYS
+from pipeline.online.interpolation import GRID
 from pipeline.regions.region import Array
 
 FIRST_LOGIT = -3.0
 """The trend has to earn its weight: each expert begins at 1/20 of the model's."""
 
 
-class TrendMixture:
+class ExpertMixture:
     """Weights of the model and the experts.
 
     Args:
@@ -34,41 +34,41 @@ class TrendMixture:
         learning_rate: step of the gradient.
 
     Attributes:
-        way: (4,) the one of `WAYS` with most hits so far; of several the one with most of what was learned.
+        grid_point: (4,) the one of `GRID` with most hits so far; of several the one with most of what was learned.
     """
 
     def __init__(self, experts: int, learning_rate: float) -> None:
         self._learning_rate = learning_rate
         self._theta = np.zeros((experts, 4))
         self._theta[:, 0] = FIRST_LOGIT
-        self._take_hits(np.zeros(len(WAYS)))
+        self._take_hits(np.zeros(len(GRID)))
 
-    def weights(self, since: Array, lift: Array, surest: Array) -> Array:
+    def weights(self, since: Array, lift: Array, max_probability: Array) -> Array:
         """(n, 1 + experts) weights of the model and of each expert, as learned, in the answers to n windows.
 
         Args:
             since: (n,) 1 where a window holds anything taken since set-up, or nothing at all, 0 elsewhere.
             lift: (n,) of its items.
-            surest: (n,) highest probability in the model's answer.
+            max_probability: (n,) highest probability in the model's answer.
         """
-        return self._weights(_features(since, lift, surest))
+        return self._weights(_features(since, lift, max_probability))
 
-    def tell(self, hits: Sequence[bool]) -> None:
-        """Take in by which of `WAYS` the target of an event would have been in the list."""
+    def record_hits(self, hits: Sequence[bool]) -> None:
+        """Take in by which of `GRID` the target of an event would have been in the list."""
         self._take_hits(self._hits + hits)
 
-    def learn(self, since: Array, lift: Array, surest: Array, chances: Array) -> None:
+    def learn(self, since: Array, lift: Array, max_probability: Array, probabilities: Array) -> None:
         """Take in n windows at once, in one step.
 
         Args:
             since: (n,) as of `weights`.
             lift: (n,) likewise.
-            surest: (n,) likewise.
-            chances: (n, 1 + experts) probabilities that model and experts gave to each window's target.
+            max_probability: (n,) likewise.
+            probabilities: (n, 1 + experts) probabilities that model and experts gave to each window's target.
         """
-        features = _features(since, lift, surest)
+        features = _features(since, lift, max_probability)
         weights = self._weights(features)
-        credit = weights * np.maximum(chances, 1e-12)
+        credit = weights * np.maximum(probabilities, 1e-12)
         credit /= np.add.reduce(credit, axis=1, keepdims=True)
         self._theta += self._learning_rate * ((credit - weights)[:, 1:].T @ features)
 
@@ -84,7 +84,7 @@ class TrendMixture:
     def _take_hits(self, hits: Array) -> None:
         self._hits = hits
         best = np.flatnonzero(hits == hits.max())
-        self.way: Array = WAYS[best[WAYS[best, 1].argmax()]]
+        self.grid_point: Array = GRID[best[GRID[best, 1].argmax()]]
 
     def _weights(self, features: Array) -> Array:
         logits = np.zeros((len(features), 1 + len(self._theta)))
@@ -94,10 +94,10 @@ class TrendMixture:
         return odds
 
 
-def _features(since: Array, lift: Array, surest: Array) -> Array:
+def _features(since: Array, lift: Array, max_probability: Array) -> Array:
     # All about as far from 0, so that one learning rate suits them.
     features = np.ones((len(since), 4))
     features[:, 1] = 2.0 * since - 1.0
     features[:, 2] = lift
-    features[:, 3] = np.log(surest) / 2.0 + 2.0
+    features[:, 3] = np.log(max_probability) / 2.0 + 2.0
     return features

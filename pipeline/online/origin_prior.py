@@ -23,108 +23,123 @@ from pipeline.regions.region import Array
 
 
 @dataclass(frozen=True)
-class Placed:
+class OriginFeatures:
     """Where the gate puts n windows by their content.
 
     Attributes:
         opened: (n,) posterior of the regions opened since set-up, all together.
         routed: (n,) part of these in the route.
-        tastes: (n, tastes) shares of the tastes of set-up.
+        setup_shares: (n, setup_shares) shares of the tastes of set-up.
         since_setup: (n,) how many items of each were taken since set-up.
     """
 
     opened: Array
     routed: Array
-    tastes: Array
+    setup_shares: Array
     since_setup: NDArray[np.int64]
 
-    def __getitem__(self, chosen: slice) -> "Placed":
-        return Placed(self.opened[chosen], self.routed[chosen], self.tastes[chosen], self.since_setup[chosen])
+    def __getitem__(self, chosen: slice) -> "OriginFeatures":
+        return OriginFeatures(
+            self.opened[chosen], self.routed[chosen], self.setup_shares[chosen], self.since_setup[chosen]
+        )
 
 
-def grown(answers: NDArray[Any], backbone: NDArray[Any], growth: Array) -> Array:
-    """Probabilities in which the opened regions count `growth` times as much as in `answers`.
+def reweighted(answers: NDArray[Any], backbone: NDArray[Any], origin_weight: Array) -> Array:
+    """Probabilities in which the opened regions count `origin_weight` times as much as in `answers`.
 
     Args:
         answers: of backbone and opened regions, any shape.
         backbone: of it alone, likewise.
-        growth: fits them.
+        origin_weight: fits them.
     """
-    more = backbone + growth * (answers - backbone)
+    more = backbone + origin_weight * (answers - backbone)
     # To the bit as they are where nothing grows.
-    probabilities: Array = np.where(growth == 1.0, answers, np.maximum(more, 0.0))
+    probabilities: Array = np.where(origin_weight == 1.0, answers, np.maximum(more, 0.0))
     return probabilities
 
 
-class Eras:
+class OriginPrior:
     """Log odds of what came since set-up, for each taste, beyond what a window's content says.
 
     Args:
-        tastes: number of set-up regions.
+        setup_shares: number of set-up regions.
         learning_rate: step of the gradient; 0: content alone decides.
         half_life: events after which half is forgotten of what was learned.
     """
 
-    def __init__(self, tastes: int, learning_rate: float, half_life: float) -> None:
-        self._log_odds = np.zeros(tastes)
+    def __init__(self, setup_shares: int, learning_rate: float, half_life: float) -> None:
+        self._log_odds = np.zeros(setup_shares)
         self._learning_rate = learning_rate
         self._kept = 0.5 ** (1.0 / half_life)
 
-    def opened(self, placed: Placed) -> Array:
+    def opened(self, origin_features: OriginFeatures) -> Array:
         """(n,) p': posterior of the opened regions by content and era."""
-        log_odds = np.where(placed.since_setup > 0, counted(placed.tastes) @ self._log_odds, 0.0)
-        likelier = placed.opened * np.exp(log_odds)
-        opened: Array = np.where(log_odds == 0.0, placed.opened, likelier / (likelier + 1.0 - placed.opened))
+        log_odds = np.where(
+            origin_features.since_setup > 0, counted(origin_features.setup_shares) @ self._log_odds, 0.0
+        )
+        likelier = origin_features.opened * np.exp(log_odds)
+        opened: Array = np.where(
+            log_odds == 0.0, origin_features.opened, likelier / (likelier + 1.0 - origin_features.opened)
+        )
         return opened
 
-    def growth(self, placed: Placed) -> Array:
+    def origin_weight(self, origin_features: OriginFeatures) -> Array:
         """(n,) how many times as much of each answer is that of opened regions as the route alone says."""
-        return self._growth(placed, self.opened(placed))
+        return self._origin_weight(origin_features, self.opened(origin_features))
 
     @staticmethod
-    def _growth(placed: Placed, opened: Array) -> Array:
-        growth = np.divide(opened, placed.opened, out=np.ones(len(opened)), where=placed.opened > 0.0)
+    def _origin_weight(origin_features: OriginFeatures, opened: Array) -> Array:
+        origin_weight = np.divide(
+            opened, origin_features.opened, out=np.ones(len(opened)), where=origin_features.opened > 0.0
+        )
         # A route leaves out the least likely, so that it may be whole already.
-        most: Array = np.divide(1.0, placed.routed, out=np.ones(len(growth)), where=placed.routed > 0.0)
-        return np.minimum(growth, most)
+        most: Array = np.divide(
+            1.0, origin_features.routed, out=np.ones(len(origin_weight)), where=origin_features.routed > 0.0
+        )
+        return np.minimum(origin_weight, most)
 
     def follow(
-        self, placed: Placed, chances: NDArray[np.floating[Any]], backbone: NDArray[np.floating[Any]]
+        self,
+        origin_features: OriginFeatures,
+        probabilities: NDArray[np.floating[Any]],
+        backbone: NDArray[np.floating[Any]],
     ) -> tuple[Array, Array]:
         """Take in n events one after the other, each placed before it is learned.
 
         Args:
-            placed: their windows.
-            chances: (n,) of their targets by the route.
+            origin_features: their windows.
+            probabilities: (n,) of their targets by the route.
             backbone: (n,) of the same by the backbone alone.
 
         Returns:
-            (n,) as of `opened` and (n,) as of `growth`, each before the event was learned.
+            (n,) as of `opened` and (n,) as of `origin_weight`, each before the event was learned.
         """
-        opened, growth = np.empty(len(chances)), np.empty(len(chances))
-        for i in range(len(chances)):
+        opened, origin_weight = np.empty(len(probabilities)), np.empty(len(probabilities))
+        for i in range(len(probabilities)):
             event = slice(i, i + 1)
-            where = placed[event]
+            where = origin_features[event]
             opened[event] = self.opened(where)
-            growth[event] = self._growth(where, opened[event])
-            chance = float(grown(chances[event], backbone[event], growth[event])[0])
-            self.learn(where.tastes[0], int(where.since_setup[0]), float(opened[i]), chance, float(backbone[i]))
-        return opened, growth
+            origin_weight[event] = self._origin_weight(where, opened[event])
+            probability = float(reweighted(probabilities[event], backbone[event], origin_weight[event])[0])
+            self.learn(
+                where.setup_shares[0], int(where.since_setup[0]), float(opened[i]), probability, float(backbone[i])
+            )
+        return opened, origin_weight
 
-    def learn(self, tastes: Array, since_setup: int, opened: float, chance: float, backbone: float) -> None:
+    def learn(self, setup_shares: Array, since_setup: int, opened: float, probability: float, backbone: float) -> None:
         """Take in an event.
 
         Args:
-            tastes: (tastes,) shares of the tastes of set-up in its window.
+            setup_shares: (setup_shares,) shares of the tastes of set-up in its window.
             since_setup: how many items of the window were taken since set-up.
             opened: p' of the window.
-            chance: that the target was given by content and era.
+            probability: that the target was given by content and era.
             backbone: that the backbone alone gave it.
         """
         self._log_odds *= self._kept
         if since_setup > 0:
-            gradient = (1.0 - opened) * (1.0 - backbone / max(chance, 1e-12))
-            self._log_odds += self._learning_rate * gradient * counted(tastes)
+            gradient = (1.0 - opened) * (1.0 - backbone / max(probability, 1e-12))
+            self._log_odds += self._learning_rate * gradient * counted(setup_shares)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """What was learned; `restore` continues from it to the bit."""

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pipeline.events.windows import Ids
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.canary import Canary, split
-from pipeline.regions.bank import Posterior, RegionBank, rerouted
-from pipeline.regions.origin_classifier import GateView
+from pipeline.regions.bank import Posterior, RegionBank
+from pipeline.regions.features import GateView
+from pipeline.regions.mixing import rerouted
 from pipeline.regions.region import Array
 
 
@@ -57,7 +58,8 @@ def answer(
         since_setup: (n,) how many items of each were taken since set-up.
         view: how the gate looks at windows.
         floor: least posterior of a region that takes part.
-        era: from posterior, route and `since_setup` to the (n,) growth of opened regions, see `Eras.growth`.
+        era: from posterior, route and `since_setup` to the (n,) weight of opened regions, see
+            `OriginPrior.origin_weight`.
         canaries: c trials under way.
         kept: (n, c) True for windows that they do not reach.
     """

@@ -13,7 +13,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.regions.bank import RegionBank, trusted
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.mixing import weighted
 from pipeline.regions.region import Array
 
 CROWDS = 1_024
@@ -28,7 +29,7 @@ class Canary:
         region_id: whose versions they are.
         adapter: the version on trial, the newest of the region.
         incumbent: the one that everybody else is answered by.
-        trust: of the region in its incumbent.
+        adapter_weight: of the region in its incumbent.
         share: of the crowds that are answered by the version on trial.
         since: revision with which the trial began.
     """
@@ -36,7 +37,7 @@ class Canary:
     region_id: int
     adapter: str
     incumbent: str
-    trust: float
+    adapter_weight: float
     share: float
     since: int
 
@@ -74,6 +75,6 @@ def split(
     old = route[:, columns] * kept
     new = route.copy()
     new[:, columns] -= old
-    trust = np.array([*bank.trusts, *(canary.trust for canary in canaries)])
-    shares = trusted(np.concatenate([new, old], axis=1), trust)
+    adapter_weight = np.array([*bank.adapter_weights, *(canary.adapter_weight for canary in canaries)])
+    shares = weighted(np.concatenate([new, old], axis=1), adapter_weight)
     return shares, (*bank.adapters, *(canary.incumbent for canary in canaries))

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.ranking import rank_of_targets
-from pipeline.online.ensemble import Asked, Trending, asked_of, placed, tastes_of
-from pipeline.online.origin_prior import Placed, grown
-from pipeline.regions.bank import Posterior, RegionBank, mixed_probabilities, rerouted, scored
+from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures, origin_features, setup_shares_of, window_features
+from pipeline.online.origin_prior import OriginFeatures, reweighted
+from pipeline.regions.bank import Posterior, RegionBank
+from pipeline.regions.features import negative_log_popularity
 from pipeline.regions.live import LiveRegions
-from pipeline.regions.origin_classifier import rarity
+from pipeline.regions.mixing import mixed_probabilities, rerouted, scored
 from pipeline.regions.region import Array
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,21 @@ class Answers:
     probabilities: NDArray[np.floating[Any]]
     backbone: NDArray[np.float32]
 
-    def grown(self, growth: Array) -> "Answers":
+    def reweighted(self, origin_weight: Array) -> "Answers":
         """The same with opened regions taking (n,) so many times their part in each."""
-        if (growth == 1.0).all():
+        if (origin_weight == 1.0).all():
             return self
-        known = grown(self.probabilities, self.backbone, growth[:, None])
-        return replace(self, route=rerouted(self.route, growth), probabilities=known)
+        known = reweighted(self.probabilities, self.backbone, origin_weight[:, None])
+        return replace(self, route=rerouted(self.route, origin_weight), probabilities=known)
 
 
-class GateHandler:
+class EventScorer:
     """Gates windows under the newest revision.
 
     Attributes:
         live: the regions and adapters in force.
         trending: the trend, or None where the configuration has none.
-        eras: its eras; a gate without a trend can have them too.
+        origin_prior: its eras; a gate without a trend can have them too.
         withdrawn: (n,) catalogue rows that no target is ranked among: they are not recommended.
     """
 
@@ -58,24 +59,24 @@ class GateHandler:
         self._setup = setup
         self._config = config
         self.trending = (
-            Trending(setup.counts, setup.followers(config.trend.shrinkage), len(setup.bank.setup), config)
+            OnlineEnsemble(setup.counts, setup.followers(config.trend.shrinkage), len(setup.bank.setup), config)
             if config.trend.half_lives
             else None
         )
-        self.eras = self.trending.eras if self.trending else None
+        self.origin_prior = self.trending.origin_prior if self.trending else None
         self.withdrawn = np.zeros(0, dtype=np.int64)
         self._followed: RegionBank | None = None
 
     def answer(self, windows: Windows) -> Answers:
         """Gate and answer windows, era and trend as they stand; what followed them is not looked at."""
         answers = self._gated(windows.contexts, windows.since_setup)
-        if self.eras is not None:
-            answers = answers.grown(self.eras.growth(self._placed(answers, windows)))
+        if self.origin_prior is not None:
+            answers = answers.reweighted(self.origin_prior.origin_weight(self._origin_features(answers, windows)))
         if self.trending is None:
             return answers
         self._follow(self.trending)
-        asked = self._asked(windows.contexts, windows.since_setup, answers)
-        return replace(answers, probabilities=self.trending.mix(asked, answers.probabilities))
+        features = self._features_of(windows.contexts, windows.since_setup, answers)
+        return replace(answers, probabilities=self.trending.mix(features, answers.probabilities))
 
     def handle(self, windows: Windows) -> list[dict[str, Any]]:
         """Gate windows and score what followed them: one record of `gated` each.
@@ -86,11 +87,11 @@ class GateHandler:
         answers = self._gated(windows.contexts, windows.since_setup)
         posterior, bank = answers.posterior, self.live.bank
         backbone, opened = answers.backbone[own], posterior.since
-        if self.eras is not None:
-            where = self._placed(answers, windows)
-            opened, growth = self.eras.follow(where, answers.probabilities[own], backbone)
-            answers = answers.grown(growth)
-        chances = answers.probabilities[own]
+        if self.origin_prior is not None:
+            where = self._origin_features(answers, windows)
+            opened, origin_weight = self.origin_prior.follow(where, answers.probabilities[own], backbone)
+            answers = answers.reweighted(origin_weight)
+        probabilities = answers.probabilities[own]
         model_ranks = self._ranks(answers.probabilities, windows)
         columns = {
             "event_id": windows.event_ids.tolist(),
@@ -101,9 +102,9 @@ class GateHandler:
             "since_setup": windows.since_setup.tolist(),
             "cold": windows.cold.tolist(),
             "region_id": posterior.tops.tolist(),
-            "taste": posterior.tastes.tolist(),
-            "taste_rival": posterior.taste_rivals.tolist(),
-            "taste_margin": posterior.taste_margins.tolist(),
+            "taste": posterior.setup_tops.tolist(),
+            "taste_rival": posterior.setup_rivals.tolist(),
+            "taste_margin": posterior.setup_margins.tolist(),
             "route": [
                 [r.region_id for r, w in zip(bank.opened, row, strict=True) if w >= self._config.gate.floor]
                 for row in answers.route[:, 1:]
@@ -113,15 +114,15 @@ class GateHandler:
             "angle": posterior.angles.tolist(),
             "opened": opened.tolist(),
             "backbone_chance": backbone.tolist(),
-            "loss": (-np.log(np.maximum(chances, 1e-12))).tolist(),
-            "rarity": rarity(windows.targets, self._setup.counts).tolist(),
+            "loss": (-np.log(np.maximum(probabilities, 1e-12))).tolist(),
+            "rarity": negative_log_popularity(windows.targets, self._setup.counts).tolist(),
             "model_rank": model_ranks.tolist(),
             "rank": model_ranks.tolist(),
         }
         if self.trending is not None:
-            asked = self._asked(windows.contexts, windows.since_setup, answers)
-            columns |= {"model_chance": chances.tolist(), **self.trending.fields(asked)}
-            columns["rank"], columns["hits"] = self._with_trend(self.trending, asked, windows, answers)
+            features = self._features_of(windows.contexts, windows.since_setup, answers)
+            columns |= {"model_chance": probabilities.tolist(), **self.trending.fields(features)}
+            columns["rank"], columns["hits"] = self._with_trend(self.trending, features, windows, answers)
         shared = {"gate_version": bank.gate_version}
         return [dict(zip(columns, row, strict=True)) | shared for row in zip(*columns.values(), strict=True)]
 
@@ -142,44 +143,44 @@ class GateHandler:
         answer = mixed_probabilities(host, contexts, bank.shares(route), bank.adapters, backbone)
         return Answers(posterior, route, answer.numpy(), backbone.numpy())
 
-    def _placed(self, answers: Answers, windows: Windows) -> Placed:
-        return placed(self._setup.bank, answers.posterior, answers.route, windows.since_setup)
+    def _origin_features(self, answers: Answers, windows: Windows) -> OriginFeatures:
+        return origin_features(self._setup.bank, answers.posterior, answers.route, windows.since_setup)
 
-    def _asked(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> Asked:
-        tastes = tastes_of(self._setup.bank, answers.posterior)
-        return asked_of(contexts, tastes, since_setup, answers.probabilities)
+    def _features_of(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> WindowFeatures:
+        setup_tops = setup_shares_of(self._setup.bank, answers.posterior)
+        return window_features(contexts, setup_tops, since_setup, answers.probabilities)
 
     def _with_trend(
-        self, trending: Trending, asked: Asked, windows: Windows, answers: Answers
+        self, trending: OnlineEnsemble, features: WindowFeatures, windows: Windows, answers: Answers
     ) -> tuple[list[int], list[list[bool]]]:
         """Rank and hits of each target with the trend mixed in, every window after the one before it was learned."""
         self._follow(trending)
         mixed, hits = np.empty(answers.probabilities.shape), []
         for i, target in enumerate(windows.targets.tolist()):
-            this, chances = asked[i : i + 1], answers.probabilities[i : i + 1]
+            this, probabilities = features[i : i + 1], answers.probabilities[i : i + 1]
             excluded = np.append(windows.contexts[i], self.withdrawn)
-            mixed[i : i + 1], hit = trending.tried(this, chances, target, excluded)
-            trending.learn(asked, i, target, float(chances[0, target]), hit)
+            mixed[i : i + 1], hit = trending.score_grid(this, probabilities, target, excluded)
+            trending.learn(features, i, target, float(probabilities[0, target]), hit)
             hits.append(hit)
         ranks: list[int] = self._ranks(mixed, windows).tolist()
         return ranks, hits
 
-    def _ranks(self, chances: NDArray[np.floating[Any]], windows: Windows) -> Ids:
+    def _ranks(self, probabilities: NDArray[np.floating[Any]], windows: Windows) -> Ids:
         """Rank of each target among the items that may be recommended, itself always one of them."""
         if len(self.withdrawn):
             own = np.arange(len(windows)), windows.targets
-            kept, chances = chances[own], chances.copy()
-            chances[:, self.withdrawn] = -1.0
-            chances[own] = kept
-        return rank_of_targets(chances, windows.targets, windows.contexts)
+            kept, probabilities = probabilities[own], probabilities.copy()
+            probabilities[:, self.withdrawn] = -1.0
+            probabilities[own] = kept
+        return rank_of_targets(probabilities, windows.targets, windows.contexts)
 
-    def _follow(self, trending: Trending) -> None:
+    def _follow(self, trending: OnlineEnsemble) -> None:
         """Show the trend how the held-out set-up windows are answered under the revision in force."""
         if self._followed is self.live.bank:
             return
         contexts, targets = self._setup.calibration.sample(self._config.trend.held_out)
         none = np.zeros(len(targets), dtype=np.int64)
         answers = self._gated(contexts, none)
-        chances = answers.probabilities[np.arange(len(targets)), targets]
-        trending.hold_out(self._asked(contexts, none, answers), targets, chances.astype(np.float64))
+        probabilities = answers.probabilities[np.arange(len(targets)), targets]
+        trending.hold_out(self._features_of(contexts, none, answers), targets, probabilities.astype(np.float64))
         self._followed = self.live.bank

@@ -4,18 +4,17 @@ The *route* of a window is the regions above the posterior floor, renormalised; 
 as one, because the backbone answers for them all. Probabilities are mixed by the route, never logits.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 
-from pipeline.events.windows import PADDING, Ids
-from pipeline.models.backbones.base import last_states
-from pipeline.models.lora.host import AdapterHost
-from pipeline.regions.origin_classifier import Encoded, OriginModel
-from pipeline.regions.region import SET_UP, Array, Region, Status, angles, shares_among, weighted_densities
+from pipeline.events.windows import Ids
+from pipeline.regions.features import Encoded
+from pipeline.regions.mixing import weighted
+from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.region import SET_UP, Array, Region, Status
+from pipeline.regions.vmf import angles, shares_among, weighted_densities
 
 
 @dataclass(frozen=True)
@@ -26,20 +25,20 @@ class Posterior:
         region_ids: (r,) live regions, set-up ones first.
         probabilities: (n, r) posterior over them.
         opened: number of regions opened since set-up: the last columns.
-        tastes: (n,) the set-up region that is likeliest, whatever the origin.
-        taste_shares: (n, set-up regions) P(region | window as in set-up).
-        taste_margins: (n,) by how much it is likelier than the second among set-up regions.
-        taste_rivals: (n,) that second set-up region; the first where there is only one.
+        setup_tops: (n,) the set-up region that is likeliest, whatever the origin.
+        setup_shares: (n, set-up regions) P(region | window as in set-up).
+        setup_margins: (n,) by how much it is likelier than the second among set-up regions.
+        setup_rivals: (n,) that second set-up region; the first where there is only one.
         angles: (n,) angle in radians to the centroid of the top region.
     """
 
     region_ids: Ids
     probabilities: Array
     opened: int
-    tastes: Ids
-    taste_shares: Array
-    taste_margins: Array
-    taste_rivals: Ids
+    setup_tops: Ids
+    setup_shares: Array
+    setup_margins: Array
+    setup_rivals: Ids
     angles: Array
 
     @property
@@ -114,12 +113,12 @@ class RegionBank:
 
     def shares(self, route: Array) -> Array:
         """(n, 1 + opened) weights of a route to shares in the answer: each region trusts its adapter so far."""
-        return trusted(route, self.trusts)
+        return weighted(route, self.adapter_weights)
 
     @property
-    def trusts(self) -> Array:
+    def adapter_weights(self) -> Array:
         """(1 + opened,) trust of each column of a route in its adapter."""
-        return np.array([1.0, *(r.trust for r in self.opened)])
+        return np.array([1.0, *(r.adapter_weight for r in self.opened)])
 
     @property
     def adapters(self) -> tuple[str | None, ...]:
@@ -160,68 +159,5 @@ class RegionBank:
         order = np.argsort(-among, axis=1, kind="stable")[:, :2]
         two = np.take_along_axis(among, order, axis=1)
         margins = two[:, 0] - two[:, 1] if two.shape[1] == 2 else np.ones(len(two))
-        tastes, rivals = ids[order[:, 0]], ids[order[:, -1]]
-        return Posterior(ids, probabilities, len(self.opened), tastes, among, margins, rivals, angle)
-
-
-def rerouted(route: Array, growth: Array) -> Array:
-    """(n, c) weights of a route in which all columns but the first count (n,) so many times as much."""
-    weights: Array = route * growth[:, None]
-    weights[:, 0] = 1.0 - weights[:, 1:].sum(axis=1)
-    return np.where(growth[:, None] == 1.0, route, weights)
-
-
-def trusted(route: Array, trust: Array) -> Array:
-    """(n, c) weights of a route to shares in the answer: what a column's adapter is not trusted with, column 0 has."""
-    shares: Array = route * trust
-    shares[:, 0] += (route * (1.0 - trust)).sum(axis=1)
-    return shares
-
-
-@torch.inference_mode()
-def next_item_probabilities(host: AdapterHost, contexts: Ids, name: str | None) -> torch.Tensor:
-    """(n, items + 1) probabilities of what comes next under one adapter (None: the backbone); padding has 0."""
-    return scored(host, host.states(contexts, name), name)
-
-
-@torch.inference_mode()
-def scored(host: AdapterHost, states: torch.Tensor, name: str | None) -> torch.Tensor:
-    """The same from (n, length, d) states under that adapter."""
-    logits = last_states(states) @ host.vectors(name).T
-    logits[:, PADDING] = -torch.inf
-    return logits.softmax(dim=1)
-
-
-@torch.inference_mode()
-def mixed_probabilities(
-    host: AdapterHost,
-    contexts: Ids,
-    route: Array,
-    adapters: Sequence[str | None],
-    backbone: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Answer each window with several adapters.
-
-    Args:
-        host: knows the adapters.
-        contexts: (n, length) windows.
-        route: (n, 1 + opened) shares in the answer, rows summing to 1.
-        adapters: of each column; the backbone answers for None, and for an adapter that the
-            host does not have.
-        backbone: (n, items + 1) its answers to all these windows, where they are known already.
-
-    Returns:
-        (n, items + 1) probabilities.
-    """
-    weights = torch.from_numpy(route).to(torch.float32)
-    total = torch.zeros(len(contexts), host.vectors(None).shape[0])
-    for column, wanted in enumerate(adapters):
-        name = wanted if wanted in host.names else None
-        # The backbone is asked about every window, needed or not: how many are answered together can change the
-        # last bits of an answer, and the trust of one region must not reach the windows of another that way.
-        rows = torch.arange(len(contexts)) if wanted is None else torch.from_numpy(np.flatnonzero(route[:, column]))
-        if len(rows):
-            known = backbone if wanted is None else None
-            answer = next_item_probabilities(host, contexts[rows.numpy()], name) if known is None else known
-            total.index_add_(0, rows, answer * weights[rows, column : column + 1])
-    return total
+        setup_tops, rivals = ids[order[:, 0]], ids[order[:, -1]]
+        return Posterior(ids, probabilities, len(self.opened), setup_tops, among, margins, rivals, angle)

@@ -4,112 +4,30 @@ The backbone is trained (stopping on the recall, not the loss, of held-out windo
 k-means gives the set-up regions; held-out windows calibrate the gate and its detectors.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.drift.subsampling import lanes, spacing
+from pipeline.drift.subsampling import stride
 from pipeline.errors import DataError
-from pipeline.events.windows import Ids, Windows, places_in_sequence
+from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.backbones.base import Backbone, fingerprint, mean_states
 from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.catalogue import Catalogue
-from pipeline.models.training.loop import Candidates, Progress, fit, known_rows
-from pipeline.online.item_transitions import Followers
+from pipeline.models.training.loop import Progress, fit, known_rows
+from pipeline.models.training.loss import Candidates
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.origin_classifier import Encoded, GateView, OriginModel, rarity
-from pipeline.regions.region import SET_UP, Array, Region, Status, shape_of, spherical_kmeans
+from pipeline.regions.clustering import spherical_kmeans
+from pipeline.regions.features import Encoded, GateView, negative_log_popularity
+from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.region import SET_UP, Array, Region, Status, shape_of
+from pipeline.setup.artifacts import SetUp
+from pipeline.setup.calibration import Calibration, _losses, _moves
 
 LEAST_WINDOWS = 32
 """Fewer set-up windows than this teach nothing."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What the gate said of set-up windows that the backbone was not trained on.
-
-    Attributes:
-        regions: (n,) the top region of each.
-        angles: (n,) angle in radians to its centroid.
-        margins: (n,) top posterior minus second.
-        losses: (n,) negative log probability of the target.
-        rarities: (n,) how little set-up knew the target: minus the log of one plus its count.
-        contexts: (n, length) the windows themselves.
-        targets: (n,) what followed them.
-        moved_lane: (m,) lane of a pair of a user's windows that do not overlap; see `pipeline.drift.subsampling`.
-        moved_from: (m,) region of the first of them.
-        moved: (m,) 1 where the second was in another region, else 0.
-    """
-
-    regions: NDArray[np.int64]
-    angles: Array
-    margins: Array
-    losses: Array
-    rarities: Array
-    contexts: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    moved_lane: NDArray[np.int64]
-    moved_from: NDArray[np.int64]
-    moved: Array
-
-    def sample(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """At most so many of the windows, evenly spread: contexts and targets."""
-        some = np.linspace(0, len(self.targets) - 1, min(len(self.targets), most)).astype(np.int64)
-        return self.contexts[some], self.targets[some]
-
-
-@dataclass(frozen=True)
-class SetUp:
-    """What replay and consumers start from.
-
-    Attributes:
-        backbone: frozen.
-        backbone_sha256: of its weights and item texts.
-        catalogue: items by row.
-        counts: (items + 1,) how often set-up met each item as a target, held-out windows left out.
-        bank: set-up regions, and an origin model that knows nothing else.
-        calibration: of the gate.
-        reference: (m, f) gate features of set-up windows.
-        reference_tastes: (m,) their regions.
-        recalls: held-out Recall@10 after each epoch of training.
-        newest: (w, length) newest windows that the backbone learned, and the (w,) targets that followed them.
-    """
-
-    backbone: Backbone
-    backbone_sha256: str
-    catalogue: Catalogue
-    counts: NDArray[np.int64]
-    bank: RegionBank
-    calibration: Calibration
-    reference: Array
-    reference_tastes: NDArray[np.int64]
-    recalls: tuple[float, ...]
-    newest: tuple[NDArray[np.int64], NDArray[np.int64]]
-
-    def followers(self, shrinkage: float) -> Followers:
-        """What was taken after what in the newest windows."""
-        contexts, targets = self.newest
-        # There is room for one event even where there is none.
-        followers = Followers(max(len(targets), 1), contexts.shape[1], shrinkage)
-        for context, target in zip(contexts, targets.tolist(), strict=True):
-            followers.add(context, target)
-        return followers
-
-    @cached_property
-    def encoded(self) -> Encoded:
-        """What the gate sees of the reference windows."""
-        means = self.reference[:, : len(self.bank.setup[0].centroid)]
-        return Encoded(means, self.reference, np.zeros((len(means), len(self.bank.setup))))
-
-    @cached_property
-    def view(self) -> GateView:
-        """How the gate looks at windows."""
-        return GateView(self.counts, self.bank.setup)
 
 
 def set_up(
@@ -242,14 +160,14 @@ def _describe(
     bank = RegionBank(regions, OriginModel.certain(reference.features.shape[1], len(regions)))
     judged = warm[held_out]
     posterior = bank.posterior(_encode(backbone, judged, view))
-    tastes = bank.posterior(_encode(backbone, warm, view)).tastes
-    moved_lane, moved_from, moved = _moves(warm, tastes, spacing(config))
+    setup_tops = bank.posterior(_encode(backbone, warm, view)).setup_tops
+    moved_lane, moved_from, moved = _moves(warm, setup_tops, stride(config))
     calibration = Calibration(
         posterior.tops,
         posterior.angles,
         posterior.margin,
         _losses(backbone, judged, config.replay.score_batch),
-        rarity(judged.targets, counts),
+        negative_log_popularity(judged.targets, counts),
         judged.contexts,
         judged.targets,
         moved_lane,
@@ -264,27 +182,10 @@ def _describe(
         bank,
         calibration,
         reference.features,
-        bank.posterior(reference).tastes,
+        bank.posterior(reference).setup_tops,
         recalls,
         (newest.contexts, newest.targets),
     )
-
-
-def _moves(
-    windows: Windows, tastes: NDArray[np.int64], apart: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
-    """Lane of each pair of a user's windows so far apart, where the first was, and whether the second was elsewhere."""
-    places = places_in_sequence(windows.users)
-    last: dict[tuple[int, str], int] = {}
-    pairs: list[tuple[int, int, bool]] = []
-    for lane, first in enumerate(lanes(apart)):
-        for i in np.flatnonzero(places % apart == first):
-            here, before = int(tastes[i]), last.get((lane, str(windows.users[i])))
-            if before is not None:
-                pairs.append((lane, before, here != before))
-            last[lane, str(windows.users[i])] = here
-    columns = np.array(pairs, dtype=np.int64).reshape(-1, 3)
-    return columns[:, 0], columns[:, 1], columns[:, 2].astype(np.float64)
 
 
 def setup_regions(means: Array, config: Config, seed: int) -> tuple[Region, ...]:
@@ -310,16 +211,3 @@ def _states(backbone: Backbone, contexts: Ids) -> torch.Tensor:
 
 def _encode(backbone: Backbone, windows: Windows, view: GateView) -> Encoded:
     return view(_states(backbone, windows.contexts), windows.contexts, windows.since_setup)
-
-
-@torch.inference_mode()
-def _losses(backbone: Backbone, windows: Windows, batch_size: int) -> Array:
-    vectors = backbone.items.all()
-    losses = []
-    for start in range(0, len(windows), batch_size):
-        batch = windows[slice(start, start + batch_size)]
-        logits = backbone.last(torch.from_numpy(batch.contexts), vectors) @ vectors.T
-        logits[:, 0] = -torch.inf
-        log_probabilities = logits.log_softmax(dim=1)
-        losses.append(-log_probabilities[torch.arange(len(batch)), torch.from_numpy(batch.targets)].numpy())
-    return np.concatenate(losses).astype(np.float64)

@@ -20,12 +20,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from pipeline.errors import DataError
-from pipeline.models.backbones.factory import load_backbone, save_backbone
+from pipeline.models.backbones.checkpoint import load_backbone, save_backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Region
-from pipeline.setup.bootstrap import Calibration, SetUp
+from pipeline.setup.artifacts import SetUp
+from pipeline.setup.calibration import Calibration
 
 BACKBONE, MANIFEST = "backbone", "manifest.json"
 CATALOGUE, REGIONS, ARRAYS = "catalogue.json", "regions.json", "arrays.safetensors"
@@ -111,7 +112,7 @@ def load_setup(root: Path) -> SetUp:
         ),
         calibration=_calibration(root / ARRAYS, arrays),
         reference=arrays["reference"],
-        reference_tastes=arrays["reference_tastes"],
+        reference_regions=arrays["reference_tastes"],
         recalls=tuple(regions["recalls"]),
         newest=_newest(root / ARRAYS, arrays),
     )
@@ -122,7 +123,7 @@ def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
         "vectors": setup.catalogue.vectors,
         "counts": setup.counts,
         "reference": setup.reference,
-        "reference_tastes": setup.reference_tastes,
+        "reference_tastes": setup.reference_regions,
         "newest.contexts": setup.newest[0],
         "newest.targets": setup.newest[1],
     }

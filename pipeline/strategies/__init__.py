@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pipeline.strategies.base import Scored, Start, Strategy
+from pipeline.strategies.base import Scored, Strategy, StrategyContext
 from pipeline.strategies.baselines.ebpr import Ebpr
 from pipeline.strategies.baselines.ensemble import Ensemble, Ensemble25, Ensemble75
 from pipeline.strategies.baselines.finetune import FineTune, FineTuneReplay
@@ -76,9 +76,11 @@ _FURTHER: tuple[type[Strategy], ...] = (
     RaieScheduled,
 )
 
-STRATEGIES: dict[str, Callable[[Start], Strategy]] = {strategy.name: strategy for strategy in _USUAL + _FURTHER}
+STRATEGIES: dict[str, Callable[[StrategyContext], Strategy]] = {
+    strategy.name: strategy for strategy in _USUAL + _FURTHER
+}
 
 USUAL: tuple[str, ...] = tuple(strategy.name for strategy in _USUAL)
 """What is run where nobody asks for more: one of each kind."""
 
-__all__ = ["STRATEGIES", "USUAL", "Scored", "Start", "Strategy"]
+__all__ = ["STRATEGIES", "USUAL", "Scored", "Strategy", "StrategyContext"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import rank_of_targets
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.strategies.common.trainings import Trainings
 
 
@@ -32,7 +32,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Start:
+class StrategyContext:
     """What every strategy starts from.
 
     Attributes:
@@ -61,7 +61,7 @@ class Strategy(Protocol):
 
     name: ClassVar[str]
 
-    def __init__(self, start: Start) -> None: ...
+    def __init__(self, context: StrategyContext) -> None: ...
 
     @property
     def trained_windows(self) -> int:

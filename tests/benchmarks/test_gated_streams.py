@@ -16,12 +16,12 @@ def test_the_short_way_is_the_monitors_own(thinning: int) -> None:
     long, short = monitor(config, 3), monitor(config, 3)
     for offset, record in enumerate(gated(stream)):
         long.observe(record, offset)
-    for (region_id, signal, lane), values in shown(stream).items():
-        detector = short.state.watched[region_id].detectors[signal][lane]
+    for (region_id, signal, phase), values in shown(stream).items():
+        detector = short.state.regions[region_id].detectors[signal][phase]
         for value in values.tolist():
             detector.update(value)
-        assert detector.state() == long.state.watched[region_id].detectors[signal][lane].state()
-    assert {i for i, watched in long.state.watched.items() if watched.raised} == {DRIFTED}
+        assert detector.state() == long.state.regions[region_id].detectors[signal][phase].state()
+    assert {i for i, watched in long.state.regions.items() if watched.raised} == {DRIFTED}
 
 
 def test_windows_of_a_user_come_in_bursts_that_overlap() -> None:

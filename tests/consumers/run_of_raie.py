@@ -8,13 +8,15 @@ from tempfile import mkdtemp
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.evaluation.replay import make_deterministic, prepare
+from pipeline.evaluation.replay import prepare
 from pipeline.events.edit import Edit, Outcome
 from pipeline.events.windows import Windows
+from pipeline.models.seeding import make_deterministic
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.live import after_revision
-from pipeline.setup.bootstrap import SetUp, set_up
-from pipeline.strategies import Start
+from pipeline.setup.artifacts import SetUp
+from pipeline.setup.bootstrap import set_up
+from pipeline.strategies import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 from pipeline.streams import LocalLog, Record
 from pipeline.streams.topics import GATED, OUTCOMES, REGIONS
@@ -75,7 +77,7 @@ def the_run() -> Run:
 
 def run_of(setup: SetUp, settings: Config, learned: Windows, stream: Windows, folder: Path) -> Run:
     """Replay a stream."""
-    raie = Raie(Start(setup, settings, learned, 0, folder))
+    raie = Raie(StrategyContext(setup, settings, learned, 0, folder))
     raie.observe(stream)
     raie.close()
     log = LocalLog(folder / "log.sqlite")

@@ -85,7 +85,7 @@ def write_stream(feed: Feed, config: Config, rate: float | None = None) -> None:
         feed.write_stream(log, quiet, None, rate or 1e9, time.sleep, time.monotonic)
 
 
-class Course:
+class MonitorDriver:
     """How far a run has come.
 
     Attributes:
@@ -162,7 +162,7 @@ class Driver:
         config = settings(self.folder)
         try:
             with closing(log_of(config)) as log:
-                course = Course(log, config, self.events)
+                course = MonitorDriver(log, config, self.events)
                 while not self.finished(course):
                     now, self.gated = time.monotonic(), course.gated
                     assert now - began < limit, f"not settled after {limit} s: {self.deaths}"
@@ -218,7 +218,7 @@ class Driver:
             time.sleep(0.01)
         self.nursery.close()
 
-    def finished(self, course: Course) -> bool:
+    def finished(self, course: MonitorDriver) -> bool:
         # Whoever is still to die, dies at rest: to start again must change nothing there either.
         return course.is_over() and len(self.deaths) >= self.kills
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from consumers.gate.event_time_buffer import CORROBORATED, LOOKED_AT, Arrival, Arrivals
+from consumers.gate.event_time_buffer import CORROBORATED, LOOKED_AT, Arrival, EventTimeBuffer
 from consumers.gate.user_store import DIGEST, Users, digest
 from pipeline.events.interaction import Interaction
 
@@ -14,7 +14,7 @@ from pipeline.events.interaction import Interaction
 def test_a_moment_is_reached_by_the_third_newest_of_the_stamps_looked_at(disorder: int) -> None:
     rng, horizon = Random(disorder), 3.0
     stamps = [max(0.0, i + rng.uniform(-disorder, disorder)) for i in range(500)]
-    arrivals: Arrivals[None] = Arrivals(0, set(), horizon)
+    arrivals: EventTimeBuffer[None] = EventTimeBuffer(0, set(), horizon)
     for offset, stamp in enumerate(stamps):
         before = nlargest(CORROBORATED, stamps[max(0, offset - LOOKED_AT) : offset])
         reached = before[-1] if len(before) == CORROBORATED else 0.0

@@ -18,7 +18,7 @@ from consumers.trainer.job import Carrier
 from consumers.trainer.orphans import collect_orphans
 from pipeline.config import CanarySettings
 from pipeline.events.edit import Edit, Operation
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams import MemoryLog, RecordsLostError
 from pipeline.streams.topics import GATED, OUTCOMES, pipeline_topics
 from tests.consumers.recorded import World, monitor_loop
@@ -47,7 +47,7 @@ def first_add() -> Edit:
 
 def test_an_edit_carried_out_twice_finds_its_own_version_in_the_store(log: MemoryLog, tmp_path: Path) -> None:
     store = AdaptersStore(tmp_path)
-    results = [Carrier(setup(), SETTINGS, log, store).carry_out(first_add(), 0) for _ in range(2)]
+    results = [Carrier(setup(), SETTINGS, log, store).apply(first_add(), 0) for _ in range(2)]
     assert results[0] == results[1]
     assert store.names() == [results[0][0].version]
     assert results[0][0] == next(outcome for edit, outcome in the_run().ledger if edit == first_add())
@@ -56,7 +56,7 @@ def test_an_edit_carried_out_twice_finds_its_own_version_in_the_store(log: Memor
 @pytest.mark.parametrize("share", [0.0, 0.2])
 def test_a_revision_says_for_how_many_users_it_is_first(log: MemoryLog, tmp_path: Path, share: float) -> None:
     settings = SETTINGS.model_copy(update={"canary": CanarySettings(share=share)})
-    _, revision = Carrier(setup(), settings, log, AdaptersStore(tmp_path)).carry_out(first_add(), 0)
+    _, revision = Carrier(setup(), settings, log, AdaptersStore(tmp_path)).apply(first_add(), 0)
     assert revision is not None
     assert revision["canary"] == share
 
@@ -64,7 +64,7 @@ def test_a_revision_says_for_how_many_users_it_is_first(log: MemoryLog, tmp_path
 def test_an_edit_whose_windows_are_gone_is_rejected_and_names_them(log: MemoryLog, tmp_path: Path) -> None:
     offsets = sorted(e.offset for e in first_add().windows)
     log.delete_before(GATED, 0, offsets[5])
-    outcome, revision = Carrier(setup(), SETTINGS, log, AdaptersStore(tmp_path)).carry_out(first_add(), 0)
+    outcome, revision = Carrier(setup(), SETTINGS, log, AdaptersStore(tmp_path)).apply(first_add(), 0)
     assert (outcome.published, revision) == (False, None)
     assert f"offsets {offsets[0]}..{offsets[5] - 1} of gated/0 are already deleted" in outcome.detail
     assert AdaptersStore(tmp_path).names() == []
@@ -84,7 +84,7 @@ def test_a_monitor_that_fell_behind_retention_stops_and_names_what_it_lost(log: 
 
 def test_orphans_go_when_their_edit_has_ended_without_them(log: MemoryLog, tmp_path: Path) -> None:
     store = AdaptersStore(tmp_path)
-    outcome, _ = Carrier(setup(), SETTINGS, log, store).carry_out(first_add(), 0)
+    outcome, _ = Carrier(setup(), SETTINGS, log, store).apply(first_add(), 0)
     shutil.copytree(tmp_path / str(outcome.version), tmp_path / ".tmp-r0009_v0001-abcdef")
     assert collect_orphans(log, store) == [".tmp-r0009_v0001-abcdef"]
     assert store.names() == [outcome.version]

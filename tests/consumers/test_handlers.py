@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from adapters_store import AdaptersStore
 from pipeline.config import Config
-from pipeline.editing.publisher import TrainerHandler
+from pipeline.editing.publisher import EditPublisher
 from pipeline.errors import AdapterRefused, LogError
 from pipeline.evaluation.ledger import edit_counts, ledger_record
 from pipeline.evaluation.replay import prepare
@@ -23,12 +23,13 @@ from pipeline.events.gated import windows_of_records
 from pipeline.events.windows import Windows, concatenate
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import Answers, GateHandler
-from pipeline.regions.bank import next_item_probabilities
+from pipeline.recommend.scorer import Answers, EventScorer
 from pipeline.regions.live import LiveRegions, revision_record
+from pipeline.regions.mixing import next_item_probabilities
 from pipeline.regions.origin_classifier import fit_origins
 from pipeline.regions.region import Region, Status
-from pipeline.setup.bootstrap import SetUp, set_up
+from pipeline.setup.artifacts import SetUp
+from pipeline.setup.bootstrap import set_up
 from pipeline.streams.interface import Record
 from tests.models.backbones.small import windows_of
 from tests.replay.small import config, dataset, plan
@@ -108,8 +109,8 @@ class Stage:
         self.store = AdaptersStore(self.root)
         host = AdapterHost(copy.deepcopy(self.setup.backbone), self.settings.adapter)
         self.live = LiveRegions(self.setup.bank, host, self.store, self.setup.backbone_sha256)
-        self.gate = GateHandler(self.setup, self.settings, self.live)
-        self.trainer = TrainerHandler(self.setup, self.settings, self.live, self.store, self.windows_of)
+        self.gate = EventScorer(self.setup, self.settings, self.live)
+        self.trainer = EditPublisher(self.setup, self.settings, self.live, self.store, self.windows_of)
 
     def keep(self, windows: Windows, region_id: int) -> tuple[Evidence, ...]:
         """Keep windows as `gated` would, and name them as evidence."""
@@ -143,7 +144,7 @@ class Stage:
         )
         return replace(edit, **changed)
 
-    def carry_out(self, edit: Edit) -> Outcome:
+    def apply(self, edit: Edit) -> Outcome:
         """Carry an edit out and put it in force."""
         outcome, revision = self.trainer.handle(edit)
         assert (revision is not None) == outcome.published
@@ -180,7 +181,7 @@ def two(setup: SetUp, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, R
     known = [setup.encoded]
     for region_id, first in ((A, 1), (B, 101)):
         stage, windows = Stage(setup, root), pattern(first, 1)
-        outcome = stage.carry_out(stage.edit(Operation.ADD, region_id, windows))
+        outcome = stage.apply(stage.edit(Operation.ADD, region_id, windows))
         assert outcome.published, outcome.detail
         opened.append(stage.live.bank[region_id])
         known.append(setup.view(stage.live.host.states(windows.contexts, None), windows.contexts, windows.since_setup))
@@ -356,7 +357,7 @@ def test_an_edit_trains_the_passes_that_it_asks_for(setup: SetUp, tmp_path: Path
 def test_an_add_that_learned_a_new_pattern_is_published(setup: SetUp, tmp_path: Path) -> None:
     stage, windows = Stage(setup, tmp_path), pattern(1, 1)
     before = stage.answer(windows)
-    outcome = stage.carry_out(stage.edit(Operation.ADD, A, windows))
+    outcome = stage.apply(stage.edit(Operation.ADD, A, windows))
     assert outcome.published
     assert outcome.version == "r0004_v0001"
     assert outcome.validation is not None
@@ -367,8 +368,8 @@ def test_an_add_that_learned_a_new_pattern_is_published(setup: SetUp, tmp_path: 
     assert (region.status, region.version, region.opened_at) == (Status.LIVE, 1, 1_000)
     assert stage.live.bank.gate_version == 1
     fresh = pattern(1, 5)
-    chance = stage.answer(fresh).probabilities[np.arange(len(fresh)), fresh.targets].mean()
-    assert chance > 3 * before.probabilities[np.arange(len(windows)), windows.targets].mean()
+    probability = stage.answer(fresh).probabilities[np.arange(len(fresh)), fresh.targets].mean()
+    assert probability > 3 * before.probabilities[np.arange(len(windows)), windows.targets].mean()
 
 
 def test_an_add_on_shuffled_targets_is_rejected_and_leaves_nothing_behind(setup: SetUp, tmp_path: Path) -> None:
@@ -377,7 +378,7 @@ def test_an_add_on_shuffled_targets_is_rejected_and_leaves_nothing_behind(setup:
     usual = usual[~usual.cold][slice(0, 240)]
     targets = np.random.default_rng(0).integers(1, len(setup.catalogue) + 1, size=len(usual))
     before = stage.answer(windows)
-    outcome = stage.carry_out(stage.edit(Operation.ADD, A, windows_named(usual.contexts, targets, "shuffled")))
+    outcome = stage.apply(stage.edit(Operation.ADD, A, windows_named(usual.contexts, targets, "shuffled")))
     assert not outcome.published
     assert "not clearly better" in outcome.detail
     assert outcome.trained_windows > 0
@@ -417,7 +418,7 @@ def test_an_update_of_one_region_changes_no_answer_of_those_whose_route_is_witho
     assert without.sum() >= 60
     assert (before.route[without, 2] > 0).sum() >= 30
     assert (~without).sum() >= 30
-    outcome = stage.carry_out(stage.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
+    outcome = stage.apply(stage.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
     assert outcome.published, outcome.detail
     after = stage.answer(windows)
     assert np.array_equal(after.probabilities[without], before.probabilities[without])
@@ -453,7 +454,7 @@ def test_an_edit_that_was_published_already_is_published_again_without_harm(setu
 def test_a_version_says_what_it_was_trained_from(setup: SetUp, two: tuple[Path, Revision], tmp_path: Path) -> None:
     stage = in_own_store(setup, two, tmp_path / "own")
     assert stage.store.show("r0004_v0001").parent is None
-    stage.carry_out(stage.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
+    stage.apply(stage.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
     assert stage.store.show("r0004_v0002").parent == "r0004_v0001"
 
 
@@ -463,7 +464,7 @@ def test_a_child_is_trained_from_its_parent_or_comes_to_an_update_of_it(
     stage = in_own_store(setup, two, tmp_path / "own")
     samples = (*stage.keep(pattern(1, 1), A), *stage.keep(pattern(101, 1), B))
     edit = stage.edit(Operation.ADD, 6, pattern(1, 2, step=3), samples=samples)
-    outcome = stage.carry_out(edit)
+    outcome = stage.apply(edit)
     assert outcome.published, outcome.detail
     assert outcome.version in ("r0006_v0001", "r0004_v0002")
     assert stage.store.show(outcome.version).parent == "r0004_v0001"
@@ -483,7 +484,7 @@ def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
     before, priors = stage.answer(windows), [setup.bank[i].prior for i in (1, 2)]
     usual = plan().setup
     edit = stage.edit(Operation.MERGE, 1, usual[~usual.cold][slice(0, 40)], other_region_id=2)
-    outcome = stage.carry_out(edit)
+    outcome = stage.apply(edit)
     assert outcome.published
     assert stage.live.bank[2].status is Status.MERGED
     assert stage.live.bank[1].prior == pytest.approx(sum(priors))
@@ -495,9 +496,9 @@ def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
 def test_the_backbone_answers_for_a_region_that_retired(setup: SetUp, tmp_path: Path) -> None:
     stage, windows = Stage(setup, tmp_path), mixed(setup)
     before = stage.answer(windows)
-    stage.carry_out(stage.edit(Operation.ADD, A, pattern(1, 1)))
+    stage.apply(stage.edit(Operation.ADD, A, pattern(1, 1)))
     assert not same(stage.answer(windows), before)
-    outcome = stage.carry_out(stage.edit(Operation.RETIRE, A, samples=stage.keep(pattern(1, 1), A)))
+    outcome = stage.apply(stage.edit(Operation.RETIRE, A, samples=stage.keep(pattern(1, 1), A)))
     assert outcome.published
     assert stage.live.bank[A].status is Status.RETIRED
     assert stage.live.host.names == []
@@ -510,7 +511,7 @@ def test_where_one_of_two_regions_retires_the_other_goes_on(
 ) -> None:
     stage = in_own_store(setup, two, tmp_path / "own")
     samples = (*stage.keep(pattern(1, 1), A), *stage.keep(pattern(101, 1), B))
-    stage.carry_out(stage.edit(Operation.RETIRE, A, samples=samples))
+    stage.apply(stage.edit(Operation.RETIRE, A, samples=samples))
     assert stage.live.bank.origins.origins == (B,)
     assert stage.live.host.names == ["r0005_v0001"]
     assert (stage.answer(pattern(101, 9)).posterior.tops == B).mean() > 0.9

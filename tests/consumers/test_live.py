@@ -17,11 +17,11 @@ from consumers.runtime.topic_reader import new_records, value_of
 from consumers.trainer.orphans import collect_orphans
 from consumers.trainer.rerun import rerun
 from pipeline.config import LogSettings
-from pipeline.evaluation.replay import make_deterministic
+from pipeline.models.seeding import make_deterministic
 from pipeline.setup.storage import load_setup
 from pipeline.streams.topics import REGIONS
 from tests.consumers.gating import changed
-from tests.consumers.soak import Course, Driver, prepare, write_stream
+from tests.consumers.soak import Driver, MonitorDriver, prepare, write_stream
 
 EVENTS, RATE, JOINS = 1_000, 40.0, 10
 """Events of the data set, half of which are the stream; events a second, so that trainers have time; guests."""
@@ -55,7 +55,7 @@ class ComingAndGoing(Driver):
                 time.sleep(0.01)
             del self.running[guest]
 
-    def finished(self, course: Course) -> bool:
+    def finished(self, course: MonitorDriver) -> bool:
         return self.joined == JOINS and super().finished(course)
 
 

@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from consumers.monitor.changelog import Step, read_newest, snapshot_outputs, step_output
+from consumers.monitor.changelog import ReadPositions, read_newest, snapshot_outputs, step_output
 from consumers.monitor.stage import MonitorStage
 from consumers.runtime.stage import Point
 from consumers.runtime.topic_reader import new_records, value_of
@@ -128,7 +128,7 @@ def test_a_restored_monitor_shows_its_statistics_again(log: LocalLog, path: Path
 
 def test_a_broken_state_is_refused(log: LocalLog) -> None:
     log.create_topics(pipeline_topics())
-    outputs = snapshot_outputs(1, {"monitor": list(range(1000))}, Step(5, 1, 1), 0.0)
+    outputs = snapshot_outputs(1, {"monitor": list(range(1000))}, ReadPositions(5, 1, 1), 0.0)
     broken = {**(outputs[0].value or {}), "data": "0" * 40}
     with log.producer("p").transaction() as transaction:
         transaction.send(MONITOR, broken, key=outputs[0].key, timestamp=0.0)
@@ -142,15 +142,15 @@ def test_the_newest_state_is_found_behind_many_steps_and_in_many_chunks(log: Loc
     old, new = {"monitor": "old"}, {"monitor": np.random.default_rng(0).random(60_000).tolist()}
     with log.producer("p").transaction() as transaction:
         for output in [
-            *snapshot_outputs(1, old, Step(1, 0, 0), 0.0),
-            step_output(1, 1, Step(2, 0, 0), 0.0),
-            *snapshot_outputs(2, new, Step(9, 3, 2), 0.0),
-            *(step_output(2, n, Step(9 + n, 3, 2), 0.0) for n in range(1, 301)),
+            *snapshot_outputs(1, old, ReadPositions(1, 0, 0), 0.0),
+            step_output(1, 1, ReadPositions(2, 0, 0), 0.0),
+            *snapshot_outputs(2, new, ReadPositions(9, 3, 2), 0.0),
+            *(step_output(2, n, ReadPositions(9 + n, 3, 2), 0.0) for n in range(1, 301)),
         ]:
             transaction.send(output.topic, output.value, key=output.key, timestamp=0.0)
     for _ in range(2):
         kept = read_newest(log)
-        assert (kept.number, kept.state, kept.at) == (2, new, Step(9, 3, 2))
+        assert (kept.number, kept.state, kept.at) == (2, new, ReadPositions(9, 3, 2))
         assert [s.gated for s in kept.steps] == list(range(10, 310))
         log.compact(MONITOR)
     assert all(len(json.dumps(value_of(r))) < 512_000 for r in new_records(log, MONITOR, 0))

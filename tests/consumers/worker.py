@@ -30,7 +30,7 @@ from consumers.trainer.child_process import TrainingChild
 from consumers.trainer.orphans import collect_orphans
 from consumers.trainer.stage import TrainerStage
 from pipeline.config import Config
-from pipeline.evaluation.replay import make_deterministic
+from pipeline.models.seeding import make_deterministic
 from pipeline.setup.storage import load_setup
 from pipeline.telemetry import Metrics
 from tests.consumers.forking import ForkedChild

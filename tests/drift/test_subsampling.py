@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import load_config
-from pipeline.drift.subsampling import lanes, spacing
+from pipeline.drift.subsampling import phases, stride
 from tests.consumers.run_of_raie import the_setup
 from tests.monitor.test_monitor import Driven, config
 
@@ -12,20 +12,20 @@ AS_SHIPPED = ("monitor.thinning=0", "windows.length=10")
 
 
 def test_windows_are_a_whole_length_apart_unless_told_otherwise() -> None:
-    assert spacing(load_config(overrides=("windows.length=20",))) == 20
-    assert spacing(load_config(overrides=("windows.length=20", "monitor.thinning=3"))) == 3
+    assert stride(load_config(overrides=("windows.length=20",))) == 20
+    assert stride(load_config(overrides=("windows.length=20", "monitor.thinning=3"))) == 3
 
 
 @pytest.mark.parametrize(("apart", "expected"), [(1, (0,)), (2, (0, 1)), (7, (0, 3)), (10, (0, 5))])
-def test_the_second_lane_begins_halfway(apart: int, expected: tuple[int, ...]) -> None:
-    assert lanes(apart) == expected
+def test_the_second_lane_begins_halfway(stride: int, expected: tuple[int, ...]) -> None:
+    assert phases(stride) == expected
 
 
 def test_one_window_in_a_length_is_shown_and_every_loss() -> None:
     driven = Driven(config(*AS_SHIPPED))
     for _ in range(40):
         driven.show(1, user_id="ann")
-    detectors = driven.monitor.state.watched[1].detectors
+    detectors = driven.monitor.state.regions[1].detectors
     seen = {signal: [detector.seen for detector in of] for signal, of in detectors.items()}
     assert seen == {"novelty": [4], "doubt": [4], "rarity": [4], "loss": [40], "shift": [3, 3]}
 
@@ -37,8 +37,8 @@ def test_a_move_shows_once_in_each_lane_between_windows_that_do_not_overlap() ->
     state = driven.monitor.state
     # Windows 5 and 15 in one lane, 10 and 20 in the other; events are counted from one.
     assert [(move.at_event, move.origin, move.target) for move in state.moves] == [(16, 1, 2), (21, 1, 2)]
-    assert [list(lane) for lane in state.watched[1].moves] == [[0.0, 1.0], [1.0]]
-    assert [list(lane) for lane in state.watched[2].moves] == [[0.0], [0.0, 0.0]]
+    assert [list(phase) for phase in state.regions[1].moves] == [[0.0, 1.0], [1.0]]
+    assert [list(phase) for phase in state.regions[2].moves] == [[0.0], [0.0, 0.0]]
 
 
 def test_an_alarm_of_either_lane_is_an_alarm_and_its_answer_settles_both() -> None:
@@ -47,7 +47,7 @@ def test_an_alarm_of_either_lane_is_an_alarm_and_its_answer_settles_both() -> No
         # Fifteen windows in region 1 and one elsewhere: only the pair of windows 5 and 15 sees the user move.
         for window in range(16):
             driven.show(1 if window < 15 else 2, user_id=f"mover{n}")
-    watched = driven.monitor.state.watched[1]
+    watched = driven.monitor.state.regions[1]
     first, second = watched.detectors["shift"]
     assert second.drift_detected and not first.drift_detected
     assert watched.raised["shift"][1] >= second.threshold

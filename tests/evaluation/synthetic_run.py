@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.evaluation.predictions import FILE_NAME, SLICES, Predictions, write_predictions
 from pipeline.evaluation.segments import FILE_NAME as TRAITS
-from pipeline.evaluation.segments import Traits, write_traits
+from pipeline.evaluation.segments import Segments, write_traits
 from pipeline.evaluation.summary import EDIT_KINDS, RunFacts, SliceFacts, summarise, write_summary
 from pipeline.metrics.continual import MEASURES
 
@@ -53,13 +53,13 @@ def block(
     )
 
 
-def traits(seeds: int) -> dict[str, Traits]:
+def segments(seeds: int) -> dict[str, Segments]:
     rng = np.random.default_rng(7)
     made = {}
     for name, n in COUNTS.items():
         half, taste = (rng.random(n) < 0.5 for _ in range(2)), rng.integers(1, 4, (seeds, n))
         ids = np.array([f"{name}{i}" for i in range(n)])
-        made[name] = Traits(ids, np.full(n, 600), *half, taste, taste == 1)
+        made[name] = Segments(ids, np.full(n, 600), *half, taste, taste == 1)
     return made
 
 
@@ -89,7 +89,7 @@ def facts(made: Predictions) -> RunFacts:
         regions_start=[3] * seeds,
         regions_end=[5] * seeds,
         kept_bytes={name: [10_000] * seeds for name in made.strategies},
-        traits=traits(seeds),
+        segments=segments(seeds),
         continual=continual(made.strategies, seeds),
     )
 
@@ -101,7 +101,7 @@ def run_folder(folder: Path, *, name: str = "raie", text: str = "because", edits
     made = predictions(strategies)
     write_predictions(made, folder / FILE_NAME)
     write_summary(summarise(made, facts(made), resamples=200), folder / "metrics.json")
-    write_traits(traits(len(SEEDS)), SEEDS, folder / TRAITS)
+    write_traits(segments(len(SEEDS)), SEEDS, folder / TRAITS)
     seconds = {strategy: {"setup": 12.5, "train": 30.25, "score": 5.0} for strategy in strategies}
     _json(folder / "timings.json", {"total_seconds": 240.5, "strategies": seconds})
     ledger = [edit(number, text) for number in range(edits)]

@@ -28,8 +28,8 @@ def stream(seed: int, *, of_edit: float = 0.0, of_all: float = 0.0, events: int 
     place = np.arange(events)
     taste = 1 + place % 2
     late = place >= events // 2
-    chance = 0.2 + late * (of_all + of_edit * (taste == 1))
-    hits: Floats = (rng.random(events) < chance).astype(np.float64)
+    probability = 0.2 + late * (of_all + of_edit * (taste == 1))
+    hits: Floats = (rng.random(events) < probability).astype(np.float64)
     static: Floats = (rng.random(events) < 0.2).astype(np.float64)
     return Scored(rng.integers(0, 300, events), np.ones(events, dtype=bool), hits, static, taste, taste)
 

@@ -157,7 +157,7 @@ def test_the_published_figures_stand_in_the_table(folder: Path) -> None:
 
 def test_a_run_without_slices_and_splits_says_so(tmp_path: Path) -> None:
     made = predictions({"raie": 0.1, "static": 0.1}, (0,))
-    plain = dataclasses.replace(facts(made), traits={}, continual=None, kept_bytes={})
+    plain = dataclasses.replace(facts(made), segments={}, continual=None, kept_bytes={})
     write_predictions(made, tmp_path / "predictions.parquet")
     write_summary(summarise(made, plain, resamples=50), tmp_path / "metrics.json")
     found = page(tmp_path)

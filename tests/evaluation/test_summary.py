@@ -44,7 +44,7 @@ def of(made: Predictions) -> Document:
 
 
 def of_tiny(made: Predictions) -> Document:
-    return summarise(made, dataclasses.replace(facts(made), traits={}), resamples=50)
+    return summarise(made, dataclasses.replace(facts(made), segments={}), resamples=50)
 
 
 def test_the_schema_is_one_and_the_output_keeps_it() -> None:

@@ -9,7 +9,9 @@ import torch
 from torch.nn import functional
 
 from pipeline.models.backbones.base import Backbone, fingerprint, last_states
-from pipeline.models.training.loop import Candidates, fit, known_rows, next_item_loss, seeded
+from pipeline.models.seeding import seeded
+from pipeline.models.training.loop import fit, known_rows
+from pipeline.models.training.loss import Candidates, next_item_loss
 from tests.models.backbones.small import (
     CONTEXTS,
     ITEMS,

@@ -16,7 +16,7 @@ from pipeline.monitor import Monitor
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import SET_UP, SINCE, Array, Region, Status
-from pipeline.setup.bootstrap import Calibration
+from pipeline.setup.calibration import Calibration
 
 FEATURES = 3
 SMALL = (
@@ -324,7 +324,7 @@ def test_a_region_is_not_stretched_over_windows_too_few_to_judge_it_by() -> None
     driven.feed(100, verdict=refuse_audits)
     least = driven.settings.edits.boundary_windows
     driven.feed(40, (1,), verdict=lambda e: False, loss=STRANGE)  # noqa: ARG005
-    both = [driven.monitor.state.watched[region_id] for region_id in (1, 2)]
+    both = [driven.monitor.state.regions[region_id] for region_id in (1, 2)]
     both[0].quiet_until = 0
     # Region 2 has been learned by the opened one, and its own alarm is young.
     both[1].taught, both[1].quiet_until = 1000, 0
@@ -404,7 +404,7 @@ def test_regions_whose_centroids_came_to_coincide_merge() -> None:
     driven.feed(64)
     driven.bank = driven.bank.changed(region(2, (1, 0.01, 0), version=1))
     driven.monitor.settle(Outcome("unknown", Operation.EXPAND, 2, True, ""), driven.bank)
-    driven.monitor.state.watched[2].region = driven.bank[2]
+    driven.monitor.state.regions[2].region = driven.bank[2]
     (edit,) = driven.monitor.decide()
     assert edit.operation is Operation.MERGE
     assert {edit.region_id, edit.other_region_id} == {1, 2}
@@ -504,7 +504,7 @@ def test_an_add_in_vain_leaves_the_alarm_for_twice_the_windows_and_is_given_up_a
     driven.feed(100)
     made = driven.feed(250, (1,), verdict=lambda e: False, loss=STRANGE)  # noqa: ARG005
     first, second, third = ({e.event_id for e in add.windows} for add in made)
-    raised, _ = driven.monitor.state.watched[1].raised["loss"]
+    raised, _ = driven.monitor.state.regions[1].raised["loss"]
     assert raised > made[-1].at_event, "the alarm was given up; this is another"
     least = driven.settings.edits.min_windows
     assert first < second < third
@@ -614,7 +614,7 @@ def test_shares_say_where_the_newest_visits_went_and_how_many_look_as_since_set_
 def test_cold_events_raise_no_alarm() -> None:
     driven = Driven()
     driven.feed(100)
-    assert driven.feed(400, cold=True, loss=STRANGE, angle=3.0, rarity=0.0) == []
+    assert driven.feed(400, cold=True, loss=STRANGE, angle=3.0, negative_log_popularity=0.0) == []
 
 
 def test_no_decision_depends_on_a_time_stamp() -> None:

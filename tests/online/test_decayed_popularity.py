@@ -7,11 +7,11 @@ import torch
 from pipeline.config import Config
 from pipeline.events.windows import Ids
 from pipeline.metrics.ranking import rank_of_targets
-from pipeline.online.decayed_popularity import LARGEST_WEIGHT, Trend, counted
-from pipeline.online.ensemble import Asked, Trending, asked_of
-from pipeline.online.interpolation import LIST_LENGTH, WAYS
-from pipeline.online.item_transitions import Followers
-from pipeline.online.mixture import TrendMixture
+from pipeline.online.decayed_popularity import LARGEST_WEIGHT, DecayedPopularity, counted
+from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures, window_features
+from pipeline.online.interpolation import GRID, LIST_LENGTH
+from pipeline.online.item_transitions import ItemTransitions
+from pipeline.online.mixture import ExpertMixture
 from pipeline.regions.region import Array
 
 ITEMS = 30
@@ -19,20 +19,20 @@ USUAL = np.array([0, *range(1, ITEMS + 1)], dtype=np.int64)
 ONE, TWO = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 
 
-def trend(half_lives: tuple[float, ...] = (50.0, 500.0), shrinkage: float = 20.0) -> Trend:
-    return Trend(USUAL, 2, half_lives, shrinkage)
+def trend(half_lives: tuple[float, ...] = (50.0, 500.0), shrinkage: float = 20.0) -> DecayedPopularity:
+    return DecayedPopularity(USUAL, 2, half_lives, shrinkage)
 
 
-def fed(seen: Trend, events: list[tuple[Array, int]]) -> Trend:
-    for tastes, row in events:
-        seen.add(tastes, row)
+def fed(seen: DecayedPopularity, events: list[tuple[Array, int]]) -> DecayedPopularity:
+    for setup_tops, row in events:
+        seen.add(setup_tops, row)
     return seen
 
 
-def chances_by(seen: Trend, tastes: Array) -> Array:
+def chances_by(seen: DecayedPopularity, setup_tops: Array) -> Array:
     """(half_lives, items + 1) what each half-life says."""
     each = np.eye(len(seen.overall()))
-    return seen.blended(tastes[None], each[None])[0]
+    return seen.blended(setup_tops[None], each[None])[0]
 
 
 def random_events(n: int, seed: int = 0) -> list[tuple[Array, int]]:
@@ -42,12 +42,12 @@ def random_events(n: int, seed: int = 0) -> list[tuple[Array, int]]:
 
 def test_chances_are_distributions_without_padding() -> None:
     seen = fed(trend(), random_events(200))
-    for tastes in (ONE, TWO, np.array([0.3, 0.7])):
-        chances = chances_by(seen, tastes)
-        assert chances.shape == (2, ITEMS + 1)
-        np.testing.assert_allclose(chances.sum(axis=1), 1.0)
-        assert (chances[:, 0] == 0).all()
-        assert (chances[:, 1:] > 0).all()
+    for setup_tops in (ONE, TWO, np.array([0.3, 0.7])):
+        probabilities = chances_by(seen, setup_tops)
+        assert probabilities.shape == (2, ITEMS + 1)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
+        assert (probabilities[:, 0] == 0).all()
+        assert (probabilities[:, 1:] > 0).all()
 
 
 def test_before_any_event_the_usual_is_expected() -> None:
@@ -68,38 +68,38 @@ def test_a_taste_of_its_own_and_what_is_shared() -> None:
     assert one[6] > unseen[6], "but what others take is likelier too"
 
 
-def assert_blended_alike(seen: Trend, tastes: Array, weights: Array) -> None:
+def assert_blended_alike(seen: DecayedPopularity, setup_tops: Array, weights: Array) -> None:
     """What a batch is mixed with in single precision is what windows are mixed with one by one."""
-    model = np.random.default_rng(5).random((len(tastes), ITEMS + 1), dtype=np.float32)
+    model = np.random.default_rng(5).random((len(setup_tops), ITEMS + 1), dtype=np.float32)
     found = torch.from_numpy(model.copy())
-    seen.blend_in(found, tastes, weights)
-    np.testing.assert_allclose(found.numpy(), model + seen.blended(tastes, weights[:, None])[:, 0], rtol=1e-6)
+    seen.blend_in(found, setup_tops, weights)
+    np.testing.assert_allclose(found.numpy(), model + seen.blended(setup_tops, weights[:, None])[:, 0], rtol=1e-6)
 
 
 def test_a_batch_is_blended_in_as_its_windows_are() -> None:
     rng = np.random.default_rng(2)
-    seen = Trend(USUAL, 12, (50.0, 500.0, 5000.0), 20.0)
-    tastes = rng.dirichlet([0.3] * 12, size=40)
-    tastes[3] = 0.0
+    seen = DecayedPopularity(USUAL, 12, (50.0, 500.0, 5000.0), 20.0)
+    setup_tops = rng.dirichlet([0.3] * 12, size=40)
+    setup_tops[3] = 0.0
     weights = rng.random((40, 3))
-    assert_blended_alike(seen, tastes, weights)
+    assert_blended_alike(seen, setup_tops, weights)
     for _ in range(3):
-        for taste in tastes:
+        for taste in setup_tops:
             seen.add(taste, int(rng.integers(1, ITEMS + 1)))
-        assert_blended_alike(seen, tastes, weights)
-    again = Trend(USUAL, 12, (50.0, 500.0, 5000.0), 20.0)
-    assert_blended_alike(again, tastes, weights)
+        assert_blended_alike(seen, setup_tops, weights)
+    again = DecayedPopularity(USUAL, 12, (50.0, 500.0, 5000.0), 20.0)
+    assert_blended_alike(again, setup_tops, weights)
     again.restore(seen.to_arrays())
-    assert_blended_alike(again, tastes, weights)
+    assert_blended_alike(again, setup_tops, weights)
 
 
 def test_single_precision_bears_streams_that_scale_the_weights_back() -> None:
     seen = trend((0.5, 40.0), 1.0)
-    tastes = np.array([[1.0, 0.0], [0.4, 0.6]])
+    setup_tops = np.array([[1.0, 0.0], [0.4, 0.6]])
     weights = np.array([[0.5, 0.2], [0.1, 0.3]])
     for shares, row in random_events(600):
         seen.add(shares, row)
-        assert_blended_alike(seen, tastes, weights)
+        assert_blended_alike(seen, setup_tops, weights)
 
 
 def test_long_streams_do_not_overflow() -> None:
@@ -138,17 +138,19 @@ def test_what_was_given_out_does_not_change_with_later_events() -> None:
     assert all(np.array_equal(kept[name], before[name]) for name in before)
 
 
-def learned(mixture: TrendMixture, since: float, lift: float, surest: float, chances: list[float]) -> None:
-    mixture.learn(np.array([since]), np.array([lift]), np.array([surest]), np.array([chances]))
+def learned(
+    mixture: ExpertMixture, since: float, lift: float, max_probability: float, probabilities: list[float]
+) -> None:
+    mixture.learn(np.array([since]), np.array([lift]), np.array([max_probability]), np.array([probabilities]))
 
 
-def weights_of(mixture: TrendMixture, since: float, lift: float, surest: float) -> Array:
-    return mixture.weights(np.array([since]), np.array([lift]), np.array([surest]))[0]
+def weights_of(mixture: ExpertMixture, since: float, lift: float, max_probability: float) -> Array:
+    return mixture.weights(np.array([since]), np.array([lift]), np.array([max_probability]))[0]
 
 
 def test_the_mixture_learns_whose_chances_were_good() -> None:
     """A trend that is ten times likelier than the model where anything was taken since, and a tenth elsewhere."""
-    mixture = TrendMixture(2, 0.05)
+    mixture = ExpertMixture(2, 0.05)
     rng = np.random.default_rng(0)
     for _ in range(4_000):
         since = float(rng.integers(0, 2))
@@ -158,26 +160,26 @@ def test_the_mixture_learns_whose_chances_were_good() -> None:
 
 
 def test_mixture_weights_are_shares_and_begin_with_the_model() -> None:
-    mixture = TrendMixture(3, 0.02)
+    mixture = ExpertMixture(3, 0.02)
     weights = weights_of(mixture, 0.4, -0.7, 0.1)
     assert weights.sum() == pytest.approx(1.0)
     assert weights[0] > 0.8
 
 
 def test_answers_go_the_way_that_had_most_hits() -> None:
-    mixture = TrendMixture(2, 0.05)
+    mixture = ExpertMixture(2, 0.05)
     np.testing.assert_array_equal(mixture.way, [0.0, 1.0, 0.0, 0.0], "nothing speaks against what was learned yet")
     cases = (([2], 2), ([1, 0], 1), ([2, 3, 5], 5), ([6], 6), ([7, 6], 6), ([12], 12), ([0, 12], 12))
     for most, taken in cases:
-        mixture.restore(mixture.to_arrays() | {"hits": np.zeros(len(WAYS))})
-        mixture.tell(np.isin(np.arange(len(WAYS)), most).tolist())
-        np.testing.assert_array_equal(mixture.way, WAYS[taken], str(most))
+        mixture.restore(mixture.to_arrays() | {"hits": np.zeros(len(GRID))})
+        mixture.tell(np.isin(np.arange(len(GRID)), most).tolist())
+        np.testing.assert_array_equal(mixture.way, GRID[taken], str(most))
 
 
 def test_beyond_what_was_learned_go_only_windows_with_anything_taken_since() -> None:
     seen, answers = fed_trending(), np.random.default_rng(0).dirichlet(np.ones(ITEMS + 1))[None]
     context = [0, 4, 5]
-    for way in range(5, len(WAYS)):
+    for way in range(5, len(GRID)):
         of_nobody = on_way(seen, way, asked_of_nobody(context, 0.0), answers)
         np.testing.assert_array_equal(of_nobody, on_way(seen, 4, asked_of_nobody(context, 0.0), answers))
         assert not np.allclose(
@@ -190,36 +192,36 @@ SET_UP = np.array([[0, 4, 5], [4, 5, 6], [0, 0, 9], [7, 4, 5]]), np.array([6, 7,
 """Newest windows of set-up, and what followed them."""
 
 
-def trending(retention: int = 0) -> Trending:
+def trending(retention: int = 0) -> OnlineEnsemble:
     trend = {"half_lives": [50.0], "retention": retention, "shrinkage": 5.0, "followed_events": 100}
-    return Trending(USUAL, of_set_up(), 2, Config.model_validate({"trend": trend, "windows": {"length": 3}}))
+    return OnlineEnsemble(USUAL, of_set_up(), 2, Config.model_validate({"trend": trend, "windows": {"length": 3}}))
 
 
-def of_set_up() -> Followers:
-    followers = Followers(4, 3, 5.0)
+def of_set_up() -> ItemTransitions:
+    followers = ItemTransitions(4, 3, 5.0)
     for context, target in zip(*SET_UP, strict=True):
         followers.add(context, int(target))
     return followers
 
 
-def fed_trending() -> Trending:
+def fed_trending() -> OnlineEnsemble:
     seen, rng = trending(), np.random.default_rng(5)
     for _ in range(30):
         context = rng.integers(1, 9, size=3)
-        seen.learn(asked_of_nobody(context.tolist(), 1.0), 0, int(rng.integers(1, 12)), 0.01, [False] * len(WAYS))
+        seen.learn(asked_of_nobody(context.tolist(), 1.0), 0, int(rng.integers(1, 12)), 0.01, [False] * len(GRID))
     return seen
 
 
-def asked_of_nobody(context: list[int], since: float) -> Asked:
-    return Asked(np.array([context]), ONE[None], np.array([since]), np.array([0.05]))
+def asked_of_nobody(context: list[int], since: float) -> WindowFeatures:
+    return WindowFeatures(np.array([context]), ONE[None], np.array([since]), np.array([0.05]))
 
 
 def test_one_item_taken_since_is_enough() -> None:
     """Nor has anybody who took nothing yet been there in set-up."""
     contexts = np.array([[0, 4, 5], [0, 4, 5], [4, 5, 6], [0, 0, 0]])
-    asked = asked_of(contexts, np.ones((4, 1)), np.array([0, 1, 3, 0]), np.array([[0.1, 0.9]] * 4))
+    asked = window_features(contexts, np.ones((4, 1)), np.array([0, 1, 3, 0]), np.array([[0.1, 0.9]] * 4))
     assert asked.since.tolist() == [0.0, 1.0, 1.0, 1.0]
-    assert asked.surest.tolist() == [0.9] * 4
+    assert asked.max_probability.tolist() == [0.9] * 4
 
 
 @pytest.mark.parametrize("since", [0.0, 1.0])
@@ -233,7 +235,7 @@ def test_hits_are_those_of_the_answers_on_each_way(since: float) -> None:
         excluded = np.array([0, 4, 9, 17])
         answered, hits = seen.tried(window, answers, target, excluded)
         np.testing.assert_allclose(answered, seen.mix(window, answers), rtol=1e-12, atol=1e-15)
-        each = [on_way(seen, way, window, answers) for way in range(len(WAYS))]
+        each = [on_way(seen, way, window, answers) for way in range(len(GRID))]
         expected = [rank_of_targets(a, np.array([target]), excluded[None])[0] <= LIST_LENGTH for a in each]
         assert hits == expected
         found.append(hits)
@@ -243,10 +245,10 @@ def test_hits_are_those_of_the_answers_on_each_way(since: float) -> None:
     assert np.array_equal(seen.to_arrays()["hits"], np.sum(found, axis=0))
 
 
-def on_way(seen: Trending, way: int, window: Asked, answers: Array) -> Array:
+def on_way(seen: OnlineEnsemble, way: int, window: WindowFeatures, answers: Array) -> Array:
     """The answer of another with the same counts and weights, for which but this way had a hit."""
     other, arrays = trending(), seen.to_arrays()
-    other.restore(arrays | {"hits": (way == np.arange(len(WAYS))).astype(float)})
+    other.restore(arrays | {"hits": (way == np.arange(len(GRID))).astype(float)})
     return other.mix(window, answers)
 
 
@@ -255,13 +257,13 @@ def test_what_followed_is_told_by_the_station() -> None:
     seen, answers = fed_trending(), np.full((1, ITEMS + 1), 1.0 / (ITEMS + 1))
     window = asked_of_nobody([0, 4, 5], 1.0)
     fallback = chances_by(seen._trend, ONE)[0]
-    late, both = Followers(100, 3, 5.0), Followers(100, 3, 5.0)
+    late, both = ItemTransitions(100, 3, 5.0), ItemTransitions(100, 3, 5.0)
     late.restore(seen.to_arrays())
     for context, target in [*zip(*SET_UP, strict=True), *counted_by(late)]:
         both.add(context, int(target))
     for followers, ways in ((late, (7, 8)), (both, (11, 12))):
         near, far = (on_way(seen, way, window, answers)[0] for way in ways)
-        of_learned = WAYS[list(ways), 1]
+        of_learned = GRID[list(ways), 1]
         station = far + (far - near) * of_learned[1] / (of_learned[0] - of_learned[1])
         found = followers.of(window.contexts[0])
         known = followers.known(np.array([found.evidence]))
@@ -271,7 +273,7 @@ def test_what_followed_is_told_by_the_station() -> None:
     assert both.of(window.contexts[0]).evidence > late.of(window.contexts[0]).evidence
 
 
-def counted_by(followers: Followers) -> list[tuple[Ids, int]]:
+def counted_by(followers: ItemTransitions) -> list[tuple[Ids, int]]:
     arrays = followers.to_arrays()
     events = list(zip(arrays["followed_contexts"], arrays["followed_rows"].tolist(), strict=True))
     return events[: int(arrays["followed"])]
@@ -280,11 +282,11 @@ def counted_by(followers: Followers) -> list[tuple[Ids, int]]:
 def test_windows_that_are_mixed_together_are_mixed_as_each_by_itself() -> None:
     seen, rng = fed_trending(), np.random.default_rng(8)
     contexts = rng.integers(0, 9, size=(6, 3))
-    since, surest = np.array([0.0, 1.0] * 3), rng.random(6)
-    asked = Asked(contexts, rng.dirichlet([0.5, 0.5], size=6), since, surest)
+    since, max_probability = np.array([0.0, 1.0] * 3), rng.random(6)
+    asked = WindowFeatures(contexts, rng.dirichlet([0.5, 0.5], size=6), since, max_probability)
     answers = rng.dirichlet(np.ones(ITEMS + 1), size=6)
     for way in (0, 2, 4, 6, 10):
-        seen.restore(seen.to_arrays() | {"hits": (way == np.arange(len(WAYS))).astype(float)})
+        seen.restore(seen.to_arrays() | {"hits": (way == np.arange(len(GRID))).astype(float)})
         each = [seen.mix(asked[i : i + 1], answers[i : i + 1])[0] for i in range(6)]
         np.testing.assert_allclose(seen.mix(asked, answers), each, rtol=1e-12)
         in_place = answers.astype(np.float32)
@@ -297,20 +299,20 @@ def test_who_is_as_in_set_up_learns_from_what_followed_there() -> None:
     """Held-out set-up windows whose targets the model misses, and what followed in set-up does not."""
     seen, rng = trending(retention=2), np.random.default_rng(2)
     contexts = np.array([[0, 4, 5]] * 8)
-    held = Asked(contexts, np.tile(ONE, (8, 1)), np.zeros(8), np.full(8, 0.05))
+    held = WindowFeatures(contexts, np.tile(ONE, (8, 1)), np.zeros(8), np.full(8, 0.05))
     seen.hold_out(held, np.array([6, 7, 8, 6, 7, 8, 6, 7]), np.full(8, 0.002))
     answers = np.full((1, ITEMS + 1), 0.9 / ITEMS)
     asked = asked_of_nobody([0, 4, 5], 0.0)
     first = seen.mix(asked, answers)[0, [6, 7, 8]].sum()
     for _ in range(800):
         event = asked_of_nobody(rng.integers(10, 30, size=3).tolist(), 1.0)
-        seen.learn(event, 0, int(rng.integers(10, 30)), 0.03, [False] * len(WAYS))
+        seen.learn(event, 0, int(rng.integers(10, 30)), 0.03, [False] * len(GRID))
     assert seen.mix(asked, answers)[0, [6, 7, 8]].sum() > 2.0 * first
 
 
 def test_where_the_model_is_sure_the_trend_keeps_out() -> None:
     """A model that is right when it is sure, and far off when it is not."""
-    mixture = TrendMixture(1, 0.05)
+    mixture = ExpertMixture(1, 0.05)
     rng = np.random.default_rng(0)
     for _ in range(4_000):
         sure = bool(rng.integers(0, 2))
@@ -320,7 +322,7 @@ def test_where_the_model_is_sure_the_trend_keeps_out() -> None:
 
 
 def test_the_mixture_restores_to_the_bit() -> None:
-    mixture, again = TrendMixture(2, 0.05), TrendMixture(2, 0.05)
+    mixture, again = ExpertMixture(2, 0.05), ExpertMixture(2, 0.05)
     learned(mixture, 0.3, 0.2, 0.1, [0.1, 0.3, 0.2])
     again.restore(mixture.to_arrays())
     for part in (mixture, again):
@@ -329,28 +331,28 @@ def test_the_mixture_restores_to_the_bit() -> None:
 
 
 def test_windows_that_are_learned_together_make_one_step_in_the_sum_of_their_directions() -> None:
-    together, one, other = TrendMixture(2, 0.05), TrendMixture(2, 0.05), TrendMixture(2, 0.05)
+    together, one, other = ExpertMixture(2, 0.05), ExpertMixture(2, 0.05), ExpertMixture(2, 0.05)
     first, second = (0.9, 0.1, 0.2, [0.1, 0.3, 0.2]), (0.1, -0.4, 0.5, [0.6, 0.1, 0.3])
     columns = [np.array(column) for column in zip(first, second, strict=True)]
     together.learn(*columns)
     learned(one, *first)
     learned(other, *second)
-    begun = TrendMixture(2, 0.05).to_arrays()["theta"]
+    begun = ExpertMixture(2, 0.05).to_arrays()["theta"]
     np.testing.assert_allclose(
         together.to_arrays()["theta"], one.to_arrays()["theta"] + other.to_arrays()["theta"] - begun
     )
 
 
 def test_what_is_asked_of_many_windows_at_once_is_what_is_asked_of_each() -> None:
-    rng, tastes = np.random.default_rng(1), 12
-    seen = Trend(USUAL, tastes, (50.0, 500.0), 20.0)
-    shares = rng.dirichlet([0.3] * tastes, size=40)
+    rng, setup_tops = np.random.default_rng(1), 12
+    seen = DecayedPopularity(USUAL, setup_tops, (50.0, 500.0), 20.0)
+    shares = rng.dirichlet([0.3] * setup_tops, size=40)
     rows = rng.integers(1, ITEMS + 1, size=40)
     contexts = rng.integers(0, ITEMS + 1, size=(40, 10))
     contexts[0] = 0
     for share, row in zip(shares, rows.tolist(), strict=True):
         seen.add(share, row)
-    together = seen.chances_of(np.array([counted(share) for share in shares]), rows)
+    together = seen.probabilities_of(np.array([counted(share) for share in shares]), rows)
     alone = [chances_by(seen, share)[:, row] for share, row in zip(shares, rows, strict=True)]
     np.testing.assert_allclose(together, alone)
     np.testing.assert_allclose(seen.lifts(contexts), [seen.lifts(context[None])[0] for context in contexts])

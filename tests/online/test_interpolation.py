@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from pipeline.metrics.ranking import rank_of_targets
-from pipeline.online.interpolation import LIST_LENGTH, WAYS, hits_of
+from pipeline.online.interpolation import GRID, LIST_LENGTH, hits_of
 
 ITEMS = 40
 
 
 def test_ways_are_shares_of_the_stations_and_differ() -> None:
-    np.testing.assert_allclose(WAYS.sum(axis=1), 1.0)
-    assert (WAYS >= 0.0).all()
-    assert len(np.unique(WAYS, axis=0)) == len(WAYS)
+    np.testing.assert_allclose(GRID.sum(axis=1), 1.0)
+    assert (GRID >= 0.0).all()
+    assert len(np.unique(GRID, axis=0)) == len(GRID)
 
 
 @pytest.mark.parametrize("stations", [2, 4])
@@ -20,17 +20,17 @@ def test_hits_are_ranks_on_each_way(stations: int) -> None:
     """Of random stations, of such as are alike, and of items that tie with the target at each of them."""
     rng, found = np.random.default_rng(stations), []
     # A window as in set-up goes no further than what was learned.
-    ways = WAYS if stations == 4 else np.column_stack([WAYS[:, 0], 1.0 - WAYS[:, 0]])
+    ways = GRID if stations == 4 else np.column_stack([GRID[:, 0], 1.0 - GRID[:, 0]])
     for case in range(600):
-        chances = rng.random((stations, ITEMS + 1))
+        probabilities = rng.random((stations, ITEMS + 1))
         if case % 3 == 1:
-            chances = chances[:1] + 0.2 * chances
+            probabilities = probabilities[:1] + 0.2 * probabilities
         target, excluded = int(rng.integers(1, ITEMS + 1)), rng.integers(0, ITEMS + 1, size=6)
         if case % 3 == 2:
-            chances[:, rng.integers(0, ITEMS + 1, size=8)] = chances[:, [target]]
-        mixed = sum(ways[:, [i]] * chances[i] for i in range(stations))
-        ranks = rank_of_targets(mixed, np.full(len(WAYS), target), np.tile(excluded, (len(WAYS), 1)))
-        hits = hits_of(chances, target, excluded)
+            probabilities[:, rng.integers(0, ITEMS + 1, size=8)] = probabilities[:, [target]]
+        mixed = sum(ways[:, [i]] * probabilities[i] for i in range(stations))
+        ranks = rank_of_targets(mixed, np.full(len(GRID), target), np.tile(excluded, (len(GRID), 1)))
+        hits = hits_of(probabilities, target, excluded)
         assert hits == (ranks <= LIST_LENGTH).tolist()
         found.append(hits)
     shares = np.mean(found, axis=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.events.windows import Ids
-from pipeline.online.item_transitions import Followers
+from pipeline.online.item_transitions import ItemTransitions
 
 LENGTH, SHRINKAGE = 3, 2.0
 ITEMS = 12
@@ -28,39 +28,39 @@ def counted(events: list[tuple[Ids, int]], context: Ids) -> np.ndarray[tuple[int
     return sums
 
 
-def spread(followers: Followers, context: Ids) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
+def spread(followers: ItemTransitions, context: Ids) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
     found = followers.of(context)
     return found.over(ITEMS), float(followers.known(np.array([found.evidence]))[0])
 
 
 @pytest.mark.parametrize("events", [5, 40, 1_000])
 def test_chances_are_those_of_the_newest_events(events: int) -> None:
-    followers, came = Followers(events, LENGTH, SHRINKAGE), random_events(200)
+    followers, came = ItemTransitions(events, LENGTH, SHRINKAGE), random_events(200)
     for i, (context, row) in enumerate(came):
         followers.add(context, row)
         asked = came[(7 * i) % len(came)][0]
         sums = counted(came[max(0, i + 1 - events) : i + 1], asked)
-        chances, known = spread(followers, asked)
+        probabilities, known = spread(followers, asked)
         evidence = sums.sum() / LENGTH**2
         assert known == pytest.approx(evidence / (evidence + SHRINKAGE))
-        np.testing.assert_allclose(chances, sums / max(sums.sum(), 1.0))
+        np.testing.assert_allclose(probabilities, sums / max(sums.sum(), 1.0))
 
 
 def test_one_row_has_what_the_whole_says_of_it() -> None:
-    followers = Followers(60, LENGTH, SHRINKAGE)
+    followers = ItemTransitions(60, LENGTH, SHRINKAGE)
     for context, row in random_events(150):
         followers.add(context, row)
     asked = random_events(50, seed=1)
     contexts, rows = np.stack([c for c, _ in asked]), np.array([row for _, row in asked])
-    chances, known = followers.chances_of(contexts, rows)
+    probabilities, known = followers.probabilities_of(contexts, rows)
     for i, context in enumerate(contexts):
         whole, of = spread(followers, context)
-        assert chances[i] == pytest.approx(whole[rows[i]])
+        assert probabilities[i] == pytest.approx(whole[rows[i]])
         assert known[i] == of
 
 
 def test_nothing_follows_what_nobody_took_and_an_empty_window() -> None:
-    followers = Followers(60, LENGTH, SHRINKAGE)
+    followers = ItemTransitions(60, LENGTH, SHRINKAGE)
     followers.add(np.array([0, 1, 2]), 3)
     for context in ([0, 0, 0], [0, 3, 4]):
         found = followers.of(np.array(context))
@@ -69,16 +69,20 @@ def test_nothing_follows_what_nobody_took_and_an_empty_window() -> None:
 
 
 def test_the_newest_item_says_most() -> None:
-    followers = Followers(60, LENGTH, SHRINKAGE)
+    followers = ItemTransitions(60, LENGTH, SHRINKAGE)
     followers.add(np.array([0, 0, 1]), 5)
     followers.add(np.array([0, 0, 2]), 6)
-    chances, _ = spread(followers, np.array([0, 1, 2]))
-    assert chances[5] == pytest.approx(2 / 5)
-    assert chances[6] == pytest.approx(3 / 5)
+    probabilities, _ = spread(followers, np.array([0, 1, 2]))
+    assert probabilities[5] == pytest.approx(2 / 5)
+    assert probabilities[6] == pytest.approx(3 / 5)
 
 
 def test_they_restore_to_the_bit_and_what_was_given_out_stays() -> None:
-    followers, again, came = Followers(40, LENGTH, SHRINKAGE), Followers(40, LENGTH, SHRINKAGE), random_events(200)
+    followers, again, came = (
+        ItemTransitions(40, LENGTH, SHRINKAGE),
+        ItemTransitions(40, LENGTH, SHRINKAGE),
+        random_events(200),
+    )
     for context, row in came[:100]:
         followers.add(context, row)
     kept = followers.to_arrays()

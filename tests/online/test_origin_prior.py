@@ -3,43 +3,45 @@
 import numpy as np
 import pytest
 
-from pipeline.online.origin_prior import Eras, Placed, grown
+from pipeline.online.origin_prior import OriginFeatures, OriginPrior, reweighted
 from pipeline.regions.region import Array
 
 ONE, TWO = [1.0, 0.0], [0.0, 1.0]
 
 
-def eras(learning_rate: float = 1.0, half_life: float = 500.0) -> Eras:
-    return Eras(2, learning_rate, half_life)
+def origin_prior(learning_rate: float = 1.0, half_life: float = 500.0) -> OriginPrior:
+    return OriginPrior(2, learning_rate, half_life)
 
 
-def placed(*opened: float, tastes: list[float] = ONE, since_setup: int = 5, routed: float | None = None) -> Placed:
+def placed(
+    *opened: float, setup_tops: list[float] = ONE, since_setup: int = 5, routed: float | None = None
+) -> OriginFeatures:
     n = len(opened)
     shares = np.array(opened) if routed is None else np.full(n, routed)
-    return Placed(np.array(opened), shares, np.tile(tastes, (n, 1)), np.full(n, since_setup))
+    return OriginFeatures(np.array(opened), shares, np.tile(setup_tops, (n, 1)), np.full(n, since_setup))
 
 
-def told(seen: Eras, n: int, opened_chance: float, backbone: float, tastes: list[float] = ONE) -> Array:
+def told(seen: OriginPrior, n: int, opened_chance: float, backbone: float, setup_tops: list[float] = ONE) -> Array:
     """n events whose targets opened regions and backbone gave such chances; p' before each of them."""
-    windows = placed(*[0.5] * n, tastes=tastes)
-    chances = np.full(n, 0.5 * (opened_chance + backbone))
-    return seen.follow(windows, chances, np.full(n, backbone))[0]
+    windows = placed(*[0.5] * n, setup_tops=setup_tops)
+    probabilities = np.full(n, 0.5 * (opened_chance + backbone))
+    return seen.follow(windows, probabilities, np.full(n, backbone))[0]
 
 
 def test_before_any_event_content_decides() -> None:
     windows = placed(0.0, 0.2, 0.9, 1.0)
-    np.testing.assert_array_equal(eras().opened(windows), windows.opened)
-    np.testing.assert_array_equal(eras().growth(windows), np.ones(4))
+    np.testing.assert_array_equal(origin_prior().opened(windows), windows.opened)
+    np.testing.assert_array_equal(origin_prior().origin_weight(windows), np.ones(4))
 
 
 def test_without_a_learning_rate_content_decides_for_good() -> None:
-    seen = eras(0.0)
+    seen = origin_prior(0.0)
     told(seen, 50, 0.2, 0.01)
-    np.testing.assert_array_equal(seen.growth(placed(0.3, 0.8)), np.ones(2))
+    np.testing.assert_array_equal(seen.origin_weight(placed(0.3, 0.8)), np.ones(2))
 
 
 def test_who_was_right_is_asked_more() -> None:
-    seen = eras()
+    seen = origin_prior()
     course = told(seen, 60, 0.2, 0.01)
     assert course[0] == 0.5
     assert (np.diff(course) > 0.0).all()
@@ -47,22 +49,22 @@ def test_who_was_right_is_asked_more() -> None:
 
 
 def test_a_taste_that_turns_back_is_followed_within_a_few_events() -> None:
-    seen = eras()
+    seen = origin_prior()
     told(seen, 300, 0.2, 0.01)
     assert told(seen, 40, 0.01, 0.2)[-1] < 0.5
     assert told(seen, 40, 0.2, 0.01)[-1] > 0.5
 
 
 def test_a_taste_of_its_own() -> None:
-    seen = eras()
+    seen = origin_prior()
     told(seen, 60, 0.2, 0.01)
-    assert seen.opened(placed(0.5, tastes=TWO))[0] == 0.5
-    half = seen.opened(placed(0.5, tastes=[0.5, 0.5]))[0]
+    assert seen.opened(placed(0.5, setup_tops=TWO))[0] == 0.5
+    half = seen.opened(placed(0.5, setup_tops=[0.5, 0.5]))[0]
     assert 0.5 < half < seen.opened(placed(0.5))[0]
 
 
 def test_who_took_nothing_since_set_up_is_left_alone_and_teaches_nothing() -> None:
-    seen = eras()
+    seen = origin_prior()
     seen.follow(placed(*[0.5] * 60, since_setup=0), np.full(60, 0.1), np.full(60, 0.01))
     assert seen.opened(placed(0.5))[0] == 0.5
     told(seen, 60, 0.2, 0.01)
@@ -70,10 +72,10 @@ def test_who_took_nothing_since_set_up_is_left_alone_and_teaches_nothing() -> No
 
 
 def test_half_is_forgotten_after_a_half_life() -> None:
-    seen = eras(half_life=100.0)
+    seen = origin_prior(half_life=100.0)
     told(seen, 20, 0.2, 0.01)
     learned = seen.to_arrays()["eras"][0]
-    told(seen, 100, 0.1, 0.1, tastes=TWO)
+    told(seen, 100, 0.1, 0.1, setup_tops=TWO)
     assert seen.to_arrays()["eras"][0] == pytest.approx(learned / 2.0)
 
 
@@ -86,20 +88,20 @@ def test_the_gradient_is_that_of_the_log_probability() -> None:
         share = odds / (1.0 + odds)
         return float(np.log((1.0 - share) * backbone + share * ours))
 
-    seen = eras()
-    chance = (1.0 - opened) * backbone + opened * ours
-    seen.follow(placed(opened), np.array([chance]), np.array([backbone]))
+    seen = origin_prior()
+    probability = (1.0 - opened) * backbone + opened * ours
+    seen.follow(placed(opened), np.array([probability]), np.array([backbone]))
     expected = (surprise(step) - surprise(-step)) / (2.0 * step)
     assert seen.to_arrays()["eras"][0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_an_answer_is_never_more_than_whole() -> None:
-    seen = eras()
+    seen = origin_prior()
     told(seen, 300, 0.9, 0.001)
     windows = placed(0.5, 0.95, 1.0, routed=1.0)
-    np.testing.assert_array_equal(seen.growth(windows), np.ones(3))
+    np.testing.assert_array_equal(seen.origin_weight(windows), np.ones(3))
     partly = placed(0.5)
-    assert 1.0 < seen.growth(partly)[0] <= 2.0
+    assert 1.0 < seen.origin_weight(partly)[0] <= 2.0
 
 
 def test_what_grows_stays_a_distribution() -> None:
@@ -107,8 +109,8 @@ def test_what_grows_stays_a_distribution() -> None:
     backbone, opened = rng.dirichlet(np.ones(30), size=3), rng.dirichlet(np.ones(30), size=3)
     share = np.array([[0.4], [0.4], [0.4]])
     answers = (1.0 - share) * backbone + share * opened
-    growth = np.array([[0.5], [1.0], [2.5]])
-    found = grown(answers, backbone, growth)
+    origin_weight = np.array([[0.5], [1.0], [2.5]])
+    found = reweighted(answers, backbone, origin_weight)
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
     np.testing.assert_allclose(found[0], 0.8 * backbone[0] + 0.2 * opened[0])
     np.testing.assert_array_equal(found[1], answers[1])
@@ -118,17 +120,19 @@ def test_what_grows_stays_a_distribution() -> None:
 def test_one_batch_or_many_and_another_process_are_the_same_to_the_bit() -> None:
     rng = np.random.default_rng(3)
     n = 40
-    windows = Placed(rng.random(n), rng.random(n), rng.dirichlet([0.5, 0.5], size=n), rng.integers(0, 4, size=n))
-    chances, backbone = rng.random(n).astype(np.float32), rng.random(n).astype(np.float32)
-    whole, pieces = eras(), eras()
-    opened, growth = whole.follow(windows, chances, backbone)
+    windows = OriginFeatures(
+        rng.random(n), rng.random(n), rng.dirichlet([0.5, 0.5], size=n), rng.integers(0, 4, size=n)
+    )
+    probabilities, backbone = rng.random(n).astype(np.float32), rng.random(n).astype(np.float32)
+    whole, pieces = origin_prior(), origin_prior()
+    opened, origin_weight = whole.follow(windows, probabilities, backbone)
     found = []
     for start in range(0, n, 7):
         part = slice(start, start + 7)
-        found.append(pieces.follow(windows[part], chances[part], backbone[part]))
-        again = eras()
+        found.append(pieces.follow(windows[part], probabilities[part], backbone[part]))
+        again = origin_prior()
         again.restore(pieces.to_arrays())
         pieces = again
     np.testing.assert_array_equal(np.concatenate([f[0] for f in found]), opened)
-    np.testing.assert_array_equal(np.concatenate([f[1] for f in found]), growth)
+    np.testing.assert_array_equal(np.concatenate([f[1] for f in found]), origin_weight)
     np.testing.assert_array_equal(pieces.to_arrays()["eras"], whole.to_arrays()["eras"])

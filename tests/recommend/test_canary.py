@@ -59,11 +59,13 @@ def test_the_evidence_is_two_rates_against_one(one: tuple[int, int], other: tupl
     def prior(p: float) -> float:
         return float(1.0 / (np.pi * np.sqrt(p * (1.0 - p))))
 
-    def chance(p: float, rate: tuple[int, int]) -> float:
+    def probability(p: float, rate: tuple[int, int]) -> float:
         return float(p ** rate[1] * (1.0 - p) ** (rate[0] - rate[1]))
 
-    two = dblquad(lambda q, p: prior(p) * prior(q) * chance(p, one) * chance(q, other), 0, 1, 0, 1, epsabs=1e-9)[0]
-    alike = dblquad(lambda _, p: prior(p) * chance(p, one) * chance(p, other), 0, 1, 0, 1, epsabs=1e-9)[0]
+    two = dblquad(
+        lambda q, p: prior(p) * prior(q) * probability(p, one) * probability(q, other), 0, 1, 0, 1, epsabs=1e-9
+    )[0]
+    alike = dblquad(lambda _, p: prior(p) * probability(p, one) * probability(p, other), 0, 1, 0, 1, epsabs=1e-9)[0]
     assert evidence(Rate(*one), Rate(*other)) == pytest.approx(np.log(two / alike), rel=1e-3, abs=1e-3)
     assert evidence(Rate(*one), Rate(*other)) == pytest.approx(evidence(Rate(*other), Rate(*one)))
 
@@ -73,10 +75,10 @@ def test_where_there_is_one_rate_the_mean_bayes_factor_is_one(shown: int, other:
     """So it is a martingale, over rates drawn from the prior: whatever the shares, evidence is not expected to grow."""
     mean = 0.0
     for total in range(shown + other + 1):
-        chance = betabinom.pmf(total, shown + other, 0.5, 0.5)
+        probability = betabinom.pmf(total, shown + other, 0.5, 0.5)
         for clicked in range(max(0, total - other), min(shown, total) + 1):
             split_so = hypergeom.pmf(clicked, shown + other, total, shown)
-            mean += chance * split_so * np.exp(evidence(Rate(shown, clicked), Rate(other, total - clicked)))
+            mean += probability * split_so * np.exp(evidence(Rate(shown, clicked), Rate(other, total - clicked)))
     assert mean == pytest.approx(1.0)
 
 

@@ -6,9 +6,12 @@ import torch
 
 from pipeline.config import AdapterSettings
 from pipeline.models.lora.host import AdapterHost
-from pipeline.models.training.loop import Candidates, fit
-from pipeline.regions.bank import Posterior, RegionBank, mixed_probabilities, next_item_probabilities, rerouted
-from pipeline.regions.origin_classifier import Encoded, OriginModel
+from pipeline.models.training.loop import fit
+from pipeline.models.training.loss import Candidates
+from pipeline.regions.bank import Posterior, RegionBank
+from pipeline.regions.features import Encoded
+from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities, rerouted
+from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import SET_UP, SINCE, Array, Region, Status
 from tests.models.backbones.small import ITEMS, small_backbone, successor_windows
 
@@ -31,7 +34,7 @@ def region(region_id: int, place: int, origin: str = SET_UP, adapter: str | None
         numbers["concentration"],
         numbers["prior"],
         adapter,
-        trust=numbers.get("trust", 1.0),
+        adapter_weight=numbers.get("trust", 1.0),
     )
 
 
@@ -40,12 +43,12 @@ def origins(*ids: int, seed: int = 0) -> OriginModel:
     return OriginModel(ids, np.zeros((len(ids), 0)), np.zeros(FEATURES), np.ones(FEATURES), weights)
 
 
-def bank(trust: float = 1.0) -> RegionBank:
+def bank(adapter_weight: float = 1.0) -> RegionBank:
     """Two set-up regions and two opened ones."""
     regions = (
         region(1, 0),
         region(2, 1),
-        region(3, 2, SINCE, A, trust=trust),
+        region(3, 2, SINCE, A, adapter_weight=adapter_weight),
         region(4, 3, SINCE, B),
     )
     return RegionBank(regions, origins(3, 4))
@@ -89,17 +92,17 @@ def test_a_posterior_is_that_of_the_origin_times_that_within_it() -> None:
 def test_tastes_are_of_set_up_whatever_the_origin() -> None:
     x = encoded(200)
     found, before = bank().posterior(x), RegionBank(bank().regions[:2], OriginModel.certain(FEATURES, 0)).posterior(x)
-    assert set(found.tastes.tolist()) == {1, 2}
-    np.testing.assert_array_equal(found.tastes, before.tops)
-    np.testing.assert_allclose(found.taste_margins, before.margin)
-    assert (found.taste_rivals == 3 - found.tastes).all()
+    assert set(found.setup_tops.tolist()) == {1, 2}
+    np.testing.assert_array_equal(found.setup_tops, before.tops)
+    np.testing.assert_allclose(found.setup_margins, before.margin)
+    assert (found.setup_rivals == 3 - found.setup_tops).all()
     assert set(found.tops.tolist()) & {3, 4}
 
 
 def test_a_lone_region_is_certain_and_its_own_rival() -> None:
     alone = RegionBank((region(1, 0),), OriginModel.certain(FEATURES, 0)).posterior(encoded(5))
-    assert alone.confidence.tolist() == alone.margin.tolist() == alone.taste_margins.tolist() == [1.0] * 5
-    assert alone.taste_rivals.tolist() == [1] * 5
+    assert alone.confidence.tolist() == alone.margin.tolist() == alone.setup_margins.tolist() == [1.0] * 5
+    assert alone.setup_rivals.tolist() == [1] * 5
 
 
 def test_the_angle_is_to_the_centroid_of_the_top_region() -> None:
@@ -162,7 +165,7 @@ def test_a_route_sums_to_one(floor: float) -> None:
 def test_shares_leave_to_the_backbone_what_an_adapter_is_not_trusted_with() -> None:
     route = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.2, 0.4, 0.4]])
     np.testing.assert_allclose(bank().shares(route), route)
-    shares = bank(trust=0.25).shares(route)
+    shares = bank(adapter_weight=0.25).shares(route)
     np.testing.assert_allclose(shares, [[1, 0, 0], [0.75, 0.25, 0], [0.5, 0.1, 0.4]])
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
     assert route.tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.2, 0.4, 0.4]]
@@ -242,7 +245,7 @@ def test_windows_of_the_backbone_alone_do_not_see_that_adapters_change(host: Ada
 def test_the_trust_of_one_region_does_not_reach_the_windows_of_another(host: AdapterHost) -> None:
     route = ROUTE.copy()
     route[32:] = [0.5, 0.0, 0.5]
-    answers = [answer(host, bank(trust).shares(route)) for trust in (1.0, 0.3)]
+    answers = [answer(host, bank(adapter_weight).shares(route)) for adapter_weight in (1.0, 0.3)]
     for rows in (slice(0, 16), slice(32, 48)):
         assert torch.equal(answers[0][rows], answers[1][rows])
     assert not torch.equal(answers[0][16:32], answers[1][16:32])

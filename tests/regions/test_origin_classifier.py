@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.regions.origin_classifier import Encoded, GateView, OriginModel, familiarity, fit_origins
-from pipeline.regions.region import SET_UP, Array, Region, Status, shares_among
+from pipeline.regions.features import Encoded, GateView, familiarity
+from pipeline.regions.origin_classifier import OriginModel, fit_origins
+from pipeline.regions.region import SET_UP, Array, Region, Status
+from pipeline.regions.vmf import shares_among
 from tests.models.backbones.small import CONTEXTS, EMPTY, ITEMS, KINDS, small_backbone
 
 COUNTS = np.array([0, 9, 0, 99, *[4] * (ITEMS - 3)])
@@ -58,8 +60,8 @@ def test_the_gate_sees_unit_means_last_states_familiarity_and_what_was_taken_sin
     np.testing.assert_allclose(np.linalg.norm(seen.features[:, width : 2 * width], axis=1), 1.0, rtol=1e-6)
     np.testing.assert_array_equal(seen.features[:, :width], seen.means)
     np.testing.assert_array_equal(seen.features[:, -3:], familiarity(both.numpy(), COUNTS))
-    tastes = shares_among(view.tastes, seen.means)
-    np.testing.assert_allclose(seen.recent, np.log1p(since)[:, None] * tastes)
+    setup_tops = shares_among(view.setup_tops, seen.means)
+    np.testing.assert_allclose(seen.recent, np.log1p(since)[:, None] * setup_tops)
 
 
 def test_what_was_taken_since_in_one_taste_says_nothing_of_another() -> None:

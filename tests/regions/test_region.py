@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import ive
 
-from pipeline.regions.region import (
-    MAX_CONCENTRATION,
-    SET_UP,
-    Array,
-    Region,
-    Status,
-    angles,
-    log_density,
-    moved,
-    shape_of,
-    spherical_kmeans,
-)
+from pipeline.regions.clustering import spherical_kmeans
+from pipeline.regions.region import SET_UP, Array, Region, Status, moved, shape_of
+from pipeline.regions.vmf import MAX_CONCENTRATION, angles, log_density
 
 
 def on_sphere(vectors: Array) -> Array:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.evaluation.replay import prepare, replay
-from pipeline.setup.bootstrap import SetUp, set_up
+from pipeline.setup.artifacts import SetUp
+from pipeline.setup.bootstrap import set_up
 from pipeline.strategies import USUAL
 from pipeline.strategies.raie.replayed import Raie
 from tests.replay import world

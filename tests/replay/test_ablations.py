@@ -5,9 +5,9 @@ import pytest
 
 from pipeline.events.edit import Operation
 from pipeline.events.windows import Windows
-from pipeline.regions.region import log_density
-from pipeline.setup.bootstrap import SetUp
-from pipeline.strategies import STRATEGIES, Start
+from pipeline.regions.vmf import log_density
+from pipeline.setup.artifacts import SetUp
+from pipeline.strategies import STRATEGIES, StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 from pipeline.strategies.raie.scheduled import SCHEDULED
 from tests.replay.small import config, plan
@@ -20,7 +20,7 @@ def ran(setup: SetUp, tmp_path_factory):
     """RAIE and its ablations after the whole stream."""
     made = {}
     for name in KINDS:
-        start = Start(setup, config("edits.confidence=0"), plan().setup, 0, tmp_path_factory.mktemp(name))
+        start = StrategyContext(setup, config("edits.confidence=0"), plan().setup, 0, tmp_path_factory.mktemp(name))
         made[name] = STRATEGIES[name](start)
         for part in plan().parts(3):
             made[name].observe(part)
@@ -51,7 +51,7 @@ def test_a_refused_operation_is_asked_for_and_never_made(ran, name, operation):
 
 
 def test_without_add_and_trend_everyone_is_answered_by_the_backbone(setup, tmp_path):
-    start = Start(setup, config("trend.half_lives=[]"), plan().setup, 0, tmp_path)
+    start = StrategyContext(setup, config("trend.half_lives=[]"), plan().setup, 0, tmp_path)
     closed, static = STRATEGIES["raie_no_add"](start), STRATEGIES["static"](start)
     ranks = [strategy.observe(plan().stream).ranks.tolist() for strategy in (closed, static)]
     closed.close()
@@ -121,10 +121,10 @@ def test_scheduled_edits_cost_what_drift_triggered_ones_do_and_wait_for_their_da
 
 
 def test_a_global_trend_counts_all_users_alike_and_changes_no_edit(ran):
-    one, apart = ran["raie_global_trend"], ran["raie"]
+    one, stride = ran["raie_global_trend"], ran["raie"]
     counts = one._gate.trending.to_arrays()["counts"]
     assert counts.any()
     np.testing.assert_array_equal(counts[:, 0], counts[:, 1])
-    assert [edit.edit_id for edit, _ in one.ledger] == [edit.edit_id for edit, _ in apart.ledger]
+    assert [edit.edit_id for edit, _ in one.ledger] == [edit.edit_id for edit, _ in stride.ledger]
     answers = [ran[name]._gate.answer(windows()).probabilities for name in ("raie_global_trend", "raie")]
     assert np.abs(answers[0] - answers[1]).max() > 1e-4

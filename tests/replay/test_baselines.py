@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import rank_of_targets
-from pipeline.online.interpolation import WAYS
-from pipeline.online.item_transitions import Followers
-from pipeline.regions.bank import next_item_probabilities
-from pipeline.setup.bootstrap import SetUp
-from pipeline.strategies import STRATEGIES, USUAL, Start
+from pipeline.online.interpolation import GRID
+from pipeline.online.item_transitions import ItemTransitions
+from pipeline.regions.mixing import next_item_probabilities
+from pipeline.setup.artifacts import SetUp
+from pipeline.strategies import STRATEGIES, USUAL, StrategyContext
 from pipeline.strategies.baselines.mole import Mole, fit_gate
 from pipeline.strategies.baselines.nearest import SHARES
 from pipeline.strategies.common.adapter_learner import AdapterLearner
@@ -22,8 +22,8 @@ from tests.replay.small import config, plan
 
 
 @pytest.fixture
-def start(setup: SetUp, tmp_path: Path) -> Start:
-    return Start(setup, config(), plan().setup, 0, tmp_path)
+def start(setup: SetUp, tmp_path: Path) -> StrategyContext:
+    return StrategyContext(setup, config(), plan().setup, 0, tmp_path)
 
 
 def part(number: int = 0) -> Windows:
@@ -34,7 +34,7 @@ def warm(windows: Windows) -> Windows:
     return windows[~windows.cold]
 
 
-def taught(name: str, start: Start, parts: int = 1):
+def taught(name: str, start: StrategyContext, parts: int = 1):
     """A strategy after so many parts."""
     strategy = STRATEGIES[name](start)
     for number in range(parts):
@@ -43,7 +43,7 @@ def taught(name: str, start: Start, parts: int = 1):
     return strategy
 
 
-def ranks(name: str, start: Start, parts: int = 1) -> list[int]:
+def ranks(name: str, start: StrategyContext, parts: int = 1) -> list[int]:
     return taught(name, start, parts).score(plan().scored["S"]).ranks.tolist()
 
 
@@ -101,7 +101,7 @@ def test_a_baseline_with_a_trend_answers_those_as_set_up_who_took_nothing_since(
     counts = strategy._trending.to_arrays()
 
     def ranks_at(way, since_setup):
-        strategy._trending.restore(counts | {"hits": (way == np.arange(len(WAYS))).astype(float)})
+        strategy._trending.restore(counts | {"hits": (way == np.arange(len(GRID))).astype(float)})
         return strategy.score(replace(windows, since_setup=np.full(len(windows), since_setup))).ranks.tolist()
 
     assert ranks_at(8, 0) == ranks_at(4, 0)
@@ -113,7 +113,7 @@ def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
     settings, windows = start.config, warm(plan().scored["S"])
     strategy = taught("sequential_rules", start, 2)
     came = [start.learned, part(0), part(1)]
-    followers = Followers(settings.trend.followed_events, settings.windows.length, settings.trend.shrinkage)
+    followers = ItemTransitions(settings.trend.followed_events, settings.windows.length, settings.trend.shrinkage)
     for context, target in ((c, t) for some in came for c, t in zip(some.contexts, some.targets, strict=True)):
         followers.add(context, int(target))
     counts = taught("popularity_recent", start, 2)._counts
@@ -142,7 +142,7 @@ def divergence(strategy: AdapterLearner, contexts: np.ndarray) -> float:
 
 def test_distillation_keeps_an_adapter_closer_to_what_it_said_before(setup, tmp_path):
     settings = config("training.epochs=8", "training.learning_rate=0.01")
-    start = Start(setup, settings, plan().setup, 0, tmp_path)
+    start = StrategyContext(setup, settings, plan().setup, 0, tmp_path)
     contexts = warm(part()).contexts
     kept, free = (divergence(taught(name, start), contexts) for name in ("lora_lwf", "lora_rows"))
     assert 0.0 < kept < 0.8 * free
@@ -168,8 +168,8 @@ def test_experts_are_trained_and_come_to_differ(start):
     assert isinstance(mole, Mole)
     contexts = warm(part(1)).contexts
     answers = [next_item_probabilities(mole._host, contexts, name) for name in (None, *mole._names)]
-    apart = [float((a - b).abs().sum(dim=1).mean()) for i, a in enumerate(answers) for b in answers[:i]]
-    assert min(apart) > 1e-3
+    stride = [float((a - b).abs().sum(dim=1).mean()) for i, a in enumerate(answers) for b in answers[:i]]
+    assert min(stride) > 1e-3
     gate = mole._gated(mole._features(contexts))
     assert float(gate.std(dim=0).max()) > 0.01
     mixed = sum(gate[:, e, None] * answers[e + 1] for e in range(mole.experts))
@@ -223,7 +223,7 @@ def test_a_memory_weighs_itself_on_set_up_alone(start):
 
 def test_popularity_in_a_window_counts_the_newest_events_and_no_others(setup, tmp_path):
     windows = part()
-    start = Start(setup, config("replay.popularity_window=50"), plan().setup, 0, tmp_path)
+    start = StrategyContext(setup, config("replay.popularity_window=50"), plan().setup, 0, tmp_path)
     strategy = STRATEGIES["popularity_window"](start)
     found = strategy.observe(windows).ranks
     history = [*plan().setup.targets.tolist(), *windows.targets.tolist()]
@@ -236,7 +236,7 @@ def test_popularity_in_a_window_counts_the_newest_events_and_no_others(setup, tm
 
 
 def test_retraining_starts_from_scratch_when_its_turn_comes(setup, tmp_path):
-    start = Start(setup, config("replay.retrain_every=2"), plan().setup, 0, tmp_path)
+    start = StrategyContext(setup, config("replay.retrain_every=2"), plan().setup, 0, tmp_path)
     strategy = STRATEGIES["retrain"](start)
     static = ranks("static", start, 0)
     strategy.observe(part())
@@ -251,7 +251,7 @@ def test_retraining_starts_from_scratch_when_its_turn_comes(setup, tmp_path):
 
 def test_regions_by_taste_with_one_region_are_one_adapter(setup, tmp_path):
     bank = replace(setup.bank, regions=setup.bank.regions[:1])
-    one = Start(replace(setup, bank=bank), config(), plan().setup, 0, tmp_path)
+    one = StrategyContext(replace(setup, bank=bank), config(), plan().setup, 0, tmp_path)
     assert ranks("raie_taste", one, 2) == ranks("raie_k1", one, 2)
 
 

@@ -5,8 +5,8 @@ import pytest
 from pipeline.errors import LogError
 from pipeline.evaluation.replay import replay
 from pipeline.events.windows import Windows
-from pipeline.setup.bootstrap import SetUp
-from pipeline.strategies import STRATEGIES, Start
+from pipeline.setup.artifacts import SetUp
+from pipeline.strategies import STRATEGIES, StrategyContext
 from pipeline.strategies.baselines.static import Static
 from pipeline.strategies.raie.replayed import Raie
 from tests.replay.conftest import silent
@@ -34,7 +34,7 @@ def test_a_replay_closes_every_strategy_even_one_that_fails(tmp_path: Path, monk
 
 
 def test_raie_closes_its_log(setup: SetUp, tmp_path: Path) -> None:
-    raie = Raie(Start(setup, config(), plan().setup, 0, tmp_path))
+    raie = Raie(StrategyContext(setup, config(), plan().setup, 0, tmp_path))
     raie.observe(plan().stream[slice(0, 10)])
     raie.close()
     with pytest.raises(LogError):

@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.evaluation.continual_run import K, SliceResults, plan_slices
 from pipeline.evaluation.replay import replay
-from pipeline.evaluation.segment_masks import candidates_of, edited_regions, tastes_of
+from pipeline.evaluation.segment_masks import candidates_of, edited_regions, setup_shares_of
 from pipeline.evaluation.summary import metrics_schema
 from pipeline.events.windows import Windows
 from pipeline.metrics.continual import MEASURES
@@ -41,9 +41,9 @@ def rows_of(folder: Path, name: str) -> list[dict]:
 
 def scored(folder: Path, strategy: str) -> list[tuple[int, dict]]:
     """Rank and traits of every interaction of the stream by a user with history."""
-    traits = {(row["slice"], row["event_id"]): row for row in rows_of(folder, "traits")}
+    segments = {(row["slice"], row["event_id"]): row for row in rows_of(folder, "traits")}
     rows = [r for r in rows_of(folder, "predictions") if r["strategy"] == strategy and r["slice"] in ("F", "T")]
-    return [(r["rank"], traits[r["slice"], r["event_id"]]) for r in rows if not r["cold"]]
+    return [(r["rank"], segments[r["slice"], r["event_id"]]) for r in rows if not r["cold"]]
 
 
 def ids(windows: Windows) -> set[str]:
@@ -208,6 +208,6 @@ def test_edited_regions_are_those_that_published_edits_name(finished, setup):
         if edit["status"] == "published":
             named |= {edit["region_id"], edit["other_region_id"], *edit["reason"].get("regions", [])}
     marked = {r["taste"] for r in rows_of(finished, "traits") if r["edited"]}
-    seen = set(np.concatenate(list(tastes_of(plan(), setup, 512).values())).tolist())
+    seen = set(np.concatenate(list(setup_shares_of(plan(), setup, 512).values())).tolist())
     assert marked == named & setup_ids & seen
     assert edited_regions([], setup) == set()

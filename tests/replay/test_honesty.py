@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from pipeline.events.windows import Windows
-from pipeline.setup.bootstrap import SetUp
-from pipeline.strategies import STRATEGIES, Scored, Start, Strategy
+from pipeline.setup.artifacts import SetUp
+from pipeline.strategies import STRATEGIES, Scored, Strategy, StrategyContext
 from pipeline.strategies.baselines.finetune import FineTune
 from tests.replay.small import config, plan
 
 FIRST, SECOND, CHANGED = 128, 96, 40
 """Windows of two parts with learning in between, and the row of the second from which on the future differs."""
 
-Make = Callable[[Start], Strategy]
+Make = Callable[[StrategyContext], Strategy]
 
 
 def stream() -> Windows:
@@ -35,7 +35,7 @@ def another_future(windows: Windows, items: int) -> Windows:
 
 def answers(make: Make, setup: SetUp, windows: Windows, folder: Path) -> Scored:
     planned = plan()
-    strategy = make(Start(setup, config(), planned.setup, 0, folder))
+    strategy = make(StrategyContext(setup, config(), planned.setup, 0, folder))
     strategy.observe(windows[slice(0, FIRST)])
     strategy.learn()
     return strategy.observe(windows[slice(FIRST, None)])
@@ -69,7 +69,7 @@ def test_a_strategy_that_learns_before_it_answers_is_caught(setup, tmp_path):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_scoring_takes_nothing_in(name, setup, tmp_path):
-    start = Start(setup, config(), plan().setup, 0, tmp_path)
+    start = StrategyContext(setup, config(), plan().setup, 0, tmp_path)
     strategy = STRATEGIES[name](start)
     part, asked = stream()[slice(0, FIRST)], stream()[slice(FIRST, None)]
     strategy.observe(part)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.events.edit import Operation
-from pipeline.recommend.scorer import GateHandler
-from pipeline.regions.bank import next_item_probabilities
+from pipeline.recommend.scorer import EventScorer
+from pipeline.regions.mixing import next_item_probabilities
 from pipeline.regions.region import SET_UP
 from tests.replay import world
 
@@ -42,7 +42,7 @@ def test_users_outside_the_changed_region_are_answered_as_before_to_the_bit(run:
     raie = run("one_region", 0)
     windows = world.stream("one_region", 0)[1][slice(-512, None)]
     setup = world.made_for(0, *world.bounds("one_region", 0))
-    gate = GateHandler(setup, world.config(), raie.live)
+    gate = EventScorer(setup, world.config(), raie.live)
     # The trend is everybody's: what an edit leaves as it was is the model's answer.
     gate.trending = None
     answers = gate.answer(windows)

@@ -11,9 +11,9 @@ from safetensors.numpy import load_file, save_file
 
 from pipeline.errors import BackboneError, DataError
 from pipeline.models.backbones.base import fingerprint
-from pipeline.setup.bootstrap import Calibration
+from pipeline.setup.calibration import Calibration
 from pipeline.setup.storage import load_setup, save_setup
-from pipeline.strategies import STRATEGIES, Start
+from pipeline.strategies import STRATEGIES, StrategyContext
 from tests.replay.small import config, plan
 
 FILES = ("catalogue.json", "regions.json", "arrays.safetensors", "manifest.json", "backbone/model.safetensors")
@@ -47,7 +47,7 @@ def test_what_is_loaded_is_what_was_saved(setup, root):
 def test_raie_makes_the_same_of_it(setup, root, tmp_path):
     made = []
     for number, start in enumerate((setup, load_setup(root))):
-        raie = STRATEGIES["raie"](Start(start, config(), plan().setup, 0, tmp_path / f"state{number}"))
+        raie = STRATEGIES["raie"](StrategyContext(start, config(), plan().setup, 0, tmp_path / f"state{number}"))
         made.append(raie.observe(plan().stream))
     np.testing.assert_array_equal(made[0].ranks, made[1].ranks)
     np.testing.assert_array_equal(made[0].confidence, made[1].confidence)

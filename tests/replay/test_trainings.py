@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.setup.bootstrap import SetUp
-from pipeline.strategies import STRATEGIES, Start
+from pipeline.setup.artifacts import SetUp
+from pipeline.strategies import STRATEGIES, StrategyContext
 from pipeline.strategies.common import adapter_learner
 from pipeline.strategies.common.trainings import Trainings, key_of
 from tests.replay.small import config, plan
@@ -42,7 +42,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return runs
 
 
-def taught(name: str, start: Start) -> Taught:
+def taught(name: str, start: StrategyContext) -> Taught:
     strategy, ranks = STRATEGIES[name](start), []
     for windows in plan().parts(3):
         strategy.observe(windows)
@@ -52,7 +52,7 @@ def taught(name: str, start: Start) -> Taught:
 
 
 def test_each_strategy_answers_as_if_it_had_trained_by_itself(setup: SetUp, tmp_path: Path, trained: list[int]) -> None:
-    alone = Start(setup, config(), plan().setup, 0, tmp_path)
+    alone = StrategyContext(setup, config(), plan().setup, 0, tmp_path)
     names = ("lora", "raie_k1", "ensemble", "ensemble_trend", "lora_rows", "lora_replay", "lora_replay_trend", "mole")
     expected = {name: taught(name, alone) for name in names}
     by_itself = len(trained)
@@ -68,7 +68,7 @@ def test_a_training_of_other_windows_another_seed_or_other_settings_is_another_o
     setup: SetUp, tmp_path: Path, trained: list[int]
 ) -> None:
     shared = Shared(tmp_path / "shared")
-    first = Start(setup, config(), plan().setup, 0, tmp_path, shared.trainings)
+    first = StrategyContext(setup, config(), plan().setup, 0, tmp_path, shared.trainings)
     slower = first.config.training.model_copy(update={"learning_rate": 1e-4})
     starts = [
         first,

@@ -14,8 +14,9 @@ from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.windows import Histories, Windows, preceding_windows
 from pipeline.models.catalogue import Catalogue, make_catalogue
 from pipeline.models.text import open_text_encoder
-from pipeline.setup.bootstrap import SetUp, set_up
-from pipeline.strategies import Start
+from pipeline.setup.artifacts import SetUp
+from pipeline.setup.bootstrap import set_up
+from pipeline.strategies import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 
 SEEDS = range(5 if os.environ.get("RAIE_ALL_SEEDS") else 1)
@@ -77,7 +78,7 @@ def run(scenario: str, seed: int, folder: Path, setup: SetUp | None = None) -> R
     """Replay a scenario through the pipeline."""
     learned, following = stream(scenario, seed)
     made = setup or made_for(seed, *bounds(scenario, seed))
-    raie = Raie(Start(made, config(), learned, seed, folder))
+    raie = Raie(StrategyContext(made, config(), learned, seed, folder))
     for part in np.array_split(np.arange(len(following)), 12):
         raie.observe(following[part])
         raie.learn()

@@ -12,8 +12,8 @@ from consumers.gate.changelog import KeptTrend, trend_outputs
 from pipeline.config import Config
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.online.ensemble import Trending
-from pipeline.recommend.scorer import GateHandler
+from pipeline.online.ensemble import OnlineEnsemble
+from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.streams.topics import REGIONS, TREND
 from tests.replay.small import config
@@ -38,13 +38,13 @@ RISING = 90
 OFF = config("trend.half_lives=[]")
 
 
-def gate(world: World, settings: Config = SETTINGS) -> GateHandler:
+def gate(world: World, settings: Config = SETTINGS) -> EventScorer:
     """A gate under the world's revision."""
     setup = the_setup()
     host = AdapterHost(copy.deepcopy(setup.backbone), settings.adapter)
     live = LiveRegions(setup.bank, host, world.store, setup.backbone_sha256)
     live.apply(next(iter(world.log.read(REGIONS, 0, 0, 1))).value or {})
-    return GateHandler(setup, settings, live)
+    return EventScorer(setup, settings, live)
 
 
 def events(n: int, seed: int, rising: float = 0.5) -> Windows:
@@ -56,7 +56,7 @@ def events(n: int, seed: int, rising: float = 0.5) -> Windows:
     return Windows(contexts, targets, names, names, np.arange(n, dtype=np.float64), np.full(n, LENGTH))
 
 
-def answers_of(server: Server, handler: GateHandler, history: np.ndarray) -> None:
+def answers_of(server: Server, handler: EventScorer, history: np.ndarray) -> None:
     """The server answers a history as the gate would."""
     catalogue = the_setup().catalogue
     expected = handler.answer(taken(history[None])).probabilities[0]
@@ -75,13 +75,13 @@ def counted(server: Server, n: int) -> None:
     eventually(lambda: server.service.trend.events == n)
 
 
-def learned(trending: Trending) -> dict[str, np.ndarray]:
+def learned(trending: OnlineEnsemble) -> dict[str, np.ndarray]:
     """What only the gate learns, and the server has from the last snapshot."""
     return {name: array for name, array in trending.to_arrays().items() if name in ("theta", "hits")}
 
 
 @contextmanager
-def after(world: World, handler: GateHandler, n: int) -> Iterator[Server]:
+def after(world: World, handler: EventScorer, n: int) -> Iterator[Server]:
     """A server that began when a gate had written its trend down after n events."""
     assert handler.trending is not None
     handler.handle(events(n, seed=1))

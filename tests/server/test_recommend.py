@@ -5,7 +5,7 @@ import copy
 import numpy as np
 
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import GateHandler
+from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.streams.topics import REGIONS
 from tests.server.world import (
@@ -59,14 +59,14 @@ def test_the_backbone_answers_for_set_up_regions(server: Server) -> None:
     assert answer["region_id"] in (1, 2, 3)
 
 
-def gate_of(world: World) -> GateHandler:
+def gate_of(world: World) -> EventScorer:
     """A gate under the world's revision."""
     setup = the_setup()
     live = LiveRegions(
         setup.bank, AdapterHost(copy.deepcopy(setup.backbone), SETTINGS.adapter), world.store, setup.backbone_sha256
     )
     live.apply(next(iter(world.log.read(REGIONS, 0, 0, 1))).value or {})
-    return GateHandler(setup, SETTINGS, live)
+    return EventScorer(setup, SETTINGS, live)
 
 
 def test_answers_are_those_of_the_gate_through_peft(world: World, server: Server) -> None:
@@ -176,7 +176,7 @@ def test_regions_say_what_answers_for_them(world: World, server: Server) -> None
     assert (one["adapter"], one["versions"]) == ("r0004_v0001", ["r0004_v0001"])
     assert one["manifest"]["edit_id"] == "edit-4-1"
     assert server.ask("GET", "/regions/77")[0] == 404
-    world.announce(region(B, 1, "r0005_v0001"), region(A, 1, "r0004_v0001", trust=0.3))
+    world.announce(region(B, 1, "r0005_v0001"), region(A, 1, "r0004_v0001", adapter_weight=0.3))
     eventually(lambda: server.ask("GET", f"/regions/{A}")[1]["trust"] == 0.3)
 
 

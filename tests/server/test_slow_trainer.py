@@ -13,9 +13,9 @@ from consumers.trainer.job import Carrier
 from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import GateHandler
+from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams import LocalLog
 from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS
 from tests.consumers.test_trainer_stage import Member
@@ -47,7 +47,7 @@ class Throttled(TrainingChild):
         self._left -= 1
         if self._left:
             return None
-        outcome, revision = self._carrier.carry_out(Edit.from_record(self._job["edit"]), self._job["revision"])
+        outcome, revision = self._carrier.apply(Edit.from_record(self._job["edit"]), self._job["revision"])
         return {"outcome": outcome.to_record(), "revision": revision, "seconds": 0.0}
 
     def stop(self) -> None:
@@ -74,7 +74,7 @@ def gate_windows(world: World) -> list[Evidence]:
     )
     world.snapshot(fresh_trend())
     first = world.log.end_offset(GATED, 0)
-    for record in GateHandler(setup, SETTINGS, live).handle(windows):
+    for record in EventScorer(setup, SETTINGS, live).handle(windows):
         world.gated(record)
     return [Evidence(name, first + i, A) for i, name in enumerate(names)]
 

@@ -21,14 +21,16 @@ from consumers.gate.changelog import KeptTrend, trend_outputs
 from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service
 from pipeline.config import Config
-from pipeline.evaluation.replay import make_deterministic, prepare
+from pipeline.evaluation.replay import prepare
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.online.ensemble import Trending
+from pipeline.models.seeding import make_deterministic
+from pipeline.online.ensemble import OnlineEnsemble
 from pipeline.regions.live import revision_record
 from pipeline.regions.origin_classifier import OriginModel, fit_origins
 from pipeline.regions.region import SINCE, Region, Status
-from pipeline.setup.bootstrap import SetUp, set_up
+from pipeline.setup.artifacts import SetUp
+from pipeline.setup.bootstrap import set_up
 from pipeline.streams import LocalLog, Log
 from pipeline.streams.topics import GATED, ITEMS, REGIONS, USERS, pipeline_topics
 from pipeline.telemetry import new_metrics
@@ -87,9 +89,9 @@ def origins() -> OriginModel:
     return fit_origins(list(FIRSTS), known, coverage, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
 
 
-def region(region_id: int, version: int, adapter: str | None, trust: float = 0.8) -> Region:
+def region(region_id: int, version: int, adapter: str | None, adapter_weight: float = 0.8) -> Region:
     centroid = np.eye(the_setup().bank.regions[0].centroid.shape[0])[region_id]
-    return Region(region_id, version, Status.LIVE, SINCE, None, centroid, 0.5, 20.0, 0.1, adapter, 10, trust)
+    return Region(region_id, version, Status.LIVE, SINCE, None, centroid, 0.5, 20.0, 0.1, adapter, 10, adapter_weight)
 
 
 def adapter_tensors(rows: Sequence[int], seed: int) -> dict[str, np.ndarray]:
@@ -105,10 +107,10 @@ def _shapes(rows: int) -> dict[str, tuple[int, ...]]:
     return {key: value.shape for key, value in host.tensors("r0001_v0001").items()}
 
 
-def fresh_trend(settings: Config = SETTINGS) -> Trending:
+def fresh_trend(settings: Config = SETTINGS) -> OnlineEnsemble:
     setup = the_setup()
     followers = setup.followers(settings.trend.shrinkage)
-    return Trending(setup.counts, followers, len(setup.bank.setup), settings)
+    return OnlineEnsemble(setup.counts, followers, len(setup.bank.setup), settings)
 
 
 @dataclass
@@ -187,7 +189,7 @@ class World:
     def withdraw(self, row: int) -> None:
         self.send(ITEMS, None, the_setup().catalogue.item_ids[row - 1])
 
-    def snapshot(self, trending: Trending, gate: str = "gate") -> None:
+    def snapshot(self, trending: OnlineEnsemble, gate: str = "gate") -> None:
         """Write a gate's trend down, as the gate does."""
         kept = KeptTrend(trending.to_arrays(), trending.events, 0, self.log.end_offset(GATED, 0))
         self.events[gate] = trending.events

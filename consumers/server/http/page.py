@@ -40,7 +40,7 @@ HEADERS = {
 
 FILES = {
     file.name: file.read_bytes()
-    for file in files("consumers.server").joinpath("page").iterdir()
+    for file in files("consumers.server").joinpath("dashboard").iterdir()
     if file.name.rpartition(".")[2] in KINDS
 }
 """Name -> content: nothing else can be asked for."""

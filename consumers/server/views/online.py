@@ -18,12 +18,12 @@ from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.windows import Ids
-from pipeline.online.decayed_popularity import usual_chances
-from pipeline.online.ensemble import Trending, asked_of, placed, tastes_of
+from pipeline.online.decayed_popularity import base_probabilities
+from pipeline.online.ensemble import OnlineEnsemble, origin_features, setup_shares_of, window_features
 from pipeline.recommend.batch import Answers
 from pipeline.regions.bank import Posterior
 from pipeline.regions.region import Array
-from pipeline.setup.bootstrap import SetUp
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, RecordsLostError, UnavailableError
 from pipeline.streams.topics import GATED, TREND
 
@@ -43,8 +43,8 @@ class ServedTrend:
     def __init__(self, setup: SetUp, config: Config, say: Callable[[str], None]) -> None:
         self.topics = (GATED, TREND) if config.trend.half_lives else ()
         self._setup, self._config, self._say = setup, config, say
-        self._usual = usual_chances(setup.counts)
-        self._trending: Trending | None = None
+        self._usual = base_probabilities(setup.counts)
+        self._trending: OnlineEnsemble | None = None
         if config.trend.half_lives:
             # Counted once: every snapshot that is taken over begins with them.
             self._before = setup.followers(config.trend.shrinkage)
@@ -73,12 +73,12 @@ class ServedTrend:
         """
         if self._trending is None:
             return
-        tastes = tastes_of(self._setup.bank, found.posterior)
-        asked = asked_of(contexts, tastes, since_setup, found.probabilities)
+        setup_shares = setup_shares_of(self._setup.bank, found.posterior)
+        features = window_features(contexts, setup_shares, since_setup, found.probabilities)
         with self._whole:
-            self._trending.mix_in(asked, found.probabilities)
+            self._trending.mix_in(features, found.probabilities)
 
-    def growth(self, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]) -> Array:
+    def origin_weight(self, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]) -> Array:
         """(n,) how many times as much of each answer is that of opened regions as the route says, by their era.
 
         Args:
@@ -89,7 +89,9 @@ class ServedTrend:
         if self._trending is None:
             return np.ones(len(route))
         with self._whole:
-            return self._trending.eras.growth(placed(self._setup.bank, posterior, route, since_setup))
+            return self._trending.origin_prior.origin_weight(
+                origin_features(self._setup.bank, posterior, route, since_setup)
+            )
 
     def overall(self) -> Array:
         """(items + 1,) probabilities of what anybody takes of late; without a trend, of what was usual in set-up."""
@@ -132,7 +134,7 @@ class ServedTrend:
             with self._whole:
                 self._trending, self._gate = trending, gate
 
-    def _restored(self, gate: str, kept: KeptTrend) -> Trending:
+    def _restored(self, gate: str, kept: KeptTrend) -> OnlineEnsemble:
         trending = self._new()
         take_over(trending, gate, kept)
         return trending
@@ -147,11 +149,11 @@ class ServedTrend:
             self._say(f"the trend misses what was gated after its snapshot: {error}")
             return []
 
-    def _new(self) -> Trending:
-        return Trending(self._setup.counts, self._before, len(self._setup.bank.setup), self._config)
+    def _new(self) -> OnlineEnsemble:
+        return OnlineEnsemble(self._setup.counts, self._before, len(self._setup.bank.setup), self._config)
 
 
-def _count(trending: Trending, gate: str | None, records: Iterable[Record]) -> None:
+def _count(trending: OnlineEnsemble, gate: str | None, records: Iterable[Record]) -> None:
     """Count what a gate gated, each event once; a gate without a trend writes no tastes."""
     for record in records:
         value = value_of(record)

@@ -62,5 +62,7 @@ def _trial(canary: Canary | None, before: Region | None, now: Region, share: flo
         return canary
     if not share:
         return None
-    incumbent, trust = (canary.incumbent, canary.trust) if canary else (before.adapter, before.trust)
-    return Canary(now.region_id, now.adapter, incumbent, trust, share, offset)
+    incumbent, adapter_weight = (
+        (canary.incumbent, canary.adapter_weight) if canary else (before.adapter, before.adapter_weight)
+    )
+    return Canary(now.region_id, now.adapter, incumbent, adapter_weight, share, offset)

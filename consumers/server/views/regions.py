@@ -33,13 +33,13 @@ class View:
     Attributes:
         bank: the regions, each with the adapter that answers for it.
         revision: offset of the newest record of `regions` in it, -1 for set-up.
-        fallen: region_id -> version in the log that was refused, for the last good one answers.
+        failed: region_id -> version in the log that was refused, for the last good one answers.
         canaries: region_id -> trial under way; both of its versions are there.
     """
 
     bank: RegionBank
     revision: int
-    fallen: Mapping[int, str]
+    failed: Mapping[int, str]
     canaries: Mapping[int, Canary]
 
 
@@ -118,9 +118,9 @@ class Live:
             return self._view
         if revision not in self._older:
             logged = self._setup.after(log.read(REGIONS, 0, 0, revision + 1))
-            fallen, _ = self._load(logged)
+            failed, _ = self._load(logged)
             # A missing adapter is the backbone's: there is no last good one in the past.
-            self._older[revision] = View(logged.bank, revision, fallen, self._on_trial(logged))
+            self._older[revision] = View(logged.bank, revision, failed, self._on_trial(logged))
         self._older.move_to_end(revision)
         while len(self._older) > KEPT_VIEWS:
             self._older.popitem(last=False)
@@ -129,11 +129,11 @@ class Live:
     def _renew(self, offset: int) -> list[StoreError]:
         # Beside: requests go on.
         wanted = self._wanted()
-        fallen, refused = self._load(wanted)
+        failed, refused = self._load(wanted)
         last = {region.region_id: region.adapter for region in self._view.bank.regions}
         last |= {canary.region_id: canary.incumbent for canary in wanted.canaries.values()}
-        good = [replace(wanted.bank[i], adapter=last[i]) for i in fallen if last.get(i) in self.forward.names]
-        view = View(wanted.bank.changed(*good), offset, fallen, self._on_trial(wanted))
+        good = [replace(wanted.bank[i], adapter=last[i]) for i in failed if last.get(i) in self.forward.names]
+        view = View(wanted.bank.changed(*good), offset, failed, self._on_trial(wanted))
         # Between batches.
         with self._between_batches:
             self._view = view
@@ -154,7 +154,7 @@ class Live:
 
     def _load(self, logged: Logged) -> tuple[dict[int, str], list[StoreError]]:
         """Load what regions and trials need; return the regions' versions that are refused, and why any is."""
-        fallen: dict[int, str] = {}
+        failed: dict[int, str] = {}
         refused: list[StoreError] = []
         incumbents = [canary.incumbent for canary in logged.canaries.values()]
         for region_id, name in [(r.region_id, r.adapter) for r in logged.bank.live] + [(None, i) for i in incumbents]:
@@ -167,8 +167,8 @@ class Live:
                 refused.append(error)
                 self.refusals[error.reason if isinstance(error, AdapterRefused) else "unreadable"] += 1
                 if region_id is not None:
-                    fallen[region_id] = name
-        return fallen, refused
+                    failed[region_id] = name
+        return failed, refused
 
     def _free(self) -> None:
         needed = set(self._adapters(self._view, *self._older.values()))

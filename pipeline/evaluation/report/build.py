@@ -11,7 +11,7 @@ from pipeline.evaluation.alignment import Aligned, align
 from pipeline.evaluation.bootstrap import PERCENTILES, resampled_means
 from pipeline.evaluation.edit_effect import AROUND, LEAST, weigh
 from pipeline.evaluation.predictions import Predictions
-from pipeline.evaluation.report import drift, payoffs, quality, slices, tables, words
+from pipeline.evaluation.report import drift, edit_effects, quality, slices, tables, words
 from pipeline.evaluation.report.folder import Record, RunFolder, read_folder
 from pipeline.evaluation.report.page import render_page
 from pipeline.evaluation.report.quality import Line, Point
@@ -62,7 +62,7 @@ def render(run: RunFolder) -> str:
         **_drift_figures(run),
         edits=tables.edits(run.ledger or []),
         more_edits=max(0, len(run.ledger or []) - tables.EDITS_SHOWN),
-        payoffs=_payoffs(run),
+        edit_effects=_payoffs(run),
         around=AROUND,
         least=LEAST,
         run=run.run,
@@ -104,9 +104,9 @@ def _drift_figures(run: RunFolder) -> dict[str, Any]:
 
 def _payoffs(run: RunFolder) -> tables.Table | None:
     """What came of each edit; None where it cannot be told."""
-    scored = payoffs.scored_stream(run)
+    scored = edit_effects.scored_stream(run)
     published = sorted(_published(run), key=lambda edit: edit["at_event"])[: tables.EDITS_SHOWN]
-    return payoffs.table(*weigh(scored, published)) if scored and published else None
+    return edit_effects.table(*weigh(scored, published)) if scored and published else None
 
 
 def _tradeoff(run: RunFolder) -> Markup | None:

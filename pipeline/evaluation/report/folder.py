@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import DataError
 from pipeline.evaluation import predictions, segments, summary
 from pipeline.evaluation.predictions import Predictions, read_predictions
-from pipeline.evaluation.segments import read_tastes
+from pipeline.evaluation.segments import read_setup_regions
 from pipeline.events.windows import Ids
 
 Record = dict[str, Any]
@@ -29,7 +29,7 @@ class RunFolder:
         statistics: rows of `statistics.parquet`, one a region and moment.
         regions: rows of `regions.parquet`, centroids and windows in two dimensions.
         run: `run.json`, what it takes to run it again.
-        tastes: of `traits.parquet`, the set-up region of each window by seed and slice, in slice order.
+        setup_regions: of `segments.parquet`, the set-up region of each window by seed and slice, in slice order.
     """
 
     metrics: Record
@@ -39,7 +39,7 @@ class RunFolder:
     statistics: list[Record] | None
     regions: list[Record] | None
     run: Record | None
-    tastes: Mapping[tuple[int, str], Ids] | None
+    setup_regions: Mapping[tuple[int, str], Ids] | None
 
 
 def read_folder(folder: Path) -> RunFolder:
@@ -60,7 +60,9 @@ def read_folder(folder: Path) -> RunFolder:
         statistics=_rows(folder / "statistics.parquet"),
         regions=_rows(folder / "regions.parquet"),
         run=_json(folder / "run.json"),
-        tastes=read_tastes(folder / segments.FILE_NAME) if (folder / segments.FILE_NAME).is_file() else None,
+        setup_regions=read_setup_regions(folder / segments.FILE_NAME)
+        if (folder / segments.FILE_NAME).is_file()
+        else None,
     )
 
 

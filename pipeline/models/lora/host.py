@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pipeline.config import AdapterSettings
 from pipeline.errors import AdapterRefused
 from pipeline.models.backbones.base import Backbone
-from pipeline.models.training.loop import seeded
+from pipeline.models.seeding import seeded
 
 _ROWS = "trainable_tokens_delta"
 _NOTHING = "nothing"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
-from pipeline.monitor.region_state import NEW, Watched
+from pipeline.monitor.region_state import NEW, RegionState
 from pipeline.monitor.state import State
 from pipeline.regions.region import SET_UP, SINCE
 
@@ -29,22 +29,24 @@ def drifted(state: State) -> Edit | None:
 
 def child(state: State) -> Edit | None:
     """An opened region in which something new goes on: open a child of it."""
-    for watched in state.of_origin(SINCE):
-        if "novelty" in watched.alarms(state.at_event):
-            found = watched.excursion(["novelty"])
-            if len(found) >= state.config.edits.min_windows * watched.backoff:
-                text = f"{len(found)} windows of opened region {watched.region_id} no longer look as they did"
-                return _open(state, [s.evidence for s in found], text, watched, [watched.region_id])
+    for region_state in state.of_origin(SINCE):
+        if "novelty" in region_state.alarms(state.at_event):
+            found = region_state.excursion(["novelty"])
+            if len(found) >= state.config.edits.min_windows * region_state.backoff:
+                text = f"{len(found)} windows of opened region {region_state.region_id} no longer look as they did"
+                return _open(state, [s.evidence for s in found], text, region_state, [region_state.region_id])
     return None
 
 
-def _new_windows(regions: Sequence[Watched]) -> list[Evidence]:
+def _new_windows(regions: Sequence[RegionState]) -> list[Evidence]:
     """Windows of set-up regions since something new began in them, in event order."""
     found = [s for w in regions for s in w.excursion([signal for signal in NEW if signal in w.raised])]
     return [s.evidence for s in sorted(found, key=lambda s: s.at_event)]
 
 
-def _stretch(state: State, target: Watched, taught: Sequence[Watched], text: str, loudest: Watched) -> Edit | None:
+def _stretch(
+    state: State, target: RegionState, taught: Sequence[RegionState], text: str, loudest: RegionState
+) -> Edit | None:
     """Expand an opened region over set-up regions whose windows it has learned, once there are enough to judge it."""
     newest = _new_windows(taught)[-state.config.edits.pool_windows :]
     if len(newest) < state.config.edits.boundary_windows:
@@ -55,12 +57,14 @@ def _stretch(state: State, target: Watched, taught: Sequence[Watched], text: str
     return new_edit(state, Operation.EXPAND, target.region, None, reason, mine, boundary_samples(state, mine))
 
 
-def _open(state: State, evidence: Sequence[Evidence], text: str, loudest: Watched, regions: list[int]) -> Edit | None:
+def _open(
+    state: State, evidence: Sequence[Evidence], text: str, loudest: RegionState, regions: list[int]
+) -> Edit | None:
     """Add a region on these windows, if there is room and budget."""
     settings, affordable = state.config.edits, state.affordable()
     # Of a long excursion, the newest windows that the budget pays for will do.
     windows = evidence[-affordable:] if affordable else ()
-    if len(state.watched) >= settings.max_regions or len(windows) < settings.min_windows:
+    if len(state.regions) >= settings.max_regions or len(windows) < settings.min_windows:
         return None
     thorough, payable = state.thorough(len(windows)), state.payable(len(windows))
     if state.largest_opened() and payable < thorough:

@@ -9,7 +9,7 @@ from torch.nn import functional
 from pipeline.events.windows import PADDING, Ids, Windows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.backbones.base import Backbone
-from pipeline.models.training.loop import Batch, next_item_logits
+from pipeline.models.training.loss import Batch, next_item_logits
 from pipeline.strategies.baselines.lora import LoraRows
 
 LISTED = 10
@@ -49,7 +49,7 @@ class Ebpr(LoraRows):
     def _mistakes(self, windows: Windows) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], Ids]:
         """(n,) which windows were answered wrongly, and the (n,) item that stood highest instead."""
         wrong, rivals = [], []
-        size = self._start.config.replay.score_batch
+        size = self._context.config.replay.score_batch
         for start in range(0, len(windows), size):
             batch = windows[slice(start, start + size)]
             answer = self._answer(batch.contexts).numpy()

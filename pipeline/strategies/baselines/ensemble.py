@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 
 from pipeline.events.windows import Ids
-from pipeline.regions.bank import next_item_probabilities
+from pipeline.regions.mixing import next_item_probabilities
 from pipeline.strategies.baselines.lora import LoraRows
 
 

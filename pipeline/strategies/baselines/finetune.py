@@ -22,12 +22,12 @@ class FineTune(FullModel):
     replayed: ClassVar[float] = 0.0
 
     def _learn(self, windows: Windows) -> None:
-        training, model = self._start.config.training, self._model.requires_grad_(True)
+        training, model = self._context.config.training, self._model.requires_grad_(True)
         self.trained_windows += fit(
             model,
-            with_replay(windows, self._start.learned, self.replayed, (self._start.seed, self._part)),
+            with_replay(windows, self._context.learned, self.replayed, (self._context.seed, self._part)),
             [{"params": list(model.parameters()), "lr": training.learning_rate}],
-            softmax_rows(self._start.config, np.arange(1, len(self._start.setup.catalogue) + 1)),
+            softmax_rows(self._context.config, np.arange(1, len(self._context.setup.catalogue) + 1)),
             epochs=training.epochs,
             batch_size=training.batch_size,
             seed=self._seed,

@@ -6,8 +6,8 @@ import torch
 
 from adapters_store import version_name
 from pipeline.events.windows import Ids, Windows
-from pipeline.regions.bank import next_item_probabilities
-from pipeline.strategies.base import Start
+from pipeline.regions.mixing import next_item_probabilities
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.adapter_learner import AdapterLearner
 from pipeline.strategies.common.set_up_replay import with_replay
 
@@ -23,12 +23,12 @@ class Lora(AdapterLearner):
     item_rows = False
     replayed: ClassVar[float] = 0.0
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
         self._adapter: str | None = None
 
     def _learn(self, windows: Windows) -> None:
-        learned = with_replay(windows, self._start.learned, self.replayed, (self._start.seed, self._part))
+        learned = with_replay(windows, self._context.learned, self.replayed, (self._context.seed, self._part))
         name = version_name(1, self._part)
         self._create(name, windows, self._adapter, self._seed)
         self._train(name, learned)

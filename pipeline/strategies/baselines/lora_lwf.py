@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from pipeline.events.windows import Windows
 from pipeline.models.backbones.base import Backbone, last_states
-from pipeline.models.training.loop import Batch, next_item_logits
+from pipeline.models.training.loss import Batch, next_item_logits
 from pipeline.strategies.baselines.lora import Lora
 
 

@@ -6,8 +6,8 @@ import torch
 
 from adapters_store import version_name
 from pipeline.events.windows import Ids, Windows
-from pipeline.regions.bank import next_item_probabilities
-from pipeline.strategies.base import Start
+from pipeline.regions.mixing import next_item_probabilities
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.adapter_learner import AdapterLearner
 
 LONG, SHORT = 1, 2
@@ -27,8 +27,8 @@ class Lsat(AdapterLearner):
     name: ClassVar[str] = "lsat"
     alpha: ClassVar[float] = 0.6
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
         self._long: str | None = None
         self._short: str | None = None
 

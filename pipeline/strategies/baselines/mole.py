@@ -9,10 +9,10 @@ from torch.nn import functional
 from adapters_store import version_name
 from pipeline.events.windows import Ids, Windows
 from pipeline.models.backbones.base import Backbone, last_states, mean_states
-from pipeline.models.training.loop import Batch, Loss, next_item_logits
-from pipeline.regions.bank import next_item_probabilities
-from pipeline.regions.region import spherical_kmeans
-from pipeline.strategies.base import Start
+from pipeline.models.training.loss import Batch, Loss, next_item_logits
+from pipeline.regions.clustering import spherical_kmeans
+from pipeline.regions.mixing import next_item_probabilities
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.adapter_learner import AdapterLearner
 
 PENALTY = 1e-3
@@ -42,8 +42,8 @@ class Mole(AdapterLearner):
     experts: ClassVar[int] = 3
     temperature: ClassVar[float] = 0.7
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
         self._names: list[str] = []
         self._gate = torch.zeros(0, self.experts)
 
@@ -59,7 +59,7 @@ class Mole(AdapterLearner):
             self._create(name, windows, parent, 1_000 * expert + self._seed)
         features = self._features(windows.contexts)
         shares = self._shares(windows, names) if self._names else self._first_shares(windows)
-        for epoch in range(self._start.config.training.epochs):
+        for epoch in range(self._context.config.training.epochs):
             shares = self._shares(windows, names) if epoch else shares
             for expert, name in enumerate(names):
                 seed = 1_000 * epoch + self._seed
@@ -78,19 +78,19 @@ class Mole(AdapterLearner):
 
     def _shares(self, windows: Windows, names: list[str]) -> Tensor:
         """(n, experts) how much of each window is each expert's, given what followed it."""
-        own, size, parts = torch.from_numpy(windows.targets)[:, None], self._start.config.replay.score_batch, []
+        own, size, parts = torch.from_numpy(windows.targets)[:, None], self._context.config.replay.score_batch, []
         for start in range(0, len(windows), size):
             rows = slice(start, start + size)
             contexts = windows.contexts[rows]
-            chances = [next_item_probabilities(self._host, contexts, name).gather(1, own[rows]) for name in names]
-            joint = self._gated(self._features(contexts)) * torch.cat(chances, dim=1).clamp(min=1e-12)
+            probabilities = [next_item_probabilities(self._host, contexts, name).gather(1, own[rows]) for name in names]
+            joint = self._gated(self._features(contexts)) * torch.cat(probabilities, dim=1).clamp(min=1e-12)
             parts.append(joint / joint.sum(dim=1, keepdim=True))
         return torch.cat(parts).clone()
 
     def _first_shares(self, windows: Windows) -> Tensor:
         states = self._host.states(windows.contexts, None)
         means = mean_states(states, torch.from_numpy(windows.contexts)).double().numpy()
-        labels = torch.from_numpy(spherical_kmeans(means, self.experts, self._start.seed))
+        labels = torch.from_numpy(spherical_kmeans(means, self.experts, self._context.seed))
         return functional.one_hot(labels, self.experts).float()
 
     def _gated(self, features: Tensor) -> Tensor:

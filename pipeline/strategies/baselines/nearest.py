@@ -10,9 +10,9 @@ from torch.nn import functional
 from pipeline.events.windows import Ids, Windows
 from pipeline.models.backbones.base import last_states
 from pipeline.models.lora.host import AdapterHost
-from pipeline.regions.bank import next_item_probabilities
+from pipeline.regions.mixing import next_item_probabilities
 from pipeline.setup.bootstrap import validation_mask
-from pipeline.strategies.base import Scored, Start, rank_in_batches
+from pipeline.strategies.base import Scored, StrategyContext, rank_in_batches
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of the memory in the answer that set-up chooses among."""
@@ -35,12 +35,12 @@ class Nearest:
     neighbours: ClassVar[int] = 64
     temperature: ClassVar[float] = 0.05
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, context: StrategyContext) -> None:
         self.trained_windows = 0
-        self._host = AdapterHost(copy.deepcopy(start.setup.backbone), start.config.adapter)
-        self._batch = start.config.gate.batch_size
-        warm = start.learned[~start.learned.cold]
-        unseen = validation_mask(len(warm), start.config, start.seed)
+        self._host = AdapterHost(copy.deepcopy(context.setup.backbone), context.config.adapter)
+        self._batch = context.config.gate.batch_size
+        warm = context.learned[~context.learned.cold]
+        unseen = validation_mask(len(warm), context.config, context.seed)
         self._keys, self._values = self._states(warm[~unseen].contexts), torch.from_numpy(warm[~unseen].targets)
         self._share = self._best_share(warm[unseen])
         self._remember(warm[unseen])
@@ -83,13 +83,15 @@ class Nearest:
 
     def _best_share(self, judged: Windows) -> float:
         own = torch.from_numpy(judged.targets)[:, None]
-        chances = [np.zeros((0, 2))]
+        probabilities = [np.zeros((0, 2))]
         for start in range(0, len(judged), self._batch):
             rows = slice(start, start + self._batch)
             static = next_item_probabilities(self._host, judged.contexts[rows], None)
             recalled = self._recalled(judged.contexts[rows], static.shape[1])
-            chances.append(torch.cat([p.gather(1, own[rows]) for p in (static, recalled)], dim=1).double().numpy())
-        static_chance, recalled_chance = np.maximum(np.concatenate(chances), 1e-12).T
+            probabilities.append(
+                torch.cat([p.gather(1, own[rows]) for p in (static, recalled)], dim=1).double().numpy()
+            )
+        static_chance, recalled_chance = np.maximum(np.concatenate(probabilities), 1e-12).T
         fits = [float(np.log((1.0 - s) * static_chance + s * recalled_chance).sum()) for s in SHARES]
         return SHARES[int(np.argmax(fits))]
 

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import rank_of_targets
-from pipeline.strategies.base import Scored, Start, rank_in_batches
+from pipeline.strategies.base import Scored, StrategyContext, rank_in_batches
 
 LARGEST_WEIGHT = 2.0**500
 """Weights of new events grow instead of old counts shrinking; beyond this all are scaled back."""
@@ -26,12 +26,12 @@ class Popularity:
     name: ClassVar[str] = "popularity"
     half_life: float | None = None
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, context: StrategyContext) -> None:
         self.trained_windows = 0
-        self._batch = start.config.replay.score_batch
-        self._counts = np.zeros(len(start.setup.catalogue) + 1)
+        self._batch = context.config.replay.score_batch
+        self._counts = np.zeros(len(context.setup.catalogue) + 1)
         self._weight = 1.0
-        for target in start.learned.targets:
+        for target in context.learned.targets:
             self._add(int(target))
 
     @property
@@ -81,6 +81,6 @@ class PopularityRecent(Popularity):
 
     name: ClassVar[str] = "popularity_recent"
 
-    def __init__(self, start: Start) -> None:
-        self.half_life = start.config.replay.half_life
-        super().__init__(start)
+    def __init__(self, context: StrategyContext) -> None:
+        self.half_life = context.config.replay.half_life
+        super().__init__(context)

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import ClassVar
 
-from pipeline.strategies.base import Start
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.baselines.popularity import Popularity
 
 
@@ -12,10 +12,10 @@ class PopularityWindow(Popularity):
 
     name: ClassVar[str] = "popularity_window"
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, context: StrategyContext) -> None:
         self._newest: deque[int] = deque()
-        self._window = start.config.replay.popularity_window
-        super().__init__(start)
+        self._window = context.config.replay.popularity_window
+        super().__init__(context)
 
     def _add(self, row: int) -> None:
         super()._add(row)

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pipeline.events.windows import Windows, concatenate
 from pipeline.models.backbones.factory import build_backbone
 from pipeline.setup.bootstrap import train_backbone, validation_mask
-from pipeline.strategies.base import Start
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.full_model import FullModel
 
 
@@ -17,17 +17,17 @@ class Retrain(FullModel):
 
     name: ClassVar[str] = "retrain"
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
-        self._everything = start.learned[~start.learned.cold]
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        self._everything = context.learned[~context.learned.cold]
 
     def _learn(self, windows: Windows) -> None:
         self._everything = concatenate([self._everything, windows])
-        if self._part % self._start.config.replay.retrain_every:
+        if self._part % self._context.config.replay.retrain_every:
             return
-        config, seed = self._start.config, self._seed
+        config, seed = self._context.config, self._seed
         judged = validation_mask(len(self._everything), config, seed)
-        model = build_backbone(config.backbone, config.windows.length, self._start.setup.catalogue, seed)
+        model = build_backbone(config.backbone, config.windows.length, self._context.setup.catalogue, seed)
         learned = self._everything[~judged]
         recalls = train_backbone(model, config, learned, self._everything[judged], seed)
         self.trained_windows += len(recalls) * len(learned)

@@ -6,10 +6,10 @@ import numpy as np
 
 from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.ranking import rank_of_targets
-from pipeline.online.decayed_popularity import Trend
-from pipeline.online.item_transitions import Followers
+from pipeline.online.decayed_popularity import DecayedPopularity
+from pipeline.online.item_transitions import ItemTransitions
 from pipeline.regions.region import Array
-from pipeline.strategies.base import Scored, Start
+from pipeline.strategies.base import Scored, StrategyContext
 
 ALL = np.ones((1, 1))
 """One taste that every window is of, and one half-life that has all of the weight."""
@@ -23,15 +23,15 @@ class SequentialRules:
 
     name: ClassVar[str] = "sequential_rules"
 
-    def __init__(self, start: Start) -> None:
-        config = start.config
+    def __init__(self, context: StrategyContext) -> None:
+        config = context.config
         self.trained_windows = 0
         self._batch = config.replay.score_batch
         settings = config.trend
-        self._followers = Followers(settings.followed_events, config.windows.length, settings.shrinkage)
-        self._trend = Trend(start.setup.counts, 1, [config.replay.half_life], settings.shrinkage)
-        for context, target in zip(start.learned.contexts, start.learned.targets.tolist(), strict=True):
-            self._add(context, target)
+        self._followers = ItemTransitions(settings.followed_events, config.windows.length, settings.shrinkage)
+        self._trend = DecayedPopularity(context.setup.counts, 1, [config.replay.half_life], settings.shrinkage)
+        for window, target in zip(context.learned.contexts, context.learned.targets.tolist(), strict=True):
+            self._add(window, target)
 
     @property
     def kept_bytes(self) -> int:

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.regions.bank import next_item_probabilities
-from pipeline.strategies.base import Scored, Start, rank_in_batches
+from pipeline.regions.mixing import next_item_probabilities
+from pipeline.strategies.base import Scored, StrategyContext, rank_in_batches
 
 
 class Static:
@@ -14,10 +14,10 @@ class Static:
 
     name: ClassVar[str] = "static"
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, context: StrategyContext) -> None:
         self.trained_windows = 0
-        self._host = AdapterHost(copy.deepcopy(start.setup.backbone), start.config.adapter)
-        self._batch = start.config.replay.score_batch
+        self._host = AdapterHost(copy.deepcopy(context.setup.backbone), context.config.adapter)
+        self._batch = context.config.replay.score_batch
 
     @property
     def kept_bytes(self) -> int:

@@ -7,9 +7,10 @@ import numpy as np
 
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.models.training.loop import Candidates, Loss, cross_entropy_of, fit, known_rows
+from pipeline.models.training.loop import fit, known_rows
+from pipeline.models.training.loss import Candidates, Loss, cross_entropy_of
 from pipeline.setup.bootstrap import softmax_rows
-from pipeline.strategies.base import Start
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.part_learner import PartLearner
 from pipeline.strategies.common.trainings import Tensors, key_of
 
@@ -23,12 +24,12 @@ class AdapterLearner(PartLearner):
 
     item_rows: ClassVar[bool] = True
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
-        settings = start.config.adapter
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        settings = context.config.adapter
         if not self.item_rows:
             settings = settings.model_copy(update={"item_rows": False, "text_projection": False})
-        self._host = AdapterHost(copy.deepcopy(start.setup.backbone), settings)
+        self._host = AdapterHost(copy.deepcopy(context.setup.backbone), settings)
 
     @property
     def kept_bytes(self) -> int:
@@ -52,7 +53,7 @@ class AdapterLearner(PartLearner):
             epochs: passes; None: as every adapter has.
             loss_of: what a step lowers.
         """
-        training = self._start.config.training
+        training = self._context.config.training
         passes = training.epochs if epochs is None else epochs
 
         def train() -> Tensors:
@@ -72,16 +73,16 @@ class AdapterLearner(PartLearner):
 
         self.trained_windows += passes * len(windows)
         # A loss of a strategy's own is nobody else's.
-        if self._start.trainings is None or loss_of is not cross_entropy_of:
+        if self._context.trainings is None or loss_of is not cross_entropy_of:
             train()
             return
         rows, settings = self._host.rows(name), (self._host.settings.model_dump_json(), training.model_dump_json())
         shown = {"contexts": windows.contexts, "targets": windows.targets, "rows": np.array(rows, dtype=np.int64)}
         key = key_of(f"{settings} {passes} {seed}", shown, self._host.tensors(name))
-        tensors = self._start.trainings.take(key, train)
+        tensors = self._context.trainings.take(key, train)
         self._host.drop(name)
         self._host.register(name, tensors, rows)
 
     @property
     def _candidates(self) -> Candidates:
-        return softmax_rows(self._start.config, np.arange(1, len(self._start.setup.catalogue) + 1))
+        return softmax_rows(self._context.config, np.arange(1, len(self._context.setup.catalogue) + 1))

@@ -6,16 +6,16 @@ import torch
 
 from pipeline.events.windows import PADDING, Ids
 from pipeline.models.backbones.base import Backbone
-from pipeline.strategies.base import Start
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.part_learner import PartLearner
 
 
 class FullModel(PartLearner):
     """Answers with a model all of whose weights may change; at first that is a copy of the backbone."""
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
-        self._take(copy.deepcopy(start.setup.backbone))
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        self._take(copy.deepcopy(context.setup.backbone))
 
     @property
     def kept_bytes(self) -> int:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from pipeline.events.windows import Ids, Windows, concatenate
-from pipeline.strategies.base import Scored, Start, rank_in_batches
+from pipeline.strategies.base import Scored, StrategyContext, rank_in_batches
 
 
 class PartLearner(ABC):
@@ -18,9 +18,9 @@ class PartLearner(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, context: StrategyContext) -> None:
         self.trained_windows = 0
-        self._start = start
+        self._context = context
         self._part = 0
         self._waiting: list[Windows] = []
 
@@ -45,7 +45,7 @@ class PartLearner(ABC):
 
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
-        return rank_in_batches(windows, self._start.config.replay.score_batch, self._answer)
+        return rank_in_batches(windows, self._context.config.replay.score_batch, self._answer)
 
     def close(self) -> None:  # noqa: B027
         """Nothing is held but memory."""
@@ -53,7 +53,7 @@ class PartLearner(ABC):
     @property
     def _seed(self) -> int:
         """Of everything random in the training after the current part."""
-        return self._start.seed + self._part
+        return self._context.seed + self._part
 
     @abstractmethod
     def _learn(self, windows: Windows) -> None:

@@ -9,18 +9,19 @@ from numpy.typing import NDArray
 from adapters_store import AdaptersStore
 from pipeline.config import Config
 from pipeline.editing.editor import Editor, WindowsOf
-from pipeline.editing.publisher import TrainerHandler
+from pipeline.editing.publisher import EditPublisher
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.windows import Ids, Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.online.ensemble import Asked, Trending
-from pipeline.recommend.scorer import Answers, GateHandler
+from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
+from pipeline.recommend.scorer import Answers, EventScorer
 from pipeline.regions.bank import Posterior, RegionBank
+from pipeline.regions.features import Encoded
 from pipeline.regions.live import LiveRegions
-from pipeline.regions.origin_classifier import Encoded
-from pipeline.regions.region import Array, angles, log_density
-from pipeline.setup.bootstrap import SetUp
-from pipeline.strategies.base import Start
+from pipeline.regions.region import Array
+from pipeline.regions.vmf import angles, log_density
+from pipeline.setup.artifacts import SetUp
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.set_up_replay import with_replay
 from pipeline.strategies.raie.replayed import Raie
 
@@ -32,9 +33,9 @@ class RaieFrozenRows(Raie):
 
     name: ClassVar[str] = "raie_frozen_rows"
 
-    def __init__(self, start: Start) -> None:
-        adapter = start.config.adapter.model_copy(update={"item_rows": False, "text_projection": False})
-        super().__init__(replace(start, config=start.config.model_copy(update={"adapter": adapter})))
+    def __init__(self, context: StrategyContext) -> None:
+        adapter = context.config.adapter.model_copy(update={"item_rows": False, "text_projection": False})
+        super().__init__(replace(context, config=context.config.model_copy(update={"adapter": adapter})))
 
 
 class RaieNoTrend(Raie):
@@ -42,8 +43,8 @@ class RaieNoTrend(Raie):
 
     name: ClassVar[str] = "raie_no_trend"
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
         self._gate.trending = None
 
 
@@ -52,21 +53,21 @@ class RaieNoEras(Raie):
 
     name: ClassVar[str] = "raie_no_eras"
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
-        self._gate.eras = None
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        self._gate.origin_prior = None
 
 
-class _GlobalGate(GateHandler):
+class _GlobalGate(EventScorer):
     """A gate whose trend is counted over all users alike."""
 
     def __init__(self, setup: SetUp, config: Config, live: LiveRegions) -> None:
         super().__init__(setup, config, live)
         if config.trend.half_lives:
-            self.trending = Trending(setup.counts, setup.followers(config.trend.shrinkage), 1, config)
+            self.trending = OnlineEnsemble(setup.counts, setup.followers(config.trend.shrinkage), 1, config)
 
-    def _asked(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> Asked:
-        return replace(super()._asked(contexts, since_setup, answers), tastes=np.ones((len(contexts), 1)))
+    def _features_of(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> WindowFeatures:
+        return replace(super()._features_of(contexts, since_setup, answers), setup_shares=np.ones((len(contexts), 1)))
 
 
 class RaieGlobalTrend(Raie):
@@ -74,9 +75,9 @@ class RaieGlobalTrend(Raie):
 
     name: ClassVar[str] = "raie_global_trend"
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
-        self._gate = _GlobalGate(start.setup, start.config, self.live)
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        self._gate = _GlobalGate(context.setup, context.config, self.live)
 
 
 class _Refusing(Raie):
@@ -84,9 +85,9 @@ class _Refusing(Raie):
 
     refused: ClassVar[frozenset[Operation]] = frozenset()
 
-    def _carry_out(self, edit: Edit) -> None:
+    def _apply(self, edit: Edit) -> None:
         if not self._refuses(edit):
-            super()._carry_out(edit)
+            super()._apply(edit)
             return
         detail = f"{self.name} makes no such edit"
         outcome = Outcome(edit.edit_id, edit.operation, edit.region_id, False, detail)
@@ -143,8 +144,8 @@ class RaieHard(Raie):
 
     name: ClassVar[str] = "raie_hard"
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(replace(start, setup=replace(start.setup, bank=_as(_HardBank, start.setup.bank))))
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(replace(context, setup=replace(context.setup, bank=_as(_HardBank, context.setup.bank))))
 
 
 class _CentroidBank(RegionBank):
@@ -167,27 +168,27 @@ class RaieCentroids(Raie):
 
     name: ClassVar[str] = "raie_centroids"
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(replace(start, setup=replace(start.setup, bank=_as(_CentroidBank, start.setup.bank))))
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(replace(context, setup=replace(context.setup, bank=_as(_CentroidBank, context.setup.bank))))
 
 
 class _ReplayingEditor(Editor):
     """Trains on one set-up window beside each new one."""
 
-    def __init__(self, start: Start, host: AdapterHost, windows_of: WindowsOf) -> None:
-        super().__init__(start.setup, start.config, host, windows_of)
-        self._pool = start.learned
+    def __init__(self, context: StrategyContext, host: AdapterHost, windows_of: WindowsOf) -> None:
+        super().__init__(context.setup, context.config, host, windows_of)
+        self._pool = context.learned
 
     def _train(self, edit: Edit, version: int, windows: Windows, parent: str | None) -> tuple[str, int]:
         return super()._train(edit, version, with_replay(windows, self._pool, 1.0, (edit.seed, version)), parent)
 
 
-class _ReplayingTrainer(TrainerHandler):
+class _ReplayingTrainer(EditPublisher):
     """Carries edits out with replay."""
 
-    def __init__(self, start: Start, live: LiveRegions, windows_of: WindowsOf) -> None:
-        super().__init__(start.setup, start.config, live, AdaptersStore(start.folder / "adapters"), windows_of)
-        self._editor = _ReplayingEditor(start, live.host, windows_of)
+    def __init__(self, context: StrategyContext, live: LiveRegions, windows_of: WindowsOf) -> None:
+        super().__init__(context.setup, context.config, live, AdaptersStore(context.folder / "adapters"), windows_of)
+        self._editor = _ReplayingEditor(context, live.host, windows_of)
 
 
 class RaieReplay(Raie):
@@ -198,9 +199,9 @@ class RaieReplay(Raie):
 
     name: ClassVar[str] = "raie_replay"
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
-        self._trainer = _ReplayingTrainer(start, self.live, self._windows_of)
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        self._trainer = _ReplayingTrainer(context, self.live, self._windows_of)
 
 
 def _as(kind: type[Kind], value: Any) -> Kind:

@@ -8,9 +8,10 @@ import torch
 from adapters_store import version_name
 from pipeline.events.windows import Ids, Windows
 from pipeline.models.backbones.base import mean_states
-from pipeline.regions.bank import mixed_probabilities
-from pipeline.regions.region import Array, shares_among
-from pipeline.strategies.base import Start
+from pipeline.regions.mixing import mixed_probabilities
+from pipeline.regions.region import Array
+from pipeline.regions.vmf import shares_among
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.adapter_learner import AdapterLearner
 
 
@@ -23,9 +24,9 @@ class RaieTaste(AdapterLearner):
 
     name: ClassVar[str] = "raie_taste"
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
-        self._bank = start.setup.bank
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        self._bank = context.setup.bank
         self._adapters: list[str | None] = [None] * len(self._bank.setup)
 
     def _learn(self, windows: Windows) -> None:
@@ -50,7 +51,7 @@ class RaieTaste(AdapterLearner):
         """(n, regions) weights of the regions in the answer."""
         means = mean_states(self._host.states(contexts, None), torch.from_numpy(contexts)).double().numpy()
         posterior = shares_among(self._bank.setup, means)
-        kept = np.where(posterior >= self._start.config.gate.floor, posterior, 0.0)
+        kept = np.where(posterior >= self._context.config.gate.floor, posterior, 0.0)
         lost = kept.sum(axis=1) == 0.0
         kept[lost, posterior[lost].argmax(axis=1)] = 1.0
         weights: Array = kept / kept.sum(axis=1, keepdims=True)

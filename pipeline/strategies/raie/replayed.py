@@ -11,16 +11,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from adapters_store import AdaptersStore
-from pipeline.editing.publisher import TrainerHandler
+from pipeline.editing.publisher import EditPublisher
 from pipeline.events.edit import Edit, Evidence, Outcome
 from pipeline.events.gated import read_windows
 from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
 from pipeline.monitor import Monitor
-from pipeline.recommend.scorer import GateHandler
+from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
-from pipeline.strategies.base import Scored, Start
+from pipeline.strategies.base import Scored, StrategyContext
 from pipeline.streams import open_log
 from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
 
@@ -36,20 +36,20 @@ class Raie:
 
     name: ClassVar[str] = "raie"
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, context: StrategyContext) -> None:
         self.ledger: list[tuple[Edit, Outcome]] = []
         self.statistics: list[dict[str, Any]] = []
-        setup, config = start.setup, start.config
-        start.folder.mkdir(parents=True, exist_ok=True)
-        self._log = open_log(f"sqlite:///{start.folder / 'log.sqlite'}")
+        setup, config = context.setup, context.config
+        context.folder.mkdir(parents=True, exist_ok=True)
+        self._log = open_log(f"sqlite:///{context.folder / 'log.sqlite'}")
         self._log.create_topics(pipeline_topics(partitions=1))
         self._producer = self._log.producer("replay")
-        store = AdaptersStore(start.folder / "adapters")
+        store = AdaptersStore(context.folder / "adapters")
         host = AdapterHost(copy.deepcopy(setup.backbone), config.adapter)
         self.live = LiveRegions(setup.bank, host, store, setup.backbone_sha256)
-        self._gate = GateHandler(setup, config, self.live)
-        self._monitor = Monitor(config, setup.bank, setup.calibration, start.seed)
-        self._trainer = TrainerHandler(setup, config, self.live, store, self._windows_of)
+        self._gate = EventScorer(setup, config, self.live)
+        self._monitor = Monitor(config, setup.bank, setup.calibration, context.seed)
+        self._trainer = EditPublisher(setup, config, self.live, store, self._windows_of)
         self._config = config
 
     @property
@@ -103,10 +103,10 @@ class Raie:
             self._monitor.observe(record, offset)
         while edits := self._monitor.decide():
             for edit in edits:
-                self._carry_out(edit)
+                self._apply(edit)
         return gated
 
-    def _carry_out(self, edit: Edit) -> None:
+    def _apply(self, edit: Edit) -> None:
         outcome, revision = self._trainer.handle(edit)
         with self._producer.transaction() as transaction:
             transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)

@@ -10,9 +10,10 @@ from pipeline.events.windows import Windows
 from pipeline.monitor import Monitor
 from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
 from pipeline.monitor.rules.expand import audit, refit
-from pipeline.monitor.rules.retire import merge, retire
+from pipeline.monitor.rules.merge import merge
+from pipeline.monitor.rules.retire import retire
 from pipeline.regions.bank import RegionBank
-from pipeline.strategies.base import Scored, Start
+from pipeline.strategies.base import Scored, StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 
 SCHEDULED = "schedule"
@@ -32,8 +33,8 @@ class Untrained(NamedTuple):
 class ScheduledMonitor(Monitor):
     """Asks for training on its dates, and for boundaries as their evidence grows; alarms count for nothing."""
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start.config, start.setup.bank, start.setup.calibration, start.seed)
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context.config, context.setup.bank, context.setup.calibration, context.seed)
         self._allowed = 0
         self._untrained: list[Untrained] = []
         self._under_way: dict[str, list[Untrained]] = {}
@@ -52,12 +53,12 @@ class ScheduledMonitor(Monitor):
     def decide(self) -> list[Edit]:
         """One edit that trains, on a date; else one that needs no alarm."""
         state = self.state
-        if state.asked:
+        if state.pending:
             return []
         edit = self._scheduled() or retire(state) or merge(state) or refit(state) or audit(state)
         if edit is None:
             return []
-        state.asked[edit.edit_id] = edit
+        state.pending[edit.edit_id] = edit
         return [edit]
 
     def settle(self, outcome: Outcome, bank: RegionBank) -> None:
@@ -116,10 +117,10 @@ class RaieScheduled(Raie):
 
     name: ClassVar[str] = "raie_scheduled"
 
-    def __init__(self, start: Start) -> None:
-        super().__init__(start)
-        self._meter = Raie(replace(start, folder=start.folder / "meter"))
-        self._monitor: ScheduledMonitor = ScheduledMonitor(start)
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        self._meter = Raie(replace(context, folder=context.folder / "meter"))
+        self._monitor: ScheduledMonitor = ScheduledMonitor(context)
 
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`."""
@@ -131,7 +132,7 @@ class RaieScheduled(Raie):
         self._monitor.allow(self._meter.trained_windows - self.trained_windows)
         while edits := self._monitor.decide():
             for edit in edits:
-                self._carry_out(edit)
+                self._apply(edit)
         super().learn()
 
     def close(self) -> None:

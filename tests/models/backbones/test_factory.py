@@ -15,15 +15,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from pipeline.config import AdapterSettings, BackboneSettings
 from pipeline.errors import BackboneError
 from pipeline.models.backbones.base import fingerprint
-from pipeline.models.backbones.factory import (
-    CONFIG,
-    RECORD,
-    TEXTS,
-    WEIGHTS,
-    build_backbone,
-    load_backbone,
-    save_backbone,
-)
+from pipeline.models.backbones.checkpoint import CONFIG, RECORD, TEXTS, WEIGHTS, load_backbone, save_backbone
+from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.lora.host import AdapterHost
 from tests.models.backbones.small import (
     CONTEXTS,

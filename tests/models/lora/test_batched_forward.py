@@ -13,7 +13,8 @@ from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.models.lora.factors import layout_of
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.batch import mix, present
-from pipeline.regions.bank import RegionBank, mixed_probabilities, next_item_probabilities
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities
 from pipeline.regions.region import SET_UP, SINCE, Region, Status
 from tests.models.backbones.small import ITEMS, KINDS, LENGTH, small_backbone
 from tests.regions.test_bank import origins
@@ -134,9 +135,21 @@ def test_a_batch_of_more_regions_than_slots_is_answered_all_the_same(slots: int)
     assert forward.slots.evictions > 0
 
 
-def region(region_id: int, place: int, adapter: str | None, trust: float) -> Region:
+def region(region_id: int, place: int, adapter: str | None, adapter_weight: float) -> Region:
     origin = SET_UP if place < 2 else SINCE
-    return Region(region_id, 0, Status.LIVE, origin, None, np.eye(9)[place], 0.5, 20.0, 0.5, adapter, trust=trust)
+    return Region(
+        region_id,
+        0,
+        Status.LIVE,
+        origin,
+        None,
+        np.eye(9)[place],
+        0.5,
+        20.0,
+        0.5,
+        adapter,
+        adapter_weight=adapter_weight,
+    )
 
 
 def a_bank() -> RegionBank:

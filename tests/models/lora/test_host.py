@@ -13,7 +13,8 @@ from pipeline.config import AdapterSettings
 from pipeline.errors import AdapterRefused
 from pipeline.models.backbones.base import last_states
 from pipeline.models.lora.host import AdapterHost, _Frozen
-from pipeline.models.training.loop import Candidates, fit
+from pipeline.models.training.loop import fit
+from pipeline.models.training.loss import Candidates
 from tests.models.backbones.small import CONTEXTS, ITEMS, KINDS, scores, small_backbone, successor_windows
 
 A, B = "r0001_v0001", "r0011_v0001"

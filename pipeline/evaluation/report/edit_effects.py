@@ -23,7 +23,7 @@ def scored_stream(run: RunFolder) -> Scored | None:
     """The stream under the first seed; None where it was not scored as it came, or not by both strategies."""
     seed, slices = run.metrics["seeds"][0], REPORTED[STREAM]
     ours, static = (_blocks(run, name, seed) for name in (OURS, STATIC))
-    if run.metrics["protocol"] != "prequential" or run.tastes is None or not ours or len(ours) != len(static):
+    if run.metrics["protocol"] != "prequential" or run.setup_regions is None or not ours or len(ours) != len(static):
         return None
     return Scored(
         np.concatenate([block.user_id for block in ours]),
@@ -31,24 +31,24 @@ def scored_stream(run: RunFolder) -> Scored | None:
         _hits(ours),
         _hits(static),
         np.concatenate([block.region_id for block in ours]),
-        np.concatenate([run.tastes[seed, name] for name in slices if (seed, name) in run.tastes]),
+        np.concatenate([run.setup_regions[seed, name] for name in slices if (seed, name) in run.setup_regions]),
     )
 
 
-def table(payoffs: Sequence[Payoff], means: Mapping[str, Interval]) -> Table:
+def table(edit_effects: Sequence[Payoff], means: Mapping[str, Interval]) -> Table:
     """Lay out the mean payoffs, then every edit in the order given."""
     blank = [Cell("")] * (len(COLUMNS) - 3)
     rows = [Row("mean edit", False, [Cell(name), Cell(""), Cell(_interval(means[name])), *blank]) for name in means]
-    return Table(COLUMNS, [*rows, *(Row(f"{p.edit['at_event']:,}", False, _cells(p)) for p in payoffs)])
+    return Table(COLUMNS, [*rows, *(Row(f"{p.edit['at_event']:,}", False, _cells(p)) for p in edit_effects)])
 
 
-def _cells(payoff: Payoff) -> list[Cell]:
-    edit = payoff.edit
+def _cells(edit_effect: Payoff) -> list[Cell]:
+    edit = edit_effect.edit
     named = edit["reason"].get("regions") or [edit["region_id"]]
-    texts = [edit["operation"], ", ".join(map(str, named)), _interval(payoff.interval)]
+    texts = [edit["operation"], ", ".join(map(str, named)), _interval(edit_effect.interval)]
     for place in (0, 1):
-        before, after = payoff.interactions[place]
-        texts += [f"{before:,} → {after:,}", _change(payoff.ours[place]), _change(payoff.static[place])]
+        before, after = edit_effect.interactions[place]
+        texts += [f"{before:,} → {after:,}", _change(edit_effect.ours[place]), _change(edit_effect.static[place])]
     return [Cell(text) for text in texts]
 
 

@@ -1,0 +1,129 @@
+"""TODO docstring."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pipeline.errors import BackboneError
+from pipeline.models.backbones.base import Backbone, fingerprint
+from pipeline.models.backbones.factory import KINDS
+from pipeline.models.seeding import seeded
+
+CONFIG, WEIGHTS, TEXTS, RECORD = "config.json", "model.safetensors", "item_texts.safetensors", "backbone.json"
+
+
+_REPAIR = "restore the folder from a backup, or run `raie setup` anew"
+
+
+def save_backbone(model: Backbone, folder: Path) -> str:
+    """Write a backbone into a new folder, which is there whole or not at all.
+
+    Args:
+        model: not wrapped by an adapter host.
+        folder: does not exist yet; its parents are made.
+
+    Returns:
+        The fingerprint: sha256 over weights and text embeddings.
+
+    Raises:
+        BackboneError: the model carries adapters, or the folder exists.
+    """
+    kind = next((name for name, architecture in KINDS.items() if type(model) is architecture), None)
+    if kind is None or any(".base_layer." in name for name in model.state_dict()):
+        raise BackboneError(f"a {type(model).__name__} with adapters is no backbone: save it before an adapter host")
+    if folder.exists():
+        raise BackboneError(f"{folder} exists: a backbone never changes; choose another folder or remove this one")
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    sha256 = fingerprint(model)
+    _write(model, {"kind": kind, "sha256": sha256}, draft)
+    draft.rename(folder)
+    return sha256
+
+
+def load_backbone(folder: Path) -> Backbone:
+    """Read a backbone that `save_backbone` wrote.
+
+    Returns:
+        The backbone, in evaluation mode, its weights as they were saved, bit for bit.
+
+    Raises:
+        BackboneError: a file is missing, damaged, or not the one that was saved; names it and the way out.
+    """
+    record = _json(folder / RECORD)
+    architecture = KINDS.get(str(record.get("kind")))
+    if architecture is None:
+        raise BackboneError(f"{folder / RECORD}: kind {record.get('kind')!r} is none of {', '.join(KINDS)}; {_REPAIR}")
+    model = _empty(architecture, folder / CONFIG, str(record.get("config_sha256")))
+    _fill(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
+    text = _tensors(folder / TEXTS).get("text")
+    if text is None or text.shape != model.items.text.shape:
+        raise BackboneError(
+            f"{folder / TEXTS} does not hold {tuple(model.items.text.shape)} text embeddings; {_REPAIR}"
+        )
+    model.items.text.copy_(text)
+    if (found := fingerprint(model)) != record.get("sha256"):
+        raise BackboneError(
+            f"{folder / WEIGHTS} or {folder / TEXTS} is not what was saved: their sha256 is {found}, {RECORD} says "
+            f"{record.get('sha256')}; {_REPAIR}"
+        )
+    model.eval()  # type: ignore[no-untyped-call]
+    return model
+
+
+def _write(model: Backbone, record: dict[str, str], folder: Path) -> None:
+    model.config.save_pretrained(folder)
+    record = {**record, "config_sha256": _sha256(folder / CONFIG)}
+    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
+    save_file({"text": model.items.text.detach().cpu().clone()}, folder / TEXTS)
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _empty(architecture: type[Backbone], path: Path, expected: str) -> Backbone:
+    """A backbone of the shape in a configuration file; its weights are about to be replaced."""
+    described = _json(path)
+    # The number of heads, for one, changes every answer and no weight.
+    if (found := _sha256(path)) != expected:
+        raise BackboneError(f"{path} is not what was saved: its sha256 is {found}, {RECORD} says {expected}; {_REPAIR}")
+    shape: Any = architecture.config_class
+    try:
+        with seeded(0):
+            return architecture(shape.from_dict(described))
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise BackboneError(f"{path} does not describe a {architecture.__name__} ({error}); {_REPAIR}") from error
+
+
+def _fill(model: Backbone, weights: dict[str, Tensor], path: Path) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BackboneError(f"{path} does not fit the backbone described beside it ({error}); {_REPAIR}") from error
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BackboneError(f"{path} cannot be read ({error}); {_REPAIR}") from error
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"{path} cannot be read ({error}); {_REPAIR}") from error
+    if not isinstance(content, dict):
+        raise BackboneError(f"{path} must hold a JSON object, not a {type(content).__name__}; {_REPAIR}")
+    return content

@@ -1,0 +1,104 @@
+"""TODO docstring."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.models.backbones.base import Backbone
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The rows a softmax runs over.
+
+    Attributes:
+        rows: (c,) sorted catalogue rows.
+        sampled: negatives drawn for each batch, or None for the full softmax.
+    """
+
+    rows: Tensor
+    sampled: int | None = None
+
+    def draw(self, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Draw the rows of one batch.
+
+        Returns:
+            (c,) sorted rows, targets included, and the (c,) log weights of these rows as negatives: None for
+            a full softmax. A row that is there only as the target of another window was not drawn, so it is
+            no negative: it would come up far too often.
+        """
+        if self.sampled is None or self.sampled >= len(self.rows):
+            return torch.unique(torch.cat([self.rows, targets])), None
+        places = torch.randint(len(self.rows), (self.sampled,), generator=generator)
+        drawn = torch.unique(self.rows[places])
+        rows = torch.unique(torch.cat([drawn, targets]))
+        weight = math.log(len(self.rows) / len(drawn))
+        return rows, torch.where(torch.isin(rows, drawn), weight, -math.inf)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The windows of one training step.
+
+    Attributes:
+        places: (n,) where they stand among the windows that are trained on.
+        contexts: (n, length) catalogue rows.
+        targets: (n,) catalogue rows, all in `rows`.
+        rows: (c,) sorted rows of the softmax.
+        log_weights: (c,) added to the logits of all rows but the window's own target; None for a full softmax.
+    """
+
+    places: Tensor
+    contexts: Tensor
+    targets: Tensor
+    rows: Tensor
+    log_weights: Tensor | None = None
+
+
+Loss = Callable[[Backbone, Batch], Tensor]
+"""What a training step lowers."""
+
+
+def next_item_logits(
+    model: Backbone, contexts: Tensor, targets: Tensor, rows: Tensor, log_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """What a model says comes next, among the given rows; vectors are computed for rows that occur, and no others.
+
+    Args:
+        model: answers.
+        contexts: (n, length) catalogue rows.
+        targets: (n,) catalogue rows, all in `rows`.
+        rows: (c,) sorted rows, padding not among them.
+        log_weights: (c,) added to the logits of all rows but the window's own target; None for a full softmax.
+
+    Returns:
+        (n, c) logits and the (n,) place of each target among the rows.
+    """
+    used, local = torch.unique(torch.cat([contexts.flatten(), rows, contexts.new_zeros(1)]), return_inverse=True)
+    vectors = model.items(used)
+    windows = local[: contexts.numel()].view_as(contexts)
+    states = model.last(windows, vectors)
+    # Most often windows hold no others than these rows and padding, which comes first.
+    candidates = vectors[1:] if len(used) == len(rows) + 1 else vectors[local[contexts.numel() : -1]]
+    logits = states @ candidates.T
+    places = torch.searchsorted(rows, targets)
+    if log_weights is not None:
+        own = logits.gather(1, places[:, None])
+        logits = (logits + log_weights).scatter(1, places[:, None], own)
+    return logits, places
+
+
+def next_item_loss(
+    model: Backbone, contexts: Tensor, targets: Tensor, rows: Tensor, log_weights: Tensor | None = None
+) -> Tensor:
+    """Mean cross-entropy of the targets among the given rows; arguments as of `next_item_logits`."""
+    return functional.cross_entropy(*next_item_logits(model, contexts, targets, rows, log_weights))
+
+
+def cross_entropy_of(model: Backbone, batch: Batch) -> Tensor:
+    """The loss of set-up and of every edit."""
+    return next_item_loss(model, batch.contexts, batch.targets, batch.rows, batch.log_weights)

@@ -1,0 +1,82 @@
+"""TODO docstring."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.events.windows import PADDING
+from pipeline.models.backbones.base import last_states, mean_states
+from pipeline.regions.region import Array, Region
+from pipeline.regions.vmf import shares_among
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the gate sees of n windows.
+
+    Attributes:
+        means: (n, d) unit vectors, mean state over the window's items.
+        features: (n, f) what tells origins apart: mean state, last state and familiarity of the items.
+        recent: (n, setup_regions) log of one plus the items taken since set-up, times the share of each set-up region
+            in the window.
+    """
+
+    means: Array
+    features: Array
+    recent: Array
+
+    @staticmethod
+    def timeless(features: Array) -> "Encoded":
+        """Windows of which nothing is looked at but (n, f) features: when they came plays no part."""
+        return Encoded(features, features, np.zeros((len(features), 0)))
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def __getitem__(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Encoded":
+        return Encoded(self.means[chosen], self.features[chosen], self.recent[chosen])
+
+
+@dataclass(frozen=True)
+class GateView:
+    """How the gate looks at windows, which stays as set-up made it.
+
+    Attributes:
+        counts: (items + 1,) how often set-up met each item.
+        setup_regions: the regions of set-up, as it left them.
+    """
+
+    counts: NDArray[np.int64]
+    setup_regions: tuple[Region, ...]
+
+    @torch.inference_mode()
+    def __call__(self, states: torch.Tensor, contexts: NDArray[np.int64], since_setup: NDArray[np.int64]) -> Encoded:
+        """What the gate sees of windows.
+
+        Args:
+            states: (n, length, d) states of the frozen backbone, without any adapter.
+            contexts: (n, length) catalogue rows.
+            since_setup: (n,) how many items of each context were taken since set-up.
+        """
+        means = mean_states(states, torch.from_numpy(contexts)).double().numpy()
+        last = torch.nn.functional.normalize(last_states(states), dim=-1).double().numpy()
+        features = np.concatenate([means, last, familiarity(contexts, self.counts)], axis=1)
+        return Encoded(means, features, np.log1p(since_setup)[:, None] * shares_among(self.setup_regions, means))
+
+
+def familiarity(contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:
+    """(n, 3) share of a window's items unknown to set-up, mean and least log count of its items."""
+    present = contexts != PADDING
+    items = np.maximum(present.sum(axis=1), 1)
+    logs = np.log1p(counts[contexts])
+    unknown = ((counts[contexts] == 0) & present).sum(axis=1) / items
+    least = np.where(present, logs, np.inf).min(axis=1)
+    return np.stack([unknown, (logs * present).sum(axis=1) / items, np.where(np.isinf(least), 0.0, least)], axis=1)
+
+
+def negative_log_popularity(targets: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:
+    """(n,) how little set-up knew each item: minus the log of one plus its count."""
+    rare: Array = -np.log1p(counts[targets])
+    return rare

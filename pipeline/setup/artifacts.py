@@ -1,0 +1,64 @@
+"""TODO docstring."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.models.backbones.base import Backbone
+from pipeline.models.catalogue import Catalogue
+from pipeline.online.item_transitions import ItemTransitions
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.features import Encoded, GateView
+from pipeline.regions.region import Array
+from pipeline.setup.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What replay and consumers start from.
+
+    Attributes:
+        backbone: frozen.
+        backbone_sha256: of its weights and item texts.
+        catalogue: items by row.
+        counts: (items + 1,) how often set-up met each item as a target, held-out windows left out.
+        bank: set-up regions, and an origin model that knows nothing else.
+        calibration: of the gate.
+        reference: (m, f) gate features of set-up windows.
+        reference_regions: (m,) their regions.
+        recalls: held-out Recall@10 after each epoch of training.
+        newest: (w, length) newest windows that the backbone learned, and the (w,) targets that followed them.
+    """
+
+    backbone: Backbone
+    backbone_sha256: str
+    catalogue: Catalogue
+    counts: NDArray[np.int64]
+    bank: RegionBank
+    calibration: Calibration
+    reference: Array
+    reference_regions: NDArray[np.int64]
+    recalls: tuple[float, ...]
+    newest: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+    def followers(self, shrinkage: float) -> ItemTransitions:
+        """What was taken after what in the newest windows."""
+        contexts, targets = self.newest
+        # There is room for one event even where there is none.
+        followers = ItemTransitions(max(len(targets), 1), contexts.shape[1], shrinkage)
+        for context, target in zip(contexts, targets.tolist(), strict=True):
+            followers.add(context, target)
+        return followers
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        """What the gate sees of the reference windows."""
+        means = self.reference[:, : len(self.bank.setup[0].centroid)]
+        return Encoded(means, self.reference, np.zeros((len(means), len(self.bank.setup))))
+
+    @cached_property
+    def view(self) -> GateView:
+        """How the gate looks at windows."""
+        return GateView(self.counts, self.bank.setup)
