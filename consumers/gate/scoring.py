@@ -1,7 +1,7 @@
 """Windows to records of `gated`, under the newest revision; what the trend learns from them, and keeps of it."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from adapters_store import AdaptersStore
 from consumers.gate.changelog import KeptTrend, read_trend, take_over, trend_outputs
@@ -10,6 +10,7 @@ from consumers.runtime.stage import Output
 from consumers.runtime.topic_reader import new_records, value_of
 from pipeline.config import Config
 from pipeline.errors import LogError
+from pipeline.events.gated import GatedEvent, GateStamp, gated_events
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
@@ -60,13 +61,10 @@ class Gating:
         """Gate one step of the model, of at least one window."""
         trending = self.handler.trending
         first = 0 if trending is None else trending.events
-        outputs = []
-        records = self.handler.handle(windows)
-        self._observe(records)
-        for number, record in enumerate(records, start=first):
-            record |= {"gate": self._instance, "number": number, "revision": self._revision}
-            outputs.append(Output(GATED, versioned(record), record["user_id"], record["timestamp"], 0))
-        return outputs
+        events = self.handler.handle(windows)
+        self._observe(events)
+        stamped = (replace(e, stamp=GateStamp(self._instance, n, self._revision)) for n, e in enumerate(events, first))
+        return [Output(GATED, versioned(e.to_record()), e.user_id, e.timestamp, 0) for e in stamped]
 
     def follow(self, log: Log, until: int | None = None) -> None:
         """Take over new revisions, up to an offset if one is given, and the items that are withdrawn by now.
@@ -109,9 +107,8 @@ class Gating:
         take_over(trending, self._instance, kept)
         self.follow(log, kept.revision)
         self._written = kept.revision, kept.events
-        since = [v for r in new_records(log, GATED, kept.gated) if (v := value_of(r)).get("gate") == self._instance]
-        since = [value for value in since if value["number"] >= kept.events]
-        numbers = [value["number"] for value in since]
+        since = [e for e in gated_events(new_records(log, GATED, kept.gated)) if self._wrote(e, kept.events)]
+        numbers = [e.stamp.number for e in since if e.stamp is not None]
         if numbers != list(range(kept.events, kept.events + len(since))):
             raise LogError(
                 f"{GATED} does not hold every event of gate {self._instance} since its trend was written down at "
@@ -119,18 +116,20 @@ class Gating:
             )
         self.handler.learn_again(since)
 
-    def _observe(self, records: Sequence[Mapping[str, Any]]) -> None:
-        metrics = self._metrics
-        shown = {
-            "confidence": metrics.gate_confidence,
-            "margin": metrics.gate_margin,
-            "angle": metrics.gate_novelty,
-        }
-        for name, histogram in shown.items():
-            # Looked up once: that costs more than to observe.
-            of_region = {region_id: histogram.labels(region_id) for region_id in {r["region_id"] for r in records}}
-            for record in records:
-                of_region[record["region_id"]].observe(record[name])
+    def _wrote(self, event: GatedEvent, start: int) -> bool:
+        """Whether an event is of this gate, and not before its `start`-th."""
+        return event.stamp is not None and event.stamp.gate == self._instance and event.stamp.number >= start
+
+    def _observe(self, events: Sequence[GatedEvent]) -> None:
+        metrics, regions = self._metrics, {e.region_id for e in events}
+        # Labels are looked up once a region: that costs more than to observe.
+        confidence = {i: metrics.gate_confidence.labels(i) for i in regions}
+        margin = {i: metrics.gate_margin.labels(i) for i in regions}
+        angle = {i: metrics.gate_novelty.labels(i) for i in regions}
+        for event in events:
+            confidence[event.region_id].observe(event.confidence)
+            margin[event.region_id].observe(event.margin)
+            angle[event.region_id].observe(event.angle)
 
     def _show(self, before: Collection[int]) -> None:
         bank = self._live.bank

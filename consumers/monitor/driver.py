@@ -19,6 +19,7 @@ from consumers.runtime.stage import Output
 from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor import Monitor
 from pipeline.monitor.snapshot import restore, snapshot
 from pipeline.regions.live import after_revision
@@ -90,7 +91,7 @@ class MonitorDriver:
         for record in log.read(OUTCOMES, 0, self.at.outcomes, step.outcomes):
             self.monitor.settle(Outcome.from_record(value_of(record)), self._bank)
         for record in gated:
-            self.monitor.observe(value_of(record), record.offset)
+            self.monitor.observe(GatedEvent.from_record(value_of(record)), record.offset)
         self.at = step
         if self._lockstep:
             return self._one_at_a_time()

@@ -142,7 +142,7 @@ _KEYS = {
 }
 
 
-def windows_of(events: Sequence[GatedEvent], length: int) -> Windows:
+def windows_of_events(events: Sequence[GatedEvent], length: int) -> Windows:
     """Windows of `length` items that events hold, in the order given."""
     return Windows(
         np.array([e.window for e in events], dtype=np.int64).reshape(len(events), length),
@@ -176,4 +176,4 @@ def read_windows(log: Log, evidence: Sequence[Evidence], length: int) -> Windows
             f"{GATED}/0 does not hold event {wanted[strange[0]]} at offset {strange[0]} any more ({len(strange)} of "
             f"{len(wanted)} windows differ): the log is another one than that of the edit"
         )
-    return windows_of(gated_events(records), length)
+    return windows_of_events(gated_events(records), length)

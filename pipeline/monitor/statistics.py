@@ -2,11 +2,11 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor.state import State, Tallied
 from pipeline.regions.region import Origin
 
@@ -14,10 +14,10 @@ NARROW = 0.2
 """A margin below this is reported as doubtful; no decision hangs on it."""
 
 
-def count(state: State, gated: Mapping[str, Any]) -> None:
+def count(state: State, gated: GatedEvent) -> None:
     """Count an event in the statistics of the one region of its top posterior, whatever becomes of it."""
-    region_id = gated["region_id"]
-    said = Tallied(gated["confidence"], gated["margin"], _novelty(state, region_id, gated["angle"]))
+    region_id = gated.region_id
+    said = Tallied(gated.confidence, gated.margin, _novelty(state, region_id, gated.angle))
     state.tally.setdefault(region_id, []).append(said)
 
 

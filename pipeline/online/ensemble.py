@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 from pipeline.config import Config
+from pipeline.errors import LogError
+from pipeline.events.gated import GatedEvent, OnlineFeatures
 from pipeline.events.windows import PADDING, Ids
 from pipeline.online.decayed_popularity import LEAST_SHARE, DecayedPopularity, counted
 from pipeline.online.interpolation import hits_of
@@ -102,7 +104,7 @@ class OnlineEnsemble:
 
     def __init__(self, usual: NDArray[np.int64], before: ItemTransitions, setup_shares: int, config: Config) -> None:
         shrinkage = config.trend.shrinkage
-        self._tastes = setup_shares
+        self._setup_regions = setup_shares
         self._trend = DecayedPopularity(usual, setup_shares, config.trend.half_lives, shrinkage)
         self._before = before
         self._followers = ItemTransitions(config.trend.followed_events, config.windows.length, shrinkage)

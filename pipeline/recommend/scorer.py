@@ -99,7 +99,9 @@ class EventScorer:
         if self.trending is not None:
             columns["rank"], columns["online"] = self._with_trend(self.trending, windows, answers)
         rows = zip(*columns.values(), strict=True)
-        return [GatedEvent(**dict(zip(columns, row, strict=True)), gate_version=self.live.bank.gate_version) for row in rows]
+        return [
+            GatedEvent(**dict(zip(columns, row, strict=True)), gate_version=self.live.bank.gate_version) for row in rows
+        ]
 
     def _columns(self, windows: Windows, answers: Answers) -> dict[str, list[Any]]:
         """Fields of `GatedEvent` that follow from windows and answers alone, a list of n values each."""

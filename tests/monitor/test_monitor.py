@@ -13,11 +13,13 @@ from adapters_store import version_name
 from pipeline.arrays import Array
 from pipeline.config import Config, load_config
 from pipeline.events.edit import AUDIT, Edit, Operation, Outcome, held_out
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor import Monitor
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.calibration import Calibration
+from tests.gated import gated_event
 
 FEATURES = 3
 SMALL = (
@@ -79,7 +81,7 @@ def calibration(regions: Iterable[int] = (1, 2), n: int = 300) -> Calibration:
     return Calibration(
         ids,
         columns["angle"],
-        columns["taste_margin"],
+        columns["setup_margin"],
         columns["loss"],
         columns["rarity"],
         windows,
@@ -93,7 +95,7 @@ def calibration(regions: Iterable[int] = (1, 2), n: int = 300) -> Calibration:
 def usual_scores(rng: np.random.Generator) -> Record:
     return {
         "angle": rng.uniform(0.1, 0.5),
-        "taste_margin": rng.uniform(0.2, 1.0),
+        "setup_margin": rng.uniform(0.2, 1.0),
         "loss": rng.normal(3.0, 1.0),
         "rarity": -rng.uniform(2.0, 5.0),
     }
@@ -116,28 +118,30 @@ class Driven:
             seed=0,
         )
         self.rng = np.random.default_rng(1)
-        self.shown: list[Record] = []
+        self.shown: list[GatedEvent] = []
         self.edits: list[Edit] = []
 
     def show(self, region_id: int, **changed: Any) -> None:
         """Show one record; by default as in set-up, of a user who never leaves the region."""
         n = len(self.shown)
-        record = {
-            "event_id": f"e{n:06d}",
-            "user_id": f"u{region_id}-{self.rng.integers(40)}",
-            "timestamp": self.timestamps(n),
-            "cold": False,
-            "region_id": region_id,
-            "taste": region_id if region_id in (1, 2) else 1,
-            "taste_rival": 2 if region_id == 1 else 1,
-            "route": [region_id] if region_id > 2 else [],
-            "confidence": 0.9,
-            "margin": 0.8,
-            **usual_scores(self.rng),
-            **changed,
-        }
-        self.shown.append(record)
-        self.monitor.observe(record, 10 * n)
+        event = gated_event(
+            **{
+                "event_id": f"e{n:06d}",
+                "user_id": f"u{region_id}-{self.rng.integers(40)}",
+                "timestamp": self.timestamps(n),
+                "cold": False,
+                "region_id": region_id,
+                "setup_region": region_id if region_id in (1, 2) else 1,
+                "setup_rival": 2 if region_id == 1 else 1,
+                "route": [region_id] if region_id > 2 else [],
+                "confidence": 0.9,
+                "margin": 0.8,
+                **usual_scores(self.rng),
+                **changed,
+            }
+        )
+        self.shown.append(event)
+        self.monitor.observe(event, 10 * n)
 
     def feed(
         self, n: int, regions: Iterable[int] = (1, 2), verdict: Verdict | None = None, **changed: Any
@@ -175,7 +179,7 @@ class Driven:
 
     def regions_of(self, edit: Edit) -> set[int]:
         """Regions that the windows of an edit were counted in."""
-        by_id = {r["event_id"]: r["region_id"] for r in self.shown}
+        by_id = {r.event_id: r.region_id for r in self.shown}
         return {by_id[e.event_id] for e in edit.windows}
 
 
@@ -265,7 +269,7 @@ def test_what_drifts_in_both_regions_is_one_edit() -> None:
 def test_narrow_margins_between_set_up_regions_move_their_boundary() -> None:
     driven = Driven()
     driven.feed(100)
-    (edit,) = driven.feed(60, taste_margin_in_1=0.01)
+    (edit,) = driven.feed(60, setup_margin_in_1=0.01)
     assert (edit.operation, edit.region_id, edit.other_region_id) == (Operation.EXPAND, 1, 2)
     assert edit.reason["signal"] == "doubt"
 
@@ -282,7 +286,7 @@ def test_users_who_move_from_one_set_up_region_to_another_move_their_boundary() 
     assert edit.reason["signal"] == "shift"
     assert edit.reason["regions"] == [1, 2]
     assert sum(edit.reason["shares"].values()) == pytest.approx(1.0)
-    users = {r["event_id"]: r["user_id"] for r in driven.shown}
+    users = {r.event_id: r.user_id for r in driven.shown}
     assert all(users[e.event_id].startswith("mover") for e in edit.windows)
 
 
@@ -307,7 +311,7 @@ def test_an_opened_region_is_taught_what_is_new_then_stretched_over_it_and_else_
     made = until(Operation.EXPAND, accept_updates)
     assert [e.operation for e in made[:-1]] == [Operation.UPDATE] * (len(made) - 1)
     assert len(made) >= 2
-    new = {r["event_id"] for r in driven.shown[first:] if r["region_id"] == 2}
+    new = {r.event_id for r in driven.shown[first:] if r.region_id == 2}
     taught = {e.event_id for edit in made[:-1] for e in edit.windows}
     assert len(taught & new) >= 32
     expand = made[-1]
@@ -397,7 +401,7 @@ def test_an_opened_region_that_nobody_visits_any_more_is_retired() -> None:
 def test_the_last_set_up_region_is_never_retired() -> None:
     alone = RegionBank((region(1, (1, 0, 0), prior=1.0),), origins())
     driven = Driven(bank=alone, regions=(1,))
-    assert driven.feed(900, regions=(1,), taste=99) == []
+    assert driven.feed(900, regions=(1,), setup_region=99) == []
 
 
 def test_regions_whose_centroids_came_to_coincide_merge() -> None:
@@ -615,7 +619,7 @@ def test_shares_say_where_the_newest_visits_went_and_how_many_look_as_since_set_
 def test_cold_events_raise_no_alarm() -> None:
     driven = Driven()
     driven.feed(100)
-    assert driven.feed(400, cold=True, loss=STRANGE, angle=3.0, negative_log_popularity=0.0) == []
+    assert driven.feed(400, cold=True, loss=STRANGE, angle=3.0, rarity=0.0) == []
 
 
 def test_no_decision_depends_on_a_time_stamp() -> None:
