@@ -32,9 +32,9 @@ from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.replay import prepare
 from pipeline.models.lora.host import AdapterHost
-from pipeline.regions.live import revision_record
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Origin, Region, Status
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import save_setup
@@ -141,8 +141,8 @@ class Made:
 
     def _announce(self, regions: Sequence[Region], bank: Any, moved: bool) -> int:
         with self.producer.transaction() as transaction:
-            record = revision_record(bank, tuple(regions), moved)
-            transaction.send(REGIONS, {**record, "edit_id": "e"}, key=str(regions[0].region_id), timestamp=1.6e9)
+            record = Revision.of(bank, tuple(regions), moved, edit_id="e").to_record()
+            transaction.send(REGIONS, record, key=str(regions[0].region_id), timestamp=1.6e9)
         return transaction.offsets[0][2]
 
     @staticmethod

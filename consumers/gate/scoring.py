@@ -6,8 +6,9 @@ from dataclasses import replace
 from adapters_store import AdaptersStore
 from consumers.gate.changelog import KeptTrend, read_trend, take_over, trend_outputs
 from consumers.gate.withdrawn_items import Withdrawals
+from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.stage import Output
-from consumers.runtime.topic_reader import new_records, value_of
+from consumers.runtime.topic_reader import new_records
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.gated import GatedEvent, GateStamp, gated_events
@@ -18,7 +19,7 @@ from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log
-from pipeline.streams.topics import GATED, REGIONS
+from pipeline.streams.topics import GATED
 from pipeline.telemetry import Metrics
 
 
@@ -54,7 +55,7 @@ class Gating:
         self._instance = instance
         self._metrics = metrics
         self._snapshot_events = config.consumers.snapshot_events
-        self._revision = 0
+        self._revisions = RevisionFollower()
         self._written: tuple[int, int] | None = None
 
     def gate(self, windows: Windows) -> list[Output]:
@@ -63,7 +64,10 @@ class Gating:
         first = 0 if trending is None else trending.events
         events = self.handler.handle(windows)
         self._observe(events)
-        stamped = (replace(e, stamp=GateStamp(self._instance, n, self._revision)) for n, e in enumerate(events, first))
+        stamped = (
+            replace(e, stamp=GateStamp(self._instance, n, self._revisions.next_revision))
+            for n, e in enumerate(events, first)
+        )
         return [Output(GATED, versioned(e.to_record()), e.user_id, e.timestamp, 0) for e in stamped]
 
     def follow(self, log: Log, until: int | None = None) -> None:
@@ -71,13 +75,10 @@ class Gating:
 
         A refused adapter leaves its region to the last good one, or the backbone.
         """
-        for record in new_records(log, REGIONS, self._revision):
-            if until is not None and record.offset >= until:
-                break
+        for _, revision in self._revisions.poll(log, until):
             before = {region.region_id for region in self._live.bank.live}
-            for refusal in self._live.follow(value_of(record)):
+            for refusal in self._live.follow(revision):
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
-            self._revision = record.offset + 1
             self._show(before)
         self.handler.withdrawn = self._withdrawals.follow(log)
 
@@ -86,12 +87,12 @@ class Gating:
         trending = self.handler.trending
         if trending is None or not gated:
             return []
-        written = self._written
-        if written and written[0] == self._revision and trending.events - written[1] < self._snapshot_events:
+        written, next_revision = self._written, self._revisions.next_revision
+        if written and written[0] == next_revision and trending.events - written[1] < self._snapshot_events:
             return []
-        self._written = self._revision, trending.events
+        self._written = next_revision, trending.events
         # None of what this transaction is about to write is before the end.
-        kept = KeptTrend(trending.to_arrays(), trending.events, self._revision, log.end_offset(GATED, 0))
+        kept = KeptTrend(trending.to_arrays(), trending.events, next_revision, log.end_offset(GATED, 0))
         return trend_outputs(self._instance, kept, gated[-1].timestamp)
 
     def restore(self, log: Log) -> None:
@@ -133,7 +134,7 @@ class Gating:
 
     def _show(self, before: Collection[int]) -> None:
         bank = self._live.bank
-        self._metrics.revision.set(self._revision)
+        self._metrics.revision.set(self._revisions.revision)
         self._metrics.gate_version.set(bank.gate_version)
         for region in bank.live:
             self._metrics.region_version.labels(region.region_id).set(region.version)

@@ -24,10 +24,11 @@ from pipeline.events.windows import Windows, concatenate
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.scorer import Answers, EventScorer
-from pipeline.regions.live import LiveRegions, revision_record
+from pipeline.regions.live import LiveRegions
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.regions.origin_classifier import fit_origins
 from pipeline.regions.region import Region, Status
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from tests.models.backbones.small import windows_of
@@ -71,8 +72,6 @@ FIELDS = {
 }
 A, B = 4, 5
 """Ids of the regions opened since: set-up has 1, 2 and 3."""
-
-Revision = dict[str, Any]
 
 
 def windows_named(contexts: NDArray[np.int64], targets: NDArray[np.int64], name: str) -> Windows:
@@ -153,8 +152,7 @@ class Stage:
 
 
 def through_json(revision: Revision) -> Revision:
-    again: Revision = json.loads(json.dumps(revision, allow_nan=False))
-    return again
+    return Revision.from_record(json.loads(json.dumps(revision.to_record(), allow_nan=False)))
 
 
 def same(one: Answers, other: Answers, rows: Any = slice(None)) -> bool:
@@ -187,7 +185,7 @@ def two(setup: SetUp, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, R
     coverage = np.ones((2, len(setup.bank.setup)))
     origins = fit_origins([A, B], known, coverage, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
     bank = setup.bank.changed(*opened).rebound(origins)
-    return root, revision_record(bank, tuple(opened), moved=True)
+    return root, Revision.of(bank, tuple(opened), moved=True)
 
 
 @pytest.fixture
@@ -252,9 +250,10 @@ def test_boundaries_of_an_earlier_version_are_refused_with_the_way_out(setup: Se
     stage = Stage(setup, tmp_path)
     _, revision = stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1)))
     assert revision is not None
-    del revision["origins"]["coverage"]
+    record = revision.to_record()
+    del record["origins"]["coverage"]
     with pytest.raises(LogError, match="begin a new log"):
-        stage.live.follow(through_json(revision))
+        stage.live.follow(Revision.from_record(record))
 
 
 def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(setup: SetUp, tmp_path: Path) -> None:
@@ -347,7 +346,7 @@ def test_an_adapter_of_another_backbone_is_refused(setup: SetUp, two: tuple[Path
 def test_an_edit_trains_the_passes_that_it_asks_for(setup: SetUp, tmp_path: Path, passes: int | None) -> None:
     """Told through its record; one of before there were any says nothing of them, and means the usual ones."""
     stage = Stage(setup, tmp_path)
-    told = through_json(stage.edit(Operation.ADD, A, pattern(1, 1), passes=passes).to_record())
+    told = json.loads(json.dumps(stage.edit(Operation.ADD, A, pattern(1, 1), passes=passes).to_record()))
     if passes is None:
         del told["passes"]
     outcome, _ = stage.trainer.handle(Edit.from_record(told))
@@ -437,7 +436,7 @@ def test_the_same_edit_carried_out_twice_gives_the_same_bytes(setup: SetUp, tmp_
         stage = Stage(setup, tmp_path / name)
         outcome, revision = stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1)))
         assert outcome.published
-        written.append((outcome, through_json(revision or {}), files_under(tmp_path / name)))
+        written.append((outcome, revision and revision.to_record(), files_under(tmp_path / name)))
     assert written[0] == written[1]
     assert any(name.endswith(".safetensors") for name in written[0][2])
 
@@ -447,7 +446,8 @@ def test_an_edit_that_was_published_already_is_published_again_without_harm(setu
     first, again = Stage(setup, tmp_path), Stage(setup, tmp_path)
     results = [stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1))) for stage in (first, again)]
     assert results[0][0] == results[1][0]
-    assert through_json(results[0][1] or {}) == through_json(results[1][1] or {})
+    revisions = [revision.to_record() for _, revision in results if revision is not None]
+    assert len(revisions) == 2 and revisions[0] == revisions[1]
     assert list(again.store.names()) == ["r0004_v0001"]
 
 
@@ -577,7 +577,7 @@ def test_a_taste_that_turns_back_is_answered_by_the_backbone_again(both: Stage) 
 def test_eras_and_trend_come_back_from_records_to_the_bit(both: Stage) -> None:
     changed, back = pattern(1, 5, n=100), set_up_again(pattern(1, 6, n=100), both.setup)
     again = Stage(both.setup, both.root)
-    again.live.apply(revision_record(both.live.bank, both.live.bank.opened, moved=True))
+    again.live.apply(Revision.of(both.live.bank, both.live.bank.opened, moved=True))
     for windows in (changed, back):
         written = json.dumps([event.to_record() for event in both.gate.handle(windows)])
         again.gate.learn_again([GatedEvent.from_record(record) for record in json.loads(written)])

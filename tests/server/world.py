@@ -27,9 +27,9 @@ from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.seeding import make_deterministic
 from pipeline.online.ensemble import OnlineEnsemble
-from pipeline.regions.live import revision_record
 from pipeline.regions.origin_classifier import OriginModel, fit_origins
 from pipeline.regions.region import Origin, Region, Status
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.streams import LocalLog, Log
@@ -169,8 +169,8 @@ class World:
         """Write a revision, on trial where it is for a share of users; return its offset."""
         bank = self.bank.changed(*regions)
         self.bank = replace(bank, origins=origins(), gate_version=1) if moved else bank
-        record = revision_record(self.bank, regions, moved)
-        value = {**record, "edit_id": "e", "validation": None, "canary": canary}
+        record = Revision.of(self.bank, regions, moved)
+        value = record.to_record() | {"edit_id": "e", "validation": None, "canary": canary}
         return self.send(REGIONS, value, str(regions[0].region_id))
 
     def open_both(self) -> None:

@@ -112,7 +112,7 @@ class Raie:
             transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
             transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=edit.timestamp)
             if revision:
-                transaction.send(REGIONS, revision, key=str(edit.region_id), timestamp=edit.timestamp)
+                transaction.send(REGIONS, revision.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
         if revision:
             self.live.apply(revision)
         self._monitor.settle(outcome, self.live.bank)
