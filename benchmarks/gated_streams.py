@@ -19,7 +19,7 @@ from pipeline.events.edit import Edit
 from pipeline.monitor import Monitor
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
-from pipeline.regions.region import SET_UP, Region, Status
+from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.calibration import Calibration
 
 Array = NDArray[np.float64]
@@ -151,6 +151,6 @@ def _raise(
 def _regions() -> tuple[Region, ...]:
     """As far apart as can be: none of them merge."""
     return tuple(
-        Region(i + 1, 0, Status.LIVE, SET_UP, None, centroid, 0.5, 20.0, 1.0 / REGIONS)
+        Region(i + 1, 0, Status.LIVE, Origin.BASE, None, centroid, 0.5, 20.0, 1.0 / REGIONS)
         for i, centroid in enumerate(np.eye(REGIONS))
     )

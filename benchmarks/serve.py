@@ -34,7 +34,7 @@ from pipeline.evaluation.replay import prepare
 from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.live import revision_record
 from pipeline.regions.origin_classifier import OriginModel
-from pipeline.regions.region import SINCE, Region, Status
+from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import save_setup
@@ -135,7 +135,9 @@ class Made:
             after={},
         ).name
         width = self._setup.bank.regions[0].centroid.shape[0]
-        return Region(region_id, version, Status.LIVE, SINCE, None, np.eye(width)[0], 0.5, 20.0, 0.01, name, 1, 0.7)
+        return Region(
+            region_id, version, Status.LIVE, Origin.STREAM, None, np.eye(width)[0], 0.5, 20.0, 0.01, name, 1, 0.7
+        )
 
     def _announce(self, regions: Sequence[Region], bank: Any, moved: bool) -> int:
         with self.producer.transaction() as transaction:

@@ -8,7 +8,7 @@ from pipeline.monitor.region_state import OF_ONE_WINDOW, Observation, RegionStat
 from pipeline.monitor.separability import tell
 from pipeline.monitor.state import LastShown, Move, State, Visit
 from pipeline.monitor.statistics import count
-from pipeline.regions.region import SET_UP
+from pipeline.regions.region import Origin
 
 
 def take_in(state: State, gated: Mapping[str, Any], offset: int) -> None:
@@ -23,7 +23,7 @@ def take_in(state: State, gated: Mapping[str, Any], offset: int) -> None:
     region_state = state.regions.get(gated["region_id"])
     if region_state is None:
         return
-    setup = region_state.region.origin == SET_UP
+    setup = region_state.region.origin == Origin.BASE
     # Inside set-up the margin among set-up regions counts: it stays as it is when a region is opened.
     scores = (gated["angle"], -gated["taste_margin" if setup else "margin"], gated["loss"], gated["rarity"])
     evidence = Evidence(gated["event_id"], offset, region_state.region_id)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.monitor.state import State, Tallied
-from pipeline.regions.region import SINCE
+from pipeline.regions.region import Origin
 
 NARROW = 0.2
 """A margin below this is reported as doubtful; no decision hangs on it."""
@@ -36,7 +36,7 @@ class Shares(NamedTuple):
 def shares(state: State) -> dict[int, Shares]:
     """Shares of live regions in the newest visits, by id."""
     tops, setup_regions = Counter(v.region_id for v in state.visits), Counter(v.setup_region for v in state.visits)
-    opened = {w.region_id for w in state.of_origin(SINCE)}
+    opened = {w.region_id for w in state.of_origin(Origin.STREAM)}
     since = Counter(v.setup_region for v in state.visits if v.region_id in opened)
     visits = max(1, len(state.visits))
     return {i: Shares(tops[i] / visits, since[i] / max(1, setup_regions[i])) for i in sorted(state.regions)}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.events.windows import PADDING, Ids
 from pipeline.online.decayed_popularity import LEAST_SHARE, DecayedPopularity, counted
@@ -16,7 +17,6 @@ from pipeline.online.item_transitions import ItemTransitions, NextItems
 from pipeline.online.mixture import ExpertMixture
 from pipeline.online.origin_prior import OriginFeatures, OriginPrior
 from pipeline.regions.bank import Posterior, RegionBank
-from pipeline.regions.region import Array
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.ranking import rank_of_targets
@@ -16,7 +17,6 @@ from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import negative_log_popularity
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.mixing import mixed_probabilities, rerouted, scored
-from pipeline.regions.region import Array
 from pipeline.setup.artifacts import SetUp
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from adapters_store import version_name
+from pipeline.arrays import Array
 from pipeline.config import Config, load_config
 from pipeline.events.edit import AUDIT, Edit, Operation, Outcome, held_out
 from pipeline.monitor import Monitor
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
-from pipeline.regions.region import SET_UP, SINCE, Array, Region, Status
+from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.calibration import Calibration
 
 FEATURES = 3
@@ -52,7 +53,7 @@ def origins(*ids: int) -> OriginModel:
     )
 
 
-def region(region_id: int, centroid: Iterable[float], origin: str = SET_UP, **changed: Any) -> Region:
+def region(region_id: int, centroid: Iterable[float], origin: Origin = Origin.BASE, **changed: Any) -> Region:
     unit = np.array(list(centroid), dtype=np.float64)
     blank = Region(region_id, 0, Status.LIVE, origin, None, unit / np.linalg.norm(unit), 0.5, 20.0, 0.5)
     return replace(blank, **changed)
@@ -64,7 +65,7 @@ def two_regions() -> RegionBank:
 
 def with_opened() -> RegionBank:
     """Two set-up regions and one opened since."""
-    opened = region(3, (0, 0, 1), SINCE, version=1, adapter=version_name(3, 1))
+    opened = region(3, (0, 0, 1), Origin.STREAM, version=1, adapter=version_name(3, 1))
     return two_regions().changed(opened).rebound(origins(3))
 
 
@@ -110,7 +111,7 @@ class Driven:
     def __post_init__(self) -> None:
         self.monitor = Monitor(
             self.settings,
-            RegionBank(tuple(r for r in self.bank.regions if r.origin == SET_UP), origins()),
+            RegionBank(tuple(r for r in self.bank.regions if r.origin == Origin.BASE), origins()),
             calibration(self.regions),
             seed=0,
         )
@@ -182,7 +183,7 @@ def published_bank(bank: RegionBank, edit: Edit) -> RegionBank:
     """The regions after an edit, as far as the monitor looks at them."""
     if edit.operation is Operation.ADD:
         name = version_name(edit.region_id, 1)
-        opened = region(edit.region_id, (0, 0, 1), SINCE, version=1, adapter=name, opened_at=edit.at_event)
+        opened = region(edit.region_id, (0, 0, 1), Origin.STREAM, version=1, adapter=name, opened_at=edit.at_event)
         return bank.changed(opened).rebound(origins(*bank.origins.origins, edit.region_id))
     old = bank[edit.region_id]
     if edit.operation is Operation.RETIRE:
@@ -557,23 +558,23 @@ def test_statistics_say_what_the_gate_said() -> None:
     assert (one["confidence"], one["margin"], one["doubtful_share"]) == pytest.approx((0.75, 0.1, 1.0))
     assert (two["margin"], two["doubtful_share"], two["novelty"]) == pytest.approx((0.6, 0.0, 1.0))
     assert one["novelty"] == pytest.approx(1 / 301)
-    assert (one["origin"], one["at_event"]) == (SET_UP, 100)
+    assert (one["origin"], one["at_event"]) == (Origin.BASE, 100)
 
 
 def test_every_so_many_windows_a_set_up_region_is_told_from_set_up() -> None:
     driven = Driven(config("monitor.telling_windows=128"))
     driven.feed(127)
-    assert driven.monitor.told_apart() == {}
+    assert driven.monitor.separabilities() == {}
     driven.feed(1, (1,))
-    assert driven.monitor.told_apart() == {1: pytest.approx(0.5, abs=0.2)}
+    assert driven.monitor.separabilities() == {1: pytest.approx(0.5, abs=0.2)}
     rows = {row["region_id"]: row["told_apart"] for row in driven.monitor.statistics()}
-    assert rows == {1: driven.monitor.told_apart()[1], 2: None}
+    assert rows == {1: driven.monitor.separabilities()[1], 2: None}
 
 
 def test_opened_regions_have_no_set_up_to_be_told_from() -> None:
     driven = opened()
     driven.feed(1_100, (3,))
-    assert driven.monitor.told_apart() == {}
+    assert driven.monitor.separabilities() == {}
 
 
 def test_what_no_detector_looks_for_is_told_all_the_same() -> None:
@@ -582,7 +583,7 @@ def test_what_no_detector_looks_for_is_told_all_the_same() -> None:
     for loss in (3.0, -1.0):
         driven = Driven(config("monitor.telling_windows=128"))
         edits += driven.feed(128, (1,), loss=loss + driven.rng.normal(0.0, 0.1))
-        told.append(driven.monitor.told_apart()[1])
+        told.append(driven.monitor.separabilities()[1])
     assert edits == []
     assert told[1] > 0.95
 
@@ -592,7 +593,7 @@ def test_telling_apart_can_be_left_out_and_changes_no_edit() -> None:
         driven = Driven(config(f"monitor.telling_windows={windows}"))
         driven.feed(100)
         driven.feed(200, verdict=refuse_audits, loss_in_1=STRANGE)
-        return driven.edits, driven.monitor.told_apart()
+        return driven.edits, driven.monitor.separabilities()
 
     never, often = edits(0), edits(32)
     assert never[0] == often[0] != []

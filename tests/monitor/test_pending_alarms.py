@@ -35,7 +35,7 @@ def test_an_alarm_waits_for_evidence_and_says_how_much_there_is() -> None:
 
 
 def test_doubt_waits_for_windows_of_its_own_number() -> None:
-    found = raised(Driven(config("edits.boundary_windows=300")), setup_margin=0.01)
+    found = raised(Driven(config("edits.boundary_windows=300")), taste_margin=0.01)
     assert (found.signal, found.waits_for) == ("doubt", Wait.EVIDENCE)
     assert found.text.endswith("of 300 windows have come")
 

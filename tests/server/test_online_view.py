@@ -113,7 +113,7 @@ def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -
     contexts = np.concatenate([*(histories(first, 5) for first in (*FIRSTS.values(), 61)), np.zeros((1, 10), int)])
     since_setup = np.arange(len(contexts)) % LENGTH
     model = handler._gated(contexts, since_setup)
-    told = handler._asked(contexts, since_setup, model)
+    told = handler._features_of(contexts, since_setup, model)
     one_by_one = [
         handler.trending.mix(told[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
     ]

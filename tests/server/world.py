@@ -28,7 +28,7 @@ from pipeline.models.seeding import make_deterministic
 from pipeline.online.ensemble import OnlineEnsemble
 from pipeline.regions.live import revision_record
 from pipeline.regions.origin_classifier import OriginModel, fit_origins
-from pipeline.regions.region import SINCE, Region, Status
+from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.streams import LocalLog, Log
@@ -91,7 +91,9 @@ def origins() -> OriginModel:
 
 def region(region_id: int, version: int, adapter: str | None, adapter_weight: float = 0.8) -> Region:
     centroid = np.eye(the_setup().bank.regions[0].centroid.shape[0])[region_id]
-    return Region(region_id, version, Status.LIVE, SINCE, None, centroid, 0.5, 20.0, 0.1, adapter, 10, adapter_weight)
+    return Region(
+        region_id, version, Status.LIVE, Origin.STREAM, None, centroid, 0.5, 20.0, 0.1, adapter, 10, adapter_weight
+    )
 
 
 def adapter_tensors(rows: Sequence[int], seed: int) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from consumers.gate.changelog import KeptTrend, read_trend, take_over
 from consumers.runtime.topic_reader import value_of
+from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.windows import Ids
@@ -22,7 +23,6 @@ from pipeline.online.decayed_popularity import base_probabilities
 from pipeline.online.ensemble import OnlineEnsemble, origin_features, setup_shares_of, window_features
 from pipeline.recommend.batch import Answers
 from pipeline.regions.bank import Posterior
-from pipeline.regions.region import Array
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, RecordsLostError, UnavailableError
 from pipeline.streams.topics import GATED, TREND
