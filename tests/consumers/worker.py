@@ -19,7 +19,7 @@ from threading import Event
 from prometheus_client import CollectorRegistry
 
 from adapters_store import AdaptersStore
-from consumers.cli.stage_commands import MOST_GATED
+from consumers.cli.monitor import MOST_GATED
 from consumers.gate.stage import GateStage
 from consumers.monitor.stage import MonitorStage
 from consumers.runtime.health import Progress
