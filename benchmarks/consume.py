@@ -44,7 +44,7 @@ from adapters_store import AdaptersStore
 from consumers.gate.stage import GateStage
 from consumers.gate.user_store import Users
 from consumers.producer.feed import Feed, feed_of
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Output, Point, Turn
 from pipeline.config import Config, load_config
@@ -387,8 +387,8 @@ class Stream:
             if point is Point.COMMITTED and not watch.add(stage.taken):
                 stop.set()
 
-        progress = Progress(metrics, time.monotonic, print)
-        Loop(stage, partial(_open, config), "gate", config.consumers, TRANSACTION, stop, progress, at).run()
+        health = LoopHealth(metrics, time.monotonic, print)
+        Loop(stage, partial(_open, config), "gate", config.consumers, TRANSACTION, stop, health, at).run()
         return watch
 
     def handler(self) -> Stopwatch:

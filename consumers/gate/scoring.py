@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from adapters_store import AdaptersStore
-from consumers.gate.changelog import KeptTrend, read_trend, take_over, trend_outputs
+from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_ensemble, snapshot_outputs
 from consumers.gate.withdrawn_items import Withdrawals
 from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.stage import Output
@@ -92,8 +92,8 @@ class Gating:
             return []
         self._written = next_revision, trending.events
         # None of what this transaction is about to write is before the end.
-        kept = KeptTrend(trending.to_arrays(), trending.events, next_revision, log.end_offset(GATED, 0))
-        return trend_outputs(self._instance, kept, gated[-1].timestamp)
+        kept = OnlineSnapshot(trending.to_arrays(), trending.events, next_revision, log.end_offset(GATED, 0))
+        return snapshot_outputs(self._instance, kept, gated[-1].timestamp)
 
     def restore(self, log: Log) -> None:
         """The newest snapshot of the trend, and what this gate has gated since.
@@ -102,10 +102,10 @@ class Gating:
             LogError: some of that is no longer in the log.
         """
         trending = self.handler.trending
-        kept = None if trending is None else read_trend(log, self._instance)
+        kept = None if trending is None else read_snapshot(log, self._instance)
         if trending is None or kept is None:
             return
-        take_over(trending, self._instance, kept)
+        restore_ensemble(trending, self._instance, kept)
         self.follow(log, kept.revision)
         self._written = kept.revision, kept.events
         since = [e for e in gated_events(new_records(log, GATED, kept.gated)) if self._wrote(e, kept.events)]

@@ -10,24 +10,16 @@ Keys start over with each snapshot, so compaction leaves one state and the steps
 found from the end of the topic backwards: a restart reads what it needs and no more.
 """
 
-import base64
-import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from consumers.runtime.snapshots import decode, encode, search_backwards
 from consumers.runtime.stage import Output
 from pipeline.errors import LogError
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import MONITOR
-
-CHUNK = 400_000
-"""Characters of state in a record: well within any broker's limit."""
-
-FIRST_LOOK = 64
-"""Offsets from the end that are looked at first; the look widens until it finds what it needs."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +62,13 @@ def step_output(number: int, count: int, step: ReadPositions, timestamp: float) 
 
 def snapshot_outputs(number: int, state: Mapping[str, Any], at: ReadPositions, timestamp: float) -> list[Output]:
     """The records of a state, to be written in one transaction."""
-    raw = json.dumps(state, separators=(",", ":"), allow_nan=False).encode("ascii")
-    text = base64.b85encode(zlib.compress(raw, 1)).decode("ascii")
-    chunks = [text[i : i + CHUNK] for i in range(0, len(text), CHUNK)]
+    encoded = encode(json.dumps(state, separators=(",", ":"), allow_nan=False).encode("ascii"))
     outputs = [
         Output(MONITOR, {"kind": "chunk", "snapshot": number, "data": chunk}, f"chunk-{i:05d}", timestamp, 0)
-        for i, chunk in enumerate(chunks)
+        for i, chunk in enumerate(encoded.chunks)
     ]
-    sha256 = hashlib.sha256(raw).hexdigest()
-    value = {"kind": "snapshot", "snapshot": number, "chunks": len(chunks), "sha256": sha256, **asdict(at)}
+    length = len(encoded.chunks)
+    value = {"kind": "snapshot", "snapshot": number, "chunks": length, "sha256": encoded.sha256, **asdict(at)}
     return [*outputs, Output(MONITOR, value, "snapshot", timestamp, 0)]
 
 
@@ -88,14 +78,7 @@ def read_newest(log: Log) -> Kept:
     Raises:
         LogError: the state is damaged.
     """
-    end = log.end_offset(MONITOR, 0)
-    look = FIRST_LOOK
-    while True:
-        start = max(0, end - look)
-        kept = _newest(list(log.read(MONITOR, 0, start, end)), everything=start == 0)
-        if kept is not None:
-            return kept
-        look *= 4
+    return search_backwards(log, MONITOR, _newest) or Kept()
 
 
 def _newest(records: Sequence[Record], everything: bool) -> Kept | None:
@@ -112,11 +95,8 @@ def _newest(records: Sequence[Record], everything: bool) -> Kept | None:
 
 
 def _state(chunks: Sequence[str], snapshot: Mapping[str, Any]) -> Mapping[str, Any]:
-    try:
-        raw = zlib.decompress(base64.b85decode("".join(chunks)))
-    except (ValueError, zlib.error):
-        raw = b""
-    if hashlib.sha256(raw).hexdigest() != snapshot["sha256"]:
+    raw = decode(chunks, snapshot["sha256"])
+    if raw is None:
         raise LogError(
             f"state {snapshot['snapshot']} of the monitor is damaged in topic {MONITOR}: its "
             f"{snapshot['chunks']} chunks do not give what was written; restore the log from a backup"

@@ -16,7 +16,7 @@ from threading import Event, Thread
 import pytest
 
 from adapters_store import AdaptersStore
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.topic_reader import new_records
 from consumers.trainer.child_process import TrainingChild
@@ -75,8 +75,8 @@ def loop(place: Place, root: Path, stop: Event, said: list[str]) -> Loop:
     start = {"root": str(root), "adapters": str(place.folder / "adapters"), "config": settings.model_dump(mode="json")}
     metrics = new_metrics()
     stage = TrainerStage(TrainingChild(start), metrics)
-    progress = Progress(metrics, time.monotonic, said.append)
-    return Loop(stage, lambda: LocalLog(place.log_path), "t", settings.consumers, 1, stop, progress)
+    health = LoopHealth(metrics, time.monotonic, said.append)
+    return Loop(stage, lambda: LocalLog(place.log_path), "t", settings.consumers, 1, stop, health)
 
 
 def answers(server: Server) -> list[object]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.topic_reader import new_records, value_of
 from consumers.trainer.child_process import TrainingChild
@@ -65,8 +65,8 @@ class Member:
     def __init__(self, log: Log, instance: str, child: TrainingChild) -> None:
         self.stage = TrainerStage(child, Metrics(CollectorRegistry()))
         self._stop = Event()
-        progress = Progress(Metrics(CollectorRegistry()), lambda: 0.0, lambda _: None)
-        self._loop = Loop(self.stage, lambda: log, instance, SETTINGS, 1, self._stop, progress)
+        health = LoopHealth(Metrics(CollectorRegistry()), lambda: 0.0, lambda _: None)
+        self._loop = Loop(self.stage, lambda: log, instance, SETTINGS, 1, self._stop, health)
         self._member = self._loop._join()
         self._joined = self._member.__enter__()
 

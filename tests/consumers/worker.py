@@ -22,7 +22,7 @@ from adapters_store import AdaptersStore
 from consumers.cli.monitor import MOST_GATED
 from consumers.gate.stage import GateStage
 from consumers.monitor.stage import MonitorStage
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.runner import adapters_of, log_of
 from consumers.runtime.stage import Point, Stage
@@ -112,6 +112,6 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config, metrics = settings(folder), Metrics(CollectorRegistry())
     stage = stage_of(name, instance, folder, metrics, death, seed)
-    progress = Progress(metrics, time.monotonic, lambda words: print(words, file=sys.stderr, flush=True))
+    health = LoopHealth(metrics, time.monotonic, lambda words: print(words, file=sys.stderr, flush=True))
     most = {"trainer": 1, "gate": config.gate.batch_size}.get(name, MOST_GATED)
-    Loop(stage, lambda: log_of(config), instance, config.consumers, most, stop, progress, death).run()
+    Loop(stage, lambda: log_of(config), instance, config.consumers, most, stop, health, death).run()

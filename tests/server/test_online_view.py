@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from consumers.gate.changelog import KeptTrend, trend_outputs
+from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
 from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
 from pipeline.events.windows import Windows
@@ -206,7 +206,7 @@ def test_of_several_gates_the_one_that_wrote_last_is_followed(world: World) -> N
         # What was passed over is not lost: it is read again with that gate's next snapshot.
         world.events["one"] = 1
         with world.producer.transaction() as transaction:
-            for out in trend_outputs("one", KeptTrend(fresh_trend().to_arrays(), 0, 1, 0), 1.6e9):
+            for out in snapshot_outputs("one", OnlineSnapshot(fresh_trend().to_arrays(), 0, 1, 0), 1.6e9):
                 transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
         counted(server, 1)
         assert server.service.trend.overall().argmax() == 8
@@ -220,7 +220,7 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
         counted(server, 5)
         before = server.service.trend.overall().copy()
         trending = fresh_trend(config("trend.half_lives=[30]") if bad != "damaged" else SETTINGS)
-        for out in trend_outputs("gate", KeptTrend(trending.to_arrays(), 9, 0, 0), 1.6e9):
+        for out in snapshot_outputs("gate", OnlineSnapshot(trending.to_arrays(), 9, 0, 0), 1.6e9):
             value = dict(out.value or {})
             if bad == "damaged":
                 value["data"] = base64.b85encode(b"something else").decode("ascii")

@@ -17,7 +17,7 @@ import uvicorn
 
 from adapters_store import AdaptersStore
 from consumers.cli.serve import listen
-from consumers.gate.changelog import KeptTrend, trend_outputs
+from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
 from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service
 from pipeline.config import Config
@@ -195,10 +195,10 @@ class World:
 
     def snapshot(self, trending: OnlineEnsemble, gate: str = "gate") -> None:
         """Write a gate's trend down, as the gate does."""
-        kept = KeptTrend(trending.to_arrays(), trending.events, 0, self.log.end_offset(GATED, 0))
+        kept = OnlineSnapshot(trending.to_arrays(), trending.events, 0, self.log.end_offset(GATED, 0))
         self.events[gate] = trending.events
         with self.producer.transaction() as transaction:
-            for out in trend_outputs(gate, kept, 1.6e9):
+            for out in snapshot_outputs(gate, kept, 1.6e9):
                 transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
 
     def gated(self, event: GatedEvent, gate: str = "gate") -> None:

@@ -13,7 +13,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.gate.changelog import KeptTrend, read_trend, take_over
+from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_ensemble
 from consumers.runtime.topic_reader import value_of
 from pipeline.arrays import Array
 from pipeline.config import Config
@@ -123,7 +123,7 @@ class ServedTrend:
     def _take_over(self, gate: str, log: Log) -> None:
         """Go on from a gate's newest snapshot; one that cannot be used changes nothing."""
         try:
-            kept = read_trend(log, gate)
+            kept = read_snapshot(log, gate)
             trending = self._restored(gate, kept) if kept is not None else None
         except UnavailableError:
             raise
@@ -135,12 +135,12 @@ class ServedTrend:
             with self._whole:
                 self._trending, self._gate = trending, gate
 
-    def _restored(self, gate: str, kept: KeptTrend) -> OnlineEnsemble:
+    def _restored(self, gate: str, kept: OnlineSnapshot) -> OnlineEnsemble:
         trending = self._new()
-        take_over(trending, gate, kept)
+        restore_ensemble(trending, gate, kept)
         return trending
 
-    def _since(self, kept: KeptTrend, log: Log) -> Sequence[Record]:
+    def _since(self, kept: OnlineSnapshot, log: Log) -> Sequence[Record]:
         """What stands in `gated` after a snapshot and was passed already; what follows is still to be polled."""
         if self._position <= kept.gated:
             return []
