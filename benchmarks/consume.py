@@ -42,7 +42,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from adapters_store import AdaptersStore
 from consumers.gate.stage import GateStage
-from consumers.gate.user_store import Users
+from consumers.gate.user_store import UserStore
 from consumers.producer.feed import Feed, feed_of
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
@@ -236,7 +236,7 @@ def user_memory(config: Config) -> dict[str, Any]:
     """Bytes that the gate holds of a user whose history and remembered event ids are full."""
     events = max(config.windows.length, config.gate.remembered_events)
     tracemalloc.start()
-    users = Users(config.windows.length, config.gate.remembered_events)
+    users = UserStore(config.windows.length, config.gate.remembered_events)
     for user in range(REMEMBERED_USERS):
         for event in range(events):
             users.append(f"user-{user:08d}", event + 1, f"event-{user:08d}-{event:04d}", 1.6e9 + event, -1, past=False)
@@ -283,9 +283,9 @@ class MeasuredGate(GateStage):
             self.written.append(list(outputs))
         return outputs
 
-    def _begin(self) -> None:
-        super()._begin()
-        self._gating.handler = self.canned or self._gating.handler
+    def _reset(self) -> None:
+        super()._reset()
+        self._scoring.scorer = self.canned or self._scoring.scorer
 
 
 class Stream:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from consumers.server.views.online import ServedTrend
 from consumers.server.views.regions import Live, View
-from consumers.server.views.users_items import Knowledge
+from consumers.server.views.users_items import UsersItems
 from pipeline.events.windows import PADDING, History, Ids
 from pipeline.recommend.batch import Answers, answer
 from pipeline.regions.features import GateView
@@ -87,7 +87,7 @@ class Recommender:
     def __init__(
         self,
         live: Live,
-        knowledge: Knowledge,
+        knowledge: UsersItems,
         trend: ServedTrend,
         view: GateView,
         floor: float,

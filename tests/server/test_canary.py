@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from adapters_store import AdaptersStore, Manifest
-from consumers.server.canary_controller import settle, standing
+from consumers.server.canary_controller import current_trial, end_trial
 from consumers.server.feedback import Tally, parse_request_id
-from consumers.server.views.region_history import Logged
+from consumers.server.views.region_history import RegionHistory
 from pipeline.recommend.ab_test import Rate, Trial, Verdict
 from pipeline.recommend.canary import Canary
 from pipeline.regions.region import Status
@@ -88,7 +88,7 @@ def test_some_users_get_the_new_version_and_all_others_the_one_before(world: Wor
         assert (answer["revision"], answer["canary"]) == (revision, revision)
         found = parse_request_id(answer["request_id"])
         assert found is not None
-        assert (found.adapter, found.canary, found.crowd) == (adapter, revision, canary_of(revision).crowd(user))
+        assert (found.adapter, found.canary, found.bucket) == (adapter, revision, canary_of(revision).crowd(user))
     assert server.recommend(user_id="b0")["canary"] is None
     with serving(world, instance="other") as other:
         assert told(other) == expected()
@@ -97,7 +97,7 @@ def test_some_users_get_the_new_version_and_all_others_the_one_before(world: Wor
 def test_who_asks_with_a_history_is_told_apart_by_it(world: World, server: Server) -> None:
     _, revision = world.update(A, seed=9, canary=SHARE)
     server.served(revision)
-    ids = server.service.knowledge.item_id
+    ids = server.service.users_items.item_id
     asked = [[ids(row) for row in window] for window in histories(FIRSTS[A], 40).tolist()]
     adapters = [server.recommend(history=history)["adapter"] for history in asked]
     assert set(adapters) == {OLD, NEW}
@@ -235,11 +235,11 @@ def test_who_is_overtaken_while_it_decides_writes_nothing(world: World, verdict:
     canary, trial = canary_of(revision), Trial(Rate(20, 1), Rate(30, 9), 3.5)
     slow = Meanwhile(world.folder / "adapters")
     # The slow one decides that the version is worse, as only then the store is asked.
-    slow.happens = lambda: settle(world.log, world.store, canary, trial, verdict, "quick", 1.6e9)
-    settle(world.log, slow, canary, trial, Verdict.WORSE, "slow", 1.6e9)
+    slow.happens = lambda: end_trial(world.log, world.store, canary, trial, verdict, "quick", 1.6e9)
+    end_trial(world.log, slow, canary, trial, Verdict.WORSE, "slow", 1.6e9)
     assert [act["by"] for act in acts(world)] == ["quick"]
     assert world.log.end_offset(REGIONS, 0) == revision + 2
-    settle(world.log, world.store, canary, trial, verdict, "late", 1.6e9)
+    end_trial(world.log, world.store, canary, trial, verdict, "late", 1.6e9)
     assert [act["by"] for act in acts(world)] == ["quick"]
 
 
@@ -302,7 +302,7 @@ def test_without_a_way_back_the_new_version_stays_on_trial(world: World, server:
     server.served(revision)
     shutil.rmtree(world.folder / "adapters" / OLD)
     click(server, [OLD], times=2)
-    eventually(lambda: any("there is no way back" in said for said in server.said))
+    eventually(lambda: any("cannot be restored" in said for said in server.said))
     assert told(server) == expected()
     assert acts(world) == []
     assert server.ask("GET", "/readyz")[0] == 200
@@ -319,8 +319,8 @@ def test_an_older_revision_is_on_the_trial_that_it_was_on(world: World, server: 
 # --- what the log says ---------------------------------------------------------------------------------------
 
 
-def logged(world: World) -> Logged:
-    return Logged.of(world.log.read(REGIONS, 0, 0, world.log.end_offset(REGIONS, 0)))
+def logged(world: World) -> RegionHistory:
+    return RegionHistory.of(world.log.read(REGIONS, 0, 0, world.log.end_offset(REGIONS, 0)))
 
 
 def test_a_first_version_has_nobody_to_be_tried_against(world: World) -> None:
@@ -352,7 +352,7 @@ def test_only_answers_of_the_trial_count_for_it() -> None:
     tally, canary = Tally(), canary_of(7)
     for i, (adapter, part) in enumerate(OF_ONE_TRIAL):
         tally.add({"request_id": f"{i:016}.4.{adapter}.9{part}", "kind": "click"})
-    found = standing(canary, tally)
+    found = current_trial(canary, tally)
     assert (found.tried, found.incumbent) == (Rate(1, 1), Rate(2, 2))
     assert found.verdict(0.05, 4) is None
     assert found.verdict(0.05, 3) is Verdict.ALIKE

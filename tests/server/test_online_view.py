@@ -184,7 +184,7 @@ def test_a_withdrawn_item_stays_out_however_it_trends(world: World) -> None:
     with after(world, handler, 100) as server:
         item = the_setup().catalogue.item_ids[RISING - 1]
         world.withdraw(RISING)
-        eventually(lambda: bool(server.service.knowledge.withdrawn[RISING]))
+        eventually(lambda: bool(server.service.users_items.withdrawn[RISING]))
         for user in ("a0", "b0", "s0", "nobody"):
             assert item not in [i["item_id"] for i in server.recommend(user_id=user, k=1000)["items"]]
 

@@ -85,7 +85,7 @@ def test_how_much_a_user_took_since_set_up_counts_as_it_does_for_the_gate(world:
     rows, gate = histories(61, 1), gate_of(world)
     for since_setup in (0, 10):
         world.user(f"since{since_setup}", rows[0].tolist(), since_setup)
-    eventually(lambda: server.service.knowledge.history("since10") is not None)
+    eventually(lambda: server.service.users_items.history("since10") is not None)
     confidences = [server.recommend(user_id=f"since{n}")["confidence"] for n in (0, 10)]
     expected = [float(gate.answer(taken(rows, n)).posterior.confidence[0]) for n in (0, 10)]
     np.testing.assert_allclose(confidences, expected, rtol=1e-4)
@@ -111,7 +111,7 @@ def test_a_withdrawn_item_is_never_recommended(world: World, server: Server) -> 
     best = scores(server.recommend(user_id="a0"))[0][0]
     row = the_setup().catalogue.row_of[best]
     world.withdraw(row)
-    eventually(lambda: bool(server.service.knowledge.withdrawn[row]))
+    eventually(lambda: bool(server.service.users_items.withdrawn[row]))
     for user in ("a0", "a1", "b0", "s0", "nobody"):
         assert best not in scores(server.recommend(user_id=user, k=1000))[0]
 
@@ -128,9 +128,9 @@ def test_an_unknown_user_is_answered_from_the_trend_and_told_so(world: World, se
 
 def test_an_erased_user_leaves_nothing(world: World, server: Server) -> None:
     assert server.recommend(user_id="a0")["answered_by"] == "adapter"
-    users = server.service.knowledge.users
+    users = server.service.users_items.users
     world.erase("a0")
-    eventually(lambda: server.service.knowledge.users == users - 1)
+    eventually(lambda: server.service.users_items.users == users - 1)
     assert server.recommend(user_id="a0")["answered_by"] == "trend"
     with serving(world, instance="again") as again:
         assert again.recommend(user_id="a0")["answered_by"] == "trend"

@@ -23,7 +23,8 @@ from consumers.server.service import Edges, Service
 from pipeline.config import Config
 from pipeline.evaluation.replay import prepare
 from pipeline.events.gated import GatedEvent, GateStamp
-from pipeline.events.windows import Windows
+from pipeline.events.user_state import UserState
+from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.seeding import make_deterministic
 from pipeline.online.ensemble import OnlineEnsemble
@@ -184,8 +185,9 @@ class World:
         return name, self.announce(region(region_id, self.versions[region_id], name), canary=canary)
 
     def user(self, user_id: str, history: Sequence[int], since_setup: int = LENGTH) -> None:
-        """Tell what a user met last, as catalogue rows."""
-        self.send(USERS, {"history": list(history), "since_setup": since_setup}, user_id)
+        """Write the history of a user, as catalogue rows."""
+        state = UserState(History.of(list(history), LENGTH, since_setup))
+        self.send(USERS, state.to_record(0), user_id)
 
     def erase(self, user_id: str) -> None:
         self.send(USERS, None, user_id)

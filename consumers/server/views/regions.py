@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from threading import RLock
 
 from adapters_store import AdaptersStore
-from consumers.server.views.region_history import Logged
+from consumers.server.views.region_history import RegionHistory
 from pipeline.errors import AdapterRefused, StoreError
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.canary import Canary
@@ -61,7 +61,7 @@ class Live:
     ) -> None:
         self.forward = forward
         self.refusals: Counter[str] = Counter()
-        self._setup = Logged(setup_bank)
+        self._setup = RegionHistory(setup_bank)
         self._store = store
         self._backbone_sha256 = backbone_sha256
         self._logged = self._setup
@@ -140,19 +140,19 @@ class Live:
             self._free()
         return refused
 
-    def _wanted(self) -> Logged:
+    def _wanted(self) -> RegionHistory:
         """What the log says, but for what is pinned: that is on no trial."""
         live = (region for region in self._logged.bank.regions if region.status is Status.LIVE)
         pinned = [replace(r, adapter=self._pins[r.region_id]) for r in live if r.region_id in self._pins]
         canaries = {i: canary for i, canary in self._logged.canaries.items() if i not in self._pins}
-        return Logged(self._logged.bank.changed(*pinned), canaries)
+        return RegionHistory(self._logged.bank.changed(*pinned), canaries)
 
-    def _on_trial(self, logged: Logged) -> Mapping[int, Canary]:
+    def _on_trial(self, logged: RegionHistory) -> Mapping[int, Canary]:
         """Trials both of whose versions are there; where one is not, the other is everybody's."""
         names = self.forward.names
         return {i: c for i, c in logged.canaries.items() if c.adapter in names and c.incumbent in names}
 
-    def _load(self, logged: Logged) -> tuple[dict[int, str], list[StoreError]]:
+    def _load(self, logged: RegionHistory) -> tuple[dict[int, str], list[StoreError]]:
         """Load what regions and trials need; return the regions' versions that are refused, and why any is."""
         failed: dict[int, str] = {}
         refused: list[StoreError] = []
