@@ -31,7 +31,7 @@ def command(
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
-    """Serve recommendations and the dashboard over HTTP, from the current state of the log.
+    """Serve recommendations and the control room (a live web page) over HTTP, from the current state of the log.
 
     Administrative calls (rollback, pin, reload) need the environment variable RAIE_ADMIN_TOKEN; without it they do
     not exist.

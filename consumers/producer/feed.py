@@ -1,7 +1,7 @@
-"""Feeding a data set into the log: items, the past that set-up has learned from, and the stream after it.
+"""Writes a data set into the log: items, the interactions that set-up learned from, and the stream after it.
 
-Events of the stream are numbered as a replay counts them, and marked where it ends a batch early: a gate in lockstep
-needs both, a live one looks at neither. What does not count as liking is left out, by the same rule as in a replay.
+Events of the stream have the numbers of a replay, and a mark where it ends a batch early: a gate in lockstep needs
+both, a live one ignores them. Interactions that are not positive are left out, by the same rule as in a replay.
 """
 
 from collections import defaultdict, deque
@@ -17,24 +17,28 @@ from pipeline.datasets.splits import cut
 from pipeline.errors import DataError
 from pipeline.events.interaction import Interaction, Item
 from pipeline.events.versioning import versioned
-from pipeline.streams.interface import Log
+from pipeline.streams.interface import Log, Producer
 from pipeline.streams.topics import INTERACTIONS, ITEMS
 
 TRANSACTION = 500
-"""Records of one transaction."""
+"""Most records of a transaction."""
 
-Told = Callable[[str, int, int], None]
+PAUSE = 0.05
+"""Seconds between two checks for events that are due."""
+
+Progress = Callable[[str, int, int], None]
+"""Function called with (stage, done, total)."""
 
 
 @dataclass(frozen=True)
 class Feed:
-    """What is written.
+    """Records to write.
 
     Attributes:
         items: of the catalogue.
         past: the newest interactions of each user before the stream, in event order.
-        stream: what is gated, in event order.
-        cuts: numbers of events with which a replay ends a batch.
+        stream: interactions after set-up, in event order.
+        cuts: numbers of the events that end a batch in a replay.
     """
 
     items: Sequence[Item]
@@ -42,53 +46,64 @@ class Feed:
     stream: Sequence[Interaction]
     cuts: frozenset[int]
 
-    def write_items(self, log: Log, progress: Told) -> None:
-        """Write items; the same content again is no harm."""
+    def write_items(self, log: Log, progress: Progress) -> None:
+        """Write items; writing the same content again changes nothing."""
         values = [
             versioned({"item_id": i.item_id, "text": i.text, "attributes": dict(i.attributes)}) for i in self.items
         ]
         _write(log, ITEMS, [(v["item_id"], v, 0.0) for v in values], "items", progress)
 
-    def write_past(self, log: Log, progress: Told) -> None:
-        """Write what makes histories and is not gated."""
+    def write_past(self, log: Log, progress: Progress) -> None:
+        """Write interactions that enter the histories and are not scored."""
         records = [(e.user_id, _value(e, {"past": True}), e.timestamp) for e in self.past]
         _write(log, INTERACTIONS, records, "histories before the stream", progress)
 
     def write_stream(
         self,
         log: Log,
-        progress: Told,
+        progress: Progress,
         speed: float | None,
         rate: float | None,
         sleep: Callable[[float], None],
         clock: Callable[[], float],
     ) -> int:
-        """Write the stream, at its own pace, at a rate, or at once; return how many events it has."""
+        """Write the stream: `speed` times as fast as event time, at a `rate` per second, or at once.
+
+        Returns:
+            The number of events.
+        """
         producer, began, done = log.producer("produce-stream"), clock(), 0
-        first = self.stream[0].timestamp if self.stream else 0.0
+        stamps = [event.timestamp for event in self.stream]
         while done < len(self.stream):
-            due = len(self.stream)
-            passed = clock() - began
-            if rate is not None:
-                due = min(due, int(passed * rate) + 1)
-            elif speed is not None:
-                due = int(np.searchsorted([e.timestamp for e in self.stream], first + passed * speed, side="right"))
-            some = range(done, min(due, done + TRANSACTION))
-            if not some:
-                sleep(0.05)
+            due = _due(stamps, clock() - began, speed, rate)
+            batch = range(done, min(due, done + TRANSACTION))
+            if not batch:
+                sleep(PAUSE)
                 continue
-            with producer.transaction() as transaction:
-                for number in some:
-                    event, more = self.stream[number], {"sequence": number}
-                    value = _value(event, {**more, "cut": True} if number in self.cuts else more)
-                    transaction.send(INTERACTIONS, value, key=event.user_id, timestamp=event.timestamp)
-            done = some.stop
+            self._write_batch(producer, batch)
+            done = batch.stop
             progress("interactions", done, len(self.stream))
         return done
 
+    def _write_batch(self, producer: Producer, numbers: range) -> None:
+        with producer.transaction() as transaction:
+            for number in numbers:
+                event, more = self.stream[number], {"sequence": number}
+                value = _value(event, {**more, "cut": True} if number in self.cuts else more)
+                transaction.send(INTERACTIONS, value, key=event.user_id, timestamp=event.timestamp)
+
+
+def _due(stamps: Sequence[float], passed: float, speed: float | None, rate: float | None) -> int:
+    """Number of events that are due after so many seconds; all of them without speed and rate."""
+    if rate is not None:
+        return min(len(stamps), int(passed * rate) + 1)
+    if speed is not None and stamps:
+        return int(np.searchsorted(stamps, stamps[0] + passed * speed, side="right"))
+    return len(stamps)
+
 
 def feed_of(dataset: Dataset, config: Config) -> Feed:
-    """Lay out what is written of a data set.
+    """Prepare the records of a data set.
 
     Raises:
         DataError: the protocol is `windows`, whose windows do not follow from a log, or the log cannot be cut.
@@ -100,13 +115,13 @@ def feed_of(dataset: Dataset, config: Config) -> Feed:
     slices = cut([e.timestamp for e in events], (config.data.finetune_from, config.data.test_from))
     before = [e for e in events if slices.of(e.timestamp) == "S"]
     newest: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=config.windows.length))
-    for place, event in enumerate(before):
-        newest[event.user_id].append(place)
-    kept = sorted(place for places in newest.values() for place in places)
+    for index, event in enumerate(before):
+        newest[event.user_id].append(index)
+    kept = sorted(index for indices in newest.values() for index in indices)
     stream = events[len(before) :]
     parts = np.array_split(np.arange(len(stream)), config.replay.parts)
     cuts = frozenset(int(part[-1]) for part in parts if len(part))
-    return Feed(list(dataset.items.values()), [before[place] for place in kept], stream, cuts)
+    return Feed(list(dataset.items.values()), [before[index] for index in kept], stream, cuts)
 
 
 def _value(event: Interaction, more: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +134,7 @@ def _value(event: Interaction, more: dict[str, Any]) -> dict[str, Any]:
     return versioned({**value, **({} if event.value is None else {"value": event.value}), **more})
 
 
-def _write(log: Log, topic: str, records: Sequence[tuple[str, Any, float]], stage: str, progress: Told) -> None:
+def _write(log: Log, topic: str, records: Sequence[tuple[str, Any, float]], stage: str, progress: Progress) -> None:
     producer = log.producer(f"produce-{topic}")
     for start in range(0, len(records), TRANSACTION):
         with producer.transaction() as transaction:

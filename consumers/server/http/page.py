@@ -1,4 +1,4 @@
-"""`GET /`: the dashboard, from files of the package; it loads nothing from other hosts."""
+"""`GET /`: the control room, from files of the package; it loads nothing from other hosts."""
 
 from importlib.resources import files
 from typing import Annotated
@@ -48,13 +48,13 @@ FILES = {
 
 @router.get("/")
 def page() -> Response:
-    """The dashboard."""
+    """The control room."""
     return file("index.html")
 
 
 @router.get("/page/{name}")
 def file(name: Annotated[str, Path(max_length=100)]) -> Response:
-    """A file of the dashboard."""
+    """A file of the control room."""
     if name not in FILES:
         raise HTTPException(404, "the page has no such file")
     return Response(FILES[name], media_type=KINDS[name.rpartition(".")[2]], headers=HEADERS)
