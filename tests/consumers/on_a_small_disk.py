@@ -1,4 +1,4 @@
-"""What a full disk does to an edit, on a real one: `test_small_disk` runs this where `SMALL_DISK` is 64 MiB small.
+"""An edit on a full disk: `test_small_disk` runs this where `SMALL_DISK` is a file system of 64 MiB.
 
 The adapters store is on that disk; log and set-up are not. A trainer with its child process carries an edit out, and
 a server answers over HTTP meanwhile.
@@ -35,7 +35,7 @@ MOUNTED = Path(os.environ[SMALL_DISK])
 
 @dataclass
 class Place:
-    """Where log and store are, as `serving` wants to know it."""
+    """Paths of log and store, as `serving` expects them."""
 
     folder: Path
     log_path: Path
@@ -54,7 +54,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def fill(ballast: Path) -> None:
-    """Write until nothing more goes in."""
+    """Fill the disk."""
     with ballast.open("wb", buffering=0) as stream:
         while True:
             try:
@@ -65,7 +65,7 @@ def fill(ballast: Path) -> None:
 
 
 def loop(place: Place, root: Path, stop: Event, said: list[str]) -> Loop:
-    """A trainer that tries again soon."""
+    """A trainer with a short pause before it tries again."""
     settings = SETTINGS.model_copy(
         update={
             "log": SETTINGS.log.model_copy(update={"url": f"sqlite:///{place.log_path}", "partitions": 1}),
@@ -126,4 +126,4 @@ def test_an_edit_waits_for_space_and_nobody_notices(place: Place, tmp_path: Path
 
 
 PATIENCE = 240.0
-"""Seconds for a child to start and to train, on a machine that has other things to do."""
+"""Seconds for a child to start and to train, on a busy machine."""

@@ -1,4 +1,4 @@
-"""Looking at edits and regions from the command line."""
+"""Edits and regions on the command line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An embedded log does not grow by what newer records replace."""
+"""Compaction removes the records of an embedded log that newer ones replace."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What monitor and trainers do when windows are gone, versions are left behind, and processes die."""
+"""Monitor and trainers with lost windows, orphaned versions and killed processes."""
 
 import copy
 import shutil
@@ -28,7 +28,7 @@ from tests.consumers.test_monitor_stage import lockstep
 
 @pytest.fixture
 def log() -> Iterator[MemoryLog]:
-    """Holds what the replay gated."""
+    """A log with the scored events of the replay."""
     log = MemoryLog()
     log.create_topics(pipeline_topics(4))
     with log.producer("gate").transaction() as transaction:

@@ -1,4 +1,4 @@
-"""One stage as a process of its own, which may be told to die.
+"""One stage as a process that can kill itself at a drawn point.
 
 Its arguments are STAGE INSTANCE FOLDER DEATH; `tests.consumers.forking` starts it. FOLDER holds the set-up (`root`,
 with the adapters) and `config.json`, which names the log. DEATH is 0, or the seed of the point at which the process
@@ -43,7 +43,7 @@ MOST_TURNS, MOST_COMMITS, MOST_STEPS = 60, 3, 8
 
 
 class Death:
-    """Comes at a passing of a point, both drawn; never, for the seed 0."""
+    """Kills the process at a drawn passing of a drawn point; never for the seed 0."""
 
     def __init__(self, stage: str, seed: int) -> None:
         rng = Random(seed)
@@ -60,7 +60,7 @@ class Death:
 
 
 class DeathOfChild:
-    """Comes at a step of a publication; never, for the seed 0."""
+    """Kills the process at a drawn step of a publication; never for the seed 0."""
 
     def __init__(self, seed: int) -> None:
         self._left = Random(seed).randint(1, MOST_STEPS) if seed else 0

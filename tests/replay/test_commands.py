@@ -1,4 +1,4 @@
-"""The command line: what it shows, and that what a person can put right is one message and exit code 2."""
+"""The command line: its output, and one message with exit code 2 for every error that a person can fix."""
 
 import json
 import os
@@ -34,7 +34,7 @@ CHEAP = ("--strategies", "static,popularity", *SET, "--set", "setup.max_epochs=1
 
 
 def _commands(group, path=()):
-    """Yield the path of every command; a group that does something by itself is one, too."""
+    """Yield the path of every command; a group that can be invoked by itself is one, too."""
     for name, found in group.commands.items():
         if not hasattr(found, "commands") or found.invoke_without_command:
             yield (*path, name)
@@ -43,7 +43,7 @@ def _commands(group, path=()):
 
 
 def assert_refused(ended, *words: str) -> None:
-    """One message, which says what to do; whatever else is on stderr are stages."""
+    """Assert that stderr has one message with these words, besides the stages of progress."""
     assert ended.code == 2
     assert ended.err.count("raie: ") == 1
     message = ended.err.partition("raie: ")[2]

@@ -1,4 +1,4 @@
-"""What the page draws: statistics, lag, dead letters, versions and explanations, with bounded memory."""
+"""Data of the control room: statistics, lag, dead letters, versions and explanations, in bounded memory."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A new version for some users first: who gets it, what their clicks come to, and that it is decided once."""
+"""Canary trials: the users of a new version, the counts of their clicks, and one decision."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ OLD, NEW = "r0004_v0001", "r0004_v0002"
 USERS = [f"u{i}" for i in range(24)]
 SHARE = 0.4
 QUICK = config("trend.half_lives=[20, 100]", "trend.shrinkage=5", "log.partitions=2", "canary.answers=60")
-"""As all worlds of these tests, but sixty answers are enough."""
+"""Settings of these tests, with sixty answers as the least for a verdict."""
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def expected(adapter: str = NEW) -> dict[str, str]:
 
 
 def click(server: Server, clicked: Iterable[str], times: int = 1) -> None:
-    """Have every user ask and be shown something so many times; who is told one of these versions clicks."""
+    """Let every user request and see a recommendation so many times; users of these versions click."""
     chosen = set(clicked)
     for _ in range(times):
         answers = [server.recommend(user_id=user) for user in USERS]
@@ -66,7 +66,7 @@ def acts(world: World) -> list[dict]:
 
 
 def shown(server: Server) -> dict[str, int]:
-    """Version -> shown answers of the trial, as the server tells."""
+    """Version -> impressions in the trial, from the server."""
     canary = server.ask("GET", f"/regions/{A}")[1]["canary"]
     return {canary[role]: canary["trial"][rate]["shown"] for role, rate in ROLES.items()}
 
@@ -363,4 +363,4 @@ OF_ONE_TRIAL = [
     *((NEW, ".7.3"), (OLD, ".7.1000"), (OLD, ".7.1023")),
     *((OLD, ".6.1000"), (OLD, ""), (NEW, ""), ("r0004_v0001", ".7.1024")),
 ]
-"""Version and trial of answers; the first three are of the trial that began with revision 7."""
+"""Version and trial of answers; the first three belong to the trial that started with revision 7."""

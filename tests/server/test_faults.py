@@ -1,4 +1,4 @@
-"""Faults 2, 3, 10, 13, 16 and 17 on the path from the store to an answer: what is bad never answers."""
+"""Faults 2, 3, 10, 13, 16 and 17 on the path from the store to an answer: a damaged adapter never answers."""
 
 import errno
 import json
@@ -22,7 +22,7 @@ def refused(server: Server) -> dict[str, int]:
 
 
 def expect_refusal(server: Server, name: str, revision: int, reason: str) -> None:
-    """The revision is in force, its adapter is not, and the version before goes on."""
+    """Assert that the revision is in force, with the previous version in place of its adapter."""
     server.served(revision)
     assert refused(server) == {reason: 1}
     answer = server.recommend(user_id="a0")
@@ -123,7 +123,7 @@ def test_reload_takes_up_what_was_repaired(world: World, server: Server) -> None
 def test_a_full_disk_fails_a_publication_and_touches_no_answer(
     world: World, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file system of 64 KB, of which the store sees nothing but ENOSPC in the middle of a write."""
+    """A file system of 64 KB: a write fails with ENOSPC in the middle."""
     before = server.recommend(user_id="a0")
     room = 64_000
     real = os.write
@@ -170,7 +170,7 @@ def test_a_full_disk_fails_a_publication_and_touches_no_answer(
 
 
 def test_requests_go_on_while_edits_are_published(world: World, server: Server) -> None:
-    """The short form of five minutes: 40 publications, requests all the time, from three threads."""
+    """Short form of a five-minute test: 40 publications under requests of three threads."""
     stop, failures, seen = threading.Event(), [], []
     server.recommend(user_id="a0")
     server.recommend(user_id="b0")

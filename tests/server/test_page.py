@@ -1,4 +1,4 @@
-"""The page is served whole, loads nothing from elsewhere, and takes nothing from the log for markup."""
+"""The control room: all files are served, nothing is loaded from other hosts, text of the log is never markup."""
 
 import re
 import tomllib
@@ -94,7 +94,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 @pytest.fixture
 def full(world: World) -> World:
-    """A world in which something happened, and somebody tried to be clever."""
+    """A world with statistics, an edit and a dead letter, and markup in every text."""
     for i in range(1, 9):
         world.send(STATISTICS, interval(200 * i, r1=100, r2=40, r3=30, r4=20, r5=10), "")
     windows = tuple(Evidence(f"e{i}", i, A) for i in range(5))

@@ -1,4 +1,4 @@
-"""Recommendations over HTTP: who answers whom, and who notices when a region changes."""
+"""Recommendations over HTTP: the adapter that answers, and the users that a change of a region affects."""
 
 import copy
 

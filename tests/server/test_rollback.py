@@ -1,4 +1,4 @@
-"""Administrative calls need the token; feedback is joined by request id; edits say why they fired."""
+"""Administrative calls need the token; feedback is joined by request id; edits have their reasons."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A trainer that is slower than retention: what it lost is named, and serving goes on as if nothing had been."""
+"""A trainer that is slower than retention: the lost windows are named, and answers do not change."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ WINDOWS, KEPT_FROM = 100, 40
 
 
 class Throttled(TrainingChild):
-    """Carries edits out in this process, each at its tenth look.
+    """Carries out edits in this process, each at its tenth poll.
 
     Args:
         carrier: does it.
@@ -52,7 +52,7 @@ class Throttled(TrainingChild):
         return {"outcome": outcome.to_record(), "revision": revision and revision.to_record(), "seconds": 0.0}
 
     def stop(self) -> None:
-        """Nothing runs between two looks."""
+        """Nothing runs between two polls."""
 
 
 def own_setup() -> SetUp:
@@ -60,7 +60,7 @@ def own_setup() -> SetUp:
 
 
 def gate_windows(world: World) -> list[Evidence]:
-    """Gate windows of the region, as the gate does."""
+    """Score windows of the region, as the gate does."""
     setup = own_setup()
     live = LiveRegions(setup.bank, AdapterHost(setup.backbone, SETTINGS.adapter), world.store, setup.backbone_sha256)
     live.apply(Revision.from_record(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1))))))
