@@ -111,6 +111,6 @@ def test_a_stage_that_dies_is_started_again_and_all_end_together(tmp_path: Path)
     assert not running.is_alive()
     assert any("ended with code 3, starts again" in states["dying"] for states in said)
     assert {states["lasting"] for states in said} == {said[0]["lasting"]}
-    process = supervisor._kept["lasting"].process
+    process = supervisor._processes["lasting"].process
     assert process is not None
     assert process.returncode == -signal.SIGTERM
