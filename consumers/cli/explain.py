@@ -21,7 +21,8 @@ def command(
         str | None, typer.Argument(metavar="EDIT", help="Id of an edit, or its first characters. [default: list all]")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="Folder of a replay. [default: the live log]")
+        Path | None,
+        typer.Option("--run", metavar="DIR", help="Folder of a replay. [default: the live log, see --log]"),
     ] = None,
     log: LogUrl = None,
     config: ConfigFile = None,

@@ -52,7 +52,9 @@ Instance = Annotated[
 LogUrl = Annotated[
     str | None,
     typer.Option(
-        "--log", metavar="URL", help="Log to read: sqlite:///PATH or kafka://HOST:PORT. [default: setting log.url]"
+        "--log",
+        metavar="URL",
+        help="Log of the pipeline: sqlite:///PATH or kafka://HOST:PORT. [default: log.url]",
     ),
 ]
 

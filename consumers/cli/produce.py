@@ -24,7 +24,9 @@ def command(
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
-    """Write a recorded log into the live log: items, user histories up to set-up, then the stream after set-up.
+    """Write a recorded log into the log of the live pipeline (setting log.url).
+
+    First the items and the user histories up to the end of set-up, then the stream after set-up.
 
     As fast as possible, unless --speed or --rate is given.
 

@@ -19,10 +19,10 @@ import numpy as np
 from adapters_store import AdaptersStore
 from consumers.gate.dead_letters import dead_letter
 from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
+from consumers.gate.lockstep_batches import LockstepBatches
 from consumers.gate.parser import Erasure, InteractionParser
 from consumers.gate.scoring import GateScoring
 from consumers.gate.user_store import UserStore
-from consumers.runtime.lockstep import Barrier
 from consumers.runtime.stage import Output, Turn
 from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
@@ -65,7 +65,6 @@ class GateStage:
         self._host = AdapterHost(setup.backbone, config.adapter)
         self._users: dict[int, UserStore] = {}
         self._buffers: dict[int, EventTimeBuffer[Action]] = {}
-        self._next = 0
         self._reset()
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
@@ -79,7 +78,8 @@ class GateStage:
             done = {offset for user in users for offset in user.ahead if offset >= committed}
             self._users[partition] = users
             self._buffers[partition] = EventTimeBuffer(committed, done, self._config.gate.horizon)
-            self._next = max(self._next, *(user.sequence + 1 for user in users), 0)
+            for user in users:
+                self._batches.advance(user.sequence)
         self._count_users()
 
     def drop(self, went: Collection[TopicPartition]) -> None:
@@ -113,10 +113,9 @@ class GateStage:
         """See `Stage.close`; nothing is held open."""
 
     def _reset(self) -> None:
-        """Discard regions and online ensemble."""
+        """Discard regions, online ensemble and lockstep numbers."""
         self._scoring = GateScoring(self._setup, self._config, self._host, self._store, self._instance, self._metrics)
-        self._barrier = Barrier()
-        self._next = 0
+        self._batches = LockstepBatches(self._config.gate.batch_size)
 
     # Reading.
 
@@ -171,29 +170,17 @@ class GateStage:
     def _next_batch(self, turn: Turn) -> list[Arrival] | None:
         """The replay's next batch; None while it is incomplete or the barrier is closed."""
         held = [a for buffer in self._buffers.values() for a in buffer.held.values()]
-        for again in [a for a in held if 0 <= a.sequence < self._next]:
+        for again in self._batches.repeated(held):
             self._metrics.duplicates.inc()
             self._buffers[again.partition].handle(again)
         past = in_time(a for a in held if a.sequence < 0)
-        batch = self._whole_batch({a.sequence: a for a in held})
+        batch = self._batches.whole(held)
         partitions = [(INTERACTIONS, partition) for partition in self._buffers]
-        if batch and not self._barrier.is_open(turn.log):
+        if batch and not self._batches.is_open(turn.log):
             turn.consumer.pause(partitions)
             return None
         turn.consumer.resume(partitions)
         return past + batch if past or batch else None
-
-    def _whole_batch(self, numbered: Mapping[int, Arrival]) -> list[Arrival]:
-        """The events that a replay scores together next; none while one of them is missing."""
-        batch: list[Arrival] = []
-        while len(batch) < self._config.gate.batch_size:
-            arrival = numbered.get(self._next + len(batch))
-            if arrival is None:
-                return []
-            batch.append(arrival)
-            if arrival.cut:
-                break
-        return batch
 
     # Scoring.
 
@@ -227,7 +214,7 @@ class GateStage:
         )
         state.ahead += (arrival.offset,)
         touched[arrival.partition, event.user_id] = state
-        self._next = max(self._next, arrival.sequence + 1)
+        self._batches.advance(arrival.sequence)
         return True
 
     def _score_together(self, arrivals: Sequence[Arrival], touched: Touched) -> list[Output]:

@@ -46,7 +46,21 @@ def served(metrics: Metrics, health: Health, host: str, port: int) -> Iterator[i
     Raises:
         ConfigError: the port cannot be listened on.
     """
+    try:
+        server = ThreadingHTTPServer((host, port), _handler(metrics, health))
+    except OSError as error:
+        raise ConfigError([f"consumers.port {port} on {host} cannot be listened on ({error}); set another"]) from error
+    thread = Thread(target=server.serve_forever, args=(0.1,), name="status", daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
+
+def _handler(metrics: Metrics, health: Health) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             code, kind, body = respond(self.path, metrics, health)
@@ -59,15 +73,4 @@ def served(metrics: Metrics, health: Health, host: str, port: int) -> Iterator[i
         def log_message(self, format: str, *args: object) -> None:
             """Write no access log: a scrape comes every few seconds."""
 
-    try:
-        server = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
-        raise ConfigError([f"consumers.port {port} on {host} cannot be listened on ({error}); set another"]) from error
-    thread = Thread(target=server.serve_forever, args=(0.1,), name="status", daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return Handler
