@@ -109,19 +109,20 @@ class Driven:
     bank: RegionBank = field(default_factory=two_regions)
     timestamps: Callable[[int], float] = float
     regions: tuple[int, ...] = (1, 2)
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         self.monitor = Monitor(
             self.settings,
             RegionBank(tuple(r for r in self.bank.regions if r.origin == Origin.BASE), origins()),
-            calibration(self.regions),
+            self.calibration or calibration(self.regions),
             seed=0,
         )
         self.rng = np.random.default_rng(1)
         self.shown: list[GatedEvent] = []
         self.edits: list[Edit] = []
 
-    def show(self, region_id: int, **changed: Any) -> None:
+    def show(self, region_id: int, offset: int | None = None, **changed: Any) -> None:
         """Show one record; by default as in set-up, of a user who never leaves the region."""
         n = len(self.shown)
         event = gated_event(
@@ -141,7 +142,7 @@ class Driven:
             }
         )
         self.shown.append(event)
-        self.monitor.observe(event, 10 * n)
+        self.monitor.observe(event, 10 * n if offset is None else offset)
 
     def feed(
         self, n: int, regions: Iterable[int] = (1, 2), verdict: Verdict | None = None, **changed: Any
