@@ -39,7 +39,7 @@ from pipeline.drift.martingale import MartingaleDetector
 from pipeline.drift.river_detectors import Adwin, Kswin, PageHinkley, RiverDetector
 from pipeline.events.edit import Edit
 from pipeline.monitor import Monitor
-from pipeline.monitor.region_state import OF_ONE_WINDOW
+from pipeline.monitor.signals import of_windows
 from pipeline.monitor.state import State
 
 Array = NDArray[np.float64]
@@ -267,7 +267,7 @@ def seconds(asked: Iterable[tuple[Callable[[float], object], float]]) -> float:
 def due(state: State, place: int) -> Iterator[tuple[str, int]]:
     """Signals and lanes that are shown a value at this place in the sequence of a user's windows."""
     turn = place % state.stride
-    yield from ((signal, 0) for signal in OF_ONE_WINDOW if turn == 0 or signal == "loss")
+    yield from ((signal.name, 0) for signal in of_windows() if signal.is_shown(turn))
     yield from (("shift", phase) for phase, first in enumerate(state.phases) if turn == first)
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from pipeline.events.edit import Evidence
 from pipeline.events.gated import GatedEvent
-from pipeline.monitor.region_state import OF_ONE_WINDOW, Observation, RegionState
+from pipeline.monitor import signals
+from pipeline.monitor.region_state import Observation, RegionState
 from pipeline.monitor.separability import tell
 from pipeline.monitor.state import LastShown, Move, State, Visit
 from pipeline.monitor.statistics import count
-from pipeline.regions.region import Origin
 
 
 def take_in(state: State, gated: GatedEvent, offset: int) -> None:
@@ -23,9 +23,7 @@ def take_in(state: State, gated: GatedEvent, offset: int) -> None:
     region_state = state.regions.get(gated.region_id)
     if region_state is None:
         return
-    setup = region_state.region.origin == Origin.BASE
-    # Inside set-up the margin among set-up regions counts: it stays as it is when a region is opened.
-    scores = (gated.angle, -(gated.setup_margin if setup else gated.margin), gated.loss, gated.rarity)
+    scores = signals.scores(gated, region_state.region.origin)
     evidence = Evidence(gated.event_id, offset, region_state.region_id)
     region_state.seen.append(Observation(state.at_event, evidence, scores, gated.setup_rival, gated.user_id))
     tell(state, region_state)
@@ -54,10 +52,9 @@ def _test(state: State, region_state: RegionState, scores: tuple[float, ...], us
         shown = state.users[user] = LastShown(0, [None] * len(state.phases))
     turn = shown.windows % state.stride
     shown.windows += 1
-    for place, signal in enumerate(OF_ONE_WINDOW):
-        # The losses of a user are nearly independent, given the windows; the rarities of his items are not.
-        if turn == 0 or signal == "loss":
-            _show(state, region_state, signal, scores[place])
+    for signal, score in zip(signals.of_windows(), scores, strict=True):
+        if signal.is_shown(turn):
+            _show(state, region_state, signal.name, score)
     if turn in state.phases:
         _show_move(state, shown, user, setup_region, state.phases.index(turn))
 
@@ -72,7 +69,8 @@ def _show_move(state: State, shown: LastShown, user: str, setup_region: int, pha
     if moved:
         state.moves.append(Move(state.at_event, region_state.region_id, setup_region, user))
     region_state.moves[phase].append(float(moved))
-    _show(state, region_state, "shift", float(moved), phase)
+    for signal in signals.of_moves():
+        _show(state, region_state, signal.name, float(moved), phase)
 
 
 def _show(state: State, region_state: RegionState, signal: str, score: float, phase: int = 0) -> None:

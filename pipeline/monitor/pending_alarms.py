@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.monitor import Monitor
-from pipeline.monitor.region_state import BETWEEN, NEW, RegionState
-from pipeline.monitor.rules.update import needed
+from pipeline.monitor import Monitor, signals
+from pipeline.monitor.region_state import RegionState
+from pipeline.monitor.rules.add import CHILD_SIGNAL
+from pipeline.monitor.rules.update import UPDATE_SIGNAL, needed
+from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State
 from pipeline.regions.region import Origin
 
@@ -64,29 +66,30 @@ def _waiting(state: State, region_state: RegionState, signal: str) -> tuple[Wait
         return Wait.EDIT, f"edit {next(iter(state.pending))} is under way, and boundaries move one at a time"
     if region_state.region.origin != Origin.BASE:
         return _opened(state, region_state, signal)
-    return _between(state, region_state, signal) if signal in BETWEEN else _new(state)
+    new = signal in region_state.raised_of(Kind.NEW)
+    return _new(state) if new else _between(state, region_state, signal)
 
 
 def _opened(state: State, region_state: RegionState, signal: str) -> tuple[Wait, str]:
     least = state.config.edits.min_windows * region_state.backoff
-    if signal == "novelty":
+    if signal == CHILD_SIGNAL:
         return _enough(len(region_state.excursion([signal])), least) or _room_and_budget(state)
-    if signal == "loss":
+    if signal == UPDATE_SIGNAL:
         return _enough(region_state.untried(), needed(state, region_state, alarm=True)) or _budget(state)
     return Wait.NOBODY, f"{signal} of an opened region leads to no edit: its boundary moves when its evidence doubled"
 
 
 def _between(state: State, region_state: RegionState, signal: str) -> tuple[Wait, str]:
     least = state.config.edits.boundary_windows * region_state.backoff
-    if signal == "doubt":
+    if signal not in {moves.name for moves in signals.of_moves()}:
         return _enough(len(region_state.excursion([signal])), least) or _turn()
     return Wait.EVIDENCE, f"users who moved from it to one other set-up region have fewer than {least} windows yet"
 
 
 def _new(state: State) -> tuple[Wait, str]:
     """What is new in set-up regions is counted together."""
-    alarmed = [w for w in state.of_origin(Origin.BASE) if any(s in NEW for s in w.alarms(state.at_event))]
-    windows = sum(len(w.excursion([s for s in NEW if s in w.raised])) for w in alarmed)
+    alarmed = [w for w in state.of_origin(Origin.BASE) if w.alarms(state.at_event, Kind.NEW)]
+    windows = sum(len(w.excursion(w.raised_of(Kind.NEW))) for w in alarmed)
     least = state.config.edits.min_windows
     short = _enough(windows, least * max(w.backoff for w in alarmed))
     target = state.largest_opened()

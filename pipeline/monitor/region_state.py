@@ -4,29 +4,14 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from pipeline.config import MonitorSettings
 from pipeline.drift import DriftDetector
 from pipeline.events.edit import Evidence
+from pipeline.monitor import signals
+from pipeline.monitor.signals import Kind
 from pipeline.regions.region import Origin, Region
-
-SIGNALS = ("novelty", "doubt", "loss", "rarity", "shift")
-OF_ONE_WINDOW = SIGNALS[:4]
-OF_SETUP = ("rarity", "shift")
-"""Signals that only set-up regions have."""
-
-NEW = ("novelty", "loss", "rarity")
-"""Signals that say that something new goes on."""
-
-BETWEEN = ("doubt", "shift")
-"""Signals that say that windows lie between known regions."""
 
 LONGEST_BACKOFF = 4
 """An edit that did not help needs up to this many times the evidence the next time."""
-
-
-def voting(settings: MonitorSettings, origin: Origin) -> list[str]:
-    """The signals that are switched on and that a region of this origin has."""
-    return [s for s in SIGNALS if getattr(settings, s) and (s not in OF_SETUP or origin == Origin.BASE)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +93,23 @@ class RegionState:
     @property
     def in_question(self) -> bool:
         """Whether something new goes on in a set-up region that an opened one may come to answer for."""
-        return self.region.origin == Origin.BASE and not self.raised.keys().isdisjoint(NEW)
+        return self.region.origin == Origin.BASE and bool(self.raised_of(Kind.NEW))
 
-    def alarms(self, now: int) -> list[str]:
-        """Signals whose alarm stands."""
-        if now < self.quiet_until:
-            return []
-        return [signal for signal in SIGNALS if signal in self.raised]
+    def raised_of(self, kind: Kind) -> list[str]:
+        """Names of the signals of a kind whose alarm stands, in the order of the table."""
+        return [signal.name for signal in signals.of_kind(kind) if signal.name in self.raised]
+
+    def alarms(self, now: int, kind: Kind) -> list[str]:
+        """The same, but none before the region's cool-down is over."""
+        return self.raised_of(kind) if now >= self.quiet_until else []
 
     def untried(self) -> int:
         """Fresh windows that no Update in vain was made of."""
         return sum(e.event_id not in self.tried for e in self.fresh)
 
-    def excursion(self, signals: Iterable[str]) -> list[Observation]:
+    def excursion(self, names: Iterable[str]) -> list[Observation]:
         """Windows since the earliest of these signals began to rise."""
-        start = min(self.raised[signal][0] for signal in signals)
+        start = min(self.raised[name][0] for name in names)
         return [s for s in self.seen if s.at_event >= start]
 
     def learn(self, windows: Iterable[Evidence], trained_on: Collection[str]) -> None:
@@ -142,11 +129,13 @@ class RegionState:
     def settle(self, quiet_until: int) -> None:
         """Take the newest windows for normal, and forget the evidence against them."""
         newest = [s.scores for s in self.seen][-256:]
-        for place, signal in enumerate(OF_ONE_WINDOW):
-            for detector in self.detectors.get(signal, ()):
-                detector.reset(scores[place] for scores in newest)
-        if "shift" in self.raised:
-            for detector, moves in zip(self.detectors["shift"], self.moves, strict=True):
-                detector.reset(moves)
+        for place, signal in enumerate(signals.of_windows()):
+            for detector in self.detectors.get(signal.name, ()):
+                # A restored window may lack the scores of signals that were added since.
+                detector.reset(scores[place] for scores in newest if place < len(scores))
+        for signal in signals.of_moves():
+            if signal.name in self.raised:
+                for detector, moves in zip(self.detectors[signal.name], self.moves, strict=True):
+                    detector.reset(moves)
         self.raised.clear()
         self.quiet_until = quiet_until

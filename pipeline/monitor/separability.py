@@ -7,6 +7,7 @@ fit, so it comes once in so many windows; and its windows overlap, so what it is
 import numpy as np
 
 from pipeline.drift.two_sample import LEAST_WINDOWS, tell_apart
+from pipeline.monitor import signals
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
 
@@ -20,7 +21,8 @@ def tell(state: State, region_state: RegionState) -> None:
     if region_state.untold < windows:
         return
     region_state.untold = 0
-    newest = np.array([seen.scores for seen in list(region_state.seen)[-windows:]])
+    places = [place for place, signal in enumerate(signals.of_windows()) if signal.compared]
+    newest = np.array([[seen.scores[place] for place in places] for seen in list(region_state.seen)[-windows:]])
     if min(len(setup), len(newest)) >= 2 * LEAST_WINDOWS:
         older, newer = np.array_split(newest, 2)
         region_state.told = tell_apart(setup, older, newer, state.config.gate.penalty, state.seed).auc

@@ -13,13 +13,12 @@ from pipeline.config import Config
 from pipeline.drift import DriftDetector, build_detector
 from pipeline.drift.subsampling import phases, stride
 from pipeline.events.edit import Edit, Operation
-from pipeline.monitor.region_state import OF_ONE_WINDOW, SIGNALS, RegionState, voting
+from pipeline.monitor import signals
+from pipeline.monitor.region_state import RegionState
+from pipeline.monitor.signals import Overlap, Signal
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.region import Origin, Region
 from pipeline.setup.calibration import Calibration
-
-MOST_PHASES = 2
-"""Of a signal: each of its detectors has a seed of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,8 @@ class State:
         self.setup_scores: dict[int, Array] = {}
         for region in bank.setup:
             reference = self._reference(calibration, region.region_id)
-            self.setup_scores[region.region_id] = np.column_stack([reference[signal][0] for signal in OF_ONE_WINDOW])
+            compared = [reference[signal.name][0] for signal in signals.SIGNALS if signal.compared]
+            self.setup_scores[region.region_id] = np.column_stack(compared)
             self.regions[region.region_id] = self.unseen(region, reference)
 
     def unseen(self, region: Region, reference: Mapping[str, Sequence[Array]]) -> RegionState:
@@ -178,29 +178,31 @@ class State:
         return self.config.edits.passes_per_event * self.learnable - self.trained_windows - pending
 
     def _detectors(self, region: Region, reference: Mapping[str, Sequence[Array]]) -> dict[str, list[DriftDetector]]:
-        """Detectors for each signal that is switched on and that such a region has, one a lane."""
-        on = self.config.monitor
-        signals = {s: len(self.phases) if s == "shift" else 1 for s in voting(on, region.origin)}
-        statistics = sum(signals.values()) * len(self.bank.setup)
-        first_seed = self.seed * 1_000 + region.region_id * len(SIGNALS) * MOST_PHASES
-        return {
-            s: [
-                build_detector(on, s, values, self._values(s), statistics, first_seed + i * MOST_PHASES + phase)
-                for phase, values in enumerate(reference.get(s, [np.zeros(0)] * n))
-            ]
-            for i, (s, n) in enumerate(signals.items())
-        }
+        """Detectors of each signal that is switched on and that such a region has, one a phase."""
+        used = signals.in_use(self.config.monitor, region.origin)
+        statistics = sum(self._phases(signal) for signal in used) * len(self.bank.setup)
 
-    def _values(self, signal: str) -> float:
-        """Values of a signal that a detector has to run without a false alarm, for the events it is asked to."""
+        def build(signal: Signal, phase: int, values: Array) -> DriftDetector:
+            seed = signals.detector_seed(self.seed, region.region_id, signal, phase, used)
+            binary, run = signal.score is None, self._expected_run(signal)
+            return build_detector(self.config.monitor, values, run, statistics, seed, binary=binary)
+
+        found = {signal: reference.get(signal.name, [np.zeros(0)] * self._phases(signal)) for signal in used}
+        return {s.name: [build(s, phase, of) for phase, of in enumerate(values)] for s, values in found.items()}
+
+    def _phases(self, signal: Signal) -> int:
+        """Detectors that a region has for a signal."""
+        return len(self.phases) if signal.overlap is Overlap.PHASES else 1
+
+    def _expected_run(self, signal: Signal) -> float:
+        """Least mean number of a detector's values between false alarms that gives the run of events asked for."""
         events = self.config.monitor.expected_run
-        # A user's move shows in one of so many of his events, and the lanes share what may be false.
-        return events * len(self.phases) / self.stride if signal == "shift" else events
+        # A user's move shows in one event of a stride, and the phases share the false alarms.
+        return events * len(self.phases) / self.stride if signal.overlap is Overlap.PHASES else events
 
     def _reference(self, calibration: Calibration, region_id: int) -> dict[str, list[Array]]:
-        """Scores of a set-up region on held-out set-up windows, by signal, a lane each."""
-        mine, left = calibration.regions == region_id, calibration.moved_from == region_id
-        angle, margin, loss = calibration.angles[mine], calibration.margins[mine], calibration.losses[mine]
+        """Scores of a set-up region on held-out set-up windows, by signal, one array a phase."""
+        of_region, left = calibration.regions == region_id, calibration.moved_from == region_id
         moves = [calibration.moved[left & (calibration.moved_lane == phase)] for phase in range(len(self.phases))]
-        scores = (angle, -margin, loss, calibration.rarities[mine])
-        return {**{signal: [of] for signal, of in zip(OF_ONE_WINDOW, scores, strict=True)}, "shift": moves}
+        known = {s.name: [s.reference(calibration)[of_region]] for s in signals.SIGNALS if s.reference is not None}
+        return known | {signal.name: moves for signal in signals.of_moves()}

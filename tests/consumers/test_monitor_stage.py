@@ -16,7 +16,7 @@ from consumers.runtime.topic_reader import new_records, value_of
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.edit import Operation
-from pipeline.monitor.region_state import SIGNALS
+from pipeline.monitor.signals import SIGNALS
 from pipeline.streams import LocalLog
 from pipeline.streams.topics import EDITS, GATED, MONITOR, STATISTICS, pipeline_topics
 from pipeline.telemetry import new_metrics
@@ -90,7 +90,8 @@ def assert_every_event_is_in_one_interval(log: LocalLog) -> None:
     assert len(ends) == len(the_run().gated) // lockstep().consumers.statistics_events
     assert np.cumsum(counted).tolist() == ends
     drifting = [row for interval in intervals for row in interval["regions"] if row["drift_statistic"] is not None]
-    assert all(row["signal"] in SIGNALS and row["threshold"] > 0 for row in drifting) and drifting
+    names = {signal.name for signal in SIGNALS}
+    assert all(row["signal"] in names and row["threshold"] > 0 for row in drifting) and drifting
 
 
 @pytest.mark.parametrize(("most", "snapshot_events"), [(14, 20_000), (16, 100), (20, 1)])

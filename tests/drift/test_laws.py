@@ -187,14 +187,14 @@ def test_what_was_written_down_goes_on_as_if_it_never_stopped(name: str, before:
 )
 def test_the_settings_say_which_detector(setting: str, kind: type) -> None:
     settings = load_config(overrides=[f"monitor.detector={setting}"]).monitor
-    assert type(build_detector(settings, "loss", [], 1e6, 30, 0)) is kind
-    moves = build_detector(settings, "shift", [], 1e6, 30, 0)
+    assert type(build_detector(settings, [], 1e6, 30, 0)) is kind
+    moves = build_detector(settings, [], 1e6, 30, 0, binary=True)
     assert type(moves) is (BinaryDetector if setting == "conformal" else kind)
 
 
 def test_martingales_share_their_false_alarm() -> None:
     settings = load_config(overrides=["monitor.detector=martingale", "monitor.false_alarm=0.06"]).monitor
-    assert build_detector(settings, "loss", [], 1e6, 30, 0).threshold == pytest.approx(math.log(30 / 0.06))
+    assert build_detector(settings, [], 1e6, 30, 0).threshold == pytest.approx(math.log(30 / 0.06))
 
 
 def test_a_longer_run_asks_for_more_of_river() -> None:

@@ -4,15 +4,19 @@ from collections.abc import Sequence
 
 from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
-from pipeline.monitor.region_state import NEW, RegionState
+from pipeline.monitor.region_state import RegionState
+from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State
 from pipeline.regions.region import Origin
+
+CHILD_SIGNAL = "novelty"
+"""Signal of a stream region whose alarm leads to a child of it."""
 
 
 def drifted(state: State) -> Edit | None:
     """Set-up regions in which something new goes on: stretch an opened region over it, or open one."""
     settings = state.config.edits
-    concerned = [w for w in state.of_origin(Origin.BASE) if any(s in NEW for s in w.alarms(state.at_event))]
+    concerned = [w for w in state.of_origin(Origin.BASE) if w.alarms(state.at_event, Kind.NEW)]
     evidence = _new_windows(concerned)
     if not concerned or len(evidence) < settings.min_windows * max(w.backoff for w in concerned):
         return None
@@ -30,8 +34,8 @@ def drifted(state: State) -> Edit | None:
 def child(state: State) -> Edit | None:
     """An opened region in which something new goes on: open a child of it."""
     for region_state in state.of_origin(Origin.STREAM):
-        if "novelty" in region_state.alarms(state.at_event):
-            found = region_state.excursion(["novelty"])
+        if CHILD_SIGNAL in region_state.alarms(state.at_event, Kind.NEW):
+            found = region_state.excursion([CHILD_SIGNAL])
             if len(found) >= state.config.edits.min_windows * region_state.backoff:
                 text = f"{len(found)} windows of opened region {region_state.region_id} no longer look as they did"
                 return _open(state, [s.evidence for s in found], text, region_state, [region_state.region_id])
@@ -40,7 +44,7 @@ def child(state: State) -> Edit | None:
 
 def _new_windows(regions: Sequence[RegionState]) -> list[Evidence]:
     """Windows of set-up regions since something new began in them, in event order."""
-    found = [s for w in regions for s in w.excursion([signal for signal in NEW if signal in w.raised])]
+    found = [s for w in regions for s in w.excursion(w.raised_of(Kind.NEW))]
     return [s.evidence for s in sorted(found, key=lambda s: s.at_event)]
 
 

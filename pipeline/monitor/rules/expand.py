@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from pipeline.events.edit import AUDIT, Edit, Operation
+from pipeline.monitor import signals
 from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
-from pipeline.monitor.region_state import BETWEEN, Observation, RegionState
+from pipeline.monitor.region_state import Observation, RegionState
+from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State
 from pipeline.regions.region import Origin
 
@@ -17,11 +19,11 @@ by chance one day."""
 def between(state: State) -> Edit | None:
     """A set-up region whose windows have come to lie between it and another: move their boundary."""
     for region_state in state.of_origin(Origin.BASE):
-        for signal in BETWEEN:
-            if signal in region_state.alarms(state.at_event):
-                edit = _doubted(state, region_state) if signal == "doubt" else _left(state, region_state)
-                if edit:
-                    return edit
+        moves = {signal.name for signal in signals.of_moves()}
+        for name in region_state.alarms(state.at_event, Kind.BETWEEN):
+            edit = (_left if name in moves else _doubted)(state, region_state, name)
+            if edit:
+                return edit
     return None
 
 
@@ -63,19 +65,19 @@ def audit(state: State) -> Edit | None:
     return None
 
 
-def _doubted(state: State, region_state: RegionState) -> Edit | None:
+def _doubted(state: State, region_state: RegionState, signal: str) -> Edit | None:
     """Windows that fit a region hardly better than another: the likeliest rival is the one most of them name."""
-    found = region_state.excursion(["doubt"])
+    found = region_state.excursion([signal])
     rival = _commonest((s.rival for s in found), _others(state, region_state))
     if rival is None:
         return None
     text = f"{len(found)} windows of region {region_state.region_id} came to lie between it and region {rival}"
-    return _expand(state, region_state, rival, "doubt", text, found)
+    return _expand(state, region_state, rival, signal, text, found)
 
 
-def _left(state: State, region_state: RegionState) -> Edit | None:
+def _left(state: State, region_state: RegionState, signal: str) -> Edit | None:
     """Users who left a region for another: all of their windows in the two, since the moves began to rise."""
-    start = region_state.raised["shift"][0]
+    start = region_state.raised[signal][0]
     moves = [m for m in state.moves if m.at_event >= start and m.origin == region_state.region_id]
     rival = _commonest((m.target for m in moves), _others(state, region_state))
     if rival is None:
@@ -84,7 +86,7 @@ def _left(state: State, region_state: RegionState) -> Edit | None:
     both = [*region_state.seen, *state.regions[rival].seen]
     found = sorted((s for s in both if s.at_event >= start and s.user in movers), key=lambda s: s.at_event)
     text = f"{len(movers)} users moved from region {region_state.region_id} to region {rival}"
-    return _expand(state, region_state, rival, "shift", text, found)
+    return _expand(state, region_state, rival, signal, text, found)
 
 
 def _expand(

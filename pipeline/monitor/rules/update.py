@@ -3,7 +3,11 @@
 from pipeline.events.edit import Edit, Operation
 from pipeline.monitor.edit_factory import new_edit, reason_of
 from pipeline.monitor.region_state import RegionState
+from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State
+
+UPDATE_SIGNAL = "loss"
+"""Signal of a stream region whose alarm leads to an early Update."""
 
 
 def updates(state: State) -> list[Edit]:
@@ -24,13 +28,13 @@ def needed(state: State, region_state: RegionState, alarm: bool) -> int:
 
 
 def _update(state: State, region_state: RegionState) -> Edit | None:
-    alarm = "loss" in region_state.alarms(state.at_event)
+    alarm = UPDATE_SIGNAL in region_state.alarms(state.at_event, Kind.NEW)
     new = len(region_state.fresh)
     if region_state.untried() < needed(state, region_state, alarm) or state.affordable() < new:
         return None
     text = f"region {region_state.region_id} has {new} windows that its adapter has not learned"
     if alarm:
-        reason = reason_of(region_state, "loss", f"{text}, and its loss has risen")
+        reason = reason_of(region_state, UPDATE_SIGNAL, f"{text}, and its loss has risen")
     else:
         reason = reason_of(None, "new windows", text)
     return new_edit(state, Operation.UPDATE, region_state.region, None, reason, list(region_state.fresh))
