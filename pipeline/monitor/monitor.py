@@ -1,22 +1,28 @@
 """The monitor as its callers see it: records and outcomes go in, edits and statistics come out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.gated import GatedEvent
 from pipeline.monitor import ingest, outcomes, statistics
+from pipeline.monitor.edit_factory import new_edit
+from pipeline.monitor.proposal import Proposal
 from pipeline.monitor.rules.add import child, drifted
 from pipeline.monitor.rules.expand import audit, between, refit
 from pipeline.monitor.rules.merge import merge
 from pipeline.monitor.rules.retire import retire
 from pipeline.monitor.rules.update import updates
 from pipeline.monitor.state import State
+from pipeline.monitor.visits import record_peaks
 from pipeline.regions.bank import RegionBank
 from pipeline.setup.calibration import Calibration
 
-BOUNDARY = (retire, merge, between, drifted, child, refit, audit)
+Rule = Callable[[State], Proposal | None]
+"""Reads the state, and changes nothing."""
+
+BOUNDARY: tuple[Rule, ...] = (retire, merge, between, drifted, child, refit, audit)
 """What may move a boundary, the most pressing first; one moves at a time."""
 
 
@@ -63,12 +69,11 @@ class Monitor:
         # Where training takes its time, a boundary is not moved under an Update, nor an Update made under a moving
         # boundary: one of the two would be found out of date when it is done.
         moving = any(e.operation is not Operation.UPDATE for e in state.pending.values())
-        edits = [] if moving else updates(state)
-        if not state.pending and not edits:
-            boundary = next(filter(None, (decision(state) for decision in BOUNDARY)), None)
-            edits = [boundary] if boundary else []
-        state.pending.update((e.edit_id, e) for e in edits)
-        return edits
+        proposals = [] if moving else updates(state)
+        if not state.pending and not proposals:
+            boundary = self._first(BOUNDARY)
+            proposals = [boundary] if boundary else []
+        return [self._request(proposal) for proposal in proposals]
 
     def settle(self, outcome: Outcome, bank: RegionBank) -> None:
         """Take in what came of an edit, and the regions as they are after it."""
@@ -98,3 +103,16 @@ class Monitor:
     def statistics(self) -> list[dict[str, Any]]:
         """Per-region statistics since the last call, for metrics and reports."""
         return statistics.rows(self.state)
+
+    def _first(self, rules: Iterable[Rule]) -> Proposal | None:
+        """The first proposal of these rules, which move boundaries."""
+        proposal = next(filter(None, (rule(self.state) for rule in rules)), None)
+        record_peaks(self.state, proposal)
+        return proposal
+
+    def _request(self, proposal: Proposal) -> Edit:
+        """Make a proposal a pending edit; an Add takes the next region id."""
+        edit = new_edit(self.state, proposal, self.state.next_region_id)
+        self.state.next_region_id += proposal.region is None
+        self.state.pending[edit.edit_id] = edit
+        return edit

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import LogError
 from pipeline.events.edit import Operation
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor import Monitor
 from pipeline.monitor.snapshot import FORMAT, restore, snapshot
 from pipeline.regions.bank import RegionBank
@@ -43,7 +44,7 @@ def decided(interrupted: Collection[int]) -> tuple[list[str], list[dict[str, Any
     for number, batch in enumerate(run.batches(SETTINGS)):
         for record in batch:
             assert record.value is not None
-            monitor.observe(record.value, record.offset)
+            monitor.observe(GatedEvent.from_record(record.value), record.offset)
         after_step()
         while asked := monitor.decide():
             edits += [json.dumps(edit.to_record(), sort_keys=True) for edit in asked]

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.events.edit import Edit, Evidence, Operation
-from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
+from pipeline.events.edit import Evidence, Operation
+from pipeline.monitor.proposal import Proposal, boundary_samples, reason_of
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State
@@ -13,7 +13,7 @@ CHILD_SIGNAL = "novelty"
 """Signal of a stream region whose alarm leads to a child of it."""
 
 
-def drifted(state: State) -> Edit | None:
+def drifted(state: State) -> Proposal | None:
     """Set-up regions in which something new goes on: stretch an opened region over it, or open one."""
     settings = state.config.edits
     concerned = [w for w in state.of_origin(Origin.BASE) if w.alarms(state.at_event, Kind.NEW)]
@@ -31,7 +31,7 @@ def drifted(state: State) -> Edit | None:
     return _stretch(state, target, taught, text, loudest) if taught else None
 
 
-def child(state: State) -> Edit | None:
+def child(state: State) -> Proposal | None:
     """An opened region in which something new goes on: open a child of it."""
     for region_state in state.of_origin(Origin.STREAM):
         if CHILD_SIGNAL in region_state.alarms(state.at_event, Kind.NEW):
@@ -50,7 +50,7 @@ def _new_windows(regions: Sequence[RegionState]) -> list[Evidence]:
 
 def _stretch(
     state: State, target: RegionState, taught: Sequence[RegionState], text: str, loudest: RegionState
-) -> Edit | None:
+) -> Proposal | None:
     """Expand an opened region over set-up regions whose windows it has learned, once there are enough to judge it."""
     newest = _new_windows(taught)[-state.config.edits.pool_windows :]
     if len(newest) < state.config.edits.boundary_windows:
@@ -58,12 +58,12 @@ def _stretch(
     text += f"; region {target.region_id} has learned them, and its boundary is moved over them"
     reason = reason_of(loudest, "drift", text) | {"regions": [w.region_id for w in taught]}
     mine = [e.for_region(target.region_id) for e in newest]
-    return new_edit(state, Operation.EXPAND, target.region, None, reason, mine, boundary_samples(state, mine))
+    return Proposal(Operation.EXPAND, target.region, reason, mine, samples=boundary_samples(state, mine))
 
 
 def _open(
     state: State, evidence: Sequence[Evidence], text: str, loudest: RegionState, regions: list[int]
-) -> Edit | None:
+) -> Proposal | None:
     """Add a region on these windows, if there is room and budget."""
     settings, affordable = state.config.edits, state.affordable()
     # Of a long excursion, the newest windows that the budget pays for will do.
@@ -74,10 +74,6 @@ def _open(
     if state.largest_opened() and payable < thorough:
         # A region trained by halves brings nothing, and costs the others their Updates; these learn what is new.
         return None
-    region_id = state.next_region_id
-    state.next_region_id += 1
-    mine = [e.for_region(region_id) for e in windows]
     reason = reason_of(loudest, "drift", text) | {"regions": regions}
-    return new_edit(
-        state, Operation.ADD, region_id, None, reason, mine, boundary_samples(state), min(thorough, payable)
-    )
+    passes = min(thorough, payable)
+    return Proposal(Operation.ADD, None, reason, windows, samples=boundary_samples(state), passes=passes)

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from pipeline.events.edit import AUDIT, Edit, Operation
+from pipeline.events.edit import AUDIT, Operation
 from pipeline.monitor import signals
-from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
+from pipeline.monitor.proposal import Proposal, boundary_samples, reason_of
 from pipeline.monitor.region_state import Observation, RegionState
 from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State
@@ -16,18 +16,18 @@ MOST_AUDITS = 2
 by chance one day."""
 
 
-def between(state: State) -> Edit | None:
+def between(state: State) -> Proposal | None:
     """A set-up region whose windows have come to lie between it and another: move their boundary."""
     for region_state in state.of_origin(Origin.BASE):
         moves = {signal.name for signal in signals.of_moves()}
         for name in region_state.alarms(state.at_event, Kind.BETWEEN):
-            edit = (_left if name in moves else _doubted)(state, region_state, name)
-            if edit:
-                return edit
+            proposal = (_left if name in moves else _doubted)(state, region_state, name)
+            if proposal:
+                return proposal
     return None
 
 
-def refit(state: State) -> Edit | None:
+def refit(state: State) -> Proposal | None:
     """An opened region that is known twice as well as when its boundary was fitted."""
     for region_state in state.of_origin(Origin.STREAM):
         known = len(region_state.sample)
@@ -38,13 +38,12 @@ def refit(state: State) -> Edit | None:
             )
             evidence = list(region_state.sample)[-state.config.edits.min_windows :]
             reason = reason_of(None, "evidence doubled", text)
-            return new_edit(
-                state, Operation.EXPAND, region_state.region, None, reason, evidence, boundary_samples(state)
-            )
+            samples = boundary_samples(state)
+            return Proposal(Operation.EXPAND, region_state.region, reason, evidence, samples=samples)
     return None
 
 
-def audit(state: State) -> Edit | None:
+def audit(state: State) -> Proposal | None:
     """Try an opened region on the windows of a set-up region: what is new for one taste may be new for all."""
     target = state.largest_opened()
     if target is None:
@@ -61,11 +60,11 @@ def audit(state: State) -> Edit | None:
             )
             reason = reason_of(None, AUDIT, text) | {"regions": [region_state.region_id]}
             mine = [e.for_region(target.region_id) for e in found]
-            return new_edit(state, Operation.EXPAND, target.region, None, reason, mine, boundary_samples(state, mine))
+            return Proposal(Operation.EXPAND, target.region, reason, mine, samples=boundary_samples(state, mine))
     return None
 
 
-def _doubted(state: State, region_state: RegionState, signal: str) -> Edit | None:
+def _doubted(state: State, region_state: RegionState, signal: str) -> Proposal | None:
     """Windows that fit a region hardly better than another: the likeliest rival is the one most of them name."""
     found = region_state.excursion([signal])
     rival = _commonest((s.rival for s in found), _others(state, region_state))
@@ -75,7 +74,7 @@ def _doubted(state: State, region_state: RegionState, signal: str) -> Edit | Non
     return _expand(state, region_state, rival, signal, text, found)
 
 
-def _left(state: State, region_state: RegionState, signal: str) -> Edit | None:
+def _left(state: State, region_state: RegionState, signal: str) -> Proposal | None:
     """Users who left a region for another: all of their windows in the two, since the moves began to rise."""
     start = region_state.raised[signal][0]
     moves = [m for m in state.moves if m.at_event >= start and m.origin == region_state.region_id]
@@ -91,14 +90,14 @@ def _left(state: State, region_state: RegionState, signal: str) -> Edit | None:
 
 def _expand(
     state: State, region_state: RegionState, rival: int, signal: str, text: str, found: Sequence[Observation]
-) -> Edit | None:
+) -> Proposal | None:
     """Expand between a region and its likeliest rival, on the windows that raised the alarm, if they are enough."""
     if len(found) < state.config.edits.boundary_windows * region_state.backoff:
         return None
     shared = {"regions": sorted([region_state.region_id, rival]), "shares": _shares(state)}
     reason = reason_of(region_state, signal, text) | shared
     evidence = [s.evidence for s in found]
-    return new_edit(state, Operation.EXPAND, region_state.region, rival, reason, evidence, boundary_samples(state))
+    return Proposal(Operation.EXPAND, region_state.region, reason, evidence, rival, boundary_samples(state))
 
 
 def _others(state: State, region_state: RegionState) -> set[int]:

@@ -1,22 +1,22 @@
 """TODO docstring."""
 
-from pipeline.events.edit import Edit, Operation
-from pipeline.monitor.edit_factory import boundary_samples, new_edit
+from pipeline.events.edit import Operation
+from pipeline.monitor.proposal import Proposal, boundary_samples
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
 from pipeline.regions.region import Origin
 from pipeline.regions.vmf import angles
 
 
-def merge(state: State) -> Edit | None:
+def merge(state: State) -> Proposal | None:
     """Two regions of one origin whose centroids came to coincide since one of them moved."""
     for origin in Origin:
         group = [w for w in state.of_origin(origin) if _may_merge(state, w)]
         for i, one in enumerate(group):
             for two in group[i + 1 :]:
-                edit = _merged(state, one, two) if one.region.version + two.region.version > 0 else None
-                if edit:
-                    return edit
+                proposal = _merged(state, one, two) if one.region.version + two.region.version > 0 else None
+                if proposal:
+                    return proposal
     return None
 
 
@@ -26,7 +26,7 @@ def _may_merge(state: State, region_state: RegionState) -> bool:
     return state.at_event >= max(region_state.quiet_until, region_state.unmerged + pause)
 
 
-def _merged(state: State, one: RegionState, two: RegionState) -> Edit | None:
+def _merged(state: State, one: RegionState, two: RegionState) -> Proposal | None:
     """Merge the one of two regions with fewer windows into the other, if they coincide."""
     apart = float(angles(one.region.centroid[None], two.region.centroid[None])[0, 0])
     least = state.config.edits.merge_angle * min(one.region.radius, two.region.radius)
@@ -46,4 +46,4 @@ def _merged(state: State, one: RegionState, two: RegionState) -> Edit | None:
     )
     reason = {"signal": "coincidence", "statistic": apart, "threshold": least, "text": text}
     evidence = [s.evidence for s in sorted(newest, key=lambda s: s.at_event)]
-    return new_edit(state, Operation.MERGE, kept.region, gone.region_id, reason, evidence, boundary_samples(state))
+    return Proposal(Operation.MERGE, kept.region, reason, evidence, gone.region_id, boundary_samples(state))

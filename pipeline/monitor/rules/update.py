@@ -1,7 +1,7 @@
 """Update: an opened region's adapter learns its new windows."""
 
-from pipeline.events.edit import Edit, Operation
-from pipeline.monitor.edit_factory import new_edit, reason_of
+from pipeline.events.edit import Operation
+from pipeline.monitor.proposal import Proposal, reason_of
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State
@@ -10,11 +10,11 @@ UPDATE_SIGNAL = "loss"
 """Signal of a stream region whose alarm leads to an early Update."""
 
 
-def updates(state: State) -> list[Edit]:
+def updates(state: State) -> list[Proposal]:
     """An Update of each opened region that no edit is under way for and that has new windows enough."""
     pending = {e.region_id for e in state.pending.values()}
     free = [w for region_id, w in sorted(state.regions.items()) if w.region.adapter and region_id not in pending]
-    return [edit for edit in (_update(state, region_state) for region_state in free) if edit]
+    return [proposal for proposal in (_update(state, region_state) for region_state in free) if proposal]
 
 
 def needed(state: State, region_state: RegionState, alarm: bool) -> int:
@@ -27,7 +27,7 @@ def needed(state: State, region_state: RegionState, alarm: bool) -> int:
     return min(max(least - tried, tried), settings.pool_windows)
 
 
-def _update(state: State, region_state: RegionState) -> Edit | None:
+def _update(state: State, region_state: RegionState) -> Proposal | None:
     alarm = UPDATE_SIGNAL in region_state.alarms(state.at_event, Kind.NEW)
     new = len(region_state.fresh)
     if region_state.untried() < needed(state, region_state, alarm) or state.affordable() < new:
@@ -37,4 +37,4 @@ def _update(state: State, region_state: RegionState) -> Edit | None:
         reason = reason_of(region_state, UPDATE_SIGNAL, f"{text}, and its loss has risen")
     else:
         reason = reason_of(None, "new windows", text)
-    return new_edit(state, Operation.UPDATE, region_state.region, None, reason, list(region_state.fresh))
+    return Proposal(Operation.UPDATE, region_state.region, reason, list(region_state.fresh))

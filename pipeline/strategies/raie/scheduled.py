@@ -8,7 +8,7 @@ from pipeline.events.edit import Edit, Evidence, Operation, Outcome, held_out
 from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Windows
 from pipeline.monitor import Monitor
-from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
+from pipeline.monitor.proposal import Proposal, boundary_samples, reason_of
 from pipeline.monitor.rules.expand import audit, refit
 from pipeline.monitor.rules.merge import merge
 from pipeline.monitor.rules.retire import retire
@@ -55,11 +55,11 @@ class ScheduledMonitor(Monitor):
         state = self.state
         if state.pending:
             return []
-        edit = self._scheduled() or retire(state) or merge(state) or refit(state) or audit(state)
+        edit = self._scheduled()
         if edit is None:
-            return []
-        state.pending[edit.edit_id] = edit
-        return [edit]
+            proposal = self._first((retire, merge, refit, audit))
+            edit = self._request(proposal) if proposal else None
+        return [edit] if edit else []
 
     def settle(self, outcome: Outcome, bank: RegionBank) -> None:
         """See `Monitor.settle`: windows of a training in vain, and those that judged it, are still to be learned."""
@@ -73,19 +73,18 @@ class ScheduledMonitor(Monitor):
         """Add where nothing is open yet, else Update the largest opened region, on as much as is allowed."""
         state = self.state
         target = state.largest_opened()
-        region = target.region if target else state.next_region_id
         region_id = target.region_id if target else state.next_region_id
         chosen = self._choose(region_id)
         if not chosen:
             self._allowed = 0
             return None
         self._allowed -= self._cost(len(chosen))
-        state.next_region_id += target is None
         evidence = [u.evidence.for_region(region_id) for u in chosen]
         reason = reason_of(None, SCHEDULED, f"{len(chosen)} windows are learned as scheduled") | {"regions": []}
         operation = Operation.UPDATE if target else Operation.ADD
         samples = () if target else boundary_samples(state)
-        edit = new_edit(state, operation, region, None, reason, evidence, samples)
+        region = target.region if target else None
+        edit = self._request(Proposal(operation, region, reason, evidence, samples=samples))
         self._under_way[edit.edit_id] = chosen
         return edit
 
