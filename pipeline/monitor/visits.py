@@ -33,6 +33,6 @@ def record_peaks(state: State, decided: Proposal | None) -> None:
     retired = decided.region if decided and decided.operation is Operation.RETIRE else None
     for region_id, share in visit_shares(state).items():
         region_state = state.regions[region_id]
-        region_state.peak = max(region_state.peak, share)
+        region_state.peak_share = max(region_state.peak_share, share)
         if region_state.region is retired:
             break

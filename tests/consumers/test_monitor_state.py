@@ -51,7 +51,7 @@ def decided(interrupted: Collection[int]) -> tuple[list[str], list[dict[str, Any
             after_step()
             for edit in asked:
                 outcome, bank = run.settled(bank, edit)
-                monitor.settle(outcome, bank)
+                monitor.apply(outcome, bank)
                 after_step()
         if number % 3 == 0:
             statistics += monitor.statistics()

@@ -176,7 +176,7 @@ class Driven:
         if published:
             self.bank = published_bank(self.bank, edit)
         outcome = Outcome(edit.edit_id, edit.operation, edit.region_id, published, "", trained_windows=cost)
-        self.monitor.settle(outcome, self.bank)
+        self.monitor.apply(outcome, self.bank)
 
     def regions_of(self, edit: Edit) -> set[int]:
         """Regions that the windows of an edit were counted in."""
@@ -333,7 +333,7 @@ def test_a_region_is_not_stretched_over_windows_too_few_to_judge_it_by() -> None
     both = [driven.monitor.state.regions[region_id] for region_id in (1, 2)]
     both[0].quiet_until = 0
     # Region 2 has been learned by the opened one, and its own alarm is young.
-    both[1].taught, both[1].quiet_until = 1000, 0
+    both[1].learned_by_target, both[1].quiet_until = 1000, 0
     both[1].raised["loss"] = driven.monitor.state.at_event, 20.0
     for n in range(1, 2 * least):
         driven.show(2, loss=STRANGE)
@@ -409,7 +409,7 @@ def test_regions_whose_centroids_came_to_coincide_merge() -> None:
     driven = Driven()
     driven.feed(64)
     driven.bank = driven.bank.changed(region(2, (1, 0.01, 0), version=1))
-    driven.monitor.settle(Outcome("unknown", Operation.EXPAND, 2, True, ""), driven.bank)
+    driven.monitor.apply(Outcome("unknown", Operation.EXPAND, 2, True, ""), driven.bank)
     driven.monitor.state.regions[2].region = driven.bank[2]
     (edit,) = driven.monitor.decide()
     assert edit.operation is Operation.MERGE
@@ -425,7 +425,7 @@ def test_a_merge_with_a_region_of_few_windows_is_judged_on_those_of_the_one_that
     driven.feed(64, regions=(1,))
     driven.feed(2, regions=(2,))
     driven.bank = driven.bank.changed(region(2, (1, 0.01, 0), version=1))
-    driven.monitor.follow(driven.bank)
+    driven.monitor.set_bank(driven.bank)
     (edit,) = driven.monitor.decide()
     assert (edit.operation, edit.region_id, edit.other_region_id) == (Operation.MERGE, 1, 2)
     assert len(edit.windows) == driven.settings.edits.boundary_windows

@@ -52,13 +52,13 @@ def test_the_highest_share_of_visits_is_kept_until_a_retired_region() -> None:
     driven = opened()
     driven.feed(200, regions=(1, 1, 2, 3))
     state = driven.monitor.state
-    assert {i: w.peak for i, w in state.regions.items()} != (shares := visit_shares(state))
+    assert {i: w.peak_share for i, w in state.regions.items()} != (shares := visit_shares(state))
     for region_state in state.regions.values():
-        region_state.peak = 0.0
+        region_state.peak_share = 0.0
     record_peaks(state, Proposal(Operation.RETIRE, state.regions[2].region, {}))
-    assert {i: w.peak for i, w in state.regions.items()} == {**shares, 3: 0.0}
+    assert {i: w.peak_share for i, w in state.regions.items()} == {**shares, 3: 0.0}
     record_peaks(state, Proposal(Operation.EXPAND, state.regions[2].region, {}))
-    assert {i: w.peak for i, w in state.regions.items()} == shares
+    assert {i: w.peak_share for i, w in state.regions.items()} == shares
 
 
 def test_shares_need_a_full_window_of_visits() -> None:

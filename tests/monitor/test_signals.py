@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import Config
 from pipeline.events.edit import Operation
 from pipeline.monitor import signals
-from pipeline.monitor.pending_alarms import Wait, standing
+from pipeline.monitor.pending_alarms import Wait, pending_alarms
 from pipeline.monitor.signals import SIGNALS, Kind, Overlap, Signal, detector_seed, in_use
 from pipeline.monitor.snapshot import restore, snapshot
 from pipeline.regions.region import Origin
@@ -87,7 +87,7 @@ def test_one_row_is_all_that_a_signal_of_new_behaviour_takes(monkeypatch: pytest
     driven.feed(100)
     (edit,) = driven.feed(100, model_rank_in_2=500)
     assert (edit.operation, edit.reason["signal"], edit.reason["regions"]) == (Operation.ADD, "popular", [2])
-    (alarm,) = standing(driven.monitor)
+    (alarm,) = pending_alarms(driven.monitor)
     assert (alarm.signal, alarm.waits_for) == ("popular", Wait.EDIT)
     restored = Driven(driven.settings)
     restore(restored.monitor, json.loads(json.dumps(snapshot(driven.monitor))), driven.bank)

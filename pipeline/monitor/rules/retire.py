@@ -20,7 +20,7 @@ def retire(state: State) -> Proposal | None:
 def _retire(state: State, region_state: RegionState, share: float) -> Proposal | None:
     window, region = state.config.monitor.visits_window, region_state.region
     setup = region.origin == Origin.BASE
-    usual = region.prior if setup else max(region_state.peak, share)
+    usual = region.prior if setup else max(region_state.peak_share, share)
     least = state.config.edits.retire_share * usual
     alone = len(state.of_origin(region.origin)) == 1 and setup
     old_enough = state.at_event - region.opened_at >= window

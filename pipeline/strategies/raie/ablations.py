@@ -91,7 +91,7 @@ class _Refusing(Raie):
             return
         detail = f"{self.name} makes no such edit"
         outcome = Outcome(edit.edit_id, edit.operation, edit.region_id, False, detail)
-        self._monitor.settle(outcome, self.live.bank)
+        self._monitor.apply(outcome, self.live.bank)
         self.ledger.append((edit, outcome))
 
     def _refuses(self, edit: Edit) -> bool:

@@ -115,7 +115,7 @@ class Raie:
                 transaction.send(REGIONS, revision.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
         if revision:
             self.live.apply(revision)
-        self._monitor.settle(outcome, self.live.bank)
+        self._monitor.apply(outcome, self.live.bank)
         self.ledger.append((edit, outcome))
 
     def _windows_of(self, evidence: Sequence[Evidence]) -> Windows:

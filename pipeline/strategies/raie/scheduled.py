@@ -39,12 +39,12 @@ class ScheduledMonitor(Monitor):
         self._untrained: list[Untrained] = []
         self._under_way: dict[str, list[Untrained]] = {}
 
-    def observe(self, gated: GatedEvent, offset: int) -> None:
+    def observe(self, event: GatedEvent, offset: int) -> None:
         """See `Monitor.observe`."""
-        super().observe(gated, offset)
-        if not gated.cold:
-            evidence = Evidence(gated.event_id, offset, gated.region_id)
-            self._untrained.append(Untrained(evidence, tuple(gated.route)))
+        super().observe(event, offset)
+        if not event.cold:
+            evidence = Evidence(event.event_id, offset, event.region_id)
+            self._untrained.append(Untrained(evidence, tuple(event.route)))
 
     def allow(self, passes: int) -> None:
         """A date has come: edits until the next one may cost so many passes over windows."""
@@ -61,18 +61,18 @@ class ScheduledMonitor(Monitor):
             edit = self._request(proposal) if proposal else None
         return [edit] if edit else []
 
-    def settle(self, outcome: Outcome, bank: RegionBank) -> None:
-        """See `Monitor.settle`: windows of a training in vain, and those that judged it, are still to be learned."""
+    def apply(self, outcome: Outcome, bank: RegionBank) -> None:
+        """See `Monitor.apply`: windows of a rejected edit, and held-out windows, are still to be learned."""
         if outcome.edit_id in self._under_way:
             chosen = self._under_way.pop(outcome.edit_id)
             judged = held_out({"signal": SCHEDULED}, len(chosen), self.state.config.edits) | (not outcome.published)
             self._untrained += [window for window, unlearned in zip(chosen, judged, strict=True) if unlearned]
-        super().settle(outcome, bank)
+        super().apply(outcome, bank)
 
     def _scheduled(self) -> Edit | None:
         """Add where nothing is open yet, else Update the largest opened region, on as much as is allowed."""
         state = self.state
-        target = state.largest_opened()
+        target = state.largest_stream_region()
         region_id = target.region_id if target else state.next_region_id
         chosen = self._choose(region_id)
         if not chosen:
