@@ -16,7 +16,7 @@ table in `signals`. Alarms and counts lead to edits:
     visits have almost ceased           Retire
 
 `state` and `region_state` hold all state; `ingest` updates it with events, `outcomes` with outcomes of edits, `visits`
-with peak shares. The `rules` read it and return a `proposal`, of which `monitor` makes a pending edit by
+with peak shares. The `rules` read it and return a proposal, of which `monitor` makes a pending edit with
 `edit_factory`. For people only: `statistics`, `separability`, `pending_alarms`. `snapshot` writes the state down.
 """
 

@@ -7,8 +7,7 @@ from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.gated import GatedEvent
 from pipeline.monitor import ingest, outcomes, statistics
-from pipeline.monitor.edit_factory import new_edit
-from pipeline.monitor.proposal import Proposal
+from pipeline.monitor.edit_factory import Proposal, new_edit
 from pipeline.monitor.rules.add import child, drifted
 from pipeline.monitor.rules.expand import audit, between, refit
 from pipeline.monitor.rules.merge import merge

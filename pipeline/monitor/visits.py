@@ -3,7 +3,7 @@
 from collections import Counter
 
 from pipeline.events.edit import Operation
-from pipeline.monitor.proposal import Proposal
+from pipeline.monitor.edit_factory import Proposal
 from pipeline.monitor.state import State
 from pipeline.regions.region import Origin
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.monitor import Monitor
-from pipeline.monitor.edit_factory import new_edit
+from pipeline.monitor.edit_factory import Proposal, new_edit
 from pipeline.monitor.monitor import BOUNDARY
-from pipeline.monitor.proposal import Proposal
 from pipeline.monitor.rules.update import updates
 from pipeline.monitor.snapshot import snapshot
 from pipeline.monitor.visits import record_peaks, visit_shares

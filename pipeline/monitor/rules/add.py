@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.events.edit import Evidence, Operation
-from pipeline.monitor.proposal import Proposal, boundary_samples, reason_of
+from pipeline.monitor.edit_factory import Proposal, boundary_samples, reason_of
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from pipeline.events.edit import AUDIT, Operation
 from pipeline.monitor import signals
-from pipeline.monitor.proposal import Proposal, boundary_samples, reason_of
+from pipeline.monitor.edit_factory import Proposal, boundary_samples, reason_of
 from pipeline.monitor.region_state import Observation, RegionState
 from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State

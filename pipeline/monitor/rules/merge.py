@@ -1,7 +1,7 @@
 """Merge: two regions of one origin whose centroids coincide become one."""
 
 from pipeline.events.edit import Operation
-from pipeline.monitor.proposal import Proposal, boundary_samples
+from pipeline.monitor.edit_factory import Proposal, boundary_samples
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
 from pipeline.regions.region import Origin

@@ -1,7 +1,7 @@
 """Retire: a region that is hardly visited any more ends."""
 
 from pipeline.events.edit import Operation
-from pipeline.monitor.proposal import Proposal, boundary_samples
+from pipeline.monitor.edit_factory import Proposal, boundary_samples
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
 from pipeline.monitor.visits import visit_shares

@@ -1,7 +1,7 @@
 """Update: the adapter of a stream region learns its new windows."""
 
 from pipeline.events.edit import Operation
-from pipeline.monitor.proposal import Proposal, reason_of
+from pipeline.monitor.edit_factory import Proposal, reason_of
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State

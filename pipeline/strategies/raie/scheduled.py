@@ -8,7 +8,7 @@ from pipeline.events.edit import Edit, Evidence, Operation, Outcome, held_out
 from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Windows
 from pipeline.monitor import Monitor
-from pipeline.monitor.proposal import Proposal, boundary_samples, reason_of
+from pipeline.monitor.edit_factory import Proposal, boundary_samples, reason_of
 from pipeline.monitor.rules.expand import audit, refit
 from pipeline.monitor.rules.merge import merge
 from pipeline.monitor.rules.retire import retire
