@@ -1,4 +1,4 @@
-"""Which detector watches a signal."""
+"""Factory of drift detectors."""
 
 from collections.abc import Callable, Iterable
 
@@ -18,13 +18,13 @@ def build_detector(
     *,
     binary: bool = False,
 ) -> DriftDetector:
-    """Make the detector of a signal.
+    """Make the detector that the settings name.
 
     Args:
-        settings: which detector, and what false alarms it may raise.
+        settings: kind of detector, and its rate of false alarms.
         reference: values from before the stream; may be empty.
-        expected_run: least mean number of its values between false alarms; `martingale` has no use for it.
-        statistics: how many detectors share `settings.false_alarm`.
+        expected_run: least mean number of values between false alarms; `martingale` ignores it.
+        statistics: number of detectors that share `settings.false_alarm`; only `martingale` uses it.
         seed: of everything random in it.
         binary: whether the values are 0 or 1.
     """

@@ -21,7 +21,7 @@ def test_the_short_way_is_the_monitors_own(thinning: int) -> None:
         for value in values.tolist():
             detector.update(value)
         assert detector.state() == long.state.regions[region_id].detectors[signal][phase].state()
-    assert {i for i, watched in long.state.regions.items() if watched.raised} == {DRIFTED}
+    assert {i for i, region in long.state.regions.items() if region.raised} == {DRIFTED}
 
 
 def test_windows_of_a_user_come_in_bursts_that_overlap() -> None:

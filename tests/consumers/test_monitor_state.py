@@ -88,4 +88,4 @@ def test_a_state_of_another_version_is_refused_with_what_to_do(written: dict[str
 def test_the_run_tells_set_up_regions_apart() -> None:
     _, statistics, state = decided(())
     assert any(row["told_apart"] is not None for row in statistics)
-    assert any(watched["untold"] for watched in state["watched"])
+    assert any(region["untold"] for region in state["watched"])
