@@ -21,7 +21,7 @@ class Wait(StrEnum):
     LEARNING = "learning"
     ROOM = "room"
     BUDGET = "budget"
-    NOBODY = "nobody"
+    NO_RULE = "no rule"
     TURN = "its turn"
 
 
@@ -78,7 +78,7 @@ def _in_stream_region(state: State, region_state: RegionState, signal: str) -> t
     if signal == UPDATE_SIGNAL:
         needed = needed_windows(state, region_state, alarm=True)
         return _enough(region_state.count_unrejected(), needed) or _budget(state)
-    return Wait.NOBODY, f"{signal} of an opened region leads to no edit: its boundary moves when its evidence doubled"
+    return Wait.NO_RULE, f"{signal} of an opened region leads to no edit: its boundary moves when its evidence doubled"
 
 
 def _between(state: State, region_state: RegionState, signal: str) -> tuple[Wait, str]:

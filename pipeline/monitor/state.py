@@ -199,7 +199,7 @@ class State:
         return len(self.phases) if signal.overlap is Overlap.PHASES else 1
 
     def _expected_run(self, signal: Signal) -> float:
-        """Least mean number of a detector's values between false alarms that gives the run of events asked for."""
+        """Least mean number of values between false alarms of a detector, from `monitor.expected_run` in events."""
         events = self.config.monitor.expected_run
         # A user's move shows in one event of a stride, and the phases share the false alarms.
         return events * len(self.phases) / self.stride if signal.overlap is Overlap.PHASES else events

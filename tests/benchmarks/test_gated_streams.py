@@ -1,4 +1,4 @@
-"""The streams of the drift benchmark: the short way shows the detectors what the monitor itself would show them."""
+"""The streams of the drift benchmark: `shown` gives the detectors the values that the monitor gives them."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ EVENTS = 4_800
 
 
 @pytest.mark.parametrize("thinning", [LENGTH, LENGTH // 2])
-def test_the_short_way_is_the_monitors_own(thinning: int) -> None:
+def test_the_values_shown_are_those_of_the_monitor(thinning: int) -> None:
     config = load_config(overrides=(f"monitor.thinning={thinning}",))
     stream = draw(EVENTS, thinning, 3, Planted(EVENTS // 2, lambda _, places: np.full(len(places), 2.0)))
     long, short = monitor(config, 3), monitor(config, 3)
