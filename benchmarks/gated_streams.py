@@ -32,6 +32,23 @@ DRIFTED = 1
 """The region whose angles rise where a drift is planted."""
 
 
+UNUSED: dict[str, Any] = {
+    "target": 1,
+    "window": (),
+    "since_setup": 0,
+    "cold": False,
+    "route": (),
+    "confidence": 1.0,
+    "margin": 1.0,
+    "opened": 0.0,
+    "backbone_probability": 0.0,
+    "model_rank": 1,
+    "rank": 1,
+    "gate_version": 0,
+}
+"""Fields that are the same in all events."""
+
+
 @dataclass(frozen=True)
 class Planted:
     """A drift of one region.
@@ -95,15 +112,6 @@ def draw(events: int, thinning: int, seed: int, planted: Planted | None = None) 
 
 def gated(stream: Stream) -> Iterator[GatedEvent]:
     """Make the gated events of a stream, in order."""
-    unused: dict[str, Any] = {
-        "target": 1,
-        "window": (),
-        "since_setup": 0,
-        "cold": False,
-        "route": (),
-        "confidence": 1.0,
-    }
-    unused |= {"margin": 1.0, "opened": 0.0, "backbone_probability": 0.0, "model_rank": 1, "rank": 1, "gate_version": 0}
     columns = (stream.scores.tolist(), stream.losses.tolist(), stream.setup_tops.tolist())
     for event, ((angle, margin, rarity), loss, region_id) in enumerate(zip(*columns, strict=True)):
         yield GatedEvent(
@@ -117,7 +125,7 @@ def gated(stream: Stream) -> Iterator[GatedEvent]:
             angle=angle,
             loss=loss,
             rarity=rarity,
-            **unused,
+            **UNUSED,
         )
 
 

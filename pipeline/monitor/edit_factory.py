@@ -48,18 +48,15 @@ def new_edit(state: State, proposal: Proposal, new_region_id: int) -> Edit:
     region_id, version = (new_region_id, 0) if region is None else (region.region_id, region.version)
     if region is None:
         windows = [e.for_region(region_id) for e in windows]
-    training = state.config.training.model_dump() | state.config.adapter.model_dump()
-    # The gate's version stands for all boundary moves since: two edits on the same windows have two ids.
-    gate_version = state.bank.gate_version
-    content = {**training, "gate_version": gate_version, "other": proposal.other, "passes": proposal.passes}
-    identity = edit_id(proposal.operation, region_id, version, (e.event_id for e in windows), content, state.seed)
+    events = (e.event_id for e in windows)
+    identity = edit_id(proposal.operation, region_id, version, events, _content(state, proposal), state.seed)
     return Edit(
         identity,
         proposal.operation,
         region_id,
         proposal.other,
         version,
-        gate_version,
+        state.bank.gate_version,
         proposal.reason,
         tuple(windows),
         tuple(proposal.samples),
@@ -68,6 +65,14 @@ def new_edit(state: State, proposal: Proposal, new_region_id: int) -> Edit:
         int(identity[:8], 16),
         proposal.passes,
     )
+
+
+def _content(state: State, proposal: Proposal) -> dict[str, Any]:
+    """Content of an edit that its id depends on, beside the windows."""
+    training = state.config.training.model_dump() | state.config.adapter.model_dump()
+    # The gate's version stands for all boundary moves since: two edits on the same windows have two ids.
+    gate_version = state.bank.gate_version
+    return {**training, "gate_version": gate_version, "other": proposal.other, "passes": proposal.passes}
 
 
 def reason_of(region_state: RegionState | None, signal: str, text: str) -> dict[str, Any]:

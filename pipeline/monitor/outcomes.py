@@ -1,7 +1,7 @@
 """Outcomes of edits: windows learned, alarms reset or kept, and cool-downs of the regions concerned."""
 
 from pipeline.events.edit import AUDIT, Edit, Operation, Outcome, held_out
-from pipeline.monitor.region_state import MAX_BACKOFF
+from pipeline.monitor.region_state import MAX_BACKOFF, RegionState
 from pipeline.monitor.state import State
 from pipeline.regions.region import Origin
 
@@ -68,15 +68,21 @@ def _after_expand(state: State, edit: Edit, outcome: Outcome) -> None:
         # After a rejected Expand of a stream region the alarms stay: an Add answers them next.
         for region_id in edit.reason.get("regions", [edit.region_id]):
             _close_alarms(state, region_id, outcome.published)
-    if opened is None:
-        return
-    opened.quiet_until = _quiet_until(state)
-    if not outcome.published:
-        opened.fitted_windows = len(opened.sample)
-        for region_id in edit.reason.get("regions", []):
-            if region_id in state.regions:
-                state.regions[region_id].expand_rejected = True
-        return
+    if opened is not None:
+        opened.quiet_until = _quiet_until(state)
+        (_after_accepted if outcome.published else _after_rejected)(state, edit, opened)
+
+
+def _after_rejected(state: State, edit: Edit, opened: RegionState) -> None:
+    """Record a rejected Expand of a stream region."""
+    opened.fitted_windows = len(opened.sample)
+    for region_id in edit.reason.get("regions", []):
+        if region_id in state.regions:
+            state.regions[region_id].expand_rejected = True
+
+
+def _after_accepted(state: State, edit: Edit, opened: RegionState) -> None:
+    """Add the windows of an accepted Expand of a stream region to its evidence."""
     known = {e.event_id for e in opened.sample}
     waiting = {e.event_id for e in opened.fresh} | known
     opened.sample.extend(e for e in edit.windows if e.event_id not in known)

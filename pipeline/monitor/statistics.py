@@ -56,7 +56,7 @@ def _row(state: State, region_id: int, tallies: list[EventTally], share: Shares)
     # A region that has ended may still get events that were gated before.
     region_state = state.regions.get(region_id) or state.ended.get(region_id)
     detectors = [(s, d) for s, phases in region_state.detectors.items() for d in phases] if region_state else []
-    confidence, margin, novelty = np.array(tallies).mean(axis=0)
+    means = zip(EventTally._fields, np.array(tallies).mean(axis=0).tolist(), strict=True)
     signal, loudest = max(detectors, key=lambda of: of[1].statistic, default=(None, None))
     return {
         "region_id": region_id,
@@ -64,9 +64,7 @@ def _row(state: State, region_id: int, tallies: list[EventTally], share: Shares)
         "at_event": state.at_event,
         "timestamp": state.timestamp,
         "windows": len(tallies),
-        "confidence": float(confidence),
-        "margin": float(margin),
-        "novelty": float(novelty),
+        **dict(means),
         "doubtful_share": float(np.mean([t.margin < NARROW for t in tallies])),
         "signal": signal,
         "drift_statistic": loudest.statistic if loudest else 0.0,
