@@ -18,6 +18,7 @@ from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.training.loop import fit, known_rows
+from pipeline.models.training.loss import softmax_rows
 from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import Encoded
 from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities
@@ -26,7 +27,6 @@ from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.shape import Shape, moved, shape_of
 from pipeline.regions.vmf import shares_among
 from pipeline.setup.artifacts import SetUp
-from pipeline.setup.bootstrap import softmax_rows
 
 ADAPTER_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """How far an adapter may be trusted."""
@@ -263,7 +263,7 @@ class Editor:
                 model,
                 windows,
                 groups,
-                softmax_rows(self._config, every),
+                softmax_rows(every, self._config.softmax),
                 epochs=edit.passes or training.epochs,
                 batch_size=training.batch_size,
                 seed=edit.seed,

@@ -18,7 +18,7 @@ from pipeline.models.backbones.base import Backbone, fingerprint, mean_states
 from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.training.loop import Progress, fit, known_rows
-from pipeline.models.training.loss import Candidates
+from pipeline.models.training.loss import softmax_rows
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.clustering import spherical_kmeans
 from pipeline.regions.features import Encoded, GateView, negative_log_popularity
@@ -110,7 +110,7 @@ def train_backbone(
         backbone,
         learned,
         [{"params": list(backbone.parameters()), "lr": config.setup.learning_rate}],
-        softmax_rows(config, rows),
+        softmax_rows(rows, config.softmax),
         epochs=config.setup.max_epochs,
         batch_size=config.setup.batch_size,
         seed=seed,
@@ -120,12 +120,6 @@ def train_backbone(
     backbone.load_state_dict(best)
     backbone.train(False).requires_grad_(False)
     return tuple(recalls)
-
-
-def softmax_rows(config: Config, rows: NDArray[np.int64]) -> Candidates:
-    """The rows of a softmax: all of them, or a sample where there are many."""
-    sampled = None if len(rows) <= config.softmax.full_up_to else config.softmax.negatives
-    return Candidates(torch.from_numpy(rows), sampled)
 
 
 @torch.inference_mode()
