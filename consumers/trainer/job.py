@@ -36,7 +36,7 @@ class Carrier:
         host = AdapterHost(setup.backbone, config.adapter)
         self._live = LiveRegions(setup.bank, host, adapters, setup.backbone_sha256)
         windows_of = partial(read_windows, log, length=config.windows.length)
-        self._handler = EditPublisher(setup, config, self._live, publish_to or adapters, windows_of)
+        self._publisher = EditPublisher(setup, config, self._live, publish_to or adapters, windows_of)
 
     def apply(self, edit: Edit, next_revision: int) -> tuple[Outcome, Revision | None]:
         """Carry an edit out on the regions as they were before an offset of `regions`.
@@ -51,7 +51,7 @@ class Carrier:
         for _, newer in self._revisions.poll(self._log, until=next_revision):
             self._live.apply(newer)
         try:
-            outcome, changed = self._handler.handle(edit)
+            outcome, changed = self._publisher.apply(edit)
         except RecordsLostError as error:
             return Outcome(edit.edit_id, edit.operation, edit.region_id, False, f"its windows are lost: {error}"), None
         return outcome, changed and replace(changed, base_revision=next_revision, canary=self._share)

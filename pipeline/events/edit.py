@@ -164,10 +164,3 @@ def held_out(reason: Mapping[str, Any], windows: int, settings: EditSettings) ->
     places = np.zeros(windows, dtype=bool)
     places[(np.arange(judged) * windows) // judged + (windows // judged) // 2] = True
     return places
-
-
-def confidence_of(edit: Edit, settings: EditSettings) -> float:
-    """Standard errors by which an edit must beat the incumbent: more, the less called for it."""
-    if edit.reason["signal"] == AUDIT:
-        return settings.audit_confidence
-    return 0.0 if edit.operation is Operation.UPDATE else settings.confidence

@@ -16,7 +16,6 @@ from pipeline.events.edit import (
     Evidence,
     Operation,
     Outcome,
-    confidence_of,
     edit_id,
     held_out,
 )
@@ -160,11 +159,3 @@ def test_half_of_an_audit_is_judged() -> None:
 def test_which_windows_are_judged_depends_on_nothing_but_how_many_there_are() -> None:
     one = held_out(DRIFT, 321, settings())
     np.testing.assert_array_equal(one, held_out({**DRIFT, "signal": "evidence doubled"}, 321, settings()))
-
-
-def test_the_less_an_edit_was_called_for_the_more_it_must_show() -> None:
-    asked = settings(confidence=1.5, audit_confidence=4.0)
-    assert confidence_of(replace(EDIT, operation=Operation.UPDATE), asked) == 0.0
-    assert confidence_of(replace(EDIT, operation=Operation.ADD), asked) == 1.5
-    assert confidence_of(EDIT, asked) == 1.5
-    assert confidence_of(replace(EDIT, reason={**DRIFT, "signal": AUDIT}), asked) == 4.0

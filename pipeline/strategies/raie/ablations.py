@@ -6,14 +6,10 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters_store import AdaptersStore
 from pipeline.arrays import Array
 from pipeline.config import Config
-from pipeline.editing.editor import Editor, WindowsOf
-from pipeline.editing.publisher import EditPublisher
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.windows import Ids, Windows
-from pipeline.models.lora.host import AdapterHost
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
 from pipeline.recommend.scorer import Answers, EventScorer
 from pipeline.regions.bank import Posterior, RegionBank
@@ -172,27 +168,8 @@ class RaieCentroids(Raie):
         super().__init__(replace(context, setup=replace(context.setup, bank=_as(_CentroidBank, context.setup.bank))))
 
 
-class _ReplayingEditor(Editor):
-    """Trains on one set-up window beside each new one."""
-
-    def __init__(self, context: StrategyContext, host: AdapterHost, windows_of: WindowsOf) -> None:
-        super().__init__(context.setup, context.config, host, windows_of)
-        self._pool = context.learned
-
-    def _train(self, edit: Edit, version: int, windows: Windows, parent: str | None) -> tuple[str, int]:
-        return super()._train(edit, version, with_replay(windows, self._pool, 1.0, (edit.seed, version)), parent)
-
-
-class _ReplayingTrainer(EditPublisher):
-    """Carries edits out with replay."""
-
-    def __init__(self, context: StrategyContext, live: LiveRegions, windows_of: WindowsOf) -> None:
-        super().__init__(context.setup, context.config, live, AdaptersStore(context.folder / "adapters"), windows_of)
-        self._editor = _ReplayingEditor(context, live.host, windows_of)
-
-
 class RaieReplay(Raie):
-    """Every Update and Add learns one set-up window beside each new one.
+    """Trains every Update and Add on one set-up window beside each new one.
 
     The budget counts replayed passes, so that fewer edits are affordable.
     """
@@ -201,7 +178,10 @@ class RaieReplay(Raie):
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
-        self._trainer = _ReplayingTrainer(context, self.live, self._windows_of)
+        self._pool = context.learned
+
+    def _training_windows(self, windows: Windows, seed: tuple[int, int]) -> Windows:
+        return with_replay(windows, self._pool, 1.0, seed)
 
 
 def _as(kind: type[Kind], value: Any) -> Kind:

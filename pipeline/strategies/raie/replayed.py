@@ -12,6 +12,7 @@ import numpy as np
 
 from adapters_store import AdaptersStore
 from pipeline.editing.publisher import EditPublisher
+from pipeline.editing.training import only_new
 from pipeline.events.edit import Edit, Evidence, Outcome
 from pipeline.events.gated import GatedEvent, read_windows
 from pipeline.events.windows import Windows
@@ -49,7 +50,7 @@ class Raie:
         self.live = LiveRegions(setup.bank, host, store, setup.backbone_sha256)
         self._gate = EventScorer(setup, config, self.live)
         self._monitor = Monitor(config, setup.bank, setup.calibration, context.seed)
-        self._trainer = EditPublisher(setup, config, self.live, store, self._windows_of)
+        self._publisher = EditPublisher(setup, config, self.live, store, self._windows_of, self._training_windows)
         self._config = config
 
     @property
@@ -107,7 +108,7 @@ class Raie:
         return gated
 
     def _apply(self, edit: Edit) -> None:
-        outcome, revision = self._trainer.handle(edit)
+        outcome, revision = self._publisher.apply(edit)
         with self._producer.transaction() as transaction:
             transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
             transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=edit.timestamp)
@@ -117,6 +118,10 @@ class Raie:
             self.live.apply(revision)
         self._monitor.settle(outcome, self.live.bank)
         self.ledger.append((edit, outcome))
+
+    def _training_windows(self, windows: Windows, seed: tuple[int, int]) -> Windows:
+        """See `TrainingWindows`: the windows of the edit and no others."""
+        return only_new(windows, seed)
 
     def _windows_of(self, evidence: Sequence[Evidence]) -> Windows:
         return read_windows(self._log, evidence, self._config.windows.length)
