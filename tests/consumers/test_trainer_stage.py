@@ -42,7 +42,7 @@ class Script(TrainingChild):
     def begin(self, job: Mapping[str, Any]) -> None:
         assert self._at is None or self._left <= 0
         self._at, self._left = job["edit"]["edit_id"], self._looks
-        self.jobs.append((self._at, job["revision"]))
+        self.jobs.append((self._at, job["next_revision"]))
 
     def result(self) -> Mapping[str, Any] | None:
         self.meanwhile()
