@@ -1,9 +1,4 @@
-"""Training: next-item cross-entropy over the whole catalogue, for set-up and for every edit alike.
-
-The loss is a full softmax; where the catalogue is large, a softmax over uniformly sampled negatives with
-the importance correction of Jean et al. (2015): its partition function is that of the full softmax on average,
-and its logarithm in the limit of many negatives.
-"""
+"""Training loop of set-up and of every edit."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -41,16 +36,16 @@ def fit(
 
     Args:
         model: left in evaluation mode.
-        windows: what to learn; each is passed once an epoch, in an order that follows from the seed.
+        windows: to learn, each once an epoch, in an order that depends on the seed.
         groups: parameter groups for Adam, each with its `lr`.
         candidates: the rows of the softmax.
         epochs: passes over the windows, at most.
         batch_size: windows of a step.
         seed: for the order of the windows, the negatives and dropout.
-        epsilon: of Adam. Where gradients are far smaller, a step is in proportion to them instead of the learning rate.
-        on_batch: told of the progress.
-        after_epoch: told of each finished epoch (1 …); training stops when it says False.
-        loss_of: what a step lowers.
+        epsilon: of Adam. Steps are proportional to gradients that are much smaller than it.
+        on_batch: receives the progress.
+        after_epoch: called with the number of each finished epoch (1 ...); training stops where it returns False.
+        loss_of: loss of a batch.
 
     Returns:
         Windows trained on, counting each pass.
@@ -79,6 +74,6 @@ def fit(
 
 
 def known_rows(contexts: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sorted catalogue rows that occur in windows, padding left out."""
+    """Sorted catalogue rows that occur in windows, without padding."""
     rows = np.unique(np.concatenate([contexts.ravel(), targets]))
     return rows[rows > 0]

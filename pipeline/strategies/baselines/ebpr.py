@@ -39,7 +39,7 @@ class Ebpr(LoraRows):
         self._fit(name, windows, self._seed, loss_of=self._pairwise)
 
     def _pairwise(self, model: Backbone, batch: Batch) -> torch.Tensor:
-        rivals = self._rivals[batch.places]
+        rivals = self._rivals[batch.indices]
         rows = torch.unique(torch.cat([batch.targets, rivals]))
         logits, places = next_item_logits(model, batch.contexts, batch.targets, rows)
         own = logits.gather(1, places[:, None])

@@ -35,7 +35,7 @@ class LoraLwf(Lora):
 
         def loss_of(model: Backbone, batch: Batch) -> torch.Tensor:
             logits, places = next_item_logits(model, batch.contexts, batch.targets, batch.rows, batch.log_weights)
-            taught = states[batch.places] @ vectors[batch.rows].T
+            taught = states[batch.indices] @ vectors[batch.rows].T
             forgotten = functional.kl_div(
                 functional.log_softmax(logits / self.temperature, dim=1),
                 functional.log_softmax(taught / self.temperature, dim=1),

@@ -138,7 +138,7 @@ def _weighted(weights: Tensor) -> Loss:
 
     def loss_of(model: Backbone, batch: Batch) -> Tensor:
         logits, places = next_item_logits(model, batch.contexts, batch.targets, batch.rows, batch.log_weights)
-        share = weights[batch.places]
+        share = weights[batch.indices]
         surprise = functional.cross_entropy(logits, places, reduction="none")
         return (share * surprise).sum() / share.sum().clamp(min=1e-6)
 
