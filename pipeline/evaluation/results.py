@@ -98,7 +98,7 @@ class Results:
         for name, scored in answers.items():
             self._append(strategy.name, seed, name, scored)
         self._trained.setdefault(strategy.name, []).append(strategy.trained_windows)
-        self._kept.setdefault(strategy.name, []).append(strategy.kept_bytes)
+        self._kept.setdefault(strategy.name, []).append(strategy.memory_bytes)
         # Its ablations have ledgers too; the files and counts are those of `raie`.
         if type(strategy) is Raie:
             self._add_raie(strategy, setup, seed, answers)

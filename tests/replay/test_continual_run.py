@@ -80,7 +80,7 @@ class Counting:
     """Ranks a target by how many windows it has observed: the results matrix is known in advance."""
 
     name = "counting"
-    trained_windows = kept_bytes = 0
+    trained_windows = memory_bytes = 0
 
     def __init__(self) -> None:
         self.learned = 0
