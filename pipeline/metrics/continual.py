@@ -75,7 +75,10 @@ MEASURES: Mapping[str, Callable[[Matrix], float | None]] = {
     "forward_transfer": forward_transfer,
     "final": final,
 }
-"""Every measure by its name in `metrics.json`."""
+"""Measures by their names in `metrics.json`; a new one is one row here."""
+
+LOWER_IS_BETTER = frozenset({"forgetting"})
+"""Measures of which a low value is good."""
 
 
 def _checked(matrix: Matrix) -> Matrix:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.events.windows import Ids
+from pipeline.metrics.ranking import LIST_LENGTH
 from pipeline.regions.region import Array
 
 GRID = np.array(
@@ -18,9 +19,6 @@ GRID = np.array(
 )
 """(points, 4) share of each component in an answer: the model alone, the learned mixture, recent item transitions, and
 set-up and recent item transitions together."""
-
-LIST_LENGTH = 10
-"""Places of a list in which a target counts for a way; ranks are those of `pipeline.metrics.ranking`."""
 
 _LEARNED = 4
 """The way that stops at what was learned."""

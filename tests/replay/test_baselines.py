@@ -27,7 +27,7 @@ def start(setup: SetUp, tmp_path: Path) -> StrategyContext:
 
 
 def part(number: int = 0) -> Windows:
-    return plan().parts(3)[number]
+    return plan().update_intervals(3)[number]
 
 
 def warm(windows: Windows) -> Windows:
