@@ -70,7 +70,7 @@ class Metrics:
             registry, "gate_novelty_radians", "Angle to the centroid of the top region", ANGLES, "region_id"
         )
         # Followers of `regions`.
-        self.revision = _gauge(registry, "revision", "Revision in force: the next offset of `regions` to read")
+        self.revision = _gauge(registry, "revision", "Offset in `regions` of the revision in force; -1: as set up")
         self.gate_version = _gauge(registry, "gate_version", "Version of the boundaries in force")
         self.region_version = _gauge(registry, "region_version", "Live version of a region", "region_id")
         self.refused_adapters = _counter(

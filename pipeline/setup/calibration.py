@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.drift.subsampling import phases, stride
 from pipeline.events.windows import Windows, places_in_sequence
 from pipeline.models.backbones.base import Backbone
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.features import Encoded, GateView, negative_log_popularity
-from pipeline.regions.region import Array
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,7 @@ def test_two_regions_change_one_after_the_other_and_stay_so():
 
 def test_every_region_changes_in_its_turn():
     simulation = simulated("every_region")
-    assert len(simulation.truth) == Parameters().setup_tops
+    assert len(simulation.truth) == Parameters().tastes
     assert [one["until"] for one in simulation.truth[:-1]] == [other["from"] for other in simulation.truth[1:]]
     for one, other in pairwise(simulation.truth):
         assert len({genre(simulation, i) for i in set(other["items"]) - set(one["items"])}) == 1
