@@ -92,7 +92,7 @@ def load_setup(root: Path) -> SetUp:
     """
     manifest = _json(root / MANIFEST)
     _verify(root, manifest)
-    catalogue, regions, arrays = _json(root / CATALOGUE), _json(root / REGIONS), _load_arrays(root / ARRAYS)
+    regions, arrays = _json(root / REGIONS), _load_arrays(root / ARRAYS)
     backbone = load_backbone(root / BACKBONE)
     expected = str(manifest.get("backbone_sha256"))
     found = _json(root / BACKBONE / "backbone.json").get("sha256")
@@ -101,15 +101,9 @@ def load_setup(root: Path) -> SetUp:
     return SetUp(
         backbone=backbone,
         backbone_sha256=expected,
-        catalogue=Catalogue(
-            tuple(catalogue["item_ids"]), tuple(catalogue["texts"]), arrays["vectors"], catalogue["encoder"]
-        ),
+        catalogue=_catalogue(_json(root / CATALOGUE), arrays),
         counts=arrays["counts"],
-        bank=RegionBank(
-            tuple(Region.from_record(r) for r in regions["regions"]),
-            _origins(root / REGIONS, regions["origins"]),
-            regions["gate_version"],
-        ),
+        bank=_bank(root / REGIONS, regions),
         calibration=_calibration(root / ARRAYS, arrays),
         reference=arrays["reference"],
         reference_regions=arrays["reference_tastes"],
@@ -130,6 +124,15 @@ def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
     arrays |= {f"calibration.{name}": getattr(setup.calibration, name) for name in _CALIBRATION}
     # The format stores memory in its physical order, so a view would be written in the wrong order.
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _catalogue(record: Mapping[str, Any], arrays: Arrays) -> Catalogue:
+    return Catalogue(tuple(record["item_ids"]), tuple(record["texts"]), arrays["vectors"], record["encoder"])
+
+
+def _bank(path: Path, record: Mapping[str, Any]) -> RegionBank:
+    regions = tuple(Region.from_record(region) for region in record["regions"])
+    return RegionBank(regions, _origins(path, record["origins"]), record["gate_version"])
 
 
 def _origins(path: Path, record: Mapping[str, Any]) -> OriginModel:

@@ -40,7 +40,7 @@ def rows_of(folder: Path, name: str) -> list[dict]:
 
 
 def scored(folder: Path, strategy: str) -> list[tuple[int, dict]]:
-    """Rank and traits of every interaction of the stream by a user with history."""
+    """Rank and segments of every interaction of the stream by a user with history."""
     segments = {(row["slice"], row["event_id"]): row for row in rows_of(folder, "traits")}
     rows = [r for r in rows_of(folder, "predictions") if r["strategy"] == strategy and r["slice"] in ("F", "T")]
     return [(r["rank"], segments[r["slice"], r["event_id"]]) for r in rows if not r["cold"]]

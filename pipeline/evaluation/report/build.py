@@ -66,10 +66,14 @@ def render(run: RunFolder) -> str:
         edit_effects=_edit_effects(run),
         span=SPAN,
         least=LEAST,
-        run=run.run,
-        config=list(tables.settings(run.run["config"])) if run.run else [],
-        versions=list(tables.settings(run.run["versions"])) if run.run else [],
+        **_reproduction(run.run),
     )
+
+
+def _reproduction(run: Record | None) -> dict[str, Any]:
+    """Inputs of the run: data, versions, configuration."""
+    trees = {name: list(tables.settings(run[name])) if run else [] for name in ("config", "versions")}
+    return {"run": run, **trees}
 
 
 def _quality_figures(run: RunFolder) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.events.windows import Windows
 from pipeline.models.backbones.base import Backbone
@@ -61,16 +61,21 @@ def fit(
             for i, chosen in enumerate(order.split(batch_size)):
                 rows, log_weights = candidates.draw(targets[chosen], generator)
                 loss = loss_of(model, Batch(chosen, contexts[chosen], targets[chosen], rows, log_weights))
-                optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(parameters, 5.0)
-                optimizer.step()
+                _step(optimizer, parameters, loss)
                 if on_batch:
                     on_batch((epoch - 1) * batches + i + 1, epochs * batches)
             model.eval()  # type: ignore[no-untyped-call]
             if after_epoch and not after_epoch(epoch):
                 return epoch * len(windows)
     return epochs * len(windows)
+
+
+def _step(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], loss: Tensor) -> None:
+    """Update the parameters by the gradient of the loss, clipped to norm 5."""
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(parameters, 5.0)
+    optimizer.step()
 
 
 def known_rows(contexts: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
