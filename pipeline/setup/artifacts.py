@@ -43,7 +43,7 @@ class SetUp:
     recalls: tuple[float, ...]
     newest: tuple[NDArray[np.int64], NDArray[np.int64]]
 
-    def followers(self, shrinkage: float) -> ItemTransitions:
+    def item_transitions(self, shrinkage: float) -> ItemTransitions:
         """Item transitions of the newest windows."""
         contexts, targets = self.newest
         # The capacity is at least 1, also without any window.

@@ -28,7 +28,7 @@ class WithTrend(IntervalLearner):
         super().__init__(context)
         if not context.config.trend.half_lives:
             raise ConfigError([f"trend.half_lives is empty: {self.name} needs one; leave the strategy out, or set it"])
-        transitions = context.setup.followers(context.config.trend.shrinkage)
+        transitions = context.setup.item_transitions(context.config.trend.shrinkage)
         self._ensemble = OnlineEnsemble(context.setup.counts, transitions, 1, context.config)
         self._hold_out()
 
@@ -72,7 +72,7 @@ class WithTrend(IntervalLearner):
         """Update the ensemble with the current probabilities of held-out set-up targets."""
         contexts, targets = self._context.setup.calibration.sample(self._context.config.trend.held_out)
         batches = list(self._features_of(contexts, targets, np.zeros(len(targets), dtype=np.int64)))
-        probabilities = [model[np.arange(len(rows)), rows] for _, rows, model in batches]
+        probabilities = [model[np.arange(len(chosen)), chosen] for _, chosen, model in batches]
         since = np.concatenate([features.since for features, _, _ in batches])
         max_probability = np.concatenate([features.max_probability for features, _, _ in batches])
         features = WindowFeatures(contexts, np.ones((len(contexts), 1)), since, max_probability)
