@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from pipeline.datasets.dataset import Refusals
-from pipeline.evaluation.report.words import RECALL, headline, ranked
-from pipeline.evaluation.summary import OURS, STREAM
+from pipeline.evaluation.report.words import headline, ranked
+from pipeline.evaluation.summary import OURS, RECALL, STREAM
 
 RECALLS = ("F", "T", STREAM, "S_new", "S")
 """Slices of the table, in order."""
