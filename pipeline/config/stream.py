@@ -62,7 +62,7 @@ class MonitorSettings(Section):
     novelty: bool = Field(True, description="whether the angle to the nearest centroid may raise an alarm")
     doubt: bool = Field(True, description="whether narrow margins may raise an alarm")
     shift: bool = Field(True, description="whether users who move from one set-up region to another may raise an alarm")
-    negative_log_popularity: bool = Field(True, description="whether items that set-up hardly knew may raise an alarm")
+    rarity: bool = Field(True, description="whether items that set-up hardly knew may raise an alarm")
     loss: bool = Field(True, description="whether the loss on the interactions that came may raise an alarm")
     thinning: int = Field(
         0,

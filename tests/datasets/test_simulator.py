@@ -36,11 +36,11 @@ def share(events: list, items) -> float:
 
 def favourites(simulation: Simulation, users, start: float, until: float) -> dict[str, str]:
     """The genre each user took most of, among users with enough events to tell."""
-    setup_tops: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for event in between(simulation, start, until):
         if event.user_id in users:
-            setup_tops[event.user_id][genre(simulation, event.item_id)] += 1
-    return {u: c.most_common(1)[0][0] for u, c in setup_tops.items() if c.total() >= 5}
+            counts[event.user_id][genre(simulation, event.item_id)] += 1
+    return {u: c.most_common(1)[0][0] for u, c in counts.items() if c.total() >= 5}
 
 
 def transitions(simulation: Simulation, items, start: float, until: float) -> Counter[tuple[str, str]]:
@@ -231,7 +231,7 @@ def test_two_regions_change_one_after_the_other_and_stay_so():
 
 def test_every_region_changes_in_its_turn():
     simulation = simulated("every_region")
-    assert len(simulation.truth) == Parameters().setup_tops
+    assert len(simulation.truth) == Parameters().tastes
     assert [one["until"] for one in simulation.truth[:-1]] == [other["from"] for other in simulation.truth[1:]]
     for one, other in pairwise(simulation.truth):
         assert len({genre(simulation, i) for i in set(other["items"]) - set(one["items"])}) == 1

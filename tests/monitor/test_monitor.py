@@ -614,7 +614,7 @@ def test_shares_say_where_the_newest_visits_went_and_how_many_look_as_since_set_
 def test_cold_events_raise_no_alarm() -> None:
     driven = Driven()
     driven.feed(100)
-    assert driven.feed(400, cold=True, loss=STRANGE, angle=3.0, negative_log_popularity=0.0) == []
+    assert driven.feed(400, cold=True, loss=STRANGE, angle=3.0, rarity=0.0) == []
 
 
 def test_no_decision_depends_on_a_time_stamp() -> None:
