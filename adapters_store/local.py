@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adapters_store.backend import FILES, LIMITS, MARK, TEMPORARY, Checkpoint, Verify
-from pipeline.errors import AdapterRefused
+from adapters_store.errors import AdapterRefused
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

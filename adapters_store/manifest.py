@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from pipeline.errors import AdapterRefused, StoreError
+from adapters_store.errors import AdapterRefused, StoreError
 
 FORMAT: Final = 1
 """Rises when an older reader could misread a manifest."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters_store.backend import FILES, LIMITS, MARK, Checkpoint, Verify
+from adapters_store.errors import AdapterRefused
 from adapters_store.manifest import MANIFEST
-from pipeline.errors import AdapterRefused
 
 
 class ObjectFiles:

@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import ValidationError
 
 from adapters_store.backend import TEMPORARY, Checkpoint, Files
+from adapters_store.errors import AdapterRefused, StoreError
 from adapters_store.local import LocalFiles
 from adapters_store.manifest import (
     CONFIG,
@@ -32,7 +33,6 @@ from adapters_store.manifest import (
 )
 from adapters_store.object_store import ObjectFiles
 from adapters_store.verification import Array, LoadedAdapter, check_manifest, check_version, write_tensors
-from pipeline.errors import AdapterRefused, StoreError
 
 # `list` is a method below, and its name hides the type inside the class.
 Names = list[str]

@@ -10,6 +10,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from adapters_store.errors import AdapterRefused
 from adapters_store.manifest import (
     CONFIG,
     MANIFEST,
@@ -19,7 +20,6 @@ from adapters_store.manifest import (
     parse_manifest,
     parse_version_name,
 )
-from pipeline.errors import AdapterRefused
 
 Array = NDArray[np.generic]
 

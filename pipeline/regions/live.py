@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from adapters_store import AdaptersStore
-from pipeline.errors import AdapterRefused, LogError
+from adapters_store.errors import AdapterRefused
+from pipeline.errors import LogError
 from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel

@@ -12,8 +12,8 @@ import pytest
 import safetensors.numpy
 
 from adapters_store import AdaptersStore
+from adapters_store.errors import AdapterRefused, StoreError
 from adapters_store.manifest import CONFIG, MANIFEST, WEIGHTS, file_entry, parse_manifest
-from pipeline.errors import AdapterRefused, StoreError
 from tests.adapters_store.small_adapter import BACKBONE, NAME, fields
 
 

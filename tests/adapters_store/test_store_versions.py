@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from adapters_store import AdaptersStore, parse_version_name, version_name
+from adapters_store.errors import AdapterRefused, StoreError
 from adapters_store.manifest import Validation, parse_manifest
-from pipeline.errors import AdapterRefused, StoreError
 from tests.adapters_store.small_adapter import BACKBONE, NAME, fields, tensors
 
 
