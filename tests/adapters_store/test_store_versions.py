@@ -106,7 +106,7 @@ def test_prune_removes_what_is_not_kept_and_says_so(store: AdaptersStore) -> Non
 def test_a_pruned_name_stays_spent(store: AdaptersStore) -> None:
     first = store.publish(**fields())
     store.prune([])
-    with pytest.raises(StoreError, match="other content stood under this name"):
+    with pytest.raises(StoreError, match="pruned version with other content had this name"):
         store.publish(**fields(seed=2))
     assert store.publish(**fields()) == first
     assert store.verify(NAME) == first
