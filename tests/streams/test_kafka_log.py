@@ -18,13 +18,13 @@ from pipeline.streams.assignment import Member
 from pipeline.streams.codec import UNREADABLE
 from pipeline.streams.interface import OversizeError
 from pipeline.streams.kafka.assignor import in_order
-from pipeline.streams.kafka.config import connection, milliseconds
+from pipeline.streams.kafka.config import milliseconds, parse_url
 from pipeline.streams.kafka.errors import translated
 from pipeline.streams.kafka.log import KafkaLog
 from pipeline.streams.kafka.reader import WAIT
 from tests.broker import Broker, settings
 from tests.streams.conftest import TOPICS
-from tests.streams.test_laws import drain, everything, numbers, settle, write
+from tests.streams.test_laws import drain, everything, numbers, rebalance, write
 
 EVENTS = 2000
 
@@ -100,13 +100,13 @@ def test_a_pause_and_a_position_survive_those_who_join_and_leave(kafka: KafkaLog
     for partition in range(4):
         write(kafka, "many", range(10), partition=partition)
     worker = kafka.consumer("g", ["many"], "a")
-    settle([4], worker)
+    rebalance([4], worker)
     for where in worker.assignment:
         worker.seek(*where, 3)
     worker.pause(worker.assignment)
     for _ in range(2):
         other = kafka.consumer("g", ["many"], "b")
-        settle([2, 2], worker, other)
+        rebalance([2, 2], worker, other)
         assert worker.assignment == [("many", 0), ("many", 1)]
         assert [worker.position(*where) for where in worker.assignment] == [3, 3]
         assert worker.poll(10, 0.3) == []
@@ -131,10 +131,10 @@ def test_a_read_that_finds_nothing_but_a_marker_ends_and_leaves_no_fetch_behind_
 
 def test_a_restart_of_an_instance_moves_no_partition(kafka: KafkaLog) -> None:
     crashed, other = kafka.consumer("g", ["many"], "a"), kafka.consumer("g", ["many"], "b")
-    settle([2, 2], crashed, other)
+    rebalance([2, 2], crashed, other)
     claims, held = other.claims(), crashed.assignment
     restarted = kafka.consumer("g", ["many"], "a")
-    settle([2, 2], restarted, other)
+    rebalance([2, 2], restarted, other)
     assert restarted.assignment == held
     assert other.claims() == claims, "what the others hold is never taken from them"
 
@@ -145,7 +145,7 @@ def test_a_partition_that_moved_on_cannot_be_committed_by_its_last_owner(kafka: 
     drain(silent)
     silent._consumer._coordinator._disable_heartbeat()  # neither polls nor beats, as a process that hangs
     other = kafka.consumer("g", ["one"], "b")
-    assert numbers(settle([1], other) + drain(other)) == [0, 1, 2]
+    assert numbers(rebalance([1], other) + drain(other)) == [0, 1, 2]
     with pytest.raises(PartitionLostError, match="one/0"), kafka.producer("p").transaction() as transaction:
         transaction.send("many", {"n": 1}, partition=0, timestamp=0.0)
         transaction.commit_offsets(silent)
@@ -208,7 +208,7 @@ def test_the_embedded_log_has_its_topics_checked_alike(tmp_path: object) -> None
 @pytest.mark.parametrize("url", ["kafka://", "kafka://host", "kafka://host:port", "kafka://a:1,b", "kafka://:9092"])
 def test_a_url_that_names_no_broker_says_how_to(url: str) -> None:
     with pytest.raises(LogError, match=r"kafka://host:port\[,host:port\]"):
-        connection(url, settings())
+        parse_url(url, settings())
 
 
 def test_an_attempt_that_finds_no_broker_leaves_nothing_running() -> None:
@@ -238,7 +238,7 @@ def test_how_to_prove_ourselves_is_passed_through() -> None:
         ssl_certfile="us.pem",
         ssl_keyfile="us.key",
     )
-    there = connection("kafka://a:1,b:2", asked)
+    there = parse_url("kafka://a:1,b:2", asked)
     for client in (there.client(), there.reader(), there.producer("p")):
         assert client["bootstrap_servers"] == ["a:1", "b:2"]
         assert (client["security_protocol"], client["sasl_mechanism"]) == ("SASL_SSL", "SCRAM-SHA-512")

@@ -10,7 +10,7 @@ from kafka.errors import KafkaConnectionError
 from pipeline.config import LogSettings
 from pipeline.streams import UnavailableError
 from pipeline.streams.interface import Topic
-from pipeline.streams.kafka.admin import Topics, configs
+from pipeline.streams.kafka.admin import TopicAdmin, configs
 from pipeline.streams.kafka.config import Connection
 
 UNKNOWN_TOPIC = 3
@@ -42,11 +42,11 @@ class Node:
     def create_topics(self, topics: object, wait_for_metadata: bool) -> None: ...
 
 
-def topics_of(after: int, commit_seconds: float) -> tuple[Topics, Topic, Node]:
+def topics_of(after: int, commit_seconds: float) -> tuple[TopicAdmin, Topic, Node]:
     settings = LogSettings(url="kafka://127.0.0.1:9", commit_seconds=commit_seconds)
     topic = Topic("one", 1, "forever", "")
     node = Node(topic, settings, after)
-    return Topics(cast(KafkaAdminClient, node), Connection(("127.0.0.1:9",), settings)), topic, node
+    return TopicAdmin(cast(KafkaAdminClient, node), Connection(("127.0.0.1:9",), settings)), topic, node
 
 
 def test_topics_are_looked_for_until_the_node_that_is_asked_knows_them() -> None:
@@ -79,7 +79,7 @@ def test_settings_are_asked_for_until_the_node_that_is_asked_knows_them() -> Non
 def test_settings_that_nobody_hears_of_are_named() -> None:
     topics, _, node = topics_of(after=0, commit_seconds=0.2)
     node.unheard = 1_000_000
-    with pytest.raises(UnavailableError, match="has not heard of the settings of one yet"):
+    with pytest.raises(UnavailableError, match="does not have the settings of one yet"):
         topics.existing(["one"])
 
 

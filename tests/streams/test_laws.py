@@ -46,7 +46,7 @@ def drain(consumer: Consumer, lag: int = 0) -> list[Record]:
     raise AssertionError(f"still behind by {consumer.lag()} after {WAIT} s, with {consumer.assignment}")
 
 
-def settle(shares: list[int], *members: Consumer) -> list[Record]:
+def rebalance(shares: list[int], *members: Consumer) -> list[Record]:
     """Let the members poll in turns until they hold so many partitions each; return what they read meanwhile.
 
     No partition is ever held twice.
@@ -217,12 +217,12 @@ def test_members_share_without_overlap_and_hand_over_upon_close(log: Log) -> Non
     assert len(drain(first)) == 4
     commit(log, first)
     second = log.consumer("g", ["many"], "b")
-    settle([2, 2], first, second)
+    rebalance([2, 2], first, second)
     assert sorted(first.assignment + second.assignment) == [("many", n) for n in range(4)]
     first.close()
     for partition in range(4):
         write(log, "many", [10 + partition], partition=partition)
-    records = settle([4], second)
+    records = rebalance([4], second)
     assert sorted(map(str, numbers(records + drain(second)))) == ["10", "11", "12", "13"]
 
 
@@ -241,7 +241,7 @@ def test_a_member_that_lost_a_partition_cannot_commit_it(log: Log) -> None:
 def test_a_standby_takes_a_single_partition_only_when_its_owner_leaves(log: Log) -> None:
     # Named so that the order of names and the order of joining differ.
     active = log.consumer("g", ["one", "short"], "z")
-    settle([2], active)
+    rebalance([2], active)
     standby = log.consumer("g", ["one", "short"], "a")
     deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:
@@ -250,13 +250,13 @@ def test_a_standby_takes_a_single_partition_only_when_its_owner_leaves(log: Log)
         assert active.assignment == [("one", 0), ("short", 0)]
         assert standby.assignment == []
     active.close()
-    settle([2], standby)
+    rebalance([2], standby)
     assert standby.assignment == [("one", 0), ("short", 0)]
 
 
 def test_partitions_of_equal_number_stay_together(log: Log) -> None:
     members = [log.consumer("g", ["many", "many_too"], name) for name in "ab"]
-    settle([4, 4], *members)
+    rebalance([4, 4], *members)
     for member in members:
         held = member.assignment
         assert {n for topic, n in held if topic == "many"} == {n for topic, n in held if topic == "many_too"}
@@ -266,7 +266,7 @@ def test_pause_holds_records_back_and_resume_brings_them(log: Log) -> None:
     write(log, "one", range(3))
     write(log, "many", range(3), partition=1)
     consumer = log.consumer("g", ["one", "many"], "a")
-    settle([5], consumer)
+    rebalance([5], consumer)
     consumer.seek("one", 0, 0)
     consumer.pause([("one", 0)])
     behind = log.end_offset("one", 0)
