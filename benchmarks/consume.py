@@ -35,7 +35,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import numpy as np
 import torch
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata
 from kafka import TopicPartition as Where
@@ -52,6 +51,7 @@ from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.replay import prepare
+from pipeline.events.gated import GatedEvent, windows_of_events
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.seeding import make_deterministic
@@ -251,16 +251,16 @@ class Canned:
     """Stands in for a `EventScorer`: every answer was given before.
 
     Attributes:
-        answers: event id -> record of `gated`.
+        answers: event id -> the event as it was gated.
     """
 
-    answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    answers: Mapping[str, GatedEvent] = field(default_factory=dict)
     trending: None = None
     withdrawn: tuple[int, ...] = ()
 
-    def handle(self, windows: Windows) -> list[dict[str, Any]]:
+    def handle(self, windows: Windows) -> list[GatedEvent]:
         """Look the answers up."""
-        return [dict(self.answers[event_id]) for event_id in windows.event_ids.tolist()]
+        return [self.answers[event_id] for event_id in windows.event_ids.tolist()]
 
 
 class MeasuredGate(GateStage):
@@ -325,10 +325,12 @@ class Stream:
         self.gate(written=written)
         self._written = [[out for out in outputs if out.topic in (GATED, USERS)] for outputs in written]
         self._ready_made = [[replace(out, value=_encoded(out.value)) for out in outputs] for outputs in self._written]
-        gated = [out.value for outputs in self._written for out in outputs if out.topic == GATED]
-        self._answers = {value["event_id"]: value for value in gated}
+        written = (out.value for outputs in self._written for out in outputs if out.topic == GATED)
+        gated = [GatedEvent.from_record(value) for value in written if value is not None]
+        self._answers = {event.event_id: event for event in gated}
         size = self.config.gate.batch_size
-        self._windows = [_windows(gated[start : start + size]) for start in range(0, len(gated), size)]
+        length = self.config.windows.length
+        self._windows = [windows_of_events(gated[start : start + size], length) for start in range(0, len(gated), size)]
 
     def poll(self) -> Stopwatch:
         """Read, and nothing else."""
@@ -447,18 +449,6 @@ def _open(config: Config) -> Log:
 
 def _encoded(value: Mapping[str, Any] | None) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def _windows(gated: Sequence[Mapping[str, Any]]) -> Windows:
-    kinds = {
-        "window": np.int64,
-        "target": np.int64,
-        "user_id": np.str_,
-        "event_id": np.str_,
-        "timestamp": np.float64,
-        "since_setup": np.int64,
-    }
-    return Windows(*(np.array([value[name] for value in gated], dtype=kind) for name, kind in kinds.items()))
 
 
 if __name__ == "__main__":

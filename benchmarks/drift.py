@@ -131,7 +131,7 @@ def monitor_of(name: str, seed: int, *overrides: str) -> Monitor:
     made = monitor(settings(name, *overrides), seed)
     if name in DUMMIES:
         dummy = DETECTORS[name](np.zeros(0), 1.0, 0)
-        for watched in made.state.watched.values():
+        for watched in made.state.regions.values():
             watched.detectors = {signal: [dummy] * len(phases) for signal, phases in watched.detectors.items()}
     return made
 
@@ -141,7 +141,7 @@ def false_alarms(name: str, streams: int, *overrides: str) -> dict[str, Any]:
     alarmed, by_signal = 0, Counter[str]()
     for seed in range(streams):
         state = monitor_of(name, seed, *overrides).state
-        values, watched = shown(draw(EVENTS, state.stride, seed)), state.watched
+        values, watched = shown(draw(EVENTS, state.stride, seed)), state.regions
         raised = {s for (i, s, phase), v in values.items() if alarm_after(watched[i].detectors[s][phase], v) < math.inf}
         alarmed += bool(raised)
         by_signal.update(raised)
@@ -236,7 +236,7 @@ def microseconds(names: Collection[str], take: Callable[[str, int, int], float],
 def stretch(name: str, events: int, seed: int) -> float:
     """Seconds that the detectors of all five statistics of a region take for so many events of it."""
     state = monitor_of(name, seed).state
-    detectors, values = state.watched[1].detectors, np.random.default_rng(seed).normal(size=events)
+    detectors, values = state.regions[1].detectors, np.random.default_rng(seed).normal(size=events)
     return seconds(
         (detectors[signal][phase].update, float(value > RARE) if signal == "shift" else float(value))
         for n, value in enumerate(values)
@@ -247,7 +247,7 @@ def stretch(name: str, events: int, seed: int) -> float:
 def stretch_of_river(name: str, events: int, seed: int) -> float:
     """Seconds that river takes of these: its own detectors, shown as many uniform values."""
     state = monitor_of(name, seed).state
-    detectors, values = state.watched[1].detectors, np.random.default_rng(seed).random(events)
+    detectors, values = state.regions[1].detectors, np.random.default_rng(seed).random(events)
     return seconds(
         (cast(RiverDetector, detectors[signal][phase]).rose, float(value))
         for n, value in enumerate(values)

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.drift.subsampling import phases
 from pipeline.events.edit import Edit
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor import Monitor
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
-from pipeline.regions.region import SET_UP, Region, Status
+from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.calibration import Calibration
 
 Array = NDArray[np.float64]
@@ -92,15 +93,32 @@ def draw(events: int, thinning: int, seed: int, planted: Planted | None = None) 
     return Stream(scores, rng.gamma(2.0, size=len(scores)), setup_tops, thinning)
 
 
-def gated(stream: Stream) -> Iterator[dict[str, Any]]:
-    """The records of a stream, one after the other in the same dictionary."""
-    record: dict[str, Any] = {"cold": False, "route": [], "confidence": 1.0, "margin": 1.0}
+def gated(stream: Stream) -> Iterator[GatedEvent]:
+    """The events of a stream, one after the other."""
+    unused: dict[str, Any] = {
+        "target": 1,
+        "window": (),
+        "since_setup": 0,
+        "cold": False,
+        "route": (),
+        "confidence": 1.0,
+    }
+    unused |= {"margin": 1.0, "opened": 0.0, "backbone_probability": 0.0, "model_rank": 1, "rank": 1, "gate_version": 0}
     columns = (stream.scores.tolist(), stream.losses.tolist(), stream.setup_tops.tolist())
-    for event, (row, loss, taste) in enumerate(zip(*columns, strict=True)):
-        record |= {"event_id": str(event), "user_id": str(event // OF_A_USER), "timestamp": float(event)}
-        record |= {"region_id": taste, "taste": taste, "taste_rival": taste % REGIONS + 1, "loss": loss}
-        record["angle"], record["taste_margin"], record["rarity"] = row
-        yield record
+    for event, ((angle, margin, rarity), loss, region_id) in enumerate(zip(*columns, strict=True)):
+        yield GatedEvent(
+            event_id=str(event),
+            user_id=str(event // OF_A_USER),
+            timestamp=float(event),
+            region_id=region_id,
+            setup_region=region_id,
+            setup_rival=region_id % REGIONS + 1,
+            setup_margin=margin,
+            angle=angle,
+            loss=loss,
+            rarity=rarity,
+            **unused,
+        )
 
 
 def shown(stream: Stream) -> dict[tuple[int, str, int], Array]:
@@ -151,6 +169,6 @@ def _raise(
 def _regions() -> tuple[Region, ...]:
     """As far apart as can be: none of them merge."""
     return tuple(
-        Region(i + 1, 0, Status.LIVE, SET_UP, None, centroid, 0.5, 20.0, 1.0 / REGIONS)
+        Region(i + 1, 0, Status.LIVE, Origin.BASE, None, centroid, 0.5, 20.0, 1.0 / REGIONS)
         for i, centroid in enumerate(np.eye(REGIONS))
     )

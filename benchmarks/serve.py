@@ -32,9 +32,9 @@ from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.replay import prepare
 from pipeline.models.lora.host import AdapterHost
-from pipeline.regions.live import revision_record
 from pipeline.regions.origin_classifier import OriginModel
-from pipeline.regions.region import SINCE, Region, Status
+from pipeline.regions.region import Origin, Region, Status
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import save_setup
@@ -135,12 +135,14 @@ class Made:
             after={},
         ).name
         width = self._setup.bank.regions[0].centroid.shape[0]
-        return Region(region_id, version, Status.LIVE, SINCE, None, np.eye(width)[0], 0.5, 20.0, 0.01, name, 1, 0.7)
+        return Region(
+            region_id, version, Status.LIVE, Origin.STREAM, None, np.eye(width)[0], 0.5, 20.0, 0.01, name, 1, 0.7
+        )
 
     def _announce(self, regions: Sequence[Region], bank: Any, moved: bool) -> int:
         with self.producer.transaction() as transaction:
-            record = revision_record(bank, tuple(regions), moved)
-            transaction.send(REGIONS, {**record, "edit_id": "e"}, key=str(regions[0].region_id), timestamp=1.6e9)
+            record = Revision.of(bank, tuple(regions), moved, edit_id="e").to_record()
+            transaction.send(REGIONS, record, key=str(regions[0].region_id), timestamp=1.6e9)
         return transaction.offsets[0][2]
 
     @staticmethod

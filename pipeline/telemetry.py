@@ -85,7 +85,7 @@ class Metrics:
         )
 
     def _add_revisions(self, registry: CollectorRegistry) -> None:
-        self.revision = _gauge(registry, "revision", "Revision in force: the next offset of `regions` to read")
+        self.revision = _gauge(registry, "revision", "Offset in `regions` of the revision in force; -1: as set up")
         self.gate_version = _gauge(registry, "gate_version", "Version of the region boundaries in force")
         self.region_version = _gauge(registry, "region_version", "Live adapter version of a region", "region_id")
         self.refused_adapters = _counter(

@@ -6,17 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from adapters_store import AdaptersStore
 from consumers.runtime.ledger import Ledger
 from consumers.runtime.runner import Say, adapters_of, log_of, run_stage, stopped_by_signals
-from consumers.runtime.topic_reader import new_records, value_of
 from pipeline.config import Config
 from pipeline.errors import RaieError
 from pipeline.events.edit import Edit, Outcome
 from pipeline.streams import path_of
-from pipeline.streams.topics import REGIONS
 
 MOST_GATED = 1_000
 """Records that the monitor takes in at a step, at most."""
@@ -140,16 +137,16 @@ def rerun_edit(root: Path, edit_id: str, config: Config, out: Say) -> None:
 
 def show_regions(config: Config, root: Path, out: Say) -> None:
     """`raie regions`: the regions as of the newest revision."""
-    from pipeline.regions.live import after_revision  # noqa: PLC0415
+    from consumers.runtime.revisions import RevisionFollower  # noqa: PLC0415
     from pipeline.setup.storage import load_setup  # noqa: PLC0415
 
-    bank, revision = load_setup(root).bank, 0
+    bank, revisions = load_setup(root).bank, RevisionFollower()
     with closing(log_of(config)) as log:
-        for record in new_records(log, REGIONS, 0):
-            value: Mapping[str, Any] = value_of(record)
-            bank, revision = after_revision(bank, value), record.offset + 1
+        for _, revision in revisions.poll(log):
+            bank = revision.after(bank)
     live = {r.region_id for r in bank.live}
-    out(f"revision {revision}, gate version {bank.gate_version}, {len(live)} live regions")
+    newest = "as set up" if revisions.revision < 0 else f"revision {revisions.revision}"
+    out(f"{newest}, gate version {bank.gate_version}, {len(live)} live regions")
     for region in bank.regions:
         adapter = f"adapter {region.adapter}" if region.adapter else "answered by the backbone"
         origin = region.origin if region.parent is None else f"{region.origin}, from region {region.parent}"

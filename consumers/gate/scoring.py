@@ -1,15 +1,17 @@
 """Windows to records of `gated`, under the newest revision; what the trend learns from them, and keeps of it."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from adapters_store import AdaptersStore
 from consumers.gate.changelog import KeptTrend, read_trend, take_over, trend_outputs
 from consumers.gate.withdrawn_items import Withdrawals
+from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.stage import Output
-from consumers.runtime.topic_reader import new_records, value_of
+from consumers.runtime.topic_reader import new_records
 from pipeline.config import Config
 from pipeline.errors import LogError
+from pipeline.events.gated import GatedEvent, GateStamp, gated_events
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
@@ -17,7 +19,7 @@ from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log
-from pipeline.streams.topics import GATED, REGIONS
+from pipeline.streams.topics import GATED
 from pipeline.telemetry import Metrics
 
 
@@ -53,33 +55,30 @@ class Gating:
         self._instance = instance
         self._metrics = metrics
         self._snapshot_events = config.consumers.snapshot_events
-        self._revision = 0
+        self._revisions = RevisionFollower()
         self._written: tuple[int, int] | None = None
 
     def gate(self, windows: Windows) -> list[Output]:
         """Gate one step of the model, of at least one window."""
         trending = self.handler.trending
         first = 0 if trending is None else trending.events
-        outputs = []
-        records = self.handler.handle(windows)
-        self._observe(records)
-        for number, record in enumerate(records, start=first):
-            record |= {"gate": self._instance, "number": number, "revision": self._revision}
-            outputs.append(Output(GATED, versioned(record), record["user_id"], record["timestamp"], 0))
-        return outputs
+        events = self.handler.handle(windows)
+        self._observe(events)
+        stamped = (
+            replace(e, stamp=GateStamp(self._instance, n, self._revisions.next_revision))
+            for n, e in enumerate(events, first)
+        )
+        return [Output(GATED, versioned(e.to_record()), e.user_id, e.timestamp, 0) for e in stamped]
 
     def follow(self, log: Log, until: int | None = None) -> None:
         """Take over new revisions, up to an offset if one is given, and the items that are withdrawn by now.
 
         A refused adapter leaves its region to the last good one, or the backbone.
         """
-        for record in new_records(log, REGIONS, self._revision):
-            if until is not None and record.offset >= until:
-                break
+        for _, revision in self._revisions.poll(log, until):
             before = {region.region_id for region in self._live.bank.live}
-            for refusal in self._live.follow(value_of(record)):
+            for refusal in self._live.follow(revision):
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
-            self._revision = record.offset + 1
             self._show(before)
         self.handler.withdrawn = self._withdrawals.follow(log)
 
@@ -88,12 +87,12 @@ class Gating:
         trending = self.handler.trending
         if trending is None or not gated:
             return []
-        written = self._written
-        if written and written[0] == self._revision and trending.events - written[1] < self._snapshot_events:
+        written, next_revision = self._written, self._revisions.next_revision
+        if written and written[0] == next_revision and trending.events - written[1] < self._snapshot_events:
             return []
-        self._written = self._revision, trending.events
+        self._written = next_revision, trending.events
         # None of what this transaction is about to write is before the end.
-        kept = KeptTrend(trending.to_arrays(), trending.events, self._revision, log.end_offset(GATED, 0))
+        kept = KeptTrend(trending.to_arrays(), trending.events, next_revision, log.end_offset(GATED, 0))
         return trend_outputs(self._instance, kept, gated[-1].timestamp)
 
     def restore(self, log: Log) -> None:
@@ -109,9 +108,8 @@ class Gating:
         take_over(trending, self._instance, kept)
         self.follow(log, kept.revision)
         self._written = kept.revision, kept.events
-        since = [v for r in new_records(log, GATED, kept.gated) if (v := value_of(r)).get("gate") == self._instance]
-        since = [value for value in since if value["number"] >= kept.events]
-        numbers = [value["number"] for value in since]
+        since = [e for e in gated_events(new_records(log, GATED, kept.gated)) if self._wrote(e, kept.events)]
+        numbers = [e.stamp.number for e in since if e.stamp is not None]
         if numbers != list(range(kept.events, kept.events + len(since))):
             raise LogError(
                 f"{GATED} does not hold every event of gate {self._instance} since its trend was written down at "
@@ -119,22 +117,24 @@ class Gating:
             )
         self.handler.learn_again(since)
 
-    def _observe(self, records: Sequence[Mapping[str, Any]]) -> None:
-        metrics = self._metrics
-        shown = {
-            "confidence": metrics.gate_confidence,
-            "margin": metrics.gate_margin,
-            "angle": metrics.gate_novelty,
-        }
-        for name, histogram in shown.items():
-            # Looked up once: that costs more than to observe.
-            of_region = {region_id: histogram.labels(region_id) for region_id in {r["region_id"] for r in records}}
-            for record in records:
-                of_region[record["region_id"]].observe(record[name])
+    def _wrote(self, event: GatedEvent, start: int) -> bool:
+        """Whether an event is of this gate, and not before its `start`-th."""
+        return event.stamp is not None and event.stamp.gate == self._instance and event.stamp.number >= start
+
+    def _observe(self, events: Sequence[GatedEvent]) -> None:
+        metrics, regions = self._metrics, {e.region_id for e in events}
+        # Labels are looked up once a region: that costs more than to observe.
+        confidence = {i: metrics.gate_confidence.labels(i) for i in regions}
+        margin = {i: metrics.gate_margin.labels(i) for i in regions}
+        angle = {i: metrics.gate_novelty.labels(i) for i in regions}
+        for event in events:
+            confidence[event.region_id].observe(event.confidence)
+            margin[event.region_id].observe(event.margin)
+            angle[event.region_id].observe(event.angle)
 
     def _show(self, before: Collection[int]) -> None:
         bank = self._live.bank
-        self._metrics.revision.set(self._revision)
+        self._metrics.revision.set(self._revisions.revision)
         self._metrics.gate_version.set(bank.gate_version)
         for region in bank.live:
             self._metrics.region_version.labels(region.region_id).set(region.version)

@@ -15,16 +15,17 @@ from typing import Any
 
 from consumers.monitor.changelog import ReadPositions
 from consumers.runtime.lockstep import settled
+from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.stage import Output
 from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor import Monitor
 from pipeline.monitor.snapshot import restore, snapshot
-from pipeline.regions.live import after_revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record
-from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS
+from pipeline.streams.topics import EDITS, OUTCOMES
 
 MOST_ROUNDS = 16
 """Rounds of edits that one batch can set off in lockstep, as in a replay."""
@@ -52,6 +53,7 @@ class MonitorDriver:
         self.monitor = Monitor(config, setup.bank, setup.calibration, seed)
         self.caused: set[str] = set()
         self._bank = setup.bank
+        self._revisions = RevisionFollower()
         self._lockstep = config.consumers.lockstep
         self._waiting: list[Edit] = []
         self._rounds = 0
@@ -90,7 +92,7 @@ class MonitorDriver:
         for record in log.read(OUTCOMES, 0, self.at.outcomes, step.outcomes):
             self.monitor.settle(Outcome.from_record(value_of(record)), self._bank)
         for record in gated:
-            self.monitor.observe(value_of(record), record.offset)
+            self.monitor.observe(GatedEvent.from_record(value_of(record)), record.offset)
         self.at = step
         if self._lockstep:
             return self._one_at_a_time()
@@ -119,9 +121,9 @@ class MonitorDriver:
         return [settled(self.at.gated, self.monitor.timestamp)]
 
     def _take_regions(self, log: Log, end: int) -> None:
-        for record in log.read(REGIONS, 0, self.at.regions, end):
-            self._bank = after_revision(self._bank, value_of(record))
-            self.caused.add(value_of(record).get("edit_id", ""))
+        for _, revision in self._revisions.poll(log, until=end):
+            self._bank = revision.after(self._bank)
+            self.caused.add(revision.edit_id or "")
 
 
 def _asked(edit: Edit) -> Output:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.topic_reader import value_of
 from pipeline.errors import LogError
 from pipeline.evaluation.ledger import ledger_record
 from pipeline.events.edit import Edit, Outcome
 from pipeline.streams.interface import Log, TopicPartition
-from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS
+from pipeline.streams.topics import EDITS, OUTCOMES
 
 
 class Ledger:
@@ -58,6 +59,6 @@ class Ledger:
 def adapters_ever_live(log: Log) -> set[str]:
     """Names of all adapter versions that a revision names: a rollback may want any of them."""
     found: set[str] = set()
-    for record in log.read(REGIONS, 0, 0, log.end_offset(REGIONS, 0)):
-        found |= {region["adapter"] for region in value_of(record)["regions"] if region["adapter"]}
+    for _, revision in RevisionFollower().poll(log):
+        found |= {region.adapter for region in revision.regions if region.adapter}
     return found

@@ -11,7 +11,7 @@ from consumers.server.rollback import control_record, roll_back
 from consumers.server.views.region_history import Logged
 from pipeline.recommend.ab_test import Trial, Verdict
 from pipeline.recommend.canary import Canary
-from pipeline.regions.live import revision_record
+from pipeline.regions.revision import Revision
 from pipeline.streams.interface import FencedError, Log, Producer
 from pipeline.streams.topics import CONTROL, REGIONS
 
@@ -54,7 +54,7 @@ def settle(log: Log, store: AdaptersStore, canary: Canary, trial: Trial, verdict
 
 def _let_pass(producer: Producer, logged: Logged, canary: Canary, act: Mapping[str, object], now: float) -> None:
     """Write that a version is everybody's: no region changes, so no edit under way is overtaken."""
-    revision = {**revision_record(logged.bank, (), moved=False), "passed": canary.adapter}
+    revision = Revision.of(logged.bank, (), moved=False, passed=canary.adapter).to_record()
     with producer.transaction() as transaction:
         for topic, value in ((REGIONS, revision), (CONTROL, act)):
             transaction.send(topic, value, key=str(canary.region_id), timestamp=now)

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from adapters_store import AdaptersStore
 from consumers.runtime.topic_reader import new_records, value_of
 from consumers.server.views.region_history import Logged
 from pipeline.errors import DataError
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.live import revision_record
 from pipeline.regions.region import Region, Status
+from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Log, Producer, Record
 from pipeline.streams.topics import CONTROL, REGIONS
 
@@ -29,10 +28,9 @@ class Rollback:
     left: str | None
     revision: int
 
-    def record(self, bank: RegionBank) -> dict[str, Any]:
-        """The record of `regions` that puts it in force; boundaries stay where they are."""
-        record = revision_record(bank, (self.region,), moved=False)
-        return {**record, "rollback_of": self.left, "restored": self.revision}
+    def next(self, bank: RegionBank) -> Revision:
+        """The revision that puts it in force; boundaries stay where they are."""
+        return Revision.of(bank, (self.region,), moved=False, rollback_of=self.left, restored=self.revision)
 
 
 def roll_back(
@@ -71,7 +69,7 @@ def roll_back(
     details = {"region_id": region_id, "from": plan.left, "to": plan.region.adapter, **(why or {})}
     act = control_record("rollback", by, **details)
     with producer.transaction() as transaction:
-        transaction.send(REGIONS, plan.record(bank), key=str(region_id), timestamp=now)
+        transaction.send(REGIONS, plan.next(bank).to_record(), key=str(region_id), timestamp=now)
         transaction.send(CONTROL, act, key=str(region_id), timestamp=now)
     return transaction.offsets[0][2], plan
 
@@ -116,6 +114,6 @@ def control_record(act: str, by: str, **details: object) -> Mapping[str, object]
 
 def _states(revisions: Iterable[Record], region_id: int) -> Iterable[tuple[int, Region]]:
     for record in revisions:
-        for region in value_of(record)["regions"]:
-            if region["region_id"] == region_id:
-                yield record.offset, Region.from_record(region)
+        for region in Revision.from_record(value_of(record)).regions:
+            if region.region_id == region_id:
+                yield record.offset, region

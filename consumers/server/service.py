@@ -158,7 +158,7 @@ class Service:
     def gauge(self) -> None:
         """Bring the gauges up to date."""
         view, slots = self.live.view, self.live.forward.slots
-        self.metrics.revision.set(view.revision + 1)
+        self.metrics.revision.set(view.revision)
         self.metrics.gate_version.set(view.bank.gate_version)
         self.metrics.users.set(self.knowledge.users)
         self.metrics.adapters_registered.set(len(slots.names))

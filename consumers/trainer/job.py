@@ -1,20 +1,19 @@
 """Carrying one edit out on the log as it is: windows by offset, regions as of a revision, adapters from the store."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from adapters_store import AdaptersStore
-from consumers.runtime.topic_reader import value_of
+from consumers.runtime.revisions import RevisionFollower
 from pipeline.config import Config
 from pipeline.editing.publisher import EditPublisher
 from pipeline.events.edit import Edit, Outcome
 from pipeline.events.gated import read_windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.live import LiveRegions
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, RecordsLostError
-from pipeline.streams.topics import REGIONS
 
 
 class Carrier:
@@ -32,28 +31,27 @@ class Carrier:
         self, setup: SetUp, config: Config, log: Log, adapters: AdaptersStore, publish_to: AdaptersStore | None = None
     ) -> None:
         self._log = log
-        self._revision = 0
+        self._revisions = RevisionFollower()
         self._share = config.canary.share
         host = AdapterHost(setup.backbone, config.adapter)
         self._live = LiveRegions(setup.bank, host, adapters, setup.backbone_sha256)
         windows_of = partial(read_windows, log, length=config.windows.length)
         self._handler = EditPublisher(setup, config, self._live, publish_to or adapters, windows_of)
 
-    def apply(self, edit: Edit, revision: int) -> tuple[Outcome, Mapping[str, Any] | None]:
+    def apply(self, edit: Edit, next_revision: int) -> tuple[Outcome, Revision | None]:
         """Carry an edit out on the regions as they were before an offset of `regions`.
 
         Returns:
-            Its outcome, and the record of `regions` that puts it in force, or None. An edit whose windows are not
+            Its outcome, and the revision that puts it in force, or None. An edit whose windows are not
             kept any more is rejected, and the outcome names the offsets.
 
         Raises:
             StoreError: an adapter that is needed is refused, or the new one cannot be written.
         """
-        for record in self._log.read(REGIONS, 0, self._revision, revision):
-            self._live.apply(value_of(record))
-            self._revision = record.offset + 1
+        for _, newer in self._revisions.poll(self._log, until=next_revision):
+            self._live.apply(newer)
         try:
             outcome, changed = self._handler.handle(edit)
         except RecordsLostError as error:
             return Outcome(edit.edit_id, edit.operation, edit.region_id, False, f"its windows are lost: {error}"), None
-        return outcome, changed and {**changed, "base_revision": revision, "canary": self._share}
+        return outcome, changed and replace(changed, base_revision=next_revision, canary=self._share)

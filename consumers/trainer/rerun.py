@@ -1,20 +1,19 @@
 """Carrying a published edit out again, from what it rests on, and comparing what comes of it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from adapters_store import AdaptersStore
-from consumers.runtime.topic_reader import new_records, value_of
+from consumers.runtime.revisions import RevisionFollower
 from consumers.trainer.job import Carrier
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.edit import Edit
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log
-from pipeline.streams.topics import REGIONS
 
 LOCAL = ("edit_id", "base_revision")
 """Of a region record: what does not say anything of the result."""
@@ -53,24 +52,24 @@ def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) ->
     Raises:
         LogError: the edit was not published, or by somebody who did not say on what revision.
     """
-    published = _revision_of(edit, log)
-    name = next((r["adapter"] for r in published["regions"] if _is_new(r["adapter"], edit, adapters)), None)
+    published, base = _revision_of(edit, log)
+    name = next((r.adapter for r in published.regions if _is_new(r.adapter, edit, adapters)), None)
     with TemporaryDirectory() as folder:
         carrier = Carrier(setup, config, log, AdaptersStore(adapters), AdaptersStore(Path(folder)))
-        outcome, record = carrier.apply(edit, published["base_revision"])
-        alike = record is not None and _content(record) == _content(published)
+        outcome, again = carrier.apply(edit, base)
+        alike = again is not None and _content(again) == _content(published)
         if name is None:
             return Comparison(None, alike, None)
         there = outcome.version == name
         return Comparison(name, alike, there and _files(Path(folder) / name) == _files(adapters / name))
 
 
-def _revision_of(edit: Edit, log: Log) -> Mapping[str, Any]:
-    for record in new_records(log, REGIONS, 0):
-        value = value_of(record)
-        if value.get("edit_id") == edit.edit_id:
-            if "base_revision" in value:
-                return value
+def _revision_of(edit: Edit, log: Log) -> tuple[Revision, int]:
+    """The revision that an edit led to, and the `next_revision` that it was applied to."""
+    for _, revision in RevisionFollower().poll(log):
+        if revision.edit_id == edit.edit_id:
+            if revision.base_revision is not None:
+                return revision, revision.base_revision
             raise LogError(f"edit {edit.edit_id} does not say on which revision it was carried out: it is of a replay")
     raise LogError(f"edit {edit.edit_id} was not published: there is nothing to compare with")
 
@@ -80,8 +79,8 @@ def _is_new(name: str | None, edit: Edit, adapters: Path) -> bool:
     return name is not None and AdaptersStore(adapters).show(name).edit_id == edit.edit_id
 
 
-def _content(revision: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in revision.items() if key not in LOCAL}
+def _content(revision: Revision) -> dict[str, Any]:
+    return {key: value for key, value in revision.to_record().items() if key not in LOCAL}
 
 
 def _files(folder: Path) -> dict[str, bytes]:

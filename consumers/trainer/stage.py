@@ -16,6 +16,7 @@ from consumers.runtime.stage import KillPoint, Output, Point, Turn, live_on
 from consumers.runtime.topic_reader import new_records, value_of
 from consumers.trainer.child_process import TrainingChild
 from pipeline.events.edit import Edit
+from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
 from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS
 from pipeline.telemetry import Metrics
@@ -125,13 +126,5 @@ def _put_back(record: Record, consumer: Consumer) -> None:
 
 def _overtaken(revision: Mapping[str, Any], newer: Sequence[Record]) -> bool:
     """Whether one of the newer revisions changed what this one changes."""
-    mine = {region["region_id"] for region in revision["regions"]}
-    for record in newer:
-        theirs = value_of(record)
-        if not theirs["regions"]:
-            # It lets a version pass its trial, and changes nothing that an edit is judged beside.
-            continue
-        moved = revision["origins"] is not None or theirs["origins"] is not None
-        if moved or mine & {region["region_id"] for region in theirs["regions"]}:
-            return True
-    return False
+    own = Revision.from_record(revision)
+    return any(own.conflicts_with(Revision.from_record(value_of(record))) for record in newer)

@@ -71,7 +71,8 @@ def _result(carrier: Carrier, job: Mapping[str, Any]) -> dict[str, Any]:
         return {"failed": str(error)}
     except RaieError as error:
         return {"refused": str(error)}
-    return {"outcome": outcome.to_record(), "revision": revision, "seconds": time.perf_counter() - began}
+    record = None if revision is None else revision.to_record()
+    return {"outcome": outcome.to_record(), "revision": record, "seconds": time.perf_counter() - began}
 
 
 def main(checkpoint: Checkpoint = lambda _: None) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.arrays import Array
 from pipeline.regions.features import Encoded
 from pipeline.regions.origin_classifier import fit_origins
-from pipeline.regions.region import Array
 
 LEAST_WINDOWS = 8
 """Of each of the samples; fewer rank next to nothing."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from adapters_store import version_name
+from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome, confidence_of, held_out
 from pipeline.events.windows import Windows
@@ -21,7 +22,8 @@ from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import Encoded
 from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities
 from pipeline.regions.origin_classifier import OriginModel, fit_origins
-from pipeline.regions.region import SINCE, Array, Region, Shape, Status, moved, shape_of
+from pipeline.regions.region import Origin, Region, Status
+from pipeline.regions.shape import Shape, moved, shape_of
 from pipeline.regions.vmf import shares_among
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import softmax_rows
@@ -155,7 +157,7 @@ class Editor:
             edit.region_id,
             1,
             Status.LIVE,
-            SINCE,
+            Origin.STREAM,
             parent.region_id if parent else None,
             shape.centroid,
             shape.radius,

@@ -1,12 +1,11 @@
 """The trainer stage: carry edits out, publish what beats the incumbent, and say what came of each."""
 
-from typing import Any
-
 from adapters_store import AdaptersStore
 from pipeline.config import Config
 from pipeline.editing.editor import Editor, Result, WindowsOf
 from pipeline.events.edit import Edit, Outcome
-from pipeline.regions.live import LiveRegions, revision_record
+from pipeline.regions.live import LiveRegions
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 
 
@@ -25,11 +24,11 @@ class EditPublisher:
         self._store = store
         self._editor = Editor(setup, config, live.host, windows_of)
 
-    def handle(self, edit: Edit) -> tuple[Outcome, dict[str, Any] | None]:
+    def handle(self, edit: Edit) -> tuple[Outcome, Revision | None]:
         """Carry one edit out.
 
         Returns:
-            Its outcome, and the record of `regions` that puts it in force (None where it was rejected). A new
+            Its outcome, and the revision that puts it in force (None where it was rejected). A new
             adapter version stands complete in the store by then; the record makes it live.
         """
         before = self.live.bank
@@ -39,8 +38,9 @@ class EditPublisher:
         if result.adapter:
             self._publish(edit, result, result.adapter)
         moved = result.bank.gate_version != before.gate_version
-        record = revision_record(result.bank, result.changed, moved)
-        return result.outcome, {**record, "edit_id": edit.edit_id, "validation": result.outcome.validation}
+        validation = result.outcome.validation
+        revision = Revision.of(result.bank, result.changed, moved, edit_id=edit.edit_id, validation=validation)
+        return result.outcome, revision
 
     def _publish(self, edit: Edit, result: Result, name: str) -> None:
         region = next(r for r in result.changed if r.adapter == name)

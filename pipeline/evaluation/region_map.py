@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.events.windows import Windows
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.projection import Plane
-from pipeline.regions.region import SET_UP, Array
+from pipeline.regions.region import Origin
 from pipeline.setup.artifacts import SetUp
 from pipeline.strategies.raie.replayed import Raie
 
@@ -53,7 +54,7 @@ def _centroid_rows(bank: RegionBank, places: Array, answered: Mapping[int, int])
             "status": str(region.status),
             "windows": answered[region.region_id],
             "radius": region.radius,
-            "opened_at_event": None if region.origin == SET_UP else region.opened_at,
+            "opened_at_event": None if region.origin == Origin.BASE else region.opened_at,
             "x": float(x),
             "y": float(y),
         }

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.events.edit import Edit, Evidence, Operation, edit_id
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
-from pipeline.regions.region import SINCE, Region
+from pipeline.regions.region import Origin, Region
 
 MOST_SAMPLES = 8_192
 """Windows of opened regions that an edit names for fitting boundaries."""
@@ -79,7 +79,7 @@ def reason_of(region_state: RegionState | None, signal: str, text: str) -> dict[
 
 def boundary_samples(state: State, fresh: Sequence[Evidence] = ()) -> list[Evidence]:
     """Newest evidence of every opened region, and the fresh, each window once a region."""
-    opened = state.of_origin(SINCE)
+    opened = state.of_origin(Origin.STREAM)
     # An edit is one record of the log: many regions have to share the room in it.
     room = MOST_SAMPLES // max(1, len(opened))
     newest = {(e.region_id, e.event_id): e for w in opened for e in list(w.sample)[-room:]}

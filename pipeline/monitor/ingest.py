@@ -1,39 +1,39 @@
 """Taking in a gated record: which windows an edit may come to rest on, and what the detectors are shown."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from pipeline.events.edit import Evidence
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor.region_state import OF_ONE_WINDOW, Observation, RegionState
 from pipeline.monitor.separability import tell
 from pipeline.monitor.state import LastShown, Move, State, Visit
 from pipeline.monitor.statistics import count
-from pipeline.regions.region import SET_UP
+from pipeline.regions.region import Origin
 
 
-def take_in(state: State, gated: Mapping[str, Any], offset: int) -> None:
+def take_in(state: State, gated: GatedEvent, offset: int) -> None:
     """Take in one record of `gated`, which lies at this offset."""
     state.at_event += 1
-    state.timestamp = max(state.timestamp, gated["timestamp"])
-    state.visits.append(Visit(gated["region_id"], gated["taste"]))
+    state.timestamp = max(state.timestamp, gated.timestamp)
+    state.visits.append(Visit(gated.region_id, gated.setup_region))
     count(state, gated)
-    if gated["cold"]:
+    if gated.cold:
         return
     state.learnable += 1
-    region_state = state.regions.get(gated["region_id"])
+    region_state = state.regions.get(gated.region_id)
     if region_state is None:
         return
-    setup = region_state.region.origin == SET_UP
+    setup = region_state.region.origin == Origin.BASE
     # Inside set-up the margin among set-up regions counts: it stays as it is when a region is opened.
-    scores = (gated["angle"], -gated["taste_margin" if setup else "margin"], gated["loss"], gated["rarity"])
-    evidence = Evidence(gated["event_id"], offset, region_state.region_id)
-    region_state.seen.append(Observation(state.at_event, evidence, scores, gated["taste_rival"], gated["user_id"]))
+    scores = (gated.angle, -(gated.setup_margin if setup else gated.margin), gated.loss, gated.rarity)
+    evidence = Evidence(gated.event_id, offset, region_state.region_id)
+    region_state.seen.append(Observation(state.at_event, evidence, scores, gated.setup_rival, gated.user_id))
     tell(state, region_state)
-    _collect(state, evidence, region_state, gated["route"])
-    _test(state, region_state, scores, gated["user_id"], gated["taste"])
+    _collect(state, evidence, region_state, gated.route)
+    _test(state, region_state, scores, gated.user_id, gated.setup_region)
 
 
-def _collect(state: State, evidence: Evidence, origin: RegionState, route: list[int]) -> None:
+def _collect(state: State, evidence: Evidence, origin: RegionState, route: Sequence[int]) -> None:
     """Windows that an opened region takes part in are what it learns from and what its boundary encloses."""
     for region_id in route:
         opened = state.regions.get(region_id)

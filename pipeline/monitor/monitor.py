@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor import ingest, outcomes, statistics
 from pipeline.monitor.rules.add import child, drifted
 from pipeline.monitor.rules.expand import audit, between, refit
@@ -52,7 +53,7 @@ class Monitor:
         """Edits that nothing came of yet, by id."""
         return self.state.pending
 
-    def observe(self, gated: Mapping[str, Any], offset: int) -> None:
+    def observe(self, gated: GatedEvent, offset: int) -> None:
         """Take in one record of `gated`."""
         ingest.take_in(self.state, gated, offset)
 

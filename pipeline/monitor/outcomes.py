@@ -3,7 +3,7 @@
 from pipeline.events.edit import AUDIT, Edit, Operation, Outcome, held_out
 from pipeline.monitor.region_state import LONGEST_BACKOFF
 from pipeline.monitor.state import State
-from pipeline.regions.region import SET_UP, SINCE
+from pipeline.regions.region import Origin
 
 
 def take_in(state: State, edit: Edit, outcome: Outcome) -> None:
@@ -29,7 +29,7 @@ def _after_update(state: State, edit: Edit, outcome: Outcome) -> None:
     region_state.tried = set() if outcome.published else {e.event_id for e in edit.windows}
     region_state.learn(edit.windows, learned)
     region_state.settle(_quiet_until(state))
-    for origin in state.of_origin(SET_UP):
+    for origin in state.of_origin(Origin.BASE):
         if origin.in_question:
             origin.taught += sum(s.evidence.event_id in learned for s in origin.seen)
 
@@ -57,7 +57,7 @@ def _after_expand(state: State, edit: Edit, outcome: Outcome) -> None:
         if not outcome.published:
             return
     target = state.regions.get(edit.region_id)
-    opened = target if target and target.region.origin == SINCE else None
+    opened = target if target and target.region.origin == Origin.STREAM else None
     if outcome.published or opened is None:
         # Where an opened region was refused, the alarm stands: the next answer to it is an Add.
         for region_id in edit.reason.get("regions", [edit.region_id]):
@@ -112,7 +112,7 @@ def _audited(state: State, edit: Edit, helped: bool) -> None:
 
 def _refitted(state: State) -> None:
     """Every boundary was fitted to all that is known."""
-    for region_state in state.of_origin(SINCE):
+    for region_state in state.of_origin(Origin.STREAM):
         region_state.fitted = len(region_state.sample)
 
 

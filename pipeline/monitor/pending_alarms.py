@@ -7,7 +7,7 @@ from pipeline.monitor import Monitor
 from pipeline.monitor.region_state import BETWEEN, NEW, RegionState
 from pipeline.monitor.rules.update import needed
 from pipeline.monitor.state import State
-from pipeline.regions.region import SET_UP
+from pipeline.regions.region import Origin
 
 
 class Wait(StrEnum):
@@ -62,7 +62,7 @@ def _waiting(state: State, region_state: RegionState, signal: str) -> tuple[Wait
         return Wait.COOL_DOWN, f"{left} events of the cool-down after its last edit are left"
     if state.pending:
         return Wait.EDIT, f"edit {next(iter(state.pending))} is under way, and boundaries move one at a time"
-    if region_state.region.origin != SET_UP:
+    if region_state.region.origin != Origin.BASE:
         return _opened(state, region_state, signal)
     return _between(state, region_state, signal) if signal in BETWEEN else _new(state)
 
@@ -85,7 +85,7 @@ def _between(state: State, region_state: RegionState, signal: str) -> tuple[Wait
 
 def _new(state: State) -> tuple[Wait, str]:
     """What is new in set-up regions is counted together."""
-    alarmed = [w for w in state.of_origin(SET_UP) if any(s in NEW for s in w.alarms(state.at_event))]
+    alarmed = [w for w in state.of_origin(Origin.BASE) if any(s in NEW for s in w.alarms(state.at_event))]
     windows = sum(len(w.excursion([s for s in NEW if s in w.raised])) for w in alarmed)
     least = state.config.edits.min_windows
     short = _enough(windows, least * max(w.backoff for w in alarmed))

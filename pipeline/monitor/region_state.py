@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pipeline.config import MonitorSettings
 from pipeline.drift import DriftDetector
 from pipeline.events.edit import Evidence
-from pipeline.regions.region import SET_UP, Region
+from pipeline.regions.region import Origin, Region
 
 SIGNALS = ("novelty", "doubt", "loss", "rarity", "shift")
 OF_ONE_WINDOW = SIGNALS[:4]
@@ -24,9 +24,9 @@ LONGEST_BACKOFF = 4
 """An edit that did not help needs up to this many times the evidence the next time."""
 
 
-def voting(settings: MonitorSettings, origin: str) -> list[str]:
+def voting(settings: MonitorSettings, origin: Origin) -> list[str]:
     """The signals that are switched on and that a region of this origin has."""
-    return [s for s in SIGNALS if getattr(settings, s) and (s not in OF_SETUP or origin == SET_UP)]
+    return [s for s in SIGNALS if getattr(settings, s) and (s not in OF_SETUP or origin == Origin.BASE)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class RegionState:
     @property
     def in_question(self) -> bool:
         """Whether something new goes on in a set-up region that an opened one may come to answer for."""
-        return self.region.origin == SET_UP and not self.raised.keys().isdisjoint(NEW)
+        return self.region.origin == Origin.BASE and not self.raised.keys().isdisjoint(NEW)
 
     def alarms(self, now: int) -> list[str]:
         """Signals whose alarm stands."""

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.drift import DriftDetector, build_detector
 from pipeline.drift.subsampling import phases, stride
 from pipeline.events.edit import Edit, Operation
 from pipeline.monitor.region_state import OF_ONE_WINDOW, SIGNALS, RegionState, voting
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.region import SINCE, Array, Region
+from pipeline.regions.region import Origin, Region
 from pipeline.setup.calibration import Calibration
 
 MOST_PHASES = 2
@@ -137,13 +138,13 @@ class State:
         for region_id in set(self.regions) - {r.region_id for r in bank.live}:
             self.ended[region_id] = self.regions.pop(region_id)
 
-    def of_origin(self, origin: str) -> list[RegionState]:
+    def of_origin(self, origin: Origin) -> list[RegionState]:
         """Watched regions of set-up, or those opened since, by id."""
         return [w for _, w in sorted(self.regions.items()) if w.region.origin == origin]
 
     def largest_opened(self) -> RegionState | None:
         """The opened region of which most is known, if there is one."""
-        opened = self.of_origin(SINCE)
+        opened = self.of_origin(Origin.STREAM)
         return max(opened, key=lambda w: len(w.sample)) if opened else None
 
     def affordable(self) -> int:

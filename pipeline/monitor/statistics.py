@@ -2,22 +2,22 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor.state import State, Tallied
-from pipeline.regions.region import SINCE
+from pipeline.regions.region import Origin
 
 NARROW = 0.2
 """A margin below this is reported as doubtful; no decision hangs on it."""
 
 
-def count(state: State, gated: Mapping[str, Any]) -> None:
+def count(state: State, gated: GatedEvent) -> None:
     """Count an event in the statistics of the one region of its top posterior, whatever becomes of it."""
-    region_id = gated["region_id"]
-    said = Tallied(gated["confidence"], gated["margin"], _novelty(state, region_id, gated["angle"]))
+    region_id = gated.region_id
+    said = Tallied(gated.confidence, gated.margin, _novelty(state, region_id, gated.angle))
     state.tally.setdefault(region_id, []).append(said)
 
 
@@ -36,7 +36,7 @@ class Shares(NamedTuple):
 def shares(state: State) -> dict[int, Shares]:
     """Shares of live regions in the newest visits, by id."""
     tops, setup_regions = Counter(v.region_id for v in state.visits), Counter(v.setup_region for v in state.visits)
-    opened = {w.region_id for w in state.of_origin(SINCE)}
+    opened = {w.region_id for w in state.of_origin(Origin.STREAM)}
     since = Counter(v.setup_region for v in state.visits if v.region_id in opened)
     visits = max(1, len(state.visits))
     return {i: Shares(tops[i] / visits, since[i] / max(1, setup_regions[i])) for i in sorted(state.regions)}

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.arrays import Array
 from pipeline.events.windows import PADDING, Ids
 from pipeline.online.popularity_batch import PopularityBatch
-from pipeline.regions.region import Array
 
 LARGEST_WEIGHT = 2.0**500
 """Weights of new events grow instead of old counts shrinking; beyond this all are scaled back."""

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.config import Config
+from pipeline.errors import LogError
+from pipeline.events.gated import GatedEvent, OnlineFeatures
 from pipeline.events.windows import PADDING, Ids
 from pipeline.online.decayed_popularity import LEAST_SHARE, DecayedPopularity, counted
 from pipeline.online.interpolation import hits_of
@@ -16,7 +19,6 @@ from pipeline.online.item_transitions import ItemTransitions, NextItems
 from pipeline.online.mixture import ExpertMixture
 from pipeline.online.origin_prior import OriginFeatures, OriginPrior
 from pipeline.regions.bank import Posterior, RegionBank
-from pipeline.regions.region import Array
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class OnlineEnsemble:
 
     def __init__(self, usual: NDArray[np.int64], before: ItemTransitions, setup_shares: int, config: Config) -> None:
         shrinkage = config.trend.shrinkage
-        self._tastes = setup_shares
+        self._setup_regions = setup_shares
         self._trend = DecayedPopularity(usual, setup_shares, config.trend.half_lives, shrinkage)
         self._before = before
         self._followers = ItemTransitions(config.trend.followed_events, config.windows.length, shrinkage)
@@ -259,36 +261,32 @@ class OnlineEnsemble:
         """How many events it has learned from."""
         return self._events
 
-    def fields(self, features: WindowFeatures) -> dict[str, list[Any]]:
-        """What `learn_again` needs of each window beside target and chance: columns of `gated`.
+    def counted_shares(self, features: WindowFeatures) -> list[list[tuple[int, float]]]:
+        """For each window, the positions of the set-up regions it counts in and its shares of them.
 
-        Tastes below the least share do not count, so they are left out where others are above it.
+        Regions below the least share do not count, so they are left out where others are above it.
         """
         counted = np.where(features.setup_shares >= LEAST_SHARE, features.setup_shares, 0.0)
         counted = np.where(counted.any(axis=1, keepdims=True), counted, features.setup_shares)
-        return {
-            "tastes": [[[int(i), float(row[i])] for i in np.flatnonzero(row)] for row in counted],
-            "surest": features.max_probability.tolist(),
-        }
+        return [[(int(i), float(row[i])) for i in np.flatnonzero(row)] for row in counted]
 
-    def learn_again(self, record: Mapping[str, Any]) -> None:
-        """Take in an event as a record of `gated` has it, as `learn` did when it was gated, to the bit."""
-        context = np.array([record["window"]], dtype=np.int64)
-        since = _since(context, np.array([record["since_setup"]]))
-        features = WindowFeatures(
-            context, self._tastes_of(record)[None], since, np.array([record["surest"]], dtype=np.float64)
-        )
-        self.learn(features, 0, record["target"], record["model_chance"], record["hits"])
-        self._learn_era(record, features.setup_shares[0])
+    def learn_again(self, event: GatedEvent) -> None:
+        """Take in an event as `learn` did when it was gated, to the bit."""
+        online = _online(event)
+        context = np.array([event.window], dtype=np.int64)
+        since = _since(context, np.array([event.since_setup]))
+        features = WindowFeatures(context, self._shares_of(online)[None], since, np.array([online.max_probability]))
+        self.learn(features, 0, event.target, online.probability, online.hits)
+        self._learn_origin_prior(event, features.setup_shares[0])
 
-    def count(self, record: Mapping[str, Any]) -> None:
-        """Count an event as a record of `gated` has it, learn its era, and leave the weights as they are.
+    def count(self, event: GatedEvent) -> None:
+        """Count an event, update the origin prior, and leave the mixture's weights as they are.
 
-        The weights need the model's answers under the revision of that moment, the rest nothing but the record.
+        The weights need the model's answers under the revision of that moment, the rest nothing but the event.
         """
-        setup_shares = self._tastes_of(record)
-        self._add(setup_shares, np.array(record["window"], dtype=np.int64), record["target"])
-        self._learn_era(record, setup_shares)
+        setup_shares = self._shares_of(_online(event))
+        self._add(setup_shares, np.array(event.window, dtype=np.int64), event.target)
+        self._learn_origin_prior(event, setup_shares)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All that was counted and learned; `restore` continues from it to the bit."""
@@ -308,15 +306,22 @@ class OnlineEnsemble:
         self._followers.add(context, target)
         self._events += 1
 
-    def _learn_era(self, record: Mapping[str, Any], setup_shares: Array) -> None:
-        told = (record[name] for name in ("since_setup", "opened", "model_chance", "backbone_chance"))
-        self.origin_prior.learn(setup_shares, *told)
+    def _learn_origin_prior(self, event: GatedEvent, setup_shares: Array) -> None:
+        self.origin_prior.learn(
+            setup_shares, event.since_setup, event.opened, _online(event).probability, event.backbone_probability
+        )
 
-    def _tastes_of(self, record: Mapping[str, Any]) -> Array:
-        setup_shares = np.zeros(self._tastes)
-        for place, share in record["tastes"]:
-            setup_shares[place] = share
+    def _shares_of(self, online: OnlineFeatures) -> Array:
+        setup_shares = np.zeros(self._setup_regions)
+        for position, share in online.setup_shares:
+            setup_shares[position] = share
         return setup_shares
+
+
+def _online(event: GatedEvent) -> OnlineFeatures:
+    if event.online is None:
+        raise LogError(f"event {event.event_id} was gated without online counts: nothing can be learned from it again")
+    return event.online
 
 
 def _since(contexts: Ids, since_setup: NDArray[np.int64]) -> Array:

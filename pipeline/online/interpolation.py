@@ -8,8 +8,8 @@ included. An answer lies between two of them.
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.events.windows import Ids
-from pipeline.regions.region import Array
 
 GRID = np.array(
     [[1.0 - s, s, 0.0, 0.0] for s in (0.0, 0.25, 0.5, 0.75, 1.0)]

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.events.windows import PADDING, Ids
-from pipeline.regions.region import Array
 
 
 @dataclass(frozen=True)

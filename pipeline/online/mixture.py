@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.online.interpolation import GRID
-from pipeline.regions.region import Array
 
 FIRST_LOGIT = -3.0
 """The trend has to earn its weight: each expert begins at 1/20 of the model's."""

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.online.decayed_popularity import counted
-from pipeline.regions.region import Array
 
 
 @dataclass(frozen=True)

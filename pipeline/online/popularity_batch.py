@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.arrays import Array
 from pipeline.models.lora.sparse import compressed, whole_lines
-from pipeline.regions.region import Array
 
 _LARGEST_GROWTH = 2.0**60
 """Single precision holds no more; then all counts are taken over anew."""

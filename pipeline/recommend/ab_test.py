@@ -49,20 +49,20 @@ class Trial:
     """How a trial stands.
 
     Attributes:
-        score_grid: of the version on trial.
+        tried: of the version on trial.
         incumbent: of the other one, over the same time.
         evidence: natural log of the Bayes factor of two rates against one.
     """
 
-    score_grid: Rate
+    tried: Rate
     incumbent: Rate
     evidence: float
 
     @classmethod
     def of(cls, counts: Counts, reached: NDArray[np.bool_]) -> Self:
         """A trial whose version on trial answers the crowds that are `reached`."""
-        score_grid, incumbent = (Rate(*counts[chosen].sum(axis=0).tolist()) for chosen in (reached, ~reached))
-        return cls(score_grid, incumbent, evidence(score_grid, incumbent, design_effect(counts)))
+        tried, incumbent = (Rate(*counts[chosen].sum(axis=0).tolist()) for chosen in (reached, ~reached))
+        return cls(tried, incumbent, evidence(tried, incumbent, design_effect(counts)))
 
     def verdict(self, error: float, most: int) -> Verdict | None:
         """Say what the clicks say, or None as long as they say nothing.
@@ -72,9 +72,9 @@ class Trial:
             most: shown requests of both, after which they are alike.
         """
         if self.evidence >= -np.log(error):
-            rises = self.score_grid.clicked * self.incumbent.shown > self.incumbent.clicked * self.score_grid.shown
+            rises = self.tried.clicked * self.incumbent.shown > self.incumbent.clicked * self.tried.shown
             return Verdict.BETTER if rises else Verdict.WORSE
-        return Verdict.ALIKE if self.score_grid.shown + self.incumbent.shown >= most else None
+        return Verdict.ALIKE if self.tried.shown + self.incumbent.shown >= most else None
 
 
 def evidence(one: Rate, other: Rate, effect: float = 1.0) -> float:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.events.windows import Ids
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.canary import Canary, split
 from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import GateView
 from pipeline.regions.mixing import rerouted
-from pipeline.regions.region import Array
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.mixing import weighted
-from pipeline.regions.region import Array
 
 CROWDS = 1_024
 """Enough of them to tell how far clicks differ from user to user, and few enough that each has many users."""

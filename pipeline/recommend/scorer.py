@@ -1,13 +1,15 @@
 """The gate stage: score each interaction before anything learns from it, and say where it belongs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.config import Config
+from pipeline.events.gated import GatedEvent, OnlineFeatures
 from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures, origin_features, setup_shares_of, window_features
@@ -16,7 +18,6 @@ from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import negative_log_popularity
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.mixing import mixed_probabilities, rerouted, scored
-from pipeline.regions.region import Array
 from pipeline.setup.artifacts import SetUp
 
 
@@ -78,22 +79,35 @@ class EventScorer:
         features = self._features_of(windows.contexts, windows.since_setup, answers)
         return replace(answers, probabilities=self.trending.mix(features, answers.probabilities))
 
-    def handle(self, windows: Windows) -> list[dict[str, Any]]:
-        """Gate windows and score what followed them: one record of `gated` each.
-
-        Era and trend learn from each window before the next one is scored.
-        """
+    def handle(self, windows: Windows) -> list[GatedEvent]:
+        """Gate windows and score what followed them; every window is learned before the next one is scored."""
         own = np.arange(len(windows)), windows.targets
         answers = self._gated(windows.contexts, windows.since_setup)
-        posterior, bank = answers.posterior, self.live.bank
-        backbone, opened = answers.backbone[own], posterior.since
+        backbone, opened = answers.backbone[own], answers.posterior.since
         if self.origin_prior is not None:
             where = self._origin_features(answers, windows)
             opened, origin_weight = self.origin_prior.follow(where, answers.probabilities[own], backbone)
             answers = answers.reweighted(origin_weight)
-        probabilities = answers.probabilities[own]
         model_ranks = self._ranks(answers.probabilities, windows)
         columns = {
+            **self._columns(windows, answers),
+            "opened": opened.tolist(),
+            "backbone_probability": backbone.tolist(),
+            "model_rank": model_ranks.tolist(),
+            "rank": model_ranks.tolist(),
+        }
+        if self.trending is not None:
+            columns["rank"], columns["online"] = self._with_trend(self.trending, windows, answers)
+        rows = zip(*columns.values(), strict=True)
+        return [
+            GatedEvent(**dict(zip(columns, row, strict=True)), gate_version=self.live.bank.gate_version) for row in rows
+        ]
+
+    def _columns(self, windows: Windows, answers: Answers) -> dict[str, list[Any]]:
+        """Fields of `GatedEvent` that follow from windows and answers alone, a list of n values each."""
+        posterior, bank = answers.posterior, self.live.bank
+        probabilities = answers.probabilities[np.arange(len(windows)), windows.targets]
+        return {
             "event_id": windows.event_ids.tolist(),
             "user_id": windows.users.tolist(),
             "timestamp": windows.timestamps.tolist(),
@@ -102,9 +116,9 @@ class EventScorer:
             "since_setup": windows.since_setup.tolist(),
             "cold": windows.cold.tolist(),
             "region_id": posterior.tops.tolist(),
-            "taste": posterior.setup_tops.tolist(),
-            "taste_rival": posterior.setup_rivals.tolist(),
-            "taste_margin": posterior.setup_margins.tolist(),
+            "setup_region": posterior.setup_tops.tolist(),
+            "setup_rival": posterior.setup_rivals.tolist(),
+            "setup_margin": posterior.setup_margins.tolist(),
             "route": [
                 [r.region_id for r, w in zip(bank.opened, row, strict=True) if w >= self._config.gate.floor]
                 for row in answers.route[:, 1:]
@@ -112,26 +126,16 @@ class EventScorer:
             "confidence": posterior.confidence.tolist(),
             "margin": posterior.margin.tolist(),
             "angle": posterior.angles.tolist(),
-            "opened": opened.tolist(),
-            "backbone_chance": backbone.tolist(),
             "loss": (-np.log(np.maximum(probabilities, 1e-12))).tolist(),
             "rarity": negative_log_popularity(windows.targets, self._setup.counts).tolist(),
-            "model_rank": model_ranks.tolist(),
-            "rank": model_ranks.tolist(),
         }
-        if self.trending is not None:
-            features = self._features_of(windows.contexts, windows.since_setup, answers)
-            columns |= {"model_chance": probabilities.tolist(), **self.trending.fields(features)}
-            columns["rank"], columns["hits"] = self._with_trend(self.trending, features, windows, answers)
-        shared = {"gate_version": bank.gate_version}
-        return [dict(zip(columns, row, strict=True)) | shared for row in zip(*columns.values(), strict=True)]
 
-    def learn_again(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Bring the trend up to date with records of `gated` of the revision in force."""
+    def learn_again(self, events: Iterable[GatedEvent]) -> None:
+        """Bring the online ensemble up to date with events that were gated under the revision in force."""
         if self.trending is not None:
             self._follow(self.trending)
-            for record in records:
-                self.trending.learn_again(record)
+            for event in events:
+                self.trending.learn_again(event)
 
     def _gated(self, contexts: Ids, since_setup: NDArray[np.int64]) -> Answers:
         """Gate windows, and answer them with the model alone."""
@@ -151,19 +155,22 @@ class EventScorer:
         return window_features(contexts, setup_tops, since_setup, answers.probabilities)
 
     def _with_trend(
-        self, trending: OnlineEnsemble, features: WindowFeatures, windows: Windows, answers: Answers
-    ) -> tuple[list[int], list[list[bool]]]:
-        """Rank and hits of each target with the trend mixed in, every window after the one before it was learned."""
+        self, trending: OnlineEnsemble, windows: Windows, answers: Answers
+    ) -> tuple[list[int], list[OnlineFeatures]]:
+        """Rank of each target in the mixed answers, and what the ensemble learned from each window in turn."""
         self._follow(trending)
-        mixed, hits = np.empty(answers.probabilities.shape), []
+        features = self._features_of(windows.contexts, windows.since_setup, answers)
+        shares = trending.counted_shares(features)
+        mixed, online = np.empty(answers.probabilities.shape), []
         for i, target in enumerate(windows.targets.tolist()):
             this, probabilities = features[i : i + 1], answers.probabilities[i : i + 1]
             excluded = np.append(windows.contexts[i], self.withdrawn)
-            mixed[i : i + 1], hit = trending.score_grid(this, probabilities, target, excluded)
-            trending.learn(features, i, target, float(probabilities[0, target]), hit)
-            hits.append(hit)
+            mixed[i : i + 1], hits = trending.score_grid(this, probabilities, target, excluded)
+            probability = float(probabilities[0, target])
+            trending.learn(features, i, target, probability, hits)
+            online.append(OnlineFeatures(probability, float(features.max_probability[i]), shares[i], hits))
         ranks: list[int] = self._ranks(mixed, windows).tolist()
-        return ranks, hits
+        return ranks, online
 
     def _ranks(self, probabilities: NDArray[np.floating[Any]], windows: Windows) -> Ids:
         """Rank of each target among the items that may be recommended, itself always one of them."""

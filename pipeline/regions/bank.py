@@ -9,11 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
+from pipeline.arrays import Array
 from pipeline.events.windows import Ids
 from pipeline.regions.features import Encoded
 from pipeline.regions.mixing import weighted
 from pipeline.regions.origin_classifier import OriginModel
-from pipeline.regions.region import SET_UP, Array, Region, Status
+from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.vmf import angles, shares_among, weighted_densities
 
 
@@ -99,7 +100,7 @@ class RegionBank:
     @cached_property
     def setup(self) -> tuple[Region, ...]:
         """Live set-up regions."""
-        return tuple(r for r in self.regions if r.status is Status.LIVE and r.origin == SET_UP)
+        return tuple(r for r in self.regions if r.status is Status.LIVE and r.origin == Origin.BASE)
 
     @cached_property
     def opened(self) -> tuple[Region, ...]:

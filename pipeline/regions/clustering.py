@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.regions.region import Array
+from pipeline.arrays import Array
 
 
 def spherical_kmeans(

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.events.windows import PADDING
 from pipeline.models.backbones.base import last_states, mean_states
-from pipeline.regions.region import Array, Region
+from pipeline.regions.region import Region
 from pipeline.regions.vmf import shares_among
 
 

@@ -1,47 +1,14 @@
-"""Following `regions`: what is live, loaded and verified before it takes effect."""
+"""The regions in force with their adapters, loaded and verified before a revision takes effect."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused
-from pipeline.errors import LogError
 from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.origin_classifier import OriginModel
-from pipeline.regions.region import Region, Status
-from pipeline.streams.topics import REGIONS
-
-
-def revision_record(bank: RegionBank, changed: tuple[Region, ...], moved: bool) -> dict[str, Any]:
-    """One record of `regions`: the regions that changed, and the boundaries if they moved."""
-    return {
-        "regions": [region.to_record() for region in changed],
-        "origins": bank.origins.to_record() if moved else None,
-        "gate_version": bank.gate_version,
-    }
-
-
-def after_revision(bank: RegionBank, revision: Mapping[str, Any]) -> RegionBank:
-    """The regions as a record of `regions` leaves them.
-
-    Raises:
-        LogError: it is of a version whose gate looked at windows in another way.
-    """
-    changed = bank.changed(*(Region.from_record(r) for r in revision["regions"]))
-    if revision["origins"] is not None:
-        changed = replace(changed, origins=_origins(revision["origins"]))
-    return replace(changed, gate_version=revision["gate_version"])
-
-
-def _origins(record: Mapping[str, Any]) -> OriginModel:
-    if "coverage" not in record:
-        raise LogError(
-            f"the boundaries in topic {REGIONS} are of a gate that did not know what was taken since set-up: go on "
-            "with the version that wrote them, or begin a new log (log.url, log.prefix)"
-        )
-    return OriginModel.from_record(record)
+from pipeline.regions.region import Status
+from pipeline.regions.revision import Revision
 
 
 class LiveRegions:
@@ -58,8 +25,8 @@ class LiveRegions:
         self._store = store
         self._backbone_sha256 = backbone_sha256
 
-    def apply(self, revision: Mapping[str, Any]) -> None:
-        """Take over a record of `regions`; adapters are loaded and verified before anything changes.
+    def apply(self, revision: Revision) -> None:
+        """Take over a revision; adapters are loaded and verified before anything changes.
 
         Raises:
             AdapterRefused: a version is not what it should be; regions and adapters stay as they were.
@@ -73,10 +40,10 @@ class LiveRegions:
             for name in registered:
                 self.host.drop(name)
             raise
-        self._take_over(after_revision(self.bank, revision))
+        self._take_over(revision.after(self.bank))
 
-    def follow(self, revision: Mapping[str, Any]) -> list[AdapterRefused]:
-        """Take over a record of `regions` whatever became of its adapters: boundaries never fall behind the log.
+    def follow(self, revision: Revision) -> list[AdapterRefused]:
+        """Take over a revision whatever became of its adapters: boundaries never fall behind the log.
 
         A region whose adapter is refused is answered by its last good one, or by the backbone where it has none.
 
@@ -90,14 +57,14 @@ class LiveRegions:
             except AdapterRefused as refusal:
                 refused[name] = refusal
         last = {r.region_id: r.adapter for r in self.bank.regions}
-        bank = after_revision(self.bank, revision)
+        bank = revision.after(self.bank)
         fallen = [replace(r, adapter=last.get(r.region_id)) for r in bank.regions if r.adapter in refused]
         self._take_over(bank.changed(*fallen))
         return list(refused.values())
 
-    def _wanted(self, revision: Mapping[str, Any]) -> list[str]:
+    def _wanted(self, revision: Revision) -> list[str]:
         """Names of the adapters that a revision needs and the host has not."""
-        names = dict.fromkeys(r["adapter"] for r in revision["regions"] if r["status"] == Status.LIVE)
+        names = dict.fromkeys(r.adapter for r in revision.regions if r.status is Status.LIVE)
         return [name for name in names if name and name not in self.host.names]
 
     def _register(self, name: str) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from pipeline.arrays import Array
 from pipeline.events.windows import PADDING, Ids
 from pipeline.models.backbones.base import last_states
 from pipeline.models.lora.host import AdapterHost
-from pipeline.regions.region import Array
 
 
 def rerouted(route: Array, origin_weight: Array) -> Array:

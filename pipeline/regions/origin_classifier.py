@@ -13,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from pipeline.arrays import Array
 from pipeline.regions.features import Encoded
-from pipeline.regions.region import Array
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.regions.region import Array
+from pipeline.arrays import Array
 
 
 class Plane:

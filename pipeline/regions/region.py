@@ -11,19 +11,19 @@ from enum import StrEnum
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.regions.vmf import MAX_CONCENTRATION, angles
-
-Array = NDArray[np.float64]
+from pipeline.arrays import Array
 
 
-SET_UP = "set-up"
-"""Origin of the regions that the frozen backbone answers for."""
+class Origin(StrEnum):
+    """Part of the log that a region stands for.
 
+    `BASE`: the set-up slice, whose regions the frozen backbone answers for. `STREAM`: the stretch of the stream that
+    the region was opened on; it has an adapter of its own.
+    """
 
-SINCE = "since"
-"""Origin of the regions opened on a stretch of the stream; each has an adapter of its own."""
+    BASE = "set-up"
+    STREAM = "since"
 
 
 class Status(StrEnum):
@@ -42,7 +42,7 @@ class Region:
         region_id: issued once, never reused.
         version: n-th state of the region, 0 at its opening.
         status: live, merged or retired.
-        origin: "set-up" or "since".
+        origin: the set-up slice or a stretch of the stream.
         parent: the region that it grew out of, or None.
         centroid: (d,) unit vector.
         radius: angle in radians that holds `radius_quantile` of its windows.
@@ -57,7 +57,7 @@ class Region:
     region_id: int
     version: int
     status: Status
-    origin: str
+    origin: Origin
     parent: int | None
     centroid: Array
     radius: float
@@ -69,52 +69,16 @@ class Region:
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
-        return {**asdict(self), "status": str(self.status), "centroid": self.centroid.tolist()}
+        record = {**asdict(self), "status": str(self.status), "origin": str(self.origin)}
+        record["centroid"] = self.centroid.tolist()
+        record["trust"] = record.pop("adapter_weight")
+        return record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """From a JSON object."""
-        centroid = np.array(record["centroid"], dtype=np.float64)
-        return cls(**{**record, "status": Status(record["status"]), "centroid": centroid})
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Where the windows of a region lie: (d,) unit centroid, radius in radians, concentration."""
-
-    centroid: Array
-    radius: float
-    concentration: float
-
-
-def shape_of(vectors: Array, radius_quantile: float) -> Shape:
-    """Centroid, radius and concentration of (n, d) unit vectors, n >= 1.
-
-    kappa = r (d - r^2) / (1 - r^2) with r the length of the mean vector (Banerjee et al., 2005, eq. 4.4).
-    """
-    mean = vectors.mean(axis=0)
-    length = float(np.linalg.norm(mean))
-    # Windows that cancel out have no common direction: any one of them will do.
-    centroid = mean / length if length > 1e-9 else vectors[0]
-    dimensions = vectors.shape[1]
-    kappa = length * (dimensions - length**2) / max(1.0 - length**2, 1e-12)
-    radius = float(np.quantile(angles(vectors, centroid[None])[:, 0], radius_quantile))
-    return Shape(centroid, radius, min(kappa, MAX_CONCENTRATION))
-
-
-def moved(region: Region, vectors: Array, rate: float, radius_quantile: float) -> Shape:
-    """A region's shape after new windows: exponential average of the old one and theirs.
-
-    Args:
-        region: as it was.
-        vectors: (n, d) its new windows.
-        rate: weight of the new windows, 0 to 1.
-        radius_quantile: share of windows within the radius.
-    """
-    new = shape_of(vectors, radius_quantile)
-    mean = (1.0 - rate) * region.centroid + rate * new.centroid
-    return Shape(
-        mean / np.linalg.norm(mean),
-        (1.0 - rate) * region.radius + rate * new.radius,
-        (1.0 - rate) * region.concentration + rate * new.concentration,
-    )
+        fields = dict(record)
+        fields["status"], fields["origin"] = Status(fields["status"]), Origin(fields["origin"])
+        fields["centroid"] = np.array(fields["centroid"], dtype=np.float64)
+        fields["adapter_weight"] = fields.pop("trust", 1.0)
+        return cls(**fields)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ive
 
-from pipeline.regions.region import Array, Region
+from pipeline.arrays import Array
+from pipeline.regions.region import Region
 
 MAX_CONCENTRATION = 2_000.0
 """Windows of one region differ; a larger estimate says that there were too few of them."""

@@ -6,12 +6,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.online.item_transitions import ItemTransitions
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.features import Encoded, GateView
-from pipeline.regions.region import Array
 from pipeline.setup.calibration import Calibration
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.drift.subsampling import stride
 from pipeline.errors import DataError
@@ -22,7 +23,8 @@ from pipeline.regions.bank import RegionBank
 from pipeline.regions.clustering import spherical_kmeans
 from pipeline.regions.features import Encoded, GateView, negative_log_popularity
 from pipeline.regions.origin_classifier import OriginModel
-from pipeline.regions.region import SET_UP, Array, Region, Status, shape_of
+from pipeline.regions.region import Origin, Region, Status
+from pipeline.regions.shape import shape_of
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.calibration import Calibration, _losses, _moves
 
@@ -199,7 +201,9 @@ def setup_regions(means: Array, config: Config, seed: int) -> tuple[Region, ...]
         shape = shape_of(means[labels == k], config.setup.radius_quantile)
         prior = float(sizes[k] / len(means))
         regions.append(
-            Region(region_id, 0, Status.LIVE, SET_UP, None, shape.centroid, shape.radius, shape.concentration, prior)
+            Region(
+                region_id, 0, Status.LIVE, Origin.BASE, None, shape.centroid, shape.radius, shape.concentration, prior
+            )
         )
     return tuple(regions)
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.drift.subsampling import phases
 from pipeline.events.windows import Windows, places_in_sequence
 from pipeline.models.backbones.base import Backbone
-from pipeline.regions.region import Array
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pipeline.events.edit import Edit, Outcome
 from pipeline.events.windows import Windows
 from pipeline.models.seeding import make_deterministic
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.live import after_revision
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.strategies import StrategyContext
@@ -61,7 +61,7 @@ class Run:
         for record in self.regions:
             value: Any = record.value
             if value["edit_id"] == edit.edit_id:
-                bank = after_revision(bank, value)
+                bank = Revision.from_record(value).after(bank)
         assert outcome.value is not None
         return Outcome.from_record(outcome.value), bank
 

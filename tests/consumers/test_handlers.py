@@ -20,18 +20,18 @@ from pipeline.errors import LogError
 from pipeline.evaluation.ledger import edit_counts, ledger_record
 from pipeline.evaluation.replay import prepare
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
-from pipeline.events.gated import windows_of_records
+from pipeline.events.gated import GatedEvent, windows_of_events
 from pipeline.events.windows import Windows, concatenate
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.scorer import Answers, EventScorer
-from pipeline.regions.live import LiveRegions, revision_record
+from pipeline.regions.live import LiveRegions
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.regions.origin_classifier import fit_origins
 from pipeline.regions.region import Region, Status
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
-from pipeline.streams.interface import Record
 from tests.models.backbones.small import windows_of
 from tests.replay.small import config, dataset, plan
 
@@ -73,8 +73,6 @@ FIELDS = {
 }
 A, B = 4, 5
 """Ids of the regions opened since: set-up has 1, 2 and 3."""
-
-Revision = dict[str, Any]
 
 
 def windows_named(contexts: NDArray[np.int64], targets: NDArray[np.int64], name: str) -> Windows:
@@ -155,8 +153,7 @@ class Stage:
 
 
 def through_json(revision: Revision) -> Revision:
-    again: Revision = json.loads(json.dumps(revision, allow_nan=False))
-    return again
+    return Revision.from_record(json.loads(json.dumps(revision.to_record(), allow_nan=False)))
 
 
 def same(one: Answers, other: Answers, rows: Any = slice(None)) -> bool:
@@ -189,7 +186,7 @@ def two(setup: SetUp, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, R
     coverage = np.ones((2, len(setup.bank.setup)))
     origins = fit_origins([A, B], known, coverage, [1.0, 0.5, 0.5], SETTINGS.gate.penalty)
     bank = setup.bank.changed(*opened).rebound(origins)
-    return root, revision_record(bank, tuple(opened), moved=True)
+    return root, Revision.of(bank, tuple(opened), moved=True)
 
 
 @pytest.fixture
@@ -205,10 +202,12 @@ def both(setup: SetUp, two: tuple[Path, Revision]) -> Stage:
 
 def test_a_gated_record_has_every_field_and_is_json(both: Stage) -> None:
     windows = concatenate([plan().stream[slice(0, 40)], pattern(1, 3, n=24)])
-    records = both.gate.handle(windows)
+    found = both.gate.handle(windows)
+    records = [event.to_record() for event in found]
     assert len(records) == len(windows)
     assert all(set(record) == FIELDS for record in records)
     assert json.loads(json.dumps(records, allow_nan=False)) == records
+    assert [GatedEvent.from_record(record).to_record() for record in records] == records
     assert [r["event_id"] for r in records] == windows.event_ids.tolist()
     assert {r["gate_version"] for r in records} == {1}
     assert {i for r in records for i in r["route"]} <= {A, B}
@@ -219,8 +218,7 @@ def test_a_gated_record_has_every_field_and_is_json(both: Stage) -> None:
 
 def test_a_gated_record_holds_its_window(both: Stage) -> None:
     windows = plan().stream[slice(0, 30)]
-    records = [Record("gated", 0, i, None, r, r["timestamp"]) for i, r in enumerate(both.gate.handle(windows))]
-    again = windows_of_records(records, LENGTH)
+    again = windows_of_events(both.gate.handle(windows), LENGTH)
     for name in ("contexts", "targets", "users", "event_ids", "timestamps", "since_setup"):
         np.testing.assert_array_equal(getattr(again, name), getattr(windows, name))
 
@@ -253,9 +251,10 @@ def test_boundaries_of_an_earlier_version_are_refused_with_the_way_out(setup: Se
     stage = Stage(setup, tmp_path)
     _, revision = stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1)))
     assert revision is not None
-    del revision["origins"]["coverage"]
+    record = revision.to_record()
+    del record["origins"]["coverage"]
     with pytest.raises(LogError, match="begin a new log"):
-        stage.live.follow(through_json(revision))
+        stage.live.follow(Revision.from_record(record))
 
 
 def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(setup: SetUp, tmp_path: Path) -> None:
@@ -348,7 +347,7 @@ def test_an_adapter_of_another_backbone_is_refused(setup: SetUp, two: tuple[Path
 def test_an_edit_trains_the_passes_that_it_asks_for(setup: SetUp, tmp_path: Path, passes: int | None) -> None:
     """Told through its record; one of before there were any says nothing of them, and means the usual ones."""
     stage = Stage(setup, tmp_path)
-    told = through_json(stage.edit(Operation.ADD, A, pattern(1, 1), passes=passes).to_record())
+    told = json.loads(json.dumps(stage.edit(Operation.ADD, A, pattern(1, 1), passes=passes).to_record()))
     if passes is None:
         del told["passes"]
     outcome, _ = stage.trainer.handle(Edit.from_record(told))
@@ -438,7 +437,7 @@ def test_the_same_edit_carried_out_twice_gives_the_same_bytes(setup: SetUp, tmp_
         stage = Stage(setup, tmp_path / name)
         outcome, revision = stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1)))
         assert outcome.published
-        written.append((outcome, through_json(revision or {}), files_under(tmp_path / name)))
+        written.append((outcome, revision and revision.to_record(), files_under(tmp_path / name)))
     assert written[0] == written[1]
     assert any(name.endswith(".safetensors") for name in written[0][2])
 
@@ -448,7 +447,8 @@ def test_an_edit_that_was_published_already_is_published_again_without_harm(setu
     first, again = Stage(setup, tmp_path), Stage(setup, tmp_path)
     results = [stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1))) for stage in (first, again)]
     assert results[0][0] == results[1][0]
-    assert through_json(results[0][1] or {}) == through_json(results[1][1] or {})
+    revisions = [revision.to_record() for _, revision in results if revision is not None]
+    assert len(revisions) == 2 and revisions[0] == revisions[1]
     assert list(again.store.names()) == ["r0004_v0001"]
 
 
@@ -534,22 +534,22 @@ def test_a_window_is_scored_before_the_trend_learns_from_it(setup: SetUp, tmp_pa
     windows = concatenate([windows[slice(0, 1)]] * 40)
     expected = rank_of_targets(stage.answer(windows[slice(1)]).probabilities, windows.targets[:1], windows.contexts[:1])
     records = stage.gate.handle(windows)
-    assert records[0]["rank"] == expected[0]
-    assert records[-1]["rank"] < records[0]["rank"]
-    assert len({r["model_rank"] for r in records}) == 1, "the model has learned nothing"
+    assert records[0].rank == expected[0]
+    assert records[-1].rank < records[0].rank
+    assert len({r.model_rank for r in records}) == 1, "the model has learned nothing"
 
 
 def test_without_a_trend_the_model_answers(setup: SetUp, tmp_path: Path) -> None:
     stage = Stage(setup, tmp_path)
     stage.gate.trending = None
-    assert all(r["rank"] == r["model_rank"] for r in stage.gate.handle(plan().stream[slice(0, 50)]))
+    assert all(r.rank == r.model_rank for r in stage.gate.handle(plan().stream[slice(0, 50)]))
 
 
 def test_one_batch_or_many_make_the_same_trend(setup: SetUp, tmp_path: Path) -> None:
     windows = plan().stream[slice(0, 60)]
     whole, pieces = Stage(setup, tmp_path / "a"), Stage(setup, tmp_path / "b")
-    ranks = [r["rank"] for r in whole.gate.handle(windows)]
-    again = [r["rank"] for i in range(0, 60, 7) for r in pieces.gate.handle(windows[slice(i, i + 7)])]
+    ranks = [r.rank for r in whole.gate.handle(windows)]
+    again = [r.rank for i in range(0, 60, 7) for r in pieces.gate.handle(windows[slice(i, i + 7)])]
     assert ranks == again
 
 
@@ -566,21 +566,22 @@ def test_a_taste_that_turns_back_is_answered_by_the_backbone_again(both: Stage) 
     records = [both.gate.handle(windows) for windows in (changed, back)]
     content = both.gate._gated(back.contexts, back.since_setup)
     assert content.route[:, 1].mean() > 0.9, "what they took before still looks like the region"
-    shares = [np.array([r["opened"] for r in found]) for found in records]
+    shares = [np.array([r.opened for r in found]) for found in records]
     assert shares[0].mean() > 0.9
     assert shares[1][-30:].mean() < 0.5 * shares[0].mean()
-    hits = [np.array([r["model_rank"] for r in records[1][part]]) <= 10 for part in (slice(0, 20), slice(-20, None))]
+    hits = [np.array([r.model_rank for r in records[1][part]]) <= 10 for part in (slice(0, 20), slice(-20, None))]
     assert hits[1].mean() > hits[0].mean()
-    assert any(not r["route"] for r in records[1]), "the region does not learn what is not its own any more"
-    assert all(r["route"] for r in records[0])
+    assert any(not r.route for r in records[1]), "the region does not learn what is not its own any more"
+    assert all(r.route for r in records[0])
 
 
 def test_eras_and_trend_come_back_from_records_to_the_bit(both: Stage) -> None:
     changed, back = pattern(1, 5, n=100), set_up_again(pattern(1, 6, n=100), both.setup)
     again = Stage(both.setup, both.root)
-    again.live.apply(revision_record(both.live.bank, both.live.bank.opened, moved=True))
+    again.live.apply(Revision.of(both.live.bank, both.live.bank.opened, moved=True))
     for windows in (changed, back):
-        again.gate.learn_again(json.loads(json.dumps(both.gate.handle(windows))))
+        written = json.dumps([event.to_record() for event in both.gate.handle(windows)])
+        again.gate.learn_again([GatedEvent.from_record(record) for record in json.loads(written)])
     assert both.gate.trending is not None
     assert again.gate.trending is not None
     kept, restored = both.gate.trending.to_arrays(), again.gate.trending.to_arrays()
@@ -591,10 +592,10 @@ def test_eras_and_trend_come_back_from_records_to_the_bit(both: Stage) -> None:
 def test_a_trend_continues_where_another_process_stopped(setup: SetUp, tmp_path: Path) -> None:
     windows = plan().stream[slice(0, 60)]
     whole, second = Stage(setup, tmp_path / "a"), Stage(setup, tmp_path / "b")
-    ranks = [r["rank"] for r in whole.gate.handle(windows[slice(0, 30)])]
+    ranks = [r.rank for r in whole.gate.handle(windows[slice(0, 30)])]
     assert whole.gate.trending is not None
     assert second.gate.trending is not None
     second.gate.trending.restore(whole.gate.trending.to_arrays())
     rest = windows[slice(30, 60)]
-    assert [r["rank"] for r in whole.gate.handle(rest)] == [r["rank"] for r in second.gate.handle(rest)]
+    assert [r.rank for r in whole.gate.handle(rest)] == [r.rank for r in second.gate.handle(rest)]
     assert len(ranks) == 30

@@ -12,7 +12,7 @@ SMALL_DISK = "RAIE_SMALL_DISK"
 """Variable that names the folder where the small disk is mounted."""
 
 MOUNT = f'mount -t tmpfs -o size=64m none "${SMALL_DISK}"'
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def in_a_name_space(script: str, disk: Path) -> "subprocess.CompletedProcess[str]":

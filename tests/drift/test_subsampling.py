@@ -16,7 +16,7 @@ def test_windows_are_a_whole_length_apart_unless_told_otherwise() -> None:
     assert stride(load_config(overrides=("windows.length=20", "monitor.thinning=3"))) == 3
 
 
-@pytest.mark.parametrize(("apart", "expected"), [(1, (0,)), (2, (0, 1)), (7, (0, 3)), (10, (0, 5))])
+@pytest.mark.parametrize(("stride", "expected"), [(1, (0,)), (2, (0, 1)), (7, (0, 3)), (10, (0, 5))])
 def test_the_second_lane_begins_halfway(stride: int, expected: tuple[int, ...]) -> None:
     assert phases(stride) == expected
 

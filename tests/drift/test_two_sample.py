@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from pipeline.arrays import Array
 from pipeline.drift.two_sample import area_under_roc, tell_apart
-from pipeline.regions.region import Array
 
 FEATURES = 5
 

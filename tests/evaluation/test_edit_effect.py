@@ -54,7 +54,7 @@ def test_the_difference_by_hand() -> None:
     found, _ = weigh(scored, [edit(MIDDLE)])
     gain, place = scored.ours - scored.static, np.arange(EVENTS)
     near = {True: (place >= MIDDLE) & (place < MIDDLE + 1_000), False: (place < MIDDLE) & (place >= MIDDLE - 1_000)}
-    mean = {(t, late): gain[near[late] & (scored.taste == t)].mean() for t in (1, 2) for late in (True, False)}
+    mean = {(t, late): gain[near[late] & (scored.setup_region == t)].mean() for t in (1, 2) for late in (True, False)}
     assert found[0].interval is not None
     by_hand = mean[1, True] - mean[1, False] - mean[2, True] + mean[2, False]
     assert found[0].interval.difference == pytest.approx(by_hand)
@@ -72,10 +72,10 @@ def test_the_interval_covers_no_payoff_about_as_often_as_it_says() -> None:
 def test_an_update_is_of_what_its_region_answered_and_a_boundary_of_the_tastes_it_names() -> None:
     scored = stream(3)
     answered = np.where(np.arange(EVENTS) < 100, 9, scored.region)
-    scored = Scored(scored.user, scored.counted, scored.ours, scored.static, answered, scored.taste)
+    scored = Scored(scored.user, scored.counted, scored.ours, scored.static, answered, scored.setup_region)
     assert concerned(scored, edit(MIDDLE, "update", 9, ())).sum() == 100
-    assert np.array_equal(concerned(scored, edit(MIDDLE, "expand", 9, (2,))), scored.taste == 2)
-    assert np.array_equal(concerned(scored, edit(MIDDLE, "retire", 1, ())), scored.taste == 1)
+    assert np.array_equal(concerned(scored, edit(MIDDLE, "expand", 9, (2,))), scored.setup_region == 2)
+    assert np.array_equal(concerned(scored, edit(MIDDLE, "retire", 1, ())), scored.setup_region == 1)
     # An opened region whose boundary is refitted names no set-up region.
     assert concerned(scored, edit(MIDDLE, "expand", 9, ())).sum() == 100
 
@@ -101,5 +101,5 @@ def test_of_too_few_interactions_nothing_is_said() -> None:
 def test_users_without_history_do_not_count() -> None:
     scored = stream(6)
     counted = np.arange(EVENTS) % 4 < 2
-    some = Scored(scored.user, counted, scored.ours, scored.static, scored.region, scored.taste)
+    some = Scored(scored.user, counted, scored.ours, scored.static, scored.region, scored.setup_region)
     assert cells_of(some, edit(MIDDLE), [edit(MIDDLE)], 1_000).sum(axis=1).tolist() == [250, 250, 250, 250]

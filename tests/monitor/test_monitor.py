@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from adapters_store import version_name
+from pipeline.arrays import Array
 from pipeline.config import Config, load_config
 from pipeline.events.edit import AUDIT, Edit, Operation, Outcome, held_out
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor import Monitor
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
-from pipeline.regions.region import SET_UP, SINCE, Array, Region, Status
+from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.calibration import Calibration
+from tests.gated import gated_event
 
 FEATURES = 3
 SMALL = (
@@ -52,7 +55,7 @@ def origins(*ids: int) -> OriginModel:
     )
 
 
-def region(region_id: int, centroid: Iterable[float], origin: str = SET_UP, **changed: Any) -> Region:
+def region(region_id: int, centroid: Iterable[float], origin: Origin = Origin.BASE, **changed: Any) -> Region:
     unit = np.array(list(centroid), dtype=np.float64)
     blank = Region(region_id, 0, Status.LIVE, origin, None, unit / np.linalg.norm(unit), 0.5, 20.0, 0.5)
     return replace(blank, **changed)
@@ -64,7 +67,7 @@ def two_regions() -> RegionBank:
 
 def with_opened() -> RegionBank:
     """Two set-up regions and one opened since."""
-    opened = region(3, (0, 0, 1), SINCE, version=1, adapter=version_name(3, 1))
+    opened = region(3, (0, 0, 1), Origin.STREAM, version=1, adapter=version_name(3, 1))
     return two_regions().changed(opened).rebound(origins(3))
 
 
@@ -78,7 +81,7 @@ def calibration(regions: Iterable[int] = (1, 2), n: int = 300) -> Calibration:
     return Calibration(
         ids,
         columns["angle"],
-        columns["taste_margin"],
+        columns["setup_margin"],
         columns["loss"],
         columns["rarity"],
         windows,
@@ -92,7 +95,7 @@ def calibration(regions: Iterable[int] = (1, 2), n: int = 300) -> Calibration:
 def usual_scores(rng: np.random.Generator) -> Record:
     return {
         "angle": rng.uniform(0.1, 0.5),
-        "taste_margin": rng.uniform(0.2, 1.0),
+        "setup_margin": rng.uniform(0.2, 1.0),
         "loss": rng.normal(3.0, 1.0),
         "rarity": -rng.uniform(2.0, 5.0),
     }
@@ -110,33 +113,35 @@ class Driven:
     def __post_init__(self) -> None:
         self.monitor = Monitor(
             self.settings,
-            RegionBank(tuple(r for r in self.bank.regions if r.origin == SET_UP), origins()),
+            RegionBank(tuple(r for r in self.bank.regions if r.origin == Origin.BASE), origins()),
             calibration(self.regions),
             seed=0,
         )
         self.rng = np.random.default_rng(1)
-        self.shown: list[Record] = []
+        self.shown: list[GatedEvent] = []
         self.edits: list[Edit] = []
 
     def show(self, region_id: int, **changed: Any) -> None:
         """Show one record; by default as in set-up, of a user who never leaves the region."""
         n = len(self.shown)
-        record = {
-            "event_id": f"e{n:06d}",
-            "user_id": f"u{region_id}-{self.rng.integers(40)}",
-            "timestamp": self.timestamps(n),
-            "cold": False,
-            "region_id": region_id,
-            "taste": region_id if region_id in (1, 2) else 1,
-            "taste_rival": 2 if region_id == 1 else 1,
-            "route": [region_id] if region_id > 2 else [],
-            "confidence": 0.9,
-            "margin": 0.8,
-            **usual_scores(self.rng),
-            **changed,
-        }
-        self.shown.append(record)
-        self.monitor.observe(record, 10 * n)
+        event = gated_event(
+            **{
+                "event_id": f"e{n:06d}",
+                "user_id": f"u{region_id}-{self.rng.integers(40)}",
+                "timestamp": self.timestamps(n),
+                "cold": False,
+                "region_id": region_id,
+                "setup_region": region_id if region_id in (1, 2) else 1,
+                "setup_rival": 2 if region_id == 1 else 1,
+                "route": [region_id] if region_id > 2 else [],
+                "confidence": 0.9,
+                "margin": 0.8,
+                **usual_scores(self.rng),
+                **changed,
+            }
+        )
+        self.shown.append(event)
+        self.monitor.observe(event, 10 * n)
 
     def feed(
         self, n: int, regions: Iterable[int] = (1, 2), verdict: Verdict | None = None, **changed: Any
@@ -174,7 +179,7 @@ class Driven:
 
     def regions_of(self, edit: Edit) -> set[int]:
         """Regions that the windows of an edit were counted in."""
-        by_id = {r["event_id"]: r["region_id"] for r in self.shown}
+        by_id = {r.event_id: r.region_id for r in self.shown}
         return {by_id[e.event_id] for e in edit.windows}
 
 
@@ -182,7 +187,7 @@ def published_bank(bank: RegionBank, edit: Edit) -> RegionBank:
     """The regions after an edit, as far as the monitor looks at them."""
     if edit.operation is Operation.ADD:
         name = version_name(edit.region_id, 1)
-        opened = region(edit.region_id, (0, 0, 1), SINCE, version=1, adapter=name, opened_at=edit.at_event)
+        opened = region(edit.region_id, (0, 0, 1), Origin.STREAM, version=1, adapter=name, opened_at=edit.at_event)
         return bank.changed(opened).rebound(origins(*bank.origins.origins, edit.region_id))
     old = bank[edit.region_id]
     if edit.operation is Operation.RETIRE:
@@ -264,7 +269,7 @@ def test_what_drifts_in_both_regions_is_one_edit() -> None:
 def test_narrow_margins_between_set_up_regions_move_their_boundary() -> None:
     driven = Driven()
     driven.feed(100)
-    (edit,) = driven.feed(60, taste_margin_in_1=0.01)
+    (edit,) = driven.feed(60, setup_margin_in_1=0.01)
     assert (edit.operation, edit.region_id, edit.other_region_id) == (Operation.EXPAND, 1, 2)
     assert edit.reason["signal"] == "doubt"
 
@@ -281,7 +286,7 @@ def test_users_who_move_from_one_set_up_region_to_another_move_their_boundary() 
     assert edit.reason["signal"] == "shift"
     assert edit.reason["regions"] == [1, 2]
     assert sum(edit.reason["shares"].values()) == pytest.approx(1.0)
-    users = {r["event_id"]: r["user_id"] for r in driven.shown}
+    users = {r.event_id: r.user_id for r in driven.shown}
     assert all(users[e.event_id].startswith("mover") for e in edit.windows)
 
 
@@ -306,7 +311,7 @@ def test_an_opened_region_is_taught_what_is_new_then_stretched_over_it_and_else_
     made = until(Operation.EXPAND, accept_updates)
     assert [e.operation for e in made[:-1]] == [Operation.UPDATE] * (len(made) - 1)
     assert len(made) >= 2
-    new = {r["event_id"] for r in driven.shown[first:] if r["region_id"] == 2}
+    new = {r.event_id for r in driven.shown[first:] if r.region_id == 2}
     taught = {e.event_id for edit in made[:-1] for e in edit.windows}
     assert len(taught & new) >= 32
     expand = made[-1]
@@ -396,7 +401,7 @@ def test_an_opened_region_that_nobody_visits_any_more_is_retired() -> None:
 def test_the_last_set_up_region_is_never_retired() -> None:
     alone = RegionBank((region(1, (1, 0, 0), prior=1.0),), origins())
     driven = Driven(bank=alone, regions=(1,))
-    assert driven.feed(900, regions=(1,), taste=99) == []
+    assert driven.feed(900, regions=(1,), setup_region=99) == []
 
 
 def test_regions_whose_centroids_came_to_coincide_merge() -> None:
@@ -557,23 +562,23 @@ def test_statistics_say_what_the_gate_said() -> None:
     assert (one["confidence"], one["margin"], one["doubtful_share"]) == pytest.approx((0.75, 0.1, 1.0))
     assert (two["margin"], two["doubtful_share"], two["novelty"]) == pytest.approx((0.6, 0.0, 1.0))
     assert one["novelty"] == pytest.approx(1 / 301)
-    assert (one["origin"], one["at_event"]) == (SET_UP, 100)
+    assert (one["origin"], one["at_event"]) == (Origin.BASE, 100)
 
 
 def test_every_so_many_windows_a_set_up_region_is_told_from_set_up() -> None:
     driven = Driven(config("monitor.telling_windows=128"))
     driven.feed(127)
-    assert driven.monitor.told_apart() == {}
+    assert driven.monitor.separabilities() == {}
     driven.feed(1, (1,))
-    assert driven.monitor.told_apart() == {1: pytest.approx(0.5, abs=0.2)}
+    assert driven.monitor.separabilities() == {1: pytest.approx(0.5, abs=0.2)}
     rows = {row["region_id"]: row["told_apart"] for row in driven.monitor.statistics()}
-    assert rows == {1: driven.monitor.told_apart()[1], 2: None}
+    assert rows == {1: driven.monitor.separabilities()[1], 2: None}
 
 
 def test_opened_regions_have_no_set_up_to_be_told_from() -> None:
     driven = opened()
     driven.feed(1_100, (3,))
-    assert driven.monitor.told_apart() == {}
+    assert driven.monitor.separabilities() == {}
 
 
 def test_what_no_detector_looks_for_is_told_all_the_same() -> None:
@@ -582,7 +587,7 @@ def test_what_no_detector_looks_for_is_told_all_the_same() -> None:
     for loss in (3.0, -1.0):
         driven = Driven(config("monitor.telling_windows=128"))
         edits += driven.feed(128, (1,), loss=loss + driven.rng.normal(0.0, 0.1))
-        told.append(driven.monitor.told_apart()[1])
+        told.append(driven.monitor.separabilities()[1])
     assert edits == []
     assert told[1] > 0.95
 
@@ -592,7 +597,7 @@ def test_telling_apart_can_be_left_out_and_changes_no_edit() -> None:
         driven = Driven(config(f"monitor.telling_windows={windows}"))
         driven.feed(100)
         driven.feed(200, verdict=refuse_audits, loss_in_1=STRANGE)
-        return driven.edits, driven.monitor.told_apart()
+        return driven.edits, driven.monitor.separabilities()
 
     never, often = edits(0), edits(32)
     assert never[0] == often[0] != []

@@ -44,7 +44,7 @@ def test_moves_wait_for_the_windows_of_movers() -> None:
     driven = Driven(config("edits.boundary_windows=300"))
     driven.feed(100)
     for n in range(300):
-        driven.show(1, user_id=f"mover{n // 2}", taste=1 + n % 2)
+        driven.show(1, user_id=f"mover{n // 2}", setup_region=1 + n % 2)
     shift = [s for s in standing(driven.monitor) if s.signal == "shift" and s.region_id == 1]
     assert [s.waits_for for s in shift] == [Wait.EVIDENCE]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.events.windows import Ids
 from pipeline.metrics.ranking import rank_of_targets
@@ -12,7 +13,6 @@ from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures, window_feat
 from pipeline.online.interpolation import GRID, LIST_LENGTH
 from pipeline.online.item_transitions import ItemTransitions
 from pipeline.online.mixture import ExpertMixture
-from pipeline.regions.region import Array
 
 ITEMS = 30
 USUAL = np.array([0, *range(1, ITEMS + 1)], dtype=np.int64)
@@ -168,12 +168,14 @@ def test_mixture_weights_are_shares_and_begin_with_the_model() -> None:
 
 def test_answers_go_the_way_that_had_most_hits() -> None:
     mixture = ExpertMixture(2, 0.05)
-    np.testing.assert_array_equal(mixture.way, [0.0, 1.0, 0.0, 0.0], "nothing speaks against what was learned yet")
+    np.testing.assert_array_equal(
+        mixture.grid_point, [0.0, 1.0, 0.0, 0.0], "nothing speaks against what was learned yet"
+    )
     cases = (([2], 2), ([1, 0], 1), ([2, 3, 5], 5), ([6], 6), ([7, 6], 6), ([12], 12), ([0, 12], 12))
     for most, taken in cases:
         mixture.restore(mixture.to_arrays() | {"hits": np.zeros(len(GRID))})
-        mixture.tell(np.isin(np.arange(len(GRID)), most).tolist())
-        np.testing.assert_array_equal(mixture.way, GRID[taken], str(most))
+        mixture.record_hits(np.isin(np.arange(len(GRID)), most).tolist())
+        np.testing.assert_array_equal(mixture.grid_point, GRID[taken], str(most))
 
 
 def test_beyond_what_was_learned_go_only_windows_with_anything_taken_since() -> None:
@@ -233,7 +235,7 @@ def test_hits_are_those_of_the_answers_on_each_way(since: float) -> None:
         window = asked_of_nobody([0, *followed[-2:]] if len(followed) > 1 else [0, 0, *followed], since)
         answers, target = rng.dirichlet(np.ones(ITEMS + 1))[None], int(rng.zipf(1.5)) % ITEMS + 1
         excluded = np.array([0, 4, 9, 17])
-        answered, hits = seen.tried(window, answers, target, excluded)
+        answered, hits = seen.score_grid(window, answers, target, excluded)
         np.testing.assert_allclose(answered, seen.mix(window, answers), rtol=1e-12, atol=1e-15)
         each = [on_way(seen, way, window, answers) for way in range(len(GRID))]
         expected = [rank_of_targets(a, np.array([target]), excluded[None])[0] <= LIST_LENGTH for a in each]

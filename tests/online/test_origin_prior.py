@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from pipeline.arrays import Array
 from pipeline.online.origin_prior import OriginFeatures, OriginPrior, reweighted
-from pipeline.regions.region import Array
 
 ONE, TWO = [1.0, 0.0], [0.0, 1.0]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.arrays import Array
 from pipeline.config import AdapterSettings
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.training.loop import fit
@@ -12,7 +13,7 @@ from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import Encoded
 from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities, rerouted
 from pipeline.regions.origin_classifier import OriginModel
-from pipeline.regions.region import SET_UP, SINCE, Array, Region, Status
+from pipeline.regions.region import Origin, Region, Status
 from tests.models.backbones.small import ITEMS, small_backbone, successor_windows
 
 FEATURES = 4
@@ -21,7 +22,9 @@ A, B = "r0003_v0001", "r0004_v0001"
 Weights = list[list[float]]
 
 
-def region(region_id: int, place: int, origin: str = SET_UP, adapter: str | None = None, **changed: float) -> Region:
+def region(
+    region_id: int, place: int, origin: Origin = Origin.BASE, adapter: str | None = None, **changed: float
+) -> Region:
     numbers = {"radius": 0.5, "concentration": 20.0, "prior": 0.5, **changed}
     return Region(
         region_id,
@@ -34,7 +37,7 @@ def region(region_id: int, place: int, origin: str = SET_UP, adapter: str | None
         numbers["concentration"],
         numbers["prior"],
         adapter,
-        adapter_weight=numbers.get("trust", 1.0),
+        adapter_weight=numbers.get("adapter_weight", 1.0),
     )
 
 
@@ -48,8 +51,8 @@ def bank(adapter_weight: float = 1.0) -> RegionBank:
     regions = (
         region(1, 0),
         region(2, 1),
-        region(3, 2, SINCE, A, adapter_weight=adapter_weight),
-        region(4, 3, SINCE, B),
+        region(3, 2, Origin.STREAM, A, adapter_weight=adapter_weight),
+        region(4, 3, Origin.STREAM, B),
     )
     return RegionBank(regions, origins(3, 4))
 
@@ -114,7 +117,7 @@ def test_the_angle_is_to_the_centroid_of_the_top_region() -> None:
 
 def test_ended_regions_have_no_column() -> None:
     one = bank()
-    ended = one.changed(Region(2, 1, Status.RETIRED, SET_UP, None, np.eye(FEATURES)[1], 0.5, 20.0, 0.5)).rebound(
+    ended = one.changed(Region(2, 1, Status.RETIRED, Origin.BASE, None, np.eye(FEATURES)[1], 0.5, 20.0, 0.5)).rebound(
         origins(4)
     )
     assert [r.region_id for r in ended.live] == [1, 4]

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.arrays import Array
 from pipeline.regions.features import Encoded, GateView, familiarity
 from pipeline.regions.origin_classifier import OriginModel, fit_origins
-from pipeline.regions.region import SET_UP, Array, Region, Status
+from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.vmf import shares_among
 from tests.models.backbones.small import CONTEXTS, EMPTY, ITEMS, KINDS, small_backbone
 
@@ -43,7 +44,7 @@ def test_an_empty_window_is_no_news() -> None:
 
 def two_tastes(width: int) -> tuple[Region, ...]:
     """Two set-up regions, along the first two axes."""
-    return tuple(Region(i + 1, 0, Status.LIVE, SET_UP, None, np.eye(width)[i], 0.5, 20.0, 0.5) for i in range(2))
+    return tuple(Region(i + 1, 0, Status.LIVE, Origin.BASE, None, np.eye(width)[i], 0.5, 20.0, 0.5) for i in range(2))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -60,7 +61,7 @@ def test_the_gate_sees_unit_means_last_states_familiarity_and_what_was_taken_sin
     np.testing.assert_allclose(np.linalg.norm(seen.features[:, width : 2 * width], axis=1), 1.0, rtol=1e-6)
     np.testing.assert_array_equal(seen.features[:, :width], seen.means)
     np.testing.assert_array_equal(seen.features[:, -3:], familiarity(both.numpy(), COUNTS))
-    setup_tops = shares_among(view.setup_tops, seen.means)
+    setup_tops = shares_among(view.setup_regions, seen.means)
     np.testing.assert_allclose(seen.recent, np.log1p(since)[:, None] * setup_tops)
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import ive
 
+from pipeline.arrays import Array
 from pipeline.regions.clustering import spherical_kmeans
-from pipeline.regions.region import SET_UP, Array, Region, Status, moved, shape_of
+from pipeline.regions.region import Origin, Region, Status
+from pipeline.regions.shape import moved, shape_of
 from pipeline.regions.vmf import MAX_CONCENTRATION, angles, log_density
 
 
@@ -28,7 +30,7 @@ def planted(dimensions: int = 16, clusters: int = 5, n: int = 60) -> tuple[Array
 
 
 def region(centroid: Array, radius: float = 0.3, concentration: float = 20.0) -> Region:
-    return Region(1, 0, Status.LIVE, SET_UP, None, centroid, radius, concentration, 0.5)
+    return Region(1, 0, Status.LIVE, Origin.BASE, None, centroid, radius, concentration, 0.5)
 
 
 def test_angles_are_those_of_the_sphere() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pipeline.events.edit import Operation
 from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.mixing import next_item_probabilities
-from pipeline.regions.region import SET_UP
+from pipeline.regions.region import Origin
 from tests.replay import world
 
 
@@ -59,4 +59,4 @@ def test_the_same_seed_gives_the_same_ledger(run: world.Run, tmp_path: Path) -> 
     assert [(e.to_record(), o.to_record()) for e, o in first.ledger] == [
         (e.to_record(), o.to_record()) for e, o in second.ledger
     ]
-    assert [r.origin for r in first.live.bank.regions].count(SET_UP) == 6
+    assert [r.origin for r in first.live.bank.regions].count(Origin.BASE) == 6

@@ -36,7 +36,7 @@ def test_what_is_loaded_is_what_was_saved(setup, root):
     assert loaded.recalls == setup.recalls
     assert [r.to_record() for r in loaded.bank.regions] == [r.to_record() for r in setup.bank.regions]
     assert loaded.bank.origins.to_record() == setup.bank.origins.to_record()
-    pairs = [(getattr(loaded, name), getattr(setup, name)) for name in ("counts", "reference", "reference_tastes")]
+    pairs = [(getattr(loaded, name), getattr(setup, name)) for name in ("counts", "reference", "reference_regions")]
     pairs += [(getattr(loaded.calibration, f.name), getattr(setup.calibration, f.name)) for f in fields(Calibration)]
     pairs += list(zip(loaded.newest, setup.newest, strict=True))
     for one, other in pairs:

@@ -12,6 +12,7 @@ from consumers.server.views import activity
 from consumers.server.views.activity import History
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
 from pipeline.regions.projection import Plane
+from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import (
     CONTROL,
@@ -198,7 +199,7 @@ def test_memory_is_bounded_however_long_the_log_is() -> None:
     for i in range(activity.LETTERS + 20):
         past.apply(record(DEAD_LETTERS, letter(i), i))
     for i in range(activity.VERSIONS + 20):
-        past.apply(record(REGIONS, {"regions": [region(A, i, f"r0004_v{i:04d}").to_record()]}, i))
+        past.apply(record(REGIONS, Revision((region(A, i, f"r0004_v{i:04d}"),), None, 0).to_record(), i))
     assert [i["at_event"] for i in past.intervals()] == list(range(20, activity.INTERVALS + 20))
     assert len(past.letters()) == activity.LETTERS
     assert past.refused.total() == activity.LETTERS + 20
@@ -216,7 +217,7 @@ def test_traffic_is_that_of_the_newest_events() -> None:
 def test_a_revision_without_another_adapter_is_no_version() -> None:
     past = History()
     for offset, adapter in enumerate(["r0004_v0001", "r0004_v0001", None, "r0004_v0002"]):
-        past.apply(record(REGIONS, {"regions": [region(A, 1, adapter).to_record()]}, offset))
+        past.apply(record(REGIONS, Revision((region(A, 1, adapter),), None, 0).to_record(), offset))
     assert [(one["adapter"], one["revision"]) for one in past.versions()[A]] == [("r0004_v0002", 3), ("r0004_v0001", 0)]
 
 

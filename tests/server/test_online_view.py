@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from consumers.gate.changelog import KeptTrend, trend_outputs
+from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.online.ensemble import OnlineEnsemble
 from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
+from pipeline.regions.revision import Revision
 from pipeline.streams.topics import REGIONS, TREND
 from tests.replay.small import config
 from tests.server.world import (
@@ -43,7 +45,7 @@ def gate(world: World, settings: Config = SETTINGS) -> EventScorer:
     setup = the_setup()
     host = AdapterHost(copy.deepcopy(setup.backbone), settings.adapter)
     live = LiveRegions(setup.bank, host, world.store, setup.backbone_sha256)
-    live.apply(next(iter(world.log.read(REGIONS, 0, 0, 1))).value or {})
+    live.apply(Revision.from_record(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1))))))
     return EventScorer(setup, settings, live)
 
 
@@ -113,7 +115,7 @@ def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -
     contexts = np.concatenate([*(histories(first, 5) for first in (*FIRSTS.values(), 61)), np.zeros((1, 10), int)])
     since_setup = np.arange(len(contexts)) % LENGTH
     model = handler._gated(contexts, since_setup)
-    told = handler._asked(contexts, since_setup, model)
+    told = handler._features_of(contexts, since_setup, model)
     one_by_one = [
         handler.trending.mix(told[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
     ]

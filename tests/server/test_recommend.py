@@ -4,9 +4,11 @@ import copy
 
 import numpy as np
 
+from consumers.runtime.topic_reader import value_of
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
+from pipeline.regions.revision import Revision
 from pipeline.streams.topics import REGIONS
 from tests.server.world import (
     FIRSTS,
@@ -65,7 +67,7 @@ def gate_of(world: World) -> EventScorer:
     live = LiveRegions(
         setup.bank, AdapterHost(copy.deepcopy(setup.backbone), SETTINGS.adapter), world.store, setup.backbone_sha256
     )
-    live.apply(next(iter(world.log.read(REGIONS, 0, 0, 1))).value or {})
+    live.apply(Revision.from_record(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1))))))
     return EventScorer(setup, SETTINGS, live)
 
 
@@ -186,6 +188,6 @@ def test_health_readiness_metrics_and_the_description_are_there(server: Server) 
     assert server.ask("GET", "/readyz") == (200, {"status": "ready"})
     text = server.ask("GET", "/metrics")[1]
     assert 'raie_recommendations_total{answered_by="adapter"} 1.0' in text
-    assert "raie_revision 1.0" in text
+    assert "raie_revision 0.0" in text
     paths = server.ask("GET", "/openapi.json")[1]["paths"]
     assert {"/recommend", "/regions", "/edits/{edit_id}", "/feedback", "/admin/rollback"} <= set(paths)

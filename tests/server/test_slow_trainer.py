@@ -15,6 +15,7 @@ from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.scorer import EventScorer
 from pipeline.regions.live import LiveRegions
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams import LocalLog
 from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS
@@ -48,7 +49,7 @@ class Throttled(TrainingChild):
         if self._left:
             return None
         outcome, revision = self._carrier.apply(Edit.from_record(self._job["edit"]), self._job["revision"])
-        return {"outcome": outcome.to_record(), "revision": revision, "seconds": 0.0}
+        return {"outcome": outcome.to_record(), "revision": revision and revision.to_record(), "seconds": 0.0}
 
     def stop(self) -> None:
         """Nothing runs between two looks."""
@@ -62,7 +63,7 @@ def gate_windows(world: World) -> list[Evidence]:
     """Gate windows of the region, as the gate does."""
     setup = own_setup()
     live = LiveRegions(setup.bank, AdapterHost(setup.backbone, SETTINGS.adapter), world.store, setup.backbone_sha256)
-    live.apply(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1)))))
+    live.apply(Revision.from_record(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1))))))
     contexts, names = histories(FIRSTS[A], WINDOWS), [f"e{i}" for i in range(WINDOWS)]
     windows = Windows(
         contexts,

@@ -22,18 +22,20 @@ from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service
 from pipeline.config import Config
 from pipeline.evaluation.replay import prepare
+from pipeline.events.gated import GatedEvent, GateStamp
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.seeding import make_deterministic
 from pipeline.online.ensemble import OnlineEnsemble
-from pipeline.regions.live import revision_record
 from pipeline.regions.origin_classifier import OriginModel, fit_origins
-from pipeline.regions.region import SINCE, Region, Status
+from pipeline.regions.region import Origin, Region, Status
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.streams import LocalLog, Log
 from pipeline.streams.topics import GATED, ITEMS, REGIONS, USERS, pipeline_topics
 from pipeline.telemetry import new_metrics
+from tests.gated import gated_event, online
 from tests.models.backbones.small import windows_of
 from tests.replay.small import config, dataset, plan
 
@@ -61,10 +63,10 @@ def histories(first: int, n: int = 100) -> np.ndarray:
     return rows
 
 
-def first_taken(row: int) -> dict[str, object]:
-    """What the trend is told when somebody of the first taste takes a first item."""
-    era = {"since_setup": 0, "opened": 0.0, "model_chance": 0.01, "backbone_chance": 0.01}
-    return {"target": row, "tastes": [[0, 1.0]], "window": [0] * LENGTH, **era}
+def first_taken(row: int) -> GatedEvent:
+    """An event in which somebody of the first set-up region takes a first item."""
+    inputs = online(probability=0.01, setup_shares=[(0, 1.0)])
+    return gated_event(target=row, window=[0] * LENGTH, backbone_probability=0.01, online=inputs)
 
 
 def taken(rows: np.ndarray, since_setup: int = LENGTH) -> Windows:
@@ -91,7 +93,9 @@ def origins() -> OriginModel:
 
 def region(region_id: int, version: int, adapter: str | None, adapter_weight: float = 0.8) -> Region:
     centroid = np.eye(the_setup().bank.regions[0].centroid.shape[0])[region_id]
-    return Region(region_id, version, Status.LIVE, SINCE, None, centroid, 0.5, 20.0, 0.1, adapter, 10, adapter_weight)
+    return Region(
+        region_id, version, Status.LIVE, Origin.STREAM, None, centroid, 0.5, 20.0, 0.1, adapter, 10, adapter_weight
+    )
 
 
 def adapter_tensors(rows: Sequence[int], seed: int) -> dict[str, np.ndarray]:
@@ -165,8 +169,8 @@ class World:
         """Write a revision, on trial where it is for a share of users; return its offset."""
         bank = self.bank.changed(*regions)
         self.bank = replace(bank, origins=origins(), gate_version=1) if moved else bank
-        record = revision_record(self.bank, regions, moved)
-        value = {**record, "edit_id": "e", "validation": None, "canary": canary}
+        record = Revision.of(self.bank, regions, moved)
+        value = record.to_record() | {"edit_id": "e", "validation": None, "canary": canary}
         return self.send(REGIONS, value, str(regions[0].region_id))
 
     def open_both(self) -> None:
@@ -197,9 +201,10 @@ class World:
             for out in trend_outputs(gate, kept, 1.6e9):
                 transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
 
-    def gated(self, record: Mapping[str, object], gate: str = "gate") -> None:
-        """Write what a gate's handler says of an event."""
-        self.send(GATED, {**record, "gate": gate, "number": self.events[gate]}, "somebody")
+    def gated(self, event: GatedEvent, gate: str = "gate") -> None:
+        """Write an event as a gate does."""
+        stamped = replace(event, stamp=GateStamp(gate, self.events[gate], 0))
+        self.send(GATED, stamped.to_record(), "somebody")
         self.events[gate] += 1
 
     def taken(self, row: int) -> None:

@@ -1,9 +1,10 @@
 """What happened of late, for people to look at: a view of the log that forgets what is old."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import CONTROL, DEAD_LETTERS, REGIONS, STATISTICS
 
@@ -80,25 +81,22 @@ class History:
         self.refused[str(value["reason"])] += 1
 
     def _revision(self, record: Record, value: Mapping[str, Any]) -> None:
-        for region in _adapted(value["regions"]):
-            given = self._versions[region["region_id"]]
-            if not given or given[-1]["adapter"] != region["adapter"]:
+        revision = Revision.from_record(value)
+        for region in (r for r in revision.regions if r.adapter is not None):
+            given = self._versions[region.region_id]
+            if not given or given[-1]["adapter"] != region.adapter:
                 given.append(
                     {
-                        "adapter": region["adapter"],
+                        "adapter": region.adapter,
                         "revision": record.offset,
                         "timestamp": record.timestamp,
-                        "trust": region.get("trust"),
-                        "edit_id": value.get("edit_id"),
-                        "validation": value.get("validation"),
-                        "rollback_of": value.get("rollback_of"),
+                        "trust": region.adapter_weight,
+                        "edit_id": revision.edit_id,
+                        "validation": revision.validation,
+                        "rollback_of": revision.rollback_of,
                     }
                 )
 
     def _act(self, _: Record, value: Mapping[str, Any]) -> None:
         if value.get("kind") == "replayed":
             self.replayed += len(value["offsets"])
-
-
-def _adapted(regions: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [region for region in regions if region.get("adapter") is not None]

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from consumers.gate.changelog import KeptTrend, read_trend, take_over
 from consumers.runtime.topic_reader import value_of
+from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.errors import LogError
+from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Ids
 from pipeline.online.decayed_popularity import base_probabilities
 from pipeline.online.ensemble import OnlineEnsemble, origin_features, setup_shares_of, window_features
 from pipeline.recommend.batch import Answers
 from pipeline.regions.bank import Posterior
-from pipeline.regions.region import Array
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, RecordsLostError, UnavailableError
 from pipeline.streams.topics import GATED, TREND
@@ -156,6 +157,7 @@ class ServedTrend:
 def _count(trending: OnlineEnsemble, gate: str | None, records: Iterable[Record]) -> None:
     """Count what a gate gated, each event once; a gate without a trend writes no tastes."""
     for record in records:
-        value = value_of(record)
-        if value.get("gate") == gate and value["number"] >= trending.events and "tastes" in value:
-            trending.count(value)
+        event = GatedEvent.from_record(value_of(record))
+        written = event.stamp is not None and event.stamp.gate == gate and event.stamp.number >= trending.events
+        if written and event.online is not None:
+            trending.count(event)

@@ -8,13 +8,13 @@ proven anything better.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 from pipeline.recommend.canary import Canary
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.live import after_revision
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Region, Status
+from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Record
 
 
@@ -40,13 +40,13 @@ class Logged:
         logged = self
         for record in records:
             if record.value is not None:
-                logged = logged._next(record.offset, record.value)
+                logged = logged._next(record.offset, Revision.from_record(record.value))
         return logged
 
-    def _next(self, offset: int, value: Mapping[str, Any]) -> Self:
-        bank, before = after_revision(self.bank, value), {r.region_id: r for r in self.bank.regions}
-        changed = {r["region_id"]: float(value.get("canary", 0.0)) for r in value["regions"]}
-        canaries = {i: c for i, c in self.canaries.items() if i not in changed and c.adapter != value.get("passed")}
+    def _next(self, offset: int, revision: Revision) -> Self:
+        bank, before = revision.after(self.bank), {r.region_id: r for r in self.bank.regions}
+        changed = {r.region_id: revision.canary for r in revision.regions}
+        canaries = {i: c for i, c in self.canaries.items() if i not in changed and c.adapter != revision.passed}
         for region_id, share in changed.items():
             canary = _trial(self.canaries.get(region_id), before.get(region_id), bank[region_id], share, offset)
             if canary is not None:

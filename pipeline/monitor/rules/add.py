@@ -6,13 +6,13 @@ from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
 from pipeline.monitor.region_state import NEW, RegionState
 from pipeline.monitor.state import State
-from pipeline.regions.region import SET_UP, SINCE
+from pipeline.regions.region import Origin
 
 
 def drifted(state: State) -> Edit | None:
     """Set-up regions in which something new goes on: stretch an opened region over it, or open one."""
     settings = state.config.edits
-    concerned = [w for w in state.of_origin(SET_UP) if any(s in NEW for s in w.alarms(state.at_event))]
+    concerned = [w for w in state.of_origin(Origin.BASE) if any(s in NEW for s in w.alarms(state.at_event))]
     evidence = _new_windows(concerned)
     if not concerned or len(evidence) < settings.min_windows * max(w.backoff for w in concerned):
         return None
@@ -29,7 +29,7 @@ def drifted(state: State) -> Edit | None:
 
 def child(state: State) -> Edit | None:
     """An opened region in which something new goes on: open a child of it."""
-    for region_state in state.of_origin(SINCE):
+    for region_state in state.of_origin(Origin.STREAM):
         if "novelty" in region_state.alarms(state.at_event):
             found = region_state.excursion(["novelty"])
             if len(found) >= state.config.edits.min_windows * region_state.backoff:

@@ -7,7 +7,7 @@ from pipeline.events.edit import AUDIT, Edit, Operation
 from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
 from pipeline.monitor.region_state import BETWEEN, Observation, RegionState
 from pipeline.monitor.state import State
-from pipeline.regions.region import SET_UP, SINCE
+from pipeline.regions.region import Origin
 
 MOST_AUDITS = 2
 """A set-up region that was tried with an opened one so often in vain is left to its alarms: who asks on, is granted it
@@ -16,7 +16,7 @@ by chance one day."""
 
 def between(state: State) -> Edit | None:
     """A set-up region whose windows have come to lie between it and another: move their boundary."""
-    for region_state in state.of_origin(SET_UP):
+    for region_state in state.of_origin(Origin.BASE):
         for signal in BETWEEN:
             if signal in region_state.alarms(state.at_event):
                 edit = _doubted(state, region_state) if signal == "doubt" else _left(state, region_state)
@@ -27,7 +27,7 @@ def between(state: State) -> Edit | None:
 
 def refit(state: State) -> Edit | None:
     """An opened region that is known twice as well as when its boundary was fitted."""
-    for region_state in state.of_origin(SINCE):
+    for region_state in state.of_origin(Origin.STREAM):
         known = len(region_state.sample)
         if known >= 2 * region_state.fitted * region_state.backoff:
             text = (
@@ -47,7 +47,7 @@ def audit(state: State) -> Edit | None:
     target = state.largest_opened()
     if target is None:
         return None
-    for region_state in state.of_origin(SET_UP):
+    for region_state in state.of_origin(Origin.BASE):
         if region_state.audits >= MOST_AUDITS:
             continue
         start = max(region_state.audited, target.region.opened_at)
@@ -101,7 +101,7 @@ def _expand(
 
 def _others(state: State, region_state: RegionState) -> set[int]:
     """Ids of the other set-up regions."""
-    return {w.region_id for w in state.of_origin(SET_UP)} - {region_state.region_id}
+    return {w.region_id for w in state.of_origin(Origin.BASE)} - {region_state.region_id}
 
 
 def _commonest(named: Iterable[int], allowed: Collection[int]) -> int | None:
@@ -111,7 +111,7 @@ def _commonest(named: Iterable[int], allowed: Collection[int]) -> int | None:
 
 def _shares(state: State) -> dict[str, float]:
     """Share of the newest windows in each set-up region, by id."""
-    setup = [w.region_id for w in state.of_origin(SET_UP)]
+    setup = [w.region_id for w in state.of_origin(Origin.BASE)]
     setup_regions = Counter(visit.setup_region for visit in state.visits)
     total = sum(setup_regions[r] for r in setup)
     return {str(r): setup_regions[r] / total for r in setup}

@@ -4,13 +4,13 @@ from pipeline.events.edit import Edit, Operation
 from pipeline.monitor.edit_factory import boundary_samples, new_edit
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
-from pipeline.regions.region import SET_UP, SINCE
+from pipeline.regions.region import Origin
 from pipeline.regions.vmf import angles
 
 
 def merge(state: State) -> Edit | None:
     """Two regions of one origin whose centroids came to coincide since one of them moved."""
-    for origin in (SET_UP, SINCE):
+    for origin in Origin:
         group = [w for w in state.of_origin(origin) if _may_merge(state, w)]
         for i, one in enumerate(group):
             for two in group[i + 1 :]:

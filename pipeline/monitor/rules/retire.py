@@ -5,7 +5,7 @@ from collections import Counter
 from pipeline.events.edit import Edit, Operation
 from pipeline.monitor.edit_factory import boundary_samples, new_edit
 from pipeline.monitor.state import State
-from pipeline.regions.region import SET_UP
+from pipeline.regions.region import Origin
 
 LEAST_VISITS = 40
 """Fewer expected visits than this say nothing when they fail to come."""
@@ -18,7 +18,7 @@ def retire(state: State) -> Edit | None:
         return None
     tops, setup_regions = Counter(v.region_id for v in state.visits), Counter(v.setup_region for v in state.visits)
     for region_id, region_state in sorted(state.regions.items()):
-        setup = region_state.region.origin == SET_UP
+        setup = region_state.region.origin == Origin.BASE
         # A set-up region is visited while its taste is, even if an opened region answers.
         share = (setup_regions if setup else tops)[region_id] / window
         region_state.peak = max(region_state.peak, share)

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from pipeline.arrays import Array
 from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.online.decayed_popularity import DecayedPopularity
 from pipeline.online.item_transitions import ItemTransitions
-from pipeline.regions.region import Array
 from pipeline.strategies.base import Scored, StrategyContext
 
 ALL = np.ones((1, 1))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters_store import AdaptersStore
+from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.editing.editor import Editor, WindowsOf
 from pipeline.editing.publisher import EditPublisher
@@ -18,7 +19,6 @@ from pipeline.recommend.scorer import Answers, EventScorer
 from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import Encoded
 from pipeline.regions.live import LiveRegions
-from pipeline.regions.region import Array
 from pipeline.regions.vmf import angles, log_density
 from pipeline.setup.artifacts import SetUp
 from pipeline.strategies.base import StrategyContext

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from adapters_store import version_name
+from pipeline.arrays import Array
 from pipeline.events.windows import Ids, Windows
 from pipeline.models.backbones.base import mean_states
 from pipeline.regions.mixing import mixed_probabilities
-from pipeline.regions.region import Array
 from pipeline.regions.vmf import shares_among
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.adapter_learner import AdapterLearner

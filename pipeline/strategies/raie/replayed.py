@@ -13,7 +13,7 @@ import numpy as np
 from adapters_store import AdaptersStore
 from pipeline.editing.publisher import EditPublisher
 from pipeline.events.edit import Edit, Evidence, Outcome
-from pipeline.events.gated import read_windows
+from pipeline.events.gated import GatedEvent, read_windows
 from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
@@ -68,9 +68,9 @@ class Raie:
         size = self._config.gate.batch_size
         gated = [g for i in range(0, len(windows), size) for g in self._step(windows[slice(i, i + size)])]
         return Scored(
-            np.array([g["rank"] for g in gated], dtype=np.int64),
-            np.array([g["region_id"] for g in gated], dtype=np.int64),
-            np.array([g["confidence"] for g in gated]),
+            np.array([g.rank for g in gated], dtype=np.int64),
+            np.array([g.region_id for g in gated], dtype=np.int64),
+            np.array([g.confidence for g in gated]),
         )
 
     def learn(self) -> None:
@@ -94,13 +94,13 @@ class Raie:
         """Close the log; its file stays."""
         self._log.close()
 
-    def _step(self, windows: Windows) -> list[dict[str, Any]]:
+    def _step(self, windows: Windows) -> list[GatedEvent]:
         gated = self._gate.handle(windows)
         with self._producer.transaction() as transaction:
-            for record in gated:
-                transaction.send(GATED, record, key=record["user_id"], partition=0, timestamp=record["timestamp"])
-        for record, (_, _, offset) in zip(gated, transaction.offsets, strict=True):
-            self._monitor.observe(record, offset)
+            for event in gated:
+                transaction.send(GATED, event.to_record(), key=event.user_id, partition=0, timestamp=event.timestamp)
+        for event, (_, _, offset) in zip(gated, transaction.offsets, strict=True):
+            self._monitor.observe(event, offset)
         while edits := self._monitor.decide():
             for edit in edits:
                 self._apply(edit)
@@ -112,7 +112,7 @@ class Raie:
             transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
             transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=edit.timestamp)
             if revision:
-                transaction.send(REGIONS, revision, key=str(edit.region_id), timestamp=edit.timestamp)
+                transaction.send(REGIONS, revision.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
         if revision:
             self.live.apply(revision)
         self._monitor.settle(outcome, self.live.bank)

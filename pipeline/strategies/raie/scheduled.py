@@ -1,11 +1,11 @@
 """RAIE by the calendar: edits at fixed times instead of at alarms, at the cost of the drift-triggered ones."""
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome, held_out
+from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Windows
 from pipeline.monitor import Monitor
 from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
@@ -39,12 +39,12 @@ class ScheduledMonitor(Monitor):
         self._untrained: list[Untrained] = []
         self._under_way: dict[str, list[Untrained]] = {}
 
-    def observe(self, gated: Mapping[str, Any], offset: int) -> None:
+    def observe(self, gated: GatedEvent, offset: int) -> None:
         """See `Monitor.observe`."""
         super().observe(gated, offset)
-        if not gated["cold"]:
-            evidence = Evidence(gated["event_id"], offset, gated["region_id"])
-            self._untrained.append(Untrained(evidence, tuple(gated["route"])))
+        if not gated.cold:
+            evidence = Evidence(gated.event_id, offset, gated.region_id)
+            self._untrained.append(Untrained(evidence, tuple(gated.route)))
 
     def allow(self, passes: int) -> None:
         """A date has come: edits until the next one may cost so many passes over windows."""

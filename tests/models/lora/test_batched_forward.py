@@ -15,7 +15,7 @@ from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.batch import mix, present
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities
-from pipeline.regions.region import SET_UP, SINCE, Region, Status
+from pipeline.regions.region import Origin, Region, Status
 from tests.models.backbones.small import ITEMS, KINDS, LENGTH, small_backbone
 from tests.regions.test_bank import origins
 
@@ -136,7 +136,7 @@ def test_a_batch_of_more_regions_than_slots_is_answered_all_the_same(slots: int)
 
 
 def region(region_id: int, place: int, adapter: str | None, adapter_weight: float) -> Region:
-    origin = SET_UP if place < 2 else SINCE
+    origin = Origin.BASE if place < 2 else Origin.STREAM
     return Region(
         region_id,
         0,

@@ -33,6 +33,6 @@ def test_a_folder_is_a_transformer_cached_where_asked(tiny_bert: Path, tmp_path:
 
 def test_hashing_needs_no_torch() -> None:
     code = "import sys, pipeline.models.text as t; t.open_text_encoder('hashing', None); print('torch' in sys.modules)"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

@@ -1,17 +1,16 @@
-"""Rules of the house that no type checker knows. Each rule is also shown to catch its offence."""
+"""Rules for code that no type checker has: third-party edges, clocks, code loaders, names of hosts and machines."""
 
 import ast
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("pipeline", "consumers", "adapters_store")
-KEPT = (*PACKAGES, "tests", "benchmarks", "deploy", "docs", ".ci")
+from tests.architecture.sources import PACKAGES, ROOT, SHIPPED, Rule, offences, parse, relative, sources
+
+KEPT = (*PACKAGES, "tests", "benchmarks", "scripts", "deploy", "docs", ".ci")
 
 EDGES = {
     "fastapi": "consumers/server/http/*",
@@ -42,11 +41,9 @@ REGISTRIES = (
     "npm" + "js.org",
     "ana" + "conda.org",
 )
-"""Which index pip asks is the user's own setting. Split, so that this file does not name them either."""
+"""Hosts that no file may name: the package index is the user's own setting. Split, so that this file names none."""
 
 SOMEONES_MACHINE = re.compile(r"(?<![\w.$}~-])/(home|Users|root|work|workspace)/\w")
-
-Rule = Callable[[ast.Module], Iterator[str]]
 
 
 def _dotted(node: ast.expr) -> str:
@@ -107,38 +104,23 @@ def reads_clock_or_environment(tree: ast.Module) -> Iterator[str]:
             yield from (f"imports {a.name}" for a in node.names if f"{node.module}.{a.name}" in forbidden)
 
 
-def _sources(*patterns: str) -> list[Path]:
-    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
-
-
-def _name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def _offences(paths: list[Path], rule: Rule) -> list[str]:
-    return [f"{_name(path)} {offence}" for path in paths for offence in rule(ast.parse(path.read_bytes()))]
-
-
-SHIPPED = _sources(*(f"{package}/**/*.py" for package in PACKAGES))
-
-
 @pytest.mark.parametrize("package", EDGES)
 def test_each_edge_is_imported_in_one_place(package: str) -> None:
-    importers = [p for p in SHIPPED if any(m.split(".")[0] == package for m in _imports(ast.parse(p.read_bytes())))]
-    assert [_name(p) for p in importers if not p.relative_to(ROOT).match(EDGES[package])] == []
+    importers = [p for p in SHIPPED if any(m.split(".")[0] == package for m in _imports(parse(p)))]
+    assert [relative(p) for p in importers if not p.relative_to(ROOT).match(EDGES[package])] == []
 
 
 def test_no_data_is_run_as_code() -> None:
-    assert _offences(SHIPPED, runs_data_as_code) == []
+    assert offences(SHIPPED, runs_data_as_code) == []
 
 
 def test_no_bare_except() -> None:
-    assert _offences(SHIPPED, swallows_everything) == []
+    assert offences(SHIPPED, swallows_everything) == []
 
 
 def test_the_core_reads_no_clock_and_no_environment() -> None:
-    core = _sources(*(f"pipeline/{pattern}" for pattern in CORE))
-    assert _offences(core, reads_clock_or_environment) == []
+    core = sources(*(f"pipeline/{pattern}" for pattern in CORE))
+    assert offences(core, reads_clock_or_environment) == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +179,7 @@ def _texts() -> Iterator[tuple[str, str]]:
     for path in [*ROOT.iterdir(), *below]:
         # In a linked worktree .git is a file, and holds a path of its machine.
         if path.is_file() and path.name != ".git" and "__pycache__" not in path.parts:
-            yield _name(path), path.read_bytes().decode("utf-8", "replace")
+            yield relative(path), path.read_bytes().decode("utf-8", "replace")
 
 
 def test_no_file_names_a_package_registry_or_a_path_of_someones_machine() -> None:

@@ -1,0 +1,117 @@
+"""A record of `regions`: the regions that changed, the boundaries if they moved, and the cause of both.
+
+A revision's number is the offset of its record. Where a number says how far `regions` was read, it is called
+`next_revision`: the first offset that was not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from pipeline.errors import LogError
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.region import Region
+from pipeline.streams.topics import REGIONS
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One change of the regions.
+
+    Attributes:
+        regions: those that changed, as they are afterwards.
+        origins: the boundaries, None where they stay.
+        gate_version: of the boundaries afterwards.
+        edit_id: the edit that caused it, None where a person or a trial did.
+        validation: of that edit on held-out windows.
+        base_revision: `next_revision` of the regions that the edit was applied to; None in a replay.
+        canary: share of the users who get the new adapter first; 0: all of them.
+        passed: adapter whose trial ends with this revision, or None.
+        rollback_of: adapter that a rollback leaves, None for the backbone.
+        restored: revision whose adapter a rollback restores, None where it is no rollback.
+    """
+
+    regions: tuple[Region, ...]
+    origins: OriginModel | None
+    gate_version: int
+    edit_id: str | None = None
+    validation: Mapping[str, Any] | None = None
+    base_revision: int | None = None
+    canary: float = 0.0
+    passed: str | None = None
+    rollback_of: str | None = None
+    restored: int | None = None
+
+    @classmethod
+    def of(cls, bank: RegionBank, changed: tuple[Region, ...], moved: bool, **cause: Any) -> Self:
+        """The revision that leads to a bank.
+
+        Args:
+            bank: the regions afterwards.
+            changed: those that differ from before.
+            moved: whether the boundaries do.
+            cause: other fields.
+        """
+        return cls(changed, bank.origins if moved else None, bank.gate_version, **cause)
+
+    def after(self, bank: RegionBank) -> RegionBank:
+        """The regions as this revision leaves them."""
+        changed = bank.changed(*self.regions)
+        if self.origins is not None:
+            changed = replace(changed, origins=self.origins)
+        return replace(changed, gate_version=self.gate_version)
+
+    def conflicts_with(self, other: "Revision") -> bool:
+        """Whether both change the same regions, or one of them the boundaries that the other was judged under."""
+        if not other.regions:
+            # It ends a trial, and changes nothing that an edit is judged beside.
+            return False
+        moved = self.origins is not None or other.origins is not None
+        return moved or bool({r.region_id for r in self.regions} & {r.region_id for r in other.regions})
+
+    def to_record(self) -> dict[str, Any]:
+        """As a JSON object; fields of other causes than its own are left out."""
+        record: dict[str, Any] = {
+            "regions": [region.to_record() for region in self.regions],
+            "origins": None if self.origins is None else self.origins.to_record(),
+            "gate_version": self.gate_version,
+        }
+        if self.edit_id is not None:
+            record |= {"edit_id": self.edit_id, "validation": self.validation}
+        if self.base_revision is not None:
+            record |= {"base_revision": self.base_revision, "canary": self.canary}
+        if self.passed is not None:
+            record["passed"] = self.passed
+        if self.restored is not None:
+            record |= {"rollback_of": self.rollback_of, "restored": self.restored}
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """From a JSON object.
+
+        Raises:
+            LogError: it is of a version whose gate looked at windows in another way.
+        """
+        return cls(
+            tuple(Region.from_record(region) for region in record["regions"]),
+            None if record["origins"] is None else _origins(record["origins"]),
+            record["gate_version"],
+            record.get("edit_id"),
+            record.get("validation"),
+            record.get("base_revision"),
+            float(record.get("canary", 0.0)),
+            record.get("passed"),
+            record.get("rollback_of"),
+            record.get("restored"),
+        )
+
+
+def _origins(record: Mapping[str, Any]) -> OriginModel:
+    if "coverage" not in record:
+        raise LogError(
+            f"the boundaries in topic {REGIONS} are of a gate that did not know what was taken since set-up: go on "
+            "with the version that wrote them, or begin a new log (log.url, log.prefix)"
+        )
+    return OriginModel.from_record(record)
