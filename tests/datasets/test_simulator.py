@@ -35,7 +35,7 @@ def share(events: list, items) -> float:
 
 
 def favourites(simulation: Simulation, users, start: float, until: float) -> dict[str, str]:
-    """The genre each user took most of, among users with enough events to tell."""
+    """Most frequent genre of each user, for users with at least five events."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for event in between(simulation, start, until):
         if event.user_id in users:

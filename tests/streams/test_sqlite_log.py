@@ -1,4 +1,4 @@
-"""What the embedded log promises beyond the laws: several processes, crashes, leases, compaction, clear errors."""
+"""Embedded log, beyond the laws: several processes, crashes, leases, compaction, clear errors."""
 
 import os
 import random

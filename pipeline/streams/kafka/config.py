@@ -34,21 +34,21 @@ class Connection:
 
     def client(self) -> dict[str, Any]:
         """Return the settings of every client."""
-        asked = self.settings
+        settings = self.settings
         return {
             "bootstrap_servers": list(self.servers),
             "client_id": "raie",
-            "request_timeout_ms": milliseconds(min(REQUEST_SECONDS, asked.commit_seconds)),
-            "bootstrap_timeout_ms": milliseconds(asked.commit_seconds),
+            "request_timeout_ms": milliseconds(min(REQUEST_SECONDS, settings.commit_seconds)),
+            "bootstrap_timeout_ms": milliseconds(settings.commit_seconds),
             "reconnect_backoff_max_ms": 1000,
             "retry_backoff_ms": 20,
-            "security_protocol": asked.security_protocol,
-            "sasl_mechanism": asked.sasl_mechanism,
-            "sasl_plain_username": asked.sasl_username,
-            "sasl_plain_password": asked.sasl_password,
-            "ssl_cafile": asked.ssl_cafile,
-            "ssl_certfile": asked.ssl_certfile,
-            "ssl_keyfile": asked.ssl_keyfile,
+            "security_protocol": settings.security_protocol,
+            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_plain_username": settings.sasl_username,
+            "sasl_plain_password": settings.sasl_password,
+            "ssl_cafile": settings.ssl_cafile,
+            "ssl_certfile": settings.ssl_certfile,
+            "ssl_keyfile": settings.ssl_keyfile,
         }
 
     def reader(self) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def make_client(kind: Callable[..., C], settings: dict[str, Any]) -> C:
     """
     opened: list[KafkaNetClient] = []
 
-    def open_network(**asked: Any) -> KafkaNetClient:
-        opened.append(KafkaNetClient(**asked))
+    def open_network(**arguments: Any) -> KafkaNetClient:
+        opened.append(KafkaNetClient(**arguments))
         return opened[-1]
 
     try:

@@ -54,8 +54,8 @@ class BrokerConsumer:
         self.closed = False
         self._listener = RebalanceListener({connection.named(topic.name): topic.partitions for topic in topics})
         sharing = {"partition_assignment_strategy": [self._listener.assignor]}
-        asked = connection.reader() | connection.member(group, instance) | sharing
-        self._consumer = make_client(KafkaConsumer, asked)
+        settings = connection.reader() | connection.member(group, instance) | sharing
+        self._consumer = make_client(KafkaConsumer, settings)
         self._consumer.subscribe(list(self._ours), listener=self._listener)
 
     @property
