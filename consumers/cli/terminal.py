@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.datasets.dataset import Refusals
+from pipeline.datasets.refusals import Refusals
 from pipeline.evaluation.report.words import headline, ranked
 from pipeline.evaluation.summary import OURS, RECALL, STREAM
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
+from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
-from pipeline.errors import AdapterRefused
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.seeding import seeded
 
