@@ -6,9 +6,9 @@ an outcome and no revision names the version, it is an orphan.
 """
 
 from adapters_store import AdaptersStore
+from adapters_store.errors import AdapterRefused
 from consumers.runtime.ledger import adapters_ever_live
 from consumers.runtime.topic_reader import new_records
-from pipeline.errors import AdapterRefused
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import OUTCOMES
 

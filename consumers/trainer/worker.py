@@ -23,9 +23,10 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from adapters_store import AdaptersStore
+from adapters_store.errors import StoreError
 from consumers.trainer.job import JobRunner
 from pipeline.config import Config
-from pipeline.errors import RaieError, StoreError
+from pipeline.errors import RaieError
 from pipeline.events.edit import Edit
 from pipeline.models.seeding import make_deterministic
 from pipeline.setup.storage import load_setup

@@ -1,4 +1,4 @@
-"""Every strategy by name; a new one is one file and one line here."""
+"""Strategies by name; a new one is one file and one line here."""
 
 from collections.abc import Callable
 
@@ -81,6 +81,6 @@ STRATEGIES: dict[str, Callable[[StrategyContext], Strategy]] = {
 }
 
 USUAL: tuple[str, ...] = tuple(strategy.name for strategy in _USUAL)
-"""What is run where nobody asks for more: one of each kind."""
+"""Strategies of a replay by default, one of each kind."""
 
 __all__ = ["STRATEGIES", "USUAL", "Scored", "Strategy", "StrategyContext"]

@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from adapters_store import AdaptersStore
+from adapters_store.errors import AdapterRefused
 from pipeline.config import Config
 from pipeline.editing.publisher import EditPublisher
-from pipeline.errors import AdapterRefused, LogError
+from pipeline.errors import LogError
 from pipeline.evaluation.ledger import edit_counts, ledger_record
 from pipeline.evaluation.replay import prepare
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome

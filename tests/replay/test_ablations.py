@@ -22,7 +22,7 @@ def ran(setup: SetUp, tmp_path_factory):
     for name in KINDS:
         start = StrategyContext(setup, config("edits.confidence=0"), plan().setup, 0, tmp_path_factory.mktemp(name))
         made[name] = STRATEGIES[name](start)
-        for part in plan().parts(3):
+        for part in plan().update_intervals(3):
             made[name].observe(part)
             made[name].learn()
     yield made
@@ -112,7 +112,7 @@ def test_scheduled_edits_cost_what_drift_triggered_ones_do_and_wait_for_their_da
     assert triggered.trained_windows > 0
     least = config().training.epochs * 32
     assert 0 <= triggered.trained_windows - scheduled.trained_windows < least
-    dates = set(np.cumsum([len(part) for part in plan().parts(3)]).tolist())
+    dates = set(np.cumsum([len(part) for part in plan().update_intervals(3)]).tolist())
     trained = [edit for edit, outcome in scheduled.ledger if outcome.trained_windows]
     assert trained
     assert {edit.at_event for edit in trained} <= dates

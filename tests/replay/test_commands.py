@@ -54,14 +54,15 @@ def test_replay_shows_figures_leader_refusals_and_report(capsys, tmp_path):
     assert len(stages) == len(set(stages)) == 8
 
 
-def test_a_dull_row_above_raie_is_named(capsys, tmp_path):
+def test_an_untrained_strategy_above_raie_is_named(capsys, tmp_path):
     # A backbone that learned next to nothing: what is popular is better than any edit of it.
     options = ("--strategies", "popularity_recent,raie", *SET, "--set", "setup.max_epochs=1")
     dull = ("--set", "trend.half_lives=[]", "--set", "setup.learning_rate=1e-9", "--set", "training.learning_rate=1e-9")
     ended = raie(capsys, "replay", "--data", emerging(), "--out", tmp_path / "run", *options, *dull)
     assert ended.code == 0
     assert "popularity_recent leads on the stream" in ended.out
-    assert "trains nothing and stands above raie" in ended.out
+    assert "Without training, popularity_recent" in ended.out
+    assert "ranks above raie" in ended.out
 
 
 def test_a_broken_log_ends_as_the_clean_one_and_tells_of_the_rest(capsys, tmp_path):
@@ -112,7 +113,7 @@ def test_columns_of_another_name_are_mapped(capsys, tmp_path):
         (["--set", "novalue"], ["write it as section.field=value"]),
         (["--config", "missing.yaml"], ["missing.yaml cannot be read"]),
         (["--strategies", "static,lore"], ["'lore' is no strategy", "ensemble_trend, raie_no_trend, raie"]),
-        (["--strategies", ","], ["is no strategy; there are"]),
+        (["--strategies", ","], ["is no strategy; known strategies"]),
         (["--set", "data.positive_from=5", "--data", "no-such-log"], ["no-such-log does not exist"]),
         (["--set", "data.finetune_from=0.9995", "--set", "data.test_from=0.9999"], ["slice", "would be empty"]),
         (["--set", "data.finetune_from=0.001"], ["the set-up slice has", "move data.finetune_from up"]),
@@ -183,7 +184,7 @@ def test_report_is_built_anew(capsys, tmp_path, finished):
     (finished / "report.html").unlink()
     assert str(finished / "report.html") in raie(capsys, "report", finished).out
     assert (finished / "report.html").read_bytes() == page
-    assert_refused(raie(capsys, "report", tmp_path), "is no finished run")
+    assert_refused(raie(capsys, "report", tmp_path), "is not a finished run")
 
 
 def test_slices_are_measured_and_runs_compared(capsys, tmp_path):

@@ -44,7 +44,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def taught(name: str, start: StrategyContext) -> Taught:
     strategy, ranks = STRATEGIES[name](start), []
-    for windows in plan().parts(3):
+    for windows in plan().update_intervals(3):
         strategy.observe(windows)
         strategy.learn()
         ranks.append(strategy.score(plan().scored["S"]).ranks.tolist())
@@ -81,7 +81,7 @@ def test_a_training_of_other_windows_another_seed_or_other_settings_is_another_o
             taught("raie_k1", start)
         assert len(trained) == 3 * number
     strategy = STRATEGIES["raie_k1"](first)
-    strategy.observe(plan().parts(2)[0])
+    strategy.observe(plan().update_intervals(2)[0])
     strategy.learn()
     assert len(trained) == 3 * len(starts) + 1
 

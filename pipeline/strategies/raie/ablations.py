@@ -60,7 +60,7 @@ class _GlobalGate(EventScorer):
     def __init__(self, setup: SetUp, config: Config, live: LiveRegions) -> None:
         super().__init__(setup, config, live)
         if config.trend.half_lives:
-            self.trending = OnlineEnsemble(setup.counts, setup.followers(config.trend.shrinkage), 1, config)
+            self.trending = OnlineEnsemble(setup.counts, setup.item_transitions(config.trend.shrinkage), 1, config)
 
     def _features_of(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> WindowFeatures:
         return replace(super()._features_of(contexts, since_setup, answers), setup_shares=np.ones((len(contexts), 1)))

@@ -37,14 +37,14 @@ class RaieTaste(AdapterLearner):
                 self._learn_region(place, region.region_id, mine)
 
     def _learn_region(self, place: int, region_id: int, windows: Windows) -> None:
-        name, before = version_name(region_id, self._part), self._adapters[place]
+        name, before = version_name(region_id, self._interval), self._adapters[place]
         self._create(name, windows, before, self._seed)
         self._fit(name, windows, self._seed)
         if before:
             self._host.drop(before)
         self._adapters[place] = name
 
-    def _answer(self, contexts: Ids) -> torch.Tensor:
+    def _probabilities(self, contexts: Ids) -> torch.Tensor:
         return mixed_probabilities(self._host, contexts, self._route(contexts), self._adapters)
 
     def _route(self, contexts: Ids) -> Array:

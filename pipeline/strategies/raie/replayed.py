@@ -59,7 +59,7 @@ class Raie:
         return self._monitor.trained_windows
 
     @property
-    def kept_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """See `Strategy`: the adapters in force."""
         host = self.live.host
         return sum(tensor.nbytes for name in host.names for tensor in host.tensors(name).values())
