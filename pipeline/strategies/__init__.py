@@ -23,13 +23,13 @@ from pipeline.strategies.raie.ablations import (
     RaieGlobalTrend,
     RaieHard,
     RaieNoAdd,
-    RaieNoEras,
     RaieNoExpand,
+    RaieNoOriginPrior,
     RaieNoTrend,
     RaieOne,
     RaieReplay,
 )
-from pipeline.strategies.raie.per_region import RaieTaste
+from pipeline.strategies.raie.per_region import RaiePerRegion
 from pipeline.strategies.raie.replayed import Raie
 from pipeline.strategies.raie.scheduled import RaieScheduled
 
@@ -63,10 +63,10 @@ _FURTHER: tuple[type[Strategy], ...] = (
     FineTuneTrend,
     LoraReplayTrend,
     SingleAdapterTrend,
-    RaieTaste,
+    RaiePerRegion,
     RaieCentroids,
     RaieGlobalTrend,
-    RaieNoEras,
+    RaieNoOriginPrior,
     RaieHard,
     RaieNoExpand,
     RaieNoAdd,

@@ -1,7 +1,7 @@
-"""RAIE: the gate, monitor and trainer stages themselves, driven from a data set in event time.
+"""RAIE in one process: the core of gate, monitor and trainer, run over a data set in event time.
 
-Lockstep: a batch is gated, then observed, then whatever the monitor asks for is carried out and in force
-before the next batch. Same events, configuration and seed give the same ledger, byte for byte.
+Lockstep: a batch is scored, then observed, then the edits that the monitor decides on are applied and in force before
+the next batch. The same events, configuration and seed give the same ledger, byte for byte.
 """
 
 import copy
@@ -30,7 +30,7 @@ class Raie:
     """The pipeline as a strategy.
 
     Attributes:
-        ledger: every edit with what came of it, in order.
+        ledger: every edit with its outcome, in order.
         statistics: per-region statistics, a row for each region and interval.
         live: the regions and adapters in force.
     """
@@ -75,7 +75,7 @@ class Raie:
         )
 
     def learn(self) -> None:
-        """The monitor decides when; the end of a part is when its statistics are noted."""
+        """Note the monitor's statistics at the end of an update interval; the monitor decides when to train."""
         self.statistics += self._monitor.statistics()
 
     def score(self, windows: Windows) -> Scored:
