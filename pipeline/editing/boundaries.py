@@ -53,7 +53,7 @@ class Boundaries:
         return {region_id: encode(self._setup, self._host, found) for region_id, found in windows.items()}
 
     def refit(self, samples: dict[int, Encoded]) -> OriginModel:
-        """Fit the model that tells set-up and each stream region apart.
+        """Fit the origin model: a classifier of set-up and each stream region.
 
         Args:
             samples: encoded windows of every stream region that stays.

@@ -65,7 +65,7 @@ class Editor:
         self._config = config
         self._host = host
         self._windows_of = windows_of
-        self._trainer = AdapterTrainer(setup, config, host, training_windows)
+        self._trainer = AdapterTrainer(config, host, len(setup.catalogue), training_windows)
         self._boundaries = Boundaries(setup, config, host, windows_of)
         self._validator = Validator(setup, config, host)
 

@@ -15,7 +15,6 @@ from pipeline.models.training.loop import fit, known_rows
 from pipeline.models.training.loss import softmax_rows
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.regions.region import Region
-from pipeline.setup.artifacts import SetUp
 
 ADAPTER_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Weights that an adapter may have in the answers of its region."""
@@ -48,19 +47,19 @@ class AdapterTrainer:
     """Training of region adapters over one frozen backbone.
 
     Args:
-        setup: its catalogue gives the rows of the softmax.
         config: sections `training` and `softmax`.
         host: candidates are registered with it.
+        items: number of items of the catalogue, over which the softmax runs.
         training_windows: chooses the windows of each training.
     """
 
     def __init__(
-        self, setup: SetUp, config: Config, host: AdapterHost, training_windows: TrainingWindows = only_new
+        self, config: Config, host: AdapterHost, items: int, training_windows: TrainingWindows = only_new
     ) -> None:
         self._config = config
         self._host = host
         self._training_windows = training_windows
-        self._candidates = softmax_rows(np.arange(1, len(setup.catalogue) + 1), config.softmax)
+        self._candidates = softmax_rows(np.arange(1, items + 1), config.softmax)
 
     def train(self, edit: Edit, version: int, learned: Windows, judged: Windows, incumbent: Region | None) -> Candidate:
         """Register and train a new adapter version.

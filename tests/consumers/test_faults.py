@@ -1,4 +1,4 @@
-"""What monitor and trainers do when windows are gone, versions are left behind, and processes die."""
+"""Monitor and trainers where windows are deleted, versions are left behind, and processes die."""
 
 import copy
 import shutil
@@ -28,7 +28,7 @@ from tests.consumers.test_monitor_stage import lockstep
 
 @pytest.fixture
 def log() -> Iterator[MemoryLog]:
-    """Holds what the replay gated."""
+    """Log with the gated records of the replay."""
     log = MemoryLog()
     log.create_topics(pipeline_topics(4))
     with log.producer("gate").transaction() as transaction:
@@ -45,7 +45,7 @@ def first_add() -> Edit:
     return next(edit for edit, _ in the_run().ledger if edit.operation is Operation.ADD)
 
 
-def test_an_edit_carried_out_twice_finds_its_own_version_in_the_store(log: MemoryLog, tmp_path: Path) -> None:
+def test_an_edit_applied_twice_finds_its_own_version_in_the_store(log: MemoryLog, tmp_path: Path) -> None:
     store = AdaptersStore(tmp_path)
     results = [JobRunner(setup(), SETTINGS, log, store).apply(first_add(), 0) for _ in range(2)]
     assert results[0][0] == results[1][0]

@@ -1,4 +1,4 @@
-"""The stages as handlers: what the gate records, what the trainer publishes, and who follows it."""
+"""Gate and trainer in one process: records of the gate, published edits, and the regions that follow them."""
 
 import copy
 import json
@@ -144,7 +144,7 @@ class Stage:
         return replace(edit, **changed)
 
     def apply(self, edit: Edit) -> Outcome:
-        """Carry an edit out and put it in force."""
+        """Apply an edit and put it in force."""
         outcome, revision = self.trainer.apply(edit)
         assert (revision is not None) == outcome.published
         if revision:
@@ -344,8 +344,8 @@ def test_an_adapter_of_another_backbone_is_refused(setup: SetUp, two: tuple[Path
 
 
 @pytest.mark.parametrize("passes", [3, None])
-def test_an_edit_trains_the_passes_that_it_asks_for(setup: SetUp, tmp_path: Path, passes: int | None) -> None:
-    """Told through its record; one of before there were any says nothing of them, and means the usual ones."""
+def test_an_edit_trains_as_many_passes_as_its_record_says(setup: SetUp, tmp_path: Path, passes: int | None) -> None:
+    """An older record without the field means `training.epochs`."""
     stage = Stage(setup, tmp_path)
     told = json.loads(json.dumps(stage.edit(Operation.ADD, A, pattern(1, 1), passes=passes).to_record()))
     if passes is None:
@@ -431,7 +431,7 @@ def files_under(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
-def test_the_same_edit_carried_out_twice_gives_the_same_bytes(setup: SetUp, tmp_path: Path) -> None:
+def test_the_same_edit_applied_twice_gives_the_same_bytes(setup: SetUp, tmp_path: Path) -> None:
     written = []
     for name in ("one", "two"):
         stage = Stage(setup, tmp_path / name)
@@ -443,7 +443,7 @@ def test_the_same_edit_carried_out_twice_gives_the_same_bytes(setup: SetUp, tmp_
 
 
 def test_an_edit_that_was_published_already_is_published_again_without_harm(setup: SetUp, tmp_path: Path) -> None:
-    # A crash between the files and the log's transaction: after the restart the edit is carried out once more.
+    # A crash between the files and the log's transaction: after the restart the edit is applied once more.
     first, again = Stage(setup, tmp_path), Stage(setup, tmp_path)
     results = [stage.trainer.apply(stage.edit(Operation.ADD, A, pattern(1, 1))) for stage in (first, again)]
     assert results[0][0] == results[1][0]

@@ -1,4 +1,4 @@
-"""Edits: named by what they ask for, recorded without loss, judged on windows they were not trained on."""
+"""Edits: ids that follow from their content, records without loss, and windows held out for validation."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ OUTCOME = Outcome(
 
 
 def name(**changed: object) -> str:
-    asked = {
+    content = {
         "operation": Operation.UPDATE,
         "region_id": 3,
         "base_version": 1,
@@ -60,14 +60,14 @@ def name(**changed: object) -> str:
         "training": TRAINING,
         "seed": 0,
     }
-    return edit_id(**{**asked, **changed})  # type: ignore[arg-type]
+    return edit_id(**{**content, **changed})  # type: ignore[arg-type]
 
 
 def settings(**changed: float) -> EditSettings:
     return EditSettings(**changed)  # type: ignore[arg-type]
 
 
-def test_an_edit_is_named_by_what_it_asks_for() -> None:
+def test_the_id_of_an_edit_follows_from_its_content() -> None:
     names = {
         name(),
         name(operation=Operation.ADD),

@@ -1,4 +1,4 @@
-"""Each ablation of RAIE takes away what it says, and nothing else."""
+"""Ablations of RAIE: each lacks its part and nothing else."""
 
 import numpy as np
 import pytest
