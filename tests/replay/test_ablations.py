@@ -7,9 +7,10 @@ from pipeline.events.edit import Operation
 from pipeline.events.windows import Windows
 from pipeline.regions.vmf import log_density
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies import STRATEGIES, StrategyContext
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 from pipeline.strategies.raie.scheduled import SCHEDULED
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import config, plan
 
 KINDS = [name for name, kind in STRATEGIES.items() if isinstance(kind, type) and issubclass(kind, Raie)]

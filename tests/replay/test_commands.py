@@ -22,7 +22,8 @@ from pipeline.config import load_config
 from pipeline.datasets.simulator.scenarios import SCENARIOS as KNOWN_SCENARIOS
 from pipeline.evaluation.predictions import read_predictions
 from pipeline.setup.storage import load_setup
-from pipeline.strategies import STRATEGIES, USUAL
+from pipeline.strategies import DEFAULT
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import SET, SMALL, emerging, raie, rows_of, write_log
 
 ROOT = Path(__file__).parents[2]
@@ -209,13 +210,13 @@ def test_all_names_every_strategy(monkeypatch, tmp_path):
     monkeypatch.setattr(commands, "sentences", lambda *_: [])
     monkeypatch.setattr(commands, "_read", lambda *_: SimpleNamespace(refused=None))
     terminal = Terminal(Console(quiet=True), Console(quiet=True), lambda: 0.0)
-    for chosen, expected in ((["all"], STRATEGIES), (None, USUAL), (["raie", "raie"], ["raie"])):
+    for chosen, expected in ((["all"], STRATEGIES), (None, DEFAULT), (["raie", "raie"], ["raie"])):
         commands.replay_log(tmp_path, tmp_path / "out", chosen, 1, load_config(), terminal)
         assert asked[-1] == list(expected)
 
 
 def test_help_names_every_strategy_scenario_and_command():
-    assert tuple(NAMED.split(", ")) == USUAL
+    assert tuple(NAMED.split(", ")) == tuple(DEFAULT)
     assert NAMED.split(", ") + FURTHER.split(", ") == list(STRATEGIES)
     assert SCENARIOS.split(", ") == list(KNOWN_SCENARIOS)
     shown = CliRunner().invoke(app, ["--help"]).output
@@ -280,7 +281,7 @@ def test_the_demo_runs_every_strategy_and_can_be_run_again(capsys, tmp_path, mon
     for _ in range(2):
         ended = raie(capsys, "demo", "--out", tmp_path / "demo")
         assert ended.code == 0
-        assert all(name in ended.out for name in USUAL)
+        assert all(name in ended.out for name in DEFAULT)
         assert str(tmp_path / "demo" / "run" / "report.html") in ended.out
     (tmp_path / "demo" / "notes.txt").write_text("mine")
     assert_refused(raie(capsys, "demo", "--out", tmp_path / "demo"), "holds something else than a demo")

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies import STRATEGIES, StrategyContext
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common import adapter_learner
 from pipeline.strategies.common.trainings import Trainings, key_of
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import config, plan
 
 Taught = tuple[list[list[int]], int]
