@@ -10,6 +10,7 @@ from consumers.server.views.online import ServedTrend
 from consumers.server.views.regions import Live, View
 from consumers.server.views.users_items import Knowledge
 from pipeline.events.windows import PADDING, History, Ids
+from pipeline.metrics.ranking import LIST_LENGTH
 from pipeline.recommend.batch import Answers, answer
 from pipeline.regions.features import GateView
 from pipeline.streams.interface import Log
@@ -29,7 +30,7 @@ class Ask:
 
     user_id: str | None = None
     history: tuple[str, ...] | None = None
-    k: int = 10
+    k: int = LIST_LENGTH
     exclude: tuple[str, ...] = ()
     revision: int | None = None
 

@@ -60,7 +60,7 @@ class EventScorer:
         self._setup = setup
         self._config = config
         self.trending = (
-            OnlineEnsemble(setup.counts, setup.followers(config.trend.shrinkage), len(setup.bank.setup), config)
+            OnlineEnsemble(setup.counts, setup.item_transitions(config.trend.shrinkage), len(setup.bank.setup), config)
             if config.trend.half_lives
             else None
         )

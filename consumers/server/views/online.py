@@ -48,7 +48,7 @@ class ServedTrend:
         self._trending: OnlineEnsemble | None = None
         if config.trend.half_lives:
             # Counted once: every snapshot that is taken over begins with them.
-            self._before = setup.followers(config.trend.shrinkage)
+            self._before = setup.item_transitions(config.trend.shrinkage)
             self._trending = self._new()
         self._gate: str | None = None
         self._position = 0
