@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,7 @@ from consumers.server.views.online import ServedTrend
 from consumers.server.views.regions import Live, View
 from consumers.server.views.users_items import Knowledge
 from pipeline.events.windows import PADDING, History, Ids
-from pipeline.recommend.batch import Answers, answer
-from pipeline.regions.features import GateView
+from pipeline.recommend.scorer import ScoredBatch, Scorer
 from pipeline.streams.interface import Log
 
 
@@ -79,8 +79,7 @@ class Recommender:
         live: regions and adapters.
         knowledge: users and items.
         trend: what is taken of late.
-        view: how the gate looks at windows.
-        floor: least posterior of a region that takes part.
+        scorer: scores windows with the adapters of `live`.
         log: for older revisions.
     """
 
@@ -89,12 +88,11 @@ class Recommender:
         live: Live,
         knowledge: Knowledge,
         trend: ServedTrend,
-        view: GateView,
-        floor: float,
+        scorer: Scorer,
         log: Log,
     ) -> None:
         self._live, self._knowledge, self._trend = live, knowledge, trend
-        self._view, self._floor, self._log = view, floor, log
+        self._scorer, self._log = scorer, log
 
     def answer(self, asks: Sequence[Ask]) -> list[Recommendation]:
         """Answer requests, in order; one forward pass serves all that are answered under the same revision."""
@@ -123,32 +121,30 @@ class Recommender:
         contexts = np.stack([histories[i].rows for i in chosen])
         since_setup = np.array([histories[i].since_setup for i in chosen], dtype=np.int64)
         canaries = list(view.canaries.values())
-        kept = np.array([[not canary.reaches(_who(asks[i])) for canary in canaries] for i in chosen], dtype=np.bool_)
-        era = self._trend.origin_weight
-        found = answer(
-            self._live.forward, view.bank, contexts, since_setup, self._view, self._floor, era, canaries, kept
-        )
-        self._trend.mix_in(contexts, since_setup, found)
-        return [self._recommendation(asks[i], contexts[at], found, at, view) for at, i in enumerate(chosen)]
+        incumbent = np.array([[not c.reaches(_who(asks[i])) for c in canaries] for i in chosen], dtype=np.bool_)
+        origin_weight = partial(self._trend.origin_weight, since_setup=since_setup)
+        batch = self._scorer.score(view.bank, contexts, since_setup, origin_weight, canaries, incumbent)
+        self._trend.mix_in(contexts, since_setup, batch)
+        return [self._recommendation(asks[i], contexts[at], batch, at, view) for at, i in enumerate(chosen)]
 
-    def _recommendation(self, ask: Ask, window: Ids, found: Answers, at: int, view: View) -> Recommendation:
-        region_id = int(found.posterior.tops[at])
+    def _recommendation(self, ask: Ask, window: Ids, batch: ScoredBatch, at: int, view: View) -> Recommendation:
+        region_id = int(batch.posterior.tops[at])
         # Looked up by hand: a region that fell back carries the adapter that answers for it.
         canary, adapter = view.canaries.get(region_id), view.bank[region_id].adapter
         if canary is not None and not canary.reaches(_who(ask)):
             adapter = canary.incumbent
         there = adapter if adapter in self._live.forward.names else None
         ids = [0, *(region.region_id for region in view.bank.opened)]
-        route = {i: float(w) for i, w in zip(ids, found.route[at], strict=True) if w > 0.0}
+        route = {i: float(w) for i, w in zip(ids, batch.route[at], strict=True) if w > 0.0}
         return Recommendation(
-            items=self._best(found.probabilities[at], ask, window),
+            items=self._best(batch.probabilities[at], ask, window),
             answered_by="adapter" if there else "backbone",
             region_id=region_id,
             adapter=there,
             route=route,
-            confidence=float(found.posterior.confidence[at]),
+            confidence=float(batch.posterior.confidence[at]),
             revision=view.revision,
-            stood_in=bool(found.missing[at]),
+            stood_in=bool(batch.fallback[at]),
             canary=None if canary is None else canary.since,
             crowd=None if canary is None else canary.crowd(_who(ask)),
         )

@@ -24,7 +24,9 @@ from pipeline.config import Config
 from pipeline.errors import AdapterRefused, StoreError
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.ab_test import Trial, Verdict
+from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.canary import Canary
+from pipeline.recommend.scorer import Scorer
 from pipeline.regions.region import Status
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record
@@ -85,7 +87,8 @@ class Service:
         self._producer = self._log.producer(f"server-{instance}")
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None
-        recommender = Recommender(self.live, self.knowledge, self.trend, setup.view, config.gate.floor, self._log)
+        scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
+        recommender = Recommender(self.live, self.knowledge, self.trend, scorer, self._log)
         self.batcher = Batcher(
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
         )

@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.online.ensemble import OnlineEnsemble
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
 from pipeline.streams.topics import REGIONS, TREND
@@ -61,7 +61,7 @@ def events(n: int, seed: int, rising: float = 0.5) -> Windows:
 def answers_of(server: Server, handler: EventScorer, history: np.ndarray) -> None:
     """The server answers a history as the gate would."""
     catalogue = the_setup().catalogue
-    expected = handler.answer(taken(history[None])).probabilities[0]
+    expected = handler.score(taken(history[None])).probabilities[0]
     answer = server.recommend(history=[catalogue.item_ids[row - 1] for row in history.tolist()], k=1000)
     found = {catalogue.row_of[item["item_id"]]: item["score"] for item in answer["items"]}
     assert len(found) == len(catalogue) - len(set(history.tolist()))
@@ -85,9 +85,9 @@ def learned(trending: OnlineEnsemble) -> dict[str, np.ndarray]:
 @contextmanager
 def after(world: World, handler: EventScorer, n: int) -> Iterator[Server]:
     """A server that began when a gate had written its trend down after n events."""
-    assert handler.trending is not None
+    assert handler.online is not None
     handler.handle(events(n, seed=1))
-    world.snapshot(handler.trending)
+    world.snapshot(handler.online)
     with serving(world) as server:
         counted(server, n)
         yield server
@@ -95,14 +95,14 @@ def after(world: World, handler: EventScorer, n: int) -> Iterator[Server]:
 
 def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
     handler = gate(world)
-    alone = gate(world, OFF).answer(taken(asked()[0][None])).probabilities[0]
+    alone = gate(world, OFF).score(taken(asked()[0][None])).probabilities[0]
     with after(world, handler, 300) as server:
         for history in asked():
             answers_of(server, handler, history)
-        mixed = handler.answer(taken(asked()[0][None])).probabilities[0]
+        mixed = handler.score(taken(asked()[0][None])).probabilities[0]
         assert mixed[RISING] > alone[RISING] + 0.05, "there is a trend to be mixed in"
-        assert handler.trending is not None
-        assert np.abs(handler.trending.to_arrays()["eras"]).max() > 0.1, "and an era to be in"
+        assert handler.online is not None
+        assert np.abs(handler.online.to_arrays()["eras"]).max() > 0.1, "and an era to be in"
         answer = server.recommend(user_id="a0")
         assert (answer["region_id"], answer["answered_by"]) == (A, "adapter")
         assert server.recommend(user_id="s0")["answered_by"] == "backbone"
@@ -110,39 +110,37 @@ def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
 
 def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -> None:
     handler = gate(world)
-    assert handler.trending is not None
+    assert handler.online is not None
     handler.handle(events(200, seed=3))
     contexts = np.concatenate([*(histories(first, 5) for first in (*FIRSTS.values(), 61)), np.zeros((1, 10), int)])
     since_setup = np.arange(len(contexts)) % LENGTH
-    model = handler._gated(contexts, since_setup)
-    told = handler._features_of(contexts, since_setup, model)
-    one_by_one = [
-        handler.trending.mix(told[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
-    ]
-    np.testing.assert_allclose(handler.trending.mix(told, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
+    model = handler.score_content(contexts, since_setup)
+    told = handler._window_features(contexts, since_setup, model)
+    one_by_one = [handler.online.mix(told[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))]
+    np.testing.assert_allclose(handler.online.mix(told, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
     in_place = model.probabilities.astype(np.float32)
-    handler.trending.mix_in(told, in_place)
+    handler.online.mix_in(told, in_place)
     np.testing.assert_allclose(in_place, one_by_one, rtol=1e-6, atol=1e-12)
 
 
 def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> None:
     handler = gate(world)
     with after(world, handler, 200) as server:
-        assert handler.trending is not None
-        weights = learned(handler.trending)
+        assert handler.online is not None
+        weights = learned(handler.online)
         before = server.recommend(user_id="nobody", k=1000)
         for record in handler.handle(events(60, seed=2)):
             world.gated(record)
         counted(server, 260)
-        now = handler.trending.to_arrays()
+        now = handler.online.to_arrays()
         assert not np.allclose(now["theta"], weights["theta"]), "the gate has learned"
-        handler.trending.restore(now | weights)
+        handler.online.restore(now | weights)
         for history in asked():
             answers_of(server, handler, history)
         assert server.recommend(user_id="nobody", k=1000) != before
         # The next snapshot brings the weights.
-        handler.trending.restore(now)
-        world.snapshot(handler.trending)
+        handler.online.restore(now)
+        world.snapshot(handler.online)
         eventually(lambda: np.array_equal(server.service.trend._trending.to_arrays()["theta"], now["theta"]))  # type: ignore[union-attr]
         for history in asked():
             answers_of(server, handler, history)
@@ -151,15 +149,15 @@ def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> Non
 def test_a_server_that_starts_later_counts_every_event_once(world: World) -> None:
     """Whatever topic it reads first: what the snapshot holds is not counted again, what follows is."""
     handler = gate(world)
-    assert handler.trending is not None
-    world.snapshot(handler.trending)
+    assert handler.online is not None
+    world.snapshot(handler.online)
     for record in handler.handle(events(40, seed=4)):
         world.gated(record)
-    kept = learned(handler.trending)
-    world.snapshot(handler.trending)
+    kept = learned(handler.online)
+    world.snapshot(handler.online)
     for record in handler.handle(events(30, seed=5)):
         world.gated(record)
-    handler.trending.restore(handler.trending.to_arrays() | kept)
+    handler.online.restore(handler.online.to_arrays() | kept)
     with serving(world, instance="later") as server:
         counted(server, 70)
         for history in asked():
@@ -169,8 +167,8 @@ def test_a_server_that_starts_later_counts_every_event_once(world: World) -> Non
 def test_an_unknown_user_is_answered_by_the_shortest_half_life(world: World) -> None:
     handler = gate(world)
     with after(world, handler, 100) as server:
-        assert handler.trending is not None
-        expected = handler.trending.overall()
+        assert handler.online is not None
+        expected = handler.online.overall()
         answer = server.recommend(user_id="nobody", k=1000)
         assert answer["answered_by"] == "trend"
         row_of = the_setup().catalogue.row_of
@@ -234,9 +232,9 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
 
 def test_without_half_lives_the_model_answers_alone(world: World) -> None:
     trending = gate(world)
-    assert trending.trending is not None
+    assert trending.online is not None
     trending.handle(events(100, seed=1))
-    world.snapshot(trending.trending)
+    world.snapshot(trending.online)
     alone = gate(world, OFF)
     with serving(world, settings=OFF) as server:
         for history in asked():

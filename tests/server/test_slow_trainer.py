@@ -13,7 +13,7 @@ from consumers.trainer.job import Carrier
 from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp

@@ -21,8 +21,8 @@ from pipeline.errors import LogError
 from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Ids
 from pipeline.online.decayed_popularity import base_probabilities
-from pipeline.online.ensemble import OnlineEnsemble, origin_features, setup_shares_of, window_features
-from pipeline.recommend.batch import Answers
+from pipeline.online.ensemble import OnlineEnsemble, origin_features
+from pipeline.recommend.scorer import ScoredBatch
 from pipeline.regions.bank import Posterior
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, RecordsLostError, UnavailableError
@@ -64,20 +64,19 @@ class ServedTrend:
         """How many events of its gate it has counted."""
         return 0 if self._trending is None else self._trending.events
 
-    def mix_in(self, contexts: Ids, since_setup: NDArray[np.int64], found: Answers) -> None:
+    def mix_in(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> None:
         """Mix the trend into the model's answers to windows, in place, as a gate mixes it.
 
         Args:
             contexts: (n, length) the windows.
             since_setup: (n,) how many items of each were taken since set-up.
-            found: what the model answers them.
+            batch: their scores by the model.
         """
         if self._trending is None:
             return
-        setup_shares = setup_shares_of(self._setup.bank, found.posterior)
-        features = window_features(contexts, setup_shares, since_setup, found.probabilities)
+        features = batch.window_features(self._setup.bank, contexts, since_setup)
         with self._whole:
-            self._trending.mix_in(features, found.probabilities)
+            self._trending.mix_in(features, batch.probabilities)
 
     def origin_weight(self, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]) -> Array:
         """(n,) how many times as much of each answer is that of opened regions as the route says, by their era.

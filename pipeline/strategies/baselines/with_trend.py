@@ -15,7 +15,7 @@ from pipeline.strategies.baselines.finetune import FineTune
 from pipeline.strategies.baselines.lora import LoraReplay, SingleAdapter
 from pipeline.strategies.common.part_learner import PartLearner
 
-Answers = NDArray[np.float32]
+Probabilities = NDArray[np.float32]
 
 
 class _Trended(PartLearner):
@@ -58,12 +58,12 @@ class _Trended(PartLearner):
 
     def _features_of(
         self, contexts: Ids, targets: Ids, since_setup: NDArray[np.int64]
-    ) -> Iterator[tuple[WindowFeatures, Ids, Answers]]:
+    ) -> Iterator[tuple[WindowFeatures, Ids, Probabilities]]:
         """Batches of windows: what the trend is told of them, their targets, and the model's answers."""
         size = self._context.config.replay.score_batch
         for start in range(0, len(contexts), size):
             part = slice(start, start + size)
-            answers: Answers = self._answer(contexts[part]).numpy()
+            answers: Probabilities = self._answer(contexts[part]).numpy()
             everybody = np.ones((len(answers), 1))
             yield window_features(contexts[part], everybody, since_setup[part], answers), targets[part], answers
 
