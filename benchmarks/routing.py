@@ -194,7 +194,7 @@ class _Trended:
 
     def mixed(self, answers: Tensor) -> Tensor:
         """(n, items + 1) answers with the trend mixed in, in place."""
-        self._trending.mix_in(self._asked(answers), answers.numpy())
+        self._trending.mix(self._asked(answers), answers.numpy(), in_place=True)
         return answers
 
     def stride(self, answers: Tensor) -> float:

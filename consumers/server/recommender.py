@@ -124,7 +124,7 @@ class Recommender:
         incumbent = np.array([[not c.reaches(_who(asks[i])) for c in canaries] for i in chosen], dtype=np.bool_)
         origin_weight = partial(self._trend.origin_weight, since_setup=since_setup)
         batch = self._scorer.score(view.bank, contexts, since_setup, origin_weight, canaries, incumbent)
-        self._trend.mix_in(contexts, since_setup, batch)
+        self._trend.mix(contexts, since_setup, batch)
         return [self._recommendation(asks[i], contexts[at], batch, at, view) for at, i in enumerate(chosen)]
 
     def _recommendation(self, ask: Ask, window: Ids, batch: ScoredBatch, at: int, view: View) -> Recommendation:

@@ -126,20 +126,32 @@ class OnlineEnsemble:
         self._held_out_shares = counted(features.setup_shares)
         self._held_out_before = self._chances_before(features.contexts, targets, probabilities)
 
-    def mix(self, features: WindowFeatures, answers: NDArray[np.floating[Any]]) -> Array:
-        """Mix the trend into the model's (n, items + 1) answers to n windows."""
-        mixed: Array = self._mixed(features, self._weights(features)[:, None], answers)[:, 0]
-        return mixed
+    def mix(
+        self, features: WindowFeatures, probabilities: NDArray[np.floating[Any]], *, in_place: bool = False
+    ) -> NDArray[np.floating[Any]]:
+        """Mix the online counts into the model's probabilities of n windows.
 
-    def mix_in(self, features: WindowFeatures, answers: NDArray[np.float32]) -> None:
-        """The same in place and in single precision: cheaper for many windows between two events."""
+        Args:
+            features: the windows.
+            probabilities: (n, items + 1) of the model.
+            in_place: overwrite `probabilities`, which are in single precision, and sum in it: cheaper for many windows
+                between two events. Otherwise they stay as they are, and the sum is in double precision.
+
+        Returns:
+            (n, items + 1) mixed probabilities.
+        """
+        weights = self._weights(features)[:, None]
+        if not in_place:
+            mixed: Array = self._mixed(features, weights, probabilities)[:, 0]
+            return mixed
         found = self._found(features.contexts)
-        worth = self._worth(self._weights(features)[:, None], found)[:, 0]
-        mixed = torch.from_numpy(answers).mul_(torch.from_numpy(worth[:, :1].astype(np.float32)))
-        self._trend.blend_in(mixed, features.setup_shares, worth[:, 1:-2])
-        for answer, both, shares in zip(answers, found, worth[:, -2:], strict=True):
+        worth = self._worth(weights, found)[:, 0]
+        total = torch.from_numpy(probabilities).mul_(torch.from_numpy(worth[:, :1].astype(np.float32)))
+        self._trend.blend_in(total, features.setup_shares, worth[:, 1:-2])
+        for row, both, shares in zip(probabilities, found, worth[:, -2:], strict=True):
             for followed, share in zip(both, shares, strict=True):
-                np.add.at(answer, followed.rows, (share * followed.probabilities).astype(np.float32))
+                np.add.at(row, followed.rows, (share * followed.probabilities).astype(np.float32))
+        return probabilities
 
     def score_grid(
         self, features: WindowFeatures, answers: NDArray[np.floating[Any]], target: int, excluded: Ids

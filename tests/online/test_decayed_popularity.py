@@ -292,7 +292,7 @@ def test_windows_that_are_mixed_together_are_mixed_as_each_by_itself() -> None:
         each = [seen.mix(asked[i : i + 1], answers[i : i + 1])[0] for i in range(6)]
         np.testing.assert_allclose(seen.mix(asked, answers), each, rtol=1e-12)
         in_place = answers.astype(np.float32)
-        seen.mix_in(asked, in_place)
+        assert seen.mix(asked, in_place, in_place=True) is in_place
         np.testing.assert_allclose(in_place, each, rtol=1e-5)
     assert seen.mix(asked[:0], answers[:0]).shape == (0, ITEMS + 1)
 

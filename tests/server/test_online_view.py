@@ -119,7 +119,7 @@ def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -
     one_by_one = [handler.online.mix(told[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))]
     np.testing.assert_allclose(handler.online.mix(told, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
     in_place = model.probabilities.astype(np.float32)
-    handler.online.mix_in(told, in_place)
+    handler.online.mix(told, in_place, in_place=True)
     np.testing.assert_allclose(in_place, one_by_one, rtol=1e-6, atol=1e-12)
 
 

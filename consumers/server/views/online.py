@@ -64,7 +64,7 @@ class ServedTrend:
         """How many events of its gate it has counted."""
         return 0 if self._trending is None else self._trending.events
 
-    def mix_in(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> None:
+    def mix(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> None:
         """Mix the trend into the model's answers to windows, in place, as a gate mixes it.
 
         Args:
@@ -76,7 +76,7 @@ class ServedTrend:
             return
         features = batch.window_features(self._setup.bank, contexts, since_setup)
         with self._whole:
-            self._trending.mix_in(features, batch.probabilities)
+            self._trending.mix(features, batch.probabilities, in_place=True)
 
     def origin_weight(self, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]) -> Array:
         """(n,) how many times as much of each answer is that of opened regions as the route says, by their era.
