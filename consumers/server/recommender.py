@@ -133,7 +133,7 @@ class Recommender:
         canary, adapter = view.canaries.get(region_id), view.bank[region_id].adapter
         if canary is not None and not canary.reaches(_who(ask)):
             adapter = canary.incumbent
-        there = adapter if adapter in self._live.forward.names else None
+        there = adapter if adapter in self._live.adapters else None
         ids = [0, *(region.region_id for region in view.bank.opened)]
         route = {i: float(w) for i, w in zip(ids, batch.route[at], strict=True) if w > 0.0}
         return Recommendation(

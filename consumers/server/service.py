@@ -160,14 +160,14 @@ class Service:
 
     def gauge(self) -> None:
         """Bring the gauges up to date."""
-        view, slots = self.live.view, self.live.forward.slots
+        view, memory = self.live.view, self.live.adapter_memory()
         self.metrics.revision.set(view.revision)
         self.metrics.gate_version.set(view.bank.gate_version)
         self.metrics.users.set(self.knowledge.users)
-        self.metrics.adapters_registered.set(len(slots.names))
-        self.metrics.adapters_active.set(len(slots.active))
-        self.metrics.adapter_bytes.set(slots.bytes)
-        self.metrics.adapter_evictions.set(slots.evictions)
+        self.metrics.adapters_registered.set(memory.registered)
+        self.metrics.adapters_active.set(memory.active)
+        self.metrics.adapter_bytes.set(memory.bytes)
+        self.metrics.adapter_evictions.set(memory.evictions)
         for region in view.bank.regions:
             rate = self.tally.rates.get((region.region_id, region.adapter))
             if region.status is not Status.LIVE:

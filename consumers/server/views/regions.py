@@ -6,7 +6,7 @@ none). *Activate* swaps one reference between two batches. Then what no view nee
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import RLock
@@ -41,6 +41,23 @@ class View:
     revision: int
     failed: Mapping[int, str]
     canaries: Mapping[int, Canary]
+
+
+@dataclass(frozen=True)
+class AdapterMemory:
+    """Adapters in memory.
+
+    Attributes:
+        registered: number of loaded versions.
+        active: number of those in a slot, ready for a pass.
+        bytes: memory of both, slots included.
+        evictions: number of versions that had to leave their slot so far.
+    """
+
+    registered: int
+    active: int
+    bytes: int
+    evictions: int
 
 
 class Live:
@@ -79,6 +96,16 @@ class Live:
     def pins(self) -> Mapping[int, str]:
         """region_id -> version that it is held at."""
         return dict(self._pins)
+
+    @property
+    def adapters(self) -> Collection[str]:
+        """Names of the loaded versions."""
+        return self.forward.names
+
+    def adapter_memory(self) -> AdapterMemory:
+        """Number and size of the adapters in memory."""
+        slots = self.forward.slots
+        return AdapterMemory(len(slots.names), len(slots.active), slots.bytes, slots.evictions)
 
     @contextmanager
     def batch(self) -> Iterator[View]:
