@@ -17,7 +17,7 @@ from consumers.server.follower import Follower
 from consumers.server.recommender import Ask, Recommendation, Recommender
 from consumers.server.rollback import control_record, roll_back
 from consumers.server.views.activity import History
-from consumers.server.views.online import ServedTrend
+from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
 from consumers.server.views.users_items import Knowledge
 from pipeline.config import Config
@@ -65,7 +65,7 @@ class Service:
 
     Attributes:
         instance: its name.
-        knowledge, live, tally, trend, history: what is known; see their classes.
+        knowledge, live, tally, online, history: what is known; see their classes.
         batcher: answers requests.
         follower: keeps up with the log.
     """
@@ -79,7 +79,7 @@ class Service:
         forward = MixedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
         self.live = Live(setup.bank, forward, self.store, setup.backbone_sha256)
         self.tally = Tally()
-        self.trend = ServedTrend(setup, config, edges.say)
+        self.online = ServedOnlineEnsemble(setup, config, edges.say)
         self.history = History()
         self.instance = instance
         self._edges, self._partitions, self._canary = edges, config.log.partitions, config.canary
@@ -88,7 +88,7 @@ class Service:
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None
         scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
-        recommender = Recommender(self.live, self.knowledge, self.trend, scorer, self._log)
+        recommender = Recommender(self.live, self.knowledge, self.online, scorer, self._log)
         self.batcher = Batcher(
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
         )
@@ -97,7 +97,7 @@ class Service:
             instance,
             self.knowledge,
             self.live,
-            self.trend,
+            self.online,
             self.history,
             self._feedback,
             self._judge,
@@ -114,7 +114,7 @@ class Service:
         """Answer one request; raises `Overloaded` where too many are waiting."""
         found = await self.batcher.ask(ask)
         self.metrics.recommendations.labels(found.answered_by).inc()
-        if found.stood_in:
+        if found.fallback:
             self.metrics.stood_in.inc()
         return found
 

@@ -90,7 +90,7 @@ def test_some_users_get_the_new_version_and_all_others_the_one_before(world: Wor
         assert (answer["revision"], answer["canary"]) == (revision, revision)
         found = parse_request_id(answer["request_id"])
         assert found is not None
-        assert (found.adapter, found.canary, found.crowd) == (adapter, revision, canary_of(revision).crowd(user))
+        assert (found.adapter, found.canary, found.bucket) == (adapter, revision, canary_of(revision).bucket(user))
     assert server.recommend(user_id="b0")["canary"] is None
     with serving(world, instance="other") as other:
         assert told(other) == expected()

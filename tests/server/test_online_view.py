@@ -74,7 +74,7 @@ def asked() -> list[np.ndarray]:
 
 
 def counted(server: Server, n: int) -> None:
-    eventually(lambda: server.service.trend.events == n)
+    eventually(lambda: server.service.online.events == n)
 
 
 def learned(trending: OnlineEnsemble) -> dict[str, np.ndarray]:
@@ -141,7 +141,7 @@ def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> Non
         # The next snapshot brings the weights.
         handler.online.restore(now)
         world.snapshot(handler.online)
-        eventually(lambda: np.array_equal(server.service.trend._trending.to_arrays()["theta"], now["theta"]))  # type: ignore[union-attr]
+        eventually(lambda: np.array_equal(server.service.online._ensemble.to_arrays()["theta"], now["theta"]))  # type: ignore[union-attr]
         for history in asked():
             answers_of(server, handler, history)
 
@@ -190,24 +190,24 @@ def test_a_withdrawn_item_stays_out_however_it_trends(world: World) -> None:
 def test_of_several_gates_the_one_that_wrote_last_is_followed(world: World) -> None:
     with serving(world) as server:
         world.snapshot(fresh_trend(), "one")
-        eventually(lambda: server.service.trend.gate == "one")
+        eventually(lambda: server.service.online.gate == "one")
         other = fresh_trend()
         for _ in range(5):
             other.count(first_taken(7))
         world.snapshot(other, "two")
-        eventually(lambda: server.service.trend.gate == "two")
+        eventually(lambda: server.service.online.gate == "two")
         world.gated(first_taken(8), "one")
         world.gated(first_taken(9), "two")
         counted(server, 6)
         other.count(first_taken(9))
-        np.testing.assert_array_equal(server.service.trend.overall(), other.overall())
+        np.testing.assert_array_equal(server.service.online.overall(), other.overall())
         # What was passed over is not lost: it is read again with that gate's next snapshot.
         world.events["one"] = 1
         with world.producer.transaction() as transaction:
             for out in trend_outputs("one", KeptTrend(fresh_trend().to_arrays(), 0, 1, 0), 1.6e9):
                 transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
         counted(server, 1)
-        assert server.service.trend.overall().argmax() == 8
+        assert server.service.online.overall().argmax() == 8
 
 
 @pytest.mark.parametrize("bad", ["damaged", "of other half-lives"])
@@ -216,7 +216,7 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
         for _ in range(5):
             world.taken(77)
         counted(server, 5)
-        before = server.service.trend.overall().copy()
+        before = server.service.online.overall().copy()
         trending = fresh_trend(config("trend.half_lives=[30]") if bad != "damaged" else SETTINGS)
         for out in trend_outputs("gate", KeptTrend(trending.to_arrays(), 9, 0, 0), 1.6e9):
             value = dict(out.value or {})
@@ -224,7 +224,7 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
                 value["data"] = base64.b85encode(b"something else").decode("ascii")
             world.send(TREND, value, out.key or "")
         eventually(lambda: any("the trend stays as it was" in said for said in server.said))
-        np.testing.assert_array_equal(server.service.trend.overall(), before)
+        np.testing.assert_array_equal(server.service.online.overall(), before)
         world.taken(78)
         counted(server, 6)
         assert server.ask("GET", "/readyz")[0] == 200
