@@ -77,7 +77,7 @@ class Gating:
         """
         for _, revision in self._revisions.poll(log, until):
             before = {region.region_id for region in self._live.bank.live}
-            for refusal in self._live.follow(revision):
+            for refusal in self._live.apply_with_fallback(revision):
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
             self._show(before)
         self.handler.withdrawn = self._withdrawals.follow(log)

@@ -254,7 +254,7 @@ def test_boundaries_of_an_earlier_version_are_refused_with_the_way_out(setup: Se
     record = revision.to_record()
     del record["origins"]["coverage"]
     with pytest.raises(LogError, match="begin a new log"):
-        stage.live.follow(Revision.from_record(record))
+        stage.live.apply_with_fallback(Revision.from_record(record))
 
 
 def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(setup: SetUp, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_who_follows_takes_over_boundaries_and_what_is_sound_and_leaves_the_rest
     spoil(tmp_path / "own", "r0004_v0001")
     stage, windows = Stage(setup, tmp_path / "own"), mixed(setup)
     plain, sound = stage.answer(windows), both.answer(windows)
-    (refusal,) = stage.live.follow(through_json(two[1]))
+    (refusal,) = stage.live.apply_with_fallback(through_json(two[1]))
     assert refusal.reason == "hash_mismatch"
     assert stage.live.host.names == ["r0005_v0001"]
     after = stage.answer(windows)
@@ -325,9 +325,9 @@ def test_who_follows_keeps_the_last_good_adapter_of_a_region(setup: SetUp, tmp_p
         assert revision is not None
         revisions.append(through_json(revision))
         writer.live.apply(revisions[-1])
-    assert reader.live.follow(revisions[0]) == []
+    assert reader.live.apply_with_fallback(revisions[0]) == []
     spoil(tmp_path, "r0004_v0002")
-    assert len(reader.live.follow(revisions[1])) == 1
+    assert len(reader.live.apply_with_fallback(revisions[1])) == 1
     assert reader.live.host.names == ["r0004_v0001"]
     assert reader.live.bank.adapters == (None, "r0004_v0001")
     assert reader.live.bank[A].version == 2
