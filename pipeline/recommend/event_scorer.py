@@ -64,7 +64,7 @@ class EventScorer:
         backbone, opened = batch.backbone[own], batch.posterior.since
         if self.origin_prior is not None:
             features = batch.origin_features(self._setup.bank, windows.since_setup)
-            opened, origin_weight = self.origin_prior.follow(features, batch.probabilities[own], backbone)
+            opened, origin_weight = self.origin_prior.score_and_learn(features, batch.probabilities[own], backbone)
             batch = batch.reweighted(origin_weight)
         model_ranks = self._ranks(batch.probabilities, windows)
         columns = {

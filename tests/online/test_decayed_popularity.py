@@ -258,7 +258,7 @@ def test_what_followed_is_told_by_the_station() -> None:
     """Each station by itself, where all that is known of an item came in set-up, of late, or in both."""
     seen, answers = fed_trending(), np.full((1, ITEMS + 1), 1.0 / (ITEMS + 1))
     window = asked_of_nobody([0, 4, 5], 1.0)
-    fallback = chances_by(seen._trend, ONE)[0]
+    fallback = chances_by(seen._popularity, ONE)[0]
     late, both = ItemTransitions(100, 3, 5.0), ItemTransitions(100, 3, 5.0)
     late.restore(seen.to_arrays())
     for context, target in [*zip(*SET_UP, strict=True), *counted_by(late)]:

@@ -25,7 +25,7 @@ def told(seen: OriginPrior, n: int, opened_chance: float, backbone: float, setup
     """n events whose targets opened regions and backbone gave such chances; p' before each of them."""
     windows = placed(*[0.5] * n, setup_tops=setup_tops)
     probabilities = np.full(n, 0.5 * (opened_chance + backbone))
-    return seen.follow(windows, probabilities, np.full(n, backbone))[0]
+    return seen.score_and_learn(windows, probabilities, np.full(n, backbone))[0]
 
 
 def test_before_any_event_content_decides() -> None:
@@ -65,7 +65,7 @@ def test_a_taste_of_its_own() -> None:
 
 def test_who_took_nothing_since_set_up_is_left_alone_and_teaches_nothing() -> None:
     seen = origin_prior()
-    seen.follow(placed(*[0.5] * 60, since_setup=0), np.full(60, 0.1), np.full(60, 0.01))
+    seen.score_and_learn(placed(*[0.5] * 60, since_setup=0), np.full(60, 0.1), np.full(60, 0.01))
     assert seen.opened(placed(0.5))[0] == 0.5
     told(seen, 60, 0.2, 0.01)
     assert seen.opened(placed(0.5, since_setup=0))[0] == 0.5
@@ -90,7 +90,7 @@ def test_the_gradient_is_that_of_the_log_probability() -> None:
 
     seen = origin_prior()
     probability = (1.0 - opened) * backbone + opened * ours
-    seen.follow(placed(opened), np.array([probability]), np.array([backbone]))
+    seen.score_and_learn(placed(opened), np.array([probability]), np.array([backbone]))
     expected = (surprise(step) - surprise(-step)) / (2.0 * step)
     assert seen.to_arrays()["eras"][0] == pytest.approx(expected, rel=1e-6)
 
@@ -125,11 +125,11 @@ def test_one_batch_or_many_and_another_process_are_the_same_to_the_bit() -> None
     )
     probabilities, backbone = rng.random(n).astype(np.float32), rng.random(n).astype(np.float32)
     whole, pieces = origin_prior(), origin_prior()
-    opened, origin_weight = whole.follow(windows, probabilities, backbone)
+    opened, origin_weight = whole.score_and_learn(windows, probabilities, backbone)
     found = []
     for start in range(0, n, 7):
         part = slice(start, start + 7)
-        found.append(pieces.follow(windows[part], probabilities[part], backbone[part]))
+        found.append(pieces.score_and_learn(windows[part], probabilities[part], backbone[part]))
         again = origin_prior()
         again.restore(pieces.to_arrays())
         pieces = again
