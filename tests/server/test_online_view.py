@@ -1,4 +1,4 @@
-"""The trend in what a server answers: that of a gate, its counts as fresh as `gated`."""
+"""Online counts of a server: those of a gate, as fresh as `gated`."""
 
 import base64
 import copy
@@ -69,7 +69,7 @@ def answers_of(server: Server, handler: EventScorer, history: np.ndarray) -> Non
     np.testing.assert_allclose([found[row] for row in rows], expected[rows], rtol=1e-3, atol=1e-7)
 
 
-def asked() -> list[np.ndarray]:
+def windows() -> list[np.ndarray]:
     return [histories(first, 3)[2] for first in (*FIRSTS.values(), 61)]
 
 
@@ -77,9 +77,9 @@ def counted(server: Server, n: int) -> None:
     eventually(lambda: server.service.online.events == n)
 
 
-def learned(trending: OnlineEnsemble) -> dict[str, np.ndarray]:
+def learned(ensemble: OnlineEnsemble) -> dict[str, np.ndarray]:
     """What only the gate learns, and the server has from the last snapshot."""
-    return {name: array for name, array in trending.to_arrays().items() if name in ("theta", "hits")}
+    return {name: array for name, array in ensemble.to_arrays().items() if name in ("theta", "hits")}
 
 
 @contextmanager
@@ -95,14 +95,14 @@ def after(world: World, handler: EventScorer, n: int) -> Iterator[Server]:
 
 def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
     handler = gate(world)
-    alone = gate(world, OFF).score(taken(asked()[0][None])).probabilities[0]
+    alone = gate(world, OFF).score(taken(windows()[0][None])).probabilities[0]
     with after(world, handler, 300) as server:
-        for history in asked():
+        for history in windows():
             answers_of(server, handler, history)
-        mixed = handler.score(taken(asked()[0][None])).probabilities[0]
-        assert mixed[RISING] > alone[RISING] + 0.05, "there is a trend to be mixed in"
+        mixed = handler.score(taken(windows()[0][None])).probabilities[0]
+        assert mixed[RISING] > alone[RISING] + 0.05, "there are counts to be mixed in"
         assert handler.online is not None
-        assert np.abs(handler.online.to_arrays()["eras"]).max() > 0.1, "and an era to be in"
+        assert np.abs(handler.online.to_arrays()["eras"]).max() > 0.1, "and a correction by the origin prior"
         answer = server.recommend(user_id="a0")
         assert (answer["region_id"], answer["answered_by"]) == (A, "adapter")
         assert server.recommend(user_id="s0")["answered_by"] == "backbone"
@@ -115,11 +115,13 @@ def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -
     contexts = np.concatenate([*(histories(first, 5) for first in (*FIRSTS.values(), 61)), np.zeros((1, 10), int)])
     since_setup = np.arange(len(contexts)) % LENGTH
     model = handler.score_content(contexts, since_setup)
-    told = handler._window_features(contexts, since_setup, model)
-    one_by_one = [handler.online.mix(told[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))]
-    np.testing.assert_allclose(handler.online.mix(told, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
+    features = handler._window_features(contexts, since_setup, model)
+    one_by_one = [
+        handler.online.mix(features[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
+    ]
+    np.testing.assert_allclose(handler.online.mix(features, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
     in_place = model.probabilities.astype(np.float32)
-    handler.online.mix(told, in_place, in_place=True)
+    handler.online.mix(features, in_place, in_place=True)
     np.testing.assert_allclose(in_place, one_by_one, rtol=1e-6, atol=1e-12)
 
 
@@ -135,14 +137,14 @@ def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> Non
         now = handler.online.to_arrays()
         assert not np.allclose(now["theta"], weights["theta"]), "the gate has learned"
         handler.online.restore(now | weights)
-        for history in asked():
+        for history in windows():
             answers_of(server, handler, history)
         assert server.recommend(user_id="nobody", k=1000) != before
         # The next snapshot brings the weights.
         handler.online.restore(now)
         world.snapshot(handler.online)
         eventually(lambda: np.array_equal(server.service.online._ensemble.to_arrays()["theta"], now["theta"]))  # type: ignore[union-attr]
-        for history in asked():
+        for history in windows():
             answers_of(server, handler, history)
 
 
@@ -160,7 +162,7 @@ def test_a_server_that_starts_later_counts_every_event_once(world: World) -> Non
     handler.online.restore(handler.online.to_arrays() | kept)
     with serving(world, instance="later") as server:
         counted(server, 70)
-        for history in asked():
+        for history in windows():
             answers_of(server, handler, history)
 
 
@@ -231,13 +233,13 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
 
 
 def test_without_half_lives_the_model_answers_alone(world: World) -> None:
-    trending = gate(world)
-    assert trending.online is not None
-    trending.handle(events(100, seed=1))
-    world.snapshot(trending.online)
+    handler = gate(world)
+    assert handler.online is not None
+    handler.handle(events(100, seed=1))
+    world.snapshot(handler.online)
     alone = gate(world, OFF)
     with serving(world, settings=OFF) as server:
-        for history in asked():
+        for history in windows():
             answers_of(server, alone, history)
         unknown = server.recommend(user_id="nobody", k=5)
         assert unknown["answered_by"] == "trend"
