@@ -129,7 +129,7 @@ class Recommender:
 
     def _recommendation(self, ask: Ask, window: Ids, batch: ScoredBatch, row: int, view: View) -> Recommendation:
         region_id = int(batch.posterior.tops[row])
-        # Not from the bank's list: a region with a refused version holds the one that replaces it.
+        # A region with a refused version holds the last good one in the view.
         canary, adapter = view.canaries.get(region_id), view.bank[region_id].adapter
         if canary is not None and not canary.reaches(_key_of(ask)):
             adapter = canary.incumbent
