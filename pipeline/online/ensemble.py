@@ -68,7 +68,7 @@ def origin_features(
         route: (n, 1 + opened) route by that posterior.
         since_setup: (n,) number of items of each window taken since set-up.
     """
-    return OriginFeatures(posterior.since, 1.0 - route[:, 0], setup_shares_of(setup_bank, posterior), since_setup)
+    return OriginFeatures(posterior.stream, 1.0 - route[:, 0], setup_shares_of(setup_bank, posterior), since_setup)
 
 
 def window_features(

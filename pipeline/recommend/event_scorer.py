@@ -61,7 +61,7 @@ class EventScorer:
         own = np.arange(len(windows)), windows.targets
         batch = self.score_content(windows.contexts, windows.since_setup)
         assert batch.backbone is not None
-        backbone, opened = batch.backbone[own], batch.posterior.since
+        backbone, opened = batch.backbone[own], batch.posterior.stream
         if self.origin_prior is not None:
             features = batch.origin_features(self._setup.bank, windows.since_setup)
             opened, origin_weight = self.origin_prior.score_and_learn(features, batch.probabilities[own], backbone)

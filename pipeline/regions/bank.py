@@ -55,10 +55,10 @@ class Posterior:
         return top
 
     @property
-    def since(self) -> Array:
+    def stream(self) -> Array:
         """(n,) posterior of all stream regions together."""
-        since: Array = self.probabilities[:, self.probabilities.shape[1] - self.opened :].sum(axis=1)
-        return since
+        stream: Array = self.probabilities[:, self.probabilities.shape[1] - self.opened :].sum(axis=1)
+        return stream
 
     @property
     def margin(self) -> Array:

@@ -1,4 +1,4 @@
-"""How far an answer may go from the model to the trend, and by which of these a target is in the list."""
+"""Interpolation grid: shares of the components, and the points by which a target is in the list."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_grid_points_are_shares_of_the_components_and_differ() -> None:
 def test_hits_are_ranks_at_each_grid_point(components: int) -> None:
     """Random components, equal ones, and items that tie with the target in each of them."""
     rng, found = np.random.default_rng(components), []
-    # A window as in set-up goes no further than what was learned.
+    # A window without items taken since set-up has the first two components alone.
     points = GRID if components == 4 else np.column_stack([GRID[:, 0], 1.0 - GRID[:, 0]])
     for case in range(600):
         probabilities = rng.random((components, ITEMS + 1))
