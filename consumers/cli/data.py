@@ -5,9 +5,10 @@ from pathlib import Path
 from rich.console import Group
 from rich.table import Table
 
-from pipeline.datasets.dataset import ReadOptions, read_dataset
+from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.describe import describe, render
 from pipeline.datasets.public import KNOWN
+from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.datasets.simulator import simulate, write
 from pipeline.datasets.splits import QUANTILES
 from pipeline.errors import DataError

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from adapters_store.errors import StoreError
 from consumers.cli.adapters import app as adapters_app
 from consumers.cli.gate import register as register_gate
 from consumers.cli.stages import register as register_consumers
@@ -51,7 +52,7 @@ class PlainErrors(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
-        except (RaieError, OSError) as error:
+        except (RaieError, StoreError, OSError) as error:
             typer.echo(f"raie: {error}", err=True)
             raise typer.Exit(WRONG) from None
         except KeyboardInterrupt:

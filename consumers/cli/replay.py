@@ -18,7 +18,8 @@ from pipeline.evaluation.run_folder import refuse_foreign
 from pipeline.models.seeding import make_deterministic
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import refuse_existing, save_setup
-from pipeline.strategies import STRATEGIES, USUAL
+from pipeline.strategies import DEFAULT
+from pipeline.strategies.registry import STRATEGIES
 
 SETUP_SEED = 0
 """That of `raie setup`: the set-up of a replay's first seed."""
@@ -50,7 +51,7 @@ def replay_log(
         terminal: where to show it.
         slices: of the stream, after each of which every slice is scored; None: no such pass.
     """
-    chosen = list(dict.fromkeys(USUAL if strategies is None else STRATEGIES if strategies == ["all"] else strategies))
+    chosen = list(dict.fromkeys(DEFAULT if strategies is None else STRATEGIES if strategies == ["all"] else strategies))
     # What can be refused without reading a long log is refused first.
     refuse_unknown(chosen)
     refuse_foreign(out)

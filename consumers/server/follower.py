@@ -5,12 +5,13 @@ from contextlib import closing
 from threading import Event, Thread
 from typing import Any
 
+from adapters_store.errors import StoreError
 from consumers.server.views import activity, users_items
 from consumers.server.views.activity import History
 from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
 from consumers.server.views.users_items import Knowledge
-from pipeline.errors import LogError, StoreError
+from pipeline.errors import LogError
 from pipeline.streams.interface import Log, Record, TopicPartition, UnavailableError
 from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
 

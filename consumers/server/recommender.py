@@ -11,6 +11,7 @@ from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live, View
 from consumers.server.views.users_items import Knowledge
 from pipeline.events.windows import PADDING, History, Ids
+from pipeline.metrics.ranking import LIST_LENGTH
 from pipeline.recommend.scorer import ScoredBatch, Scorer
 from pipeline.streams.interface import Log
 
@@ -29,7 +30,7 @@ class Ask:
 
     user_id: str | None = None
     history: tuple[str, ...] | None = None
-    k: int = 10
+    k: int = LIST_LENGTH
     exclude: tuple[str, ...] = ()
     revision: int | None = None
 

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from adapters_store import AdaptersStore
+from adapters_store.errors import AdapterRefused, StoreError
 from consumers.runtime.lag import Lag, lags
 from consumers.server.batcher import Batcher
 from consumers.server.canary_controller import settle, standing
@@ -21,7 +22,6 @@ from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
 from consumers.server.views.users_items import Knowledge
 from pipeline.config import Config
-from pipeline.errors import AdapterRefused, StoreError
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.ab_test import Trial, Verdict
 from pipeline.recommend.backends import BatchedBackend

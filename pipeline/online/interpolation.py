@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 from pipeline.events.windows import Ids
+from pipeline.metrics.ranking import LIST_LENGTH
 
 GRID = np.array(
     [[1.0 - s, s, 0.0, 0.0] for s in (0.0, 0.25, 0.5, 0.75, 1.0)]
@@ -18,9 +19,6 @@ GRID = np.array(
 )
 """(points, 4) share of each component in an answer: the model alone, the learned mixture, recent item transitions, and
 set-up and recent item transitions together."""
-
-LIST_LENGTH = 10
-"""Length of the list in which a target counts as a hit; ranks are those of `pipeline.metrics.ranking`."""
 
 _LEARNED = 4
 """Index of the grid point that is the learned mixture alone."""

@@ -36,7 +36,7 @@ class EventScorer:
         self._config = config
         self._scorer = Scorer(HostBackend(live.host), setup.view, config.gate.floor)
         self.online = (
-            OnlineEnsemble(setup.counts, setup.followers(config.trend.shrinkage), len(setup.bank.setup), config)
+            OnlineEnsemble(setup.counts, setup.item_transitions(config.trend.shrinkage), len(setup.bank.setup), config)
             if config.trend.half_lives
             else None
         )

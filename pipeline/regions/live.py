@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from adapters_store import AdaptersStore
-from pipeline.errors import AdapterRefused
+from adapters_store.errors import AdapterRefused
 from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.region import Status

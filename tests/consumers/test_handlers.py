@@ -1,4 +1,4 @@
-"""The stages as handlers: what the gate records, what the trainer publishes, and who follows it."""
+"""Gate and trainer in one process: records of the gate, published edits, and the regions that follow them."""
 
 import copy
 import json
@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from adapters_store import AdaptersStore
+from adapters_store.errors import AdapterRefused
 from pipeline.config import Config
 from pipeline.editing.publisher import EditPublisher
-from pipeline.errors import AdapterRefused, LogError
+from pipeline.errors import LogError
 from pipeline.evaluation.ledger import edit_counts, ledger_record
 from pipeline.evaluation.replay import prepare
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
@@ -144,8 +145,8 @@ class Stage:
         return replace(edit, **changed)
 
     def apply(self, edit: Edit) -> Outcome:
-        """Carry an edit out and put it in force."""
-        outcome, revision = self.trainer.handle(edit)
+        """Apply an edit and put it in force."""
+        outcome, revision = self.trainer.apply(edit)
         assert (revision is not None) == outcome.published
         if revision:
             self.live.apply(through_json(revision))
@@ -238,7 +239,7 @@ def test_who_only_reads_the_revisions_answers_the_same_bit_for_bit(setup: SetUp,
     windows = mixed(setup)
     assert same(writer.answer(windows), reader.answer(windows))
     for operation, step in ((Operation.ADD, 1), (Operation.UPDATE, 3)):
-        outcome, revision = writer.trainer.handle(writer.edit(operation, A, pattern(1, 1, step)))
+        outcome, revision = writer.trainer.apply(writer.edit(operation, A, pattern(1, 1, step)))
         assert revision is not None, outcome.detail
         for stage in (writer, reader):
             stage.live.apply(through_json(revision))
@@ -249,7 +250,7 @@ def test_who_only_reads_the_revisions_answers_the_same_bit_for_bit(setup: SetUp,
 
 def test_boundaries_of_an_earlier_version_are_refused_with_the_way_out(setup: SetUp, tmp_path: Path) -> None:
     stage = Stage(setup, tmp_path)
-    _, revision = stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1)))
+    _, revision = stage.trainer.apply(stage.edit(Operation.ADD, A, pattern(1, 1)))
     assert revision is not None
     record = revision.to_record()
     del record["origins"]["coverage"]
@@ -260,12 +261,12 @@ def test_boundaries_of_an_earlier_version_are_refused_with_the_way_out(setup: Se
 def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(setup: SetUp, tmp_path: Path) -> None:
     writer, reader = Stage(setup, tmp_path), Stage(setup, tmp_path)
     windows = mixed(setup)
-    _, first = writer.trainer.handle(writer.edit(Operation.ADD, A, pattern(1, 1)))
+    _, first = writer.trainer.apply(writer.edit(Operation.ADD, A, pattern(1, 1)))
     assert first is not None
     for stage in (writer, reader):
         stage.live.apply(through_json(first))
     before, bank = reader.answer(windows), reader.live.bank
-    _, second = writer.trainer.handle(writer.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
+    _, second = writer.trainer.apply(writer.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
     assert second is not None
     spoil(tmp_path, "r0004_v0002")
     with pytest.raises(AdapterRefused):
@@ -321,7 +322,7 @@ def test_who_follows_keeps_the_last_good_adapter_of_a_region(setup: SetUp, tmp_p
     writer, reader = Stage(setup, tmp_path), Stage(setup, tmp_path)
     revisions = []
     for operation, step in ((Operation.ADD, 1), (Operation.UPDATE, 3)):
-        _, revision = writer.trainer.handle(writer.edit(operation, A, pattern(1, 1, step)))
+        _, revision = writer.trainer.apply(writer.edit(operation, A, pattern(1, 1, step)))
         assert revision is not None
         revisions.append(through_json(revision))
         writer.live.apply(revisions[-1])
@@ -344,13 +345,13 @@ def test_an_adapter_of_another_backbone_is_refused(setup: SetUp, two: tuple[Path
 
 
 @pytest.mark.parametrize("passes", [3, None])
-def test_an_edit_trains_the_passes_that_it_asks_for(setup: SetUp, tmp_path: Path, passes: int | None) -> None:
-    """Told through its record; one of before there were any says nothing of them, and means the usual ones."""
+def test_an_edit_trains_as_many_passes_as_its_record_says(setup: SetUp, tmp_path: Path, passes: int | None) -> None:
+    """An older record without the field means `training.epochs`."""
     stage = Stage(setup, tmp_path)
     told = json.loads(json.dumps(stage.edit(Operation.ADD, A, pattern(1, 1), passes=passes).to_record()))
     if passes is None:
         del told["passes"]
-    outcome, _ = stage.trainer.handle(Edit.from_record(told))
+    outcome, _ = stage.trainer.apply(Edit.from_record(told))
     assert outcome.trained_windows == (240 - 48) * (passes or SETTINGS.training.epochs)
 
 
@@ -389,14 +390,14 @@ def test_an_add_on_shuffled_targets_is_rejected_and_leaves_nothing_behind(setup:
 
 def test_an_edit_of_a_gate_that_moved_on_is_rejected(both: Stage) -> None:
     edit = both.edit(Operation.ADD, 6, pattern(201, 1), base_gate=0)
-    outcome, revision = both.trainer.handle(edit)
+    outcome, revision = both.trainer.apply(edit)
     assert (outcome.published, revision, outcome.trained_windows) == (False, None, 0)
     assert outcome.detail == "the gate moved on from version 0 to 1 since this was decided"
 
 
 @pytest.mark.parametrize("operation", [Operation.UPDATE, Operation.RETIRE])
 def test_an_edit_of_a_region_that_moved_on_is_rejected(both: Stage, operation: Operation) -> None:
-    outcome, revision = both.trainer.handle(both.edit(operation, A, pattern(1, 1), base_version=0))
+    outcome, revision = both.trainer.apply(both.edit(operation, A, pattern(1, 1), base_version=0))
     assert (outcome.published, revision, outcome.trained_windows) == (False, None, 0)
     assert outcome.detail == "region 4 moved on from version 0 since this was decided"
 
@@ -431,11 +432,11 @@ def files_under(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
-def test_the_same_edit_carried_out_twice_gives_the_same_bytes(setup: SetUp, tmp_path: Path) -> None:
+def test_the_same_edit_applied_twice_gives_the_same_bytes(setup: SetUp, tmp_path: Path) -> None:
     written = []
     for name in ("one", "two"):
         stage = Stage(setup, tmp_path / name)
-        outcome, revision = stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1)))
+        outcome, revision = stage.trainer.apply(stage.edit(Operation.ADD, A, pattern(1, 1)))
         assert outcome.published
         written.append((outcome, revision and revision.to_record(), files_under(tmp_path / name)))
     assert written[0] == written[1]
@@ -443,9 +444,9 @@ def test_the_same_edit_carried_out_twice_gives_the_same_bytes(setup: SetUp, tmp_
 
 
 def test_an_edit_that_was_published_already_is_published_again_without_harm(setup: SetUp, tmp_path: Path) -> None:
-    # A crash between the files and the log's transaction: after the restart the edit is carried out once more.
+    # A crash between the files and the log's transaction: after the restart the edit is applied once more.
     first, again = Stage(setup, tmp_path), Stage(setup, tmp_path)
-    results = [stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1))) for stage in (first, again)]
+    results = [stage.trainer.apply(stage.edit(Operation.ADD, A, pattern(1, 1))) for stage in (first, again)]
     assert results[0][0] == results[1][0]
     revisions = [revision.to_record() for _, revision in results if revision is not None]
     assert len(revisions) == 2 and revisions[0] == revisions[1]
@@ -521,7 +522,7 @@ def test_where_one_of_two_regions_retires_the_other_goes_on(
 def test_an_edit_that_names_no_second_region_where_it_needs_one_is_an_error(setup: SetUp, tmp_path: Path) -> None:
     stage = Stage(setup, tmp_path)
     with pytest.raises(ValueError, match="concerns two regions"):
-        stage.trainer.handle(stage.edit(Operation.MERGE, 1, pattern(1, 1)))
+        stage.trainer.apply(stage.edit(Operation.MERGE, 1, pattern(1, 1)))
 
 
 # --- trend ------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from adapters_store import backend
+from adapters_store.errors import StoreError
 from consumers.server.feedback import parse_request_id
-from pipeline.errors import StoreError
 from tests.server.world import TOKEN, A, B, Server, World, adapter_tensors, eventually, region, serving, the_setup
 
 

@@ -11,6 +11,7 @@ from consumers.server.batcher import Overloaded
 from consumers.server.feedback import request_id_of
 from consumers.server.recommender import Ask
 from consumers.server.service import Service
+from pipeline.metrics.ranking import LIST_LENGTH
 
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -26,7 +27,7 @@ class AskBody(BaseModel):
     history: list[Identifier] | None = Field(
         None, max_length=1000, description="or these items, as if just taken: oldest first"
     )
-    k: int = Field(10, ge=1, le=1000, description="how many items")
+    k: int = Field(LIST_LENGTH, ge=1, le=1000, description="how many items")
     exclude: list[Identifier] = Field([], max_length=10_000, description="item ids that must not be answered")
     revision: int | None = Field(None, ge=-1, description="as of this revision; -1: as set up")
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, HTTPException, Request
 
+from adapters_store.errors import StoreError
 from consumers.server.canary_controller import standing
 from consumers.server.service import Service
 from consumers.server.views.regions import View
-from pipeline.errors import StoreError
 from pipeline.recommend.canary import Canary
 from pipeline.regions.projection import Plane
 from pipeline.regions.region import Region

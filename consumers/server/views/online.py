@@ -49,7 +49,7 @@ class ServedOnlineEnsemble:
         self._ensemble: OnlineEnsemble | None = None
         if config.trend.half_lives:
             # Counted once: every snapshot that is taken over begins with them.
-            self._before = setup.followers(config.trend.shrinkage)
+            self._before = setup.item_transitions(config.trend.shrinkage)
             self._ensemble = self._new()
         self._gate: str | None = None
         self._position = 0

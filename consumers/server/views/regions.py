@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from threading import RLock
 
 from adapters_store import AdaptersStore
+from adapters_store.errors import AdapterRefused, StoreError
 from consumers.server.views.region_history import Logged
-from pipeline.errors import AdapterRefused, StoreError
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.canary import Canary
 from pipeline.regions.bank import RegionBank

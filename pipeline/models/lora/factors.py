@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
-from pipeline.errors import AdapterRefused
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.lora.host import difference
 

@@ -1,4 +1,4 @@
-"""RAIE by the calendar: edits at fixed times instead of at alarms, at the cost of the drift-triggered ones."""
+"""RAIE with scheduled training: edits at fixed times instead of at alarms, at equal training cost."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,21 +17,21 @@ from pipeline.strategies.base import Scored, StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 
 SCHEDULED = "schedule"
-"""The signal of an edit that the calendar called for."""
+"""Signal of a scheduled edit."""
 
 LEAST = 32
-"""An edit on fewer windows is put off to the next date."""
+"""Fewest windows of an edit; with fewer, it waits for the next date."""
 
 
 class Untrained(NamedTuple):
-    """A window that no edit has trained on yet, and the opened regions that took part in its answer."""
+    """A window that no edit has trained on yet, and the stream regions that took part in its answer."""
 
     evidence: Evidence
     route: tuple[int, ...]
 
 
 class ScheduledMonitor(Monitor):
-    """Asks for training on its dates, and for boundaries as their evidence grows; alarms count for nothing."""
+    """Monitor that trains on fixed dates and moves boundaries as their evidence grows; alarms are ignored."""
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context.config, context.setup.bank, context.setup.calibration, context.seed)
@@ -47,11 +47,11 @@ class ScheduledMonitor(Monitor):
             self._untrained.append(Untrained(evidence, tuple(gated.route)))
 
     def allow(self, passes: int) -> None:
-        """A date has come: edits until the next one may cost so many passes over windows."""
+        """Set the cost of the edits of a date: windows trained on, counting each pass."""
         self._allowed = max(passes, 0)
 
     def decide(self) -> list[Edit]:
-        """One edit that trains, on a date; else one that needs no alarm."""
+        """Return the training edit of a date, or else an edit that needs no alarm."""
         state = self.state
         if state.pending:
             return []
@@ -62,7 +62,7 @@ class ScheduledMonitor(Monitor):
         return [edit]
 
     def settle(self, outcome: Outcome, bank: RegionBank) -> None:
-        """See `Monitor.settle`: windows of a training in vain, and those that judged it, are still to be learned."""
+        """See `Monitor.settle`: windows of a rejected edit, and held-out windows, are still to be learned."""
         if outcome.edit_id in self._under_way:
             chosen = self._under_way.pop(outcome.edit_id)
             judged = held_out({"signal": SCHEDULED}, len(chosen), self.state.config.edits) | (not outcome.published)
@@ -70,7 +70,7 @@ class ScheduledMonitor(Monitor):
         super().settle(outcome, bank)
 
     def _scheduled(self) -> Edit | None:
-        """Add where nothing is open yet, else Update the largest opened region, on as much as is allowed."""
+        """Add the first stream region, or Update the largest one, at no more than the allowed cost."""
         state = self.state
         target = state.largest_opened()
         region = target.region if target else state.next_region_id
@@ -90,7 +90,7 @@ class ScheduledMonitor(Monitor):
         return edit
 
     def _choose(self, region_id: int) -> list[Untrained]:
-        """The newest windows not yet trained on, those of the region first, as many as may be paid for."""
+        """Choose the newest windows not yet trained on, those of the region first, at no more than the allowed cost."""
         count = min(len(self._untrained), self.state.config.edits.pool_windows)
         while count >= LEAST and self._cost(count) > self._allowed:
             count -= 1
@@ -101,18 +101,18 @@ class ScheduledMonitor(Monitor):
         return sorted(chosen, key=lambda u: u.evidence.offset)
 
     def _cost(self, windows: int) -> int:
-        """Passes that an edit on so many windows takes; those that judge it are not trained on."""
+        """Return the cost of an edit on so many windows; those held out are not trained on."""
         config = self.state.config
         judged = int(held_out({"signal": SCHEDULED}, windows, config.edits).sum())
         return config.training.epochs * (windows - judged)
 
 
 class RaieScheduled(Raie):
-    """Trains at the end of each part of the stream, on as many windows as drift-triggered edits did until then.
+    """RAIE that trains at the end of each update interval, on as many windows as drift-triggered edits did until then.
 
-    The drift-triggered pipeline runs beside it, on the same events, and only its cost is looked at: this takes
-    twice the time of `raie`, and `trained_windows` agrees with it but for less than one smallest edit, as long as there
-    are windows left that were not trained on: on a short log drift-triggered edits can pass over all of them twice.
+    The drift-triggered pipeline runs beside it on the same events, only to measure its cost: a run takes twice the
+    time of `raie`. `trained_windows` differs from that of `raie` by less than the smallest edit, unless there are too
+    few windows left that were not trained on: on a short log, drift-triggered edits can train on all of them twice.
     """
 
     name: ClassVar[str] = "raie_scheduled"
@@ -128,7 +128,7 @@ class RaieScheduled(Raie):
         return super().observe(windows)
 
     def learn(self) -> None:
-        """See `Strategy.learn`: the date on which something is trained."""
+        """See `Strategy.learn`: a date for training."""
         self._monitor.allow(self._meter.trained_windows - self.trained_windows)
         while edits := self._monitor.decide():
             for edit in edits:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
-from pipeline.errors import AdapterRefused
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.models.lora.factors import layout_of
 from pipeline.models.lora.host import AdapterHost
