@@ -15,7 +15,7 @@ from pipeline.events.gated import GatedEvent, GateStamp, gated_events
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log
@@ -60,8 +60,8 @@ class Gating:
 
     def gate(self, windows: Windows) -> list[Output]:
         """Gate one step of the model, of at least one window."""
-        trending = self.handler.trending
-        first = 0 if trending is None else trending.events
+        online = self.handler.online
+        first = 0 if online is None else online.events
         events = self.handler.handle(windows)
         self._observe(events)
         stamped = (
@@ -77,22 +77,22 @@ class Gating:
         """
         for _, revision in self._revisions.poll(log, until):
             before = {region.region_id for region in self._live.bank.live}
-            for refusal in self._live.follow(revision):
+            for refusal in self._live.apply_with_fallback(revision):
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
             self._show(before)
         self.handler.withdrawn = self._withdrawals.follow(log)
 
     def snapshot(self, gated: Sequence[Output], log: Log) -> list[Output]:
         """The trend's state, where the revision is another one, or enough events have passed."""
-        trending = self.handler.trending
-        if trending is None or not gated:
+        online = self.handler.online
+        if online is None or not gated:
             return []
         written, next_revision = self._written, self._revisions.next_revision
-        if written and written[0] == next_revision and trending.events - written[1] < self._snapshot_events:
+        if written and written[0] == next_revision and online.events - written[1] < self._snapshot_events:
             return []
-        self._written = next_revision, trending.events
+        self._written = next_revision, online.events
         # None of what this transaction is about to write is before the end.
-        kept = KeptTrend(trending.to_arrays(), trending.events, next_revision, log.end_offset(GATED, 0))
+        kept = KeptTrend(online.to_arrays(), online.events, next_revision, log.end_offset(GATED, 0))
         return trend_outputs(self._instance, kept, gated[-1].timestamp)
 
     def restore(self, log: Log) -> None:
@@ -101,11 +101,11 @@ class Gating:
         Raises:
             LogError: some of that is no longer in the log.
         """
-        trending = self.handler.trending
-        kept = None if trending is None else read_trend(log, self._instance)
-        if trending is None or kept is None:
+        online = self.handler.online
+        kept = None if online is None else read_trend(log, self._instance)
+        if online is None or kept is None:
             return
-        take_over(trending, self._instance, kept)
+        take_over(online, self._instance, kept)
         self.follow(log, kept.revision)
         self._written = kept.revision, kept.events
         since = [e for e in gated_events(new_records(log, GATED, kept.gated)) if self._wrote(e, kept.events)]

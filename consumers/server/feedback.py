@@ -1,7 +1,7 @@
 """Impressions and clicks: joined to what was answered by the request id, and counted by region and version.
 
 A request id says what answered: `<random>.<region>.<version>.<revision>`, and where the answer was part of a trial
-`.<revision that began it>.<crowd>`. So no answer has to be remembered, any server can take the feedback of any
+`.<revision that began it>.<bucket>`. So no answer has to be remembered, any server can take the feedback of any
 other's answer, and nothing in it names the user.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from consumers.server.recommender import Recommendation
 from pipeline.recommend.ab_test import Counts, Rate
-from pipeline.recommend.canary import CROWDS, Canary
+from pipeline.recommend.canary import BUCKETS, Canary
 
 IMPRESSION, CLICK = "impression", "click"
 
@@ -34,20 +34,20 @@ class Answered:
         adapter: its version; None: the backbone or the trend.
         revision: of the answer.
         canary: revision that began the trial that it is part of, or None.
-        crowd: the crowd of users that it was for, where it is part of one.
+        bucket: bucket of the user, where it is part of one.
     """
 
     region_id: int | None
     adapter: str | None
     revision: int
     canary: int | None = None
-    crowd: int = 0
+    bucket: int = 0
 
 
 def request_id_of(unique: str, found: Recommendation) -> str:
     """Name a request after what answered it; `unique` is 16 hexadecimal digits."""
     region = "-" if found.region_id is None else str(found.region_id)
-    trial = "" if found.canary is None else f".{found.canary}.{found.crowd}"
+    trial = "" if found.canary is None else f".{found.canary}.{found.bucket}"
     return f"{unique}.{region}.{found.adapter or '-'}.{found.revision}{trial}"
 
 
@@ -56,15 +56,15 @@ def parse_request_id(request_id: str) -> Answered | None:
     match = _REQUEST_ID.fullmatch(request_id)
     if match is None:
         return None
-    region, adapter, revision, trial, crowd = match.groups(default="-")
-    if trial != "-" and int(crowd) >= CROWDS:
+    region, adapter, revision, trial, bucket = match.groups(default="-")
+    if trial != "-" and int(bucket) >= BUCKETS:
         return None
     return Answered(
         None if region == "-" else int(region),
         None if adapter == "-" else adapter,
         int(revision),
         None if trial == "-" else int(trial),
-        0 if trial == "-" else int(crowd),
+        0 if trial == "-" else int(bucket),
     )
 
 
@@ -94,7 +94,7 @@ class Tally:
         rate.clicked += clicked
         if answered.canary is not None:
             trial = answered.region_id, answered.canary
-            self._trials.setdefault(trial, _no_counts())[answered.crowd] += (shown, clicked)
+            self._trials.setdefault(trial, _no_counts())[answered.bucket] += (shown, clicked)
 
     def trial(self, canary: Canary) -> Counts:
         """What was shown and clicked in a trial."""
@@ -110,4 +110,4 @@ class Tally:
 
 
 def _no_counts() -> Counts:
-    return np.zeros((CROWDS, 2), dtype=np.int64)
+    return np.zeros((BUCKETS, 2), dtype=np.int64)

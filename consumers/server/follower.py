@@ -8,7 +8,7 @@ from typing import Any
 from adapters_store.errors import StoreError
 from consumers.server.views import activity, users_items
 from consumers.server.views.activity import History
-from consumers.server.views.online import ServedTrend
+from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
 from consumers.server.views.users_items import Knowledge
 from pipeline.errors import LogError
@@ -32,7 +32,7 @@ class Follower:
         instance: names this server; each reads everything.
         known: users, items, edits and outcomes.
         live: regions and adapters.
-        trend: what is taken of late.
+        online: online counts.
         past: what happened of late.
         on_feedback: takes records of `feedback`.
         judge: ends the trials whose clicks have said enough; asked once all is known, and with all feedback since.
@@ -50,7 +50,7 @@ class Follower:
         instance: str,
         known: Knowledge,
         live: Live,
-        trend: ServedTrend,
+        online: ServedOnlineEnsemble,
         past: History,
         on_feedback: Callable[[Record], None],
         judge: Callable[[], None],
@@ -61,7 +61,7 @@ class Follower:
         self.failed: LogError | None = None
         self._open, self._group = open_log, f"server-{instance}"
         self._instance = instance
-        self._known, self._live, self._trend, self._past = known, live, trend, past
+        self._known, self._live, self._online, self._past = known, live, online, past
         self._on_feedback, self._judge, self._on_refused, self._say = on_feedback, judge, on_refused, say
         self._positions: dict[TopicPartition, int] = {}
         self._stop = Event()
@@ -93,7 +93,7 @@ class Follower:
                 return
 
     def _follow(self, log: Log) -> None:
-        topics = (*users_items.TOPICS, *activity.TOPICS, *self._trend.topics, FEEDBACK)
+        topics = (*users_items.TOPICS, *activity.TOPICS, *self._online.topics, FEEDBACK)
         with closing(log.consumer(self._group, topics, self._instance)) as consumer:
             while not self._stop.is_set():
                 records = consumer.poll(MOST, POLL)
@@ -120,8 +120,8 @@ class Follower:
             elif record.topic == FEEDBACK:
                 self._on_feedback(record)
         if revisions:
-            self._report(self._live.follow(revisions))
-        self._trend.take(records, log)
+            self._report(self._live.apply(revisions))
+        self._online.apply(records, log)
         for record in records:
             if record.topic == CONTROL and record.value is not None:
                 self._control(record.value)

@@ -18,13 +18,15 @@ from consumers.server.follower import Follower
 from consumers.server.recommender import Ask, Recommendation, Recommender
 from consumers.server.rollback import control_record, roll_back
 from consumers.server.views.activity import History
-from consumers.server.views.online import ServedTrend
+from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
 from consumers.server.views.users_items import Knowledge
 from pipeline.config import Config
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.ab_test import Trial, Verdict
+from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.canary import Canary
+from pipeline.recommend.scorer import Scorer
 from pipeline.regions.region import Status
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record
@@ -63,7 +65,7 @@ class Service:
 
     Attributes:
         instance: its name.
-        knowledge, live, tally, trend, history: what is known; see their classes.
+        knowledge, live, tally, online, history: what is known; see their classes.
         batcher: answers requests.
         follower: keeps up with the log.
     """
@@ -77,7 +79,7 @@ class Service:
         forward = MixedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
         self.live = Live(setup.bank, forward, self.store, setup.backbone_sha256)
         self.tally = Tally()
-        self.trend = ServedTrend(setup, config, edges.say)
+        self.online = ServedOnlineEnsemble(setup, config, edges.say)
         self.history = History()
         self.instance = instance
         self._edges, self._partitions, self._canary = edges, config.log.partitions, config.canary
@@ -85,7 +87,8 @@ class Service:
         self._producer = self._log.producer(f"server-{instance}")
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None
-        recommender = Recommender(self.live, self.knowledge, self.trend, setup.view, config.gate.floor, self._log)
+        scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
+        recommender = Recommender(self.live, self.knowledge, self.online, scorer, self._log)
         self.batcher = Batcher(
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
         )
@@ -94,7 +97,7 @@ class Service:
             instance,
             self.knowledge,
             self.live,
-            self.trend,
+            self.online,
             self.history,
             self._feedback,
             self._judge,
@@ -111,7 +114,7 @@ class Service:
         """Answer one request; raises `Overloaded` where too many are waiting."""
         found = await self.batcher.ask(ask)
         self.metrics.recommendations.labels(found.answered_by).inc()
-        if found.stood_in:
+        if found.fallback:
             self.metrics.stood_in.inc()
         return found
 
@@ -157,14 +160,14 @@ class Service:
 
     def gauge(self) -> None:
         """Bring the gauges up to date."""
-        view, slots = self.live.view, self.live.forward.slots
+        view, memory = self.live.view, self.live.adapter_memory()
         self.metrics.revision.set(view.revision)
         self.metrics.gate_version.set(view.bank.gate_version)
         self.metrics.users.set(self.knowledge.users)
-        self.metrics.adapters_registered.set(len(slots.names))
-        self.metrics.adapters_active.set(len(slots.active))
-        self.metrics.adapter_bytes.set(slots.bytes)
-        self.metrics.adapter_evictions.set(slots.evictions)
+        self.metrics.adapters_registered.set(memory.registered)
+        self.metrics.adapters_active.set(memory.active)
+        self.metrics.adapter_bytes.set(memory.bytes)
+        self.metrics.adapter_evictions.set(memory.evictions)
         for region in view.bank.regions:
             rate = self.tally.rates.get((region.region_id, region.adapter))
             if region.status is not Status.LIVE:

@@ -24,7 +24,8 @@ from pipeline.events.gated import GatedEvent, windows_of_events
 from pipeline.events.windows import Windows, concatenate
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import Answers, EventScorer
+from pipeline.recommend.event_scorer import EventScorer
+from pipeline.recommend.scorer import ScoredBatch
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.regions.origin_classifier import fit_origins
@@ -120,8 +121,8 @@ class Stage:
     def windows_of(self, evidence: Sequence[Evidence]) -> Windows:
         return self.kept[np.array([e.offset for e in evidence], dtype=np.int64)]
 
-    def answer(self, windows: Windows) -> Answers:
-        return self.gate.answer(windows)
+    def answer(self, windows: Windows) -> ScoredBatch:
+        return self.gate.score(windows)
 
     def edit(self, operation: Operation, region_id: int, windows: Windows | None = None, **changed: Any) -> Edit:
         bank = self.live.bank
@@ -156,7 +157,7 @@ def through_json(revision: Revision) -> Revision:
     return Revision.from_record(json.loads(json.dumps(revision.to_record(), allow_nan=False)))
 
 
-def same(one: Answers, other: Answers, rows: Any = slice(None)) -> bool:
+def same(one: ScoredBatch, other: ScoredBatch, rows: Any = slice(None)) -> bool:
     return np.array_equal(one.probabilities[rows], other.probabilities[rows]) and np.array_equal(
         one.posterior.probabilities[rows], other.posterior.probabilities[rows]
     )
@@ -254,7 +255,7 @@ def test_boundaries_of_an_earlier_version_are_refused_with_the_way_out(setup: Se
     record = revision.to_record()
     del record["origins"]["coverage"]
     with pytest.raises(LogError, match="begin a new log"):
-        stage.live.follow(Revision.from_record(record))
+        stage.live.apply_with_fallback(Revision.from_record(record))
 
 
 def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(setup: SetUp, tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ def test_who_follows_takes_over_boundaries_and_what_is_sound_and_leaves_the_rest
     spoil(tmp_path / "own", "r0004_v0001")
     stage, windows = Stage(setup, tmp_path / "own"), mixed(setup)
     plain, sound = stage.answer(windows), both.answer(windows)
-    (refusal,) = stage.live.follow(through_json(two[1]))
+    (refusal,) = stage.live.apply_with_fallback(through_json(two[1]))
     assert refusal.reason == "hash_mismatch"
     assert stage.live.host.names == ["r0005_v0001"]
     after = stage.answer(windows)
@@ -325,9 +326,9 @@ def test_who_follows_keeps_the_last_good_adapter_of_a_region(setup: SetUp, tmp_p
         assert revision is not None
         revisions.append(through_json(revision))
         writer.live.apply(revisions[-1])
-    assert reader.live.follow(revisions[0]) == []
+    assert reader.live.apply_with_fallback(revisions[0]) == []
     spoil(tmp_path, "r0004_v0002")
-    assert len(reader.live.follow(revisions[1])) == 1
+    assert len(reader.live.apply_with_fallback(revisions[1])) == 1
     assert reader.live.host.names == ["r0004_v0001"]
     assert reader.live.bank.adapters == (None, "r0004_v0001")
     assert reader.live.bank[A].version == 2
@@ -481,7 +482,7 @@ def test_a_child_is_trained_from_its_parent_or_comes_to_an_update_of_it(
 def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
     stage, windows = Stage(setup, tmp_path), mixed(setup)
     # The trend counts for each taste, and there is one less of them afterwards; the model's answers stay.
-    stage.gate.trending = None
+    stage.gate.online = None
     before, priors = stage.answer(windows), [setup.bank[i].prior for i in (1, 2)]
     usual = plan().setup
     edit = stage.edit(Operation.MERGE, 1, usual[~usual.cold][slice(0, 40)], other_region_id=2)
@@ -541,7 +542,7 @@ def test_a_window_is_scored_before_the_trend_learns_from_it(setup: SetUp, tmp_pa
 
 def test_without_a_trend_the_model_answers(setup: SetUp, tmp_path: Path) -> None:
     stage = Stage(setup, tmp_path)
-    stage.gate.trending = None
+    stage.gate.online = None
     assert all(r.rank == r.model_rank for r in stage.gate.handle(plan().stream[slice(0, 50)]))
 
 
@@ -564,7 +565,7 @@ def test_a_taste_that_turns_back_is_answered_by_the_backbone_again(both: Stage) 
     changed = pattern(1, 5, n=120)
     back = set_up_again(pattern(1, 6, n=120), both.setup)
     records = [both.gate.handle(windows) for windows in (changed, back)]
-    content = both.gate._gated(back.contexts, back.since_setup)
+    content = both.gate.score_content(back.contexts, back.since_setup)
     assert content.route[:, 1].mean() > 0.9, "what they took before still looks like the region"
     shares = [np.array([r.opened for r in found]) for found in records]
     assert shares[0].mean() > 0.9
@@ -582,9 +583,9 @@ def test_eras_and_trend_come_back_from_records_to_the_bit(both: Stage) -> None:
     for windows in (changed, back):
         written = json.dumps([event.to_record() for event in both.gate.handle(windows)])
         again.gate.learn_again([GatedEvent.from_record(record) for record in json.loads(written)])
-    assert both.gate.trending is not None
-    assert again.gate.trending is not None
-    kept, restored = both.gate.trending.to_arrays(), again.gate.trending.to_arrays()
+    assert both.gate.online is not None
+    assert again.gate.online is not None
+    kept, restored = both.gate.online.to_arrays(), again.gate.online.to_arrays()
     assert np.abs(kept["eras"]).max() > 0.1
     assert all(np.array_equal(kept[name], restored[name]) for name in kept)
 
@@ -593,9 +594,9 @@ def test_a_trend_continues_where_another_process_stopped(setup: SetUp, tmp_path:
     windows = plan().stream[slice(0, 60)]
     whole, second = Stage(setup, tmp_path / "a"), Stage(setup, tmp_path / "b")
     ranks = [r.rank for r in whole.gate.handle(windows[slice(0, 30)])]
-    assert whole.gate.trending is not None
-    assert second.gate.trending is not None
-    second.gate.trending.restore(whole.gate.trending.to_arrays())
+    assert whole.gate.online is not None
+    assert second.gate.online is not None
+    second.gate.online.restore(whole.gate.online.to_arrays())
     rest = windows[slice(30, 60)]
     assert [r.rank for r in whole.gate.handle(rest)] == [r.rank for r in second.gate.handle(rest)]
     assert len(ranks) == 30

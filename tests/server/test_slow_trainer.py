@@ -13,7 +13,7 @@ from consumers.trainer.job import JobRunner
 from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
@@ -87,7 +87,7 @@ def update(edit_id: str, windows: list[Evidence]) -> Edit:
 
 def test_windows_that_retention_took_are_named_and_serving_is_untouched(world: World, server: Server) -> None:
     windows = gate_windows(world)
-    eventually(lambda: server.service.trend.events == WINDOWS)
+    eventually(lambda: server.service.online.events == WINDOWS)
     before = {user: server.recommend(user_id=user, k=20) for user in USERS}
     for edit in (update("late", windows), update("in time", windows[KEPT_FROM:])):
         world.send(EDITS, edit.to_record(), str(A))

@@ -77,4 +77,7 @@ async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     except Overloaded:
         service.metrics.overloaded.inc()
         raise HTTPException(503, "too many requests are waiting", {"Retry-After": "1"}) from None
-    return RecommendationBody(request_id=request_id_of(secrets.token_hex(8), found), **asdict(found))
+    fields = asdict(found)
+    stood_in, crowd = fields.pop("fallback"), fields.pop("bucket")
+    request_id = request_id_of(secrets.token_hex(8), found)
+    return RecommendationBody(request_id=request_id, stood_in=stood_in, crowd=crowd, **fields)

@@ -89,7 +89,8 @@ def _summary(region: Region, view: View, service: Service) -> dict[str, Any]:
 def _canary(canary: Canary | None, service: Service) -> dict[str, Any] | None:
     if canary is None:
         return None
-    return {**asdict(canary), "trial": asdict(standing(canary, service.tally))}
+    fields = {"trust" if name == "adapter_weight" else name: value for name, value in asdict(canary).items()}
+    return {**fields, "trial": asdict(standing(canary, service.tally))}
 
 
 def _share(traffic: Mapping[int, float], region: Region) -> float | None:

@@ -17,7 +17,7 @@ router = APIRouter(tags=["stages"])
 def status(request: Request) -> dict[str, Any]:
     """This server: what it knows, whether it keeps up, and whether there are administrative calls."""
     service: Service = request.app.state.service
-    view, slots = service.live.view, service.live.forward.slots
+    view, memory = service.live.view, service.live.adapter_memory()
     newest = service.history.intervals()[-1:]
     return {
         "status": service.problem() or "ready",
@@ -31,9 +31,9 @@ def status(request: Request) -> dict[str, Any]:
         "users": service.knowledge.users,
         "edits": len(service.knowledge.edits),
         "published": sum(bool(outcome["published"]) for outcome in list(service.knowledge.outcomes.values())),
-        "adapters_registered": len(slots.names),
-        "adapters_active": len(slots.active),
-        "adapter_bytes": slots.bytes,
+        "adapters_registered": memory.registered,
+        "adapters_active": memory.active,
+        "adapter_bytes": memory.bytes,
         "refused_adapters": dict(service.live.refusals),
     }
 

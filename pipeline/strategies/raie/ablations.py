@@ -11,7 +11,8 @@ from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.windows import Ids, Windows
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
-from pipeline.recommend.scorer import Answers, EventScorer
+from pipeline.recommend.event_scorer import EventScorer
+from pipeline.recommend.scorer import ScoredBatch
 from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import Encoded
 from pipeline.regions.live import LiveRegions
@@ -41,7 +42,7 @@ class RaieNoTrend(Raie):
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
-        self._gate.trending = None
+        self._gate.online = None
 
 
 class RaieNoOriginPrior(Raie):
@@ -60,10 +61,11 @@ class _GlobalGate(EventScorer):
     def __init__(self, setup: SetUp, config: Config, live: LiveRegions) -> None:
         super().__init__(setup, config, live)
         if config.trend.half_lives:
-            self.trending = OnlineEnsemble(setup.counts, setup.item_transitions(config.trend.shrinkage), 1, config)
+            self.online = OnlineEnsemble(setup.counts, setup.item_transitions(config.trend.shrinkage), 1, config)
 
-    def _features_of(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> WindowFeatures:
-        return replace(super()._features_of(contexts, since_setup, answers), setup_shares=np.ones((len(contexts), 1)))
+    def _window_features(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> WindowFeatures:
+        features = super()._window_features(contexts, since_setup, batch)
+        return replace(features, setup_shares=np.ones((len(contexts), 1)))
 
 
 class RaieGlobalTrend(Raie):

@@ -19,7 +19,7 @@ from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
 from pipeline.monitor import Monitor
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.strategies.base import Scored, StrategyContext
 from pipeline.streams import open_log
@@ -83,7 +83,7 @@ class Raie:
         ranks, regions, confidence = [], [], []
         for start in range(0, len(windows), self._config.gate.batch_size):
             batch = windows[slice(start, start + self._config.gate.batch_size)]
-            answers = self._gate.answer(batch)
+            answers = self._gate.score(batch)
             ranks.append(rank_of_targets(answers.probabilities, batch.targets, batch.contexts))
             regions.append(answers.posterior.tops)
             confidence.append(answers.posterior.confidence)
