@@ -1,10 +1,10 @@
-"""Versions as folders of a local disk.
+"""Backend on a local disk: one folder per version.
 
-Publishing: fill a temporary folder, sync it, read it back and verify it, rename it. A writer holds a lock on
-its temporary folder, which the system lets go when the process dies: so a folder without a lock is an orphan.
+Publishing: fill a temporary folder, sync it, read it back and verify it, rename it. A writer holds a lock on its
+temporary folder, which the system releases when the process dies: a folder without a lock is an orphan.
 
-Reading: every name is opened relative to a folder already open, never following a link, so what is checked is
-what is read, and nothing outside the root can be reached.
+Reading: every name is opened relative to a folder that is already open, without following links, so the checked file
+is the file that is read, and files outside the root cannot be reached.
 """
 
 import errno
@@ -18,38 +18,38 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adapters_store.backend import FILES, LIMITS, MARK, TEMPORARY, Checkpoint, Verify
-from pipeline.errors import AdapterRefused
+from adapters_store.errors import AdapterRefused
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class LocalFiles:
-    """`Files` in a folder; it is created if it is missing."""
+class LocalBackend:
+    """`Backend` in a folder, which is created if it is missing."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
-        # Resolved once: the root itself may be reached by a link, nothing below it may.
+        # Resolved once: the root itself may be a link, its entries may not.
         self._root = root.resolve()
         self.root = str(self._root)
 
     def entries(self) -> list[str]:
-        """See `Files.entries`."""
+        """See `Backend.entries`."""
         return sorted(path.name for path in self._root.iterdir())
 
     def published(self, name: str) -> bool:
-        """See `Files.published`: here a version gets its name only when it is finished."""
+        """See `Backend.published`: a finished version alone has its own name."""
         return os.path.lexists(self._root / name)
 
     def read(self, name: str, wanted: Sequence[str] = FILES) -> dict[str, bytes]:
-        """See `Files.read`."""
+        """See `Backend.read`."""
         with _opened(self._root, _FOLDER) as root, _folder(name, root) as folder:
             with os.scandir(folder) as listing:
                 _check_listing({entry.name for entry in listing})
             return {file: _read_file(file, folder) for file in wanted}
 
     def publish(self, name: str, files: Mapping[str, bytes], verify: Verify, checkpoint: Checkpoint) -> None:
-        """See `Files.publish`."""
+        """See `Backend.publish`."""
         temporary = self._temporary(name)
         temporary.mkdir()
         try:
@@ -59,13 +59,13 @@ class LocalFiles:
                 _rename_new(temporary, self._root / name)
             _sync(self._root)
         except BaseException:
-            # No-op once renamed. A failure to clean up must not hide the failure itself; prune tries again.
+            # No-op once renamed. A failure to clean up must not hide the first failure; prune tries again.
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         checkpoint("adapter.renamed")
 
     def remove(self, entry: str) -> bool:
-        """See `Files.remove`."""
+        """See `Backend.remove`."""
         path = self._root / entry
         if path.is_symlink() or not path.is_dir():
             path.unlink()
@@ -75,7 +75,7 @@ class LocalFiles:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
-            # Out of sight first: a reader finds the whole version, or none.
+            # Renamed first: a reader finds the complete version, or none.
             doomed = self._temporary(entry)
             path.rename(doomed)
             shutil.rmtree(doomed)
@@ -83,7 +83,7 @@ class LocalFiles:
         return True
 
     def mark(self, name: str, content: str) -> None:
-        """See `Files.mark`."""
+        """See `Backend.mark`."""
         temporary = self._temporary(name)
         _write(temporary, content.encode("ascii"))
         _sync(temporary)
@@ -91,7 +91,7 @@ class LocalFiles:
         _sync(self._root)
 
     def read_mark(self, name: str) -> str | None:
-        """See `Files.read_mark`."""
+        """See `Backend.read_mark`."""
         try:
             return (self._root / f"{name}{MARK}").read_text("ascii")
         except FileNotFoundError:
@@ -140,10 +140,10 @@ def _folder(name: str, root: int) -> Iterator[int]:
 
 def _check_listing(found: set[str]) -> None:
     if missing := sorted(set(FILES) - found):
-        raise AdapterRefused("missing", f"{missing[0]} is not there: the version is incomplete")
+        raise AdapterRefused("missing", f"{missing[0]} does not exist: the version is incomplete")
     if extra := sorted(found - set(FILES)):
         raise AdapterRefused(
-            "unexpected_file", f"{extra[0]!r} does not belong here: nothing but {', '.join(FILES)} is read"
+            "unexpected_file", f"{extra[0]!r} is no file of a version; only {', '.join(FILES)} are read"
         )
 
 
@@ -154,7 +154,7 @@ def _read_file(file: str, folder: int) -> bytes:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise AdapterRefused("unsafe_path", f"{file} is a link or a device: remove the version") from None
         if error.errno == errno.ENOENT:
-            raise AdapterRefused("missing", f"{file} is not there: the version was pruned meanwhile") from None
+            raise AdapterRefused("missing", f"{file} does not exist: the version was pruned meanwhile") from None
         raise
     try:
         _check_status(file, os.fstat(descriptor))

@@ -1,8 +1,8 @@
-"""What a version is: its name, and the manifest that lies beside its files.
+"""Names and manifests of versions.
 
-The manifest names every file with its size and sha256, and carries a checksum of itself; it is written in
-one canonical form and read back only in that form. So a changed bit anywhere in a version is a changed
-version, and equal content is equal bytes: no time of day, no host, no path is in it.
+A manifest lists every file with its size and sha256, and includes its own checksum; it is written in one canonical
+form and read back only in that form. So any changed bit of a version is detected, and equal content is equal bytes: a
+manifest contains no time of day, host or path.
 """
 
 import hashlib
@@ -13,17 +13,17 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from pipeline.errors import AdapterRefused, StoreError
+from adapters_store.errors import AdapterRefused, StoreError
 
 FORMAT: Final = 1
-"""Rises when an older reader could misread a manifest."""
+"""Version of the manifest format; raised when an older reader could misread a manifest."""
 
 WEIGHTS: Final = "adapter.safetensors"
 CONFIG: Final = "adapter_config.json"
 MANIFEST: Final = "manifest.json"
 
 MAX_NUMBER: Final = 9999
-"""Highest region id and version: names have a fixed width, so that none is the beginning of another."""
+"""Highest region id and version: names have a fixed width, so that none is a prefix of another."""
 
 _NAME = re.compile(r"r([0-9]{4})_v([0-9]{4})")
 
@@ -36,10 +36,10 @@ def version_name(region_id: int, version: int) -> str:
     """Return the name of a version, such as `r0003_v0007`.
 
     Raises:
-        StoreError: if one of the numbers does not fit its four digits.
+        StoreError: if one of the numbers has more than four digits or is negative.
     """
     if not 0 <= region_id <= MAX_NUMBER or not 0 <= version <= MAX_NUMBER:
-        raise StoreError(f"region {region_id}, version {version}: both must lie in 0..{MAX_NUMBER} to have a name")
+        raise StoreError(f"region {region_id}, version {version}: both must lie in 0..{MAX_NUMBER}")
     return f"r{region_id:04d}_v{version:04d}"
 
 
@@ -47,12 +47,21 @@ def parse_version_name(name: str) -> tuple[int, int]:
     """Return (region_id, version).
 
     Raises:
-        AdapterRefused: `bad_name`, for anything but a name as `version_name` makes it.
+        AdapterRefused: `bad_name`, unless the name has the form of `version_name`.
     """
     match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None:
-        raise AdapterRefused("bad_name", f"{str(name)[:80]!r} names no version; a name looks like r0003_v0007")
+        raise AdapterRefused("bad_name", f"{str(name)[:80]!r} is no version name; one looks like r0003_v0007")
     return int(match[1]), int(match[2])
+
+
+def is_version_name(entry: str, region_id: int | None = None) -> bool:
+    """Return True for the name of a version (of this region)."""
+    try:
+        found, _ = parse_version_name(entry)
+    except AdapterRefused:
+        return False
+    return region_id in (None, found)
 
 
 class _Strict(BaseModel):
@@ -74,20 +83,20 @@ class Validation(_Strict):
 
 
 class Manifest(_Strict):
-    """What is known of one version.
+    """Metadata of one version.
 
     Attributes:
         format_version: see `FORMAT`.
-        region_id: the region the adapter is for.
+        region_id: region of the adapter.
         version: n-th adapter of that region.
-        backbone_sha256: of the backbone it was trained on and fits alone.
-        edit_id: the edit that made it.
+        backbone_sha256: hash of the backbone that it was trained on, the only one it fits.
+        edit_id: edit that produced it.
         parent: name of the version it was trained from, or None.
-        rank: of its low-rank matrices.
-        targets: names of the modules it adapts.
-        seed: its training began with.
-        validation: what it was published on the strength of.
-        files: every other file of the version, by name.
+        rank: rank of its low-rank matrices.
+        targets: names of the adapted modules.
+        seed: seed of its training.
+        validation: metrics on which the decision to publish it rests.
+        files: entries of the other files of the version, by name.
     """
 
     format_version: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
@@ -119,24 +128,24 @@ class Manifest(_Strict):
 
     @property
     def checksum(self) -> str:
-        """The sha256 of everything the manifest says, and through it of the whole version."""
+        """The sha256 of the manifest's content, and through the listed hashes of the whole version."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """Return the manifest as it is written."""
+        """Return the content of the manifest file."""
         return canonical_json({**self.model_dump(mode="json"), "checksum": self.checksum})
 
 
 def canonical_json(value: Mapping[str, object]) -> bytes:
-    """Return JSON for people and hashes alike: sorted, indented, ASCII, ended by a newline.
+    """Return canonical JSON: sorted keys, indented, ASCII, with a final newline.
 
     Raises:
-        StoreError: if there is something in it that JSON cannot hold, NaN for one.
+        StoreError: if a value has no JSON form, such as NaN.
     """
     try:
         text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise StoreError(f"this cannot be written as JSON: {error}") from error
+        raise StoreError(f"the content cannot be written as JSON: {error}") from error
     return text.encode("ascii") + b"\n"
 
 
@@ -146,10 +155,10 @@ def file_entry(raw: bytes) -> FileEntry:
 
 
 def parse_manifest(raw: bytes) -> Manifest:
-    """Return the manifest written as `raw`.
+    """Parse the content of a manifest file.
 
     Raises:
-        AdapterRefused: `bad_manifest`, unless it is, byte for byte, what a manifest's `to_bytes` returns.
+        AdapterRefused: `bad_manifest`, unless `raw` equals the manifest's `to_bytes`.
     """
     try:
         content = json.loads(raw)
@@ -157,12 +166,12 @@ def parse_manifest(raw: bytes) -> Manifest:
         manifest = Manifest.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise AdapterRefused("bad_manifest", f"field {place}: {first['msg']}") from error
+        field = ".".join(map(str, first["loc"]))
+        raise AdapterRefused("bad_manifest", f"field {field}: {first['msg']}") from error
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise AdapterRefused("bad_manifest", "it is no JSON object with a checksum") from error
     if checksum != manifest.checksum or raw != manifest.to_bytes():
-        raise AdapterRefused("bad_manifest", "its content does not fit its checksum, so it is corrupt: restore it")
+        raise AdapterRefused("bad_manifest", "its content does not match its checksum, so it is corrupt: restore it")
     if set(manifest.files) != {WEIGHTS, CONFIG}:
         raise AdapterRefused("bad_manifest", f"it must list {WEIGHTS} and {CONFIG}, not {sorted(manifest.files)}")
     return manifest

@@ -1,25 +1,25 @@
-"""Versions as keys of an object store, through fsspec.
+"""Backend on an object store: the files of a version are keys, accessed through fsspec.
 
-There is no rename there, so the manifest is the publication: a version without one is not there. It is
-written last, after the other files were read back. There are no locks either: an unfinished version cannot be
-told from one being written, so `prune` must not run there while something publishes.
+An object store has no rename, so the manifest makes a version complete: it is written last, after the other files
+were read back. There are no locks either: an abandoned publication cannot be distinguished from one in progress, so
+`prune` must not run during a publication.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters_store.backend import FILES, LIMITS, MARK, Checkpoint, Verify
+from adapters_store.errors import AdapterRefused
 from adapters_store.manifest import MANIFEST
-from pipeline.errors import AdapterRefused
 
 
-class ObjectFiles:
-    """`Files` in an fsspec file system.
+class ObjectStoreBackend:
+    """`Backend` in an fsspec file system.
 
     Args:
         system: an `fsspec.AbstractFileSystem`.
         root: path in it.
-        url: how to name the place to a person.
+        url: URL of the root, for messages and records.
     """
 
     def __init__(self, system: Any, root: str, url: str) -> None:
@@ -28,25 +28,25 @@ class ObjectFiles:
         self._root = root.rstrip("/")
 
     def entries(self) -> list[str]:
-        """See `Files.entries`."""
+        """See `Backend.entries`."""
         return self._names(self._root)
 
     def published(self, name: str) -> bool:
-        """See `Files.published`: here the manifest, written last, makes the version."""
+        """See `Backend.published`: the manifest, written last, completes a version."""
         return MANIFEST in self._names(f"{self._root}/{name}")
 
     def read(self, name: str, wanted: Sequence[str] = FILES) -> dict[str, bytes]:
-        """See `Files.read`."""
+        """See `Backend.read`."""
         folder = f"{self._root}/{name}"
         found = self._names(folder)
         if MANIFEST not in found:
             raise AdapterRefused("missing", "there is no such version: it was never published here, or was pruned")
         if extra := sorted(set(found) - set(FILES)):
-            raise AdapterRefused("unexpected_file", f"{extra[0]!r} does not belong here: remove the version")
+            raise AdapterRefused("unexpected_file", f"{extra[0]!r} is no file of a version: remove the version")
         return {file: self._read_file(f"{folder}/{file}", LIMITS[file]) for file in wanted}
 
     def publish(self, name: str, files: Mapping[str, bytes], verify: Verify, checkpoint: Checkpoint) -> None:
-        """See `Files.publish`."""
+        """See `Backend.publish`."""
         folder = f"{self._root}/{name}"
         if self.published(name):
             raise FileExistsError(name)
@@ -54,7 +54,7 @@ class ObjectFiles:
         for file in FILES[:-1]:
             self._system.pipe_file(f"{folder}/{file}", files[file])
         checkpoint("adapter.written")
-        # A write that returned is durable in an object store: there is nothing to sync.
+        # A write that returned is durable in an object store: no sync is needed.
         checkpoint("adapter.synced")
         read_back = {file: self._read_file(f"{folder}/{file}", LIMITS[file]) for file in FILES[:-1]}
         verify({**read_back, MANIFEST: files[MANIFEST]})
@@ -63,20 +63,20 @@ class ObjectFiles:
         checkpoint("adapter.renamed")
 
     def remove(self, entry: str) -> bool:
-        """See `Files.remove`."""
+        """See `Backend.remove`."""
         path = f"{self._root}/{entry}"
-        # The manifest first: without it the version is gone, whatever becomes of the rest.
+        # The manifest first: without it the version is gone, even if the next removal fails.
         if self.published(entry):
             self._system.rm_file(f"{path}/{MANIFEST}")
         self._system.rm(path, recursive=True)
         return True
 
     def mark(self, name: str, content: str) -> None:
-        """See `Files.mark`."""
+        """See `Backend.mark`."""
         self._system.pipe_file(f"{self._root}/{name}{MARK}", content.encode("ascii"))
 
     def read_mark(self, name: str) -> str | None:
-        """See `Files.read_mark`."""
+        """See `Backend.read_mark`."""
         try:
             return bytes(self._system.cat_file(f"{self._root}/{name}{MARK}")).decode("ascii")
         except FileNotFoundError:
@@ -96,4 +96,4 @@ class ObjectFiles:
                 raise AdapterRefused("oversize", f"{path} has {size:,} bytes, over the limit of {limit:,}")
             return bytes(self._system.cat_file(path))
         except FileNotFoundError:
-            raise AdapterRefused("missing", f"{path} is not there: the version is incomplete") from None
+            raise AdapterRefused("missing", f"{path} does not exist: the version is incomplete") from None

@@ -1,23 +1,22 @@
 """The adapters store: complete, immutable versions of region adapters under one root.
 
-    publish ──► a version is there whole, verified and durable, or not at all
-    load ─────► a version that passed every check, or AdapterRefused with the reason
-    prune ────► what nobody needs goes; its name stays spent
+    publish ──► writes a version: complete, verified and durable, or not at all
+    load ─────► returns a version that passed every check, or raises AdapterRefused with the reason
+    prune ────► removes versions that are not needed; their names stay reserved
 
-Which version of a region is live is not known here: that is the log's to say.
+The store does not record which version of a region is live; the topic `regions` does.
 """
 
-import errno
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from pydantic import ValidationError
 
-from adapters_store.backend import TEMPORARY, Checkpoint, Files
-from adapters_store.local import LocalFiles
+from adapters_store.backend import TEMPORARY, Backend, Checkpoint
+from adapters_store.error_context import error_context
+from adapters_store.errors import AdapterRefused, StoreError
+from adapters_store.local import LocalBackend
 from adapters_store.manifest import (
     CONFIG,
     FORMAT,
@@ -27,12 +26,12 @@ from adapters_store.manifest import (
     Validation,
     canonical_json,
     file_entry,
+    is_version_name,
     parse_version_name,
     version_name,
 )
-from adapters_store.object_store import ObjectFiles
+from adapters_store.object_store import ObjectStoreBackend
 from adapters_store.verification import Array, LoadedAdapter, check_manifest, check_version, write_tensors
-from pipeline.errors import AdapterRefused, StoreError
 
 # `list` is a method below, and its name hides the type inside the class.
 Names = list[str]
@@ -48,17 +47,17 @@ class AdaptersStore:
 
     Args:
         root: a folder (created if missing), or any fsspec URL (`file:///x`, `s3://bucket/x`).
-        checkpoint: is told of the steps of a publication: `adapter.written`, `adapter.synced`,
-            `adapter.verified`, `adapter.renamed`. Fault tests end the process there.
+        checkpoint: called at the steps of a publication: `adapter.written`, `adapter.synced`, `adapter.verified`,
+            `adapter.renamed`. Fault tests end the process there.
 
     Raises:
         StoreError: here and in every method, if the root cannot be read or written.
     """
 
     def __init__(self, root: str | Path, *, checkpoint: Checkpoint = _no_checkpoint) -> None:
-        self._files = _open_files(root)
+        self._backend = _open_backend(root)
         self._checkpoint = checkpoint
-        self.root = self._files.root
+        self.root = self._backend.root
 
     def publish(
         self,
@@ -76,31 +75,31 @@ class AdaptersStore:
         before: Mapping[str, float],
         after: Mapping[str, float],
     ) -> Manifest:
-        """Publish a version; doing so again with the same content changes nothing.
+        """Publish a version; publishing the same content again changes nothing.
 
         Args:
-            region_id: the region it is for, 0..9999.
+            region_id: region of the adapter, 0..9999.
             version: n-th adapter of the region, 0..9999.
             tensors: weights by name, floating point and finite.
-            config: the adapter's configuration, as JSON can hold it.
-            backbone_sha256: of the backbone it was trained on.
-            edit_id: the edit that made it.
+            config: the adapter's configuration; its values must have a JSON form.
+            backbone_sha256: hash of the backbone that it was trained on.
+            edit_id: edit that produced it.
             parent: name of the version it was trained from, or None.
-            rank: of the low-rank matrices.
-            targets: names of the adapted modules; kept sorted.
-            seed: of its training.
+            rank: rank of the low-rank matrices.
+            targets: names of the adapted modules; stored sorted.
+            seed: seed of its training.
             before: metrics of the incumbent on held-out windows.
-            after: the same of this version.
+            after: metrics of this version on them.
 
         Returns:
             Its manifest.
 
         Raises:
-            StoreError: if other bytes stand or stood under this name, or the disk is full; nothing changed.
+            StoreError: if the name has or had other content, or the disk is full; nothing changed.
             AdapterRefused: `not_finite`, `bad_dtype`, `bad_weights`.
         """
         name = version_name(region_id, version)
-        with self._explained(name):
+        with error_context(self.root, name):
             files = {WEIGHTS: write_tensors(tensors), CONFIG: canonical_json(config)}
             manifest = Manifest(
                 format_version=FORMAT,
@@ -118,72 +117,72 @@ class AdaptersStore:
             return self._publish(name, manifest, {**files, MANIFEST: manifest.to_bytes()})
 
     def load(self, name: str, *, backbone_sha256: str) -> LoadedAdapter:
-        """Return a version after checking all there is to check.
+        """Return a version that passed every check.
 
         Raises:
             AdapterRefused: with reason `bad_name`, `missing`, `unsafe_path`, `unexpected_file`, `oversize`, or
-                one of `integrity.check_version`.
+                one of `verification.check_version`.
         """
         return self._load(name, backbone_sha256)
 
     def verify(self, name: str) -> Manifest:
-        """Check a version as `load` does, but for its backbone; return its manifest."""
+        """Check a version as `load` does, without the check of its backbone; return its manifest."""
         return self._load(name, None).manifest
 
     def show(self, name: str) -> Manifest:
         """Return the manifest of a version, without reading its weights; raises where the manifest is damaged."""
         parse_version_name(name)
-        with self._explained(name):
-            return check_manifest(name, self._files.read(name, [MANIFEST])[MANIFEST])
+        with error_context(self.root, name):
+            return check_manifest(name, self._backend.read(name, [MANIFEST])[MANIFEST])
 
     def uri(self, name: str) -> str:
-        """Return where a version lies, for the log to record."""
+        """Return the URI of a version, which records of the log include."""
         parse_version_name(name)
         return f"{self.root}/{name}"
 
     def names(self, region_id: int | None = None) -> Names:
-        """Return the names of all versions, sound or not, sorted."""
-        with self._explained():
+        """Return the names of all versions, valid or not, sorted."""
+        with error_context(self.root):
             return [
                 entry
-                for entry in self._files.entries()
-                if _is_version(entry, region_id) and self._files.published(entry)
+                for entry in self._backend.entries()
+                if is_version_name(entry, region_id) and self._backend.published(entry)
             ]
 
     def prune(self, keep: Collection[str]) -> Names:
-        """Remove the versions that are not in `keep`, and what unfinished publications left behind.
+        """Remove the versions that are not in `keep`, and the remains of unfinished publications.
 
-        A publication in progress on this machine is left alone (in an object store it cannot be seen: see
-        `object_files`). A removed version leaves a mark of a few bytes: only the same content may ever be
-        published under its name again.
+        A publication in progress on this machine is left alone (in an object store it cannot be detected: see
+        `object_store`). A removed version leaves a mark of a few bytes: only the same content can be published under
+        its name again.
 
         Returns:
             The names of the entries removed, sorted.
 
         Raises:
-            AdapterRefused: `bad_name`, if a name in `keep` is none; nothing is removed.
+            AdapterRefused: `bad_name`, if `keep` has an invalid name; nothing is removed.
         """
         kept = {version_name(*parse_version_name(name)) for name in keep}
-        with self._explained():
+        with error_context(self.root):
             doomed = [
                 entry
-                for entry in self._files.entries()
-                if entry.startswith(TEMPORARY) or (_is_version(entry) and entry not in kept)
+                for entry in self._backend.entries()
+                if entry.startswith(TEMPORARY) or (is_version_name(entry) and entry not in kept)
             ]
         return [entry for entry in doomed if self._remove(entry)]
 
     def remove(self, doomed: Collection[str]) -> Names:
-        """Remove these versions and no others, and what unfinished publications left behind; see `prune`.
+        """Remove these versions and no others, and the remains of unfinished publications; see `prune`.
 
         Returns:
             The names of the entries removed, sorted.
 
         Raises:
-            AdapterRefused: `bad_name`, if one of the names is none; nothing is removed.
+            AdapterRefused: `bad_name`, if one of the names is invalid; nothing is removed.
         """
         named = {version_name(*parse_version_name(name)) for name in doomed}
-        with self._explained():
-            entries = [entry for entry in self._files.entries() if entry.startswith(TEMPORARY) or entry in named]
+        with error_context(self.root):
+            entries = [entry for entry in self._backend.entries() if entry.startswith(TEMPORARY) or entry in named]
         return [entry for entry in entries if self._remove(entry)]
 
     def list(self, region_id: int | None = None) -> Manifests:
@@ -191,12 +190,12 @@ class AdaptersStore:
         return [self.show(name) for name in self.names(region_id)]
 
     def _publish(self, name: str, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
-        if self._files.published(name):
+        if self._backend.published(name):
             return self._same(name, manifest)
-        if self._files.read_mark(name) not in (None, manifest.checksum):
-            raise StoreError("other content stood under this name before it was pruned: take the next version")
+        if self._backend.read_mark(name) not in (None, manifest.checksum):
+            raise StoreError("a pruned version with other content had this name: take the next version")
         try:
-            self._files.publish(name, files, lambda found: check_version(name, found, None), self._checkpoint)
+            self._backend.publish(name, files, lambda found: check_version(name, found, None), self._checkpoint)
         except FileExistsError:
             return self._same(name, manifest)
         return manifest
@@ -208,67 +207,34 @@ class AdaptersStore:
 
     def _load(self, name: str, backbone_sha256: str | None) -> LoadedAdapter:
         parse_version_name(name)
-        with self._explained(name):
-            return check_version(name, self._files.read(name), backbone_sha256)
+        with error_context(self.root, name):
+            return check_version(name, self._backend.read(name), backbone_sha256)
 
     def _remove(self, entry: str) -> bool:
-        with self._explained(entry):
+        with error_context(self.root, entry):
             try:
-                if _is_version(entry) and self._files.published(entry):
-                    self._files.mark(entry, self._checksum(entry))
-                return self._files.remove(entry)
+                if is_version_name(entry) and self._backend.published(entry):
+                    self._backend.mark(entry, self._checksum(entry))
+                return self._backend.remove(entry)
             except FileNotFoundError:
-                # Another prune was faster.
+                # A concurrent prune removed it first.
                 return False
 
     def _checksum(self, name: str) -> str:
         try:
             return self.show(name).checksum
         except AdapterRefused:
-            # What it once was cannot be told any more: its name is spent for every content.
+            # Its content cannot be determined any more: no content may be published under its name.
             return ""
 
-    @contextmanager
-    def _explained(self, entry: str = "") -> Iterator[None]:
-        place = _place(self.root, entry)
-        try:
-            yield
-        except AdapterRefused as refusal:
-            if place in str(refusal):
-                raise
-            detail = str(refusal).removeprefix(f"{refusal.reason}: ")
-            raise AdapterRefused(refusal.reason, f"{place}: {detail}") from refusal
-        except StoreError as error:
-            if place in str(error):
-                raise
-            raise StoreError(f"{place}: {error}") from error
-        except ValidationError as error:
-            raise StoreError(f"{place}: the manifest would be invalid: {error}") from error
-        except OSError as error:
-            advice = "free space" if error.errno == errno.ENOSPC else "check the disk and the permissions"
-            raise StoreError(f"{place}: {error}; {advice}, then try again; nothing half-done is visible") from error
 
-
-def _is_version(entry: str, region_id: int | None = None) -> bool:
-    try:
-        found, _ = parse_version_name(entry)
-    except AdapterRefused:
-        return False
-    return region_id in (None, found)
-
-
-def _place(root: str, entry: str) -> str:
-    if not _is_version(entry):
-        return f"{root}/{entry}".rstrip("/")
-    region_id, version = parse_version_name(entry)
-    return f"region {region_id}, version {version} ({root}/{entry})"
-
-
-def _open_files(root: str | Path) -> Files:
+def _open_backend(root: str | Path) -> Backend:
     try:
         if isinstance(root, Path) or "://" not in root:
-            return LocalFiles(Path(root).expanduser())
+            return LocalBackend(Path(root).expanduser())
         system, path = fsspec.url_to_fs(root)
-        return LocalFiles(Path(path)) if isinstance(system, LocalFileSystem) else ObjectFiles(system, path, root)
+        return (
+            LocalBackend(Path(path)) if isinstance(system, LocalFileSystem) else ObjectStoreBackend(system, path, root)
+        )
     except (ImportError, ValueError, OSError) as error:
         raise StoreError(f"the adapters store cannot use {root}: {error}") from error

@@ -1,4 +1,4 @@
-"""Whether the bytes of a version are what they should be: pure functions from bytes to content or refusal."""
+"""Verification of a version: pure functions that return the content of its files, or raise."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from adapters_store.errors import AdapterRefused
 from adapters_store.manifest import (
     CONFIG,
     MANIFEST,
@@ -19,13 +20,11 @@ from adapters_store.manifest import (
     parse_manifest,
     parse_version_name,
 )
-from pipeline.errors import AdapterRefused
 
 Array = NDArray[np.generic]
 
 DTYPES = ("float16", "float32", "float64")
-"""What weights may be: what numpy and safetensors both have, and what can be checked to be finite."""
-
+"""Allowed types of weights: floating-point types that numpy and safetensors share."""
 
 _REPAIR = "restore the version from a backup, or roll its region back to another one"
 
@@ -35,9 +34,9 @@ class LoadedAdapter:
     """A version that passed every check.
 
     Attributes:
-        manifest: what is known of it.
+        manifest: its metadata.
         config: the adapter's configuration.
-        tensors: its weights by name: of `DTYPES`, finite.
+        tensors: its weights by name, finite and of a type in `DTYPES`.
     """
 
     manifest: Manifest
@@ -49,9 +48,9 @@ def check_version(name: str, files: Mapping[str, bytes], backbone_sha256: str | 
     """Return the content of a version's files.
 
     Args:
-        name: the name it goes by.
+        name: name of the version.
         files: content by file name: `adapter.safetensors`, `adapter_config.json`, `manifest.json`.
-        backbone_sha256: of the backbone it must fit, or None to leave that open.
+        backbone_sha256: hash of the backbone that it must fit, or None to skip this check.
 
     Raises:
         AdapterRefused: `bad_manifest`, `wrong_name`, `wrong_size`, `hash_mismatch`, `wrong_backbone`,
@@ -64,13 +63,13 @@ def check_version(name: str, files: Mapping[str, bytes], backbone_sha256: str | 
         raise AdapterRefused(
             "wrong_backbone",
             f"it was trained on backbone {manifest.backbone_sha256[:12]}, this one is {str(backbone_sha256)[:12]}: "
-            "serve it with its own backbone, or train the region anew",
+            "serve it with its own backbone, or retrain the region",
         )
     return LoadedAdapter(manifest, _config(files[CONFIG]), read_tensors(files[WEIGHTS]))
 
 
 def check_manifest(name: str, raw: bytes) -> Manifest:
-    """Return the manifest of the version that goes by `name`.
+    """Return the manifest of the version `name`.
 
     Raises:
         AdapterRefused: `bad_manifest` or `wrong_name`.
@@ -82,18 +81,18 @@ def check_manifest(name: str, raw: bytes) -> Manifest:
 
 
 def write_tensors(tensors: Mapping[str, Array]) -> bytes:
-    """Return tensors as safetensors; equal tensors, equal bytes.
+    """Return tensors as safetensors; equal tensors give equal bytes.
 
     Raises:
-        AdapterRefused: `bad_dtype` or `not_finite`, or `bad_weights` if there is none.
+        AdapterRefused: `bad_dtype` or `not_finite`, or `bad_weights` if there is no tensor.
     """
     _check_tensors(tensors)
-    # No metadata: its order in the header is not fixed, and the bytes must be.
+    # No metadata: its order in the header is not deterministic.
     return safetensors.numpy.save({name: np.array(tensor, order="C") for name, tensor in tensors.items()})
 
 
 def read_tensors(raw: bytes) -> dict[str, Array]:
-    """Return the tensors written as `raw`. Nothing but safetensors is ever read; no pickle, no code.
+    """Return the tensors of a safetensors file. No other format is read, so no code can run.
 
     Raises:
         AdapterRefused: `bad_weights`, `bad_dtype` or `not_finite`.
@@ -111,12 +110,12 @@ def _check_file(file: str, raw: bytes, manifest: Manifest) -> None:
     if len(raw) != entry.bytes:
         raise AdapterRefused("wrong_size", f"{file} has {len(raw)} bytes, not {entry.bytes}, so it is torn: {_REPAIR}")
     if file_entry(raw) != entry:
-        raise AdapterRefused("hash_mismatch", f"{file} is not what its manifest says, so it is corrupt: {_REPAIR}")
+        raise AdapterRefused("hash_mismatch", f"{file} does not match its manifest, so it is corrupt: {_REPAIR}")
 
 
 def _check_tensors(tensors: Mapping[str, Array]) -> None:
     if not tensors:
-        raise AdapterRefused("bad_weights", "there is no tensor in it")
+        raise AdapterRefused("bad_weights", "it has no tensor")
     for name, tensor in tensors.items():
         if tensor.dtype.name not in DTYPES:
             raise AdapterRefused("bad_dtype", f"tensor {name} is {tensor.dtype}; weights are {', '.join(DTYPES)}")

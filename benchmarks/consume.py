@@ -55,7 +55,7 @@ from pipeline.events.gated import GatedEvent, windows_of_events
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.seeding import make_deterministic
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.setup.artifacts import SetUp
@@ -255,7 +255,7 @@ class Canned:
     """
 
     answers: Mapping[str, GatedEvent] = field(default_factory=dict)
-    trending: None = None
+    online: None = None
     withdrawn: tuple[int, ...] = ()
 
     def handle(self, windows: Windows) -> list[GatedEvent]:

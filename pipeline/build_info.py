@@ -1,15 +1,15 @@
-"""Versions of what a run depends on."""
+"""Versions of Python and of the packages that a run depends on."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
 PROGRAM = "raie-stream"
 PACKAGES = (PROGRAM, "numpy", "peft", "safetensors", "scipy", "torch", "transformers")
-"""What can change a figure."""
+"""Packages whose version can change a result."""
 
 
 def version_of(package: str) -> str:
-    """Version of an installed package; a checkout that was not installed says so."""
+    """Return the version of an installed package, or "not installed"."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -17,5 +17,5 @@ def version_of(package: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Version of Python and of every package that can change a figure."""
+    """Return the versions of Python and of every package that can change a result."""
     return {"python": platform.python_version(), **{package: version_of(package) for package in PACKAGES}}

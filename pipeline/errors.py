@@ -1,20 +1,18 @@
-"""Every error the pipeline raises on purpose.
+"""Errors that the pipeline raises on purpose; those of the adapters store are in `adapters_store.errors`.
 
 ::
 
-    RaieError                  something the user can act on; its message says how
+    RaieError                  a fault that the user can correct; the message says how
     ├── ConfigError            the configuration is wrong; lists every problem at once
-    ├── DataError              a dataset cannot be used as asked (missing column, empty slice, ...)
-    │   └── BadEvent           one record cannot be used; it is counted and set aside, the rest goes on
-    ├── LogError               a log cannot do what was asked of it
-    ├── StoreError             the adapters store cannot do what was asked of it
-    │   └── AdapterRefused     an adapter version is torn, corrupt, hostile or of another backbone
+    ├── DataError              a dataset cannot be used as requested (missing column, empty slice, ...)
+    │   └── BadEvent           one record cannot be used; it is counted and set aside, the rest is processed
+    ├── LogError               an operation on a log failed
     └── BackboneError          a backbone or text encoder cannot be loaded or does not fit
 """
 
 
 class RaieError(Exception):
-    """Something the user can act on. The command line prints the message and exits with 2."""
+    """A fault that the user can correct. The command line prints the message and exits with 2."""
 
 
 class ConfigError(RaieError):
@@ -30,15 +28,15 @@ class ConfigError(RaieError):
 
 
 class DataError(RaieError):
-    """A dataset cannot be used as asked."""
+    """A dataset cannot be used as requested."""
 
 
 class BadEvent(DataError):
     """One record cannot be used.
 
     Attributes:
-        reason: short, stable name of what is wrong, fit to be counted (``bad_timestamp``).
-        detail: what was found, for a person.
+        reason: short, stable name of the fault, fit to be counted (``bad_timestamp``).
+        detail: the value found, as text for a person.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -48,23 +46,7 @@ class BadEvent(DataError):
 
 
 class LogError(RaieError):
-    """A log cannot do what was asked of it."""
-
-
-class StoreError(RaieError):
-    """The adapters store cannot do what was asked of it."""
-
-
-class AdapterRefused(StoreError):
-    """An adapter version is torn, corrupt, hostile or made for another backbone.
-
-    Attributes:
-        reason: short, stable name of what is wrong, fit to be counted (``hash_mismatch``).
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason = reason
-        super().__init__(f"{reason}: {detail}")
+    """An operation on a log failed."""
 
 
 class BackboneError(RaieError):

@@ -1,7 +1,7 @@
-"""What a process tells Prometheus: every collector is a field of one object, built from a registry.
+"""Prometheus metrics of a process: one object whose fields are the collectors of a registry.
 
-Times are in seconds, counters end in `_total`. Labels are few and bounded; the one that grows is region_id,
-and `retire` drops it. There are no user, item or version labels.
+Times are in seconds, counters end in `_total`. Labels are few and bounded; the one that grows is region_id, and
+`retire` drops it. There are no user, item or version labels.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -10,108 +10,123 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pipeline.build_info import PROGRAM, version_of
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""Of the text that `Metrics.expose` returns."""
+"""Content type of the text that `Metrics.expose` returns."""
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-"""Buckets of what lies between 0 and 1."""
+"""Buckets of shares and probabilities."""
 
 ANGLES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 3.2)
 """Buckets of angles in radians."""
 
 BATCHES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Buckets of processing times in seconds."""
+
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-"""Buckets in requests."""
+"""Buckets of batch sizes in requests."""
 
 TRAININGS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-"""Buckets in seconds."""
+"""Buckets of training times in seconds."""
 
 
-def _counter(registry: CollectorRegistry, name: str, says: str, *labels: str) -> Counter:
-    return Counter(f"raie_{name}", says, labels, registry=registry)
+def _counter(registry: CollectorRegistry, name: str, description: str, *labels: str) -> Counter:
+    return Counter(f"raie_{name}", description, labels, registry=registry)
 
 
-def _gauge(registry: CollectorRegistry, name: str, says: str, *labels: str) -> Gauge:
-    return Gauge(f"raie_{name}", says, labels, registry=registry)
+def _gauge(registry: CollectorRegistry, name: str, description: str, *labels: str) -> Gauge:
+    return Gauge(f"raie_{name}", description, labels, registry=registry)
 
 
 def _histogram(
-    registry: CollectorRegistry, name: str, says: str, buckets: tuple[float, ...], *labels: str
+    registry: CollectorRegistry, name: str, description: str, buckets: tuple[float, ...], *labels: str
 ) -> Histogram:
-    return Histogram(f"raie_{name}", says, labels, buckets=buckets, registry=registry)
+    return Histogram(f"raie_{name}", description, labels, buckets=buckets, registry=registry)
 
 
 class Metrics:
-    """Every collector of a process.
+    """Collectors of a process.
 
     Args:
-        registry: a new one for each process, and for each test.
+        registry: a registry without collectors of this class: one per process, and per test.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self.build = _gauge(registry, "build_info", "1, with the version of the program", "version")
+        self.build = _gauge(registry, "build_info", "1, labelled with the version of the program", "version")
         self.build.labels(version_of(PROGRAM)).set(1)
-        # The loop.
-        self.events = _counter(registry, "events", "Records read", "topic")
-        self.lag = _gauge(registry, "lag", "Records between position and end", "topic", "partition")
-        self.stalled_seconds = _gauge(
-            registry, "stalled_seconds", "Seconds since a partition moved while lagging", "topic", "partition"
-        )
-        self.batch_seconds = _histogram(registry, "batch_seconds", "Time to handle the records of a turn", BATCHES)
-        self.reopened = _counter(registry, "log_reopened", "Times the log was out of reach and opened anew")
-        self.dead_letters = _counter(registry, "dead_letters", "Records refused", "reason")
-        # The gate.
-        self.duplicates = _counter(registry, "duplicates", "Events whose id was there before")
-        self.late = _counter(registry, "late", "Events older than the horizon allows")
-        self.users = _gauge(registry, "users", "Users whose history this gate holds")
-        self.gate_confidence = _histogram(registry, "gate_confidence", "Top posterior", SHARES, "region_id")
-        self.gate_margin = _histogram(registry, "gate_margin", "Top posterior minus second", SHARES, "region_id")
-        self.gate_novelty = _histogram(
-            registry, "gate_novelty_radians", "Angle to the centroid of the top region", ANGLES, "region_id"
-        )
-        # Followers of `regions`.
-        self.revision = _gauge(registry, "revision", "Offset in `regions` of the revision in force; -1: as set up")
-        self.gate_version = _gauge(registry, "gate_version", "Version of the boundaries in force")
-        self.region_version = _gauge(registry, "region_version", "Live version of a region", "region_id")
-        self.refused_adapters = _counter(
-            registry, "refused_adapters", "Revisions whose adapter was refused: the last good state answers", "reason"
-        )
-        # Monitor and trainer.
-        self.drift_statistic = _gauge(
-            registry, "drift_statistic", "Evidence of a region's detector", "region_id", "signal"
-        )
-        self.separabilities = _gauge(
-            registry, "region_told_apart", "How well newer windows are told from set-up's; 0.5: not at all", "region_id"
-        )
-        self.share = _gauge(registry, "region_share", "Share of a region in the newest visits", "region_id")
-        self.since_share = _gauge(
-            registry, "region_since_share", "Share that looks as since set-up in the visits of its taste", "region_id"
-        )
-        self.edits = _counter(registry, "edits", "Edits carried out", "operation", "outcome")
-        self.training_seconds = _histogram(registry, "training_seconds", "Time to carry an edit out", TRAININGS)
-        # The server.
-        self.recommendations = _counter(registry, "recommendations", "Requests answered", "answered_by")
-        self.stood_in = _counter(
-            registry, "backbone_stood_in", "Answers in which the backbone stood in for an adapter that is not there"
-        )
-        self.request_seconds = _histogram(registry, "request_seconds", "Time to answer a request", BATCHES)
-        self.batch_requests = _histogram(registry, "batch_requests", "Requests answered together", SIZES)
-        self.overloaded = _counter(registry, "overloaded", "Requests refused because too many were waiting")
-        self.adapters_registered = _gauge(registry, "adapters_registered", "Adapters in memory")
-        self.adapters_active = _gauge(registry, "adapters_active", "Adapters in a slot")
-        self.adapter_bytes = _gauge(registry, "adapter_bytes", "Memory of adapters, slots included")
-        self.adapter_evictions = _gauge(registry, "adapter_evictions", "Adapters that had to leave their slot so far")
-        self.hit_rate = _gauge(
-            registry, "online_hit_rate", "Shown requests that were clicked, of a region's live version", "region_id"
-        )
+        self._add_loop(registry)
+        self._add_gate(registry)
+        self._add_revisions(registry)
+        self._add_edits(registry)
+        self._add_server(registry)
         self._of_region = (
             *(self.gate_confidence, self.gate_margin, self.gate_novelty, self.region_version),
             *(self.separabilities, self.share, self.since_share),
         )
         self._signals: set[tuple[int, str]] = set()
 
+    def _add_loop(self, registry: CollectorRegistry) -> None:
+        self.events = _counter(registry, "events", "Records read", "topic")
+        self.lag = _gauge(registry, "lag", "Records between position and end", "topic", "partition")
+        self.stalled_seconds = _gauge(
+            registry, "stalled_seconds", "Seconds without progress of a lagging partition", "topic", "partition"
+        )
+        self.batch_seconds = _histogram(registry, "batch_seconds", "Processing time of a batch of records", BATCHES)
+        self.reopened = _counter(registry, "log_reopened", "Reconnections to an unavailable log")
+        self.dead_letters = _counter(registry, "dead_letters", "Records refused", "reason")
+
+    def _add_gate(self, registry: CollectorRegistry) -> None:
+        self.duplicates = _counter(registry, "duplicates", "Events with an id already processed")
+        self.late = _counter(registry, "late", "Events later than the allowed lateness")
+        self.users = _gauge(registry, "users", "Users with a history in this gate")
+        self.gate_confidence = _histogram(registry, "gate_confidence", "Top posterior", SHARES, "region_id")
+        self.gate_margin = _histogram(registry, "gate_margin", "Top posterior minus second", SHARES, "region_id")
+        self.gate_novelty = _histogram(
+            registry, "gate_novelty_radians", "Angle to the centroid of the top region", ANGLES, "region_id"
+        )
+
+    def _add_revisions(self, registry: CollectorRegistry) -> None:
+        self.revision = _gauge(registry, "revision", "Offset in `regions` of the revision in force; -1: as set up")
+        self.gate_version = _gauge(registry, "gate_version", "Version of the region boundaries in force")
+        self.region_version = _gauge(registry, "region_version", "Live adapter version of a region", "region_id")
+        self.refused_adapters = _counter(
+            registry, "refused_adapters", "Revisions not applied because their adapter was refused", "reason"
+        )
+
+    def _add_edits(self, registry: CollectorRegistry) -> None:
+        self.drift_statistic = _gauge(
+            registry, "drift_statistic", "Drift statistic of a region's detector", "region_id", "signal"
+        )
+        self.separabilities = _gauge(
+            registry,
+            "region_told_apart",
+            "Separability of newer windows from set-up windows, as an AUC; 0.5: none",
+            "region_id",
+        )
+        self.share = _gauge(registry, "region_share", "Share of a region in the newest visits", "region_id")
+        self.since_share = _gauge(
+            registry, "region_since_share", "Share of stream origin in the visits of a set-up region", "region_id"
+        )
+        self.edits = _counter(registry, "edits", "Edits applied or rejected", "operation", "outcome")
+        self.training_seconds = _histogram(registry, "training_seconds", "Time to apply an edit", TRAININGS)
+
+    def _add_server(self, registry: CollectorRegistry) -> None:
+        self.recommendations = _counter(registry, "recommendations", "Requests answered", "answered_by")
+        self.stood_in = _counter(
+            registry, "backbone_stood_in", "Answers of the backbone in place of an adapter that is not loaded"
+        )
+        self.request_seconds = _histogram(registry, "request_seconds", "Time to answer a request", BATCHES)
+        self.batch_requests = _histogram(registry, "batch_requests", "Requests answered in one batch", SIZES)
+        self.overloaded = _counter(registry, "overloaded", "Requests refused because of a full queue")
+        self.adapters_registered = _gauge(registry, "adapters_registered", "Adapters in memory")
+        self.adapters_active = _gauge(registry, "adapters_active", "Adapters in a slot")
+        self.adapter_bytes = _gauge(registry, "adapter_bytes", "Memory of adapters, slots included")
+        self.adapter_evictions = _gauge(registry, "adapter_evictions", "Evictions of adapters from slots so far")
+        self.hit_rate = _gauge(
+            registry, "online_hit_rate", "Click rate of shown requests, of a region's live version", "region_id"
+        )
+
     def drift(self, region_id: int, signal: str, statistic: float) -> None:
-        """Note the evidence of one detector."""
+        """Set the statistic of one detector."""
         self._signals.add((region_id, signal))
         self.drift_statistic.labels(region_id, signal).set(statistic)
 
@@ -124,15 +139,15 @@ class Metrics:
             self.drift_statistic.remove(*labels)
 
     def forget_partition(self, topic: str, partition: int) -> None:
-        """Drop the labels of a partition that another process reads now."""
+        """Drop the labels of a partition that is no longer assigned to this process."""
         self.lag.remove(topic, partition)
         self.stalled_seconds.remove(topic, partition)
 
     def expose(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 def new_metrics() -> Metrics:
-    """The metrics of a process, in a registry of their own."""
+    """Return the metrics of a process, in a new registry."""
     return Metrics(CollectorRegistry())

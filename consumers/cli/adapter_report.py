@@ -8,8 +8,8 @@ from contextlib import closing
 import numpy as np
 
 from adapters_store import AdaptersStore, Manifest
+from adapters_store.errors import AdapterRefused, StoreError
 from consumers.server.rollback import roll_back
-from pipeline.errors import AdapterRefused, StoreError
 from pipeline.streams import open_log
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-    from pipeline.datasets.dataset import ReadOptions
+    from pipeline.datasets.readers.rows import ReadOptions
 
 app = typer.Typer(no_args_is_help=True, help="Download public logs, and describe a log before anything is trained.")
 

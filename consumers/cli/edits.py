@@ -55,7 +55,7 @@ def show_edits(config: Config, follow: bool, out: Say, wait: Callable[[float], N
     with closing(log_of(config)) as log:
         ledger = Ledger(log, config.log.partitions)
         while True:
-            for edit, outcome in ledger.fresh():
+            for edit, outcome in ledger.poll():
                 out(edit_line(edit, outcome))
             if not follow:
                 return
@@ -85,7 +85,7 @@ def rerun_edit(root: Path, edit_id: str, config: Config, out: Say) -> None:
     make_deterministic()
     with closing(log_of(config)) as log:
         ledger = Ledger(log, config.log.partitions)
-        ledger.fresh()
+        ledger.poll()
         found = rerun(ledger[edit_id], load_setup(root), config, log, adapters_of(root))
     what = f"adapter {found.version}, byte for byte" if found.version else "the same boundary, number by number"
     if not found.alike:

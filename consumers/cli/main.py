@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from adapters_store.errors import StoreError
 from pipeline.build_info import PROGRAM, version_of
 from pipeline.errors import RaieError
 
@@ -47,7 +48,7 @@ class PlainErrors(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
-        except (RaieError, OSError) as error:
+        except (RaieError, StoreError, OSError) as error:
             typer.echo(f"raie: {error}", err=True)
             raise typer.Exit(WRONG) from None
         except KeyboardInterrupt:

@@ -119,7 +119,7 @@ def read_data(data: Path, config: "Config", stages: "Stages") -> "Dataset":
 
 
 def _chosen(strategies: Sequence[str] | None) -> list[str]:
-    from pipeline.strategies import STRATEGIES as ALL
-    from pipeline.strategies import USUAL
+    from pipeline.strategies import DEFAULT
+    from pipeline.strategies.registry import STRATEGIES as ALL
 
-    return list(dict.fromkeys(USUAL if strategies is None else ALL if strategies == ["all"] else strategies))
+    return list(dict.fromkeys(DEFAULT if strategies is None else ALL if strategies == ["all"] else strategies))

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.datasets.dataset import Refusals
-from pipeline.evaluation.report.words import RECALL, headline, ranked
-from pipeline.evaluation.summary import OURS, STREAM
+from pipeline.datasets.refusals import Refusals
+from pipeline.evaluation.report.words import headline, ranked
+from pipeline.evaluation.summary import OURS, RECALL, STREAM
 
 RECALLS = ("F", "T", STREAM, "S_new", "S")
 """Slices of the table, in order."""

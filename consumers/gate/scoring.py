@@ -15,7 +15,7 @@ from pipeline.events.gated import GatedEvent, GateStamp, gated_events
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log
@@ -60,8 +60,8 @@ class GateScoring:
 
     def score(self, windows: Windows) -> list[Output]:
         """Score one batch of the model, of at least one window: a record of `gated` for each."""
-        trending = self.scorer.trending
-        first = 0 if trending is None else trending.events
+        online = self.scorer.online
+        first = 0 if online is None else online.events
         events = self.scorer.handle(windows)
         self._count(events)
         stamped = (
@@ -77,22 +77,22 @@ class GateScoring:
         """
         for _, revision in self._revisions.poll(log, until):
             before = {region.region_id for region in self._live.bank.live}
-            for refusal in self._live.follow(revision):
+            for refusal in self._live.apply_with_fallback(revision):
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
             self._show(before)
         self.scorer.withdrawn = self._withdrawn.poll(log)
 
     def snapshot(self, gated: Sequence[Output], log: Log) -> list[Output]:
         """Snapshot of the ensemble, if the revision has changed or enough events have passed."""
-        trending = self.scorer.trending
-        if trending is None or not gated:
+        online = self.scorer.online
+        if online is None or not gated:
             return []
         written, next_revision = self._written, self._revisions.next_revision
-        if written and written[0] == next_revision and trending.events - written[1] < self._snapshot_events:
+        if written and written[0] == next_revision and online.events - written[1] < self._snapshot_events:
             return []
-        self._written = next_revision, trending.events
+        self._written = next_revision, online.events
         # No record that this transaction is about to write is before the end.
-        snapshot = OnlineSnapshot(trending.to_arrays(), trending.events, next_revision, log.end_offset(GATED, 0))
+        snapshot = OnlineSnapshot(online.to_arrays(), online.events, next_revision, log.end_offset(GATED, 0))
         return snapshot_outputs(self._instance, snapshot, gated[-1].timestamp)
 
     def restore(self, log: Log) -> None:
@@ -101,11 +101,11 @@ class GateScoring:
         Raises:
             LogError: some of these are no longer in the log.
         """
-        trending = self.scorer.trending
-        snapshot = None if trending is None else read_snapshot(log, self._instance)
-        if trending is None or snapshot is None:
+        online = self.scorer.online
+        snapshot = None if online is None else read_snapshot(log, self._instance)
+        if online is None or snapshot is None:
             return
-        restore_ensemble(trending, self._instance, snapshot)
+        restore_ensemble(online, self._instance, snapshot)
         self.poll(log, snapshot.revision)
         self._written = snapshot.revision, snapshot.events
         since = [e for e in gated_events(new_records(log, GATED, snapshot.gated)) if self._wrote(e, snapshot.events)]

@@ -15,7 +15,7 @@ import numpy as np
 
 from consumers.server.recommender import Recommendation
 from pipeline.recommend.ab_test import Counts, Rate
-from pipeline.recommend.canary import CROWDS, Canary
+from pipeline.recommend.canary import BUCKETS, Canary
 
 IMPRESSION, CLICK = "impression", "click"
 
@@ -47,7 +47,7 @@ class Answered:
 def request_id_of(unique: str, found: Recommendation) -> str:
     """Request id of an answer; `unique` is 16 hexadecimal digits."""
     region = "-" if found.region_id is None else str(found.region_id)
-    trial = "" if found.canary is None else f".{found.canary}.{found.crowd}"
+    trial = "" if found.canary is None else f".{found.canary}.{found.bucket}"
     return f"{unique}.{region}.{found.adapter or '-'}.{found.revision}{trial}"
 
 
@@ -57,7 +57,7 @@ def parse_request_id(request_id: str) -> Answered | None:
     if match is None:
         return None
     region, adapter, revision, trial, bucket = match.groups(default="-")
-    if trial != "-" and int(bucket) >= CROWDS:
+    if trial != "-" and int(bucket) >= BUCKETS:
         return None
     return Answered(
         None if region == "-" else int(region),
@@ -114,4 +114,4 @@ class Tally:
 
 
 def _no_counts() -> Counts:
-    return np.zeros((CROWDS, 2), dtype=np.int64)
+    return np.zeros((BUCKETS, 2), dtype=np.int64)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
+from adapters_store.errors import StoreError
 from consumers.server.views import activity, edits, users_items
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
-from consumers.server.views.online import ServedTrend
+from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
 from consumers.server.views.users_items import UsersItems
-from pipeline.errors import LogError, StoreError
+from pipeline.errors import LogError
 from pipeline.streams.interface import Log, Record, TopicPartition, UnavailableError
 from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
 
@@ -36,14 +37,14 @@ class Views:
         users_items: users and items.
         edits: edits and outcomes.
         live: regions and adapters.
-        trend: online popularity.
+        online: online ensemble of a gate.
         activity: recent activity.
     """
 
     users_items: UsersItems
     edits: Edits
     live: Live
-    trend: ServedTrend
+    online: ServedOnlineEnsemble
     activity: Activity
 
 
@@ -102,8 +103,8 @@ class Follower:
         for record in records:
             self._apply_one(record)
         if revisions:
-            self._report(self._views.live.follow(revisions))
-        self._views.trend.take(records, log)
+            self._report(self._views.live.apply(revisions))
+        self._views.online.apply(records, log)
         for record in records:
             if record.topic == CONTROL and record.value is not None:
                 self._apply_control(record.value)
@@ -125,7 +126,7 @@ class Follower:
                 return
 
     def _poll_until_stopped(self, log: Log) -> None:
-        topics = (*users_items.TOPICS, *edits.TOPICS, *activity.TOPICS, *self._views.trend.topics, FEEDBACK)
+        topics = (*users_items.TOPICS, *edits.TOPICS, *activity.TOPICS, *self._views.online.topics, FEEDBACK)
         with closing(log.consumer(f"server-{self._instance}", topics, self._instance)) as consumer:
             while not self._stop.is_set():
                 records = consumer.poll(MOST, POLL)

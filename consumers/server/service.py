@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from adapters_store import AdaptersStore
+from adapters_store.errors import AdapterRefused, StoreError
 from consumers.runtime.lag import Lag, lags
 from consumers.server.batcher import Batcher
 from consumers.server.canary_controller import current_trial, end_trial
@@ -18,14 +19,15 @@ from consumers.server.recommender import Ask, Recommendation, Recommender
 from consumers.server.rollback import control_record, roll_back
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
-from consumers.server.views.online import ServedTrend
+from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
 from consumers.server.views.users_items import UsersItems
 from pipeline.config import Config
-from pipeline.errors import AdapterRefused, StoreError
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.ab_test import Trial, Verdict
+from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.canary import Canary
+from pipeline.recommend.scorer import Scorer
 from pipeline.regions.region import Status
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record
@@ -64,7 +66,7 @@ class Service:
 
     Attributes:
         instance: its name.
-        users_items, edits, live, trend, activity: views of the log; see their classes.
+        users_items, edits, live, online, activity: views of the log; see their classes.
         tally: impressions and clicks.
         batcher: answers requests.
         follower: keeps the views up to date.
@@ -79,18 +81,19 @@ class Service:
         self.edits, self.activity, self.tally = Edits(), Activity(), Tally()
         forward = MixedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
         self.live = Live(setup.bank, forward, self.store, setup.backbone_sha256)
-        self.trend = ServedTrend(setup, config, edges.say)
+        self.online = ServedOnlineEnsemble(setup, config, edges.say)
         self.instance = instance
         self._edges, self._partitions, self._canary = edges, config.log.partitions, config.canary
         self._log = edges.open_log()
         self._producer = self._log.producer(f"server-{instance}")
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None
-        recommender = Recommender(self.live, self.users_items, self.trend, setup.view, config.gate.floor, self._log)
+        scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
+        recommender = Recommender(self.live, self.users_items, self.online, scorer, self._log)
         self.batcher = Batcher(
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
         )
-        views = Views(self.users_items, self.edits, self.live, self.trend, self.activity)
+        views = Views(self.users_items, self.edits, self.live, self.online, self.activity)
         reactions = Reactions(self._count_feedback, self._end_decided_trials, self._count_refusal, edges.say)
         self.follower = Follower(edges.open_log, instance, views, reactions)
 
@@ -103,7 +106,7 @@ class Service:
         """Answer one request; raises `Overloaded` if too many are waiting."""
         found = await self.batcher.ask(ask)
         self.metrics.recommendations.labels(found.answered_by).inc()
-        if found.stood_in:
+        if found.fallback:
             self.metrics.stood_in.inc()
         return found
 
@@ -153,14 +156,14 @@ class Service:
 
     def gauge(self) -> None:
         """Update the gauges."""
-        view, slots = self.live.view, self.live.forward.slots
+        view, memory = self.live.view, self.live.adapter_memory()
         self.metrics.revision.set(view.revision)
         self.metrics.gate_version.set(view.bank.gate_version)
         self.metrics.users.set(self.users_items.users)
-        self.metrics.adapters_registered.set(len(slots.names))
-        self.metrics.adapters_active.set(len(slots.active))
-        self.metrics.adapter_bytes.set(slots.bytes)
-        self.metrics.adapter_evictions.set(slots.evictions)
+        self.metrics.adapters_registered.set(memory.registered)
+        self.metrics.adapters_active.set(memory.active)
+        self.metrics.adapter_bytes.set(memory.bytes)
+        self.metrics.adapter_evictions.set(memory.evictions)
         for region in view.bank.regions:
             rate = self.tally.rates.get((region.region_id, region.adapter))
             if region.status is not Status.LIVE:

@@ -2,7 +2,7 @@
 
 `config.yaml` shows every field with its default. Values come from the file, then from the environment
 (`RAIE__GATE__FLOOR=0.1`), then from `--set gate.floor=0.1`; unknown keys are refused, and all problems are
-reported at once, with those combinations under which one of the edits could never happen.
+reported at once, including combinations of settings that rule out an edit.
 """
 
 from pipeline.config.loading import ENVIRONMENT_PREFIX, load_config

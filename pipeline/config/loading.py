@@ -1,4 +1,4 @@
-"""Reads the configuration: the file, then the environment (`RAIE__GATE__FLOOR=0.1`), then `--set gate.floor=0.1`."""
+"""Loading of the configuration: file, then environment (`RAIE__GATE__FLOOR=0.1`), then `--set gate.floor=0.1`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ def load_config(
     Args:
         path: a YAML file, or None for the defaults.
         overrides: `section.field=value` each, as given to `--set`.
-        environment: `RAIE__SECTION__FIELD` variables are read from it.
+        environment: variables; those named `RAIE__SECTION__FIELD` are read.
 
     Raises:
         ConfigError: lists every problem at once.
@@ -54,7 +54,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(tree, dict):
         raise ConfigError([f"{path} must hold sections with fields, not a {type(tree).__name__}"])
-    # A section whose every line is commented out is read as null: it has its defaults.
+    # YAML reads a section whose lines are all commented out as null: it has its defaults.
     return {name: section for name, section in tree.items() if section is not None}
 
 

@@ -1,6 +1,6 @@
-"""`config.yaml`: every setting with its default, its type, its bounds and what it means.
+"""Generator of `config.yaml`: every setting with its description, type, bounds and default.
 
-`python -m pipeline.config.reference > config.yaml` writes it anew.
+`python -m pipeline.config.reference > config.yaml` regenerates the file.
 """
 
 import sys
@@ -18,19 +18,19 @@ from pipeline.config.settings import Config
 WIDTH = 110
 
 HEADER = f"""\
-Every setting with its default. This file is generated from `pipeline/config`, and a test keeps the two alike.
-Pass a file of your own with --config; it needs only what differs. An environment variable overrides the file
-({ENVIRONMENT_PREFIX}GATE__FLOOR=0.2), and --set overrides both (--set gate.floor=0.2). Unknown keys are refused.
+Every setting with its default. This file is generated from `pipeline/config`, and a test compares the two.
+Pass a file of your own with --config; it needs only the settings that differ. An environment variable overrides the
+file ({ENVIRONMENT_PREFIX}GATE__FLOOR=0.2), and --set overrides both (--set gate.floor=0.2). Unknown keys are refused.
 """
 
 _GLUE = "\N{NO-BREAK SPACE}"
-"""Keeps a type in one line."""
+"""Separator inside a type, so that a line is not broken there."""
 
 BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 def render_defaults() -> str:
-    """The text of `config.yaml`: loading it gives the defaults."""
+    """Return the text of `config.yaml`: loading it gives the defaults."""
     lines = [*_comment(HEADER, ""), ""]
     for name, field in Config.model_fields.items():
         section = field.default
@@ -52,7 +52,7 @@ def _field(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
 
 
 def _value(default: object) -> str:
-    """A default as YAML in one line, without the mark that ends a document of one scalar."""
+    """Return a default as YAML in one line, without the document end marker of a scalar."""
     return yaml.safe_dump(default, default_flow_style=True).split("\n")[0]
 
 
@@ -63,7 +63,7 @@ def _comment(text: str, indent: str) -> list[str]:
 
 
 def _type(field: FieldInfo) -> str:
-    """What values a field takes: `number > 0 and < 1`, `sasrec | bert4rec | causal_lm`."""
+    """Return the type and bounds of a field: `number > 0 and < 1`, `sasrec | bert4rec | causal_lm`."""
     bounds = [
         f"{sign} {getattr(rule, name):g}"
         for rule in field.metadata

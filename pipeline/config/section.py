@@ -1,9 +1,9 @@
-"""The base of every section of the configuration."""
+"""Base class of the sections of the configuration."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A part of the tree: immutable, unknown keys refused."""
+    """An immutable part of the tree; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

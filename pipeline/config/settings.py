@@ -1,4 +1,4 @@
-"""The whole configuration: one validated tree, a field a section."""
+"""The configuration tree, one field per section."""
 
 from typing import Literal
 
@@ -31,11 +31,11 @@ from pipeline.config.stream import (
 
 
 class Config(Section):
-    """The whole tree."""
+    """All settings of the pipeline."""
 
     protocol: Literal["prequential", "windows"] = Field(
         "prequential",
-        description="how a replay scores: every interaction before it is learned, or windows inside slices",
+        description="evaluation protocol of a replay: score every interaction before learning it, or windows in slices",
     )
     windows: WindowSettings = WindowSettings()
     data: DataSettings = DataSettings()

@@ -1,86 +1,33 @@
-"""A dataset: the interactions and items of one log, validated, in order, with everything refused accounted for.
-
-A new format is one file with `is_it(path)` and `read_it(path, options)`, and one line in `READERS`.
-"""
+"""A dataset: validated interactions and items of one log, in order of time, with counts of its refused rows."""
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.datasets.readers.generic import is_generic, read_generic
-from pipeline.datasets.readers.movielens import is_double_colon, is_movielens_csv, read_double_colon, read_movielens_csv
-from pipeline.datasets.readers.recbole import is_recbole, read_recbole
-from pipeline.datasets.readers.rows import ReadOptions, Row, Source
+from pipeline.datasets.readers.registry import open_source
+from pipeline.datasets.readers.rows import ReadOptions, Row
+from pipeline.datasets.refusals import RefusalCounter, Refusals
 from pipeline.errors import BadEvent, DataError
 from pipeline.events.interaction import Interaction, Item, parse_interaction, parse_item
-
-__all__ = ["READERS", "Dataset", "ReadOptions", "Refusal", "Refusals", "positives", "read_dataset"]
-
-READERS: Sequence[tuple[Callable[[Path], bool], Callable[[Path, ReadOptions], Source]]] = (
-    (is_recbole, read_recbole),
-    (is_movielens_csv, read_movielens_csv),
-    (is_double_colon, read_double_colon),
-    (is_generic, read_generic),
-)
-"""How each format is recognised and read; the first that recognises a path reads it."""
-
-EXAMPLES = 3
-"""Refused rows kept for each reason, to be shown to a person."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One row that could not be used.
-
-    Attributes:
-        reason: short, stable name of what is wrong (`bad_timestamp`, `duplicate`).
-        file: name of the file, without its folder.
-        line: line in that file, from 1.
-        detail: what was found, for a person.
-    """
-
-    reason: str
-    file: str
-    line: int
-    detail: str
-
-
-@dataclass(frozen=True)
-class Refusals:
-    """Every row that could not be used.
-
-    Attributes:
-        counts: rows refused, by reason.
-        examples: the first few of each reason, in file order.
-    """
-
-    counts: Mapping[str, int] = field(default_factory=dict)
-    examples: tuple[Refusal, ...] = ()
-
-    @property
-    def total(self) -> int:
-        """Rows refused for any reason."""
-        return sum(self.counts.values())
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One log, ready to be used.
+    """One validated log.
 
     Attributes:
-        name: that of the folder or file.
-        interactions: by (timestamp, event_id), each event once. Event ids are content hashes where the log has none:
-            among rows of one second the order of the file, which often is that of the item ids, tells nothing.
-        items: every item of the log and of the item file, by item_id, sorted; text "" where none is known.
-        refused: the rows that could not be used.
-        out_of_order: accepted rows older than the row before them of the same user, in file order.
-        sha256: of the interactions and items as parsed, so of the content and not of how it was written down.
-        positive_from: smallest value that counts as liking in this format; None: every interaction counts.
-        truth: the drifts known to be in the log (simulated ones), or None where nobody knows.
+        name: name of the folder or file.
+        interactions: by (timestamp, event_id), each event once. Event ids are content hashes where the log has none,
+            so rows of one second are not in file order, which often is the order of the item ids.
+        items: every item of the log and of the item file, by item_id, sorted; text "" where there is none.
+        refused: the refused rows.
+        out_of_order: number of accepted rows older than the row before them of the same user, in file order.
+        sha256: hash of the parsed interactions and items; it does not depend on the file format.
+        positive_from: smallest value of a positive interaction in this format; None: every interaction is positive.
+        truth: known drifts of a simulated log; None for any other log.
     """
 
     name: str
@@ -94,11 +41,12 @@ class Dataset:
 
 
 def positives(dataset: Dataset, positive_from: float | None) -> list[Interaction]:
-    """The interactions that say a user liked the item, in order.
+    """Return the positive interactions, in order.
 
     Args:
         dataset: the log.
-        positive_from: smallest value that counts; None: every interaction counts. One without a value always does.
+        positive_from: smallest value of a positive interaction; None: every interaction is positive. An interaction
+            without a value always is.
     """
     if positive_from is None:
         return list(dataset.interactions)
@@ -106,19 +54,19 @@ def positives(dataset: Dataset, positive_from: float | None) -> list[Interaction
 
 
 def read_dataset(path: Path, options: ReadOptions | None = None) -> Dataset:
-    """Read a log, whatever its format.
+    """Read a log in any supported format.
 
     Args:
         path: a folder, or one file of interactions.
-        options: which column means what, for files whose column names do not say so.
+        options: columns by meaning, for files whose column names do not show it.
 
     Raises:
-        DataError: no reader knows the format, a column is missing, or no row can be used.
+        DataError: no reader recognises the format, a column is missing, or no row can be used.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist")
-    source = _source(path, options or ReadOptions())
-    refused = _Tally()
+    source = open_source(path, options or ReadOptions())
+    refused = RefusalCounter()
     interactions, out_of_order = _interactions(source.interactions, refused)
     if not interactions:
         raise DataError(f"no row of {path} can be used: {refused.summary() or 'there is none'}")
@@ -127,7 +75,7 @@ def read_dataset(path: Path, options: ReadOptions | None = None) -> Dataset:
         name=path.stem if path.is_file() else path.resolve().name,
         interactions=interactions,
         items=items,
-        refused=refused.done(),
+        refused=refused.result(),
         out_of_order=out_of_order,
         sha256=_content_hash(interactions, items.values()),
         positive_from=source.positive_from,
@@ -135,41 +83,7 @@ def read_dataset(path: Path, options: ReadOptions | None = None) -> Dataset:
     )
 
 
-def _source(path: Path, options: ReadOptions) -> Source:
-    for is_it, read_it in READERS:
-        if is_it(path):
-            return read_it(path, options)
-    found = ", ".join(sorted(f.name for f in path.iterdir())[:10]) if path.is_dir() else path.name
-    raise DataError(
-        f"{path} is in no known format (found: {found or 'nothing'}). Expected ratings.csv, ratings.dat, NAME.inter, "
-        "or interactions.csv, .tsv, .jsonl or .parquet; docs/datasets.md describes each"
-    )
-
-
-class _Tally:
-    """Counts refused rows as they come by."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._examples: list[Refusal] = []
-
-    def add(self, row: Row, reason: str, detail: str) -> None:
-        self._counts[reason] += 1
-        if self._counts[reason] <= EXAMPLES:
-            self._examples.append(Refusal(reason, row.file, row.line, detail[:200]))
-
-    def summary(self) -> str:
-        first = {refusal.reason: refusal for refusal in reversed(self._examples)}
-        return "; ".join(
-            f"{count} times {reason} (first in {first[reason].file}:{first[reason].line}: {first[reason].detail})"
-            for reason, count in self._counts.most_common()
-        )
-
-    def done(self) -> Refusals:
-        return Refusals(dict(self._counts.most_common()), tuple(self._examples))
-
-
-def _interactions(rows: Iterable[Row], refused: _Tally) -> tuple[tuple[Interaction, ...], int]:
+def _interactions(rows: Iterable[Row], refused: RefusalCounter) -> tuple[tuple[Interaction, ...], int]:
     accepted: dict[str, Interaction] = {}
     latest: dict[str, float] = {}
     out_of_order = 0
@@ -188,7 +102,7 @@ def _interactions(rows: Iterable[Row], refused: _Tally) -> tuple[tuple[Interacti
     return tuple(sorted(accepted.values(), key=lambda event: (event.timestamp, event.event_id))), out_of_order
 
 
-def _items(rows: Iterable[Row], interactions: Iterable[Interaction], refused: _Tally) -> dict[str, Item]:
+def _items(rows: Iterable[Row], interactions: Iterable[Interaction], refused: RefusalCounter) -> dict[str, Item]:
     items: dict[str, Item] = {}
     for row in rows:
         try:

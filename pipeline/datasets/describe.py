@@ -1,4 +1,4 @@
-"""What is in a log, before anybody trains on it."""
+"""Descriptive statistics of a dataset, and their tables for a terminal."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.datasets.dataset import Dataset, Refusals, positives
+from pipeline.datasets.dataset import Dataset, positives
+from pipeline.datasets.refusals import Refusals
 from pipeline.datasets.splits import QUANTILES, Slice, Slices, cut
 from pipeline.events.interaction import Interaction
 
@@ -21,14 +22,14 @@ class SliceDescription:
 
     Attributes:
         name: S, F or T.
-        first: moment of the first one, in seconds since 1970.
-        last: moment of the last one.
-        interactions: how many.
-        windows: those among them with an earlier positive interaction of the same user, in whatever slice: the ones a
-            model has a history to predict from.
-        users: different users.
-        items: different items.
-        unseen: share of the interactions whose item never occurs as a positive in S.
+        first: time of the first one, in seconds since 1970.
+        last: time of the last one.
+        interactions: their number.
+        windows: number of those with an earlier positive interaction of the same user, in any slice, so that a model
+            has a history to predict from.
+        users: number of different users.
+        items: number of different items.
+        unseen: share of the interactions whose item has no positive interaction in S.
     """
 
     name: Slice
@@ -43,25 +44,25 @@ class SliceDescription:
 
 @dataclass(frozen=True)
 class Description:
-    """A log in numbers.
+    """Statistics of a dataset.
 
     Attributes:
-        name: of the dataset.
-        sha256: of its content.
-        first: moment of the first interaction, in seconds since 1970.
-        last: moment of the last one.
-        interactions: accepted ones.
-        positives: those that say a user liked the item.
-        positive_from: smallest value that counts as such; None: every interaction counts.
-        users: different users.
-        items: in the catalogue, met or not.
-        items_met: that occur in an interaction.
+        name: name of the dataset.
+        sha256: hash of its content.
+        first: time of the first interaction, in seconds since 1970.
+        last: time of the last one.
+        interactions: number of accepted interactions.
+        positives: number of positive ones.
+        positive_from: smallest value of a positive interaction; None: every interaction is positive.
+        users: number of different users.
+        items: size of the catalogue.
+        items_met: number of items with an interaction.
         with_text: share of the catalogue with a text.
         median_history: median over users of their number of positive interactions.
-        out_of_order: rows older than the row before them of the same user.
+        out_of_order: number of rows older than the row before them of the same user.
         slices: S, F and T.
-        refused: rows that could not be used.
-        drifts: known drifts, or None where nobody knows.
+        refused: the refused rows.
+        drifts: number of known drifts; None if the log is not a simulated one.
     """
 
     name: str
@@ -87,19 +88,18 @@ def describe(
     positive_from: float | None = None,
     quantiles: tuple[float, float] = QUANTILES,
 ) -> Description:
-    """Count what a log holds.
+    """Compute the statistics of a dataset.
 
     Args:
         dataset: the log.
-        positive_from: smallest value that counts as liking; None: every interaction counts.
-        quantiles: where S and F end.
+        positive_from: smallest value of a positive interaction; None: every interaction is positive.
+        quantiles: ends of S and F.
 
     Raises:
         DataError: no interaction is positive, or a slice is empty.
     """
     liked = positives(dataset, positive_from)
     events = dataset.interactions
-    histories = Counter(event.user_id for event in liked)
     slices = cut([event.timestamp for event in liked], quantiles)
     return Description(
         name=dataset.name,
@@ -113,7 +113,7 @@ def describe(
         items=len(dataset.items),
         items_met=len({event.item_id for event in events}),
         with_text=sum(bool(item.text) for item in dataset.items.values()) / len(dataset.items),
-        median_history=float(median(histories.values())),
+        median_history=float(median(Counter(event.user_id for event in liked).values())),
         out_of_order=dataset.out_of_order,
         slices=_describe_slices(liked, slices),
         refused=dataset.refused,
@@ -148,7 +148,7 @@ def _describe_slice(name: Slice, events: Sequence[Interaction], windows: int, in
 
 
 def render(description: Description) -> Group:
-    """The description as tables for a terminal."""
+    """Return the description as tables for a terminal."""
     tables = [_overview(description), _slices(description.slices)]
     if description.refused.total:
         tables.append(_refusals(description.refused))
@@ -201,7 +201,7 @@ def _refusals(refused: Refusals) -> Table:
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(*header, title=title, title_justify="left", show_header=any(header))
     for row in rows:
-        # Text of the log is shown as it stands: brackets in it are no markup.
+        # Text of the log is shown literally: brackets in it are no markup.
         table.add_row(*(Text(cell) for cell in row))
     return table
 

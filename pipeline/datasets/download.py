@@ -1,4 +1,8 @@
-"""Downloading a public log: verified before it is opened, unpacked without trust, in place whole or not at all."""
+"""Download of public logs.
+
+The checksum is verified before the archive is opened, unsafe archives are refused, and the folder appears complete or
+not at all.
+"""
 
 import hashlib
 import re
@@ -19,10 +23,10 @@ CHUNK = 1 << 18
 """Bytes read at a time."""
 
 LARGEST = 4 << 30
-"""Most bytes an archive may unpack to."""
+"""Maximum unpacked size of an archive in bytes."""
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
-"""What the standard library raises on archives that are torn, of an unknown method, or encrypted (or a full disk)."""
+"""Errors of the standard library for truncated, unsupported or encrypted archives (or a full disk)."""
 
 Opener = Callable[[str], AbstractContextManager[BinaryIO]]
 Progress = Callable[[int], None]
@@ -44,16 +48,16 @@ def fetch(
 
     Args:
         name: one of `KNOWN`.
-        out: folder below which a folder of that name is made.
-        sha256: what the archive must hash to, instead of what is on record; required where nothing is.
+        out: parent of the new folder, which has that name.
+        sha256: expected checksum of the archive, in place of the registered one; required if none is registered.
         opener: opens a URL for reading.
         progress: called with the number of bytes so far, after each chunk.
 
     Returns:
-        The folder, fit for `read_dataset`.
+        The folder, readable by `read_dataset`.
 
     Raises:
-        DataError: unknown name, no checksum, folder there already, no connection, wrong checksum, hostile archive.
+        DataError: unknown name, no checksum, existing folder, no connection, wrong checksum, unsafe archive.
     """
     dataset = known(name)
     expected = _expected(dataset, sha256)
@@ -76,7 +80,7 @@ def _expected(dataset: KnownDataset, sha256: str | None) -> str:
     if expected is None:
         raise DataError(
             f"no checksum is on record for {dataset.name}: its archive changes. Download {dataset.url} yourself, "
-            "look at it, and pass what it hashes to with --sha256"
+            "inspect it, and pass its checksum with --sha256"
         )
     if not re.fullmatch(r"[0-9a-fA-F]{64}", expected):
         raise DataError(f"a sha256 has 64 hexadecimal digits, unlike {expected!r}")

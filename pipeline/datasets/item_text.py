@@ -1,21 +1,21 @@
-"""An item in words: the text a language model reads."""
+"""Item texts for text encoders and language models."""
 
 from collections.abc import Sequence
 
 NOTHING = ("", "(no genres listed)", "nan", "none", "null", "n/a")
-"""Cells that say nothing, in lower case."""
+"""Cells without information, in lower case."""
 
 
 def item_text(title: object, year: object, others: Sequence[object]) -> str:
-    """Join what is known of an item, as in `Toy Story (1995). Adventure, Animation`.
+    """Join the descriptive cells of an item, as in `Toy Story (1995). Adventure, Animation`.
 
     Args:
-        title: what it is called, or None.
-        year: when it appeared; left out where the title says so already.
-        others: further cells; `a|b|c` and lists are read out as `a, b, c`.
+        title: title, or None.
+        year: year of publication; left out where the title contains it.
+        others: further cells; `a|b|c` and lists become `a, b, c`.
 
     Returns:
-        The text, "" when nothing is known.
+        The text; "" if all cells are empty.
     """
     name, when = phrase(title), phrase(year)
     if when and when not in name:
@@ -24,7 +24,7 @@ def item_text(title: object, year: object, others: Sequence[object]) -> str:
 
 
 def phrase(cell: object) -> str:
-    """One cell in words, on one line."""
+    """Return the text of one cell, on one line."""
     if isinstance(cell, list | tuple):
         parts = [phrase(part) for part in cell]
     elif isinstance(cell, str) and "|" in cell:

@@ -1,4 +1,4 @@
-"""Well-known public logs: where they are, under which terms, and what their archive must hash to."""
+"""Registry of public logs: address, licence and checksum of each archive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ class KnownDataset:
     """One public log.
 
     Attributes:
-        name: what `fetch` knows it by.
-        url: of its zip archive.
-        folder: the part of the archive that holds the log.
-        sha256: of the archive, or None where no fixed archive is published: then the user has to vouch for one.
-        events: about how many interactions, for a person to choose by.
-        licence: the terms, in short; the archive's own text is what counts.
-        cite: the paper to cite.
+        name: key of the log in `KNOWN`.
+        url: address of its zip archive.
+        folder: folder of the archive that holds the log.
+        sha256: checksum of the archive; None if no fixed archive is published, so that the user must supply one.
+        events: approximate number of interactions, as text.
+        licence: summary of the terms; the text in the archive is authoritative.
+        cite: paper to cite.
     """
 
     name: str
@@ -39,7 +39,7 @@ KNOWN: Mapping[str, KnownDataset] = {
             name="ml-latest-small",
             url="https://files.grouplens.org/datasets/movielens/ml-latest-small.zip",
             folder="ml-latest-small/",
-            # The generation of September 2018. GroupLens may replace it, and then this refuses.
+            # The archive of September 2018; a newer one of GroupLens would be refused.
             sha256="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
             events="100,836 ratings, 1996 to 2018",
             licence=_GROUPLENS,
@@ -58,7 +58,7 @@ KNOWN: Mapping[str, KnownDataset] = {
             name="movietweetings",
             url="https://github.com/sidooms/MovieTweetings/archive/refs/heads/master.zip",
             folder="MovieTweetings-master/snapshots/100K/",
-            # The archive is made anew from a branch on every change: it has no lasting checksum.
+            # The archive is generated from a branch on every change: it has no lasting checksum.
             sha256=None,
             events="100,000 ratings, 2013",
             licence="MIT",
@@ -66,14 +66,14 @@ KNOWN: Mapping[str, KnownDataset] = {
         ),
     )
 }
-"""Every public log `fetch` can get, by name."""
+"""Public logs that `fetch` can download, by name."""
 
 
 def known(name: str) -> KnownDataset:
-    """Look up a public log.
+    """Return the public log of this name.
 
     Raises:
-        DataError: there is none of that name; the message lists those there are.
+        DataError: unknown name; the message lists the known ones.
     """
     if name not in KNOWN:
         raise DataError(f"no public dataset is known as {name!r}; there are: {', '.join(KNOWN)}")

@@ -1,6 +1,7 @@
-"""Global time slices: S to set up on, F to fine-tune on, T to test on.
+"""Global time slices: S for set-up, F for fine-tuning, T for testing.
 
-The cuts are moments, the same for every user: a per-user split would let the set-up slice see the future of the log.
+The cuts are moments, the same for every user: with a per-user split the set-up slice would contain events from after
+the start of F.
 """
 
 import math
@@ -13,23 +14,23 @@ from pipeline.errors import DataError
 Slice = Literal["S", "F", "T"]
 
 QUANTILES = (0.5, 0.8)
-"""Where S and F end, as quantiles of the timestamps of positive interactions."""
+"""Ends of S and F, as quantiles of the timestamps of positive interactions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """Two cuts through time.
+    """Two cuts in time.
 
     Attributes:
-        setup_until: S holds everything up to and including this moment, in seconds since 1970.
-        finetune_until: F holds what comes after S up to and including this moment; T holds the rest.
+        setup_until: end of S, included, in seconds since 1970.
+        finetune_until: end of F, included; T holds the rest.
     """
 
     setup_until: float
     finetune_until: float
 
     def of(self, timestamp: float) -> Slice:
-        """The slice of a moment, in seconds since 1970."""
+        """Return the slice of a moment, in seconds since 1970."""
         if timestamp <= self.setup_until:
             return "S"
         return "F" if timestamp <= self.finetune_until else "T"
@@ -42,7 +43,7 @@ def cut(timestamps: Sequence[float], quantiles: tuple[float, float] = QUANTILES)
 
     Args:
         timestamps: of the positive interactions, in seconds, in any order.
-        quantiles: where S and F end, 0 < S < F < 1.
+        quantiles: ends of S and F, 0 < S < F < 1.
 
     Raises:
         DataError: the quantiles are out of order, or a slice would be empty.

@@ -1,7 +1,7 @@
-"""The predictions of all strategies and seeds, side by side over the same interactions.
+"""Alignment of the predictions of all strategies and seeds over the same interactions.
 
-Only what was asked of everyone can be compared: strategies that were asked about different
-interactions are refused here instead of being averaged over whatever each of them answered.
+Only common interactions can be compared: strategies with predictions for different interactions are rejected here
+instead of being averaged over different sets.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from pipeline.metrics.ranking import Floats, recall_at_k
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aligned:
-    """Interactions of one or more slices, in slice order, and the rank each strategy gave their targets.
+    """Interactions of one or more slices, in slice order, and the rank of their targets under each strategy.
 
     Attributes:
         strategies: names, sorted.
         seeds: sorted.
         user: (n,) int64 number of the user; equal numbers are equal users.
         cold: (n,) bool, whether the user had no history.
-        ranks: (strategies, seeds, n) int32, 1 = top, 0 = asked but not scored.
+        ranks: (strategies, seeds, n) int32, 1 = top, 0 = not scored.
     """
 
     strategies: list[str]
@@ -37,10 +37,10 @@ class Aligned:
         return len(self.cold)
 
     def where(self, rows: NDArray[np.bool_]) -> "Aligned":
-        """Keep some of the interactions.
+        """Subset of the interactions.
 
         Args:
-            rows: (n,) which ones.
+            rows: (n,) mask.
         """
         return Aligned(
             self.strategies,
@@ -51,7 +51,7 @@ class Aligned:
         )
 
     def mean_hits(self, k: int) -> Floats:
-        """Recall@k of every interaction, averaged over the seeds.
+        """Recall@k of every interaction, averaged over seeds.
 
         Returns:
             (strategies, n) values in [0, 1].
@@ -61,14 +61,14 @@ class Aligned:
 
 
 def align(predictions: Predictions, slices: Sequence[str]) -> Aligned:
-    """Lay the blocks of all strategies and seeds side by side.
+    """Align the blocks of all strategies and seeds.
 
     Args:
         predictions: of the run.
-        slices: which slices, one after another; a slice that nobody was asked about adds nothing.
+        slices: names, concatenated in this order; a slice without predictions is empty.
 
     Raises:
-        DataError: if a strategy and seed lacks a slice others have, or was asked about other interactions.
+        DataError: a strategy and seed lacks a slice of the others, or has predictions for other interactions.
     """
     names, seeds = predictions.strategies, predictions.seeds
     empty = np.zeros((len(names), len(seeds), 0), dtype=np.int32)
@@ -90,20 +90,20 @@ def align(predictions: Predictions, slices: Sequence[str]) -> Aligned:
 
 
 def _blocks(predictions: Predictions, slice_name: str) -> list[Block]:
-    """Take the blocks of a slice by strategy and seed, each sorted by position; none if nobody has one."""
-    wanted = [(name, seed) for name in predictions.strategies for seed in predictions.seeds]
-    found = {key: predictions.get(*key, slice_name) for key in wanted}
+    """Blocks of a slice by strategy and seed, each sorted by position; empty if none exists."""
+    keys = [(name, seed) for name in predictions.strategies for seed in predictions.seeds]
+    found = {key: predictions.get(*key, slice_name) for key in keys}
     if all(block is None for block in found.values()):
         return []
     blocks: list[Block] = []
     for (name, seed), block in found.items():
         if block is None:
-            raise DataError(f"{name}, seed {seed}, has no predictions on slice {slice_name}, and others have")
+            raise DataError(f"{name}, seed {seed}, has no predictions on slice {slice_name}, unlike others")
         blocks.append(block.by_position())
         if not _same(blocks[0], blocks[-1]):
             raise DataError(
-                f"{name}, seed {seed}, was asked about other interactions of slice {slice_name} than "
-                f"{wanted[0][0]}, seed {wanted[0][1]}; an interaction that cannot be scored has rank 0"
+                f"{name}, seed {seed}, has predictions for other interactions of slice {slice_name} than "
+                f"{keys[0][0]}, seed {keys[0][1]}; an interaction that cannot be scored has rank 0"
             )
     return blocks
 

@@ -1,12 +1,12 @@
-"""How far a difference between two strategies could be chance: a paired bootstrap over users.
+"""Paired bootstrap over users: confidence intervals of differences between strategies.
 
 Interactions of one user are not independent, so whole users are resampled (the cluster bootstrap of
-Davison and Hinkley, 1997, section 3.8). The statistic is a ratio estimator, since users differ in how
-much they do:
+Davison and Hinkley, 1997, section 3.8). The statistic is a ratio estimator, since users differ in
+their number of interactions:
 
     mean = sum over resampled users of their sums / sum over resampled users of their counts
 
-and all strategies are read off the same resamples, which is what pairs them.
+computed for all strategies on the same resamples, which pairs them.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 2_000
-"""Resamples drawn unless told otherwise."""
+"""Default number of resamples."""
 
 PERCENTILES = (2.5, 97.5)
 """Ends of the 95% percentile interval."""
@@ -26,7 +26,7 @@ _CELLS_AT_ONCE = 4_000_000
 
 
 class Interval(NamedTuple):
-    """A difference of two means and its 95% interval, in the unit of the metric."""
+    """Difference of two means and its 95% interval, in the unit of the metric."""
 
     difference: float
     low: float
@@ -34,12 +34,12 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A difference of two means among several, with and without regard to how many there are.
+    """Difference of two means in a family of comparisons, with a single and a simultaneous interval.
 
     Attributes:
         difference: in the unit of the metric.
-        low, high: its own 95% interval.
-        simultaneous_low, simultaneous_high: wide enough that all intervals of the family hold together with 95%.
+        low, high: 95% interval of this difference alone.
+        simultaneous_low, simultaneous_high: interval with 95% joint coverage over the family.
     """
 
     difference: float
@@ -49,42 +49,6 @@ class Comparison(NamedTuple):
     simultaneous_high: float
 
 
-def paired_bootstrap(
-    a: ArrayLike, b: ArrayLike, users: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Estimate mean(a) - mean(b) over the same interactions, with a 95% percentile interval.
-
-    Args:
-        a: (n,) values of one strategy, or (seeds, n): the seeds are averaged first, interaction by
-            interaction, so the interval speaks of users and not of seeds.
-        b: the same of the other strategy, on the same interactions in the same order.
-        users: (n,) the user of each interaction.
-        resamples: how many times users are drawn.
-        seed: of the draws.
-
-    Returns:
-        The difference on the data itself, and the 2.5th and 97.5th percentile over resamples.
-
-    Raises:
-        ValueError: if there are no interactions, or shapes do not fit.
-    """
-    return paired_bootstraps(a, [b], users, resamples=resamples, seed=seed)[0]
-
-
-def paired_bootstraps(
-    a: ArrayLike, others: Sequence[ArrayLike], users: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
-) -> list[Interval]:
-    """Compare one strategy with several, drawing the users once for all of them.
-
-    The result is that of `paired_bootstrap` with each of the others; see there for the arguments.
-
-    Raises:
-        ValueError: if there are no interactions, or shapes do not fit.
-    """
-    rows = paired_comparisons(a, others, users, resamples=resamples, seed=seed)
-    return [Interval(*row[:3]) for row in rows]
-
-
 def paired_comparisons(
     a: ArrayLike, others: Sequence[ArrayLike], users: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Comparison]:
@@ -92,11 +56,22 @@ def paired_comparisons(
 
     The simultaneous intervals are `d_b ± c se_b` with se_b the standard deviation of the resampled differences and
     c the 95th percentile over resamples of max over b of `|d*_b - d_b| / se_b`: the single-step max-statistic
-    (Romano and Wolf, 2005), which unlike Bonferroni knows how alike the differences are. With one other it is that
-    one's studentised interval. See `paired_bootstrap` for the arguments.
+    (Romano and Wolf, 2005), which unlike Bonferroni accounts for the correlation of the differences. With a single
+    other strategy it is the studentised interval.
+
+    Args:
+        a: (n,) values of one strategy, or (seeds, n): seeds are averaged first, interaction by interaction, so that
+            the intervals describe the variation over users, not seeds.
+        others: the same of each other strategy, on the same interactions in the same order.
+        users: (n,) the user of each interaction.
+        resamples: number of times that users are drawn.
+        seed: of the draws.
+
+    Returns:
+        For each other strategy the difference on the data itself, and its intervals.
 
     Raises:
-        ValueError: if there are no interactions, or shapes do not fit.
+        ValueError: there are no interactions, or shapes do not fit.
     """
     values = np.column_stack([_over_seeds(a), *(_over_seeds(other) for other in others)])
     means = resampled_means(values, users, resamples=resamples, seed=seed)
@@ -111,41 +86,41 @@ def paired_comparisons(
 def resampled_means(
     values: NDArray[np.float64], users: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Recompute the mean of every column on resampled users, all columns on the same users.
+    """Mean of every column on resampled users, all columns on the same users.
 
     Args:
-        values: (n, columns) values, a row an interaction.
+        values: (n, columns) values, one row per interaction.
         users: (n,) the user of each interaction.
-        resamples: how many times users are drawn, with replacement, as many as there are.
+        resamples: number of times that users are drawn, with replacement, as many as there are.
         seed: of the draws.
 
     Returns:
         (resamples, columns) means.
 
     Raises:
-        ValueError: if there are no interactions, or shapes do not fit.
+        ValueError: there are no interactions, or shapes do not fit.
     """
     if values.ndim != 2 or len(values) == 0 or np.shape(users) != (len(values),):
         raise ValueError(f"need as many users as values, at least one; got {values.shape} and {np.shape(users)}")
     sums, counts = _per_user(values, np.asarray(users))
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS_AT_ONCE // len(counts))
-    parts = []
+    batches = []
     for start in range(0, resamples, step):
         weights = _draw(rng, min(step, resamples - start), len(counts))
-        parts.append((weights @ sums) / (weights @ counts)[:, None])
-    return np.concatenate(parts)
+        batches.append((weights @ sums) / (weights @ counts)[:, None])
+    return np.concatenate(batches)
 
 
 def _simultaneous_margin(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
     """(resamples, others) deviations from the differences to the (others,) half widths of joint intervals."""
     errors = deviations.std(axis=0, ddof=1)
-    # A difference that chance cannot move has no width, and no say in the others'.
-    moved = errors > 1e-12
-    if not moved.any():
+    # A difference without variation has no width, and must not affect the others.
+    varies = errors > 1e-12
+    if not varies.any():
         return np.zeros_like(errors)
-    worst = (np.abs(deviations[:, moved]) / errors[moved]).max(axis=1)
-    margin: NDArray[np.float64] = np.percentile(worst, 95.0) * np.where(moved, errors, 0.0)
+    worst = (np.abs(deviations[:, varies]) / errors[varies]).max(axis=1)
+    margin: NDArray[np.float64] = np.percentile(worst, 95.0) * np.where(varies, errors, 0.0)
     return margin
 
 
@@ -171,7 +146,7 @@ def _per_user(
 
 
 def _draw(rng: np.random.Generator, resamples: int, users: int) -> NDArray[np.float64]:
-    """Count how often each user is drawn.
+    """Draw users, and count the draws of each.
 
     Returns:
         (resamples, users) counts; each row sums to `users`.

@@ -1,8 +1,8 @@
-"""Slice after slice: what a strategy makes of every slice after each one it has learned.
+"""Continual run: every slice is scored after each slice learned, for the results matrix of `metrics.continual`.
 
-The stream is cut into equal slices. A share of the windows of each is held out: they are never shown as events, so
-that nothing learns from them, and they are scored after every slice. Slice 0 is set-up, its held-out windows are
-S_new. This is a pass of its own: the figures of the stream itself are those of a strategy that met every event.
+The stream is cut into equal slices. A share of the windows of each is held out: they are never observed or learned,
+and scored after every slice. Slice 0 is set-up, with S_new as its held-out windows. The run is a separate pass over
+the stream: figures of the stream itself come from a strategy that observes every event.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,16 +19,19 @@ from pipeline.errors import DataError
 from pipeline.evaluation.protocols import Plan
 from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.continual import MEASURES, Matrix
-from pipeline.metrics.ranking import Floats, ndcg_at_k, recall_at_k
-from pipeline.strategies import Strategy
+from pipeline.metrics.ranking import LIST_LENGTH, Floats, ndcg_at_k, recall_at_k
+from pipeline.strategies.base import Strategy
 
 FILE_NAME = "slices.parquet"
 
 HELD_OUT_SEED = 0
-"""What is held out is a matter of the log, not of a run's seeds."""
+"""Seed of the held-out windows, the same for all seeds of a run."""
 
-K = 10
-METRICS: Mapping[str, Callable[[Ids, int], Floats]] = {f"recall@{K}": recall_at_k, f"ndcg@{K}": ndcg_at_k}
+METRICS: Mapping[str, Callable[[Ids, int], Floats]] = {
+    f"recall@{LIST_LENGTH}": recall_at_k,
+    f"ndcg@{LIST_LENGTH}": ndcg_at_k,
+}
+"""Metrics of the results matrices, by name."""
 
 SCHEMA = pa.schema(
     [
@@ -45,11 +48,11 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SlicePlan:
-    """What each slice shows, and what it is judged by.
+    """Training and test windows of each slice.
 
     Attributes:
-        learned: for each slice of the stream, the parts it comes in, in event order.
-        held_out: windows with a history, never shown: of set-up (S_new), then of each slice of the stream.
+        learned: for each slice of the stream, its update intervals, in event order.
+        held_out: test windows, with a history: of set-up (S_new), then of each slice of the stream.
     """
 
     learned: Sequence[Sequence[Windows]]
@@ -61,20 +64,19 @@ def plan_slices(plan: Plan, number: int, settings: ReplaySettings) -> SlicePlan:
 
     Args:
         plan: of the replay.
-        number: slices of the stream.
-        settings: `parts` of the whole stream, and `slice_held_out`.
+        number: of slices of the stream.
+        settings: `parts` (update intervals of the whole stream), and `slice_held_out`.
 
     Raises:
-        DataError: a slice would have nothing to be judged by.
+        DataError: a slice would have no held-out window.
     """
     stream = plan.stream
     held = np.random.default_rng(HELD_OUT_SEED).random(len(stream)) < settings.slice_held_out
     held &= ~stream.cold
     learned, held_out = [], [plan.scored["S_new"]]
     for rows in np.array_split(np.arange(len(stream)), number):
-        shown = rows[~held[rows]]
-        parts = np.array_split(shown, max(1, round(settings.parts / number)))
-        learned.append([stream[part] for part in parts if len(part)])
+        intervals = np.array_split(rows[~held[rows]], max(1, round(settings.parts / number)))
+        learned.append([stream[interval] for interval in intervals if len(interval)])
         held_out.append(stream[rows[held[rows]]])
     empty = [str(j) for j, windows in enumerate(held_out) if not len(windows)]
     if empty:
@@ -85,33 +87,33 @@ def plan_slices(plan: Plan, number: int, settings: ReplaySettings) -> SlicePlan:
     return SlicePlan(learned, held_out)
 
 
-class SliceResults:
-    """Ranks of held-out windows, by strategy, seed, slice learned last and slice asked about."""
+class ContinualResults:
+    """Ranks of held-out windows, by strategy, seed, slice learned last and slice scored."""
 
     def __init__(self, plan: SlicePlan) -> None:
         self._plan = plan
         self._ranks: dict[tuple[str, int], list[list[Ids]]] = {}
 
     def run(self, strategy: Strategy, seed: int, progress: Callable[[int, int], None]) -> None:
-        """Take a fresh strategy through all slices."""
+        """Run a new strategy through all slices."""
         slices = self._plan.learned
-        rows = [self._ask(strategy)]
-        for done, parts in enumerate(slices):
+        rows = [self._score_all(strategy)]
+        for done, intervals in enumerate(slices):
             progress(done, len(slices))
-            for part in parts:
-                strategy.observe(part)
+            for interval in intervals:
+                strategy.observe(interval)
                 strategy.learn()
-            rows.append(self._ask(strategy))
+            rows.append(self._score_all(strategy))
         progress(len(slices), len(slices))
         self._ranks[strategy.name, seed] = rows
 
     def document(self) -> dict[str, Any]:
-        """The section `continual` of `metrics.json`."""
+        """Section `continual` of `metrics.json`."""
         strategies = sorted({name for name, _ in self._ranks})
         return {
             "slices": len(self._plan.learned),
             "windows": [len(windows) for windows in self._plan.held_out],
-            "strategies": {name: {metric: self._measured(name, metric) for metric in METRICS} for name in strategies},
+            "strategies": {name: {metric: self._figures(name, metric) for metric in METRICS} for name in strategies},
         }
 
     def write(self, path: Path) -> None:
@@ -122,18 +124,18 @@ class SliceResults:
                     for number, ranks in enumerate(row):
                         writer.write_table(self._table(strategy, seed, after, number, ranks))
 
-    def _ask(self, strategy: Strategy) -> list[Ids]:
+    def _score_all(self, strategy: Strategy) -> list[Ids]:
         return [strategy.score(windows).ranks for windows in self._plan.held_out]
 
     def _matrices(self, strategy: str, metric: str) -> list[Matrix]:
-        """One results matrix a seed."""
-        of = METRICS[metric]
+        """One results matrix per seed."""
+        metric_of = METRICS[metric]
         found = [rows for (name, _), rows in sorted(self._ranks.items()) if name == strategy]
-        return [np.array([[of(ranks, K).mean() for ranks in row] for row in rows]) for rows in found]
+        return [np.array([[metric_of(ranks, LIST_LENGTH).mean() for ranks in row] for row in rows]) for rows in found]
 
-    def _measured(self, strategy: str, metric: str) -> dict[str, Any]:
+    def _figures(self, strategy: str, metric: str) -> dict[str, Any]:
         matrices = self._matrices(strategy, metric)
-        measures = {name: _over_seeds([of(matrix) for matrix in matrices]) for name, of in MEASURES.items()}
+        measures = {name: _over_seeds([measure(matrix) for matrix in matrices]) for name, measure in MEASURES.items()}
         return {"matrix": np.mean(matrices, axis=0).tolist(), **measures}
 
     def _table(self, strategy: str, seed: int, after: int, number: int, ranks: Ids) -> pa.Table:
@@ -145,7 +147,7 @@ class SliceResults:
 
 
 def _over_seeds(values: Sequence[float | None]) -> dict[str, Any]:
-    """Mean and sample standard deviation; None where a seed has no value."""
+    """Mean and sample standard deviation; None if a seed has no value."""
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return {"mean": None, "std": None, "per_seed": list(values)}

@@ -1,14 +1,15 @@
-"""Whether an edit pays where it was made: quality before and after it, against regions that nothing was done to.
+"""Edit effect: change of quality by an edit where it applies, relative to regions without an edit.
 
-The *gain* of an interaction is [raie hits] - [static hits]: static never changes, so what is easy or hard about a
-stretch of the stream cancels out. With G a mean gain, over so many events before an edit and as many after,
+The *gain* of an interaction is [raie hits] - [static hits]: static never changes, so that the difficulty of a section
+of the stream cancels out. With G a mean gain, over `SPAN` events before an edit or after it,
 
-    payoff = (G edited after - G edited before) - (G untouched after - G untouched before)
+    effect = (G edited after - G edited before) - (G untouched after - G untouched before)
 
-is a difference of differences: what all answers gain meanwhile, by the trend above all, is taken off. An edit that
-moves a boundary is of the interactions whose window lies in a set-up region that it names, whoever answered them: that
-does not move with the boundary. An Update, and an edit that names no set-up region, is of the interactions that its
-region answered. *Untouched* is what no edit published within these events is of.
+is a difference of differences: it removes gains common to all interactions, such as that of decayed popularity. An
+edit that moves a boundary applies to the interactions whose window lies in a set-up region that it names, regardless
+of the region that served them, since set-up regions do not move with the boundary. An Update, and an edit that names
+no set-up region, applies to the interactions that its region served. *Untouched* interactions are those that no edit
+published within the span applies to.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,28 +22,29 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.evaluation.bootstrap import PERCENTILES, Interval, resampled_means
 from pipeline.metrics.ranking import Floats
 
-AROUND = 1_000
-"""Events before an edit, and after it, that are looked at."""
+SPAN = 1_000
+"""Events before an edit, and after it, that are compared."""
 
 LEAST = 30
-"""Interactions that each of the four means needs; of fewer nothing is said."""
+"""Smallest number of interactions of each of the four means for an estimate."""
 
 RESAMPLES = 1_000
+"""Resamples of the users."""
 
 Flags = NDArray[np.bool_]
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
-    """Every interaction of a stream in event order, under one seed.
+class StreamHits:
+    """Hits of `raie` and `static` on every interaction of a stream, in event order, under one seed.
 
     Attributes:
-        user: (n,) whose.
-        counted: (n,) whether it counts: users without history do not.
-        ours, static: (n,) whether `raie` and the backbone as set up hit, 0 or 1.
-        region: (n,) the region that `raie` answered in.
-        setup_region: (n,) the set-up region of the window under the frozen backbone.
+        user: (n,) the user of each.
+        counted: (n,) mask of users with a history.
+        ours, static: (n,) 1 for a hit of `raie` or `static`, else 0.
+        region: (n,) top region of `raie`.
+        setup_region: (n,) set-up region of the window under the frozen backbone.
     """
 
     user: NDArray[Any]
@@ -54,14 +56,14 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Payoff:
-    """What came of one edit. Rows: edited, untouched; columns: before, after.
+class EditEffect:
+    """Effect of one edit. Rows: edited, untouched; columns: before, after.
 
     Attributes:
         edit: its record in the ledger.
-        interactions: (2, 2) how many there are.
-        ours, static: (2, 2) share that `raie` and `static` hit; NaN where there are none.
-        interval: the payoff with its 95% interval over users; None where there is too little to tell.
+        interactions: (2, 2) counts.
+        ours, static: (2, 2) hit rate of `raie` and `static`; NaN without interactions.
+        interval: the effect with its 95% interval over users; None with fewer than `LEAST` interactions in a cell.
     """
 
     edit: Record
@@ -71,71 +73,73 @@ class Payoff:
     interval: Interval | None
 
 
-def weigh(scored: Scored, edits: Sequence[Record], around: int = AROUND) -> tuple[list[Payoff], dict[str, Interval]]:
-    """Weigh every published edit, and the mean edit of each operation and of all.
+def estimate_effects(
+    stream: StreamHits, edits: Sequence[Record], span: int = SPAN
+) -> tuple[list[EditEffect], dict[str, Interval]]:
+    """Estimate the effect of every published edit, and the mean effect by operation.
 
     Args:
-        scored: the stream.
-        edits: published ones of the same seed.
-        around: events before and after.
+        stream: hits of the stream.
+        edits: published edits of the same seed.
+        span: events before and after.
 
     Returns:
-        A payoff for each edit, in the order given, and the mean payoff by operation ("all": of all) of those that
-        can be told; users are drawn once for all of them.
+        An effect for each edit, in the order given, and the mean by operation ("all": of all) of those with an
+        interval, over the same resampled users.
     """
-    found, drawn = [], []
+    effects, drawn = [], []
     for edit in edits:
-        cells = cells_of(scored, edit, edits, around)
+        cells = cells_of(stream, edit, edits, span)
         counts = cells.sum(axis=1)
-        draws = _draws(scored, cells) if counts.min() >= LEAST else None
-        estimate = None if draws is None else _interval(_payoff(_means(scored.ours - scored.static, cells)), draws)
-        ours, static = (_means(hits, cells).reshape(2, 2) for hits in (scored.ours, scored.static))
-        found.append(Payoff(edit, counts.reshape(2, 2), ours, static, estimate))
+        draws = _draws(stream, cells) if counts.min() >= LEAST else None
+        estimate = None if draws is None else _interval(_difference(_means(stream.ours - stream.static, cells)), draws)
+        ours, static = (_means(hits, cells).reshape(2, 2) for hits in (stream.ours, stream.static))
+        effects.append(EditEffect(edit, counts.reshape(2, 2), ours, static, estimate))
         drawn.append(draws)
-    told = [(p.edit["operation"], p.interval.difference, d) for p, d in zip(found, drawn, strict=True) if p.interval]
-    names = sorted({name for name, _, _ in told})
-    families = {"all": told} | {name: [t for t in told if t[0] == name] for name in names}
-    return found, {name: _mean_interval(family) for name, family in families.items() if family}
+    known = [(e.edit["operation"], e.interval.difference, d) for e, d in zip(effects, drawn, strict=True) if e.interval]
+    names = sorted({name for name, _, _ in known})
+    families = {"all": known} | {name: [entry for entry in known if entry[0] == name] for name in names}
+    return effects, {name: _mean_interval(family) for name, family in families.items() if family}
 
 
-def concerned(scored: Scored, edit: Record) -> Flags:
-    """(n,) interactions that an edit is of."""
+def affected_by(stream: StreamHits, edit: Record) -> Flags:
+    """(n,) mask of the interactions that an edit applies to."""
     named = {edit["region_id"], edit["other_region_id"], *edit["reason"].get("regions", ())}
-    setup_regions = sorted(named & set(np.unique(scored.setup_region).tolist()))
+    setup_regions = sorted(named & set(np.unique(stream.setup_region).tolist()))
     if edit["operation"] == "update" or not setup_regions:
-        return np.asarray(scored.region == edit["region_id"])
-    return np.isin(scored.setup_region, setup_regions)
+        return np.asarray(stream.region == edit["region_id"])
+    return np.isin(stream.setup_region, setup_regions)
 
 
-def cells_of(scored: Scored, edit: Record, edits: Sequence[Record], around: int) -> Flags:
-    """(4, n) interactions edited before and after, untouched before and after."""
-    at, place = edit["at_event"], np.arange(len(scored.user))
-    before = (place >= at - around) & (place < at) & scored.counted
-    after = (place >= at) & (place < at + around) & scored.counted
-    mine = concerned(scored, edit)
-    near = [concerned(scored, other) for other in edits if abs(other["at_event"] - at) < around]
-    free = ~np.logical_or.reduce([mine, *near])
-    return np.stack([mine & before, mine & after, free & before, free & after])
+def cells_of(stream: StreamHits, edit: Record, edits: Sequence[Record], span: int) -> Flags:
+    """(4, n) masks of interactions: edited before and after, untouched before and after."""
+    at, position = edit["at_event"], np.arange(len(stream.user))
+    before = (position >= at - span) & (position < at) & stream.counted
+    after = (position >= at) & (position < at + span) & stream.counted
+    edited = affected_by(stream, edit)
+    near = [affected_by(stream, other) for other in edits if abs(other["at_event"] - at) < span]
+    untouched = ~np.logical_or.reduce([edited, *near])
+    return np.stack([edited & before, edited & after, untouched & before, untouched & after])
 
 
 def _means(values: Floats, cells: Flags) -> Floats:
-    """(4,) mean of each cell; NaN where it is empty."""
+    """(4,) mean of each cell; NaN for an empty one."""
     counts = cells.sum(axis=1)
     return np.where(counts > 0, (cells @ values) / np.maximum(counts, 1), np.nan)
 
 
-def _payoff(gains: Floats) -> Floats:
+def _difference(gains: Floats) -> Floats:
     """(..., 4) mean gains to (...) differences of differences."""
     difference: Floats = (gains[..., 1] - gains[..., 0]) - (gains[..., 3] - gains[..., 2])
     return difference
 
 
-def _draws(scored: Scored, cells: Flags) -> Floats:
-    """(resamples,) the payoff on resampled users; NaN where a cell came out empty."""
-    gain, flags = scored.ours - scored.static, cells.T.astype(np.float64)
-    means = resampled_means(np.concatenate([flags * gain[:, None], flags], axis=1), scored.user, resamples=RESAMPLES)
+def _draws(stream: StreamHits, cells: Flags) -> Floats:
+    """(resamples,) the effect on resampled users; NaN if a cell is empty."""
+    gain, flags = stream.ours - stream.static, cells.T.astype(np.float64)
+    means = resampled_means(np.concatenate([flags * gain[:, None], flags], axis=1), stream.user, resamples=RESAMPLES)
     sums, counts = means[:, :4], means[:, 4:]
-    return _payoff(np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0))
+    return _difference(np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0))
 
 
 def _interval(difference: ArrayLike, draws: Floats) -> Interval:
@@ -144,6 +148,6 @@ def _interval(difference: ArrayLike, draws: Floats) -> Interval:
 
 
 def _mean_interval(family: Sequence[tuple[str, float, Floats]]) -> Interval:
-    """The mean of several payoffs, each edit counting once; a draw counts where all of them can be told."""
+    """Mean of several effects, each edit counted once, over the draws in which all effects are defined."""
     draws = np.mean([draws for _, _, draws in family], axis=0)
     return _interval(np.mean([difference for _, difference, _ in family]), draws)

@@ -1,4 +1,4 @@
-"""The files that only `raie` leaves behind: its ledger, its statistics by region, and the map of its regions."""
+"""Files of `raie` alone: ledger, statistics by region, and region map."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,9 +47,9 @@ REGIONS_SCHEMA = pa.schema(
 
 
 def ledger_record(seed: int, edit: Edit, outcome: Outcome) -> dict[str, Any]:
-    """One edit and what came of it, windows by event id.
+    """Ledger line of an edit and its outcome, windows by event id.
 
-    Operation and region are those that it came to: an Add whose parent does as well is an Update of that one.
+    Operation and region are those of the outcome: an Add is published as an Update if the parent's update does as well.
     """
     return {
         "seed": seed,
@@ -71,16 +71,16 @@ def ledger_record(seed: int, edit: Edit, outcome: Outcome) -> dict[str, Any]:
 
 
 def edit_counts(ledger: Iterable[tuple[Edit, Outcome]]) -> dict[str, int]:
-    """How many edits were published by operation, and how many were rejected."""
+    """Number of published edits by operation, and of rejected edits."""
     counts = dict.fromkeys([*(str(operation) for operation in Operation), REJECTED], 0)
     for _, outcome in ledger:
-        # An Add may have come to an Update of the parent.
+        # An Add may be published as an Update of the parent.
         counts[str(outcome.operation) if outcome.published else REJECTED] += 1
     return counts
 
 
 def write_ledger(records: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write `ledger.jsonl`, one edit a line; equal records give equal bytes."""
+    """Write `ledger.jsonl`, one edit per line; equal records give equal bytes."""
     lines = (json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False) for record in records)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 

@@ -1,8 +1,7 @@
-"""Every scored interaction of a run: what each figure is computed from, and can be recomputed from.
+"""Ranks of every scored interaction of a run, the source of all its figures.
 
-A block holds what one strategy, under one seed, said about one slice. In the file the blocks stand
-sorted by strategy, seed and slice, so the same run writes the same bytes in whatever order its
-strategies finished.
+A block holds the ranks of one strategy and seed on one slice. In the file, blocks are sorted by strategy, seed and
+slice, so that the order of the strategies does not change the bytes.
 """
 
 from collections.abc import Iterator
@@ -21,10 +20,10 @@ from pipeline.errors import DataError
 FILE_NAME = "predictions.parquet"
 
 SLICES = ("S", "S_new", "F", "T")
-"""Every slice a prediction can belong to, in the order of files and tables."""
+"""Slices of the predictions, in the order of files and tables."""
 
 NO_REGION = -1
-"""In memory, the region of an interaction that none was asked for; null in the file."""
+"""Region of an interaction without one, in memory; null in the file."""
 
 SCHEMA = pa.schema(
     [
@@ -47,7 +46,7 @@ Number = TypeVar("Number", np.int32, np.float32)
 
 
 class Key(NamedTuple):
-    """Names a block."""
+    """Key of a block."""
 
     strategy: str
     seed: int
@@ -56,15 +55,15 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """What one strategy, under one seed, said about one slice: one row an interaction, in slice order.
+    """Predictions of one strategy and seed on one slice, one row per interaction, in slice order.
 
     Attributes:
         event_id: (n,) strings.
         user_id: (n,) strings.
-        region_id: (n,) int32, the region that answered, `NO_REGION` where there is none.
-        confidence: (n,) float32 gate confidence in [0, 1], NaN where there is none.
-        rank: (n,) int32 rank of the target, 1 = top, 0 = asked but not scored.
-        cold: (n,) bool, whether the user had no history.
+        region_id: (n,) int32, top region, `NO_REGION` without one.
+        confidence: (n,) float32 gate confidence in [0, 1], NaN without one.
+        rank: (n,) int32 rank of the target, 1 = top, 0 = not scored.
+        cold: (n,) bool, True for a user without history.
         position: (n,) int32 index of the interaction in its slice's order, each once.
         timestamp: (n,) float64 seconds since 1970 UTC.
     """
@@ -82,13 +81,13 @@ class Block:
         return len(self.rank)
 
     def by_position(self) -> "Block":
-        """Return the rows in the order of the slice."""
+        """Rows in the order of the slice."""
         order = np.argsort(self.position)
         return Block(**{field.name: getattr(self, field.name)[order] for field in fields(self)})
 
 
 class Predictions:
-    """The blocks of a run, in memory, as arrays."""
+    """Blocks of a run in memory."""
 
     def __init__(self) -> None:
         self._blocks: dict[Key, Block] = {}
@@ -114,24 +113,24 @@ class Predictions:
             strategy: name of the strategy.
             seed: of the run.
             slice_name: one of `SLICES`.
-            event_id: (n,) which interactions.
-            user_id: (n,) whose.
-            rank: (n,) rank of the target, 1 = top, 0 = asked but not scored.
-            cold: (n,) whether the user had no history.
+            event_id: (n,) interactions.
+            user_id: (n,) their users.
+            rank: (n,) rank of the target, 1 = top, 0 = not scored.
+            cold: (n,) True for a user without history.
             position: (n,) index of the interaction in its slice's order, each once.
             timestamp: (n,) seconds since 1970 UTC.
-            region_id: (n,) regions, negative where there is none; None for a strategy without regions.
-            confidence: (n,) gate confidences, NaN where there is none; None for a strategy without a gate.
+            region_id: (n,) regions, negative for none; None for a strategy without regions.
+            confidence: (n,) gate confidences, NaN for none; None for a strategy without a gate.
 
         Raises:
-            DataError: for an unknown slice, a block that is already there, columns of different
-                lengths, a negative rank, a position that stands twice or below zero.
+            DataError: the slice is unknown, the block exists, columns differ in length, a rank is negative, or a
+                position is negative or occurs twice.
         """
         key = Key(strategy, int(seed), slice_name)
         if slice_name not in SLICES:
-            raise DataError(f"there is no slice {slice_name!r}; the slices are {', '.join(SLICES)}")
+            raise DataError(f"unknown slice {slice_name!r}; the slices are {', '.join(SLICES)}")
         if key in self._blocks:
-            raise DataError(f"{_named(key)} is already there; append a block once")
+            raise DataError(f"{_named(key)} exists already; append each block once")
         ranks = np.asarray(rank, dtype=np.int32)
         block = Block(
             event_id=np.asarray(event_id, dtype=object),
@@ -147,11 +146,11 @@ class Predictions:
         self._blocks[key] = block
 
     def get(self, strategy: str, seed: int, slice_name: str) -> Block | None:
-        """Return a block, or None where the strategy was not asked about that slice."""
+        """Block of a strategy, seed and slice, or None."""
         return self._blocks.get(Key(strategy, seed, slice_name))
 
     def __iter__(self) -> Iterator[tuple[Key, Block]]:
-        """Go through the blocks in the order of the file: by strategy, seed, slice."""
+        """Iterate over the blocks in the order of the file: by strategy, seed, slice."""
         order = sorted(self._blocks, key=lambda key: (key.strategy, key.seed, SLICES.index(key.slice)))
         return ((key, self._blocks[key]) for key in order)
 
@@ -170,10 +169,10 @@ class Predictions:
 
 
 def write_predictions(predictions: Predictions, path: Path) -> None:
-    """Write `predictions.parquet`; the same predictions always give the same bytes.
+    """Write `predictions.parquet`; equal predictions give equal bytes.
 
     Raises:
-        OSError: if the file cannot be written.
+        OSError: the file cannot be written.
     """
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for key, block in predictions:
@@ -181,11 +180,11 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read what `write_predictions` wrote.
+    """Read the predictions that `write_predictions` wrote.
 
     Raises:
-        DataError: if the columns are others, or the blocks are no valid blocks.
-        OSError: if the file cannot be read.
+        DataError: columns are missing or unknown, or a block is invalid.
+        OSError: the file cannot be read.
     """
     strings = [field.name for field in SCHEMA if field.type == pa.string()]
     table = pq.read_table(path, read_dictionary=strings)
@@ -210,11 +209,11 @@ def _check(key: Key, block: Block) -> None:
     for field in fields(Block):
         shape = getattr(block, field.name).shape
         if shape != (len(block),):
-            raise DataError(f"{field.name} of {_named(key)} has shape {shape} where there are {len(block)} ranks")
+            raise DataError(f"{field.name} of {_named(key)} has shape {shape}, expected {len(block)} values")
     if len(block) and block.rank.min() < 0:
-        raise DataError(f"{_named(key)} has a negative rank; 1 is the top, 0 stands for not scored")
+        raise DataError(f"{_named(key)} has a negative rank; 1 is the top, 0 means not scored")
     if len(block) and (block.position.min() < 0 or len(np.unique(block.position)) < len(block)):
-        raise DataError(f"{_named(key)} must have each position once, from 0 on")
+        raise DataError(f"{_named(key)} must have each position once, from 0")
 
 
 def _named(key: Key) -> str:
@@ -230,7 +229,7 @@ def _table(key: Key, block: Block) -> pa.Table:
 
 
 def _numpy(column: pa.ChunkedArray) -> NDArray[Any]:
-    """Turn a column into an array; equal strings share one object, which is what keeps a large file small."""
+    """Column to array; equal strings share one object, which saves memory."""
     if pa.types.is_dictionary(column.type):
         array = column.unify_dictionaries().combine_chunks()
         values = array.dictionary.to_numpy(zero_copy_only=False)
@@ -241,7 +240,7 @@ def _numpy(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _runs(*columns: NDArray[Any]) -> Iterator[slice]:
-    """Cut rows where any of the columns changes."""
+    """Slices of consecutive rows with equal values in all columns."""
     changed = np.zeros(max(len(columns[0]) - 1, 0), dtype=bool)
     for column in columns:
         changed |= column[1:] != column[:-1]

@@ -1,8 +1,8 @@
-"""The two protocols: which windows set up, which arrive as a stream, which are scored at the end.
+"""Evaluation protocols: assignment of windows to set-up, stream and final scoring.
 
-`prequential`: every interaction of F and T is scored before anything learns from it; histories cross slices.
-`windows`: windows lie inside one slice and are full; F is learned, then every so-manieth window of S and T
-is scored.
+`prequential`: every interaction of F and T is scored before it is learned; histories cross slices.
+`windows`: windows are full and lie inside one slice; F is learned, then every `windows.stride`-th window of S and T is
+scored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,23 @@ from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset, positives
 from pipeline.datasets.splits import Slice, Slices, cut
 from pipeline.errors import DataError
-from pipeline.evaluation.summary import SliceFacts
+from pipeline.evaluation.facts import SliceFacts
 from pipeline.events.interaction import Interaction
 from pipeline.events.windows import Histories, Windows, concatenate, places_in_sequence, preceding_windows
 
 LEAST_HISTORY = 5
-"""Interactions in S from which on a user's last one is held out as S_new."""
+"""Smallest number of interactions in S of a user whose last one is held out as S_new."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a replay shows, and in which order.
+    """Windows of a replay, in event order.
 
     Attributes:
         slices: the two cuts through time.
-        setup: windows of S that may be learned from: none of them is in S_new.
-        observed: windows by slice that arrive as the stream, in event order: scored, then learned.
-        scored: windows by slice that are scored after the last edit, and never learned from the stream.
+        setup: training windows of set-up: S without S_new.
+        observed: windows of the stream by slice: scored, then learned.
+        scored: windows by slice that are scored after the stream, and never learned from it.
     """
 
     slices: Slices
@@ -41,27 +41,27 @@ class Plan:
 
     @property
     def stream(self) -> Windows:
-        """All observed windows, in event order."""
+        """Observed windows of all slices, in event order."""
         return concatenate(list(self.observed.values()))
 
     @property
-    def asked(self) -> Mapping[str, Windows]:
-        """Every window that a strategy is asked about, by slice."""
+    def by_slice(self) -> Mapping[str, Windows]:
+        """Observed and scored windows, by slice."""
         return {**self.observed, **self.scored}
 
-    def parts(self, number: int) -> list[Windows]:
-        """The stream in `number` parts of equal length; fewer where it is shorter than that."""
+    def update_intervals(self, number: int) -> list[Windows]:
+        """Stream in `number` intervals of equal length, after each of which strategies learn; empty ones left out."""
         stream = self.stream
         return [stream[rows] for rows in np.array_split(np.arange(len(stream)), number) if len(rows)]
 
     def facts(self) -> dict[str, SliceFacts]:
-        """What the slices S, F and T hold of scored windows."""
+        """Sizes of the slices S, F and T."""
         known = np.union1d(self.setup.targets, self.scored["S_new"].targets)
-        return {name: _facts(self.asked[name], known) for name in ("S", "F", "T")}
+        return {name: _facts(self.by_slice[name], known) for name in ("S", "F", "T")}
 
 
 def plan_replay(dataset: Dataset, config: Config, row_of: Mapping[str, int]) -> Plan:
-    """Lay out a replay.
+    """Plan a replay.
 
     Args:
         dataset: the log.
@@ -82,15 +82,15 @@ def plan_replay(dataset: Dataset, config: Config, row_of: Mapping[str, int]) -> 
     by_slice: dict[Slice, list[Interaction]] = {"S": [], "F": [], "T": []}
     for event in events:
         by_slice[slices.of(event.timestamp)].append(event)
-    lay_out = _prequential if config.protocol == "prequential" else _windows
-    return lay_out(slices, by_slice, config, row_of)
+    protocol = _prequential if config.protocol == "prequential" else _windows
+    return protocol(slices, by_slice, config, row_of)
 
 
 def held_out(windows: Windows) -> NDArray[np.bool_]:
     """(n,) True at the last window of each user with at least `LEAST_HISTORY` of them: S_new."""
-    _, first_from_behind, counts = np.unique(windows.users[::-1], return_index=True, return_counts=True)
+    _, index_from_end, counts = np.unique(windows.users[::-1], return_index=True, return_counts=True)
     mask = np.zeros(len(windows), dtype=np.bool_)
-    mask[len(windows) - 1 - first_from_behind[counts >= LEAST_HISTORY]] = True
+    mask[len(windows) - 1 - index_from_end[counts >= LEAST_HISTORY]] = True
     return mask
 
 
@@ -111,18 +111,18 @@ def _windows(
     slices: Slices, events: Mapping[Slice, Sequence[Interaction]], config: Config, row_of: Mapping[str, int]
 ) -> Plan:
     length, stride = config.windows.length, config.windows.stride
-    # Histories of its own for each slice: no context crosses a cut.
+    # Separate histories for each slice, so that no context crosses a cut.
     inside = {
         name: preceding_windows(events[name], dict(row_of), Histories(length), since_setup=name != "S")
         for name in ("S", "F", "T")
     }
-    places = {name: places_in_sequence(windows.users) for name, windows in inside.items()}
+    positions = {name: places_in_sequence(windows.users) for name, windows in inside.items()}
     new = held_out(inside["S"])
-    scored = {name: (places[name] >= length) & ((places[name] - length) % stride == 0) for name in inside}
+    scored = {name: (positions[name] >= length) & ((positions[name] - length) % stride == 0) for name in inside}
     plan = Plan(
         slices,
         inside["S"][~new],
-        {"F": inside["F"][places["F"] >= length]},
+        {"F": inside["F"][positions["F"] >= length]},
         {"S_new": inside["S"][new], "S": inside["S"][scored["S"] & ~new], "T": inside["T"][scored["T"]]},
     )
     _refuse_empty(plan, length)
@@ -130,11 +130,11 @@ def _windows(
 
 
 def _refuse_empty(plan: Plan, length: int) -> None:
-    empty = [name for name in ("S", "F", "T") if not len(plan.asked[name])]
+    empty = [name for name in ("S", "F", "T") if not len(plan.by_slice[name])]
     if empty:
         raise DataError(
             f"protocol `windows`: no user has more than {length} interactions inside slice {' and '.join(empty)}: "
-            "lower windows.length, or take protocol `prequential`, whose histories cross slices"
+            "lower windows.length, or use protocol `prequential`, whose histories cross slices"
         )
 
 

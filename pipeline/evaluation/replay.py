@@ -1,6 +1,6 @@
-"""Replay: a log in event time, under one or more strategies and seeds, on equal terms.
+"""Replay of a log in event time, under one or more strategies and seeds.
 
-Every strategy starts from the same set-up and is asked about the same interactions; each part of the stream is
+Every strategy starts from the same set-up and scores the same interactions; each update interval of the stream is
 scored before it is learned. The same log, configuration and seeds give the same bytes.
 """
 
@@ -25,11 +25,12 @@ from pipeline.models.catalogue import Catalogue, make_catalogue
 from pipeline.models.seeding import make_deterministic
 from pipeline.models.text import open_text_encoder
 from pipeline.setup.bootstrap import set_up
-from pipeline.strategies import STRATEGIES, Scored, Strategy, StrategyContext
+from pipeline.strategies.base import Scored, Strategy, StrategyContext
 from pipeline.strategies.common.trainings import Trainings
+from pipeline.strategies.registry import STRATEGIES
 
 Progress = Callable[[str, int, int], None]
-"""Called with (stage, steps done, steps in all); a stage begins when it is named for the first time."""
+"""Called with (stage, steps done, steps in all); a stage begins with the first call that names it."""
 
 
 def replay(
@@ -48,17 +49,17 @@ def replay(
         dataset: the log.
         config: the whole tree.
         strategies: names, each once.
-        seeds: how many: 0, 1, ...
+        seeds: number of seeds: 0, 1, ...
         out: a new folder, or that of an earlier run, which is replaced.
-        progress: told of each stage.
+        progress: receives the progress of each stage.
         clock: for the timings.
-        slices: of the stream, after each of which every slice is scored, in a pass of its own; None: no such pass.
+        slices: number of slices of the continual run; None: no continual run.
 
     Returns:
         The content of `metrics.json`.
 
     Raises:
-        RaieError: a strategy is unknown, the log cannot be cut as asked, the folder is somebody else's, a text
+        RaieError: a strategy is unknown, the log cannot be cut as configured, the folder holds other files, or a text
             encoder or language model cannot be loaded.
         OSError: the folder cannot be written.
     """
@@ -67,9 +68,9 @@ def replay(
     stopwatch = Stopwatch(clock)
     make_deterministic()
     plan, catalogue = prepare(dataset, config, progress)
-    sliced = plan_slices(plan, slices, config.replay) if slices else None
+    continual = plan_slices(plan, slices, config.replay) if slices else None
     claim(out, _run_facts(dataset, config, plan, catalogue, strategies, seeds) | {"slices": slices})
-    results = Results(plan, sliced)
+    results = Results(plan, continual)
     for seed in range(seeds):
         setup = set_up(config, catalogue, plan.setup, seed, partial(progress, f"seed {seed}: set-up"))
         results.begin(setup, seed, config.replay.score_batch)
@@ -77,107 +78,116 @@ def replay(
             trainings = Trainings(trained, stopwatch.spent, stopwatch.spare)
             for name in strategies:
                 folder = out / STATE / f"seed{seed}" / name
-                start = StrategyContext(setup, config, plan.setup, seed, folder, trainings)
-                with stopwatch.phase(name, "setup"):
-                    strategy = STRATEGIES[name](start)
-                step = partial(progress, f"seed {seed}: {name}")
-                with closing(strategy):
-                    results.add(strategy, setup, seed, ask(strategy, plan, config.replay.parts, stopwatch, step))
-                if results.sliced:
-                    afresh = STRATEGIES[name](replace(start, folder=start.folder.with_name(f"{name}-slices")))
-                    step = partial(progress, f"seed {seed}: {name}, slice after slice")
-                    with closing(afresh), stopwatch.phase(name, "slices"):
-                        results.sliced.run(afresh, seed, step)
+                context = StrategyContext(setup, config, plan.setup, seed, folder, trainings)
+                _replay_strategy(name, context, plan, results, stopwatch, progress)
     return results.write(out, dataset.name, config, stopwatch)
 
 
+def _replay_strategy(
+    name: str, context: StrategyContext, plan: Plan, results: Results, stopwatch: Stopwatch, progress: Progress
+) -> None:
+    """Run one strategy under one seed over the stream, and again over slices where the results include them."""
+    seed, make = context.seed, STRATEGIES[name]
+    with stopwatch.phase(name, "setup"):
+        strategy = make(context)
+    step = partial(progress, f"seed {seed}: {name}")
+    with closing(strategy):
+        ranked = run_strategy(strategy, plan, context.config.replay.parts, stopwatch, step)
+        results.add(strategy, context.setup, seed, ranked)
+    if results.continual:
+        again = make(replace(context, folder=context.folder.with_name(f"{name}-slices")))
+        step = partial(progress, f"seed {seed}: {name}, continual run")
+        with closing(again), stopwatch.phase(name, "slices"):
+            results.continual.run(again, seed, step)
+
+
 def refuse_unknown(strategies: Sequence[str]) -> None:
-    """See to it that every strategy is known, and that there is one.
+    """Check that every strategy is known, and that there is at least one.
 
     Raises:
-        RaieError: lists the known ones.
+        RaieError: names the known ones.
     """
     unknown = [name for name in strategies if name not in STRATEGIES]
     if unknown or not strategies:
         named = " and ".join(repr(name) for name in unknown) or "no name"
-        raise RaieError(f"{named} is no strategy; there are: {', '.join(STRATEGIES)}")
+        raise RaieError(f"{named} is no strategy; known strategies: {', '.join(STRATEGIES)}")
 
 
 def prepare(dataset: Dataset, config: Config, progress: Progress) -> tuple[Plan, Catalogue]:
     """Cut the log, then encode the texts of its items.
 
     Raises:
-        DataError: the log cannot be cut as asked.
+        DataError: the log cannot be cut as configured.
         BackboneError: the text encoder cannot be loaded.
     """
     plan = plan_replay(dataset, config, make_catalogue(dataset.items, (), None).row_of)
-    tell = partial(progress, "encoding item texts")
-    tell(0, len(dataset.items))
-    encoder = open_text_encoder(config.items.text_encoder, Path(config.items.cache).expanduser(), tell)
+    report = partial(progress, "encoding item texts")
+    report(0, len(dataset.items))
+    encoder = open_text_encoder(config.items.text_encoder, Path(config.items.cache).expanduser(), report)
     return plan, make_catalogue(dataset.items, (), encoder)
 
 
-def ask(
-    strategy: Strategy, plan: Plan, parts: int, stopwatch: Stopwatch, progress: Callable[[int, int], None]
+def run_strategy(
+    strategy: Strategy, plan: Plan, intervals: int, stopwatch: Stopwatch, progress: Callable[[int, int], None]
 ) -> dict[str, Scored]:
-    """Show a strategy the stream part by part, then ask it about everything that is scored at the end.
+    """Run a strategy over the stream, learning after each update interval, then score the final slices.
 
     Args:
-        strategy: fresh.
-        plan: what to show.
-        parts: after each of which it may learn.
-        stopwatch: told what takes how long.
-        progress: told of the parts and slices done.
+        strategy: new.
+        plan: of the replay.
+        intervals: number of update intervals.
+        stopwatch: records the seconds of each phase.
+        progress: receives the number of intervals and slices done.
 
     Returns:
-        Its answers by slice, in the order of `plan.asked`.
+        Ranks by slice, in the order of `plan.by_slice`.
     """
-    stream = plan.parts(parts)
+    stream = plan.update_intervals(intervals)
     steps = len(stream) + len(plan.scored)
     observed: list[Scored] = []
-    for done, part in enumerate(stream):
+    for done, interval in enumerate(stream):
         progress(done, steps)
         with stopwatch.phase(strategy.name, "observe"):
-            observed.append(strategy.observe(part))
+            observed.append(strategy.observe(interval))
         with stopwatch.phase(strategy.name, "learn"):
             strategy.learn()
-    answers = _by_slice(_joined(observed), plan)
+    ranked = _by_slice(_joined(observed), plan)
     for done, (name, windows) in enumerate(plan.scored.items(), start=len(stream)):
         progress(done, steps)
         with stopwatch.phase(strategy.name, "score"):
-            answers[name] = strategy.score(windows)
+            ranked[name] = strategy.score(windows)
     progress(steps, steps)
-    return answers
+    return ranked
 
 
-def _joined(parts: Sequence[Scored]) -> Scored:
-    regions = [part.regions for part in parts if part.regions is not None]
-    confidence = [part.confidence for part in parts if part.confidence is not None]
+def _joined(intervals: Sequence[Scored]) -> Scored:
+    regions = [scored.regions for scored in intervals if scored.regions is not None]
+    confidence = [scored.confidence for scored in intervals if scored.confidence is not None]
     return Scored(
-        np.concatenate([part.ranks for part in parts]),
+        np.concatenate([scored.ranks for scored in intervals]),
         np.concatenate(regions) if regions else None,
         np.concatenate(confidence) if confidence else None,
     )
 
 
 def _by_slice(scored: Scored, plan: Plan) -> dict[str, Scored]:
-    """Cut the answers of the stream where its slices end."""
-    answers, start = {}, 0
+    """Cut the ranks of the stream at the ends of its slices."""
+    ranked, start = {}, 0
     for name, windows in plan.observed.items():
         rows = slice(start, start + len(windows))
-        answers[name] = Scored(
+        ranked[name] = Scored(
             scored.ranks[rows],
             None if scored.regions is None else scored.regions[rows],
             None if scored.confidence is None else scored.confidence[rows],
         )
         start += len(windows)
-    return answers
+    return ranked
 
 
 def _run_facts(
     dataset: Dataset, config: Config, plan: Plan, catalogue: Catalogue, strategies: Sequence[str], seeds: int
 ) -> dict[str, Any]:
-    """What it takes to run it again: the content of `run.json`."""
+    """Content of `run.json`: everything needed to reproduce the run."""
     return {
         "config": config.model_dump(mode="json"),
         "versions": versions(),

@@ -1,4 +1,4 @@
-"""What a replay has brought so far, and the files it becomes."""
+"""Results of a replay so far, and the files of its run folder."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,28 +10,29 @@ import numpy as np
 from pipeline.config import Config
 from pipeline.evaluation import ledger, run_folder
 from pipeline.evaluation.continual_run import FILE_NAME as SLICES
-from pipeline.evaluation.continual_run import SlicePlan, SliceResults
+from pipeline.evaluation.continual_run import ContinualResults, SlicePlan
+from pipeline.evaluation.facts import RunFacts
 from pipeline.evaluation.predictions import FILE_NAME as PREDICTIONS
 from pipeline.evaluation.predictions import Predictions, write_predictions
 from pipeline.evaluation.protocols import Plan
 from pipeline.evaluation.region_map import region_map
 from pipeline.evaluation.report import build_report
-from pipeline.evaluation.segment_masks import edited_regions, setup_shares_of, traits_of
-from pipeline.evaluation.segments import FILE_NAME as TRAITS
-from pipeline.evaluation.segments import write_traits
-from pipeline.evaluation.summary import EDIT_KINDS, RunFacts, summarise, write_summary
+from pipeline.evaluation.segment_masks import edited_regions, segments_of, setup_regions_of
+from pipeline.evaluation.segments import FILE_NAME as SEGMENTS
+from pipeline.evaluation.segments import Segments, write_segments
+from pipeline.evaluation.summary import EDIT_KINDS, summarise, write_summary
 from pipeline.evaluation.summary import FILE_NAME as METRICS
 from pipeline.events.windows import Ids
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies import Scored, Strategy
+from pipeline.strategies.base import Scored, Strategy
 from pipeline.strategies.raie.replayed import Raie
 
 Clock = Callable[[], float]
-"""Seconds from some fixed moment on."""
+"""Seconds since a fixed moment."""
 
 
 class Stopwatch:
-    """Seconds that each strategy takes in each phase, by itself: what was done before for another one counts again.
+    """Seconds of each strategy in each phase; trainings shared with an earlier strategy count in full.
 
     Attributes:
         seconds: by strategy, by phase, summed over seeds.
@@ -45,42 +46,42 @@ class Stopwatch:
 
     @property
     def total(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since the stopwatch was created."""
         return self._clock() - self._begun
 
     @contextmanager
     def phase(self, strategy: str, phase: str) -> Iterator[None]:
-        """Count what happens inside for a phase of a strategy."""
+        """Add the seconds of the context to a phase of a strategy."""
         begun = self.spent()
         yield
         phases = self.seconds.setdefault(strategy, {})
         phases[phase] = phases.get(phase, 0.0) + self.spent() - begun
 
     def spent(self) -> float:
-        """Seconds from some fixed moment on, and those that were spared."""
+        """Seconds since a fixed moment, plus those of skipped trainings."""
         return self._clock() + self._spared
 
     def spare(self, seconds: float) -> None:
-        """Count what took so long before, for another strategy, and was not done again."""
+        """Add the seconds of a training that was taken from the cache."""
         self._spared += seconds
 
 
 class Results:
-    """Collects answers of strategies, seed after seed.
+    """Results of all strategies and seeds.
 
     Attributes:
         predictions: every scored interaction.
-        sliced: ranks slice after slice, where they were asked for.
+        continual: results of the continual run, or None.
     """
 
     def __init__(self, plan: Plan, slices: SlicePlan | None = None) -> None:
         self.predictions = Predictions()
-        self.sliced = SliceResults(slices) if slices else None
+        self.continual = ContinualResults(slices) if slices else None
         self._plan = plan
         self._items = 0
-        self._tastes: dict[int, dict[str, Ids]] = {}
+        self._setup_regions: dict[int, dict[str, Ids]] = {}
         self._edited: dict[int, set[int]] = {}
-        self._kept: dict[str, list[int]] = {}
+        self._memory: dict[str, list[int]] = {}
         self._trained: dict[str, list[int]] = {}
         self._edits: dict[str, list[int]] = {kind: [] for kind in EDIT_KINDS}
         self._regions: dict[str, list[int]] = {"start": [], "end": []}
@@ -89,19 +90,19 @@ class Results:
         self._map: list[dict[str, Any]] = []
 
     def begin(self, setup: SetUp, seed: int, batch_size: int) -> None:
-        """Take in what every strategy of a seed starts from."""
+        """Record the set-up of a seed."""
         self._items = len(setup.catalogue)
-        self._tastes[seed] = setup_shares_of(self._plan, setup, batch_size)
+        self._setup_regions[seed] = setup_regions_of(self._plan, setup, batch_size)
 
-    def add(self, strategy: Strategy, setup: SetUp, seed: int, answers: Mapping[str, Scored]) -> None:
-        """Take in what a strategy answered under one seed, by slice, after its last edit."""
-        for name, scored in answers.items():
+    def add(self, strategy: Strategy, setup: SetUp, seed: int, ranked: Mapping[str, Scored]) -> None:
+        """Record the ranks of a strategy under one seed, by slice, after its last edit."""
+        for name, scored in ranked.items():
             self._append(strategy.name, seed, name, scored)
         self._trained.setdefault(strategy.name, []).append(strategy.trained_windows)
-        self._kept.setdefault(strategy.name, []).append(strategy.kept_bytes)
-        # Its ablations have ledgers too; the files and counts are those of `raie`.
+        self._memory.setdefault(strategy.name, []).append(strategy.memory_bytes)
+        # Ablations have ledgers too; files and counts are those of `raie`.
         if type(strategy) is Raie:
-            self._add_raie(strategy, setup, seed, answers)
+            self._add_raie(strategy, setup, seed, ranked)
 
     def write(self, out: Path, dataset: str, config: Config, stopwatch: Stopwatch) -> dict[str, Any]:
         """Write every file of the run, the report last.
@@ -109,10 +110,23 @@ class Results:
         Returns:
             The content of `metrics.json`.
         """
-        seeds = sorted(self._tastes)
+        seeds = sorted(self._setup_regions)
         edited = [self._edited[seed] for seed in seeds if seed in self._edited]
-        segments = traits_of(self._plan, self._items, [self._tastes[seed] for seed in seeds], edited)
-        facts = RunFacts(
+        segments = segments_of(self._plan, self._items, [self._setup_regions[seed] for seed in seeds], edited)
+        document = summarise(self.predictions, self._facts(dataset, config, segments))
+        write_predictions(self.predictions, out / PREDICTIONS)
+        write_segments(segments, seeds, out / SEGMENTS)
+        if self.continual:
+            self.continual.write(out / SLICES)
+        self._write_raie(out)
+        timings = {"total_seconds": stopwatch.total, "strategies": stopwatch.seconds}
+        run_folder.write_json(out / run_folder.TIMINGS, timings)
+        write_summary(document, out / METRICS)
+        build_report(out)
+        return document
+
+    def _facts(self, dataset: str, config: Config, segments: Mapping[str, Segments]) -> RunFacts:
+        return RunFacts(
             dataset=dataset,
             protocol=config.protocol,
             slices=self._plan.facts(),
@@ -120,27 +134,20 @@ class Results:
             edits=self._edits,
             regions_start=self._regions["start"],
             regions_end=self._regions["end"],
-            kept_bytes=self._kept,
+            memory_bytes=self._memory,
             segments=segments,
-            continual=self.sliced.document() if self.sliced else None,
+            continual=self.continual.document() if self.continual else None,
         )
-        document = summarise(self.predictions, facts)
-        write_predictions(self.predictions, out / PREDICTIONS)
-        write_traits(segments, seeds, out / TRAITS)
-        if self.sliced:
-            self.sliced.write(out / SLICES)
+
+    def _write_raie(self, out: Path) -> None:
+        """Write the files of `raie`, unless it did not run."""
         if self._map:
             ledger.write_ledger(self._ledger, out / run_folder.LEDGER)
             ledger.write_rows(self._statistics, ledger.STATISTICS_SCHEMA, out / run_folder.STATISTICS)
             ledger.write_rows(self._map, ledger.REGIONS_SCHEMA, out / run_folder.REGIONS)
-        timings = {"total_seconds": stopwatch.total, "strategies": stopwatch.seconds}
-        run_folder.write_json(out / run_folder.TIMINGS, timings)
-        write_summary(document, out / METRICS)
-        build_report(out)
-        return document
 
     def _append(self, strategy: str, seed: int, name: str, scored: Scored) -> None:
-        windows = self._plan.asked[name]
+        windows = self._plan.by_slice[name]
         self.predictions.append(
             strategy,
             seed,
@@ -155,7 +162,7 @@ class Results:
             confidence=scored.confidence,
         )
 
-    def _add_raie(self, raie: Raie, setup: SetUp, seed: int, answers: Mapping[str, Scored]) -> None:
+    def _add_raie(self, raie: Raie, setup: SetUp, seed: int, ranked: Mapping[str, Scored]) -> None:
         self._edited[seed] = edited_regions(raie.ledger, setup)
         for kind, count in ledger.edit_counts(raie.ledger).items():
             self._edits[kind].append(count)
@@ -164,6 +171,6 @@ class Results:
         self._ledger += [ledger.ledger_record(seed, *entry) for entry in raie.ledger]
         self._statistics += [{"seed": seed, **row} for row in raie.statistics]
         if not self._map:
-            answered = [scored.regions for name, scored in answers.items() if name in self._plan.observed]
-            regions = np.concatenate([ids for ids in answered if ids is not None])
+            served = [scored.regions for name, scored in ranked.items() if name in self._plan.observed]
+            regions = np.concatenate([ids for ids in served if ids is not None])
             self._map = region_map(raie, setup, self._plan.stream, regions)

@@ -1,4 +1,4 @@
-"""The folder of a run: which files belong to it, and when an earlier run may be replaced."""
+"""Folder of a run: its files, and the conditions for replacing an earlier run."""
 
 import json
 import shutil
@@ -27,39 +27,39 @@ FILES = (
     REPORT,
     RUN,
 )
-"""Every file of a run; `run.json` is written first and removed last: it says whose folder this is."""
+"""Files of a run. `run.json` is written first and removed last: it marks the folder as that of a run."""
 
 
 def refuse_foreign(out: Path) -> None:
-    """See to it that a folder may become that of a run: it is new, empty, or an earlier run's.
+    """Check that a folder is new, empty, or that of an earlier run.
 
     Raises:
-        DataError: it is none of these; nothing was changed.
+        DataError: it is none of these.
     """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise DataError(f"{out} is not a folder: name a new one with --out")
     if out.exists() and any(out.iterdir()) and not _is_run(out):
         raise DataError(
-            f"{out} holds files that no earlier run left there: name a new or empty folder with --out "
+            f"{out} holds files that are not those of an earlier run: name a new or empty folder with --out "
             "(nothing was changed)"
         )
 
 
 def claim(out: Path, run: Mapping[str, Any]) -> None:
-    """Make a folder that of a new run; what an earlier run left is removed, and nothing else.
+    """Prepare the folder of a new run; the files of an earlier run are removed, and no others.
 
     Args:
         out: the folder.
         run: the content of `run.json`.
 
     Raises:
-        DataError: the folder is somebody else's.
+        DataError: the folder holds other files.
         OSError: it cannot be written.
     """
     refuse_foreign(out)
     out.mkdir(parents=True, exist_ok=True)
     if (out / STATE).is_symlink():
-        raise DataError(f"{out / STATE} is a link, which no run makes: remove it")
+        raise DataError(f"{out / STATE} is a link, which is not part of a run: remove it")
     if (out / STATE).is_dir():
         shutil.rmtree(out / STATE)
     for name in FILES:
@@ -69,7 +69,7 @@ def claim(out: Path, run: Mapping[str, Any]) -> None:
 
 @contextmanager
 def scratch(out: Path) -> Iterator[Path]:
-    """A folder for what a run needs for a while; `claim` removes that of a run that was killed."""
+    """Temporary folder inside a run folder; `claim` removes that of a killed run."""
     state = out / STATE
     state.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=state) as folder:

@@ -1,4 +1,4 @@
-"""What is known of every scored interaction apart from what any strategy said: by what figures are split."""
+"""Segments of interactions, by which figures are split: target, user, and set-up region."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from pipeline.errors import DataError
 from pipeline.events.windows import Ids
 
 FILE_NAME = "traits.parquet"
+"""File of the segments in a run folder."""
 
 Flags = NDArray[np.bool_]
 
@@ -34,15 +35,15 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Traits of the interactions of one slice, in slice order, a row a seed where seeds differ.
+    """Segments of the interactions of one slice, in slice order, with one row per seed where seeds differ.
 
     Attributes:
-        event_ids: (n,) which interactions.
+        event_ids: (n,) ids of the interactions.
         candidates: (n,) items that could have been recommended, the target included.
-        warm_target: (n,) whether the target occurs in S.
-        known_user: (n,) whether the user occurs in S.
+        warm_target: (n,) True for a target that occurs in S.
+        known_user: (n,) True for a user who occurs in S.
         setup_region: (seeds, n) the likeliest set-up region of the window under the frozen backbone.
-        edited: (seeds, n) whether `raie` published an edit that concerns that region; None where it did not run.
+        edited: (seeds, n) True for a region that `raie` published an edit of; None without `raie`.
     """
 
     event_ids: NDArray[np.str_]
@@ -62,10 +63,10 @@ class Segments:
         return {name: half for yes, no, mask in pairs for name, half in ((yes, mask), (no, ~mask))}
 
     def where(self, rows: Flags) -> "Segments":
-        """Keep some of the interactions.
+        """Subset of the interactions.
 
         Args:
-            rows: (n,) which ones.
+            rows: (n,) mask.
         """
         return Segments(
             self.event_ids[rows],
@@ -77,21 +78,21 @@ class Segments:
         )
 
 
-def join(parts: Sequence[Segments]) -> Segments:
-    """Traits of several slices, one after another."""
-    edited = [part.edited for part in parts if part.edited is not None]
+def join(slices: Sequence[Segments]) -> Segments:
+    """Concatenated segments of several slices."""
+    edited = [part.edited for part in slices if part.edited is not None]
     return Segments(
-        np.concatenate([part.event_ids for part in parts]),
-        np.concatenate([part.candidates for part in parts]),
-        np.concatenate([part.warm_target for part in parts]),
-        np.concatenate([part.known_user for part in parts]),
-        np.concatenate([part.setup_region for part in parts], axis=1),
+        np.concatenate([part.event_ids for part in slices]),
+        np.concatenate([part.candidates for part in slices]),
+        np.concatenate([part.warm_target for part in slices]),
+        np.concatenate([part.known_user for part in slices]),
+        np.concatenate([part.setup_region for part in slices], axis=1),
         np.concatenate(edited, axis=1) if edited else None,
     )
 
 
-def write_traits(segments: Mapping[str, Segments], seeds: Sequence[int], path: Path) -> None:
-    """Write `segments.parquet`, sorted by seed and slice."""
+def write_segments(segments: Mapping[str, Segments], seeds: Sequence[int], path: Path) -> None:
+    """Write `traits.parquet`, sorted by seed and slice."""
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for number, seed in enumerate(seeds):
             for name in sorted(segments):
@@ -99,14 +100,14 @@ def write_traits(segments: Mapping[str, Segments], seeds: Sequence[int], path: P
 
 
 def read_setup_regions(path: Path) -> dict[tuple[int, str], Ids]:
-    """Read of `segments.parquet`, by seed and slice, the set-up region of each window, in slice order.
+    """Set-up region of each window in `traits.parquet`, by seed and slice, in slice order.
 
     Raises:
-        DataError: the columns are others.
+        DataError: columns are missing.
         OSError: the file cannot be read.
     """
     if not set(SCHEMA.names) <= set(pq.read_schema(path).names):
-        raise DataError(f"{path.name} has not the columns {', '.join(SCHEMA.names)}")
+        raise DataError(f"{path.name} must have the columns {', '.join(SCHEMA.names)}")
     table = pq.read_table(path, columns=["seed", "slice", "position", "taste"])
     seeds, positions, setup_regions = (table.column(name).to_numpy() for name in ("seed", "position", "taste"))
     slices = np.array(table.column("slice").to_pylist(), dtype=np.str_)

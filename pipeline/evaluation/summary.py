@@ -1,11 +1,11 @@
-"""`metrics.json`: every figure of a run, computed from its predictions in one place.
+"""Computation of `metrics.json`: every figure of a run, from its predictions.
 
-The published contract stands in `schema/metrics.schema.json`, in words in `docs/metrics.md`.
+The document is specified by `schema/metrics.schema.json` and described in `docs/metrics.md`.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -17,127 +17,72 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.evaluation.alignment import Aligned, align
 from pipeline.evaluation.bootstrap import RESAMPLES, paired_comparisons
+from pipeline.evaluation.facts import RunFacts
 from pipeline.evaluation.predictions import SLICES, Predictions
 from pipeline.evaluation.segments import Segments, join
-from pipeline.metrics.ranking import NOT_SCORED, Floats, mrr_at_k, ndcg_at_k, recall_at_k, sampled_auc
+from pipeline.metrics.ranking import LIST_LENGTH, NOT_SCORED, Floats, mrr_at_k, ndcg_at_k, recall_at_k, sampled_auc
 
 FILE_NAME = "metrics.json"
 
 OURS = "raie"
-"""The strategy that every other one is compared with."""
+"""Strategy that all others are compared with."""
 
 STREAM = "F+T"
-"""Everything after set-up, F and T taken together."""
+"""Slice of everything after set-up: F and T together."""
 
 REPORTED: Mapping[str, tuple[str, ...]] = {name: (name,) for name in SLICES} | {STREAM: ("F", "T")}
-"""Each reported slice and the slices of the predictions it is made of."""
+"""Reported slices, and the slices of the predictions in each."""
 
-K = 10
-"""Length of the recommended list that figures are reported at."""
+LENGTHS = (5, LIST_LENGTH, 20)
+"""List lengths of the metrics."""
 
-LENGTHS = (5, K, 20)
-"""Lengths of the recommended list that figures are given at."""
+RECALL = f"recall@{LIST_LENGTH}"
+"""Metric of comparisons, segments and rankings of strategies."""
 
 METRICS: Mapping[str, Callable[[NDArray[np.int32]], Floats]] = {
     f"{name}@{k}": partial(metric, k=k)
     for name, metric in (("recall", recall_at_k), ("ndcg", ndcg_at_k), ("mrr", mrr_at_k))
     for k in LENGTHS
 }
+"""Metrics of ranks, by name; a new one is one row here."""
 
 NEGATIVES = 99
-"""Sampled negatives that `auc` compares a target with, as point-wise work often does."""
+"""Sampled negatives of `auc`, a common number in point-wise evaluations."""
 
 SPLIT_SLICES = ("S_new", STREAM)
-"""Slices whose figures are split by what is known of their interactions."""
+"""Slices with figures by segment."""
 
 EDIT_KINDS = ("update", "expand", "add", "merge", "retire", "rejected")
 
 SIGNIFICANT = 6
-"""Significant decimals of published figures: far below any interval, and above float noise."""
-
-
-@dataclass(frozen=True, slots=True)
-class SliceFacts:
-    """What a slice holds.
-
-    Attributes:
-        windows: interactions scored in it.
-        users: distinct users among them.
-        items: distinct targets among them.
-        unseen_share: share of its interactions whose target does not occur in S, in [0, 1].
-    """
-
-    windows: int
-    users: int
-    items: int
-    unseen_share: float
-
-
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What a run knows beside its predictions. Lists hold one entry a seed, seeds ascending.
-
-    Attributes:
-        dataset: its name.
-        protocol: how it was evaluated (`prequential`, `windows`).
-        slices: by name, S, F and T.
-        trained_windows: by strategy, windows passed through training after set-up, passes counted.
-        edits: by kind (`EDIT_KINDS`), how many `raie` made; empty lists where it did not run.
-        regions_start: live regions of `raie` after set-up.
-        regions_end: live regions of `raie` after the last edit.
-        kept_bytes: by strategy, bytes it answers with beside the backbone after its last part.
-        segments: by slice, what its interactions are split by.
-        continual: results matrices and their measures, where slices were asked for.
-    """
-
-    dataset: str
-    protocol: str
-    slices: Mapping[str, SliceFacts]
-    trained_windows: Mapping[str, Sequence[int]]
-    edits: Mapping[str, Sequence[int]]
-    regions_start: Sequence[int]
-    regions_end: Sequence[int]
-    kept_bytes: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    segments: Mapping[str, Segments] = field(default_factory=dict)
-    continual: Mapping[str, Any] | None = None
+"""Significant digits of published figures: finer than any interval, and coarser than float noise."""
 
 
 def summarise(predictions: Predictions, facts: RunFacts, *, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Compute `metrics.json` from the predictions of a run.
 
     Args:
-        predictions: of all strategies and seeds; all were asked about the same interactions.
-        facts: what the predictions do not know.
-        resamples: of the bootstrap behind the comparisons.
+        predictions: of all strategies and seeds, on the same interactions.
+        facts: of the run.
+        resamples: of the bootstrap of the comparisons.
 
     Returns:
-        The document, its figures rounded to `SIGNIFICANT` decimals.
+        The document, with figures rounded to `SIGNIFICANT` digits.
 
     Raises:
-        DataError: if strategies were asked about different interactions, or facts are missing.
+        DataError: strategies have predictions for different interactions, or facts are missing.
     """
     _check(facts, predictions)
-    aligned = {name: align(predictions, parts) for name, parts in REPORTED.items()}
+    aligned = {name: align(predictions, slices) for name, slices in REPORTED.items()}
     warm = {name: rows.where(~rows.cold) for name, rows in aligned.items()}
-    cold = {name: rows.where(rows.cold) for name, rows in aligned.items()}
-    segments = {name: join([facts.segments[part] for part in parts]) for name, parts in _asked(facts).items()}
-    _check_traits(segments, aligned)
-    known = {name: segments[name].where(~aligned[name].cold) for name in segments}
+    known = _warm_segments(facts, aligned)
     document = {
         "dataset": facts.dataset,
         "protocol": facts.protocol,
         "seeds": predictions.seeds,
         "slices": {name: asdict(slice_facts) for name, slice_facts in facts.slices.items()},
         "strategies": {
-            name: {
-                slice_name: _figures(rows, number) | _auc(rows, number, known.get(slice_name))
-                for slice_name, rows in warm.items()
-            }
-            | {"cold": {slice_name: _figures(rows, number) for slice_name, rows in cold.items()}}
-            | {"coverage": _coverage(aligned, number), "trained_windows": list(facts.trained_windows[name])}
-            | ({"kept_bytes": list(facts.kept_bytes[name])} if name in facts.kept_bytes else {})
-            | ({"splits": {s: _split(warm[s], number, known[s]) for s in SPLIT_SLICES}} if known else {})
-            for number, name in enumerate(predictions.strategies)
+            name: _strategy(facts, name, number, aligned, known) for number, name in enumerate(predictions.strategies)
         },
         "comparisons": [row for name, rows in warm.items() for row in _comparisons(name, rows, resamples)],
         "edits": {kind: list(facts.edits[kind]) for kind in EDIT_KINDS},
@@ -152,21 +97,21 @@ def summarise(predictions: Predictions, facts: RunFacts, *, resamples: int = RES
 
 
 def canonical_json(document: Mapping[str, Any]) -> str:
-    """Write a document so that equal documents are equal text: sorted keys, no NaN, one final newline."""
+    """JSON text that is equal for equal documents: sorted keys, no NaN, one final newline."""
     return json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_summary(document: Mapping[str, Any], path: Path) -> None:
-    """Write `metrics.json`; equal documents always give the same bytes.
+    """Write `metrics.json`; equal documents give equal bytes.
 
     Raises:
-        OSError: if the file cannot be written.
+        OSError: the file cannot be written.
     """
     path.write_text(canonical_json(document), encoding="utf-8")
 
 
 def metrics_schema() -> dict[str, Any]:
-    """Read the JSON Schema (draft 2020-12) of `metrics.json`."""
+    """JSON Schema (draft 2020-12) of `metrics.json`."""
     text = (files("pipeline.evaluation") / "schema" / "metrics.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
@@ -177,29 +122,54 @@ def _check(facts: RunFacts, predictions: Predictions) -> None:
     missing += [kind for kind in EDIT_KINDS if kind not in facts.edits]
     missing += [name for name in ("S", "F", "T") if name not in facts.slices]
     if missing:
-        raise DataError(f"the run does not say enough of: {', '.join(missing)}")
+        raise DataError(f"facts of the run are missing: {', '.join(missing)}")
     wrong = [name for name in predictions.strategies if len(facts.trained_windows[name]) != len(predictions.seeds)]
     if wrong:
-        raise DataError(f"trained_windows needs one number for each of {len(predictions.seeds)} seeds: {wrong}")
+        raise DataError(f"trained_windows needs one number for each of {len(predictions.seeds)} seeds, for {wrong}")
 
 
-def _check_traits(segments: Mapping[str, Segments], aligned: Mapping[str, Aligned]) -> None:
-    for name, known in segments.items():
-        if len(known.event_ids) != len(aligned[name]):
+def _warm_segments(facts: RunFacts, aligned: Mapping[str, Aligned]) -> dict[str, Segments]:
+    """Segments of the interactions of users with a history, by reported slice; empty without segments.
+
+    Raises:
+        DataError: the segments of a slice are not of its interactions.
+    """
+    found = {}
+    for name, slices in REPORTED.items():
+        known = [facts.segments[part] for part in slices if part in facts.segments]
+        if not known:
+            continue
+        segments = join(known)
+        if len(segments.event_ids) != len(aligned[name]):
             raise DataError(
-                f"there are traits of {len(known.event_ids)} interactions of slice {name}, and {len(aligned[name])} "
-                "were asked about"
+                f"there are segments of {len(segments.event_ids)} interactions of slice {name}, and predictions of "
+                f"{len(aligned[name])}"
             )
+        found[name] = segments.where(~aligned[name].cold)
+    return found
+
+
+def _strategy(
+    facts: RunFacts, name: str, number: int, aligned: Mapping[str, Aligned], known: Mapping[str, Segments]
+) -> dict[str, Any]:
+    """Figures of one strategy."""
+    warm = {slice_name: rows.where(~rows.cold) for slice_name, rows in aligned.items()}
+    figures: dict[str, Any] = {
+        slice_name: _figures(rows, number) | _auc(rows, number, known.get(slice_name))
+        for slice_name, rows in warm.items()
+    }
+    figures["cold"] = {slice_name: _figures(rows.where(rows.cold), number) for slice_name, rows in aligned.items()}
+    figures["coverage"] = _coverage(aligned, number)
+    figures["trained_windows"] = list(facts.trained_windows[name])
+    if name in facts.memory_bytes:
+        figures["kept_bytes"] = list(facts.memory_bytes[name])
+    if known:
+        figures["splits"] = {s: _split(warm[s], number, known[s]) for s in SPLIT_SLICES}
+    return figures
 
 
 def _figures(rows: Aligned, strategy: int) -> dict[str, Any]:
     return {name: _over_seeds(metric(rows.ranks[strategy])) for name, metric in METRICS.items()}
-
-
-def _asked(facts: RunFacts) -> Mapping[str, Sequence[str]]:
-    """Reported slices whose traits are known, and the slices that they are made of and that were asked about."""
-    asked = {name: [part for part in parts if part in facts.segments] for name, parts in REPORTED.items()}
-    return {name: parts for name, parts in asked.items() if parts}
 
 
 def _auc(rows: Aligned, strategy: int, segments: Segments | None) -> dict[str, Any]:
@@ -209,18 +179,18 @@ def _auc(rows: Aligned, strategy: int, segments: Segments | None) -> dict[str, A
 
 
 def _split(rows: Aligned, strategy: int, segments: Segments) -> dict[str, Any]:
-    """Recall of the parts of a slice: by trait, and by the taste of the window, a seed."""
-    hits = recall_at_k(rows.ranks[strategy], K)
-    by_trait = {name: _over_masks(hits, masks) for name, masks in segments.splits().items()}
+    """Recall by segment of a slice, and by set-up region of the window, per seed."""
+    hits = recall_at_k(rows.ranks[strategy], LIST_LENGTH)
+    by_segment = {name: _over_masks(hits, masks) for name, masks in segments.splits().items()}
     regions = [
         {str(region): float(of_seed[setup_region == region].mean()) for region in np.unique(setup_region)}
         for of_seed, setup_region in zip(hits, segments.setup_region, strict=True)
     ]
-    return {name: {f"recall@{K}": figure} for name, figure in by_trait.items()} | {"regions": regions}
+    return {name: {RECALL: figure} for name, figure in by_segment.items()} | {"regions": regions}
 
 
 def _split_sizes(segments: Segments) -> dict[str, Any]:
-    """How many windows the parts of a slice hold, a seed."""
+    """Windows in each segment of a slice, and in each set-up region, per seed."""
     regions = [
         {str(region): int(count) for region, count in zip(*np.unique(setup_region, return_counts=True), strict=True)}
         for setup_region in segments.setup_region
@@ -229,7 +199,7 @@ def _split_sizes(segments: Segments) -> dict[str, Any]:
 
 
 def _over_masks(values: Floats, masks: NDArray[np.bool_]) -> dict[str, Any]:
-    """Average (seeds, n) values over rows that may differ from seed to seed; null where one has none."""
+    """Average (seeds, n) values over the rows of each seed; null if a seed has none."""
     if not masks.any(axis=1).all():
         return {"mean": None, "std": None, "per_seed": [None] * len(values)}
     return _spread([float(row[mask].mean()) for row, mask in zip(values, masks, strict=True)])
@@ -249,18 +219,18 @@ def _over_seeds(values: Floats) -> dict[str, Any]:
 
 def _coverage(aligned: Mapping[str, Aligned], strategy: int) -> float | None:
     ranks = [aligned[name].ranks[strategy].ravel() for name in SLICES]
-    asked = sum(part.size for part in ranks)
-    return sum(np.count_nonzero(part != NOT_SCORED) for part in ranks) / asked if asked else None
+    requested = sum(part.size for part in ranks)
+    return sum(np.count_nonzero(part != NOT_SCORED) for part in ranks) / requested if requested else None
 
 
 def _comparisons(slice_name: str, rows: Aligned, resamples: int) -> list[dict[str, Any]]:
     others = [name for name in rows.strategies if name != OURS]
     if OURS not in rows.strategies or not others or not len(rows):
         return []
-    hits = dict(zip(rows.strategies, rows.mean_hits(K), strict=True))
+    hits = dict(zip(rows.strategies, rows.mean_hits(LIST_LENGTH), strict=True))
     intervals = paired_comparisons(hits[OURS], [hits[name] for name in others], rows.user, resamples=resamples)
     return [
-        {"a": OURS, "b": name, "slice": slice_name, "metric": f"recall@{K}"} | interval._asdict()
+        {"a": OURS, "b": name, "slice": slice_name, "metric": RECALL} | interval._asdict()
         for name, interval in zip(others, intervals, strict=True)
     ]
 

@@ -1,11 +1,10 @@
-"""Ranks of targets, and what a rank is worth.
+"""Ranking metrics: the rank of each target, and Recall, NDCG, MRR and AUC of ranks.
 
-The one convention of ranks: 1 is the top, and 0 stands for *asked but not scored*. An interaction
-that a strategy was asked about and did not score counts as a miss in every metric, so that leaving
-users out can only lower a figure, never raise it.
+Rank 1 is the top, and 0 stands for *requested but not scored*. An interaction that a strategy did not score
+counts as a miss in every metric, so that leaving users out can only lower a figure, never raise it.
 
-Every metric returns one value an interaction; its mean over interactions is the figure, and its sums
-over users are what the bootstrap resamples.
+Every metric returns one value for each interaction; its mean over interactions is the figure, and its sums over
+users are resampled by the bootstrap.
 """
 
 import numpy as np
@@ -14,11 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 NOT_SCORED = 0
-"""The rank of a target that was asked for and not scored."""
+"""Rank of a target that was requested and not scored."""
+
+LIST_LENGTH = 10
+"""Length of the recommended list: k of the reported Recall@k, and the default of `/recommend`."""
 
 
 def recall_at_k(ranks: ArrayLike, k: int) -> Floats:
-    """Recall@k of one relevant item an interaction: 1 if `1 <= rank <= k`, else 0.
+    """Recall@k with one relevant item per interaction: 1 if `1 <= rank <= k`, else 0.
 
     Args:
         ranks: (n,) ranks, 1 = top, 0 = not scored.
@@ -28,16 +30,16 @@ def recall_at_k(ranks: ArrayLike, k: int) -> Floats:
         (n,) zeros and ones.
 
     Raises:
-        ValueError: for a `k` below 1, and for ranks that are no whole numbers or negative.
+        ValueError: `k` is below 1, or a rank is negative or not an integer.
     """
     checked = _checked(ranks)
     return _listed(checked, k).astype(np.float64)
 
 
 def ndcg_at_k(ranks: ArrayLike, k: int) -> Floats:
-    """NDCG@k of one relevant item an interaction: `1 / log2(1 + rank)` if `1 <= rank <= k`, else 0.
+    """NDCG@k with one relevant item per interaction: `1 / log2(1 + rank)` if `1 <= rank <= k`, else 0.
 
-    With a single relevant item the ideal gain is 1, so the gain needs no further normalising
+    With a single relevant item the ideal gain is 1, so the gain needs no further normalisation
     (Järvelin and Kekäläinen, 2002).
 
     Args:
@@ -48,7 +50,7 @@ def ndcg_at_k(ranks: ArrayLike, k: int) -> Floats:
         (n,) gains in [0, 1].
 
     Raises:
-        ValueError: for a `k` below 1, and for ranks that are no whole numbers or negative.
+        ValueError: `k` is below 1, or a rank is negative or not an integer.
     """
     checked = _checked(ranks)
     listed = _listed(checked, k)
@@ -56,7 +58,7 @@ def ndcg_at_k(ranks: ArrayLike, k: int) -> Floats:
 
 
 def mrr(ranks: ArrayLike) -> Floats:
-    """Reciprocal rank of one relevant item an interaction: `1 / rank`, and 0 where it was not scored.
+    """Reciprocal rank with one relevant item per interaction: `1 / rank`, and 0 where it was not scored.
 
     Args:
         ranks: (n,) ranks, 1 = top, 0 = not scored.
@@ -65,14 +67,14 @@ def mrr(ranks: ArrayLike) -> Floats:
         (n,) reciprocal ranks in [0, 1]; their mean is the MRR.
 
     Raises:
-        ValueError: for ranks that are no whole numbers or negative.
+        ValueError: a rank is negative or not an integer.
     """
     checked = _checked(ranks)
     return np.where(checked > NOT_SCORED, 1.0 / np.maximum(checked, 1), 0.0)
 
 
 def mrr_at_k(ranks: ArrayLike, k: int) -> Floats:
-    """MRR@k of one relevant item an interaction: `1 / rank` if `1 <= rank <= k`, else 0.
+    """MRR@k with one relevant item per interaction: `1 / rank` if `1 <= rank <= k`, else 0.
 
     Args:
         ranks: (n,) ranks, 1 = top, 0 = not scored.
@@ -82,21 +84,21 @@ def mrr_at_k(ranks: ArrayLike, k: int) -> Floats:
         (n,) reciprocal ranks in [0, 1].
 
     Raises:
-        ValueError: for a `k` below 1, and for ranks that are no whole numbers or negative.
+        ValueError: `k` is below 1, or a rank is negative or not an integer.
     """
     checked = _checked(ranks)
     return np.where(_listed(checked, k), mrr(checked), 0.0)
 
 
 def sampled_auc(ranks: ArrayLike, candidates: ArrayLike, negatives: int, seed: int) -> Floats:
-    """Share of sampled negatives that the target beats, as point-wise work reports it.
+    """Share of sampled negatives ranked below the target, the AUC of point-wise evaluations.
 
     Of c candidates, rank - 1 stand above the target; m negatives drawn from the other c - 1 without replacement
-    hold a hypergeometric number h of these, so nothing needs to be scored again:
+    include a hypergeometric number h of these, so no item needs to be scored again:
 
         auc = 1 - h / m,   E[auc] = (c - rank) / (c - 1)
 
-    Where there are fewer than m others all of them are drawn. What was not scored has 0.
+    With fewer than m other candidates, all of them are drawn. A target that was not scored has AUC 0.
 
     Args:
         ranks: (n,) or (seeds, n) ranks, 1 = top, 0 = not scored.
@@ -108,13 +110,13 @@ def sampled_auc(ranks: ArrayLike, candidates: ArrayLike, negatives: int, seed: i
         Shares in [0, 1], in the shape of `ranks`; 1 where the target is the only candidate.
 
     Raises:
-        ValueError: if a rank lies beyond the candidates, or there are no negatives to draw.
+        ValueError: a rank is larger than its number of candidates, or `negatives` is below 1.
     """
     checked, possible = _checked(ranks), np.broadcast_to(np.asarray(candidates, dtype=np.int64), np.shape(ranks))
     if negatives < 1:
         raise ValueError(f"at least 1 negative must be drawn, not {negatives}")
     if (checked > possible).any():
-        raise ValueError("a rank lies beyond the candidates that it was counted among")
+        raise ValueError("a rank is larger than its number of candidates")
     scored = checked > NOT_SCORED
     above = np.where(scored, checked - 1, 0)
     drawn = np.minimum(negatives, possible - 1)
@@ -127,8 +129,8 @@ def rank_of_targets(scores: ArrayLike, targets: ArrayLike, excluded: ArrayLike) 
 
         rank = 1 + |{higher}| + floor(|{equal}| / 2)
 
-    over the other items that are not excluded. Half of the ties stand before the target: a model that
-    gives every item the same score then ranks like chance, not like an oracle.
+    over the other items that are not excluded. Half of the ties stand before the target: a model
+    that gives every item the same score then ranks like chance, not like an oracle.
 
     Args:
         scores: (n, items) scores, higher is better; -inf is a score, NaN is not.
@@ -141,16 +143,16 @@ def rank_of_targets(scores: ArrayLike, targets: ArrayLike, excluded: ArrayLike) 
         (n,) ranks, 1 = top.
 
     Raises:
-        ValueError: if a score is NaN, if shapes do not fit, if a column does not exist.
+        ValueError: a score is NaN, shapes do not fit, or a column does not exist.
     """
-    values, columns, barred = np.asarray(scores), np.asarray(targets), np.asarray(excluded)
-    _check_shapes(values, columns, barred)
+    values, columns, excluded_columns = np.asarray(scores), np.asarray(targets), np.asarray(excluded)
+    _check_shapes(values, columns, excluded_columns)
     rows = np.arange(len(values))
     own = values[rows, columns][:, None]
-    # Counted over whole rows, less what is barred: no mask of the size of the scores is made but the comparisons'.
+    # Counted over whole rows, then reduced by the excluded items: no further mask of the size of the scores is needed.
     higher = np.count_nonzero(values > own, axis=1)
     equal = np.count_nonzero(values == own, axis=1) - 1
-    ordered = np.sort(barred, axis=1)
+    ordered = np.sort(excluded_columns, axis=1)
     counted = (np.diff(ordered, axis=1, prepend=-1) > 0) & (ordered != columns[:, None])
     left_out = values[rows[:, None], ordered]
     higher -= np.count_nonzero((left_out > own) & counted, axis=1)
@@ -169,7 +171,7 @@ def _checked(ranks: ArrayLike) -> NDArray[np.int64]:
     if values.size == 0:
         return np.zeros(values.shape, dtype=np.int64)
     if not np.issubdtype(values.dtype, np.integer):
-        raise ValueError(f"ranks must be whole numbers, not {values.dtype}")
+        raise ValueError(f"ranks must be integers, not {values.dtype}")
     if values.min() < NOT_SCORED:
         raise ValueError(f"ranks start at 1 (0 = not scored), not at {values.min()}")
     return values.astype(np.int64)
@@ -187,7 +189,7 @@ def _check_shapes(scores: NDArray[np.generic], targets: NDArray[np.generic], exc
             raise ValueError(f"each {name} must be a column number, not {columns.dtype}")
         if columns.min() < lowest or columns.max() >= scores.shape[1]:
             raise ValueError(f"a {name} lies outside the {scores.shape[1]} scored columns")
-    # The least score of all is NaN if any is.
+    # The minimum is NaN if any score is.
     if scores.size and np.isnan(scores.min()):
         bad = int(np.flatnonzero(np.isnan(scores).any(axis=1))[0])
-        raise ValueError(f"row {bad} has NaN scores; a NaN compares with nothing, so it cannot be ranked")
+        raise ValueError(f"row {bad} has NaN scores; NaN scores cannot be ranked")

@@ -1,4 +1,4 @@
-"""The catalogue: every item has a row, and what is known of it in words."""
+"""Catalogue of items: row numbers, texts and text embeddings."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ class Catalogue:
 
     Attributes:
         item_ids: sorted, so that equal logs have equal rows.
-        texts: what is known of each in words.
+        texts: title and description of each, "" without.
         vectors: (items, t) text embeddings; t = 0 where the log has no text.
         encoder: identity of the text encoder, "" without one.
     """
@@ -35,7 +35,7 @@ class Catalogue:
 
     @cached_property
     def sha256(self) -> str:
-        """Over ids and embeddings, in row order."""
+        """Hash over ids and embeddings, in row order."""
         digest = hashlib.sha256("\x1f".join(self.item_ids).encode("utf-8", "surrogatepass"))
         digest.update(self.vectors.tobytes())
         return digest.hexdigest()
@@ -45,12 +45,12 @@ class Catalogue:
 
 
 def make_catalogue(items: Mapping[str, Item], used: Iterable[str], encoder: TextEncoder | None) -> Catalogue:
-    """Lay out the catalogue of a log.
+    """Build the catalogue of a log.
 
     Args:
-        items: what is known of items, by id.
+        items: metadata of items, by id.
         used: ids that occur in the log.
-        encoder: makes vectors of texts; None where ids alone count.
+        encoder: turns texts into vectors; None for a catalogue of ids alone.
     """
     ids = tuple(sorted(set(items) | set(used)))
     texts = tuple(items[i].text if i in items else "" for i in ids)

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Random seeds and deterministic algorithms of torch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +8,15 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[torch.Generator]:
-    """Everything random inside follows from the seed; the caller's random state is left as it was."""
+    """Seed torch inside the context; the caller's random state is restored afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)
 
 
 def make_deterministic() -> None:
-    """Let torch refuse whatever could answer differently the next time."""
+    """Restrict torch to deterministic algorithms; an operation without one raises an error."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True)
-    # To fill memory that is about to be written anyway takes a twentieth of the training and changes nothing.
+    # Filling memory that is overwritten anyway takes a twentieth of the training time and changes no result.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

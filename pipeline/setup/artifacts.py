@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Artifacts of set-up."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,19 +17,19 @@ from pipeline.setup.calibration import Calibration
 
 @dataclass(frozen=True)
 class SetUp:
-    """What replay and consumers start from.
+    """Frozen backbone, regions and calibration that replay and consumers start from.
 
     Attributes:
         backbone: frozen.
         backbone_sha256: of its weights and item texts.
         catalogue: items by row.
-        counts: (items + 1,) how often set-up met each item as a target, held-out windows left out.
-        bank: set-up regions, and an origin model that knows nothing else.
+        counts: (items + 1,) occurrences of each item as a target of set-up, held-out windows excluded.
+        bank: set-up regions, and an origin model of the set-up origin alone.
         calibration: of the gate.
         reference: (m, f) gate features of set-up windows.
         reference_regions: (m,) their regions.
         recalls: held-out Recall@10 after each epoch of training.
-        newest: (w, length) newest windows that the backbone learned, and the (w,) targets that followed them.
+        newest: (w, length) newest windows that the backbone was trained on, and their (w,) targets.
     """
 
     backbone: Backbone
@@ -43,22 +43,22 @@ class SetUp:
     recalls: tuple[float, ...]
     newest: tuple[NDArray[np.int64], NDArray[np.int64]]
 
-    def followers(self, shrinkage: float) -> ItemTransitions:
-        """What was taken after what in the newest windows."""
+    def item_transitions(self, shrinkage: float) -> ItemTransitions:
+        """Item transitions of the newest windows."""
         contexts, targets = self.newest
-        # There is room for one event even where there is none.
-        followers = ItemTransitions(max(len(targets), 1), contexts.shape[1], shrinkage)
+        # The capacity is at least 1, also without any window.
+        transitions = ItemTransitions(max(len(targets), 1), contexts.shape[1], shrinkage)
         for context, target in zip(contexts, targets.tolist(), strict=True):
-            followers.add(context, target)
-        return followers
+            transitions.add(context, target)
+        return transitions
 
     @cached_property
     def encoded(self) -> Encoded:
-        """What the gate sees of the reference windows."""
+        """Gate features of the reference windows."""
         means = self.reference[:, : len(self.bank.setup[0].centroid)]
         return Encoded(means, self.reference, np.zeros((len(means), len(self.bank.setup))))
 
     @cached_property
     def view(self) -> GateView:
-        """How the gate looks at windows."""
+        """Feature extraction of the gate."""
         return GateView(self.counts, self.bank.setup)

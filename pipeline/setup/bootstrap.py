@@ -1,6 +1,6 @@
-"""Set-up: everything that is made once, from the set-up slice, and then stays as it is.
+"""Set-up: trains the backbone on the set-up slice, and derives regions, calibration and reference sample from it.
 
-The backbone is trained (stopping on the recall, not the loss, of held-out windows) and frozen; spherical
+Training stops by the recall, not the loss, of held-out windows, and the backbone is frozen afterwards; spherical
 k-means gives the set-up regions; held-out windows calibrate the gate and its detectors.
 """
 
@@ -10,39 +10,38 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 from pipeline.config import Config
-from pipeline.drift.subsampling import stride
 from pipeline.errors import DataError
-from pipeline.events.windows import Ids, Windows
-from pipeline.metrics.ranking import rank_of_targets
+from pipeline.events.windows import Windows
+from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone, fingerprint, mean_states
 from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.training.loop import Progress, fit, known_rows
-from pipeline.models.training.loss import Candidates
+from pipeline.models.training.loss import softmax_rows
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.clustering import spherical_kmeans
-from pipeline.regions.features import Encoded, GateView, negative_log_popularity
+from pipeline.regions.features import Encoded, GateView
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.shape import shape_of
 from pipeline.setup.artifacts import SetUp
-from pipeline.setup.calibration import Calibration, _losses, _moves
+from pipeline.setup.calibration import calibrate
 
 LEAST_WINDOWS = 32
-"""Fewer set-up windows than this teach nothing."""
+"""Smallest number of set-up windows that a backbone is trained on."""
 
 
 def set_up(
     config: Config, catalogue: Catalogue, windows: Windows, seed: int, on_batch: Progress | None = None
 ) -> SetUp:
-    """Make what replay and consumers start from.
+    """Train a backbone and derive everything that replay and consumers start from.
 
     Args:
         config: sections `backbone`, `setup`, `softmax`, `windows`.
         catalogue: every item of the log.
-        windows: set-up windows that may be learned from (held-out ones already left out).
-        seed: of everything random.
-        on_batch: told of the training's progress.
+        windows: set-up windows available for training (S_new excluded).
+        seed: of all random draws.
+        on_batch: receives the progress of the training.
 
     Raises:
         DataError: there are too few windows.
@@ -54,7 +53,7 @@ def set_up(
             "use a longer log, or move data.finetune_from up"
         )
     held_out = validation_mask(len(warm), config, seed)
-    # Held-out windows must look to the gate as the stream will: what only they met is not known.
+    # Counts exclude held-out windows, so that their items look as unfamiliar as new items of the stream.
     counts = np.bincount(warm.targets[~held_out], minlength=len(catalogue) + 1)
     backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
     recalls = train_backbone(backbone, config, warm[~held_out], warm[held_out], seed, on_batch)
@@ -62,10 +61,43 @@ def set_up(
 
 
 def validation_mask(windows: int, config: Config, seed: int) -> NDArray[np.bool_]:
-    """(windows,) which of them, at least two, are held out to stop training by: at least one, and never all."""
+    """(windows,) mask of the windows held out for early stopping: at least one of two or more, and never all."""
     mask = np.random.default_rng(seed).random(windows) < config.setup.validation_share
     mask[:2] = [True, False]
     return mask
+
+
+class _EarlyStopping:
+    """Held-out recall after each epoch, and the weights of the best epoch.
+
+    Attributes:
+        recalls: held-out Recall@10 of each epoch so far.
+        best: weights of the epoch of highest recall.
+    """
+
+    def __init__(self, backbone: Backbone, config: Config, known: NDArray[np.int64], held_out: Windows) -> None:
+        self.recalls: list[float] = []
+        self.best = self._weights_of(backbone)
+        self._backbone = backbone
+        self._held_out = held_out
+        self._batch_size, self._patience = config.replay.score_batch, config.setup.patience
+        self._unknown = torch.from_numpy(np.setdiff1d(np.arange(len(backbone.items.text)), known))
+        initial = backbone.items.rows.weight.detach()[self._unknown].clone()
+        self._initial = initial if backbone.informed_rows else torch.zeros_like(initial)
+
+    def __call__(self, _: int) -> bool:
+        """Measure an epoch; False ends the training."""
+        with torch.no_grad():
+            self._backbone.items.rows.weight[self._unknown] = self._initial
+        recall = _recall(self._backbone, self._held_out, self._batch_size)
+        if recall > max(self.recalls, default=-1.0):
+            self.best = self._weights_of(self._backbone)
+        self.recalls.append(recall)
+        return len(self.recalls) - 1 - self.recalls.index(max(self.recalls)) < self._patience
+
+    @staticmethod
+    def _weights_of(backbone: Backbone) -> dict[str, torch.Tensor]:
+        return {name: value.clone() for name, value in backbone.state_dict().items()}
 
 
 def train_backbone(
@@ -81,62 +113,42 @@ def train_backbone(
     Args:
         backbone: with random weights, or those of a language model.
         config: sections `backbone`, `setup`, `softmax`.
-        learned: windows to learn, all with a history.
-        held_out: windows to stop by.
-        seed: of everything random.
-        on_batch: told of the progress.
+        learned: training windows, all with a history.
+        held_out: windows for early stopping.
+        seed: of all random draws.
+        on_batch: receives the progress.
 
     Returns:
         Held-out Recall@10 after each epoch.
     """
     rows = known_rows(learned.contexts, learned.targets)
-    unknown = torch.from_numpy(np.setdiff1d(np.arange(len(backbone.items.text)), rows))
-    initial = backbone.items.rows.weight.detach()[unknown].clone()
-    # Nobody has met these items: their text alone speaks for them. (A language model knows their tokens.)
-    if config.backbone.kind != "causal_lm":
-        initial = torch.zeros_like(initial)
-    recalls: list[float] = []
-    best = {name: value.clone() for name, value in backbone.state_dict().items()}
-
-    def judge(_: int) -> bool:
-        with torch.no_grad():
-            backbone.items.rows.weight[unknown] = initial
-        recalls.append(_recall(backbone, held_out, config.replay.score_batch))
-        if recalls[-1] == max(recalls) and recalls.index(recalls[-1]) == len(recalls) - 1:
-            best.update({name: value.clone() for name, value in backbone.state_dict().items()})
-        return len(recalls) - 1 - recalls.index(max(recalls)) < config.setup.patience
-
+    stopping = _EarlyStopping(backbone, config, rows, held_out)
     fit(
         backbone,
         learned,
         [{"params": list(backbone.parameters()), "lr": config.setup.learning_rate}],
-        softmax_rows(config, rows),
+        softmax_rows(rows, config.softmax),
         epochs=config.setup.max_epochs,
         batch_size=config.setup.batch_size,
         seed=seed,
         on_batch=on_batch,
-        after_epoch=judge,
+        after_epoch=stopping,
     )
-    backbone.load_state_dict(best)
+    backbone.load_state_dict(stopping.best)
     backbone.train(False).requires_grad_(False)
-    return tuple(recalls)
-
-
-def softmax_rows(config: Config, rows: NDArray[np.int64]) -> Candidates:
-    """The rows of a softmax: all of them, or a sample where there are many."""
-    sampled = None if len(rows) <= config.softmax.full_up_to else config.softmax.negatives
-    return Candidates(torch.from_numpy(rows), sampled)
+    return tuple(stopping.recalls)
 
 
 @torch.inference_mode()
 def _recall(backbone: Backbone, windows: Windows, batch_size: int) -> float:
+    """Recall@10 of the backbone on windows."""
     vectors = backbone.items.all()
     hits = 0
     for start in range(0, len(windows), batch_size):
         batch = windows[slice(start, start + batch_size)]
         scores = backbone.last(torch.from_numpy(batch.contexts), vectors) @ vectors.T
         scores[:, 0] = -torch.inf
-        hits += int((rank_of_targets(scores.numpy(), batch.targets, batch.contexts) <= 10).sum())
+        hits += int((rank_of_targets(scores.numpy(), batch.targets, batch.contexts) <= LIST_LENGTH).sum())
     return hits / len(windows)
 
 
@@ -152,37 +164,17 @@ def _describe(
 ) -> SetUp:
     """Regions, calibration and reference sample of a trained backbone."""
     chosen = np.random.default_rng(seed).permutation(np.flatnonzero(~held_out))[: config.setup.reference_windows]
-    sample = warm[np.sort(chosen)]
-    states = _states(backbone, sample.contexts)
-    regions = setup_regions(mean_states(states, torch.from_numpy(sample.contexts)).double().numpy(), config, seed)
-    view = GateView(counts, regions)
+    regions, reference = _regions_of(backbone, warm[np.sort(chosen)], counts, config, seed)
+    bank = RegionBank(regions, OriginModel.certain(reference.features.shape[1], len(regions)))
     learned = warm[~held_out]
     newest = learned[slice(max(len(learned) - config.trend.followed_events, 0), None)]
-    reference = view(states, sample.contexts, sample.since_setup)
-    bank = RegionBank(regions, OriginModel.certain(reference.features.shape[1], len(regions)))
-    judged = warm[held_out]
-    posterior = bank.posterior(_encode(backbone, judged, view))
-    setup_tops = bank.posterior(_encode(backbone, warm, view)).setup_tops
-    moved_lane, moved_from, moved = _moves(warm, setup_tops, stride(config))
-    calibration = Calibration(
-        posterior.tops,
-        posterior.angles,
-        posterior.margin,
-        _losses(backbone, judged, config.replay.score_batch),
-        negative_log_popularity(judged.targets, counts),
-        judged.contexts,
-        judged.targets,
-        moved_lane,
-        moved_from,
-        moved,
-    )
     return SetUp(
         backbone,
         fingerprint(backbone),
         catalogue,
         counts,
         bank,
-        calibration,
+        calibrate(backbone, bank, GateView(counts, regions), warm, held_out, config),
         reference.features,
         bank.posterior(reference).setup_tops,
         recalls,
@@ -190,8 +182,19 @@ def _describe(
     )
 
 
+@torch.inference_mode()
+def _regions_of(
+    backbone: Backbone, sample: Windows, counts: NDArray[np.int64], config: Config, seed: int
+) -> tuple[tuple[Region, ...], Encoded]:
+    """Set-up regions of a sample of windows, and the gate features of the sample."""
+    contexts = torch.from_numpy(sample.contexts)
+    states = backbone.hidden(contexts, backbone.items.all())
+    regions = setup_regions(mean_states(states, contexts).double().numpy(), config, seed)
+    return regions, GateView(counts, regions)(states, sample.contexts, sample.since_setup)
+
+
 def setup_regions(means: Array, config: Config, seed: int) -> tuple[Region, ...]:
-    """Spherical k-means over (n, d) unit vectors; regions are numbered from 1 by falling size."""
+    """Spherical k-means over (n, d) unit vectors; regions are numbered from 1 by decreasing size."""
     labels = spherical_kmeans(means, config.setup.regions, seed)
     sizes = np.bincount(labels)
     regions = []
@@ -206,12 +209,3 @@ def setup_regions(means: Array, config: Config, seed: int) -> tuple[Region, ...]
             )
         )
     return tuple(regions)
-
-
-@torch.inference_mode()
-def _states(backbone: Backbone, contexts: Ids) -> torch.Tensor:
-    return backbone.hidden(torch.from_numpy(contexts), backbone.items.all())
-
-
-def _encode(backbone: Backbone, windows: Windows, view: GateView) -> Encoded:
-    return view(_states(backbone, windows.contexts), windows.contexts, windows.since_setup)

@@ -1,9 +1,9 @@
-"""Keeping a set-up on disk, so that replay and consumers start from the same one.
+"""Storage of a set-up on disk, from which replay and consumers start.
 
-A kept set-up is a folder: `backbone/` (see `pipeline.models.backbones.factory`), `catalogue.json` (items and their
+A stored set-up is a folder: `backbone/` (see `pipeline.models.backbones.checkpoint`), `catalogue.json` (items and their
 texts), `regions.json` (set-up regions and the gate), `arrays.safetensors` (text embeddings, counts, calibration,
-reference sample) and `manifest.json`, which holds what the others must hash to and is written last.
-Nothing in it is ever run: arrays are safetensors, and the rest is JSON.
+reference sample) and `manifest.json`, which holds the sha256 of the others and is written last.
+None of them can run code: arrays are safetensors, and the rest is JSON.
 """
 
 import hashlib
@@ -32,32 +32,32 @@ BACKBONE, MANIFEST = "backbone", "manifest.json"
 CATALOGUE, REGIONS, ARRAYS = "catalogue.json", "regions.json", "arrays.safetensors"
 HASHED = (CATALOGUE, REGIONS, ARRAYS)
 
-_REPAIR = "restore the folder from a backup, or run `raie setup` anew"
+_REPAIR = "restore the folder from a backup, or run `raie setup` again"
 _CALIBRATION = tuple(field.name for field in fields(Calibration))
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 def refuse_existing(root: Path) -> None:
-    """See to it that nothing stands where a set-up is to be written; an empty folder may.
+    """Check that the folder of a new set-up does not exist or is empty.
 
     Raises:
-        DataError: something does.
+        DataError: it exists with content, or is a file or link.
     """
     if root.is_symlink() or (root.exists() and not (root.is_dir() and not any(root.iterdir()))):
-        raise DataError(f"{root} is there already: a set-up never changes; name a new folder, or remove this one")
+        raise DataError(f"{root} exists, and a stored set-up is never overwritten: name a new folder or remove it")
 
 
 def save_setup(setup: SetUp, root: Path) -> None:
-    """Write a set-up into a new folder, which is there whole or not at all.
+    """Write a set-up into a new folder, atomically.
 
     Args:
         setup: its backbone is not wrapped by an adapter host.
-        root: does not exist yet, or is empty; its parents are made.
+        root: does not exist yet, or is empty; its parents are created.
 
     Raises:
-        DataError: the folder holds something.
-        BackboneError: the backbone carries adapters.
+        DataError: the folder is not empty.
+        BackboneError: the backbone has adapters.
         OSError: the folder cannot be written.
     """
     refuse_existing(root)
@@ -84,15 +84,15 @@ def load_setup(root: Path) -> SetUp:
     """Read a set-up that `save_setup` wrote.
 
     Returns:
-        The set-up as it was saved, bit for bit.
+        The set-up as saved, bit for bit.
 
     Raises:
-        DataError: a file is missing, damaged, or not the one that was saved; names it and the way out.
-        BackboneError: the same of the backbone's files.
+        DataError: a file is missing, damaged, or not the one that was saved; the message names it and the remedy.
+        BackboneError: the same for the files of the backbone.
     """
     manifest = _json(root / MANIFEST)
     _verify(root, manifest)
-    catalogue, regions, arrays = _json(root / CATALOGUE), _json(root / REGIONS), _load_arrays(root / ARRAYS)
+    regions, arrays = _json(root / REGIONS), _load_arrays(root / ARRAYS)
     backbone = load_backbone(root / BACKBONE)
     expected = str(manifest.get("backbone_sha256"))
     found = _json(root / BACKBONE / "backbone.json").get("sha256")
@@ -101,15 +101,9 @@ def load_setup(root: Path) -> SetUp:
     return SetUp(
         backbone=backbone,
         backbone_sha256=expected,
-        catalogue=Catalogue(
-            tuple(catalogue["item_ids"]), tuple(catalogue["texts"]), arrays["vectors"], catalogue["encoder"]
-        ),
+        catalogue=_catalogue(_json(root / CATALOGUE), arrays),
         counts=arrays["counts"],
-        bank=RegionBank(
-            tuple(Region.from_record(r) for r in regions["regions"]),
-            _origins(root / REGIONS, regions["origins"]),
-            regions["gate_version"],
-        ),
+        bank=_bank(root / REGIONS, regions),
         calibration=_calibration(root / ARRAYS, arrays),
         reference=arrays["reference"],
         reference_regions=arrays["reference_tastes"],
@@ -128,15 +122,24 @@ def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
         "newest.targets": setup.newest[1],
     }
     arrays |= {f"calibration.{name}": getattr(setup.calibration, name) for name in _CALIBRATION}
-    # The format stores memory as it lies: a view would be written in the wrong order.
+    # The format stores memory in its physical order, so a view would be written in the wrong order.
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _catalogue(record: Mapping[str, Any], arrays: Arrays) -> Catalogue:
+    return Catalogue(tuple(record["item_ids"]), tuple(record["texts"]), arrays["vectors"], record["encoder"])
+
+
+def _bank(path: Path, record: Mapping[str, Any]) -> RegionBank:
+    regions = tuple(Region.from_record(region) for region in record["regions"])
+    return RegionBank(regions, _origins(path, record["origins"]), record["gate_version"])
 
 
 def _origins(path: Path, record: Mapping[str, Any]) -> OriginModel:
     if "coverage" not in record:
         raise DataError(
-            f"{path} is of a gate that did not know what was taken since set-up: another version of the program wrote "
-            "it; run `raie setup` anew, or go on with that version"
+            f"{path} was written by a version of the program whose gate has no feature of items taken since "
+            "set-up: run `raie setup` again, or continue with that version"
         )
     return OriginModel.from_record(record)
 
@@ -156,7 +159,7 @@ def _newest(path: Path, arrays: Arrays) -> tuple[NDArray[np.int64], NDArray[np.i
 
 def _of_another_version(path: Path, missing: str) -> DataError:
     return DataError(
-        f"{path} knows no {missing}: another version of the program wrote it; run `raie setup` anew, or go on with "
+        f"{path} lacks {missing}: another version of the program wrote it; run `raie setup` again, or continue with "
         "that version"
     )
 
@@ -180,7 +183,7 @@ def _load_arrays(path: Path) -> Arrays:
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    # Python writes the shortest digits that give the same double again: nothing is rounded.
+    # Python writes the shortest digits that read back as the same double, without rounding.
     path.write_text(json.dumps(document, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What every strategy answers: RAIE and each baseline alike."""
+"""Interface of all strategies, RAIE and baselines."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from pipeline.strategies.common.trainings import Trainings
 
 @dataclass(frozen=True)
 class Scored:
-    """What a strategy said of n windows.
+    """Ranks of n windows under a strategy.
 
     Attributes:
         ranks: (n,) rank of the target, 1 = top.
-        regions: (n,) region that answered, or None where the strategy has no regions.
+        regions: (n,) top region, or None for a strategy without regions.
         confidence: (n,) gate confidence, or None likewise.
     """
 
@@ -33,15 +33,15 @@ class Scored:
 
 @dataclass(frozen=True)
 class StrategyContext:
-    """What every strategy starts from.
+    """Inputs of a strategy.
 
     Attributes:
-        setup: the same for all; nobody changes it.
-        config: the same for all.
-        learned: set-up windows that may be replayed.
-        seed: of everything random.
-        folder: for what a strategy keeps on disk.
-        trainings: what other strategies trained from the same set-up; None: nothing is shared.
+        setup: the same for all strategies, and never modified.
+        config: the same for all strategies.
+        learned: set-up windows available for replay.
+        seed: of all random draws.
+        folder: for the files of the strategy.
+        trainings: cache of trainings shared by strategies of the same set-up, or None.
     """
 
     setup: SetUp
@@ -53,10 +53,10 @@ class StrategyContext:
 
 
 class Strategy(Protocol):
-    """One way to keep up with a stream.
+    """Method of adapting to a stream.
 
     Attributes:
-        name: as in tables.
+        name: in the configuration, tables and files.
     """
 
     name: ClassVar[str]
@@ -65,38 +65,38 @@ class Strategy(Protocol):
 
     @property
     def trained_windows(self) -> int:
-        """Windows trained on since set-up, counting passes."""
+        """Windows trained on since set-up, each pass counted."""
 
     @property
-    def kept_bytes(self) -> int:
-        """Bytes of weights, counts and memory that it answers with, the backbone of set-up not counted."""
+    def memory_bytes(self) -> int:
+        """Bytes of the weights, counts and memory used for scoring, without the backbone of set-up."""
 
     def observe(self, windows: Windows) -> Scored:
-        """Score the next windows of the stream, in event order, then take them in.
+        """Score the next windows of the stream, in event order, then add them to the pending ones.
 
-        Row i may use what rows before it brought, never its own target or a later one.
+        Row i may use the targets of earlier rows, never its own or a later one.
         """
 
     def learn(self) -> None:
-        """The end of a part of the stream: learn from what was observed since the last one."""
+        """End an update interval: learn from the windows observed since the last one."""
 
     def score(self, windows: Windows) -> Scored:
-        """Score windows without taking anything in."""
+        """Score windows without a change of state."""
 
     def close(self) -> None:
-        """Let go of everything held. Nothing more may be asked of it."""
+        """Release all resources. The strategy is not used afterwards."""
 
 
-def rank_in_batches(windows: Windows, size: int, answer: Callable[[NDArray[np.int64]], torch.Tensor]) -> Scored:
-    """Rank targets under a model that does not change between rows.
+def rank_in_batches(windows: Windows, size: int, probabilities: Callable[[NDArray[np.int64]], torch.Tensor]) -> Scored:
+    """Rank targets under a model that is constant over all rows.
 
     Args:
         windows: to score.
-        size: windows answered together.
-        answer: (n, length) contexts to (n, items + 1) probabilities.
+        size: windows scored together.
+        probabilities: (n, length) contexts to (n, items + 1) probabilities.
     """
     ranks = [np.zeros(0, dtype=np.int64)]
     for start in range(0, len(windows), size):
         batch = windows[slice(start, start + size)]
-        ranks.append(rank_of_targets(answer(batch.contexts).numpy(), batch.targets, batch.contexts))
+        ranks.append(rank_of_targets(probabilities(batch.contexts).numpy(), batch.targets, batch.contexts))
     return Scored(np.concatenate(ranks))

@@ -1,6 +1,11 @@
-"""The log and its kinds: `open_log` turns a URL into one."""
+"""The log between the stages: its interface, and `open_log` for the log of a URL.
 
-from pathlib import Path
+A new kind of log is one module or folder with a function `open_log(url, settings)`, and one line in `KINDS`.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import NamedTuple
 
 from pipeline.config import LogSettings
 from pipeline.errors import LogError
@@ -18,7 +23,7 @@ from pipeline.streams.interface import (
     UnavailableError,
 )
 from pipeline.streams.memory import MemoryLog
-from pipeline.streams.sqlite.log import LocalLog
+from pipeline.streams.sqlite.log import LocalLog, path_of
 
 __all__ = [
     "Consumer",
@@ -41,31 +46,37 @@ __all__ = [
 DEFAULTS = LogSettings()
 
 
+class Kind(NamedTuple):
+    """A kind of log: an example of its URL, and the module that opens it."""
+
+    example: str
+    module: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "sqlite": Kind("sqlite:///PATH", "pipeline.streams.sqlite.log"),
+    "kafka": Kind("kafka://HOST:PORT", "pipeline.streams.kafka.log"),
+    "memory": Kind("memory:", "pipeline.streams.memory"),
+}
+"""Kinds of logs by URL scheme.
+
+Modules are imported on use: that of kafka takes a fifth of a second, which users of other logs need not wait for."""
+
+
 def open_log(url: str, settings: LogSettings = DEFAULTS) -> Log:
     """Open a log.
 
     Args:
         url: `sqlite:///relative/path` or `sqlite:////absolute/path` for a file shared by the processes of one
             machine; `kafka://host:port[,host:port]` for a broker; `memory:` for one that ends with the process.
-        settings: how a broker is talked to; its own `url` is not looked at.
+        settings: settings of a broker; their own `url` is ignored.
 
     Raises:
         LogError: if the URL names no log, or the log cannot be opened.
     """
-    if url == "memory:":
-        return MemoryLog()
-    path = path_of(url)
-    if path:
-        return LocalLog(path)
-    if url.startswith("kafka://"):
-        # A fifth of a second to import, which those who need no broker do not pay.
-        from pipeline.streams.kafka.log import KafkaLog  # noqa: PLC0415
-
-        return KafkaLog(url, settings)
-    raise LogError(f"{url!r} names no log; use sqlite:///PATH, kafka://HOST:PORT or memory:")
-
-
-def path_of(url: str) -> Path | None:
-    """Where the file of an embedded log is; None for every other URL."""
-    path = url.removeprefix("sqlite:///")
-    return None if path in ("", url) else Path(path).expanduser()
+    scheme, colon, _ = url.partition(":")
+    if not colon or scheme not in KINDS:
+        *first, last = (kind.example for kind in KINDS.values())
+        raise LogError(f"{url!r} names no log; use {', '.join(first)} or {last}")
+    log: Log = import_module(KINDS[scheme].module).open_log(url, settings)
+    return log

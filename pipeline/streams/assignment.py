@@ -1,11 +1,11 @@
-"""Who of a consumer group reads which partition: pure functions over the group's state.
+"""Assignment of partitions to the members of a consumer group: pure functions of the group's state.
 
-The share is by range and topic: members in order of joining, partitions in order of number. So partition
-i of two topics of equal size lands on the same member (a gate owns `interactions` and `users` of the same
-users), and of a topic with one partition the member that joined first stays the owner while others stand by.
+Partitions are assigned by range and topic: members in order of joining, partitions in order of number. So partition i
+of two topics of equal size belongs to the same member (a gate owns `interactions` and `users` of the same users), and
+the only partition of a topic stays with the member that joined first while others stand by.
 
-Nobody is ever pushed off a partition: its owner lets go in its own next poll, after it committed what it
-had read, and only then does the next owner claim it.
+Partitions are never revoked from a live owner: it releases them in its own next poll, after it committed its batch,
+and only then does the next owner claim them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """What a member does next: partitions to let go, and free ones to claim."""
+    """Next steps of a member: partitions to release, and free ones to claim."""
 
     release: tuple[TopicPartition, ...]
     claim: tuple[TopicPartition, ...]
 
 
-def share(members: Sequence[Member], partitions: Mapping[str, int]) -> dict[TopicPartition, str]:
-    """Return the token of the member each partition should belong to.
+def assign_ranges(members: Sequence[Member], partitions: Mapping[str, int]) -> dict[TopicPartition, str]:
+    """Return the token of the member that each partition should belong to.
 
     Args:
         members: in order of joining.
@@ -44,11 +44,11 @@ def share(members: Sequence[Member], partitions: Mapping[str, int]) -> dict[Topi
     return owners
 
 
-def moves(
+def plan_moves(
     me: str, members: Sequence[Member], owners: Mapping[TopicPartition, str], partitions: Mapping[str, int]
 ) -> Moves:
-    """Return what the member `me` lets go and claims, given who owns what now."""
-    wanted = {where for where, token in share(members, partitions).items() if token == me}
+    """Return the partitions that the member `me` releases and claims, given the current owners."""
+    wanted = {where for where, token in assign_ranges(members, partitions).items() if token == me}
     live = {member.token for member in members}
     release = sorted(where for where, token in owners.items() if token == me and where not in wanted)
     claim = sorted(where for where in wanted if owners.get(where) not in live)

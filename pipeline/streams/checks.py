@@ -1,4 +1,4 @@
-"""What a log refuses, in the same words whichever log it is."""
+"""Checks and error messages that all logs share."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,16 +7,16 @@ from pipeline.streams.interface import FencedError, PartitionLostError, RecordsL
 
 
 def check_same(existing: Topic, wanted: Topic) -> None:
-    """Raise LogError if a topic exists in another form than is wanted now."""
+    """Raise LogError if an existing topic differs from the wanted one in partitions or retention."""
     if (existing.partitions, existing.kept) != (wanted.partitions, wanted.kept):
         raise LogError(
-            f"topic {wanted.name} exists with partitions={existing.partitions}, kept={existing.kept!r}; asked for were "
-            f"partitions={wanted.partitions}, kept={wanted.kept!r}. Ask for what exists, or use a new log"
+            f"topic {wanted.name} exists with partitions={existing.partitions}, kept={existing.kept!r}, not with "
+            f"partitions={wanted.partitions}, kept={wanted.kept!r}. Configure the existing values, or use a new log"
         )
 
 
 def differences(existing: Mapping[str, Topic], wanted: Iterable[Topic]) -> list[str]:
-    """Return what of the wanted topics is missing or in another form, one line each."""
+    """Return the wanted topics that are missing or differ in partitions or retention, one line each."""
     problems = []
     for topic in wanted:
         there = existing.get(topic.name)
@@ -31,7 +31,7 @@ def differences(existing: Mapping[str, Topic], wanted: Iterable[Topic]) -> list[
 
 
 def check_kept(topic: str, partition: int, start: int, end: int, first_kept: int) -> None:
-    """Raise RecordsLostError, naming them, if some of the offsets start <= offset < end are deleted."""
+    """Raise RecordsLostError, with the range, if some of the offsets start <= offset < end are deleted."""
     if start < 0:
         raise LogError(f"offset {start} of {topic}/{partition} does not exist; the first is 0")
     if start < min(end, first_kept):
@@ -43,7 +43,7 @@ def check_kept(topic: str, partition: int, start: int, end: int, first_kept: int
 
 
 def foreign_consumer() -> LogError:
-    """Return the error of positions that a transaction of another log is to commit."""
+    """Return the error of a transaction with the positions of another log's consumer."""
     return LogError("offsets are committed with the records of the same log; this consumer is of another")
 
 
@@ -51,22 +51,22 @@ def lost_records(group: str, where: TopicPartition, position: int, first_kept: i
     """Return the error of a group whose next records were deleted before it read them."""
     return RecordsLostError(
         f"group {group} lost offsets {position}..{first_kept - 1} of {where[0]}/{where[1]}: deleted before it read "
-        f"them. Keep records longer; to go on without them, seek to {first_kept}"
+        f"them. Keep records longer; to continue without them, seek to {first_kept}"
     )
 
 
 def fenced_producer(transactional_id: str) -> FencedError:
-    """Return the error of a producer whose id a newer one holds."""
+    """Return the error of a producer that a newer one of its id replaced."""
     return FencedError(f"producer {transactional_id} was replaced by a newer one of the same id; stop this process")
 
 
 def fenced_consumer(group: str, instance: str) -> FencedError:
-    """Return the error of a consumer whose instance a newer one holds."""
+    """Return the error of a consumer that a newer one of its instance replaced."""
     return FencedError(f"consumer {instance} of group {group} was replaced by a newer one; stop this process")
 
 
 def lost_partition(group: str, where: TopicPartition) -> PartitionLostError:
-    """Return the error of a commit for a partition that the group took away."""
+    """Return the error of a commit for a partition that was reassigned."""
     return PartitionLostError(
-        f"group {group} gave {where[0]}/{where[1]} to another member; drop the batch and poll again"
+        f"group {group} reassigned {where[0]}/{where[1]} to another member; drop the batch and poll again"
     )

@@ -1,8 +1,8 @@
-"""How a record is written: equal content means equal bytes, on every log.
+"""Encoding of records: equal content gives equal bytes on every log.
 
-What is written here is valid by construction. What is read may come from anyone (a broker takes bytes
-from whoever connects), so reading never fails: bytes that are no JSON object become a *stub* that says
-what is wrong with them, for the consumer to set aside with topic, partition and offset at hand.
+Encoded records are valid. Decoded ones may come from any program (a broker accepts bytes of any client), so decoding
+never fails: bytes that are no JSON object become a *stub* with the reason, which the consumer writes to the dead
+letters with topic, partition and offset.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ from pipeline.errors import LogError
 from pipeline.streams.interface import OversizeError
 
 MAX_VALUE_BYTES = 1_000_000
-"""Longest value, in bytes of JSON: within a broker's usual limit of 1 MiB for a whole request."""
+"""Maximum length of a value in bytes of JSON: within a broker's default limit of 1 MiB for a whole request."""
 
 MAX_RECORD_BYTES = 1_048_576
-"""Longest record, with key and frame: what a broker takes if it is not told otherwise."""
+"""Maximum length of a record, with key and frame: a broker's default limit."""
 
 FRAME_BYTES = 128
-"""At most what a broker adds to key and value of a record that goes alone: lengths, stamps, checksum."""
+"""Maximum overhead of a broker for a single record: lengths, stamps, checksum."""
 
 MAX_TIMESTAMP = 9.0e15
-"""Latest event time in seconds: its milliseconds still fit the 63 bits a broker has for them."""
+"""Latest event time in seconds: its milliseconds fit the 63 bits of a broker's stamp."""
 
 UNREADABLE = "_unreadable"
 """Field of a stub that holds the reason (`bad_json`, `not_an_object`, `oversize`)."""
@@ -33,7 +33,7 @@ UNREADABLE = "_unreadable"
 def encode_value(value: Mapping[str, object] | None) -> bytes | None:
     """Return the value as canonical JSON: sorted keys, no spaces, ASCII; None stays None.
 
-    ASCII with escapes, because a lone surrogate (legal in JSON, seen in poison events) has no UTF-8.
+    ASCII with escapes, because a lone surrogate (legal in JSON, found in malformed events) has no UTF-8 encoding.
 
     Raises:
         LogError: if it is no JSON object or holds NaN or infinity.
@@ -42,14 +42,14 @@ def encode_value(value: Mapping[str, object] | None) -> bytes | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise LogError(f"a value is an object with fields, not {type(value).__name__}")
+        raise LogError(f"a value must be an object with fields, not {type(value).__name__}")
     try:
         text = _ENCODER.encode(value if isinstance(value, dict) else dict(value))
     except (TypeError, ValueError, RecursionError) as error:
         raise LogError(f"the value cannot be written as JSON: {error}") from error
     if len(text) > MAX_VALUE_BYTES:
         raise OversizeError(
-            f"the value takes {len(text):,} bytes, more than the {MAX_VALUE_BYTES:,} a record may have; "
+            f"the value takes {len(text):,} bytes, more than the allowed {MAX_VALUE_BYTES:,}; "
             f"write a reference to a file, or a stub with its hash",
             _stub("oversize", text.encode("ascii")),
         )
@@ -83,12 +83,12 @@ def decode_value(raw: bytes | None) -> Mapping[str, object] | None:
 
 
 def encode_key(key: str | None) -> bytes | None:
-    """Return the key as UTF-8; a lone surrogate is kept rather than refused."""
+    """Return the key as UTF-8, lone surrogates included."""
     return None if key is None else key.encode("utf-8", "surrogatepass")
 
 
 def decode_key(raw: bytes | None) -> str | None:
-    """Return the key written as `raw`; bytes that are no UTF-8 are replaced, since foreign writers exist."""
+    """Return the key written as `raw`; invalid UTF-8 of foreign producers is replaced."""
     if raw is None:
         return None
     try:
@@ -98,7 +98,7 @@ def decode_key(raw: bytes | None) -> str | None:
 
 
 def encode_timestamp(timestamp: float) -> int:
-    """Return event time in whole milliseconds, which is all a broker keeps.
+    """Return event time in whole milliseconds, the resolution of a broker.
 
     Raises:
         LogError: if it is no finite number of seconds from 1970 to `MAX_TIMESTAMP`.
@@ -125,7 +125,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-# Made once: `json.dumps` and `json.loads` would make theirs for every value.
+# Created once: `json.dumps` and `json.loads` would create one for every value.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 

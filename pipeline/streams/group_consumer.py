@@ -1,4 +1,4 @@
-"""Positions, pauses and turns of a group member: what the memory log and the local log share."""
+"""Consumer of the memory log and the SQLite log: positions, pauses and turns of a group member."""
 
 import time
 from collections import deque
@@ -10,20 +10,20 @@ from pipeline.streams.checks import lost_records
 from pipeline.streams.interface import Record, TopicPartition
 
 NAP = 0.02
-"""Seconds between two looks at an idle log."""
+"""Seconds between two polls of an idle log."""
 
 
 class Source(Protocol):
-    """What a group member needs from its log."""
+    """Interface of a log for its group members."""
 
     def join(self, group: str, topics: Sequence[str], instance: str) -> str:
-        """Enter the group in place of any older member of this instance; return a token unique to it."""
+        """Enter the group in place of any older member of this instance; return a unique token."""
 
     def held(self, group: str, token: str) -> Mapping[TopicPartition, int]:
-        """Keep the membership up, let go and claim what is due; return partition -> claim of all it holds."""
+        """Renew the membership, release and claim partitions as due; return partition -> claim of the member."""
 
     def leave(self, group: str, token: str) -> None:
-        """Let everything go."""
+        """Release all partitions of the member."""
 
     def committed(self, group: str, topic: str, partition: int) -> int:
         """Return the group's committed offset, or the first kept if there is none."""
@@ -39,10 +39,10 @@ class GroupConsumer:
     """A `Consumer` over a source.
 
     Attributes:
-        group: its group.
-        instance: names it over restarts.
-        token: unique to it.
-        source: the log it reads.
+        group: name of its group.
+        instance: name of the member, the same over restarts.
+        token: unique id of this member.
+        source: log that it reads.
     """
 
     def __init__(
@@ -75,8 +75,7 @@ class GroupConsumer:
         while True:
             self._refresh()
             records = self._fetch(max_records)
-            # The waits are added up rather than read off a clock, so that a clock which a test has
-            # stopped does not stop the poll with it.
+            # The waits are summed instead of read from a clock, so that a stopped clock in a test does not block.
             if records or waited >= timeout:
                 return records
             nap = min(NAP, timeout - waited)
@@ -128,7 +127,7 @@ class GroupConsumer:
         if self._closed:
             raise LogError(f"consumer {self.instance} of group {self.group} is closed")
         held = dict(self.source.held(self.group, self.token))
-        # A partition that went and came back has a new claim: others may have read on in between.
+        # A partition that was lost and assigned again has a new claim: others may have read it in between.
         kept = {where for where, claim in held.items() if self._claims.get(where) == claim}
         self._paused &= kept
         self._positions = {
@@ -143,7 +142,7 @@ class GroupConsumer:
             where, end, stream = streams.popleft()
             record = next(stream, None)
             if record is None:
-                # Past gaps at the end (aborted, compacted), else the lag would never come to nothing.
+                # Beyond gaps at the end (aborted, compacted), else the lag would never reach 0.
                 self._positions[where] = end
                 continue
             self._positions[where] = record.offset + 1
@@ -157,7 +156,7 @@ class GroupConsumer:
             start, end = self._bounds(where)
             if start < end:
                 streams.append((where, end, self.source.scan(*where, start, end)))
-        # The first of the turn moves on, so that none starves where `limit` is below the partitions.
+        # Each turn starts with another partition, so that none starves while `limit` is below their number.
         streams.rotate(-self._turn)
         self._turn += 1
         return streams

@@ -1,12 +1,12 @@
-"""The log: the one narrow interface between the stages and whatever carries their records.
+"""Interface of a log, the only channel between the stages.
 
     Log ──► Producer ──► Transaction     all of its records and offsets become visible, or none does
      └────► Consumer                     committed records only, from the group's committed offset on
 
-The shape is that of Kafka's transactions, so that a broker and a file can stand behind it alike:
+It follows Kafka's transactions, so that both a broker and a file can implement it:
 
 - an *offset* numbers the records of one partition; it only grows, and may skip numbers (aborted
-  transactions and compaction leave gaps), so it orders records and names them but never counts them;
+  transactions and compaction leave gaps), so it orders and identifies records but does not count them;
 - a *position* is the next offset to read; *lag* is end minus position;
 - values are JSON objects, written in one canonical form (`pipeline.streams.codec`).
 """
@@ -22,8 +22,10 @@ TopicPartition = tuple[str, int]
 """Topic name and partition number, from 0."""
 
 Kept = Literal["forever", "while needed", "compacted"]
-"""`forever`: all records. `while needed`: old ones may be deleted once every reader has passed them.
-`compacted`: at least the newest record of each key."""
+"""Retention of a topic.
+
+`forever`: all records. `while needed`: old ones may be deleted once every reader has passed them. `compacted`: at least
+the newest record of each key."""
 
 
 class FencedError(LogError):
@@ -31,26 +33,26 @@ class FencedError(LogError):
 
 
 class PartitionLostError(LogError):
-    """The consumer's group gave the partition to another member: drop the batch and poll again."""
+    """The consumer's group reassigned the partition to another member: drop the batch and poll again."""
 
 
 class UnavailableError(LogError):
-    """The log does not answer: what was asked for may have happened or not.
+    """The log does not answer; the outcome of the request is unknown.
 
-    Whoever gets it drops what it holds in memory and starts over: first a new producer of the same id, which
-    settles the last transaction, then a new consumer and state restored up to the committed offsets.
+    The caller drops its state in memory and starts over: first a new producer of the same id, which commits or aborts
+    the last transaction, then a new consumer and state restored up to the committed offsets.
     """
 
 
 class RecordsLostError(LogError):
-    """Records were deleted before they were read; the message names their offsets."""
+    """Records were deleted before they were read; the message has their offsets."""
 
 
 class OversizeError(LogError):
-    """A record is longer than the log takes.
+    """A record exceeds the maximum length of the log.
 
     Attributes:
-        stub: what can be written in its place, to the dead letters for instance: reason, bytes and sha256.
+        stub: value to write in its place, to the dead letters for instance: reason, bytes and sha256.
     """
 
     def __init__(self, message: str, stub: Mapping[str, object]) -> None:
@@ -63,10 +65,10 @@ class Topic:
     """A named stream of records.
 
     Attributes:
-        name: names the topic.
-        partitions: how many independently ordered parts it has, at least 1.
-        kept: for how long its records stay.
-        key: what the key of a record is, for a person to read.
+        name: name of the topic.
+        partitions: number of its independently ordered parts, at least 1.
+        kept: retention of its records.
+        key: meaning of a record's key, as text for a person.
     """
 
     name: str
@@ -87,8 +89,8 @@ class Record:
         topic: topic name.
         partition: partition number.
         offset: its number in the partition.
-        key: what it is about, or None.
-        value: a JSON object; None is a tombstone, the end of what the key stood for.
+        key: identity of its subject, or None.
+        value: a JSON object; None is a tombstone, the deletion of the key.
         timestamp: event time in seconds since 1970 UTC, kept to the millisecond.
     """
 
@@ -101,11 +103,11 @@ class Record:
 
 
 class Consumer(Protocol):
-    """One member of a consumer group; it reads the partitions that the group gives it.
+    """One member of a consumer group; it reads the partitions assigned to it.
 
-    Partitions come and go only inside `poll`: whoever keeps state compares `claims` after each
-    poll, before handling what it returned. A partition that comes starts at its committed offset and is
-    not paused; so does one that went and came back.
+    The assignment changes only inside `poll`: a caller with state by partition compares `claims` after each poll,
+    before it processes the records. A newly assigned partition starts at its committed offset and is not paused, also
+    if this member had it before.
     """
 
     @property
@@ -113,19 +115,19 @@ class Consumer(Protocol):
         """The partitions this member reads, sorted."""
 
     def claims(self) -> Mapping[TopicPartition, int]:
-        """For each partition assigned a number that is another one whenever the partition came anew.
+        """Return for each assigned partition the number of its claim, a new one for each time it is assigned.
 
-        Between two polls a partition can go, be read by another member, and come back: the assignment looks
-        the same then, and state kept from before is stale.
+        Between two polls a partition can be reassigned, read by another member, and assigned back: the assignment is
+        the same then, but earlier state is stale.
         """
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         """Return the next records, at most `max_records`, waiting up to `timeout` seconds for the first.
 
-        Records of one partition come in order of their offsets; partitions take turns.
+        Records of one partition are in order of their offsets; partitions take turns.
 
         Raises:
-            RecordsLostError: if records were deleted before this group read them; the message names them.
+            RecordsLostError: if records were deleted before this group read them; the message has their offsets.
             FencedError: if a newer consumer of the same instance took over.
         """
 
@@ -133,22 +135,22 @@ class Consumer(Protocol):
         """Return the next offset to read. The partition must be assigned."""
 
     def committed(self, topic: str, partition: int) -> int:
-        """Return where a restart continues: the committed offset, or the first kept if there is none."""
+        """Return the offset at which a restart continues: the committed one, or the first kept if there is none."""
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """Continue at `offset`. The partition must be assigned."""
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
-        """Return no records of these from `poll` until `resume`; membership is kept up all the same."""
+        """Return no records of these from `poll` until `resume`; `poll` still renews the membership."""
 
     def resume(self, partitions: Iterable[TopicPartition]) -> None:
-        """Take up paused partitions where they stood."""
+        """Continue paused partitions at their positions."""
 
     def lag(self) -> int:
         """Return end minus position, summed over the assignment."""
 
     def close(self) -> None:
-        """Leave the group, so that others take the partitions over at once. Commits nothing."""
+        """Leave the group, so that others claim the partitions at once. Commits nothing."""
 
 
 class Transaction(Protocol):
@@ -174,16 +176,16 @@ class Transaction(Protocol):
         Args:
             topic: an existing topic.
             value: a JSON object without NaN or infinity, or None for a tombstone.
-            key: what it is about; needed in compacted topics.
-            partition: where to; by default a stable hash of the key decides, and 0 takes keyless records.
+            key: identity of its subject; required in compacted topics.
+            partition: partition number; by default a stable hash of the key, and 0 for records without a key.
             timestamp: event time in seconds since 1970 UTC.
 
         Raises:
-            LogError: if the record cannot be written as asked; the transaction is not harmed by it.
+            LogError: if the record is invalid; the transaction can continue without it.
         """
 
     def commit_offsets(self, consumer: Consumer) -> None:
-        """Add the consumer's positions as they stand now: its group's committed offsets from here on."""
+        """Add the consumer's current positions: the commit makes them the committed offsets of its group."""
 
 
 class Producer(Protocol):
@@ -194,8 +196,8 @@ class Producer(Protocol):
 
         Raises:
             FencedError: at the commit at the latest, if a newer producer of the same id exists.
-            PartitionLostError: at the commit, if committed positions are of partitions the group took away.
-            UnavailableError: at the commit, if the log did not answer in time: committed or not, nobody knows yet.
+            PartitionLostError: at the commit, if committed positions are of reassigned partitions.
+            UnavailableError: at the commit, if the log did not answer in time; its outcome is unknown.
         """
 
 
@@ -203,39 +205,39 @@ class Log(Protocol):
     """Topics of records, written in transactions and read by consumer groups."""
 
     def create_topics(self, topics: Iterable[Topic]) -> None:
-        """Create what is not there yet.
+        """Create the missing topics.
 
         Raises:
-            LogError: if a topic exists with another number of partitions or another way of keeping.
+            LogError: if a topic exists with another number of partitions or another retention.
         """
 
     def problems(self, topics: Iterable[Topic]) -> list[str]:
-        """Return how the topics there are fall short of these, one line each; empty if all is well."""
+        """Return how the existing topics differ from these, one line each; empty without differences."""
 
     def producer(self, transactional_id: str) -> Producer:
-        """Return a new producer; older ones of the same id are fenced from now on."""
+        """Return a new producer and fence older ones of the same id."""
 
     def consumer(self, group: str, topics: Sequence[str], instance: str) -> Consumer:
         """Join a consumer group.
 
         Args:
-            group: names the group; each group reads everything once.
-            topics: what to read.
-            instance: names this member, the same after a restart: a new consumer replaces the older one.
+            group: name of the group; each group reads every record once.
+            topics: names of the topics to read.
+            instance: name of this member, the same after a restart: a new consumer replaces the older one.
         """
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """Return the committed records with start <= offset < end, by offset, outside any group.
 
         Raises:
-            RecordsLostError: at the call, naming exactly which of the offsets asked for are already deleted.
+            RecordsLostError: at the call, with the exact range of the requested offsets that are deleted.
         """
 
     def end_offset(self, topic: str, partition: int) -> int:
         """Return the offset after the last committed record."""
 
     def committed(self, group: str, topic: str, partition: int) -> int:
-        """Return a group's committed offset, or the first kept if there is none; the group is not joined."""
+        """Return a group's committed offset, or the first kept if there is none, without joining the group."""
 
     def close(self) -> None:
-        """Let go of everything held. The log cannot be used afterwards."""
+        """Release all resources. The log cannot be used afterwards."""

@@ -1,7 +1,7 @@
-"""A log of lists, for unit tests and recovery tests: nothing outlives the process.
+"""A log in memory, for unit tests and recovery tests; it ends with the process.
 
-Aborted records leave an ABORT marker each where a broker would have them, so offsets skip numbers here
-as they do there, and a test can compare the whole of a partition with a list.
+Each aborted record leaves an ABORT marker in its partition, so offsets skip numbers as on a broker, and a test can
+compare a whole partition with a list.
 """
 
 import threading
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from pipeline.errors import LogError
-from pipeline.streams.assignment import Member, moves
+from pipeline.streams.assignment import Member, plan_moves
 from pipeline.streams.checks import (
     check_kept,
     check_same,
@@ -22,17 +22,17 @@ from pipeline.streams.checks import (
 from pipeline.streams.codec import MAX_RECORD_BYTES, decode_key, decode_timestamp, decode_value
 from pipeline.streams.group_consumer import GroupConsumer
 from pipeline.streams.interface import Consumer, Record, Topic, TopicPartition
-from pipeline.streams.transaction import BufferedProducer, Outgoing, Positions, claimed
+from pipeline.streams.transaction import BufferedProducer, Outgoing, Positions, positions_of
 
 
 class Marker(Enum):
-    """What stands in a partition in the place of a record."""
+    """Entry of a partition in place of a record."""
 
     ABORT = "abort"
 
 
 ABORT = Marker.ABORT
-"""A record of an aborted transaction was here."""
+"""Marker of a record of an aborted transaction."""
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ class MemoryLog:
         return self.bounds(topic, partition)[1]
 
     def contents(self, topic: str, partition: int = 0) -> list[Record | Marker]:
-        """Return all that stands in a partition, ABORT markers included."""
+        """Return all entries of a partition, ABORT markers included."""
         entries = self._partition(topic, partition).entries
         return [e if isinstance(e, Marker) else _record(e, offset) for offset, e in enumerate(entries)]
 
@@ -106,9 +106,9 @@ class MemoryLog:
             kept.start = max(kept.start, min(offset, len(kept.entries)))
 
     def close(self) -> None:
-        """See `Log.close`; there is nothing to let go of."""
+        """See `Log.close`; there is nothing to release."""
 
-    # What producers ask for (`transaction.Sink`).
+    # Interface for producers (`transaction.Sink`).
 
     def topic(self, name: str) -> Topic:
         """Return a topic, or raise LogError if there is none of this name."""
@@ -117,13 +117,13 @@ class MemoryLog:
         return self._topics[name]
 
     def positions(self, consumer: Consumer) -> Positions:
-        """Return what to commit of a consumer."""
-        return claimed(self, consumer)
+        """Return the positions of a consumer, to be committed."""
+        return positions_of(self, consumer)
 
     def commit(
         self, transactional_id: str, epoch: int, sent: Sequence[Outgoing], positions: Sequence[Positions]
     ) -> list[tuple[str, int, int]]:
-        """Append the records and take over the positions, or raise and change nothing."""
+        """Append the records and store the positions, or raise without effect."""
         with self._lock:
             if self._epochs[transactional_id] != epoch:
                 raise fenced_producer(transactional_id)
@@ -139,7 +139,7 @@ class MemoryLog:
             for outgoing in sent:
                 self._append(outgoing.topic, outgoing.partition, ABORT)
 
-    # What consumers ask for (`consumer.Source`).
+    # Interface for consumers (`group_consumer.Source`).
 
     def join(self, group: str, topics: Sequence[str], instance: str) -> str:
         """Enter the group in place of any older member of this instance."""
@@ -154,14 +154,14 @@ class MemoryLog:
             return token
 
     def held(self, group: str, token: str) -> Mapping[TopicPartition, int]:
-        """Let go and claim what is due; return partition -> claim of all the member holds."""
+        """Release and claim partitions as due; return partition -> claim of the member."""
         with self._lock:
             state = self._groups[group]
             if token not in state.members:
                 raise fenced_consumer(group, token)
             owners = {where: owner for where, (owner, _) in state.owners.items()}
             partitions = {topic.name: topic.partitions for topic in self._topics.values()}
-            todo = moves(token, list(state.members.values()), owners, partitions)
+            todo = plan_moves(token, list(state.members.values()), owners, partitions)
             for where in todo.release:
                 del state.owners[where]
             for where in todo.claim:
@@ -170,7 +170,7 @@ class MemoryLog:
             return {where: claim for where, (owner, claim) in state.owners.items() if owner == token}
 
     def leave(self, group: str, token: str) -> None:
-        """Let everything go."""
+        """Release all partitions of the member."""
         with self._lock:
             state = self._groups[group]
             state.members.pop(token, None)
@@ -212,8 +212,19 @@ class MemoryLog:
                 raise lost_partition(positions.group, where)
 
 
+def open_log(url: str, _: object) -> MemoryLog:
+    """Return a new empty log.
+
+    Raises:
+        LogError: if the URL is not `memory:`.
+    """
+    if url != "memory:":
+        raise LogError(f"{url!r} names no log in memory; use memory:")
+    return MemoryLog()
+
+
 def _record(entry: Outgoing, offset: int) -> Record:
-    # Decoded anew for each reader: none can change what another one reads.
+    # Decoded for each reader, so that none can change the values of another one.
     return Record(
         entry.topic,
         entry.partition,

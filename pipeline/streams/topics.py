@@ -1,4 +1,4 @@
-"""The topics of the pipeline: one table, which every stage and every log reads."""
+"""Table of the pipeline's topics."""
 
 from pipeline.streams.interface import Topic
 
@@ -21,24 +21,24 @@ def pipeline_topics(partitions: int = 8, gated_partitions: int = 1) -> tuple[Top
     """Return the pipeline's topics.
 
     Args:
-        partitions: how far gates and trainers spread: partitions of `interactions`, `users` (equal, so
-            that one gate owns a user's events and their changelog alike), `edits` and `feedback`.
-        gated_partitions: more than 1 only where several monitors share the stream.
+        partitions: partitions of `interactions`, `users` (equal, so that one gate owns a user's events and their
+            changelog), `edits` and `feedback`: the maximum number of gates and of trainers.
+        gated_partitions: partitions of `gated`; more than 1 only if several monitors share the stream.
     """
     return (
         Topic(INTERACTIONS, partitions, "while needed", key="user_id"),
         Topic(ITEMS, 1, "compacted", key="item_id"),
-        # Kept longer than the longest training window: an edit names its windows by offset.
+        # Kept longer than the longest training window: an edit refers to its windows by offset.
         Topic(GATED, gated_partitions, "while needed", key="user_id"),
         Topic(USERS, partitions, "compacted", key="user_id"),
         Topic(TREND, 1, "compacted", key="gate instance"),
         Topic(EDITS, partitions, "forever", key="region_id, or gate for boundaries"),
         Topic(OUTCOMES, 1, "forever", key="edit_id"),
-        # One partition, never compacted: the offset of a record is the revision it makes.
+        # One partition, never compacted: the offset of a record is its revision.
         Topic(REGIONS, 1, "forever", key="region_id, or gate for its parameters"),
         Topic(FEEDBACK, partitions, "while needed", key="request_id"),
         Topic(CONTROL, 1, "forever", key="subject of the act"),
-        # The monitor's changelog: its state in parts, and the steps since.
+        # The monitor's changelog: a snapshot in chunks, and the steps since.
         Topic(MONITOR, 1, "compacted", key="part of the state"),
         Topic(STATISTICS, 1, "while needed", key="none: an interval of all regions"),
         Topic(DEAD_LETTERS, 1, "while needed", key="reason"),

@@ -1,7 +1,7 @@
-"""Transactions that wait in memory until their commit: what all logs share.
+"""Transactions buffered in memory until their commit, for all logs.
 
-A record is encoded and checked when it is sent, so a commit can fail only for reasons of the log itself;
-and an abort has nothing to undo.
+A record is encoded and checked when it is sent, so a commit can fail only for reasons of the log itself, and an abort
+has nothing to undo.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +16,12 @@ from pipeline.streams.group_consumer import GroupConsumer
 from pipeline.streams.interface import Consumer, OversizeError, Topic, TopicPartition, Transaction
 
 P = TypeVar("P")
-"""What a log commits of a consumer."""
+"""Positions of a consumer, in the form that a log commits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One encoded record on its way to a partition; `timestamp` in milliseconds."""
+    """One encoded record of a transaction; `timestamp` in milliseconds."""
 
     topic: str
     partition: int
@@ -37,7 +37,7 @@ class Positions:
     Attributes:
         group: the consumer's group.
         token: the consumer.
-        claims: for each partition the claim it is held by; another claim by now means it was lost.
+        claims: claim of each partition; a different claim at the commit means that it was lost.
         offsets: for each partition the next offset to read.
     """
 
@@ -48,10 +48,10 @@ class Positions:
 
 
 class Sink(Protocol[P]):
-    """What a buffered transaction needs from its log.
+    """Interface of a log for its buffered transactions.
 
     Attributes:
-        longest_record: most bytes of a record, its frame included.
+        longest_record: maximum length of a record in bytes, its frame included.
     """
 
     @property
@@ -61,18 +61,18 @@ class Sink(Protocol[P]):
         """Return a topic, or raise LogError if there is none of this name."""
 
     def positions(self, consumer: Consumer) -> P:
-        """Return what to commit of the consumer, as it stands now; LogError if it reads another log."""
+        """Return the current positions of the consumer; LogError if it reads another log."""
 
     def commit(
         self, transactional_id: str, epoch: int, sent: Sequence[Outgoing], positions: Sequence[P]
     ) -> list[tuple[str, int, int]]:
-        """Make all of it durable and visible, or none; return (topic, partition, offset) by record."""
+        """Make all of it durable and visible, or none; return (topic, partition, offset) of each record."""
 
     def abort(self, sent: Sequence[Outgoing]) -> None:
-        """Take note that these records will never be visible."""
+        """Discard these records."""
 
 
-def claimed(source: object, consumer: Consumer) -> Positions:
+def positions_of(source: object, consumer: Consumer) -> Positions:
     """Return the positions of a consumer that reads `source`.
 
     Raises:
@@ -128,8 +128,8 @@ class BufferedProducer(Generic[P]):
     """A `Producer` over a sink.
 
     Attributes:
-        transactional_id: names the producer over restarts.
-        epoch: rises with each producer of this id; only the newest may commit.
+        transactional_id: name of the producer, the same over restarts.
+        epoch: number of producers of this id so far; only the newest may commit.
     """
 
     def __init__(self, sink: Sink[P], transactional_id: str, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""The places to publish in."""
+"""Stores on a local path, a file URL and an object store in memory."""
 
 import secrets
 from collections.abc import Iterator

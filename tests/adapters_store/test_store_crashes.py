@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from adapters_store import AdaptersStore
-from pipeline.errors import AdapterRefused, StoreError
+from adapters_store.errors import AdapterRefused, StoreError
 from tests.adapters_store.small_adapter import BACKBONE, NAME, fields, tensors
 
 STEPS = ("adapter.written", "adapter.synced", "adapter.verified", "adapter.renamed")

@@ -12,8 +12,8 @@ import pytest
 import safetensors.numpy
 
 from adapters_store import AdaptersStore
+from adapters_store.errors import AdapterRefused, StoreError
 from adapters_store.manifest import CONFIG, MANIFEST, WEIGHTS, file_entry, parse_manifest
-from pipeline.errors import AdapterRefused, StoreError
 from tests.adapters_store.small_adapter import BACKBONE, NAME, fields
 
 
@@ -24,7 +24,7 @@ def refused(store: AdaptersStore, name: str = NAME) -> str:
 
 
 def forge(folder: Path, file: str, raw: bytes) -> None:
-    """Put `raw` in the place of a file, with a manifest that vouches for it."""
+    """Put `raw` in the place of a file, with a matching manifest."""
     manifest = parse_manifest((folder / MANIFEST).read_bytes())
     forged = manifest.model_copy(update={"files": {**manifest.files, file: file_entry(raw)}})
     (folder / file).write_bytes(raw)
@@ -62,11 +62,11 @@ def test_weights_cut_with_a_manifest_that_vouches_for_it_are_refused(local: Adap
 
 def test_200_of_200_flipped_bits_are_refused(local: AdaptersStore, published: Path) -> None:
     files = {file: (published / file).read_bytes() for file in (WEIGHTS, CONFIG, MANIFEST)}
-    places = [(file, at) for file, raw in files.items() for at in range(len(raw))]
+    positions = [(file, at) for file, raw in files.items() for at in range(len(raw))]
     draw = random.Random(5)
     # Half of them in the two small files, which a draw by size would hardly ever meet.
-    small = [place for place in places if place[0] != WEIGHTS]
-    for file, at in draw.sample(places, 100) + draw.sample(small, 100):
+    small = [position for position in positions if position[0] != WEIGHTS]
+    for file, at in draw.sample(positions, 100) + draw.sample(small, 100):
         raw = bytearray(files[file])
         raw[at] ^= 1 << draw.randrange(8)
         (published / file).write_bytes(raw)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from adapters_store import AdaptersStore, parse_version_name, version_name
+from adapters_store.errors import AdapterRefused, StoreError
 from adapters_store.manifest import Validation, parse_manifest
-from pipeline.errors import AdapterRefused, StoreError
 from tests.adapters_store.small_adapter import BACKBONE, NAME, fields, tensors
 
 
@@ -106,7 +106,7 @@ def test_prune_removes_what_is_not_kept_and_says_so(store: AdaptersStore) -> Non
 def test_a_pruned_name_stays_spent(store: AdaptersStore) -> None:
     first = store.publish(**fields())
     store.prune([])
-    with pytest.raises(StoreError, match="other content stood under this name"):
+    with pytest.raises(StoreError, match="pruned version with other content had this name"):
         store.publish(**fields(seed=2))
     assert store.publish(**fields()) == first
     assert store.verify(NAME) == first

@@ -117,7 +117,7 @@ def test_an_edit_waits_for_space_and_nobody_notices(place: Place, tmp_path: Path
             assert weights == the_run().versions[name]
             server.served(revision.offset)
             assert dict(server.service.live.refusals) == {}
-            assert name in server.service.live.forward.names
+            assert name in server.service.live.adapters
         finally:
             stop.set()
             trainer.join(PATIENCE)

@@ -105,7 +105,7 @@ class MonitorDriver:
     @property
     def edits(self) -> int:
         """Edits that have ended so far."""
-        self._ended += len(self._ledger.fresh())
+        self._ended += len(self._ledger.poll())
         return self._ended
 
     def is_over(self) -> bool:
@@ -122,7 +122,7 @@ class MonitorDriver:
         kept = read_newest(self._log)
         at = kept.steps[-1] if kept.steps else kept.at
         taken_in = nothing_gated_since(self._log, at.gated) and not new_records(self._log, OUTCOMES, at.outcomes)
-        return taken_in and self.edits == len(self._ledger.asked)
+        return taken_in and self.edits == len(self._ledger.edits)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Edits and regions on the command line."""
+"""Looking at edits and regions from the command line."""
 
 from pathlib import Path
 
@@ -45,7 +45,8 @@ def test_regions_are_shown_as_of_the_newest_revision(root: Path, capsys: pytest.
     ended = raie(capsys, "regions", "--root", root, *log_of(root))
     assert ended.code == 0
     first, *regions = ended.out.splitlines()
-    assert first.startswith(f"revision {len(the_run().regions) - 1}, gate version ")
+    newest = the_run().regions[-1].offset
+    assert first.startswith(f"revision {newest}, gate version ")
     assert len(regions) >= 4
     assert "adapter r0004_v" in regions[3]
 
@@ -60,7 +61,7 @@ def test_an_edit_of_a_replay_says_that_it_cannot_be_made_again(root: Path, capsy
     published = next(edit for edit, outcome in the_run().ledger if outcome.published)
     ended = raie(capsys, "edits", "rerun", published.edit_id, "--root", root, *log_of(root))
     assert ended.code == 2
-    assert "does not say on which revision it was carried out: it is of a replay" in ended.err
+    assert "has no base revision: it was written by a replay" in ended.err
 
 
 def test_up_needs_a_set_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,7 @@ def test_a_second_trainer_that_comes_and_goes_publishes_nothing_twice_and_all_ca
     make_deterministic()
     adapters = adapters_of(tmp_path / "root")
     with closing(log_of(config)) as log:
-        ledger = Ledger(log, config.log.partitions).fresh()
+        ledger = Ledger(log, config.log.partitions).poll()
         # How many there are hangs on how long trainings take beside the stream.
         assert ledger
         assert max(Counter(edit.edit_id for edit, _ in ledger).values()) == 1

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.datasets.dataset import ReadOptions, read_dataset
+from pipeline.datasets.dataset import read_dataset
+from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.errors import DataError
 
 EXPECTED = {("1", "10", 1_000_000_000.0), ("1", "20", 1_000_000_100.0), ("2", "10", 1_000_000_050.0)}

@@ -35,12 +35,12 @@ def share(events: list, items) -> float:
 
 
 def favourites(simulation: Simulation, users, start: float, until: float) -> dict[str, str]:
-    """The genre each user took most of, among users with enough events to tell."""
-    setup_tops: dict[str, Counter[str]] = defaultdict(Counter)
+    """Most frequent genre of each user, for users with at least five events."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for event in between(simulation, start, until):
         if event.user_id in users:
-            setup_tops[event.user_id][genre(simulation, event.item_id)] += 1
-    return {u: c.most_common(1)[0][0] for u, c in setup_tops.items() if c.total() >= 5}
+            counts[event.user_id][genre(simulation, event.item_id)] += 1
+    return {u: c.most_common(1)[0][0] for u, c in counts.items() if c.total() >= 5}
 
 
 def transitions(simulation: Simulation, items, start: float, until: float) -> Counter[tuple[str, str]]:
@@ -131,7 +131,7 @@ def test_nothing_drifts_in_quiet():
     assert np.mean([before[u] == after[u] for u in both]) > 0.95
 
 
-def test_texts_are_unique_and_ids_tell_no_taste():
+def test_texts_are_unique_and_ids_tell_no_preference():
     simulation = simulated("new_items")
     assert len({item.text for item in simulation.items.values()}) == len(simulation.items)
     genres = [genre(simulation, item_id) for item_id in sorted(simulation.items)]
@@ -156,7 +156,7 @@ def test_what_follows_what_can_be_learned():
     assert 0.6 < likely / seen.total() < 0.8
 
 
-def test_sudden_moves_its_users_to_a_known_taste():
+def test_sudden_moves_its_users_to_a_known_preference():
     simulation = simulated("sudden")
     (entry,) = simulation.truth
     old, new = ({i for i in entry["items"] if genre(simulation, i) == g} for g in ("Science Fiction", "Crime"))
@@ -181,7 +181,7 @@ def test_gradual_moves_them_one_by_one():
     assert shares[2] > 0.85
 
 
-def test_one_region_changes_what_follows_what_in_one_taste_only():
+def test_one_region_changes_what_follows_what_in_one_preference_only():
     simulation = simulate("one_region", 3, 20_000)
     (entry,) = simulation.truth
     others = set(simulation.items) - set(entry["items"])
@@ -231,7 +231,7 @@ def test_two_regions_change_one_after_the_other_and_stay_so():
 
 def test_every_region_changes_in_its_turn():
     simulation = simulated("every_region")
-    assert len(simulation.truth) == Parameters().tastes
+    assert len(simulation.truth) == Parameters().preferences
     assert [one["until"] for one in simulation.truth[:-1]] == [other["from"] for other in simulation.truth[1:]]
     for one, other in pairwise(simulation.truth):
         assert len({genre(simulation, i) for i in set(other["items"]) - set(one["items"])}) == 1
@@ -260,15 +260,15 @@ def test_vanishing_silences_users_and_items():
     assert share(before, entry["items"]) > 0.85
 
 
-def test_new_items_take_half_of_every_taste():
+def test_new_items_take_half_of_every_preference():
     simulation = simulated("new_items")
     (entry,) = simulation.truth
     assert len(entry["items"]) == 6 * 24
     assert share(between(simulation, 0, entry["from"]), entry["items"]) == 0
     after = between(simulation, entry["from"], entry["until"])
-    for taste in {genre(simulation, i) for i in entry["items"]}:
-        of_taste = [e for e in after if genre(simulation, e.item_id) == taste]
-        assert share(of_taste, entry["items"]) == pytest.approx(0.5, abs=0.1)
+    for preference in {genre(simulation, i) for i in entry["items"]}:
+        of_preference = [e for e in after if genre(simulation, e.item_id) == preference]
+        assert share(of_preference, entry["items"]) == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_cannot_be_simulated_is_refused():

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.evaluation.facts import RunFacts, SliceFacts
 from pipeline.evaluation.predictions import FILE_NAME, SLICES, Predictions, write_predictions
-from pipeline.evaluation.segments import FILE_NAME as TRAITS
-from pipeline.evaluation.segments import Segments, write_traits
-from pipeline.evaluation.summary import EDIT_KINDS, RunFacts, SliceFacts, summarise, write_summary
+from pipeline.evaluation.segments import FILE_NAME as SEGMENTS
+from pipeline.evaluation.segments import Segments, write_segments
+from pipeline.evaluation.summary import EDIT_KINDS, summarise, write_summary
 from pipeline.metrics.continual import MEASURES
 
 STRATEGIES = {"raie": 0.13, "adapter_replay": 0.12, "ensemble": 0.125, "popularity_recent": 0.09, "static": 0.06}
@@ -88,7 +89,7 @@ def facts(made: Predictions) -> RunFacts:
         edits={kind: [number] * seeds for number, kind in enumerate(EDIT_KINDS)},
         regions_start=[3] * seeds,
         regions_end=[5] * seeds,
-        kept_bytes={name: [10_000] * seeds for name in made.strategies},
+        memory_bytes={name: [10_000] * seeds for name in made.strategies},
         segments=segments(seeds),
         continual=continual(made.strategies, seeds),
     )
@@ -101,7 +102,7 @@ def run_folder(folder: Path, *, name: str = "raie", text: str = "because", edits
     made = predictions(strategies)
     write_predictions(made, folder / FILE_NAME)
     write_summary(summarise(made, facts(made), resamples=200), folder / "metrics.json")
-    write_traits(segments(len(SEEDS)), SEEDS, folder / TRAITS)
+    write_segments(segments(len(SEEDS)), SEEDS, folder / SEGMENTS)
     seconds = {strategy: {"setup": 12.5, "train": 30.25, "score": 5.0} for strategy in strategies}
     _json(folder / "timings.json", {"total_seconds": 240.5, "strategies": seconds})
     ledger = [edit(number, text) for number in range(edits)]

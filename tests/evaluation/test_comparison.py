@@ -61,7 +61,7 @@ def test_only_settings_that_differ_are_listed(runs: list[Path], tmp_path: Path) 
     assert "config.regions.note" in words
     assert "config.regions.k" not in words
     same = page([runs[0], run_folder(tmp_path / "again", text="first")], tmp_path / "same.html").words
-    assert "No setting, version or data hash differs" in same
+    assert "No setting, version or data hash in the run.json files differs" in same
 
 
 def test_strategies_stand_by_their_mean_place(runs: list[Path]) -> None:
@@ -78,13 +78,13 @@ def test_without_raie_the_figure_says_why_it_is_not_drawn(runs: list[Path], tmp_
     (tmp_path / "three" / "metrics.json").write_text(json.dumps(document), encoding="utf-8")
     found = page([runs[1], tmp_path / "three"], tmp_path / "page.html")
     assert found.tags.count("svg") == 0
-    assert "raie is not in every run" in found.words
+    assert "a run lacks raie" in found.words
 
 
 def test_a_run_given_twice_and_what_is_no_run_are_refused(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="given twice"):
         build_comparison([runs[0], runs[0] / ".." / "one"], tmp_path / "page.html")
-    with pytest.raises(DataError, match=r"no finished run: it has no metrics\.json"):
+    with pytest.raises(DataError, match=r"not a finished run: it has no metrics\.json"):
         build_comparison([runs[0], tmp_path], tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 

@@ -1,11 +1,11 @@
-"""Whether an edit pays: who counts where, and a payoff that was planted is found."""
+"""Edit effects: the interactions of each cell, and recovery of a simulated effect."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.evaluation.edit_effect import LEAST, Scored, cells_of, concerned, weigh
+from pipeline.evaluation.edit_effect import LEAST, StreamHits, affected_by, cells_of, estimate_effects
 from pipeline.metrics.ranking import Floats
 
 EVENTS = 4_000
@@ -22,28 +22,28 @@ def edit(at_event: int, operation: str = "add", region_id: int = 9, regions: tup
     }
 
 
-def stream(seed: int, *, of_edit: float = 0.0, of_all: float = 0.0, events: int = EVENTS) -> Scored:
-    """Two tastes in turn; after the middle `raie` hits more: in taste 1 by `of_edit`, everywhere by `of_all`."""
+def stream(seed: int, *, of_edit: float = 0.0, of_all: float = 0.0, events: int = EVENTS) -> StreamHits:
+    """Two set-up regions in turn; after the middle `raie` hits more: in region 1 by `of_edit`, in both by `of_all`."""
     rng = np.random.default_rng(seed)
     place = np.arange(events)
-    taste = 1 + place % 2
+    region = 1 + place % 2
     late = place >= events // 2
-    probability = 0.2 + late * (of_all + of_edit * (taste == 1))
+    probability = 0.2 + late * (of_all + of_edit * (region == 1))
     hits: Floats = (rng.random(events) < probability).astype(np.float64)
     static: Floats = (rng.random(events) < 0.2).astype(np.float64)
-    return Scored(rng.integers(0, 300, events), np.ones(events, dtype=bool), hits, static, taste, taste)
+    return StreamHits(rng.integers(0, 300, events), np.ones(events, dtype=bool), hits, static, region, region)
 
 
-def test_a_payoff_that_was_planted_is_found() -> None:
-    found, means = weigh(stream(0, of_edit=0.3), [edit(MIDDLE)])
+def test_a_simulated_effect_is_found() -> None:
+    found, means = estimate_effects(stream(0, of_edit=0.3), [edit(MIDDLE)])
     assert found[0].interval is not None
     assert found[0].interval.low > 0.15
     assert found[0].interval.difference == pytest.approx(0.3, abs=0.1)
     assert means["all"] == means["add"] == found[0].interval
 
 
-def test_what_all_answers_gain_is_no_payoff() -> None:
-    found, _ = weigh(stream(1, of_all=0.3), [edit(MIDDLE)])
+def test_a_gain_of_all_interactions_is_no_effect() -> None:
+    found, _ = estimate_effects(stream(1, of_all=0.3), [edit(MIDDLE)])
     assert found[0].ours[:, 1] == pytest.approx(0.5, abs=0.06)
     assert found[0].interval is not None
     assert found[0].interval.low < 0 < found[0].interval.high
@@ -51,7 +51,7 @@ def test_what_all_answers_gain_is_no_payoff() -> None:
 
 def test_the_difference_by_hand() -> None:
     scored = stream(2, of_edit=0.2)
-    found, _ = weigh(scored, [edit(MIDDLE)])
+    found, _ = estimate_effects(scored, [edit(MIDDLE)])
     gain, place = scored.ours - scored.static, np.arange(EVENTS)
     near = {True: (place >= MIDDLE) & (place < MIDDLE + 1_000), False: (place < MIDDLE) & (place >= MIDDLE - 1_000)}
     mean = {(t, late): gain[near[late] & (scored.setup_region == t)].mean() for t in (1, 2) for late in (True, False)}
@@ -60,24 +60,24 @@ def test_the_difference_by_hand() -> None:
     assert found[0].interval.difference == pytest.approx(by_hand)
 
 
-def test_the_interval_covers_no_payoff_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_no_effect_about_as_often_as_it_says() -> None:
     held = 0
     for seed in range(60):
-        interval = weigh(stream(100 + seed), [edit(MIDDLE)])[0][0].interval
+        interval = estimate_effects(stream(100 + seed), [edit(MIDDLE)])[0][0].interval
         assert interval is not None
         held += interval.low <= 0.0 <= interval.high
     assert held >= 51
 
 
-def test_an_update_is_of_what_its_region_answered_and_a_boundary_of_the_tastes_it_names() -> None:
+def test_an_update_is_of_what_its_region_answered_and_a_boundary_of_the_regions_it_names() -> None:
     scored = stream(3)
     answered = np.where(np.arange(EVENTS) < 100, 9, scored.region)
-    scored = Scored(scored.user, scored.counted, scored.ours, scored.static, answered, scored.setup_region)
-    assert concerned(scored, edit(MIDDLE, "update", 9, ())).sum() == 100
-    assert np.array_equal(concerned(scored, edit(MIDDLE, "expand", 9, (2,))), scored.setup_region == 2)
-    assert np.array_equal(concerned(scored, edit(MIDDLE, "retire", 1, ())), scored.setup_region == 1)
+    scored = StreamHits(scored.user, scored.counted, scored.ours, scored.static, answered, scored.setup_region)
+    assert affected_by(scored, edit(MIDDLE, "update", 9, ())).sum() == 100
+    assert np.array_equal(affected_by(scored, edit(MIDDLE, "expand", 9, (2,))), scored.setup_region == 2)
+    assert np.array_equal(affected_by(scored, edit(MIDDLE, "retire", 1, ())), scored.setup_region == 1)
     # An opened region whose boundary is refitted names no set-up region.
-    assert concerned(scored, edit(MIDDLE, "expand", 9, ())).sum() == 100
+    assert affected_by(scored, edit(MIDDLE, "expand", 9, ())).sum() == 100
 
 
 def test_untouched_is_what_no_edit_near_by_is_of() -> None:
@@ -85,8 +85,8 @@ def test_untouched_is_what_no_edit_near_by_is_of() -> None:
     near, far = edit(MIDDLE + 900, regions=(2,)), edit(MIDDLE + 1_000, regions=(2,))
     assert cells_of(scored, one, [one, far], 1_000).sum(axis=1).tolist() == [500, 500, 500, 500]
     assert cells_of(scored, one, [one, near], 1_000).sum(axis=1).tolist() == [500, 500, 0, 0]
-    found, means = weigh(scored, [one, near])
-    assert [payoff.interval for payoff in found] == [None, None]
+    found, means = estimate_effects(scored, [one, near])
+    assert [effect.interval for effect in found] == [None, None]
     assert means == {}
     assert np.isnan(found[0].ours[1]).all()
 
@@ -94,12 +94,12 @@ def test_untouched_is_what_no_edit_near_by_is_of() -> None:
 def test_of_too_few_interactions_nothing_is_said() -> None:
     scored = stream(5)
     least = edit(2 * LEAST), edit(2 * LEAST - 1)
-    told = [weigh(scored, [one])[0][0].interval is not None for one in least]
-    assert told == [True, False]
+    known = [estimate_effects(scored, [one])[0][0].interval is not None for one in least]
+    assert known == [True, False]
 
 
 def test_users_without_history_do_not_count() -> None:
     scored = stream(6)
     counted = np.arange(EVENTS) % 4 < 2
-    some = Scored(scored.user, counted, scored.ours, scored.static, scored.region, scored.setup_region)
-    assert cells_of(some, edit(MIDDLE), [edit(MIDDLE)], 1_000).sum(axis=1).tolist() == [250, 250, 250, 250]
+    half = StreamHits(scored.user, counted, scored.ours, scored.static, scored.region, scored.setup_region)
+    assert cells_of(half, edit(MIDDLE), [edit(MIDDLE)], 1_000).sum(axis=1).tolist() == [250, 250, 250, 250]

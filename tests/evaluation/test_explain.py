@@ -59,9 +59,9 @@ def test_it_says_why_on_what_and_what_came_of_it() -> None:
 
 def test_it_names_edits_of_the_same_moment_and_of_the_region_before() -> None:
     text = explained(ledger(), "ab22")
-    assert "rejected" in text and "no detector called for it" in text and "nothing was judged" in text
+    assert "rejected" in text and "no detector alarm" in text and "validation: none" in text
     assert "decided at the same event:\ncc33" in text
-    assert "edits of its regions before:\naa11" in text
+    assert "earlier edits of its regions:\naa11" in text
     assert "moved: 25.0% of its windows" in explained(ledger(), "cc")
 
 

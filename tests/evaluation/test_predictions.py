@@ -69,9 +69,9 @@ def test_blocks_that_cannot_be_are_refused(change: dict[str, Any], message: str)
 def test_a_block_is_appended_once_and_to_a_known_slice() -> None:
     made = Predictions()
     made.append("raie", 0, "F", **columns())
-    with pytest.raises(DataError, match="already there"):
+    with pytest.raises(DataError, match="exists already"):
         made.append("raie", 0, "F", **columns())
-    with pytest.raises(DataError, match="no slice 'Q'"):
+    with pytest.raises(DataError, match="unknown slice 'Q'"):
         made.append("raie", 0, "Q", **columns())
 
 

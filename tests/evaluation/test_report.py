@@ -25,7 +25,7 @@ SECTIONS = [
     "gate",
     "regions",
     "edits",
-    "payoff",
+    "edit-effect",
     "cold",
     "reproduction",
 ]
@@ -84,7 +84,7 @@ def test_every_section_stands_and_every_tag_is_closed(folder: Path) -> None:
     assert found.sections == SECTIONS
     assert found.open == []
     assert found.tags.count("svg") == FIGURES
-    assert "is not there" not in found.words
+    assert "is missing" not in found.words
     assert "Not drawn" not in found.words
 
 
@@ -123,7 +123,7 @@ def test_without_the_optional_files_every_section_says_so(folder: Path, tmp_path
     assert found.sections == SECTIONS
     assert found.tags.count("svg") == 5
     for name in OPTIONAL:
-        assert f"{name} is not there" in found.words
+        assert f"{name} is missing" in found.words
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "predictions.parquet"])
@@ -157,13 +157,13 @@ def test_the_published_figures_stand_in_the_table(folder: Path) -> None:
 
 def test_a_run_without_slices_and_splits_says_so(tmp_path: Path) -> None:
     made = predictions({"raie": 0.1, "static": 0.1}, (0,))
-    plain = dataclasses.replace(facts(made), segments={}, continual=None, kept_bytes={})
+    plain = dataclasses.replace(facts(made), segments={}, continual=None, memory_bytes={})
     write_predictions(made, tmp_path / "predictions.parquet")
     write_summary(summarise(made, plain, resamples=50), tmp_path / "metrics.json")
     found = page(tmp_path)
     assert found.sections == SECTIONS
     assert "replay with --slices N" in found.words
-    assert "was not split by target, user and region" in found.words
+    assert "has no segments by target, user and region" in found.words
 
 
 def test_many_strategies_leave_the_figures_of_lines_readable(tmp_path: Path) -> None:
@@ -179,18 +179,18 @@ def test_many_strategies_leave_the_figures_of_lines_readable(tmp_path: Path) -> 
     assert text.count("other_29") > 3
 
 
-def test_the_payoff_of_each_edit_is_told(tmp_path: Path) -> None:
+def test_the_effect_of_each_edit_is_shown(tmp_path: Path) -> None:
     made = run_folder(tmp_path, edits=0)
-    told, untold = ({**edit(0), "at_event": at, "region_id": 1} for at in (600, 1_190))
-    untold["region_id"] = 2
-    (made / "ledger.jsonl").write_text("".join(json.dumps(e) + "\n" for e in (told, untold)), encoding="utf-8")
+    known, unknown = ({**edit(0), "at_event": at, "region_id": 1} for at in (600, 1_190))
+    unknown["region_id"] = 2
+    (made / "ledger.jsonl").write_text("".join(json.dumps(e) + "\n" for e in (known, unknown)), encoding="utf-8")
     text = build_report(made).read_text(encoding="utf-8")
-    section = text[text.index('<section id="payoff">') : text.index('<section id="cold">')]
+    section = text[text.index('<section id="edit-effect">') : text.index('<section id="cold">')]
     rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', section)
     assert [name for name, _ in rows] == ["mean edit", "mean edit", "600", "1,190"]
-    payoff = re.compile(r"[+−]0\.\d{4} \([+−]0\.\d{4} to [+−]0\.\d{4}\)</td>")
-    assert [bool(payoff.search(cells)) for _, cells in rows] == [True, True, True, False]
+    effect = re.compile(r"[+−]0\.\d{4} \([+−]0\.\d{4} to [+−]0\.\d{4}\)</td>")
+    assert [bool(effect.search(cells)) for _, cells in rows] == [True, True, True, False]
 
 
-def test_without_static_no_payoff_is_told(tmp_path: Path) -> None:
-    assert "Not computed: it takes a published edit" in page(run_folder(tmp_path, name="other")).words
+def test_without_static_no_edit_effect_is_shown(tmp_path: Path) -> None:
+    assert "Not computed: it needs a published edit" in page(run_folder(tmp_path, name="other")).words

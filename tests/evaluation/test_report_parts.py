@@ -8,7 +8,7 @@ import pytest
 from pipeline.evaluation.report import drift, tables, words
 from pipeline.evaluation.report.figure import INK, axes, draw
 from pipeline.evaluation.report.labels import Box, place, spread
-from pipeline.evaluation.report.quality import rolling
+from pipeline.evaluation.report.lines import rolling
 from pipeline.evaluation.summary import summarise
 from tests.evaluation.synthetic_run import edit, facts, predictions
 
@@ -84,14 +84,14 @@ def test_the_headline_says_who_leads_and_by_how_much() -> None:
     sentence = words.headline(metrics(raie=0.4, static=0.05))[0]
     assert sentence.startswith("raie leads on the stream")
     assert "above static (95% interval +" in sentence
-    assert "chance" not in sentence
+    assert "includes zero" not in sentence
 
 
-def test_the_headline_calls_chance_chance() -> None:
+def test_the_headline_names_an_interval_that_includes_zero() -> None:
     found = metrics(raie=0.12, adapter=0.12)
     row = next(row for row in found["comparisons"] if row["slice"] == "F+T")
     assert row["low"] < 0 < row["high"]
-    assert "chance alone could explain" in words.headline(found)[0]
+    assert "which includes zero" in words.headline(found)[0]
 
 
 def test_the_headline_turns_the_interval_when_another_leads() -> None:
@@ -102,10 +102,10 @@ def test_the_headline_turns_the_interval_when_another_leads() -> None:
     assert f"interval {words.signed(-row['high'])} to {words.signed(-row['low'])}" in text
 
 
-def test_a_dull_row_above_raie_is_named() -> None:
+def test_an_untrained_strategy_above_raie_is_named() -> None:
     assert "popularity_recent" in words.headline(metrics(raie=0.05, popularity_recent=0.3))[-1]
-    assert "trains nothing" in words.headline(metrics(raie=0.05, popularity_recent=0.3))[-1]
-    assert not any("trains nothing" in text for text in words.headline(metrics(raie=0.3, popularity_recent=0.05)))
+    assert "Without training" in words.headline(metrics(raie=0.05, popularity_recent=0.3))[-1]
+    assert not any("Without training" in text for text in words.headline(metrics(raie=0.3, popularity_recent=0.05)))
 
 
 def test_a_run_without_raie_has_a_headline() -> None:

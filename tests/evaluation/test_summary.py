@@ -119,9 +119,9 @@ def test_facts_that_are_missing_are_named() -> None:
         summarise(made, dataclasses.replace(facts(made), trained_windows={"raie": [1, 2]}))
 
 
-def test_traits_of_other_interactions_are_refused() -> None:
+def test_segments_of_other_interactions_are_refused() -> None:
     made = tiny({"raie": [[1, 2, 3, 4]]})
-    with pytest.raises(DataError, match="traits of 500 interactions of slice S, and 0 were asked"):
+    with pytest.raises(DataError, match="segments of 500 interactions of slice S, and predictions of 0"):
         summarise(made, facts(made))
 
 

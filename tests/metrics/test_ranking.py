@@ -106,7 +106,7 @@ def test_with_few_candidates_all_are_negatives() -> None:
 
 
 def test_sampled_auc_refuses_what_cannot_be() -> None:
-    with pytest.raises(ValueError, match="beyond the candidates"):
+    with pytest.raises(ValueError, match="larger than its number of candidates"):
         sampled_auc([6], 5, 99, seed=0)
     with pytest.raises(ValueError, match="at least 1 negative"):
         sampled_auc([1], 5, 0, seed=0)

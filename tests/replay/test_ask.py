@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.replay import ask
+from pipeline.evaluation.replay import run_strategy
 from pipeline.evaluation.results import Stopwatch
 from pipeline.events.windows import Windows
-from pipeline.strategies import Scored
+from pipeline.strategies.base import Scored
 from tests.replay.small import plan
 
 
@@ -34,15 +34,17 @@ class Recorder:
 @pytest.mark.parametrize("protocol", ["prequential", "windows"])
 def test_each_part_is_scored_before_it_is_learned_and_the_rest_at_the_end(protocol):
     planned, recorder, steps = plan(f"protocol={protocol}", "windows.length=4"), Recorder(), []
-    answers = ask(recorder, planned, 3, Stopwatch(lambda: 0.0), lambda done, total: steps.append((done, total)))
-    parts = [("observe", part.event_ids.tolist()) for part in planned.parts(3)]
+    answers = run_strategy(
+        recorder, planned, 3, Stopwatch(lambda: 0.0), lambda done, total: steps.append((done, total))
+    )
+    parts = [("observe", part.event_ids.tolist()) for part in planned.update_intervals(3)]
     learned = [call for part in parts for call in (part, ("learn", []))]
     scored = [("score", windows.event_ids.tolist()) for windows in planned.scored.values()]
     assert recorder.calls == learned + scored
     total = 3 + len(planned.scored)
     assert steps == [(done, total) for done in range(total + 1)]
-    assert list(answers) == list(planned.asked)
-    for name, windows in planned.asked.items():
+    assert list(answers) == list(planned.by_slice)
+    for name, windows in planned.by_slice.items():
         np.testing.assert_array_equal(answers[name].ranks, windows.targets)
         if name in planned.observed:
             np.testing.assert_array_equal(answers[name].regions, windows.targets % 3)

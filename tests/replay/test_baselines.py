@@ -14,10 +14,12 @@ from pipeline.online.interpolation import GRID
 from pipeline.online.item_transitions import ItemTransitions
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies import STRATEGIES, USUAL, StrategyContext
+from pipeline.strategies import DEFAULT
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.baselines.mole import Mole, fit_gate
 from pipeline.strategies.baselines.nearest import SHARES
 from pipeline.strategies.common.adapter_learner import AdapterLearner
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import config, plan
 
 
@@ -27,7 +29,7 @@ def start(setup: SetUp, tmp_path: Path) -> StrategyContext:
 
 
 def part(number: int = 0) -> Windows:
-    return plan().parts(3)[number]
+    return plan().update_intervals(3)[number]
 
 
 def warm(windows: Windows) -> Windows:
@@ -48,7 +50,7 @@ def ranks(name: str, start: StrategyContext, parts: int = 1) -> list[int]:
 
 
 def test_the_usual_strategies_are_known_and_each_name_is_its_own():
-    assert set(USUAL) < set(STRATEGIES)
+    assert set(DEFAULT) < set(STRATEGIES)
     assert all(STRATEGIES[name].name == name for name in STRATEGIES)
 
 
@@ -77,11 +79,11 @@ def test_one_region_and_lora_with_rows_are_one_and_the_same(start):
 def test_what_a_part_costs(name, passes, start):
     strategy = taught(name, start)
     assert strategy.trained_windows == passes * len(warm(part()))
-    assert strategy.kept_bytes > 0
+    assert strategy.memory_bytes > 0
 
 
 def test_static_keeps_nothing_and_an_adapter_less_than_a_model(start):
-    kept = {name: taught(name, start).kept_bytes for name in ("static", "lora", "lora_rows", "lsat", "finetune")}
+    kept = {name: taught(name, start).memory_bytes for name in ("static", "lora", "lora_rows", "lsat", "finetune")}
     assert kept["static"] == 0
     assert 0 < kept["lora"] < kept["lora_rows"] < kept["finetune"]
     assert kept["lsat"] == 2 * kept["lora_rows"]
@@ -98,10 +100,10 @@ def test_without_rows_the_items_stay_as_they_were_set_up(start):
 def test_a_baseline_with_a_trend_answers_those_as_set_up_who_took_nothing_since(start):
     """With hits for the farthest way, and for what was learned: the same where nothing was taken since."""
     strategy, windows = taught("ensemble_trend", start, 2), warm(part(2))
-    counts = strategy._trending.to_arrays()
+    counts = strategy._ensemble.to_arrays()
 
     def ranks_at(way, since_setup):
-        strategy._trending.restore(counts | {"hits": (way == np.arange(len(GRID))).astype(float)})
+        strategy._ensemble.restore(counts | {"hits": (way == np.arange(len(GRID))).astype(float)})
         return strategy.score(replace(windows, since_setup=np.full(len(windows), since_setup))).ranks.tolist()
 
     assert ranks_at(8, 0) == ranks_at(4, 0)
@@ -117,7 +119,7 @@ def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
     for context, target in ((c, t) for some in came for c, t in zip(some.contexts, some.targets, strict=True)):
         followers.add(context, int(target))
     counts = taught("popularity_recent", start, 2)._counts
-    for context, answer in zip(windows.contexts, strategy._answer(windows.contexts), strict=True):
+    for context, answer in zip(windows.contexts, strategy._probabilities(windows.contexts), strict=True):
         found = followers.of(context)
         rest = answer - followers.known(np.array([found.evidence])) * found.over(len(counts))
         assert rest.min() > -1e-12
@@ -128,7 +130,7 @@ def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
 def test_ensembles_differ_in_weight_alone(start):
     contexts = warm(part(1)).contexts
     names = ("ensemble_25", "ensemble", "ensemble_75", "raie_k1")
-    answers = {name: taught(name, start)._answer(contexts) for name in names}
+    answers = {name: taught(name, start)._probabilities(contexts) for name in names}
     static = next_item_probabilities(taught("raie_k1", start)._host, contexts, None)
     for name, share in (("ensemble_25", 0.25), ("ensemble", 0.5), ("ensemble_75", 0.75)):
         torch.testing.assert_close(answers[name], share * answers["raie_k1"] + (1.0 - share) * static)
@@ -136,7 +138,7 @@ def test_ensembles_differ_in_weight_alone(start):
 
 def divergence(strategy: AdapterLearner, contexts: np.ndarray) -> float:
     """KL of what the backbone said before from what the strategy says now."""
-    before, now = next_item_probabilities(strategy._host, contexts, None), strategy._answer(contexts)
+    before, now = next_item_probabilities(strategy._host, contexts, None), strategy._probabilities(contexts)
     return float(functional.kl_div(now[:, 1:].log(), before[:, 1:], reduction="batchmean"))
 
 
@@ -152,10 +154,10 @@ def test_lsat_mixes_one_adapter_that_carries_on_with_one_that_starts_anew(start)
     lsat, carried = taught("lsat", start, 2), taught("lora_rows", start, 2)
     contexts = warm(part(2)).contexts
     long, short = (next_item_probabilities(lsat._host, contexts, name) for name in (lsat._long, lsat._short))
-    torch.testing.assert_close(long, carried._answer(contexts))
-    torch.testing.assert_close(lsat._answer(contexts), 0.6 * long + 0.4 * short)
+    torch.testing.assert_close(long, carried._probabilities(contexts))
+    torch.testing.assert_close(lsat._probabilities(contexts), 0.6 * long + 0.4 * short)
     fresh = STRATEGIES["lsat"](start)
-    fresh._part = 1
+    fresh._interval = 1
     fresh.observe(part(1))
     fresh.learn()
     # The short one knows the newest part and nothing else, whatever came before it.
@@ -173,8 +175,8 @@ def test_experts_are_trained_and_come_to_differ(start):
     gate = mole._gated(mole._features(contexts))
     assert float(gate.std(dim=0).max()) > 0.01
     mixed = sum(gate[:, e, None] * answers[e + 1] for e in range(mole.experts))
-    torch.testing.assert_close(mole._answer(contexts), mixed)
-    torch.testing.assert_close(mole._answer(contexts).sum(dim=1), torch.ones(len(contexts)))
+    torch.testing.assert_close(mole._probabilities(contexts), mixed)
+    torch.testing.assert_close(mole._probabilities(contexts).sum(dim=1), torch.ones(len(contexts)))
 
 
 def test_a_gate_learns_who_answers_what():
@@ -191,7 +193,7 @@ def test_pairwise_edits_cost_and_correct_what_was_answered_wrongly(start):
     assert 0 < wrong.sum() < len(windows)
     edited = taught("ebpr", start)
     assert edited.trained_windows == wrong.sum()
-    answers = {name: s._answer(windows[wrong].contexts) for name, s in (("before", before), ("after", edited))}
+    answers = {name: s._probabilities(windows[wrong].contexts) for name, s in (("before", before), ("after", edited))}
     rows, rivals = torch.arange(int(wrong.sum())), edited._rivals
     targets = torch.from_numpy(windows[wrong].targets)
     assert (answers["before"][rows, rivals] > answers["before"][rows, targets]).all()
@@ -263,8 +265,8 @@ def test_an_adapter_of_one_taste_answers_that_taste_alone(start):
     first = alone & (route[:, 0] == 1.0)
     assert first.sum() > 5
     assert (alone & ~first).sum() > 5
-    before = taste._answer(windows[alone & ~first].contexts)
+    before = taste._probabilities(windows[alone & ~first].contexts)
     taste.observe(windows[first])
     taste.learn()
-    torch.testing.assert_close(taste._answer(windows[alone & ~first].contexts), before)
+    torch.testing.assert_close(taste._probabilities(windows[alone & ~first].contexts), before)
     assert taste.trained_windows == first.sum()

@@ -26,7 +26,8 @@ from pipeline.config import load_config
 from pipeline.datasets.simulator.scenarios import SCENARIOS as KNOWN_SCENARIOS
 from pipeline.evaluation.predictions import read_predictions
 from pipeline.setup.storage import load_setup
-from pipeline.strategies import STRATEGIES, USUAL
+from pipeline.strategies import DEFAULT
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import SET, SMALL, emerging, raie, rows_of, write_log
 
 ROOT = Path(__file__).parents[2]
@@ -67,14 +68,15 @@ def test_replay_shows_figures_leader_refusals_and_report(capsys, tmp_path):
     assert len(stages) == len(set(stages)) == 8
 
 
-def test_a_dull_row_above_raie_is_named(capsys, tmp_path):
+def test_an_untrained_strategy_above_raie_is_named(capsys, tmp_path):
     # A backbone that learned next to nothing: what is popular is better than any edit of it.
     options = ("--strategies", "popularity_recent,raie", *SET, "--set", "setup.max_epochs=1")
     dull = ("--set", "trend.half_lives=[]", "--set", "setup.learning_rate=1e-9", "--set", "training.learning_rate=1e-9")
     ended = raie(capsys, "replay", "--data", emerging(), "--out", tmp_path / "run", *options, *dull)
     assert ended.code == 0
     assert "popularity_recent leads on the stream" in ended.out
-    assert "trains nothing and stands above raie" in ended.out
+    assert "Without training, popularity_recent" in ended.out
+    assert "ranks above raie" in ended.out
 
 
 def test_a_broken_log_ends_as_the_clean_one_and_tells_of_the_rest(capsys, tmp_path):
@@ -125,7 +127,7 @@ def test_columns_of_another_name_are_mapped(capsys, tmp_path):
         (["--set", "novalue"], ["write it as section.field=value"]),
         (["--config", "missing.yaml"], ["missing.yaml cannot be read"]),
         (["--strategies", "static,lore"], ["'lore' is no strategy", "ensemble_trend, raie_no_trend, raie"]),
-        (["--strategies", ","], ["is no strategy; there are"]),
+        (["--strategies", ","], ["is no strategy; known strategies"]),
         (["--set", "data.positive_from=5", "--data", "no-such-log"], ["no-such-log does not exist"]),
         (["--set", "data.finetune_from=0.9995", "--set", "data.test_from=0.9999"], ["slice", "would be empty"]),
         (["--set", "data.finetune_from=0.001"], ["the set-up slice has", "move data.finetune_from up"]),
@@ -196,7 +198,7 @@ def test_report_is_built_anew(capsys, tmp_path, finished):
     (finished / "report.html").unlink()
     assert str(finished / "report.html") in raie(capsys, "report", finished).out
     assert (finished / "report.html").read_bytes() == page
-    assert_refused(raie(capsys, "report", tmp_path), "is no finished run")
+    assert_refused(raie(capsys, "report", tmp_path), "is not a finished run")
 
 
 def test_slices_are_measured_and_runs_compared(capsys, tmp_path):
@@ -226,13 +228,13 @@ def test_all_names_every_strategy(monkeypatch, tmp_path):
     monkeypatch.setattr("consumers.cli.terminal.sentences", lambda *_: [])
     monkeypatch.setattr(commands, "read_data", lambda *_: SimpleNamespace(refused=None))
     terminal = Terminal(Console(quiet=True), Console(quiet=True), lambda: 0.0)
-    for chosen, expected in ((["all"], STRATEGIES), (None, USUAL), (["raie", "raie"], ["raie"])):
+    for chosen, expected in ((["all"], STRATEGIES), (None, DEFAULT), (["raie", "raie"], ["raie"])):
         commands.replay_log(tmp_path, tmp_path / "out", chosen, 1, load_config(), terminal)
         assert asked[-1] == list(expected)
 
 
 def test_help_names_every_strategy_scenario_and_command():
-    assert tuple(NAMED.split(", ")) == USUAL
+    assert tuple(NAMED.split(", ")) == tuple(DEFAULT)
     assert NAMED.split(", ") + FURTHER.split(", ") == list(STRATEGIES)
     assert SCENARIOS.split(", ") == list(KNOWN_SCENARIOS)
     shown = CliRunner().invoke(app, ["--help"]).output
@@ -304,7 +306,7 @@ def test_the_demo_runs_every_strategy_and_can_be_run_again(capsys, tmp_path, mon
     for _ in range(2):
         ended = raie(capsys, "demo", "--out", tmp_path / "demo")
         assert ended.code == 0
-        assert all(name in ended.out for name in USUAL)
+        assert all(name in ended.out for name in DEFAULT)
         assert str(tmp_path / "demo" / "run" / "report.html") in ended.out
     (tmp_path / "demo" / "notes.txt").write_text("mine")
     assert_refused(raie(capsys, "demo", "--out", tmp_path / "demo"), "holds something else than a demo")

@@ -1,4 +1,4 @@
-"""A replay slice after slice, and figures split by what is known of their interactions."""
+"""Continual runs, and figures by segment."""
 
 import json
 from functools import partial
@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.evaluation.continual_run import K, SliceResults, plan_slices
+from pipeline.evaluation.continual_run import ContinualResults, plan_slices
 from pipeline.evaluation.replay import replay
-from pipeline.evaluation.segment_masks import candidates_of, edited_regions, setup_shares_of
+from pipeline.evaluation.segment_masks import candidates_of, edited_regions, setup_regions_of
 from pipeline.evaluation.summary import metrics_schema
 from pipeline.events.windows import Windows
 from pipeline.metrics.continual import MEASURES
-from pipeline.strategies import Scored
+from pipeline.strategies.base import Scored
 from tests.replay.conftest import silent
 from tests.replay.small import config, dataset, plan
 
@@ -40,7 +40,7 @@ def rows_of(folder: Path, name: str) -> list[dict]:
 
 
 def scored(folder: Path, strategy: str) -> list[tuple[int, dict]]:
-    """Rank and traits of every interaction of the stream by a user with history."""
+    """Rank and segments of every interaction of the stream by a user with history."""
     segments = {(row["slice"], row["event_id"]): row for row in rows_of(folder, "traits")}
     rows = [r for r in rows_of(folder, "predictions") if r["strategy"] == strategy and r["slice"] in ("F", "T")]
     return [(r["rank"], segments[r["slice"], r["event_id"]]) for r in rows if not r["cold"]]
@@ -80,7 +80,7 @@ class Counting:
     """Ranks a target by how many windows it has observed: the results matrix is known in advance."""
 
     name = "counting"
-    trained_windows = kept_bytes = 0
+    trained_windows = memory_bytes = 0
 
     def __init__(self) -> None:
         self.learned = 0
@@ -99,11 +99,11 @@ class Counting:
 
 
 def test_row_i_is_what_was_said_after_slice_i():
-    results = SliceResults(plan_slices(plan(), SLICES, config().replay))
+    results = ContinualResults(plan_slices(plan(), SLICES, config().replay))
     results.run(Counting(), 0, partial(silent, "slices"))
     document = results.document()
     # Ranks fall from 12 to 9, a place a slice: from the second slice on every target is in the list.
-    found = document["strategies"]["counting"][f"recall@{K}"]
+    found = document["strategies"]["counting"]["recall@10"]
     assert found["matrix"] == [[0.0] * 4, [0.0] * 4, [1.0] * 4, [1.0] * 4]
     assert found["adaptation"]["mean"] == pytest.approx(2 / 3)
     assert found["forward_transfer"]["mean"] == pytest.approx(1 / 2)
@@ -150,8 +150,8 @@ def test_traits_are_those_of_a_plain_reading(finished, setup):
     known_items = set(planned.setup.targets.tolist()) | set(planned.scored["S_new"].targets.tolist())
     known_users = set(planned.setup.users.tolist()) | set(planned.scored["S_new"].users.tolist())
     by_event = {(row["slice"], row["event_id"]): row for row in rows}
-    assert len(by_event) == len(rows) == sum(map(len, planned.asked.values()))
-    for name, windows in planned.asked.items():
+    assert len(by_event) == len(rows) == sum(map(len, planned.by_slice.values()))
+    for name, windows in planned.by_slice.items():
         for i in range(len(windows)):
             row, context = by_event[name, str(windows.event_ids[i])], set(windows.contexts[i].tolist())
             assert row["warm_target"] == (int(windows.targets[i]) in known_items)
@@ -208,6 +208,6 @@ def test_edited_regions_are_those_that_published_edits_name(finished, setup):
         if edit["status"] == "published":
             named |= {edit["region_id"], edit["other_region_id"], *edit["reason"].get("regions", [])}
     marked = {r["taste"] for r in rows_of(finished, "traits") if r["edited"]}
-    seen = set(np.concatenate(list(setup_shares_of(plan(), setup, 512).values())).tolist())
+    seen = set(np.concatenate(list(setup_regions_of(plan(), setup, 512).values())).tolist())
     assert marked == named & setup_ids & seen
     assert edited_regions([], setup) == set()

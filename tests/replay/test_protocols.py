@@ -61,7 +61,7 @@ def test_prequential_histories_cross_slices_and_hold_what_came_before():
     for event in dataset().interactions:
         before.append([0, 0, 0, 0, *history[event.user_id]][-4:])
         history[event.user_id].append(order.index(event.item_id) + 1)
-    for windows in planned.asked.values():
+    for windows in planned.by_slice.values():
         expected = [before[at[event_id]] for event_id in ids(windows)]
         assert windows.contexts.tolist() == expected
     assert planned.stream.cold.any()
@@ -70,10 +70,10 @@ def test_prequential_histories_cross_slices_and_hold_what_came_before():
 
 def test_parts_are_equal_and_in_order():
     planned = plan()
-    parts = planned.parts(7)
+    parts = planned.update_intervals(7)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert [event_id for part in parts for event_id in ids(part)] == ids(planned.stream)
-    assert len(planned.parts(10**6)) == len(planned.stream)
+    assert len(planned.update_intervals(10**6)) == len(planned.stream)
 
 
 def test_windows_are_full_and_inside_their_slice():
@@ -91,7 +91,7 @@ def test_windows_are_full_and_inside_their_slice():
         }
         for event_id in ids(planned.scored["S_new"]):
             expected.pop(event_id, None)
-        found = planned.asked[name]
+        found = planned.by_slice[name]
         assert len(found) > 10
         assert dict(zip(ids(found), found.contexts.tolist(), strict=True)) == expected
 

@@ -29,7 +29,7 @@ def test_a_folder_of_something_else_is_refused_and_kept(tmp_path, content):
     (tmp_path / RUN).write_text(content, errors="surrogateescape")
     (tmp_path / "metrics.json").write_text("theirs")
     for act in (lambda: refuse_foreign(tmp_path), lambda: claim(tmp_path, {})):
-        with pytest.raises(DataError, match="no earlier run left there"):
+        with pytest.raises(DataError, match="not those of an earlier run"):
             act()
     assert (tmp_path / "metrics.json").read_text() == "theirs"
 

@@ -13,7 +13,8 @@ from pipeline.errors import BackboneError, DataError
 from pipeline.models.backbones.base import fingerprint
 from pipeline.setup.calibration import Calibration
 from pipeline.setup.storage import load_setup, save_setup
-from pipeline.strategies import STRATEGIES, StrategyContext
+from pipeline.strategies.base import StrategyContext
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import config, plan
 
 FILES = ("catalogue.json", "regions.json", "arrays.safetensors", "manifest.json", "backbone/model.safetensors")
@@ -92,7 +93,7 @@ def test_a_set_up_of_another_version_is_refused_with_what_to_do(root, array, nam
     del arrays[array]
     save_file(arrays, root / "arrays.safetensors")
     vouch_for(root, "arrays.safetensors")
-    with pytest.raises(DataError, match=rf"no {named}: another version .*raie setup"):
+    with pytest.raises(DataError, match=rf"lacks {named}: another version .*raie setup"):
         load_setup(root)
 
 
@@ -101,7 +102,7 @@ def test_a_set_up_whose_gate_looked_at_windows_in_another_way_is_refused_too(roo
     del regions["origins"]["coverage"]
     (root / "regions.json").write_text(json.dumps(regions))
     vouch_for(root, "regions.json")
-    with pytest.raises(DataError, match=r"taken since set-up: another version .*raie setup"):
+    with pytest.raises(DataError, match=r"taken since set-up: run `raie setup`"):
         load_setup(root)
 
 
@@ -113,7 +114,7 @@ def test_another_backbone_is_refused(root):
 
 
 def test_nothing_is_written_over(setup, root):
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists, and a stored set-up"):
         save_setup(setup, root)
 
 

@@ -5,8 +5,8 @@ from io import StringIO
 from rich.console import Console
 
 from consumers.cli.terminal import Stages, refusal_sentence
-from pipeline.datasets.dataset import Refusal, Refusals
 from pipeline.datasets.readers.options import read_options
+from pipeline.datasets.refusals import Refusal, Refusals
 
 
 def shown(terminal: bool) -> str:

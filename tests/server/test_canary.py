@@ -82,13 +82,15 @@ def test_some_users_get_the_new_version_and_all_others_the_one_before(world: Wor
     server.served(revision)
     assert told(server) == expected()
     assert 0 < list(expected().values()).count(NEW) < len(USERS)
+    shown_canary = server.ask("GET", f"/regions/{A}")[1]["canary"]
+    assert list(shown_canary) == ["region_id", "adapter", "incumbent", "trust", "share", "since", "trial"]
     for user, adapter in expected().items():
         answer = server.recommend(user_id=user)
         assert same(answer, before[user]) is (adapter == OLD)
         assert (answer["revision"], answer["canary"]) == (revision, revision)
         found = parse_request_id(answer["request_id"])
         assert found is not None
-        assert (found.adapter, found.canary, found.bucket) == (adapter, revision, canary_of(revision).crowd(user))
+        assert (found.adapter, found.canary, found.bucket) == (adapter, revision, canary_of(revision).bucket(user))
     assert server.recommend(user_id="b0")["canary"] is None
     with serving(world, instance="other") as other:
         assert told(other) == expected()

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from adapters_store import backend
+from adapters_store.errors import StoreError
 from consumers.server.feedback import parse_request_id
-from pipeline.errors import StoreError
 from tests.server.world import TOKEN, A, B, Server, World, adapter_tensors, eventually, region, serving, the_setup
 
 
@@ -174,7 +174,7 @@ def test_requests_go_on_while_edits_are_published(world: World, server: Server) 
     stop, failures, seen = threading.Event(), [], []
     server.recommend(user_id="a0")
     server.recommend(user_id="b0")
-    full = server.service.live.forward.slots.bytes
+    full = server.service.live.adapter_memory().bytes
 
     def ask(user: str) -> None:
         while not stop.is_set():
@@ -191,7 +191,7 @@ def test_requests_go_on_while_edits_are_published(world: World, server: Server) 
         name, revision = world.update(region_id, seed=100 + i)
         live[revision] = live[max(live)] | {region_id: name}
         server.served(revision)
-        sizes.append(server.service.live.forward.slots.bytes)
+        sizes.append(server.service.live.adapter_memory().bytes)
     stop.set()
     for thread in threads:
         thread.join()
@@ -200,10 +200,10 @@ def test_requests_go_on_while_edits_are_published(world: World, server: Server) 
     for answer in seen:
         assert answer["adapter"] == live[answer["revision"]].get(answer["region_id"])
     assert len({answer["revision"] for answer in seen}) > 3
-    eventually(lambda: set(server.service.live.forward.names) == set(live[max(live)].values()))
+    eventually(lambda: set(server.service.live.adapters) == set(live[max(live)].values()))
     # Two adapters, and for a moment a third that comes or goes: nothing is left of the forty others.
     assert max(sizes) <= 1.5 * full
-    eventually(lambda: server.service.live.forward.slots.bytes <= full)
+    eventually(lambda: server.service.live.adapter_memory().bytes <= full)
 
 
 def test_rollback_takes_less_than_a_second_and_is_a_record(world: World, server: Server) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from consumers.runtime.topic_reader import value_of
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
 from pipeline.streams.topics import REGIONS
@@ -75,7 +75,7 @@ def test_answers_are_those_of_the_gate_through_peft(world: World, server: Server
     setup, gate = the_setup(), gate_of(world)
     for first in (*FIRSTS.values(), 61):
         window = histories(first, 1)
-        expected = gate.answer(taken(window)).probabilities[0]
+        expected = gate.score(taken(window)).probabilities[0]
         history = [setup.catalogue.item_ids[row - 1] for row in window[0].tolist()]
         for item in server.recommend(history=history, k=20)["items"]:
             np.testing.assert_allclose(item["score"], expected[setup.catalogue.row_of[item["item_id"]]], rtol=1e-3)
@@ -87,7 +87,7 @@ def test_how_much_a_user_took_since_set_up_counts_as_it_does_for_the_gate(world:
         world.user(f"since{since_setup}", rows[0].tolist(), since_setup)
     eventually(lambda: server.service.users_items.history("since10") is not None)
     confidences = [server.recommend(user_id=f"since{n}")["confidence"] for n in (0, 10)]
-    expected = [float(gate.answer(taken(rows, n)).posterior.confidence[0]) for n in (0, 10)]
+    expected = [float(gate.score(taken(rows, n)).posterior.confidence[0]) for n in (0, 10)]
     np.testing.assert_allclose(confidences, expected, rtol=1e-4)
     assert abs(expected[0] - expected[1]) > 0.01
 

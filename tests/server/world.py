@@ -114,7 +114,7 @@ def _shapes(rows: int) -> dict[str, tuple[int, ...]]:
 
 def fresh_trend(settings: Config = SETTINGS) -> OnlineEnsemble:
     setup = the_setup()
-    followers = setup.followers(settings.trend.shrinkage)
+    followers = setup.item_transitions(settings.trend.shrinkage)
     return OnlineEnsemble(setup.counts, followers, len(setup.bank.setup), settings)
 
 

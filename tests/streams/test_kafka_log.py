@@ -1,4 +1,4 @@
-"""What the log on a broker promises beyond the laws: outages, rebalances, foreign bytes, stamps, topics as they are."""
+"""Log on a broker, beyond the laws: outages, rebalances, foreign bytes, stamps, existing topics."""
 
 import threading
 import time
@@ -18,13 +18,13 @@ from pipeline.streams.assignment import Member
 from pipeline.streams.codec import UNREADABLE
 from pipeline.streams.interface import OversizeError
 from pipeline.streams.kafka.assignor import in_order
-from pipeline.streams.kafka.config import connection, milliseconds
+from pipeline.streams.kafka.config import milliseconds, parse_url
 from pipeline.streams.kafka.errors import translated
 from pipeline.streams.kafka.log import KafkaLog
 from pipeline.streams.kafka.reader import WAIT
 from tests.broker import Broker, settings
 from tests.streams.conftest import TOPICS
-from tests.streams.test_laws import drain, everything, numbers, settle, write
+from tests.streams.test_laws import drain, everything, numbers, rebalance, write
 
 EVENTS = 2000
 
@@ -60,8 +60,8 @@ def move(producer: object, records: list[Record], consumer: object) -> None:
 
 
 def test_a_broker_that_goes_and_comes_back_loses_nothing_and_doubles_nothing(broker: Broker) -> None:
-    asked = settings(commit_seconds=5.0, close_seconds=1.0)
-    with closing(open_log(broker.start(), asked)) as log, ThreadPoolExecutor(1) as pool:
+    changed = settings(commit_seconds=5.0, close_seconds=1.0)
+    with closing(open_log(broker.start(), changed)) as log, ThreadPoolExecutor(1) as pool:
         log.create_topics(TOPICS)
         write(log, "one", range(EVENTS))
         end = log.end_offset("one", 0)
@@ -75,8 +75,8 @@ def test_a_broker_that_goes_and_comes_back_loses_nothing_and_doubles_nothing(bro
 
 
 def test_a_commit_without_a_broker_ends_within_its_deadline_and_is_settled_by_the_next_producer(broker: Broker) -> None:
-    asked = settings(commit_seconds=4.0, close_seconds=1.0)
-    with closing(open_log(broker.start(), asked)) as log:
+    changed = settings(commit_seconds=4.0, close_seconds=1.0)
+    with closing(open_log(broker.start(), changed)) as log:
         log.create_topics(TOPICS)
         write(log, "one", [0])
         producer = log.producer("p")
@@ -100,13 +100,13 @@ def test_a_pause_and_a_position_survive_those_who_join_and_leave(kafka: KafkaLog
     for partition in range(4):
         write(kafka, "many", range(10), partition=partition)
     worker = kafka.consumer("g", ["many"], "a")
-    settle([4], worker)
+    rebalance([4], worker)
     for where in worker.assignment:
         worker.seek(*where, 3)
     worker.pause(worker.assignment)
     for _ in range(2):
         other = kafka.consumer("g", ["many"], "b")
-        settle([2, 2], worker, other)
+        rebalance([2, 2], worker, other)
         assert worker.assignment == [("many", 0), ("many", 1)]
         assert [worker.position(*where) for where in worker.assignment] == [3, 3]
         assert worker.poll(10, 0.3) == []
@@ -124,17 +124,17 @@ def test_a_read_that_finds_nothing_but_a_marker_ends_and_leaves_no_fetch_behind_
     for _ in range(10):
         assert list(kafka.read("one", 0, 1, kafka.end_offset("one", 0))) == []
     # One client did all of it. It asks for what comes next, of its own accord, and while the broker holds that request
-    # back (half a second, if it is not told otherwise) nothing else is answered on the connection.
+    # back (half a second, by default) nothing else is answered on the connection.
     (reader,) = kafka._readers._idle
     assert reader.config["fetch_max_wait_ms"] <= milliseconds(WAIT)
 
 
 def test_a_restart_of_an_instance_moves_no_partition(kafka: KafkaLog) -> None:
     crashed, other = kafka.consumer("g", ["many"], "a"), kafka.consumer("g", ["many"], "b")
-    settle([2, 2], crashed, other)
+    rebalance([2, 2], crashed, other)
     claims, held = other.claims(), crashed.assignment
     restarted = kafka.consumer("g", ["many"], "a")
-    settle([2, 2], restarted, other)
+    rebalance([2, 2], restarted, other)
     assert restarted.assignment == held
     assert other.claims() == claims, "what the others hold is never taken from them"
 
@@ -145,7 +145,7 @@ def test_a_partition_that_moved_on_cannot_be_committed_by_its_last_owner(kafka: 
     drain(silent)
     silent._consumer._coordinator._disable_heartbeat()  # neither polls nor beats, as a process that hangs
     other = kafka.consumer("g", ["one"], "b")
-    assert numbers(settle([1], other) + drain(other)) == [0, 1, 2]
+    assert numbers(rebalance([1], other) + drain(other)) == [0, 1, 2]
     with pytest.raises(PartitionLostError, match="one/0"), kafka.producer("p").transaction() as transaction:
         transaction.send("many", {"n": 1}, partition=0, timestamp=0.0)
         transaction.commit_offsets(silent)
@@ -184,16 +184,16 @@ def test_foreign_bytes_come_as_stubs_and_skewed_stamps_as_they_are(kafka: KafkaL
 
 def test_topics_that_would_lose_records_are_named(kafka_url: str) -> None:
     prefix = settings().prefix
-    asked = [f"log.url={kafka_url}", f"log.prefix={prefix}"]
+    overrides = [f"log.url={kafka_url}", f"log.prefix={prefix}"]
     with pytest.raises(LogError, match="topic interactions does not exist"):
-        check_topics(load_config(None, asked))
-    assert create_topics(load_config(None, asked)) == check_topics(load_config(None, asked))
+        check_topics(load_config(None, overrides))
+    assert create_topics(load_config(None, overrides)) == check_topics(load_config(None, overrides))
     with pytest.raises(LogError) as refused:
-        check_topics(load_config(None, [*asked, "log.partitions=4", "log.retention_days=400"]))
+        check_topics(load_config(None, [*overrides, "log.partitions=4", "log.retention_days=400"]))
     for problem in ("topic edits has 8 partitions, not 4", "topic gated keeps records for 90 days, less than"):
         assert problem in str(refused.value)
     with pytest.raises(LogError, match="regions has 1 copies, fewer than 3"):
-        check_topics(load_config(None, [*asked, "log.replication_factor=3"]))
+        check_topics(load_config(None, [*overrides, "log.replication_factor=3"]))
 
 
 def test_the_embedded_log_has_its_topics_checked_alike(tmp_path: object) -> None:
@@ -208,14 +208,14 @@ def test_the_embedded_log_has_its_topics_checked_alike(tmp_path: object) -> None
 @pytest.mark.parametrize("url", ["kafka://", "kafka://host", "kafka://host:port", "kafka://a:1,b", "kafka://:9092"])
 def test_a_url_that_names_no_broker_says_how_to(url: str) -> None:
     with pytest.raises(LogError, match=r"kafka://host:port\[,host:port\]"):
-        connection(url, settings())
+        parse_url(url, settings())
 
 
 def test_an_attempt_that_finds_no_broker_leaves_nothing_running() -> None:
-    before, asked = set(threading.enumerate()), settings(commit_seconds=0.5)
+    before, changed = set(threading.enumerate()), settings(commit_seconds=0.5)
     for _ in range(2):
         with pytest.raises(UnavailableError, match="is it running"):
-            open_log("kafka://127.0.0.1:1", asked)
+            open_log("kafka://127.0.0.1:1", changed)
     assert set(threading.enumerate()) <= before
 
 
@@ -229,7 +229,7 @@ def test_a_transactional_request_that_nobody_answered_may_be_tried_again() -> No
 
 
 def test_how_to_prove_ourselves_is_passed_through() -> None:
-    asked = settings(
+    changed = settings(
         security_protocol="SASL_SSL",
         sasl_mechanism="SCRAM-SHA-512",
         sasl_username="raie",
@@ -238,13 +238,13 @@ def test_how_to_prove_ourselves_is_passed_through() -> None:
         ssl_certfile="us.pem",
         ssl_keyfile="us.key",
     )
-    there = connection("kafka://a:1,b:2", asked)
+    there = parse_url("kafka://a:1,b:2", changed)
     for client in (there.client(), there.reader(), there.producer("p")):
         assert client["bootstrap_servers"] == ["a:1", "b:2"]
         assert (client["security_protocol"], client["sasl_mechanism"]) == ("SASL_SSL", "SCRAM-SHA-512")
         assert (client["sasl_plain_username"], client["sasl_plain_password"]) == ("raie", "secret")
         assert (client["ssl_cafile"], client["ssl_certfile"], client["ssl_keyfile"]) == ("ca.pem", "us.pem", "us.key")
-    assert "secret" not in repr(asked)
+    assert "secret" not in repr(changed)
 
 
 def test_who_owns_keeps_its_place_and_the_rest_fill_the_gaps() -> None:

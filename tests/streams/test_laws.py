@@ -1,4 +1,4 @@
-"""What every log promises, whichever it is."""
+"""Laws of the log interface, tested on every log."""
 
 import itertools
 import math
@@ -46,7 +46,7 @@ def drain(consumer: Consumer, lag: int = 0) -> list[Record]:
     raise AssertionError(f"still behind by {consumer.lag()} after {WAIT} s, with {consumer.assignment}")
 
 
-def settle(shares: list[int], *members: Consumer) -> list[Record]:
+def rebalance(shares: list[int], *members: Consumer) -> list[Record]:
     """Let the members poll in turns until they hold so many partitions each; return what they read meanwhile.
 
     No partition is ever held twice.
@@ -83,16 +83,16 @@ def test_records_of_a_partition_come_back_in_order_and_whole(log: Log) -> None:
     assert first.offset < second.offset
 
 
-def test_offsets_grow_over_transactions_and_are_told_after_the_commit(log: Log) -> None:
-    told = write(log, "one", range(5)) + write(log, "one", range(5, 600))
+def test_offsets_grow_over_transactions_and_are_known_after_the_commit(log: Log) -> None:
+    written = write(log, "one", range(5)) + write(log, "one", range(5, 600))
     read = everything(log, "one")
     assert numbers(read) == list(range(600))
-    assert [(r.topic, r.partition, r.offset) for r in read] == told
+    assert [(r.topic, r.partition, r.offset) for r in read] == written
     assert all(a.offset < b.offset for a, b in itertools.pairwise(read))
     assert log.end_offset("one", 0) > read[-1].offset
 
 
-def test_told_offsets_follow_the_order_of_sending_over_topics(log: Log) -> None:
+def test_offsets_follow_the_order_of_sending_over_topics(log: Log) -> None:
     with log.producer("p").transaction() as transaction:
         for number in range(20):
             transaction.send(("one", "many")[number % 2], {"n": number}, partition=0, timestamp=0.0)
@@ -193,7 +193,7 @@ def test_a_newer_consumer_of_the_same_instance_fences_the_older(log: Log) -> Non
     assert len(drain(new)) == 3
     with pytest.raises(LogError), log.producer("p").transaction() as transaction:
         transaction.commit_offsets(old)
-    # A broker tells a member with its next heartbeat.
+    # A broker informs a member at its next heartbeat.
     deadline = time.monotonic() + WAIT
     with pytest.raises(FencedError, match="group g"):
         while time.monotonic() < deadline:
@@ -217,12 +217,12 @@ def test_members_share_without_overlap_and_hand_over_upon_close(log: Log) -> Non
     assert len(drain(first)) == 4
     commit(log, first)
     second = log.consumer("g", ["many"], "b")
-    settle([2, 2], first, second)
+    rebalance([2, 2], first, second)
     assert sorted(first.assignment + second.assignment) == [("many", n) for n in range(4)]
     first.close()
     for partition in range(4):
         write(log, "many", [10 + partition], partition=partition)
-    records = settle([4], second)
+    records = rebalance([4], second)
     assert sorted(map(str, numbers(records + drain(second)))) == ["10", "11", "12", "13"]
 
 
@@ -241,7 +241,7 @@ def test_a_member_that_lost_a_partition_cannot_commit_it(log: Log) -> None:
 def test_a_standby_takes_a_single_partition_only_when_its_owner_leaves(log: Log) -> None:
     # Named so that the order of names and the order of joining differ.
     active = log.consumer("g", ["one", "short"], "z")
-    settle([2], active)
+    rebalance([2], active)
     standby = log.consumer("g", ["one", "short"], "a")
     deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:
@@ -250,13 +250,13 @@ def test_a_standby_takes_a_single_partition_only_when_its_owner_leaves(log: Log)
         assert active.assignment == [("one", 0), ("short", 0)]
         assert standby.assignment == []
     active.close()
-    settle([2], standby)
+    rebalance([2], standby)
     assert standby.assignment == [("one", 0), ("short", 0)]
 
 
 def test_partitions_of_equal_number_stay_together(log: Log) -> None:
     members = [log.consumer("g", ["many", "many_too"], name) for name in "ab"]
-    settle([4, 4], *members)
+    rebalance([4, 4], *members)
     for member in members:
         held = member.assignment
         assert {n for topic, n in held if topic == "many"} == {n for topic, n in held if topic == "many_too"}
@@ -266,7 +266,7 @@ def test_pause_holds_records_back_and_resume_brings_them(log: Log) -> None:
     write(log, "one", range(3))
     write(log, "many", range(3), partition=1)
     consumer = log.consumer("g", ["one", "many"], "a")
-    settle([5], consumer)
+    rebalance([5], consumer)
     consumer.seek("one", 0, 0)
     consumer.pause([("one", 0)])
     behind = log.end_offset("one", 0)
@@ -277,10 +277,10 @@ def test_pause_holds_records_back_and_resume_brings_them(log: Log) -> None:
 
 
 def test_seek_goes_back_and_forth(log: Log) -> None:
-    told = write(log, "one", range(5))
+    written = write(log, "one", range(5))
     consumer = log.consumer("g", ["one"], "a")
     drain(consumer)
-    consumer.seek("one", 0, told[3][2])
+    consumer.seek("one", 0, written[3][2])
     assert numbers(drain(consumer)) == [3, 4]
 
 
@@ -320,40 +320,40 @@ def test_lag_falls_to_nothing_even_after_an_abort(log: Log) -> None:
     assert numbers(drain(consumer)) == [1, 2]
     assert consumer.lag() == 0
     write(log, "one", [3])
-    # The end is asked for first: it waits for what this log wrote, and a lag is told by the broker as it stands.
+    # The end is read first: it waits for what this log wrote, and the lag of a broker may be older.
     assert log.end_offset("one", 0) > consumer.position("one", 0)
     assert consumer.lag() >= 1
 
 
 def test_reading_a_range_returns_that_range(log: Log) -> None:
-    told = write(log, "one", range(1500))
-    assert numbers(log.read("one", 0, told[3][2], told[7][2])) == [3, 4, 5, 6]
-    assert numbers(log.read("one", 0, told[600][2], told[1300][2])) == list(range(600, 1300))
-    assert list(log.read("one", 0, told[3][2], told[3][2])) == []
-    assert numbers(log.read("one", 0, told[1498][2], log.end_offset("one", 0) + 100)) == [1498, 1499]
+    written = write(log, "one", range(1500))
+    assert numbers(log.read("one", 0, written[3][2], written[7][2])) == [3, 4, 5, 6]
+    assert numbers(log.read("one", 0, written[600][2], written[1300][2])) == list(range(600, 1300))
+    assert list(log.read("one", 0, written[3][2], written[3][2])) == []
+    assert numbers(log.read("one", 0, written[1498][2], log.end_offset("one", 0) + 100)) == [1498, 1499]
 
 
 def test_reading_deleted_offsets_names_them(log: Log) -> None:
-    told = write(log, "short", range(10))
-    log.delete_before("short", 0, told[4][2])  # type: ignore[attr-defined]
-    with pytest.raises(LogError, match=rf"offsets {told[2][2]}\.\.{told[3][2]} of short/0 are already deleted"):
-        log.read("short", 0, told[2][2], told[8][2])
-    assert numbers(log.read("short", 0, told[4][2], told[6][2])) == [4, 5]
+    written = write(log, "short", range(10))
+    log.delete_before("short", 0, written[4][2])  # type: ignore[attr-defined]
+    with pytest.raises(LogError, match=rf"offsets {written[2][2]}\.\.{written[3][2]} of short/0 are already deleted"):
+        log.read("short", 0, written[2][2], written[8][2])
+    assert numbers(log.read("short", 0, written[4][2], written[6][2])) == [4, 5]
 
 
-def test_a_group_that_lost_records_is_told_which(log: Log) -> None:
-    told = write(log, "short", range(10))
+def test_a_group_that_lost_records_learns_which(log: Log) -> None:
+    written = write(log, "short", range(10))
     consumer = log.consumer("g", ["short"], "a")
     consumer.poll(2, WAIT)
     commit(log, consumer)
     # Closed meanwhile: what a client has fetched is not lost to it.
     consumer.close()
-    log.delete_before("short", 0, told[5][2])  # type: ignore[attr-defined]
+    log.delete_before("short", 0, written[5][2])  # type: ignore[attr-defined]
     consumer = log.consumer("g", ["short"], "a")
     for _ in range(2):
-        with pytest.raises(LogError, match=rf"group g lost offsets {told[2][2]}\.\.{told[4][2]} of short/0"):
+        with pytest.raises(LogError, match=rf"group g lost offsets {written[2][2]}\.\.{written[4][2]} of short/0"):
             consumer.poll(1, WAIT)
-    consumer.seek("short", 0, told[5][2])
+    consumer.seek("short", 0, written[5][2])
     assert numbers(drain(consumer)) == [5, 6, 7, 8, 9]
     assert numbers(drain(log.consumer("new", ["short"], "a"))) == [5, 6, 7, 8, 9]
 
@@ -366,9 +366,9 @@ def test_tombstones_come_through(log: Log) -> None:
 
 
 def test_a_key_always_goes_to_the_same_partition(log: Log) -> None:
-    places = {key: {write(log, "many", [0], key=key)[0][1] for _ in range(2)} for key in map(str, range(40))}
-    assert all(len(where) == 1 for where in places.values())
-    assert set.union(*places.values()) == {0, 1, 2, 3}
+    partitions = {key: {write(log, "many", [0], key=key)[0][1] for _ in range(2)} for key in map(str, range(40))}
+    assert all(len(where) == 1 for where in partitions.values())
+    assert set.union(*partitions.values()) == {0, 1, 2, 3}
     # Written down, since a change would tear users apart from what was recorded of them.
     assert {key: write(log, "many", [0], key=key)[0][1] for key in ("u1", "u2", "ü", "")} == {
         "u1": 1,

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import LogError
 from pipeline.streams import LocalLog, MemoryLog, Topic, open_log
-from pipeline.streams.assignment import Member, moves, share
+from pipeline.streams.assignment import Member, assign_ranges, plan_moves
 from pipeline.streams.codec import UNREADABLE, decode_key, decode_value, encode_value
 from pipeline.streams.memory import ABORT
 from pipeline.streams.topics import REGIONS, pipeline_topics
@@ -48,7 +48,7 @@ def test_a_foreign_key_is_read_somehow() -> None:
 @pytest.mark.parametrize("readers", [1, 2, 3, 5, 9])
 def test_a_share_is_even_contiguous_and_complete(partitions: int, readers: int) -> None:
     members = [Member(f"m{number}", ("t",)) for number in range(readers)]
-    owners = share(members, {"t": partitions, "unread": 2})
+    owners = assign_ranges(members, {"t": partitions, "unread": 2})
     assert sorted(owners) == [("t", number) for number in range(partitions)]
     sequence = [owners["t", number] for number in range(partitions)]
     assert sequence == sorted(sequence)
@@ -59,10 +59,10 @@ def test_a_share_is_even_contiguous_and_complete(partitions: int, readers: int) 
 def test_nobody_claims_what_a_live_member_still_holds() -> None:
     members = [Member("a", ("t",)), Member("b", ("t",))]
     held = {("t", 0): "a", ("t", 1): "a"}
-    assert moves("b", members, held, {"t": 2}).claim == ()
-    assert moves("a", members, held, {"t": 2}).release == (("t", 1),)
-    assert moves("b", members, {("t", 0): "a"}, {"t": 2}).claim == (("t", 1),)
-    assert moves("b", members[1:], held, {"t": 2}).claim == (("t", 0), ("t", 1))
+    assert plan_moves("b", members, held, {"t": 2}).claim == ()
+    assert plan_moves("a", members, held, {"t": 2}).release == (("t", 1),)
+    assert plan_moves("b", members, {("t", 0): "a"}, {"t": 2}).claim == (("t", 1),)
+    assert plan_moves("b", members[1:], held, {"t": 2}).claim == (("t", 0), ("t", 1))
 
 
 def test_aborted_records_are_markers_in_the_memory_log() -> None:

@@ -1,4 +1,4 @@
-"""What the embedded log promises beyond the laws: several processes, crashes, leases, compaction, clear errors."""
+"""Embedded log, beyond the laws: several processes, crashes, leases, compaction, clear errors."""
 
 import os
 import random
@@ -122,7 +122,7 @@ def test_a_death_between_the_writes_of_a_commit_leaves_nothing(local: LocalLog, 
 import os, signal, sys
 import pipeline.streams.sqlite.log as local
 
-local._save = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # after the records, before the offsets
+local.save_positions = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # after the records, before the offsets
 with local.LocalLog(sys.argv[1]).producer("p").transaction() as transaction:
     transaction.send("one", {"n": 2}, timestamp=0.0)
 """

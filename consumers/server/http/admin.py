@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapters_store.errors import StoreError
 from consumers.server.service import Service
-from pipeline.errors import DataError, StoreError
+from pipeline.errors import DataError
 
 
 def _authorised(

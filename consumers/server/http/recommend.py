@@ -11,6 +11,7 @@ from consumers.server.batcher import Overloaded
 from consumers.server.feedback import request_id_of
 from consumers.server.recommender import Ask
 from consumers.server.service import Service
+from pipeline.metrics.ranking import LIST_LENGTH
 
 Identifier = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -26,7 +27,7 @@ class AskBody(BaseModel):
     history: list[Identifier] | None = Field(
         None, max_length=1000, description="or after these items, as if just taken: oldest first"
     )
-    k: int = Field(10, ge=1, le=1000, description="number of items")
+    k: int = Field(LIST_LENGTH, ge=1, le=1000, description="number of items")
     exclude: list[Identifier] = Field([], max_length=10_000, description="item ids that must not be recommended")
     revision: int | None = Field(None, ge=-1, description="as of this revision; -1: set-up")
 
@@ -76,4 +77,7 @@ async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     except Overloaded:
         service.metrics.overloaded.inc()
         raise HTTPException(503, "too many requests are waiting", {"Retry-After": "1"}) from None
-    return RecommendationBody(request_id=request_id_of(secrets.token_hex(8), found), **asdict(found))
+    fields = asdict(found)
+    stood_in, crowd = fields.pop("fallback"), fields.pop("bucket")
+    request_id = request_id_of(secrets.token_hex(8), found)
+    return RecommendationBody(request_id=request_id, stood_in=stood_in, crowd=crowd, **fields)

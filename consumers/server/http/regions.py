@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, HTTPException, Request
 
+from adapters_store.errors import StoreError
 from consumers.server.canary_controller import current_trial
 from consumers.server.service import Service
 from consumers.server.views.regions import View
-from pipeline.errors import StoreError
 from pipeline.recommend.canary import Canary
 from pipeline.regions.projection import Plane
 from pipeline.regions.region import Region
@@ -88,7 +88,8 @@ def _summary(region: Region, view: View, service: Service) -> dict[str, Any]:
 def _canary(canary: Canary | None, service: Service) -> dict[str, Any] | None:
     if canary is None:
         return None
-    return {**asdict(canary), "trial": asdict(current_trial(canary, service.tally))}
+    fields = {"trust" if name == "adapter_weight" else name: value for name, value in asdict(canary).items()}
+    return {**fields, "trial": asdict(current_trial(canary, service.tally))}
 
 
 def _share(traffic: Mapping[int, float], region: Region) -> float | None:

@@ -17,7 +17,7 @@ router = APIRouter(tags=["stages"])
 def status(request: Request) -> dict[str, Any]:
     """This server: size of its views, readiness, and availability of administrative calls."""
     service: Service = request.app.state.service
-    view, slots = service.live.view, service.live.forward.slots
+    view, memory = service.live.view, service.live.adapter_memory()
     newest = service.activity.intervals()[-1:]
     return {
         "status": service.unready() or "ready",
@@ -31,9 +31,9 @@ def status(request: Request) -> dict[str, Any]:
         "users": service.users_items.users,
         "edits": len(service.edits.edits),
         "published": service.edits.published(),
-        "adapters_registered": len(slots.names),
-        "adapters_active": len(slots.active),
-        "adapter_bytes": slots.bytes,
+        "adapters_registered": memory.registered,
+        "adapters_active": memory.active,
+        "adapter_bytes": memory.bytes,
         "refused_adapters": dict(service.live.refusals),
     }
 

@@ -1,4 +1,4 @@
-"""Text files as tables: delimited lines and JSON lines. A broken line costs that line and no other."""
+"""Text files as tables: delimited lines and JSON lines. A broken line does not affect the others."""
 
 import csv
 import json
@@ -10,13 +10,13 @@ from pathlib import Path
 from pipeline.errors import BadEvent, DataError
 
 DELIMITERS = (",", "\t", ";", "|", "::")
-"""Recognised between cells. Of those that cover equally much the first wins."""
+"""Supported delimiters; the first one wins a tie in `guess_delimiter`."""
 
 LONGEST_RECORD = 50
-"""Most lines one quoted record may span. A stray quote can swallow no more than this before it is given up."""
+"""Maximum number of lines of one quoted record, so that a stray quote cannot consume the rest of the file."""
 
 KEYS_FROM = 1000
-"""JSON lines whose keys make up the columns."""
+"""Number of JSON lines whose keys form the columns."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Table:
     Attributes:
         file: name of the file, without its folder.
         columns: names, in file order.
-        rows: line number and either one cell for each column or why there is none.
+        rows: line number, and one cell for each column or the error of the line.
     """
 
     file: str
@@ -37,7 +37,7 @@ class Table:
 def read_lines(path: Path) -> list[str]:
     """Read the lines of a text file, without line ends.
 
-    Each line is UTF-8, or else latin-1: old `::` files are latin-1, and one bad byte must not garble the others.
+    Each line is decoded as UTF-8, or else as latin-1: old `::` files are latin-1, and a bad byte affects its line only.
 
     Raises:
         DataError: the file cannot be read, or it is empty.
@@ -61,7 +61,7 @@ def _decode(line: bytes) -> str:
 
 
 def guess_delimiter(lines: Sequence[str]) -> str:
-    """The delimiter of a file: the one that covers most of its first line that is not blank."""
+    """Return the delimiter that covers most characters of the first line that is not blank."""
     first = next(line for line in lines if line.strip())
     return max(DELIMITERS, key=lambda delimiter: first.count(delimiter) * len(delimiter))
 
@@ -71,9 +71,9 @@ def delimited(path: Path, delimiter: str, columns: tuple[str, ...] | None = None
 
     Args:
         path: the file.
-        delimiter: what stands between two cells.
+        delimiter: text between two cells.
         columns: names of the columns of a file without a header; None: the first line names them.
-        quoted: whether `"` may enclose a cell, as CSV has it.
+        quoted: True if `"` may enclose a cell, as in CSV.
 
     Raises:
         DataError: the file cannot be read, or it is empty.
@@ -114,7 +114,7 @@ def _records(lines: Sequence[str], delimiter: str, *, quoted: bool) -> Iterator[
 
 
 def _quoted(lines: Sequence[str], delimiter: str) -> tuple[list[str] | BadEvent, int]:
-    """The record that starts at the first line, and how many lines it takes."""
+    """Return the record that starts at the first line, and its number of lines."""
     record = ""
     problem = ""
     for taken, line in enumerate(lines, start=1):
@@ -129,13 +129,13 @@ def _quoted(lines: Sequence[str], delimiter: str) -> tuple[list[str] | BadEvent,
 
 
 def common_width(lines: Sequence[str], delimiter: str) -> int:
-    """Most frequent number of cells among the first hundred lines that are not blank."""
+    """Return the most frequent number of cells among those of the first hundred lines that are not blank."""
     widths = Counter(line.count(delimiter) + 1 for line in lines[:100] if line.strip())
     return widths.most_common(1)[0][0]
 
 
 def json_lines(path: Path) -> Table:
-    """Read a file of one JSON object a line. Its columns are the keys of the first thousand objects.
+    """Read a file of one JSON object a line. Its columns are the keys of the first `KEYS_FROM` objects.
 
     Raises:
         DataError: the file cannot be read, or it is empty.

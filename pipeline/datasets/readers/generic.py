@@ -1,4 +1,4 @@
-"""Anybody's log: CSV, TSV, JSON lines or Parquet, one file of interactions and perhaps one of items."""
+"""Reader of generic logs: CSV, TSV, JSON lines or Parquet, one file of interactions and optionally one of items."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.datasets.readers.columns import ALIASES, find, has_title, interaction_rows, item_rows, title_rows
 from pipeline.datasets.readers.delimited import Table, common_width, delimited, guess_delimiter, json_lines, read_lines
 from pipeline.datasets.readers.parquet import parquet
-from pipeline.datasets.readers.rows import ReadOptions, Source
+from pipeline.datasets.readers.rows import Reader, ReadOptions, Source
 from pipeline.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".txt", ".dat", ".data", ".log")
@@ -17,24 +17,24 @@ WITHOUT_HEADER = {
     3: ("user_id", "item_id", "timestamp"),
     4: ("user_id", "item_id", "value", "timestamp"),
 }
-"""Columns of interactions whose first line is data already, by their number."""
+"""Columns of interaction files without a header, by number of columns."""
 
 ITEMS_WITHOUT_HEADER = {2: ("item_id", "title"), 3: ("item_id", "title", "genres")}
-"""Columns of items whose first line is data already, by their number."""
+"""Columns of item files without a header, by number of columns."""
 
 
 def is_generic(path: Path) -> bool:
-    """Whether there is a file of interactions here that this reader knows how to open."""
+    """Return True for a file of interactions in a supported format, or a folder with one."""
     return _interactions(path) is not None
 
 
 def read_generic(path: Path, options: ReadOptions) -> Source:
     """Read `interactions.*` and `items.*` of a folder, or one file.
 
-    Items come from the item file, else from a title in the interactions themselves.
+    Items come from the item file, else from a title column of the interactions.
 
     Raises:
-        DataError: a column is missing; the message says which, what was found and how to map it.
+        DataError: a column is missing; the message names it, the columns found and the setting that maps it.
     """
     file = _interactions(path)
     if file is None:
@@ -44,7 +44,7 @@ def read_generic(path: Path, options: ReadOptions) -> Source:
     rows = interaction_rows(table, options)
     if items is not None:
         return Source(rows, item_rows(_open(items, ITEMS_WITHOUT_HEADER), options))
-    # A second table, because rows are read once and titles stand in the very same ones.
+    # A second table, because the rows of a table can be read once only.
     return Source(rows, title_rows(_open(file, WITHOUT_HEADER), options) if has_title(table, options) else ())
 
 
@@ -78,7 +78,10 @@ def _open(file: Path, without_header: Mapping[int, tuple[str, ...]]) -> Table:
 
 
 def _has_header(lines: list[str], delimiter: str) -> bool:
-    """Whether the first line names columns: it has no number, or it names the item's."""
+    """Return True if the first line holds column names: it has no number, or it names the item's column."""
     cells = next(line for line in lines if line.strip()).split(delimiter)
     has_number = any(cell.strip().replace(".", "", 1).isdigit() for cell in cells)
     return not has_number or find(cells, (*ALIASES["item_id"], "id")) is not None
+
+
+READERS = (Reader("interactions.csv, .tsv, .jsonl or .parquet", is_generic, read_generic),)

@@ -1,4 +1,4 @@
-"""MovieLens as CSV (since 2014) and with `::` (before), and MovieTweetings, which took over the latter."""
+"""Readers of MovieLens, as CSV (since 2014) or with `::` (before), and of MovieTweetings, which uses the latter."""
 
 import re
 from collections.abc import Sequence
@@ -6,22 +6,22 @@ from pathlib import Path
 
 from pipeline.datasets.readers.columns import ALIASES, interaction_rows, item_rows, plain
 from pipeline.datasets.readers.delimited import Table, common_width, delimited, guess_delimiter, read_lines
-from pipeline.datasets.readers.rows import ReadOptions, Row, Source
+from pipeline.datasets.readers.rows import Reader, ReadOptions, Row, Source
 
 MOVIELENS_POSITIVE_FROM = 4.0
-"""Of 5 stars."""
+"""Smallest positive rating, of 5 stars."""
 
 MOVIETWEETINGS_POSITIVE_FROM = 7.0
-"""Of 10."""
+"""Smallest positive rating, of 10."""
 
 CSV_HEADER = "userId,movieId,rating,timestamp"
 IMDB_ID = re.compile(r"[0-9]{7,8}")
 ABOVE_FIVE = 0.05
-"""Share of ratings above 5 from which the scale is 0-10: a few broken rows must not decide."""
+"""Share of ratings above 5 from which the scale is taken as 0-10; a few broken rows stay below it."""
 
 
 def is_movielens_csv(path: Path) -> bool:
-    """Whether this is a MovieLens folder with CSV files, or its `ratings.csv`."""
+    """Return True for a MovieLens folder with CSV files, or its `ratings.csv`."""
     ratings = path / "ratings.csv" if path.is_dir() else path
     if ratings.name != "ratings.csv" or not ratings.is_file():
         return False
@@ -29,14 +29,14 @@ def is_movielens_csv(path: Path) -> bool:
 
 
 def read_movielens_csv(path: Path, options: ReadOptions) -> Source:
-    """Read `ratings.csv` and, where it stands beside it in a folder, `movies.csv`."""
+    """Read `ratings.csv` and, in a folder, `movies.csv` if it exists."""
     ratings, movies = _files(path, "ratings.csv", "movies.csv")
     items = item_rows(delimited(movies, ","), options) if movies else ()
     return Source(interaction_rows(delimited(ratings, ","), options), items, MOVIELENS_POSITIVE_FROM)
 
 
 def is_double_colon(path: Path) -> bool:
-    """Whether this is a folder with a `ratings.dat` or one file with `::` between its cells."""
+    """Return True for a folder with a `ratings.dat`, or one file with `::` between its cells."""
     ratings = path / "ratings.dat" if path.is_dir() else path
     if not ratings.is_file() or ratings.suffix not in (".dat", ".txt", ".csv", ".data", ".log"):
         return False
@@ -74,7 +74,7 @@ def _is_header(cells: Sequence[str]) -> bool:
 
 
 def _positive_from(rows: Sequence[Row]) -> float | None:
-    """The threshold that goes with the scale; None without ratings."""
+    """Return the smallest positive rating of the detected scale; None without ratings."""
     records = [row.record for row in rows if isinstance(row.record, dict)]
     ratings = [_rating(record.get("value")) for record in records]
     if all(rating is None for rating in ratings):
@@ -90,3 +90,9 @@ def _rating(cell: object) -> float | None:
         return float(str(cell))
     except ValueError:
         return None
+
+
+READERS = (
+    Reader("ratings.csv", is_movielens_csv, read_movielens_csv),
+    Reader("ratings.dat", is_double_colon, read_double_colon),
+)

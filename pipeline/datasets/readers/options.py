@@ -1,4 +1,4 @@
-"""From the setting `data.columns` to the columns of a reader."""
+"""Conversion of the setting `data.columns` to the columns of a reader."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -11,10 +11,10 @@ def read_options(columns: Mapping[str, str]) -> ReadOptions:
     """Turn `data.columns` into the columns of a reader.
 
     Args:
-        columns: our name -> the file's; `text` may list several, separated by commas.
+        columns: our name -> the file's column; `text` may list several, separated by commas.
 
     Raises:
-        ConfigError: there is no such name of ours.
+        ConfigError: a key is not one of our names.
     """
     known = [field.name for field in fields(ReadOptions)]
     problems = [f"data.columns.{name}: there is no such column; there are: {', '.join(known)}" for name in columns]

@@ -1,4 +1,4 @@
-"""Parquet files as tables: the one place that imports pyarrow."""
+"""Parquet files as tables. No other module imports pyarrow."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from pipeline.errors import DataError
 
 
 def parquet(path: Path) -> Table:
-    """Read a Parquet file; its lines are row numbers, from 1.
+    """Read a Parquet file; its line numbers are row numbers, from 1.
 
     Raises:
         DataError: the file is not a Parquet file, or it is damaged.
@@ -33,7 +33,10 @@ def _rows(content: "pyarrow.Table") -> Iterator[tuple[int, Sequence[object]]]:
 
 
 def _cells(column: "pyarrow.Array") -> list[object]:
-    """The cells of a column, times as seconds since 1970: Python's own have neither nanoseconds nor the year 10000."""
+    """Return the cells of a column, times as seconds since 1970.
+
+    Python's datetime has neither nanoseconds nor years beyond 9999, so times are not converted to it.
+    """
     types = pyarrow.types
     if types.is_timestamp(column.type) or types.is_date(column.type):
         seconds = column.cast(pyarrow.timestamp("us"), safe=False).cast(pyarrow.int64()).to_pylist()

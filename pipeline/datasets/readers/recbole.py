@@ -1,4 +1,4 @@
-"""RecBole's atomic files: tab separated, every column named `name:type`."""
+"""Reader of RecBole's atomic files: tab-separated, every column named `name:type`."""
 
 from dataclasses import replace
 from itertools import chain
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pipeline.datasets.readers.columns import TITLES, interaction_rows, item_rows, plain
 from pipeline.datasets.readers.delimited import Table, delimited
-from pipeline.datasets.readers.rows import ReadOptions, Source
+from pipeline.datasets.readers.rows import Reader, ReadOptions, Source
 from pipeline.errors import BadEvent
 
 
 def is_recbole(path: Path) -> bool:
-    """Whether this is a folder with `.inter` files, or one such file."""
+    """Return True for a folder with `.inter` files, or one such file."""
     return bool(_with_suffix(path, ".inter"))
 
 
@@ -29,7 +29,7 @@ def _with_suffix(path: Path, suffix: str) -> list[Path]:
 
 
 def _atomic(file: Path) -> Table:
-    """The table with the types taken off its column names, sequences of tokens as lists."""
+    """Read a table; column names lose their types, and sequences of tokens become lists."""
     table = delimited(file, "\t", quoted=False)
     names = tuple(column.rpartition(":")[0] or column for column in table.columns)
     lists = [
@@ -41,7 +41,10 @@ def _atomic(file: Path) -> Table:
     return replace(table, columns=names, rows=rows)
 
 
-def _split(cells: list[object], places: list[int]) -> list[object]:
-    for place in places:
-        cells[place] = str(cells[place]).split()
+def _split(cells: list[object], columns: list[int]) -> list[object]:
+    for column in columns:
+        cells[column] = str(cells[column]).split()
     return cells
+
+
+READERS = (Reader("NAME.inter", is_recbole, read_recbole),)

@@ -1,11 +1,11 @@
-"""What a reader hands over: raw rows, each with the place it stands at.
+"""Interface of a dataset reader, and the raw rows that it returns.
 
-A reader only finds rows and names their fields; whether a row is any good is decided once, for every format, in
-`pipeline.datasets.dataset`.
+A reader finds rows and names their fields; `pipeline.datasets.dataset` validates the rows of every format alike.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import BadEvent
@@ -17,7 +17,7 @@ class Row(NamedTuple):
     Attributes:
         file: name of the file, without its folder.
         line: line in that file, from 1 (the row number where a format has no lines).
-        record: fields by our names (`user_id`, ...), or why the row could not be taken apart.
+        record: fields by our names (`user_id`, ...), or the error of a row that could not be parsed.
     """
 
     file: str
@@ -32,7 +32,7 @@ class Source:
     Attributes:
         interactions: rows fit for `parse_interaction`.
         items: rows fit for `parse_item`.
-        positive_from: smallest value that counts as liking, or None where every interaction counts.
+        positive_from: smallest value of a positive interaction; None: every interaction is positive.
     """
 
     interactions: Iterable[Row]
@@ -42,14 +42,14 @@ class Source:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Which column means what, where the names do not say so themselves.
+    """Columns by meaning, for files whose column names do not show it.
 
     Attributes:
-        user_id: column of the user; None: guessed from its name. The same holds for the next four.
+        user_id: column of the user; None: guessed from the names. The same holds for the next four.
         item_id: column of the item, in the interactions and in the item file.
         timestamp: column of the time: seconds or milliseconds since 1970, or ISO-8601.
         value: column of the rating, if there is one.
-        event_id: column of the event's name, if there is one.
+        event_id: column of the event's id, if there is one.
         text: columns that describe the item, the title first; empty: guessed from their names.
     """
 
@@ -59,3 +59,18 @@ class ReadOptions:
     value: str | None = None
     event_id: str | None = None
     text: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One dataset format.
+
+    Attributes:
+        expects: files that the format consists of, for error messages.
+        recognises: returns True for a folder or file of this format.
+        read: returns the rows of such a path; raises DataError if a column is missing.
+    """
+
+    expects: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, ReadOptions], Source]

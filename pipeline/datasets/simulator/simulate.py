@@ -1,4 +1,4 @@
-"""A log whose drifts are known: to test with, and to see what a method makes of each kind of drift."""
+"""Simulation of a log with known drifts, for tests and for the evaluation of a method on each kind of drift."""
 
 import csv
 import json
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.simulator.population import Population, Schedule, draw_population
-from pipeline.datasets.simulator.scenarios import FROM, SCENARIOS, A, Scenario
+from pipeline.datasets.simulator.scenario import FROM, A, Scenario
+from pipeline.datasets.simulator.scenarios import SCENARIOS
 from pipeline.datasets.simulator.world import Parameters, Regime, World, build_world
 from pipeline.errors import DataError
 from pipeline.events.interaction import Interaction, Item, parse_interaction
 
 FEWEST_EVENTS = 1_000
-"""Below that a taste has too few users for anything to be seen."""
+"""Minimum number of events; with fewer, a preference has too few users for its drift to show."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class Simulation:
     """A simulated log.
 
     Attributes:
-        interactions: in order of time, no two at the same second.
-        items: those known from the start and those a drift brings, long before anybody meets them, by item_id.
-        truth: one entry for each drift: `kind`; `from` and `until`, in seconds since 1970, the stretch in which the
-            world is unlike set-up (`until` not included, the end of the log where it stays so); `users` and `items`
-            affected. Empty when nothing drifts.
+        interactions: in order of time, at most one a second.
+        items: by item_id; the initial ones, and those that a drift introduces later.
+        truth: one entry for each drift: `kind`; `from` and `until`, in seconds since 1970, the period in which the
+            world differs from set-up (`until` excluded; the end of the log for a lasting drift); `users` and `items`
+            affected. Empty without drift.
     """
 
     interactions: tuple[Interaction, ...]
@@ -43,8 +44,8 @@ def simulate(scenario: str, seed: int, events: int = 20_000) -> Simulation:
 
     Args:
         scenario: one of `SCENARIOS`.
-        seed: of everything drawn.
-        events: how many interactions.
+        seed: of all random draws.
+        events: number of interactions.
 
     Raises:
         DataError: there is no such scenario, or too few events.
@@ -58,7 +59,7 @@ def simulate(scenario: str, seed: int, events: int = 20_000) -> Simulation:
     population, candidates = draw_population(world.parameters, events, rng)
     drifts = SCENARIOS[scenario]
     schedule, begins = _thin(population, candidates, events, drifts.silences, rng)
-    # A generator of its own: until the drift begins, a seed gives the same log in every scenario.
+    # A separate generator: until the drift begins, a seed gives the same log in every scenario.
     drift = drifts(world, population, begins, np.random.default_rng([seed, 1]))
     chosen = _consume(world, drift, schedule, rng)
     interactions = tuple(
@@ -95,10 +96,10 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]])
 def _thin(
     population: Population, candidates: Schedule, events: int, silences: bool, rng: np.random.Generator
 ) -> tuple[Schedule, float]:
-    """Keep as many moments as wanted, none of silenced users, and say when the drift begins.
+    """Sample `events` moments, none of silenced users, and return them with the start of the drift.
 
-    A drift that silences users thins out what follows it, so the moment it begins is the one that leaves 60 % of what
-    is kept before it.
+    A drift that silences users removes moments after its start, so the start is chosen such that 60 % of the remaining
+    moments lie before it.
     """
     silent = (population.primary[candidates.users] == A) & silences
     before = np.arange(len(silent))
@@ -110,19 +111,19 @@ def _thin(
 
 
 def _consume(world: World, drift: Scenario, schedule: Schedule, rng: np.random.Generator) -> list[int]:
-    """The item of each moment, as an index into the catalogue."""
+    """Return the item of each moment, as an index into the catalogue."""
     parameters = world.parameters
     recent: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=parameters.recent))
     last: dict[tuple[int, int], int] = {}
     chosen = []
     for user, moment in zip(schedule.users.tolist(), schedule.moments.tolist(), strict=True):
-        taste = drift.primary(user, moment)
+        preference = drift.primary(user, moment)
         if rng.random() >= parameters.primary_share:
-            tastes = drift.tastes(moment)
-            taste = tastes[int(rng.random() * len(tastes))]
-        regime = drift.regime(taste, moment)
-        item = _next_item(regime, last.get((user, taste)), recent[user], parameters.follow, rng)
-        last[user, taste] = item
+            preferences = drift.preferences(moment)
+            preference = preferences[int(rng.random() * len(preferences))]
+        regime = drift.regime(preference, moment)
+        item = _next_item(regime, last.get((user, preference)), recent[user], parameters.follow, rng)
+        last[user, preference] = item
         recent[user].append(item)
         chosen.append(item)
     return chosen
@@ -131,7 +132,7 @@ def _consume(world: World, drift: Scenario, schedule: Schedule, rng: np.random.G
 def _next_item(
     regime: Regime, last: int | None, recent: Container[int], follow: float, rng: np.random.Generator
 ) -> int:
-    """A successor of the last item, else an item by popularity; none that was met recently."""
+    """Draw a successor of the last item, else an item by popularity; recent items are excluded."""
     if last is not None and rng.random() < follow:
         fresh = [item for item in regime.successors[last] if item not in recent]
         if fresh:
@@ -143,7 +144,7 @@ def _next_item(
 
 
 def _items(world: World, drift: Scenario) -> dict[str, Item]:
-    """The items known from the start and those the drift brings, by item_id."""
+    """Return the initial items and those that the drift introduces, by item_id."""
     indices = np.unique(np.concatenate([*world.known, *(drift.items(start) for start, _ in drift.periods)]))
     return {world.catalogue[index].item_id: world.catalogue[index] for index in indices.tolist()}
 
@@ -155,7 +156,7 @@ def _truth(world: World, drift: Scenario, schedule: Schedule) -> list[dict[str, 
 def _entry(world: World, drift: Scenario, schedule: Schedule, start: float, end: float) -> dict[str, Any]:
     parameters = world.parameters
     last = int(schedule.timestamps[-1]) + 1
-    # Who is silenced was last seen before the drift; everybody else is found by what he did during it.
+    # Silenced users were last seen before the drift; other affected users have events during it.
     during = schedule.moments < end if drift.silences else (schedule.moments >= start) & (schedule.moments < end)
     users = drift.users(schedule.at(np.flatnonzero(during)))
     return {

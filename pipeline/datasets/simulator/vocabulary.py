@@ -1,16 +1,19 @@
-"""The words of each taste. No word is in two of them, so a text encoder can tell tastes apart and titles are unique."""
+"""Title words of each preference.
+
+No word occurs in two vocabularies, so a text encoder can separate the preferences and titles are unique.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What items of one taste are called.
+    """Words that form the titles of one preference's items.
 
     Attributes:
-        genre: the tag of every item of the taste.
-        first: words a title starts with.
-        second: words a title ends with.
+        genre: genre of every item of the preference.
+        first: first words of titles.
+        second: second words of titles.
     """
 
     genre: str
@@ -59,4 +62,4 @@ VOCABULARIES = (
         "Blade Ronin Dojo Katana Warlord Shrine Duel Fortress Clan Swordsman Dynasty Archer",
     ),
 )
-"""One for each taste there is from the start; the last is the one that emerges."""
+"""One vocabulary for each initial preference; the last one belongs to the emerging preference."""

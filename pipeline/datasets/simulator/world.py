@@ -1,4 +1,7 @@
-"""Tastes and items: what there is to consume, how popular it is, and what follows what."""
+"""The simulated catalogue: items of each preference, their popularity and their successors.
+
+A *preference* is a group of items of one genre; each user has a primary one.
+"""
 
 from dataclasses import dataclass
 
@@ -14,27 +17,27 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Parameters:
-    """The size and the habits of the simulated world.
+    """Size of the simulated world and behaviour of its users.
 
     Attributes:
-        tastes: known from the start (one more can emerge).
-        items_per_taste: known from the start.
-        new_share: items that can arrive later in a taste, as a share of `items_per_taste`.
-        zipf: popularity of the r-th item of a taste is proportional to r ** -zipf.
-        successors: items that tend to follow an item.
-        follow: probability that the next item is a successor of the user's last one of that taste.
-        primary_share: share of events in the user's primary taste; the rest is of any taste.
-        recent: a user meets none of his last so many items again.
+        preferences: number of initial preferences (one more can emerge).
+        items_per_preference: number of initial items of each.
+        new_share: items that can arrive later in a preference, as a share of `items_per_preference`.
+        zipf: popularity of the r-th item of a preference is proportional to r ** -zipf.
+        successors: number of likely successors of an item.
+        follow: probability that the next item is a successor of the user's last one of that preference.
+        primary_share: share of events in the user's primary preference; the others are uniform over preferences.
+        recent: number of a user's last items that are not consumed again.
         start: first moment of the log, in seconds since 1970.
         days: length of the log.
-        shortest_life: of a user, as a share of the length of the log.
-        longest_life: likewise.
-        events_per_life: mean number of events of a user seen from beginning to end.
+        shortest_life: shortest activity period of a user, as a share of the length of the log.
+        longest_life: longest one, likewise.
+        events_per_life: mean number of events of a user whose whole activity period lies in the log.
         activity_shape: shape of the gamma distribution of the users' activity; larger is more even.
     """
 
-    tastes: int = 6
-    items_per_taste: int = 60
+    preferences: int = 6
+    items_per_preference: int = 60
     new_share: float = 0.4
     zipf: float = 1.2
     successors: int = 2
@@ -56,7 +59,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Regime:
-    """How items of one taste are consumed, for as long as this holds.
+    """Popularity and succession of one preference's items over a period.
 
     Attributes:
         items: indices into the catalogue, shape [n].
@@ -71,14 +74,14 @@ class Regime:
 
 @dataclass(frozen=True)
 class World:
-    """Everything there is to consume.
+    """Items of all scenarios, and their initial regimes.
 
     Attributes:
-        parameters: its size and habits.
-        catalogue: every item some scenario knows, in an order that tells nothing of its taste.
-        known: taste to its items known from the start, as indices into the catalogue.
-        new: taste to the items that can arrive later; the last taste has only such.
-        regimes: taste to how it is consumed at set-up; the last one is that of the emerging taste.
+        parameters: size and behaviour.
+        catalogue: every item of any scenario, in an order independent of its preference.
+        known: initial items of each preference, as indices into the catalogue.
+        new: items of each preference that can arrive later; those of the last preference are all new.
+        regimes: initial regime of each preference; the last one is that of the emerging preference.
     """
 
     parameters: Parameters
@@ -90,12 +93,12 @@ class World:
 
 def build_world(parameters: Parameters, rng: np.random.Generator) -> World:
     """Draw items, popularity and successors."""
-    known_count = parameters.items_per_taste
+    known_count = parameters.items_per_preference
     new_count = round(known_count * parameters.new_share)
-    count = parameters.tastes * (known_count + new_count) + known_count
+    count = parameters.preferences * (known_count + new_count) + known_count
     indices = rng.permutation(count)
     known, new, at = [], [], 0
-    for _ in range(parameters.tastes):
+    for _ in range(parameters.preferences):
         known.append(np.sort(indices[at : at + known_count]))
         new.append(np.sort(indices[at + known_count : at + known_count + new_count]))
         at += known_count + new_count
@@ -106,9 +109,9 @@ def build_world(parameters: Parameters, rng: np.random.Generator) -> World:
     return World(parameters, catalogue, tuple(known), tuple(new), tuple(regimes))
 
 
-def _catalogue(count: int, tastes: list[tuple[IntArray, IntArray]], rng: np.random.Generator) -> tuple[Item, ...]:
+def _catalogue(count: int, preferences: list[tuple[IntArray, IntArray]], rng: np.random.Generator) -> tuple[Item, ...]:
     items: dict[int, Item] = {}
-    for vocabulary, (known, new) in zip(VOCABULARIES, tastes, strict=True):
+    for vocabulary, (known, new) in zip(VOCABULARIES, preferences, strict=True):
         indices = [int(i) for i in (*known, *new)]
         for index, title in zip(indices, _titles(vocabulary, len(indices), rng), strict=True):
             items[index] = Item(f"i{index:04d}", f"{title}. {vocabulary.genre}")
@@ -121,14 +124,14 @@ def _titles(vocabulary: Vocabulary, count: int, rng: np.random.Generator) -> lis
 
 
 def draw_regime(items: IntArray, parameters: Parameters, rng: np.random.Generator) -> Regime:
-    """Draw who is popular and what follows what among these items."""
+    """Draw popularity and successors of these items."""
     ranked = rng.permutation(items)
     weights = np.arange(1, len(ranked) + 1, dtype=np.float64) ** -parameters.zipf
     return Regime(ranked, _cumulative(weights), _draw_successors(ranked, ranked, parameters.successors, rng))
 
 
 def with_arrivals(old: Regime, items: IntArray, parameters: Parameters, rng: np.random.Generator) -> Regime:
-    """A regime in which new items take half of the consumption, by popularity and by succession alike."""
+    """Return a regime in which new items receive half of the consumption, in popularity and in succession."""
     new = draw_regime(items, parameters, rng)
     half = parameters.successors // 2
     both = np.concatenate([old.items, new.items])
@@ -140,7 +143,7 @@ def with_arrivals(old: Regime, items: IntArray, parameters: Parameters, rng: np.
 
 def _cumulative(weights: FloatArray) -> FloatArray:
     total = np.cumsum(weights / weights.sum())
-    total[-1] = 1.0  # Rounding must leave no gap that a draw could fall into.
+    total[-1] = 1.0  # Rounding could leave it below 1, and a draw above it would have no item.
     return total
 
 

@@ -1,4 +1,4 @@
-"""Reports: one page a run, or one page over several; each carries its figures, tables and style inside itself."""
+"""HTML reports of one run or several; each page includes its figures, tables and style."""
 
 from pipeline.evaluation.report.build import build_report
 from pipeline.evaluation.report.compare import build_comparison

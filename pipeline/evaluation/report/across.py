@@ -1,4 +1,4 @@
-"""The figure across runs: how far each strategy stands from `raie`, a mark a run."""
+"""Figure across runs: difference of each strategy from `raie`, one mark per run."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from pipeline.evaluation.report.labels import EM
 from pipeline.evaluation.summary import STREAM
 
 MARKS = ("o", "s", "^", "D", "v", "P")
-"""The mark of each run; colours and marks repeat together after six."""
+"""Marker of each run; colours and markers repeat after six runs."""
 
 ROW = 21
-"""Height of a strategy's row, in CSS pixels."""
+"""Height of the row of a strategy, in CSS pixels."""
 
 
 class Relative(NamedTuple):
-    """A strategy in a run: by which share its Recall@10 on a slice differs from that of `raie`."""
+    """Relative difference of a strategy's Recall@10 on a slice from that of `raie`, in one run."""
 
     strategy: str
     run: int
@@ -30,14 +30,14 @@ class Relative(NamedTuple):
 def relative_figure(
     name: str, alt: str, marks: Sequence[Relative], strategies: Sequence[str], runs: Sequence[str]
 ) -> Markup:
-    """Draw shares on the stream and on S_new side by side, a row a strategy.
+    """Draw relative differences on the stream and on S_new side by side, one row per strategy.
 
     Args:
         name: of the figure.
-        alt: what it shows.
+        alt: text alternative.
         marks: in any order.
         strategies: rows, from the top.
-        runs: names; the number of a mark's run is its place here.
+        runs: names; `Relative.run` is an index into them.
     """
     key = 20 * (1 + (len(runs) - 1) // 3)
     height = key + ROW * len(strategies) + 90
@@ -45,10 +45,10 @@ def relative_figure(
     def paint(figure: Figure) -> None:
         labels = min(20 + max(map(len, strategies)) * TEXT_SIZE * EM, WIDTH / 3)
         half = (WIDTH - labels) / 2
-        for place, panel in enumerate((STREAM, "S_new")):
-            left = labels + place * half
+        for column, panel in enumerate((STREAM, "S_new")):
+            left = labels + column * half
             plane = axes(figure, left=left, right=WIDTH - left - half + 20, top=key + 26, bottom=46)
-            _panel(plane, [mark for mark in marks if mark.panel == panel], strategies, named=place == 0)
+            _panel(plane, [mark for mark in marks if mark.panel == panel], strategies, named=column == 0)
             plane.set_title(f"Recall@10 on {panel}", size=TEXT_SIZE, loc="left")
         _key(figure, runs, height)
 
@@ -65,7 +65,7 @@ def _panel(plane: Axes, marks: Sequence[Relative], strategies: Sequence[str], *,
 
 
 def _key(figure: Figure, runs: Sequence[str], height: float) -> None:
-    """Name the runs above the panels, three in a line."""
+    """Legend of the runs above the panels, three per line."""
     for number, run in enumerate(runs):
         x, y = 12 + (number % 3) * WIDTH / 3, height - 10 - 20 * (number // 3)
         spot = figure.add_axes((x / WIDTH, y / height, 1e-3, 1e-3))

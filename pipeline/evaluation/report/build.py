@@ -1,4 +1,4 @@
-"""Builds `report.html` from a run folder: reads the files, computes what is shown, writes one page."""
+"""Building `report.html` from the files of a run folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,35 +9,36 @@ from markupsafe import Markup
 
 from pipeline.evaluation.alignment import Aligned, align
 from pipeline.evaluation.bootstrap import PERCENTILES, resampled_means
-from pipeline.evaluation.edit_effect import AROUND, LEAST, weigh
+from pipeline.evaluation.edit_effect import LEAST, SPAN, estimate_effects
 from pipeline.evaluation.predictions import Predictions
-from pipeline.evaluation.report import drift, edit_effects, quality, slices, tables, words
+from pipeline.evaluation.report import drift, edit_effects, forest, lines, scatter, slices, tables, words
 from pipeline.evaluation.report.folder import Record, RunFolder, read_folder
+from pipeline.evaluation.report.lines import Line
 from pipeline.evaluation.report.page import render_page
-from pipeline.evaluation.report.quality import Line, Point
-from pipeline.evaluation.summary import OURS, REPORTED, STREAM, K
+from pipeline.evaluation.report.scatter import Point
+from pipeline.evaluation.summary import OURS, RECALL, REPORTED, STREAM
+from pipeline.metrics.ranking import LIST_LENGTH
 
 FILE_NAME = "report.html"
 
 LINES_SHOWN = 12
-"""Strategies in a figure of lines, the best and `raie`; with more of them their labels hide one another."""
+"""Maximum number of strategies with a line or label in a figure: the best ones and `raie`."""
 
 
 def build_report(folder: Path) -> Path:
     """Write the report of a run into its folder.
 
-    The page stands alone: style, figures and tables are inside it. Equal files give equal bytes.
+    The page includes its style, figures and tables. Equal files give equal bytes.
 
     Args:
-        folder: holds `metrics.json` and `predictions.parquet`; sections of other files that are not
-            there say so in a line.
+        folder: with `metrics.json` and `predictions.parquet`; sections of other files that are missing state that.
 
     Returns:
         Path of the page.
 
     Raises:
-        DataError: if the metrics or predictions are missing, or a file is not what its name says.
-        OSError: if a file cannot be read or written.
+        DataError: the metrics or predictions are missing, or a file is invalid.
+        OSError: a file cannot be read or written.
     """
     page = render(read_folder(folder))
     path = folder / FILE_NAME
@@ -55,20 +56,24 @@ def render(run: RunFolder) -> str:
         timings=run.timings,
         lengths=tables.lengths(run.metrics),
         cold=tables.cold_users(run.metrics),
-        parts=tables.parts(run.metrics),
+        segments=tables.segments(run.metrics),
         measures=tables.measures(run.metrics),
         forgetting=_forgetting(run.metrics),
         **_quality_figures(run),
         **_drift_figures(run),
         edits=tables.edits(run.ledger or []),
         more_edits=max(0, len(run.ledger or []) - tables.EDITS_SHOWN),
-        edit_effects=_payoffs(run),
-        around=AROUND,
+        edit_effects=_edit_effects(run),
+        span=SPAN,
         least=LEAST,
-        run=run.run,
-        config=list(tables.settings(run.run["config"])) if run.run else [],
-        versions=list(tables.settings(run.run["versions"])) if run.run else [],
+        **_reproduction(run.run),
     )
+
+
+def _reproduction(run: Record | None) -> dict[str, Any]:
+    """Inputs of the run: data, versions, configuration."""
+    trees = {name: list(tables.settings(run[name])) if run else [] for name in ("config", "versions")}
+    return {"run": run, **trees}
 
 
 def _quality_figures(run: RunFolder) -> dict[str, Any]:
@@ -102,11 +107,11 @@ def _drift_figures(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def _payoffs(run: RunFolder) -> tables.Table | None:
-    """What came of each edit; None where it cannot be told."""
-    scored = edit_effects.scored_stream(run)
+def _edit_effects(run: RunFolder) -> tables.Table | None:
+    """Table of edit effects; None if none can be estimated."""
+    hits = edit_effects.stream_hits(run)
     published = sorted(_published(run), key=lambda edit: edit["at_event"])[: tables.EDITS_SHOWN]
-    return edit_effects.table(*weigh(scored, published)) if scored and published else None
+    return edit_effects.table(*estimate_effects(hits, published)) if hits and published else None
 
 
 def _tradeoff(run: RunFolder) -> Markup | None:
@@ -118,8 +123,8 @@ def _tradeoff(run: RunFolder) -> Markup | None:
             points.append(Point(name, x, y, retained.get(name), adapted.get(name)))
     if not points:
         return None
-    alt = "Recall@10 on S_new against Recall@10 on F+T, a point a strategy"
-    return quality.scatter(
+    alt = "Recall@10 on S_new against Recall@10 on F+T, one point per strategy"
+    return scatter.scatter(
         "tradeoff", alt, points, "retention: Recall@10 on S_new", "adaptation: Recall@10 on F+T", _shown(run.metrics)
     )
 
@@ -133,8 +138,8 @@ def _cost(run: RunFolder) -> Markup | None:
             points.append(Point(name, float(np.mean(row["trained_windows"])), y, None, adapted.get(name)))
     if not points:
         return None
-    alt = "Windows trained on against Recall@10 on F+T, a point a strategy"
-    return quality.scatter(
+    alt = "Windows trained on against Recall@10 on F+T, one point per strategy"
+    return scatter.scatter(
         "cost", alt, points, "windows trained on after set-up", "Recall@10 on F+T", _shown(run.metrics)
     )
 
@@ -145,12 +150,12 @@ def _stream(run: RunFolder, width: int) -> Markup | None:
     if not warm.any():
         return None
     at = np.flatnonzero(warm).astype(np.float64)
-    hits = dict(zip(rows.strategies, rows.mean_hits(K)[:, warm], strict=True))
+    hits = dict(zip(rows.strategies, rows.mean_hits(LIST_LENGTH)[:, warm], strict=True))
     order = _shown(run.metrics)
-    lines = [Line(name, *quality.rolling(hits[name], at, width)) for name in order]
+    drawn = [Line(name, *lines.rolling(hits[name], at, width)) for name in order]
     boundary = len(align(run.predictions, ("F",)))
     alt = "Rolling Recall@10 of each strategy over the stream"
-    return quality.stream("stream", alt, lines, boundary, len(rows), _published(run))
+    return lines.stream("stream", alt, drawn, boundary, len(rows), _published(run))
 
 
 def _forest(metrics: Record) -> Markup | None:
@@ -162,21 +167,21 @@ def _forest(metrics: Record) -> Markup | None:
         if rows:
             groups.append((name, sorted(rows, key=lambda row: order.index(row["b"]))))
     alt = "Difference in Recall@10 between raie and each other strategy, with intervals"
-    return quality.forest("forest", alt, groups) if groups else None
+    return forest.forest("forest", alt, groups) if groups else None
 
 
 def _forgetting(metrics: Record) -> Markup | None:
-    """Draw what was kept of set-up, and what was lost of all slices, after each slice."""
+    """Figure of retention and forgetting after each slice."""
     if "continual" not in metrics:
         return None
     found = metrics["continual"]["strategies"]
-    matrices = {name: np.array(found[name][words.RECALL]["matrix"]) for name in _shown(metrics) if name in found}
+    matrices = {name: np.array(found[name][RECALL]["matrix"]) for name in _shown(metrics) if name in found}
     alt = "Recall@10 on S_new, and forgetting, after each slice"
-    return slices.kept_and_lost("forgetting", alt, matrices)
+    return slices.retention_and_forgetting("forgetting", alt, matrices)
 
 
 def _shown(metrics: Record) -> list[str]:
-    """Pick the strategies that a figure of lines has room for: the best on the stream, and `raie`."""
+    """Strategies with a line or label in a figure: the best on the stream, and `raie`."""
     order = words.ranked(metrics, STREAM)
     ours = [name for name in order if name == OURS]
     others = [name for name in order if name != OURS][: LINES_SHOWN - len(ours)]
@@ -184,17 +189,17 @@ def _shown(metrics: Record) -> list[str]:
 
 
 def _published(run: RunFolder) -> list[Record]:
-    """Take the published edits of the first seed: what the figures over the stream mark."""
+    """Published edits of the first seed, which figures over the stream mark."""
     seed = run.metrics["seeds"][0]
     return [edit for edit in run.ledger or [] if edit["seed"] == seed and edit["status"] == "published"]
 
 
 def _ends(predictions: Predictions, slice_name: str) -> Mapping[str, tuple[float, float]]:
-    """Bootstrap the 95% interval of every strategy's Recall@10 on a slice, users with history."""
+    """Bootstrapped 95% interval of every strategy's Recall@10 on a slice, users with history."""
     rows = _warm(predictions, slice_name)
     if not len(rows):
         return {}
-    means = resampled_means(rows.mean_hits(K).T, rows.user)
+    means = resampled_means(rows.mean_hits(LIST_LENGTH).T, rows.user)
     low, high = np.percentile(means, PERCENTILES, axis=0)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(rows.strategies)}
 
@@ -205,5 +210,5 @@ def _warm(predictions: Predictions, slice_name: str) -> Aligned:
 
 
 def _rolling_width(interactions: int) -> int:
-    """A twentieth of the stream, at least 50 interactions where there are as many: smooth, and still local."""
+    """Window of the rolling hit rate: a twentieth of the stream, at least 50 interactions if available."""
     return max(1, min(interactions, max(50, interactions // 20)))

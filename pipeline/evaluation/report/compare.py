@@ -1,4 +1,4 @@
-"""Several runs on one page: the same strategies on other logs, or other settings on the same log."""
+"""Comparison page of several runs, with different logs or different settings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,14 @@ from pipeline.evaluation.report.across import Relative, relative_figure
 from pipeline.evaluation.report.folder import Record, read_documents
 from pipeline.evaluation.report.page import render_page
 from pipeline.evaluation.report.tables import Cell, Row, Table, settings, spread
-from pipeline.evaluation.report.words import RECALL
-from pipeline.evaluation.summary import OURS, STREAM
+from pipeline.evaluation.summary import OURS, RECALL, STREAM
 
 FILE_NAME = "comparison.html"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run among others.
+    """Run of a comparison.
 
     Attributes:
         name: its folder's, or its whole path where names are not unique.
@@ -37,7 +36,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Section:
-    """A table of the page and what is to be known about it."""
+    """Section of the page: a table and a note."""
 
     id: str
     title: str
@@ -50,24 +49,24 @@ def build_comparison(folders: Sequence[Path], out: Path) -> Path:
 
     Args:
         folders: of the runs, at least two.
-        out: the page; it stands alone, and equal runs give equal bytes.
+        out: path of the page, which needs no other file; equal runs give equal bytes.
 
     Returns:
         `out`.
 
     Raises:
-        DataError: a folder is given twice, or holds no finished run.
+        DataError: a folder is given twice, or is not that of a finished run.
         OSError: a file cannot be read or written.
     """
-    places = [folder.resolve() for folder in folders]
-    twice = sorted({str(folder) for folder, place in zip(folders, places, strict=True) if places.count(place) > 1})
+    paths = [folder.resolve() for folder in folders]
+    twice = sorted({str(folder) for folder, path in zip(folders, paths, strict=True) if paths.count(path) > 1})
     if twice:
         raise DataError(f"{twice[0]} is given twice; name each run once")
-    names = [place.name for place in places]
+    names = [path.name for path in paths]
     unique = len(set(names)) == len(names)
     runs = [
-        Run(place.name if unique else str(folder), *read_documents(folder))
-        for folder, place in zip(folders, places, strict=True)
+        Run(path.name if unique else str(folder), *read_documents(folder))
+        for folder, path in zip(folders, paths, strict=True)
     ]
     out.write_text(render_comparison(runs), encoding="utf-8", errors="replace")
     return out
@@ -96,26 +95,26 @@ def render_comparison(runs: Sequence[Run]) -> str:
 def _sections(runs: Sequence[Run]) -> list[Section]:
     spread = "Mean ± sample standard deviation over seeds, users with history; a dot marks the best of a run."
     joint = (
-        "raie minus the other on F+T, with the interval that holds together with those of all others in the run; "
-        "one that leaves zero out is set bold."
+        "raie minus the other on F+T, with the simultaneous 95% interval over all strategies of the run; one that "
+        "excludes zero is set bold."
     )
-    cost = "Windows passed through training after set-up, passes counted, mean over seeds."
+    cost = "Windows trained on after set-up, each pass counted, mean over seeds."
     return [
         Section("adaptation", "Adaptation: Recall@10 on F+T", _recalls(runs, STREAM), spread),
         Section("retention", "Retention: Recall@10 on S_new", _recalls(runs, "S_new"), spread),
-        Section("differences", "Is the difference real?", _differences(runs), joint),
+        Section("differences", "Differences with intervals", _differences(runs), joint),
         Section("cost", "Cost: windows trained on", _costs(runs), cost),
     ]
 
 
 def strategies_of(runs: Sequence[Run]) -> list[str]:
-    """Every strategy of any run, by its mean place on the stream among the runs that have it."""
-    places: dict[str, list[float]] = {}
+    """Strategies of all runs, by mean relative rank on the stream in the runs that have them."""
+    ranks: dict[str, list[float]] = {}
     for run in runs:
         ranked = words.ranked(run.metrics, STREAM)
-        for place, name in enumerate(ranked):
-            places.setdefault(name, []).append(place / len(ranked))
-    return sorted(places, key=lambda name: (fmean(places[name]), name))
+        for rank, name in enumerate(ranked):
+            ranks.setdefault(name, []).append(rank / len(ranked))
+    return sorted(ranks, key=lambda name: (fmean(ranks[name]), name))
 
 
 def _recalls(runs: Sequence[Run], slice_name: str) -> Table:
@@ -172,12 +171,12 @@ def _relative(runs: Sequence[Run]) -> Markup | None:
     order = [name for name in strategies_of(runs) if name != OURS]
     if not order:
         return None
-    alt = "Recall@10 of each strategy relative to raie, a mark a run"
+    alt = "Recall@10 of each strategy relative to raie, one mark per run"
     return relative_figure("relative", alt, marks, order, [run.name for run in runs])
 
 
 def _differing(runs: Sequence[Run]) -> Table:
-    """Settings, versions and data hashes that are not the same in all runs."""
+    """Table of settings, versions and data hashes that differ between runs."""
     flat = [_flat(run.run) for run in runs]
     keys = sorted({key for of_run in flat for key in of_run})
     rows = [
@@ -189,7 +188,7 @@ def _differing(runs: Sequence[Run]) -> Table:
 
 
 def _flat(run: Mapping[str, Any] | None) -> dict[str, str]:
-    wanted = ("config", "versions", "data_sha256", "seeds", "slices")
-    flat = dict(settings({key: run[key] for key in wanted if key in run})) if run else {}
-    # The first bytes of a hash tell two logs apart, and leave the table its width.
+    keys = ("config", "versions", "data_sha256", "seeds", "slices")
+    flat = dict(settings({key: run[key] for key in keys if key in run})) if run else {}
+    # The first bytes of a hash identify a log, and keep the table narrow.
     return {key: value[:16] if key == "data_sha256" else value for key, value in flat.items()}

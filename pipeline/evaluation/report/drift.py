@@ -1,4 +1,4 @@
-"""Figures of drift: gate and detector by region, the region map, edits on a time line."""
+"""Figures of drift: gate and detector by region, region map, and edits on a time line."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,22 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Affine2D
 
-from pipeline.evaluation.report.figure import INK, MUTED, OURS, PAPER, SERIES, SINCE, TEXT_SIZE, axes, draw
+from pipeline.evaluation.report.figure import ACCENT, INK, MUTED, OURS, PAPER, SERIES, TEXT_SIZE, axes, draw
 from pipeline.evaluation.report.labels import Box, place
-from pipeline.evaluation.report.quality import MARKERS
+from pipeline.evaluation.report.lines import MARKERS
 from pipeline.metrics.ranking import Floats
 
 Rows = Sequence[Mapping[str, Any]]
 
 REGIONS_SHOWN = 8
-"""Regions drawn in small multiples; those with most windows come first."""
+"""Maximum number of regions in small multiples; those with most windows are drawn."""
 
 WINDOWS_SHOWN = 2_500
-"""Points drawn on the region map; more are thinned evenly."""
+"""Maximum number of points on the region map, evenly thinned."""
 
 
 def busiest(statistics: Rows) -> list[int]:
-    """Pick the regions to draw: those that saw most windows, in order of region id."""
+    """Regions with the most windows, in order of region id."""
     windows: dict[int, int] = {}
     for row in statistics:
         windows[row["region_id"]] = windows.get(row["region_id"], 0) + row["windows"]
@@ -32,11 +32,11 @@ def busiest(statistics: Rows) -> list[int]:
 
 
 def gate_and_detector(name: str, alt: str, statistics: Rows, edits: Rows) -> Markup:
-    """Draw confidence and drift statistic over the stream, a row a region, alarms and edits marked.
+    """Draw confidence and drift statistic over the stream, one row per region, with alarms and edits.
 
     Args:
         name: of the figure.
-        alt: what it shows.
+        alt: text alternative.
         statistics: rows of one seed.
         edits: published edits of the same seed.
     """
@@ -66,7 +66,7 @@ def gate_and_detector(name: str, alt: str, statistics: Rows, edits: Rows) -> Mar
 
 
 def region_map(name: str, alt: str, rows: Rows) -> Markup:
-    """Draw windows as faint points and centroids with their region ids, opened regions marked."""
+    """Draw windows as points and centroids with region ids; stream regions have another colour and marker."""
     centroids = [row for row in rows if row["kind"] == "centroid"]
     windows = [row for row in rows if row["kind"] == "window"]
     windows = windows[:: max(1, -(-len(windows) // WINDOWS_SHOWN))]
@@ -75,20 +75,20 @@ def region_map(name: str, alt: str, rows: Rows) -> Markup:
         plane = axes(figure, left=10, right=10, top=10, bottom=10)
         plane.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
         plane.spines[:].set_visible(False)
-        for since, colour in ((False, SERIES[0]), (True, SINCE)):
-            cloud = [row for row in windows if _since(row) == since]
-            points = _column(cloud, "x"), _column(cloud, "y")
+        for of_stream, colour in ((False, SERIES[0]), (True, ACCENT)):
+            selected = [row for row in windows if _of_stream(row) == of_stream]
+            points = _column(selected, "x"), _column(selected, "y")
             plane.plot(*points, "o", color=colour, alpha=0.35, markersize=3.2, markeredgewidth=0)
         for row in centroids:
             _centroid(plane, row)
-        figure.draw_without_rendering()  # an equal aspect settles the limits only while drawing
+        figure.draw_without_rendering()  # an equal aspect fixes the limits only while drawing
         _name_centroids(plane, centroids)
 
     return draw(name, alt, 480, paint)
 
 
 def time_line(name: str, alt: str, edits: Rows) -> Markup:
-    """Draw edits over the stream, a row a region, filled where published and hollow where rejected."""
+    """Draw edits over the stream, one row per region, filled if published and hollow if rejected."""
     regions = sorted({edit["region_id"] for edit in edits}, key=_regions_first)
     height = 24 * len(regions) + 92
 
@@ -98,23 +98,28 @@ def time_line(name: str, alt: str, edits: Rows) -> Markup:
         plane.set(xlabel="stream events seen", yticks=range(len(regions)), yticklabels=names)
         plane.set_ylim(len(regions) - 0.5, -0.5)
         for kind, marker in MARKERS.items():
-            for status, face in (("published", SINCE), ("rejected", "none")):
+            for status, face in (("published", ACCENT), ("rejected", "none")):
                 of_kind = [edit for edit in edits if (edit["operation"], edit["status"]) == (kind, status)]
                 rows = [regions.index(edit["region_id"]) for edit in of_kind]
                 at = [edit["at_event"] for edit in of_kind]
-                plane.plot(at, rows, marker, markerfacecolor=face, markeredgecolor=SINCE, markersize=7, alpha=0.85)
+                plane.plot(at, rows, marker, markerfacecolor=face, markeredgecolor=ACCENT, markersize=7, alpha=0.85)
         _key(plane)
 
     return draw(name, alt, height, paint)
 
 
 def _confidence(panel: Axes, rows: Rows) -> None:
-    region, since = rows[0]["region_id"], _since(rows[0])
+    region, of_stream = rows[0]["region_id"], _of_stream(rows[0])
     panel.plot(_column(rows, "at_event"), _column(rows, "confidence"), color=SERIES[0], linewidth=1.6)
     panel.set(ylim=(0, 1), yticks=[0, 0.5, 1])
     panel.text(-90, 26, f"region {region}", transform=_inside(panel), weight="bold")
     panel.text(
-        -90, 12, "opened" if since else "set-up", transform=_inside(panel), size=11, color=SINCE if since else MUTED
+        -90,
+        12,
+        "stream" if of_stream else "set-up",
+        transform=_inside(panel),
+        size=11,
+        color=ACCENT if of_stream else MUTED,
     )
 
 
@@ -129,14 +134,14 @@ def _evidence(panel: Axes, rows: Rows) -> None:
 
 def _events(panel: Axes, edits: Rows) -> None:
     for edit in edits:
-        panel.axvline(edit["at_event"], color=SINCE, linewidth=1, alpha=0.6, zorder=1)
+        panel.axvline(edit["at_event"], color=ACCENT, linewidth=1, alpha=0.6, zorder=1)
 
 
 def _centroid(plane: Axes, row: Mapping[str, Any]) -> None:
     live = row["status"] not in ("retired", "merged")
-    colour = SINCE if _since(row) else SERIES[0]
+    colour = ACCENT if _of_stream(row) else SERIES[0]
     face = colour if live else "none"
-    marker = "^" if _since(row) else "o"
+    marker = "^" if _of_stream(row) else "o"
     edge = PAPER if live else colour
     plane.plot(row["x"], row["y"], marker, markerfacecolor=face, markeredgecolor=edge, markersize=12, zorder=3)
 
@@ -162,21 +167,21 @@ def _name_centroids(plane: Axes, centroids: Rows) -> None:
 def _key(plane: Axes) -> None:
     for number, (kind, marker) in enumerate(MARKERS.items()):
         x, y = 6 + 96 * number, plane.bbox.height + 18
-        plane.plot(x, y, marker, transform=_inside(plane), clip_on=False, color=SINCE, scalex=False, scaley=False)
+        plane.plot(x, y, marker, transform=_inside(plane), clip_on=False, color=ACCENT, scalex=False, scaley=False)
         plane.text(x + 10, y, kind, transform=_inside(plane), va="center", size=11, color=MUTED)
 
 
 def _inside(panel: Axes) -> Affine2D:
-    """Measure in CSS pixels from the lower left corner of the axes."""
+    """Transform from CSS pixels, measured from the lower left corner of the axes."""
     return Affine2D().translate(*panel.bbox.p0)
 
 
 def _regions_first(region: int | str | None) -> tuple[bool, int, str]:
-    """Order regions by id, and after them what is no region: the gate, whose boundary an Expand moves."""
+    """Sort key: regions by id, then other targets of edits, such as the gate."""
     return (False, region, "") if isinstance(region, int) else (True, 0, str(region))
 
 
-def _since(row: Mapping[str, Any]) -> bool:
+def _of_stream(row: Mapping[str, Any]) -> bool:
     return bool(row["origin"] != "set-up")
 
 

@@ -1,7 +1,7 @@
-"""Figures as inline SVG that take their colours from the page, so one drawing serves light and dark.
+"""Figures as inline SVG with the colours of the page, for light and dark mode.
 
-A figure is drawn in stand-in colours, one for each role; the roles become CSS variables afterwards.
-Text stays text. Nothing in the output depends on the clock, on randomness or on another host.
+A figure is drawn in placeholder colours, one for each role, which are replaced with CSS variables afterwards. Text
+stays text. The output does not depend on the clock, on random numbers or on another host.
 """
 
 import re
@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-INK, MUTED, RULE, OURS, SINCE, PAPER = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+INK, MUTED, RULE, OURS, ACCENT, PAPER = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 SERIES = ("#101001", "#101002", "#101003", "#101004", "#101005", "#101006")
 
 WIDTH = 760
@@ -26,7 +26,7 @@ WIDTH = 760
 TEXT_SIZE = 12.0
 """Size of the text in a figure, in CSS pixels."""
 
-_ROLES = {INK: "ink", MUTED: "muted", RULE: "rule", OURS: "ours", SINCE: "since", PAPER: "paper"}
+_ROLES = {INK: "ink", MUTED: "muted", RULE: "rule", OURS: "ours", ACCENT: "accent", PAPER: "paper"}
 _ROLES |= {colour: f"series-{number}" for number, colour in enumerate(SERIES, start=1)}
 
 _PIXELS_PER_INCH = 72
@@ -57,17 +57,17 @@ def draw(name: str, alt: str, height: float, paint: Callable[[Figure], None]) ->
 
     Args:
         name: of the figure, unique on the page; its ids start with it.
-        alt: what the figure shows, for who cannot see it.
+        alt: text alternative.
         height: in CSS pixels.
-        paint: puts the axes and artists into the empty figure.
+        paint: adds axes and artists to the empty figure.
 
     Returns:
-        An `<svg>` element; the same paint always gives the same text.
+        An `<svg>` element; equal drawings give equal text.
     """
     buffer = StringIO()
     settings: Any = {**_SETTINGS, "svg.hashsalt": name}  # matplotlib types keys by release, one by one
     with rc_context(settings), warnings.catch_warnings():
-        # The reader's fonts draw the text; which glyphs the measuring font lacks is of no interest.
+        # The fonts of the browser draw the text, so glyphs missing from the measuring font do not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(WIDTH / _PIXELS_PER_INCH, height / _PIXELS_PER_INCH), dpi=_PIXELS_PER_INCH)
         FigureCanvasSVG(figure)
@@ -84,14 +84,14 @@ def axes(figure: Figure, *, left: float, right: float, top: float, bottom: float
 
 
 def _inline(svg: str, name: str, alt: str) -> str:
-    """Make a stand-alone SVG file fit to stand inside a page beside others."""
+    """Convert an SVG file to an element that can be embedded in a page beside others."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", body, count=1, flags=re.DOTALL)
     body = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", body, count=1, flags=re.DOTALL)
     view_box = re.search(r'viewBox="[^"]*"', body[: body.index(">")])
     head = f'<svg role="img" aria-label="{escape(alt)}" {view_box.group() if view_box else ""}>'
     body = head + body[body.index(">") + 1 :]
-    # Inside tags only: the text of a label may look like any of these and stays what it is.
+    # Inside tags only: the text of a label may look like any of these and must stay unchanged.
     return re.sub(r"<[^>]*>", lambda tag: _tag(tag.group(), name), body).strip()
 
 

@@ -1,4 +1,4 @@
-"""Everything the report reads from a run folder. Only the metrics and the predictions must be there."""
+"""Reading a run folder for the report. Only metrics and predictions are required."""
 
 import json
 from collections.abc import Mapping
@@ -19,17 +19,17 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The files of a run, read; None stands for a file that is not there.
+    """Content of a run folder; None stands for a missing file.
 
     Attributes:
         metrics: `metrics.json`.
         predictions: `predictions.parquet`.
         timings: `timings.json`, seconds by strategy and phase.
-        ledger: `ledger.jsonl`, one record an edit, in the order of the file.
-        statistics: rows of `statistics.parquet`, one a region and moment.
+        ledger: `ledger.jsonl`, one record per edit, in the order of the file.
+        statistics: rows of `statistics.parquet`, one per region and interval.
         regions: rows of `regions.parquet`, centroids and windows in two dimensions.
-        run: `run.json`, what it takes to run it again.
-        setup_regions: of `segments.parquet`, the set-up region of each window by seed and slice, in slice order.
+        run: `run.json`, inputs of the run.
+        setup_regions: of `traits.parquet`, the set-up region of each window by seed and slice, in slice order.
     """
 
     metrics: Record
@@ -46,12 +46,12 @@ def read_folder(folder: Path) -> RunFolder:
     """Read a run folder.
 
     Raises:
-        DataError: if the metrics or predictions are missing, or a file is not what its name says.
-        OSError: if a file cannot be read.
+        DataError: the metrics or predictions are missing, or a file is invalid.
+        OSError: a file cannot be read.
     """
     missing = [name for name in (summary.FILE_NAME, predictions.FILE_NAME) if not (folder / name).is_file()]
     if missing:
-        raise DataError(f"{folder} is no finished run: it has no {' and no '.join(missing)}")
+        raise DataError(f"{folder} is not a finished run: it has no {' and no '.join(missing)}")
     return RunFolder(
         metrics=_json(folder / summary.FILE_NAME) or {},
         predictions=read_predictions(folder / predictions.FILE_NAME),
@@ -67,15 +67,15 @@ def read_folder(folder: Path) -> RunFolder:
 
 
 def read_documents(folder: Path) -> tuple[Record, Record | None]:
-    """Read the metrics of a run, and `run.json` where it is there.
+    """Read the metrics of a run, and `run.json` if it exists.
 
     Raises:
-        DataError: if the metrics are missing, or a file is not what its name says.
-        OSError: if a file cannot be read.
+        DataError: the metrics are missing, or a file is invalid.
+        OSError: a file cannot be read.
     """
     metrics = _json(folder / summary.FILE_NAME)
     if metrics is None:
-        raise DataError(f"{folder} is no finished run: it has no {summary.FILE_NAME}")
+        raise DataError(f"{folder} is not a finished run: it has no {summary.FILE_NAME}")
     return metrics, _json(folder / "run.json")
 
 
@@ -88,7 +88,7 @@ def _json(path: Path) -> Record | None:
 def _json_lines(path: Path) -> list[Record] | None:
     if not path.is_file():
         return None
-    # Not splitlines(): that would also cut at the line separators Unicode allows inside a JSON string.
+    # splitlines() would also split at the line separators that Unicode allows inside a JSON string.
     lines = enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
     return [_parsed(line, f"{path.name}, line {number}") for number, line in lines if line.strip()]
 

@@ -1,7 +1,6 @@
-"""Where labels stand so that none hides another: on a line, and around points in a plane.
+"""Placement of labels without overlap: on a line, and around points in a plane.
 
-Widths are estimated from the number of characters: the page's own font draws the text, so measuring
-with another one would only look more exact.
+Widths are estimated from the number of characters, since the browser draws the text in a font of its own.
 """
 
 import math
@@ -9,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 EM = 0.6
-"""Width of a character as a share of the text size, on the wide side."""
+"""Upper estimate of the width of a character, as a share of the text size."""
 
 
 class Box(NamedTuple):
-    """A rectangle in CSS pixels, y upwards."""
+    """Rectangle in CSS pixels, y upwards."""
 
     left: float
     bottom: float
@@ -21,24 +20,24 @@ class Box(NamedTuple):
     top: float
 
     def overlaps(self, other: "Box") -> bool:
-        """Whether the two share more than an edge."""
+        """True if the two share more than an edge."""
         apart = self.right <= other.left or other.right <= self.left
         return not (apart or self.top <= other.bottom or other.top <= self.bottom)
 
     def beyond(self, bounds: "Box") -> float:
-        """How far the rectangle sticks out of `bounds`, summed over the four sides."""
+        """Extent of the rectangle outside `bounds`, summed over the four sides."""
         out = (bounds.left - self.left, self.right - bounds.right, bounds.bottom - self.bottom, self.top - bounds.top)
         return sum(max(side, 0.0) for side in out)
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move positions on a line as little as a minimum distance asks for.
+    """Adjust positions on a line to a minimum distance, with small moves.
 
     Args:
-        wanted: where labels would like to stand, in any order.
+        wanted: preferred positions, in any order.
         gap: least distance of neighbours.
-        low: lowest position allowed; gives way where there are too many labels.
-        high: highest position allowed.
+        low: lowest position, exceeded if there are too many labels.
+        high: highest position.
 
     Returns:
         A position for each label, in the order of `wanted`.
@@ -57,9 +56,9 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
 
 
 def place(points: Sequence[tuple[float, float]], texts: Sequence[str], size: float, bounds: Box) -> list[Box]:
-    """Place a label beside each point, clear of the other labels and of all points.
+    """Place a label beside each point without overlap with other labels or points.
 
-    Greedy: points in the order given, for each the nearest free place around it.
+    Greedy: points in the order given, for each the nearest free position around it.
 
     Args:
         points: in CSS pixels.
@@ -74,7 +73,7 @@ def place(points: Sequence[tuple[float, float]], texts: Sequence[str], size: flo
     placed: list[Box] = []
     for (x, y), text in zip(points, texts, strict=True):
         options = list(_around(x, y, len(text) * size * EM, size * 1.15))
-        # Staying clear of the others comes before staying inside; what is near stands first, and min keeps it.
+        # Overlap counts more than leaving the bounds; near options come first, and min keeps the first.
         best = min(options, key=lambda box: (sum(map(box.overlaps, taken)), box.beyond(bounds)))
         placed.append(best)
         taken.append(best)
@@ -82,7 +81,7 @@ def place(points: Sequence[tuple[float, float]], texts: Sequence[str], size: flo
 
 
 def _around(x: float, y: float, width: float, height: float) -> Iterator[Box]:
-    """Go through rectangles around a point, from near to far, right-hand ones first."""
+    """Rectangles around a point, from near to far, right-hand ones first."""
     for distance in (9.0, 16.0, 26.0, 40.0, 60.0, 85.0, 120.0):
         for angle in (30, -30, 150, 210, 90, -90, 60, -60, 120, 240, 0, 180):
             dx, dy = math.cos(math.radians(angle)), math.sin(math.radians(angle))

@@ -1,4 +1,4 @@
-"""Turns a template of this folder into a page that stands alone."""
+"""Rendering of the HTML templates of this folder."""
 
 from importlib.resources import files
 from typing import Any
@@ -8,11 +8,11 @@ from markupsafe import Markup
 
 
 def render_page(template: str, **content: Any) -> str:
-    """Fill a template; the style is inside the page.
+    """Render a template to a page that includes its style.
 
     Args:
         template: file name.
-        content: what it asks for; text in it is escaped.
+        content: variables of the template; text in them is escaped.
     """
     environment = Environment(
         loader=FunctionLoader(_text), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

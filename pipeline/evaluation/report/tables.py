@@ -1,36 +1,29 @@
-"""The tables of the report: cells as text, the best of each column marked."""
+"""Tables of the report: cells as text, with the best of each column marked."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from pipeline.evaluation.report.words import RECALL, Metrics, ranked
-from pipeline.evaluation.summary import LENGTHS, OURS, STREAM, K
+from pipeline.evaluation.report.words import Metrics, ranked
+from pipeline.evaluation.summary import METRICS, OURS, RECALL, STREAM
+from pipeline.metrics.continual import LOWER_IS_BETTER, MEASURES
+from pipeline.metrics.ranking import LIST_LENGTH
 
 EDITS_SHOWN = 200
-"""Rows of the table of edits; the page says how many more there are."""
+"""Maximum number of rows of the table of edits."""
 
 SPLITS = ("warm_target", "cold_target", "known_user", "new_user", "edited", "untouched")
-"""Parts of the stream, in the order of the table."""
+"""Segments of the stream, in the order of the table."""
 
-CONTINUAL = {
-    "adaptation": True,
-    "retention": True,
-    "forgetting": False,
-    "backward_transfer": True,
-    "forward_transfer": True,
-    "final": True,
-}
-"""Continual measures in the order of the table, and whether a high one is a good one."""
-
-_NDCG = f"ndcg@{K}"
+_NDCG = f"ndcg@{LIST_LENGTH}"
+_TITLES = {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR", "auc": "AUC"}
 _RECALL_COLUMNS = ("F", "T", STREAM, "S_new", "S")
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell: its text, whether it is the best of its column, and a smaller second line."""
+    """Cell of a table: its text, a mark for the best of a column, and a smaller second line."""
 
     text: str
     best: bool = False
@@ -39,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row: what it is about, whether that is `raie`, and its cells."""
+    """Row of a table: its name, a mark for `raie`, and its cells."""
 
     name: str
     ours: bool
@@ -48,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: titles of the columns after the first, and the rows."""
+    """Table: titles of the columns after the first, and rows."""
 
     columns: list[str]
     rows: list[Row]
@@ -63,7 +56,7 @@ class _Column:
     high_is_good: bool = True
 
     def cells(self) -> list[Cell]:
-        """Mark the best values; where all are equal there is no best one."""
+        """Cells with the best values marked, unless all are equal."""
         known = [value for value in self.values if value is not None]
         best = (max if self.high_is_good else min)(known) if len(set(known)) > 1 else None
         triples = zip(self.values, self.texts, self.spreads, strict=True)
@@ -71,37 +64,35 @@ class _Column:
 
 
 def strategies(metrics: Metrics, timings: Mapping[str, Any] | None) -> Table:
-    """Lay out every strategy, best on the stream first."""
+    """Table of all strategies, best on the stream first."""
     names = ranked(metrics, STREAM)
     rows = [metrics["strategies"][name] for name in names]
     coverage: list[float | None] = [row["coverage"] for row in rows]
     cost: list[float | None] = [fmean(row["trained_windows"]) for row in rows]
-    kept = [fmean(row["kept_bytes"]) / 1e3 if "kept_bytes" in row else None for row in rows]
+    memory = [fmean(row["kept_bytes"]) / 1e3 if "kept_bytes" in row else None for row in rows]
     seconds = [_seconds(timings, name) for name in names]
     columns = [
         *(_figures(f"{name} Recall@10", [row[name][RECALL] for row in rows]) for name in _RECALL_COLUMNS),
         _figures(f"{STREAM} NDCG@10", [row[STREAM][_NDCG] for row in rows]),
         _plain("coverage", coverage, "{:.2%}", high_is_good=True),
         _plain("trained windows", cost, "{:,.0f}", high_is_good=False),
-        *([_plain("kB kept", kept, "{:,.1f}", high_is_good=False)] if any(kept) else []),
+        *([_plain("memory, kB", memory, "{:,.1f}", high_is_good=False)] if any(memory) else []),
         _plain("seconds", seconds, "{:,.1f}", high_is_good=False),
     ]
     return _table(names, columns)
 
 
 def lengths(metrics: Metrics) -> Table:
-    """Lay out on the stream what the table of all strategies does not: other lengths, MRR, AUC."""
+    """Table of further metrics on the stream: other list lengths, MRR, AUC."""
     names = ranked(metrics, STREAM)
     rows = [metrics["strategies"][name][STREAM] for name in names]
-    wanted = [f"{metric}@{k}" for metric in ("recall", "ndcg", "mrr") for k in LENGTHS] + ["auc"]
-    held = [key for key in wanted if key not in (RECALL, _NDCG) and all(key in row for row in rows)]
-    titles = {key: key.replace("recall", "Recall").replace("ndcg", "NDCG").replace("mrr", "MRR") for key in held}
-    columns = [_bare(titles[key].replace("auc", "AUC"), [row[key]["mean"] for row in rows]) for key in held]
+    keys = [key for key in (*METRICS, "auc") if key not in (RECALL, _NDCG) and all(key in row for row in rows)]
+    columns = [_bare(_metric_title(key), [row[key]["mean"] for row in rows]) for key in keys]
     return _table(names, columns)
 
 
-def parts(metrics: Metrics) -> Table | None:
-    """Lay out Recall@10 on the stream by target, user and region; None where the run was not split."""
+def segments(metrics: Metrics) -> Table | None:
+    """Table of Recall@10 on the stream by segment; None for a run without segments."""
     names = ranked(metrics, STREAM)
     if "splits" not in metrics:
         return None
@@ -116,21 +107,21 @@ def parts(metrics: Metrics) -> Table | None:
 
 
 def measures(metrics: Metrics) -> Table | None:
-    """Lay out the continual measures; None where no slices were asked for."""
+    """Table of the continual measures; None for a run without a continual run."""
     if "continual" not in metrics:
         return None
     found = metrics["continual"]["strategies"]
     names = [name for name in ranked(metrics, STREAM) if name in found]
     columns = []
-    for measure, high_is_good in CONTINUAL.items():
+    for measure in MEASURES:
         values = [found[name][RECALL][measure] for name in names]
         column = _figures(measure.replace("_", " "), values)
-        columns.append(replace(column, high_is_good=high_is_good))
+        columns.append(replace(column, high_is_good=measure not in LOWER_IS_BETTER))
     return _table(names, columns)
 
 
 def cold_users(metrics: Metrics) -> Table:
-    """Lay out the figures over interactions of users without history."""
+    """Table of figures over interactions of users without history."""
     names = ranked(metrics, STREAM)
     cold = [metrics["strategies"][name]["cold"] for name in names]
     slices = [name for name in _RECALL_COLUMNS if any(row[name][RECALL]["mean"] is not None for row in cold)]
@@ -138,7 +129,7 @@ def cold_users(metrics: Metrics) -> Table:
 
 
 def edits(ledger: Sequence[Mapping[str, Any]]) -> Table:
-    """Lay out the first `EDITS_SHOWN` edits in stream order, with their reasons in words."""
+    """Table of the first `EDITS_SHOWN` edits in stream order, with their reasons in words."""
     columns = ["operation", "region", "status", "reason", "windows", "cost", "validation", "version"]
     order = sorted(ledger, key=lambda edit: (edit["at_event"], edit["seed"]))[:EDITS_SHOWN]
     rows = [Row(f"{edit['at_event']:,}", False, [Cell(text) for text in _edit(edit)]) for edit in order]
@@ -146,7 +137,7 @@ def edits(ledger: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def settings(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Flatten a tree of settings into (dotted name, value) pairs, in the order of the tree."""
+    """Settings as (dotted name, value) pairs, in the order of the tree."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from settings(value, f"{prefix}{key}.")
@@ -155,7 +146,7 @@ def settings(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, s
 
 
 def spread(figure: Mapping[str, Any]) -> str:
-    """The spread of a figure over seeds; nothing where there is one seed, which has none."""
+    """Spread of a figure over seeds; empty with a single seed."""
     return f"± {figure['std']:.4f}" if figure["std"] is not None and len(figure["per_seed"]) > 1 else ""
 
 
@@ -171,7 +162,7 @@ def _figures(title: str, figures: Sequence[Mapping[str, Any]]) -> _Column:
 
 
 def _bare(title: str, means: list[float | None]) -> _Column:
-    """Figures without their spread."""
+    """Column of figures without spread."""
     return _plain(title, means, "{:.4f}", high_is_good=True)
 
 
@@ -179,10 +170,16 @@ def _plain(title: str, values: list[float | None], form: str, *, high_is_good: b
     return _Column(title, values, [_text(value, form) for value in values], [""] * len(values), high_is_good)
 
 
+def _metric_title(key: str) -> str:
+    """Title of a metric: `ndcg@5` to `NDCG@5`."""
+    name, at, length = key.partition("@")
+    return f"{_TITLES.get(name, name)}{at}{length}"
+
+
 def _seconds(timings: Mapping[str, Any] | None, name: str) -> float | None:
     if timings is None or name not in timings["strategies"]:
         return None
-    # The pass slice after slice is a second replay: what keeping up takes is the first one.
+    # The continual run is a second replay, and no part of the cost of the first one.
     return float(sum(seconds for phase, seconds in timings["strategies"][name].items() if phase != "slices"))
 
 

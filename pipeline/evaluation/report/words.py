@@ -1,42 +1,40 @@
-"""What the numbers of a run say, in sentences."""
+"""Headline of a run: its main results in sentences."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.evaluation.summary import OURS, STREAM, K
-
-RECALL = f"recall@{K}"
+from pipeline.evaluation.summary import OURS, RECALL, STREAM
 
 Metrics = Mapping[str, Any]
 
 
 def mean(metrics: Metrics, strategy: str, slice_name: str) -> float | None:
-    """Return a published mean Recall@10 over users with history."""
+    """Mean Recall@10 over users with history."""
     value: float | None = metrics["strategies"][strategy][slice_name][RECALL]["mean"]
     return value
 
 
 def ranked(metrics: Metrics, slice_name: str) -> list[str]:
-    """Sort strategies by Recall@10 on a slice, best first, those without a figure last."""
+    """Strategies by Recall@10 on a slice, best first, those without a figure last."""
     return sorted(
         metrics["strategies"], key=lambda name: (-_or_below(mean(metrics, name, slice_name)), name != OURS, name)
     )
 
 
 def signed(value: float) -> str:
-    """Write a difference with its sign, a minus as a minus."""
+    """Difference as text, with its sign."""
     rounded = round(value, 4) + 0.0  # a negative zero becomes a plain one
     return f"{rounded:+.4f}".replace("-", "\N{MINUS SIGN}")
 
 
 def headline(metrics: Metrics) -> list[str]:
-    """Say who leads on the stream, who keeps what it knew, and which dull row stands above `raie`."""
+    """Sentences on the best strategy on the stream, on retention, and on untrained strategies above `raie`."""
     leader = ranked(metrics, STREAM)[0]
     best = mean(metrics, leader, STREAM)
     if best is None:
         return ["No interaction of a user with history was scored on the stream."]
-    parts = (_leads(metrics, leader, best), _retention(metrics), _dull(metrics))
-    return [sentence for sentence in parts if sentence]
+    sentences = (_leads(metrics, leader, best), _retention(metrics), _untrained_above(metrics))
+    return [sentence for sentence in sentences if sentence]
 
 
 def _leads(metrics: Metrics, leader: str, best: float) -> str:
@@ -48,9 +46,9 @@ def _leads(metrics: Metrics, leader: str, best: float) -> str:
         return text + "."
     sign = 1 if leader == OURS else -1
     low, high = sorted((sign * row["low"], sign * row["high"]))
-    doubt = "; chance alone could explain that" if low <= 0 <= high else ""
+    note = ", which includes zero" if low <= 0 <= high else ""
     interval = f"95% interval {signed(low)} to {signed(high)}"
-    return f"{text}, {sign * row['difference']:.4f} above {rival} ({interval}){doubt}."
+    return f"{text}, {sign * row['difference']:.4f} above {rival} ({interval}{note})."
 
 
 def _retention(metrics: Metrics) -> str:
@@ -58,13 +56,13 @@ def _retention(metrics: Metrics) -> str:
     best = mean(metrics, keeper, "S_new")
     if best is None:
         return "Retention was not measured: nothing was scored on S_new."
-    text = f"{keeper} keeps S_new best ({best:.4f})"
+    text = f"{keeper} has the highest Recall@10 on S_new ({best:.4f})"
     ours = mean(metrics, OURS, "S_new") if OURS in metrics["strategies"] else None
-    return text + ("." if keeper == OURS or ours is None else f"; raie keeps {ours:.4f}.")
+    return text + ("." if keeper == OURS or ours is None else f"; raie has {ours:.4f}.")
 
 
-def _dull(metrics: Metrics) -> str:
-    """Name the rows that train nothing on the stream and still stand above `raie`."""
+def _untrained_above(metrics: Metrics) -> str:
+    """Sentence on the strategies without training on the stream that rank above `raie`."""
     ours = mean(metrics, OURS, STREAM) if OURS in metrics["strategies"] else None
     if ours is None:
         return ""
@@ -73,8 +71,8 @@ def _dull(metrics: Metrics) -> str:
     if not above:
         return ""
     rows = ", ".join(f"{name} ({mean(metrics, name, STREAM):.4f})" for name in above)
-    verb = "trains nothing and stands" if len(above) == 1 else "train nothing and stand"
-    return f"{rows} {verb} above raie ({ours:.4f}) on {STREAM}: read every other claim against that."
+    verb = "ranks" if len(above) == 1 else "rank"
+    return f"Without training, {rows} {verb} above raie ({ours:.4f}) on {STREAM}."
 
 
 def _comparison(metrics: Metrics, other: str | None) -> Mapping[str, Any] | None:

@@ -1,1 +1,1 @@
-"""The published schemas of what an evaluation writes."""
+"""JSON schemas of the files of an evaluation."""

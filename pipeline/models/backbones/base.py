@@ -1,4 +1,4 @@
-"""What every backbone shares: the item table, encoding, scoring and its fingerprint.
+"""Base class of all backbones: item table, encoding, scoring and fingerprint.
 
 A backbone is a `transformers` model, so that peft can wrap it. It reads a window of catalogue rows and
 scores the whole catalogue with the same item vectors that it reads (tied input and output).
@@ -6,20 +6,22 @@ scores the whole catalogue with the same item vectors that it reads (tied input 
 
 import hashlib
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 
+from pipeline.config import BackboneSettings
 from pipeline.events.windows import PADDING
+from pipeline.models.catalogue import Catalogue
 
 
 class ItemTable(nn.Module):
-    """Item vectors: a row of its own for each item plus a projection of what its text says.
+    """Item vectors: a row of its own for each item plus a projection of its text embedding.
 
-    An item that nobody has met yet has a zero row and is known by its text alone.
+    An item without interactions so far has a zero row and is represented by its text alone.
 
     Attributes:
         rows: (items + 1, d) one row for each item, row 0 for padding.
@@ -44,7 +46,7 @@ class ItemTable(nn.Module):
         return vectors
 
     def _texts(self, rows: Tensor) -> Tensor:
-        """(..., text dimensions) of rows: the same tensor while training asks for the same rows, step after step."""
+        """(..., text dimensions) of rows: the same tensor while training reads the same rows, step after step."""
         if not self.training:
             self._latest = None
             return self.text[rows]
@@ -59,30 +61,47 @@ class ItemTable(nn.Module):
 
 
 class Backbone(PreTrainedModel):
-    """A sequence model over windows of catalogue rows.
+    """Sequence model over windows of catalogue rows.
 
-    Subclasses give `hidden`; everything else follows from it.
+    Subclasses implement `from_settings` and `hidden`.
 
     Attributes:
         items: the item table.
-        adapter_targets: names of the linear layers that a region's adapter may change.
+        adapter_targets: names of the linear layers that an adapter may change.
+        informed_rows: whether item rows are meaningful before training, as those of a language model are; otherwise
+            items outside the training windows get a zero row.
     """
 
     items: ItemTable
     adapter_targets: tuple[str, ...]
+    informed_rows: ClassVar[bool] = False
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__(config)
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: BackboneSettings, length: int, catalogue: Catalogue) -> Self:
+        """Untrained backbone over a catalogue.
+
+        Args:
+            settings: shape, or the language model to wrap.
+            length: items in a window.
+            catalogue: its text embeddings are set by the caller.
+
+        Raises:
+            BackboneError: the language model cannot be loaded.
+        """
 
     @abstractmethod
     def hidden(self, windows: Tensor, vectors: Tensor) -> Tensor:
         """(n, length) rows and (items + 1, d) item vectors to (n, length, d) states.
 
-        The last position is the one that predicts what comes next.
+        The last position predicts the next item.
         """
 
     def last(self, windows: Tensor, vectors: Tensor) -> Tensor:
-        """The last position of `hidden`, (n, d), and no more work than it takes."""
+        """(n, d) the last position of `hidden`, computed without the other positions where the model allows it."""
         return last_states(self.hidden(windows, vectors))
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,14 +111,14 @@ class Backbone(PreTrainedModel):
 
 
 def last_states(states: Tensor) -> Tensor:
-    """(n, length, d) states to (n, d): the position that predicts what comes next."""
+    """(n, length, d) states to (n, d): the position that predicts the next item."""
     return states[:, -1]
 
 
 def mean_states(states: Tensor, windows: Tensor) -> Tensor:
     """(n, length or more, d) states to (n, d) unit vectors: the mean over a window's items.
 
-    An empty window has no items: it is represented by the state that predicts.
+    An empty window has no items and is represented by its last state.
     """
     mask = (windows != PADDING).to(states.dtype).unsqueeze(-1)
     mean = (states[:, : windows.shape[1]] * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""BERT4Rec (Sun et al., 2019): bidirectional self-attention with a mask token in the place to predict."""
+"""BERT4Rec (Sun et al., 2019): bidirectional self-attention with a mask token at the position to predict."""
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,12 @@ from pipeline.models.backbones.transformer import SequenceBackbone, SequenceConf
 
 
 class BERT4Rec(SequenceBackbone):
-    """Every position sees the whole window; a mask token at its end asks what comes next."""
+    """Bidirectional self-attention over the window and a mask token at its end, which predicts the next item."""
+
+    extra_positions = 1
 
     def __init__(self, config: SequenceConfig) -> None:
-        super().__init__(config, positions=config.length + 1)
+        super().__init__(config)
         self.mask = nn.Parameter(torch.zeros(config.hidden_size))
         nn.init.normal_(self.mask, std=0.02)
 

@@ -1,4 +1,4 @@
-"""Any causal language model as a backbone: items are added tokens, scored in one step (OpenP5, Xu et al., 2024).
+"""Causal language model as a backbone: items are added tokens, scored in one step (OpenP5, Xu et al., 2024).
 
 The model reads a window as a sequence of item tokens and predicts the next one. Item tokens live in the
 item table: they start as the mean embedding of the tokens of the item's text, where there is a tokenizer.
@@ -6,7 +6,7 @@ item table: they start as the mean embedding of the tokens of the item's text, w
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from safetensors import SafetensorError
@@ -15,9 +15,11 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
 from transformers.pytorch_utils import Conv1D
 
+from pipeline.config import BackboneSettings
 from pipeline.errors import BackboneError
 from pipeline.events.windows import PADDING
 from pipeline.models.backbones.base import Backbone, ItemTable
+from pipeline.models.catalogue import Catalogue
 
 
 class CausalLMConfig(PretrainedConfig):
@@ -52,10 +54,11 @@ class CausalLM(Backbone):
 
     Attributes:
         decoder: the language model without its output head.
-        start: (d,) what the model reads where a window is empty.
+        start: (d,) input of an empty window.
     """
 
     config_class = CausalLMConfig
+    informed_rows: ClassVar[bool] = True
 
     def __init__(self, config: CausalLMConfig) -> None:
         super().__init__(config)
@@ -65,11 +68,25 @@ class CausalLM(Backbone):
         self.items = ItemTable(config.items, shape.hidden_size, config.text_dimensions)
         self.start = nn.Parameter(torch.zeros(shape.hidden_size))
         nn.init.normal_(self.start, std=0.02)
-        # GPT-2 and its like call their linear layers Conv1D.
+        # GPT-2 and its variants call their linear layers Conv1D.
         kinds = (nn.Linear, Conv1D)
         linear = {name.split(".")[-1] for name, part in self.decoder.named_modules() if isinstance(part, kinds)}
         self.adapter_targets = tuple(sorted(linear))
         self.post_init()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def from_settings(cls, settings: BackboneSettings, length: int, catalogue: Catalogue) -> Self:
+        """See `Backbone.from_settings`: weights are those of the language model `settings.model`."""
+        if not settings.model:
+            raise BackboneError("backbone.kind is causal_lm: backbone.model must name a language model")
+        model = _load(settings.model)
+        shape = model.config.to_dict()
+        wrapped = cls(CausalLMConfig(shape, len(catalogue), catalogue.vectors.shape[1], length))
+        wrapped.decoder.load_state_dict(model.get_decoder().state_dict())
+        with torch.no_grad():
+            wrapped.items.rows.weight.copy_(_token_means(settings.model, model, catalogue.texts))
+            wrapped.start.copy_(_start(model))
+        return wrapped
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -90,23 +107,10 @@ class CausalLM(Backbone):
         return states
 
 
-def wrap_language_model(name: str, texts: Sequence[str], text_dimensions: int, length: int) -> CausalLM:
-    """Load a causal language model by hub id or path and add the catalogue to it.
-
-    Args:
-        name: hub id or local folder of any `AutoModelForCausalLM` with safetensors weights.
-        texts: what is known of each item in words, in catalogue order.
-        text_dimensions: width of the text embeddings, 0 without.
-        length: items in a window.
-
-    Returns:
-        The model, in evaluation mode; the text embeddings are still to be set.
-
-    Raises:
-        BackboneError: the model or its tokenizer cannot be loaded; says what to do.
-    """
+def _load(name: str) -> Any:
+    """Causal language model of a hub id or local folder with safetensors weights, in float32."""
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
         )
     except (OSError, ValueError, SafetensorError) as error:
@@ -114,13 +118,6 @@ def wrap_language_model(name: str, texts: Sequence[str], text_dimensions: int, l
             f"the language model {name!r} cannot be loaded ({error}). backbone.model must be the hub id or the "
             "folder of a causal language model with safetensors weights; without network, download it first"
         ) from error
-    shape = model.config.to_dict()
-    wrapped = CausalLM(CausalLMConfig(shape, len(texts), text_dimensions, length))
-    wrapped.decoder.load_state_dict(model.get_decoder().state_dict())
-    with torch.no_grad():
-        wrapped.items.rows.weight.copy_(_token_means(name, model, texts))
-        wrapped.start.copy_(_start(model))
-    return wrapped
 
 
 def _token_means(name: str, model: Any, texts: Sequence[str]) -> Tensor:
@@ -137,7 +134,7 @@ def _token_means(name: str, model: Any, texts: Sequence[str]) -> Tensor:
 
 
 def _start(model: Any) -> Tensor:
-    """(d,) the embedding of the token that begins a text, or of an average one where there is none."""
+    """(d,) the embedding of the beginning-of-text token, or the mean embedding where there is none."""
     table: Tensor = model.get_input_embeddings().weight.detach()
     token = model.config.bos_token_id
     return table[token] if isinstance(token, int) and token < len(table) else table.mean(dim=0)
@@ -149,5 +146,5 @@ def _tokenizer(name: str) -> Any:
     except (OSError, ValueError) as error:
         raise BackboneError(
             f"the tokenizer of the language model {name!r} cannot be loaded ({error}). Put its files beside the "
-            "weights, or use a folder without any tokenizer: items are then known by their text embedding alone"
+            "weights, or use a folder without any tokenizer: items are then represented by their text embedding alone"
         ) from error

@@ -1,4 +1,9 @@
-"""TODO docstring."""
+"""Saving and loading a backbone.
+
+A saved backbone is a folder of four files: `config.json` (its shape), `model.safetensors` (its weights),
+`item_texts.safetensors` (the text embeddings it reads) and `backbone.json` (its kind and the sha256 of the others).
+None of them can run code: weights are safetensors, and the rest is JSON.
+"""
 
 import hashlib
 import json
@@ -17,12 +22,11 @@ from pipeline.models.seeding import seeded
 
 CONFIG, WEIGHTS, TEXTS, RECORD = "config.json", "model.safetensors", "item_texts.safetensors", "backbone.json"
 
-
-_REPAIR = "restore the folder from a backup, or run `raie setup` anew"
+_REPAIR = "restore the folder from a backup, or run `raie setup` again"
 
 
 def save_backbone(model: Backbone, folder: Path) -> str:
-    """Write a backbone into a new folder, which is there whole or not at all.
+    """Write a backbone into a new folder, atomically.
 
     Args:
         model: not wrapped by an adapter host.
@@ -32,13 +36,17 @@ def save_backbone(model: Backbone, folder: Path) -> str:
         The fingerprint: sha256 over weights and text embeddings.
 
     Raises:
-        BackboneError: the model carries adapters, or the folder exists.
+        BackboneError: the model has adapters, or the folder exists.
     """
     kind = next((name for name, architecture in KINDS.items() if type(model) is architecture), None)
     if kind is None or any(".base_layer." in name for name in model.state_dict()):
-        raise BackboneError(f"a {type(model).__name__} with adapters is no backbone: save it before an adapter host")
+        raise BackboneError(
+            f"a {type(model).__name__} with adapters cannot be saved: save it before adapters are attached"
+        )
     if folder.exists():
-        raise BackboneError(f"{folder} exists: a backbone never changes; choose another folder or remove this one")
+        raise BackboneError(
+            f"{folder} exists, and a saved backbone is never overwritten: choose another folder or remove this one"
+        )
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -55,7 +63,7 @@ def load_backbone(folder: Path) -> Backbone:
         The backbone, in evaluation mode, its weights as they were saved, bit for bit.
 
     Raises:
-        BackboneError: a file is missing, damaged, or not the one that was saved; names it and the way out.
+        BackboneError: a file is missing, damaged, or not the one that was saved; the message names it and the remedy.
     """
     record = _json(folder / RECORD)
     architecture = KINDS.get(str(record.get("kind")))
@@ -88,9 +96,9 @@ def _write(model: Backbone, record: dict[str, str], folder: Path) -> None:
 
 
 def _empty(architecture: type[Backbone], path: Path, expected: str) -> Backbone:
-    """A backbone of the shape in a configuration file; its weights are about to be replaced."""
+    """Backbone of the shape in a configuration file, with weights that the caller replaces."""
     described = _json(path)
-    # The number of heads, for one, changes every answer and no weight.
+    # Some settings, such as the number of heads, change every score and no weight.
     if (found := _sha256(path)) != expected:
         raise BackboneError(f"{path} is not what was saved: its sha256 is {found}, {RECORD} says {expected}; {_REPAIR}")
     shape: Any = architecture.config_class

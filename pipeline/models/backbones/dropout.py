@@ -1,6 +1,6 @@
-"""Dropout that draws one random byte an element.
+"""Dropout that draws one random byte per element.
 
-On a CPU torch's own draws one double after another, in one thread: that was a fifth of a set-up step.
+On a CPU torch's own dropout draws one double per element in a single thread, a fifth of the time of a set-up step.
 """
 
 import torch
@@ -11,7 +11,7 @@ class ByteDropout(nn.Module):
     """Dropout (Srivastava et al., 2014); off in evaluation mode.
 
     Args:
-        share: of the elements that become 0, in [0, 1); rounded to a 256th. The others are scaled to keep the mean.
+        share: of the elements set to 0, in [0, 1), rounded to a 256th. The others are scaled to keep the mean.
     """
 
     def __init__(self, share: float) -> None:
@@ -19,7 +19,7 @@ class ByteDropout(nn.Module):
         self._dropped = min(round(256 * share), 255)
 
     def forward(self, states: Tensor) -> Tensor:
-        """(...) to (...), masked afresh at each call, by torch's random state."""
+        """(...) to (...), with a new mask at each call, drawn from torch's random state."""
         if not self.training or not self._dropped:
             return states
         words = torch.empty(-(-states.numel() // 8), dtype=torch.int64, device=states.device).random_(-(2**63), None)

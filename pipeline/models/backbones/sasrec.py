@@ -5,14 +5,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.events.windows import PADDING
-from pipeline.models.backbones.transformer import SequenceBackbone, SequenceConfig
+from pipeline.models.backbones.transformer import SequenceBackbone
 
 
 class SASRec(SequenceBackbone):
-    """Causal self-attention: each position sees the items up to itself."""
-
-    def __init__(self, config: SequenceConfig) -> None:
-        super().__init__(config, positions=config.length)
+    """Causal self-attention: each position attends to the items up to itself."""
 
     def inputs(self, windows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """See `SequenceBackbone.inputs`."""

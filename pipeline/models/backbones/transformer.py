@@ -1,14 +1,16 @@
-"""Self-attention over item vectors: what SASRec and BERT4Rec share."""
+"""Self-attention over item vectors, the common part of SASRec and BERT4Rec."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PretrainedConfig
 
+from pipeline.config import BackboneSettings
 from pipeline.models.backbones.base import Backbone, ItemTable
 from pipeline.models.backbones.dropout import ByteDropout
+from pipeline.models.catalogue import Catalogue
 
 
 class SequenceConfig(PretrainedConfig):
@@ -47,7 +49,7 @@ class SequenceConfig(PretrainedConfig):
 
 
 class Block(nn.Module):
-    """One pre-norm transformer block; its four linear layers are what an adapter may change."""
+    """Pre-norm transformer block; an adapter may change its four linear layers."""
 
     def __init__(self, config: SequenceConfig) -> None:
         super().__init__()
@@ -62,9 +64,9 @@ class Block(nn.Module):
         self.dropout = ByteDropout(config.dropout)
 
     def forward(self, states: Tensor, allowed: Tensor, since: int = 0) -> Tensor:
-        """(n, length, d) states and (n, 1, length, length) who may see whom to (n, length - since, d).
+        """(n, length, d) states and (n, 1, length, length) attention mask to (n, length - since, d).
 
-        Positions before `since` are looked at, but not computed.
+        Positions before `since` are keys and values only.
         """
         states = states[:, since:] + self.dropout(self._attend(self.norm_attention(states), allowed, since))
         inner = functional.gelu(self.up(self.norm_feed_forward(states)))
@@ -83,19 +85,38 @@ class Block(nn.Module):
 
 
 class SequenceBackbone(Backbone):
-    """What SASRec and BERT4Rec share: positions, blocks and a final norm."""
+    """Backbone with position embeddings, transformer blocks and a final norm.
+
+    Attributes:
+        extra_positions: positions after the window.
+    """
 
     config_class = SequenceConfig
     adapter_targets = ("qkv", "out", "up", "down")
+    extra_positions: ClassVar[int] = 0
 
-    def __init__(self, config: SequenceConfig, positions: int) -> None:
+    def __init__(self, config: SequenceConfig) -> None:
         super().__init__(config)
         self.items = ItemTable(config.items, config.hidden_size, config.text_dimensions)
-        self.positions = nn.Embedding(positions, config.hidden_size)
+        self.positions = nn.Embedding(config.length + self.extra_positions, config.hidden_size)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.hidden_size)
         self.dropout = ByteDropout(config.dropout)
         self.post_init()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def from_settings(cls, settings: BackboneSettings, length: int, catalogue: Catalogue) -> Self:
+        """See `Backbone.from_settings`."""
+        shape = SequenceConfig(
+            items=len(catalogue),
+            text_dimensions=catalogue.vectors.shape[1],
+            length=length,
+            hidden_size=settings.hidden_size,
+            blocks=settings.blocks,
+            heads=settings.heads,
+            dropout=settings.dropout,
+        )
+        return cls(shape)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -113,10 +134,10 @@ class SequenceBackbone(Backbone):
 
     @abstractmethod
     def inputs(self, windows: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, length) rows to (n, positions, d) states to start from, and who may see whom.
+        """(n, length) rows to (n, positions, d) input states and the attention mask.
 
-        The latter is (n, 1, positions, positions)
-        or a shape that broadcasts to it; the last position predicts.
+        The mask is (n, 1, positions, positions) or a shape that broadcasts to it, True where a position attends to
+        another; the last position predicts.
         """
 
     def _run(self, states: Tensor, allowed: Tensor, since: int) -> Tensor:

@@ -1,9 +1,8 @@
-"""Region adapters over one frozen backbone, through peft: the only place that knows peft.
+"""Region adapters over one frozen backbone, through peft; the only module that imports peft.
 
-An adapter is LoRA factors on the backbone's linear layers, a low-rank delta of the text projection, and
-rows of its own for the items that its region has met since set-up. Its name is its version
-(`r0003_v0007`); the bytes behind a name never change once it is registered for serving. Outside
-`AdapterHost.active` no adapter has any effect: the backbone is as it was set up.
+An adapter consists of LoRA factors on the backbone's linear layers, a low-rank delta of the text projection, and
+its own rows for the items of its region's windows. Its name is its version (`r0003_v0007`); the tensors of a name
+never change once it is registered for serving. Outside `AdapterHost.active` no adapter has an effect on the backbone.
 """
 
 import warnings
@@ -17,22 +16,22 @@ from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
+from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
-from pipeline.errors import AdapterRefused
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.seeding import seeded
 
 _ROWS = "trainable_tokens_delta"
 _NOTHING = "nothing"
-"""peft keeps at least one adapter; this one is never made active."""
+"""Name of a placeholder: peft requires at least one adapter. It is never active."""
 
 
 class AdapterHost:
-    """A frozen backbone and the adapters registered over it.
+    """Frozen backbone and the adapters registered over it.
 
     Attributes:
         backbone: never changes.
-        settings: rank, alpha, dropout and what an adapter may change; one for all regions.
+        settings: rank, alpha, dropout and the layers of an adapter; the same for all regions.
     """
 
     def __init__(self, backbone: Backbone, settings: AdapterSettings) -> None:
@@ -44,7 +43,7 @@ class AdapterHost:
         with _quiet():
             self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
         self._active: str | None = None
-        self._settle()
+        self._activate()
 
     @property
     def names(self) -> list[str]:
@@ -52,7 +51,7 @@ class AdapterHost:
         return sorted(name for name in self._model.peft_config if name != _NOTHING)
 
     def create(self, name: str, rows: Sequence[int], *, parent: str | None, seed: int) -> None:
-        """Register a new adapter: as its parent, or without effect where it has none.
+        """Register a new adapter: a copy of its parent, or without effect where it has none.
 
         Args:
             name: not yet registered.
@@ -66,10 +65,10 @@ class AdapterHost:
             self._copy(parent, name)
 
     def register(self, name: str, tensors: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> None:
-        """Register an adapter from tensors as `tensors` gave them.
+        """Register an adapter from tensors that `tensors` returned.
 
         Raises:
-            AdapterRefused: `wrong_tensors`, they are not those of an adapter of this backbone; none is registered.
+            AdapterRefused: `wrong_tensors`, names or shapes do not match this backbone; no adapter is registered.
         """
         self._add(name, rows, seed=0)
         expected = {key: value.shape for key, value in self.tensors(name).items()}
@@ -81,22 +80,22 @@ class AdapterHost:
         set_peft_model_state_dict(self._model, state, adapter_name=name)
 
     def drop(self, name: str) -> None:
-        """Forget a registered adapter."""
+        """Remove a registered adapter."""
         self._vectors.pop(name, None)
         self._model.delete_adapter(name)
 
     def tensors(self, name: str) -> dict[str, NDArray[Any]]:
-        """What an adapter has learned: tensor name to values, a copy that later training leaves alone."""
+        """Copy of the tensors of an adapter, by name."""
         state = get_peft_model_state_dict(self._model, adapter_name=name)
         return {key: value.detach().cpu().numpy().copy() for key, value in state.items()}
 
     def rows(self, name: str) -> list[int]:
-        """Catalogue rows that an adapter has of its own."""
+        """Catalogue rows of which an adapter has its own version."""
         config: Any = self._model.peft_config[name]
         return list(config.trainable_token_indices["items.rows"])
 
     def describe(self, name: str) -> dict[str, object]:
-        """An adapter's configuration, to be kept beside its weights."""
+        """Configuration of an adapter, stored beside its weights."""
         return {
             "rank": self.settings.rank,
             "alpha": self.settings.alpha,
@@ -105,18 +104,18 @@ class AdapterHost:
         }
 
     def parameter_groups(self, name: str, learning_rate: float, row_learning_rate: float) -> list[dict[str, Any]]:
-        """Make an adapter trainable, and it alone, until the end of the enclosing `active(name)`.
+        """Make one adapter trainable until the end of the enclosing `active(name)`, and no other.
 
         Returns:
-            Two groups for an optimizer: the low-rank factors, and the item rows at a rate of their own.
+            Two groups for an optimizer: the low-rank factors, and the item rows with a separate learning rate.
         """
         self._vectors.pop(name, None)
         factors: list[nn.Parameter] = []
         rows: list[nn.Parameter] = []
         self._model.set_adapter(name)
         for key, parameter in self._model.named_parameters():
-            mine = name in key.split(".")
-            parameter.requires_grad_(mine and (self.settings.item_rows or _ROWS not in key))
+            selected = name in key.split(".")
+            parameter.requires_grad_(selected and (self.settings.item_rows or _ROWS not in key))
             if parameter.requires_grad:
                 (rows if _ROWS in key else factors).append(parameter)
         groups = [{"params": factors, "lr": learning_rate}, {"params": rows, "lr": row_learning_rate}]
@@ -124,23 +123,23 @@ class AdapterHost:
 
     @contextmanager
     def active(self, name: str | None) -> Iterator[Backbone]:
-        """The backbone as one adapter makes it; as it was set up, for None."""
+        """Backbone with one adapter active; without any adapter, for None."""
         before = self._active
         if name == before:
-            # To walk all modules of the model for nothing would cost a third of scoring small batches.
+            # Walking all modules of the model without need takes a third of the time of scoring small batches.
             yield self.backbone
             return
         self._active = name
-        self._settle()
+        self._activate()
         try:
             yield self.backbone
         finally:
             self._active = before
-            self._settle()
+            self._activate()
 
     @torch.inference_mode()
     def vectors(self, name: str | None) -> Tensor:
-        """(items + 1, d) item vectors under an adapter, remembered until it is trained or dropped."""
+        """(items + 1, d) item vectors under an adapter, cached until it is trained or dropped."""
         if name not in self._vectors:
             with self.active(name) as model:
                 self._vectors[name] = model.items.all().clone()
@@ -153,8 +152,8 @@ class AdapterHost:
         with self.active(name) as model:
             return model.hidden(torch.from_numpy(contexts), vectors)
 
-    def _settle(self) -> None:
-        """Let the adapter that is active, and no other, have its effect."""
+    def _activate(self) -> None:
+        """Enable the layers of the active adapter, and disable all others."""
         layers: Any = self._model.base_model
         if self._active is None:
             self._model.set_adapter(_NOTHING)
@@ -166,9 +165,9 @@ class AdapterHost:
     def _add(self, name: str, rows: Sequence[int], seed: int) -> None:
         with seeded(seed), _quiet():
             self._model.add_adapter(name, self._config(list(rows)))
-        # The dropout that peft adds with an adapter starts in training mode, whatever the model is in.
+        # The dropout that peft adds with an adapter starts in training mode, regardless of the mode of the model.
         self._model.train(self.backbone.training)
-        self._settle()
+        self._activate()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -179,7 +178,7 @@ class AdapterHost:
     def _config(self, rows: list[int]) -> LoraConfig:
         return LoraConfig(
             r=self.settings.rank,
-            # peft calls it an int and divides by it.
+            # peft types it as int and divides by it.
             lora_alpha=self.settings.alpha,  # type: ignore[arg-type]
             lora_dropout=self.settings.dropout,
             target_modules=list(self.targets),
@@ -188,20 +187,20 @@ class AdapterHost:
 
     @torch.no_grad()
     def _copy(self, parent: str, child: str) -> None:
-        places = {row: i for i, row in enumerate(self.rows(child))}
-        kept = torch.tensor([places[row] for row in self.rows(parent)])
+        index_of = {row: i for i, row in enumerate(self.rows(child))}
+        shared = torch.tensor([index_of[row] for row in self.rows(parent)])
         state = get_peft_model_state_dict(self._model, adapter_name=parent)
         fresh = get_peft_model_state_dict(self._model, adapter_name=child)
         for key, value in state.items():
-            fresh[key] = fresh[key].index_copy(0, kept, value) if _ROWS in key else value.clone()
+            fresh[key] = fresh[key].index_copy(0, shared, value) if _ROWS in key else value.clone()
         set_peft_model_state_dict(self._model, fresh, adapter_name=child)
 
 
 class _Frozen(nn.Linear):
-    """A linear layer that never changes: what it made of the texts that training gives it at every step is kept.
+    """Frozen linear layer that caches its output for the texts of the current training.
 
     Args:
-        layer: whose weights it shares.
+        layer: to share weights with.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -221,17 +220,17 @@ class _Frozen(nn.Linear):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warnings of peft that nobody here can act on."""
+    """Suppress warnings of peft that need no action."""
     with warnings.catch_warnings():
-        # peft 0.21 asks transformers for a property that transformers 5 renamed.
+        # peft 0.21 reads a property that transformers 5 renamed.
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*is deprecated", FutureWarning)
-        # GPT-2 keeps its weights transposed; peft sees that by itself, layer by layer.
+        # GPT-2 stores its weights transposed; peft detects that itself, layer by layer.
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
         yield
 
 
 def difference(name: str, given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
-    """What is wrong with the tensors of an adapter, and what to do."""
+    """Error message about tensors that do not match an adapter, with the remedy."""
     wrong = [
         f"{key} is {given[key]}, not {expected[key]}"
         for key in expected

@@ -1,4 +1,4 @@
-"""Items known by text: turn titles and descriptions into fixed vectors, the same ones every time."""
+"""Text encoders: titles and descriptions of items to fixed vectors, deterministically."""
 
 from pipeline.models.text.base import TextEncoder
 from pipeline.models.text.factory import open_text_encoder

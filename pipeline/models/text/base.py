@@ -1,4 +1,4 @@
-"""What every text encoder answers."""
+"""Interface of text encoders."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -14,11 +14,11 @@ Progress = Callable[[int, int], None]
 
 
 class TextEncoder(Protocol):
-    """A frozen function from a text to a unit vector."""
+    """Frozen function from a text to a unit vector."""
 
     @property
     def name(self) -> str:
-        """What a person calls it: `hashing`, a hub id, a folder."""
+        """Display name: `hashing`, a hub id, or a folder."""
         ...
 
     @property
@@ -28,10 +28,10 @@ class TextEncoder(Protocol):
 
     @property
     def identity(self) -> str:
-        """sha256 over everything that decides a vector (weights, configuration, recipe), in hex.
+        """sha256 over everything that determines a vector (weights, configuration, recipe), in hex.
 
-        It is recorded with the vectors: two encoders of equal identity are the same function, and an
-        item encoder whose identity changed is refused instead of silently mixed with the old one.
+        It is recorded with the vectors. Two encoders of equal identity are the same function; vectors of different
+        identities are never mixed.
         """
         ...
 

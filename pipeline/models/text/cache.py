@@ -1,8 +1,8 @@
-"""Vectors kept on disk, by what was encoded and by what.
+"""Disk cache of text vectors, by encoder and text.
 
 A shard is one safetensors file of `keys` (n, 32) uint8 and `vectors` (n, dimensions) float32. Its name is
-the sha256 of its bytes, so a torn or altered shard is known by reading it, and two processes never write
-different bytes to one name: they may both compute a vector, but never harm each other.
+the sha256 of its bytes, so a torn or altered shard is detected on reading, and two processes never write
+different bytes to one name: concurrent processes may both compute a vector, without conflict.
 """
 
 import hashlib
@@ -18,24 +18,24 @@ from safetensors.numpy import load, save
 from pipeline.models.text.base import Progress, TextEncoder, Vectors
 
 CHUNK = 1024
-"""Texts encoded between two shards: what a killed run loses at most, and how often progress is told."""
+"""Texts in a shard: the most that a killed run loses, and the interval of progress reports."""
 
 MAX_SHARDS = 32
-"""Shards from which on they are merged: items that arrive one by one would leave a file each."""
+"""Number of shards above which they are merged, since items that arrive one by one leave one file each."""
 
 KEY_BYTES = 32
 
 
 class CachedEncoder:
-    """Answers from a folder where it can, and asks the encoder for the rest."""
+    """Text encoder that computes only the vectors that its folder lacks."""
 
     def __init__(self, encoder: TextEncoder, folder: Path, on_progress: Progress | None = None) -> None:
         """Wrap an encoder.
 
         Args:
-            encoder: computes what is not kept yet.
-            folder: where vectors are kept, a sub-folder for each encoder; made when needed.
-            on_progress: called with (done, total) as texts that were not kept are encoded.
+            encoder: computes missing vectors.
+            folder: of the cache, with a sub-folder for each encoder; created when needed.
+            on_progress: called with (done, total) while missing vectors are computed.
         """
         self.name = encoder.name
         self.dimensions = encoder.dimensions
@@ -43,18 +43,18 @@ class CachedEncoder:
         self._encoder = encoder
         self._folder = folder / encoder.identity[:16]
         self._on_progress = on_progress
-        self._kept: dict[bytes, Vectors] = {}
+        self._cached: dict[bytes, Vectors] = {}
         self._read: set[str] = set()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode texts; see `TextEncoder.encode`."""
         keys = [_key(self.identity, text) for text in texts]
-        if any(key not in self._kept for key in keys):
+        if any(key not in self._cached for key in keys):
             self._read_shards()
-            self._compute({key: text for key, text in zip(keys, texts, strict=True) if key not in self._kept})
+            self._compute({key: text for key, text in zip(keys, texts, strict=True) if key not in self._cached})
         vectors = np.zeros((len(keys), self.dimensions), dtype=np.float32)
         for row, key in zip(vectors, keys, strict=True):
-            row[:] = self._kept[key]
+            row[:] = self._cached[key]
         return vectors
 
     def _compute(self, missing: dict[bytes, str]) -> None:
@@ -67,7 +67,7 @@ class CachedEncoder:
                 self._on_progress(start + len(chunk), len(keys))
 
     def _read_shards(self) -> None:
-        """Read the shards that this process has not read yet; remove the corrupt, merge the many."""
+        """Read shards that are new to this process, delete corrupt ones, and merge them above `MAX_SHARDS`."""
         for path in sorted(self._folder.glob("*.safetensors")):
             if path.name not in self._read:
                 self._read_shard(path)
@@ -87,7 +87,7 @@ class CachedEncoder:
 
     def _merge_shards(self) -> None:
         merged, self._read = self._read, set()
-        self._write_shard(list(self._kept), np.stack(list(self._kept.values())))
+        self._write_shard(list(self._cached), np.stack(list(self._cached.values())))
         for name in merged - self._read:
             (self._folder / name).unlink(missing_ok=True)
 
@@ -100,9 +100,9 @@ class CachedEncoder:
 
     def _remember(self, name: str, keys: list[bytes], vectors: Vectors) -> None:
         self._read.add(name)
-        # The first answer stands, also where another process kept one that differs in the last bits.
+        # The first vector stays, also where another process stored one that differs in the last bits.
         for key, vector in zip(keys, vectors, strict=True):
-            self._kept.setdefault(key, vector)
+            self._cached.setdefault(key, vector)
 
 
 def _key(identity: str, text: str) -> bytes:
@@ -114,7 +114,7 @@ def _shard_name(content: bytes) -> str:
 
 
 def _parse(content: bytes, dimensions: int) -> tuple[list[bytes], Vectors] | None:
-    """Return keys and vectors of a shard, or None where it is not one."""
+    """Keys and vectors of a shard, or None for content that is no valid shard."""
     try:
         tensors = load(content)
         keys, vectors = tensors["keys"], tensors["vectors"]
@@ -128,9 +128,9 @@ def _parse(content: bytes, dimensions: int) -> tuple[list[bytes], Vectors] | Non
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all.
+    """Write a file atomically.
 
-    It is not synced to the disk: after a power cut the name tells a torn shard, and it is computed anew.
+    It is not synced to the disk: a shard torn by a power cut fails the hash in its name and is computed again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")

@@ -1,4 +1,4 @@
-"""Which text encoder a configuration asks for."""
+"""Text encoder of a configuration."""
 
 from pathlib import Path
 
@@ -12,17 +12,17 @@ def open_text_encoder(spec: str, cache: Path | None, on_progress: Progress | Non
     """Open a text encoder.
 
     Args:
-        spec: `auto` (MiniLM where its package is installed, else `hashing`), `none` (items are known by id
+        spec: `auto` (MiniLM where its package is installed, else `hashing`), `none` (items by id
             alone), `hashing`, or the hub id or folder of a Hugging Face encoder.
-        cache: folder that keeps a pretrained encoder's vectors between runs, or None. `hashing` is not
-            kept: computing a vector costs no more than reading it.
+        cache: folder of the cached vectors of pretrained encoders, or None. `hashing` is not cached: computing a
+            vector costs no more than reading it.
         on_progress: called with (done, total) while texts that are not in the cache are encoded.
 
     Returns:
         The encoder, or None for `none`.
 
     Raises:
-        BackboneError: the encoder cannot be found or loaded; says what to do.
+        BackboneError: the encoder cannot be found or loaded; the message names the remedy.
     """
     if spec == "none":
         return None

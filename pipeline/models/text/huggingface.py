@@ -1,4 +1,4 @@
-"""A frozen Hugging Face encoder with mean pooling."""
+"""Frozen Hugging Face encoder with mean pooling."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -16,21 +16,20 @@ from pipeline.models.text.base import Vectors, unit_rows
 from pipeline.models.text.pretrained import find_weights, fingerprint
 
 MAX_TOKENS = 256
-"""Longest text, in tokens; the rest is cut off. It is what all-MiniLM-L6-v2 was made for."""
+"""Longest text, in tokens; the rest is cut off. It is the length that all-MiniLM-L6-v2 was trained with."""
 
 BATCH = 64
 """Texts in one forward pass."""
 
 RECIPE = f"transformer-1 mean-pooling unit-length float32 max-tokens={MAX_TOKENS}"
-"""What this file adds to the weights; its first word counts up when the algorithm changes."""
+"""Processing around the weights; the number in its first word increases when the algorithm changes."""
 
 
 class TransformerEncoder:
-    """Mean of the last hidden states of a text's tokens, scaled to unit length.
+    """Text encoder: the mean of the last hidden states of a text's tokens, scaled to unit length.
 
-    Vectors are those of sentence-transformers for models that pool by mean. The last bits of a float32
-    vector depend on the batch it was computed in (about 1e-7); where equal bytes matter, `CachedEncoder`
-    keeps the first answer.
+    Vectors equal those of sentence-transformers for models with mean pooling. The last bits of a float32 vector
+    depend on its batch (about 1e-7); `CachedEncoder` keeps the first result for callers that need equal bytes.
     """
 
     def __init__(self, spec: str) -> None:
@@ -56,7 +55,7 @@ class TransformerEncoder:
         if not rows:
             return vectors
         tokens = self._tokenize([texts[row] for row in rows])
-        # Like lengths together: padding is work for nothing.
+        # Texts of similar length share a batch, which saves padding.
         order = sorted(range(len(rows)), key=lambda i: len(tokens[i]))
         for start in range(0, len(order), BATCH):
             batch = order[start : start + BATCH]
@@ -64,7 +63,7 @@ class TransformerEncoder:
         return vectors
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        # A lone surrogate, legal in JSON, is not Unicode text and would be refused by the tokenizer.
+        # A lone surrogate, legal in JSON, is not Unicode text and is rejected by the tokenizer.
         clean = [text.encode("utf-8", "replace").decode() for text in texts]
         tokens: list[list[int]] = self._tokenizer(clean, truncation=True, max_length=self._max_tokens)["input_ids"]
         return tokens
@@ -87,14 +86,14 @@ def _identity(hashes: dict[str, str]) -> str:
 
 
 def _load(spec: str, folder: Path) -> tuple[Any, Any]:
-    """Return tokenizer and model in evaluation mode, their weights frozen."""
+    """Tokenizer, and model in evaluation mode with frozen weights."""
     safe = {"local_files_only": True, "trust_remote_code": False}
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
             model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
     except Exception as error:
-        # transformers raises whatever its parsers raise; torn and foreign files all end here.
+        # transformers passes on the errors of its parsers, so torn and foreign files raise many types.
         raise BackboneError(f"text encoder {spec}: {folder} cannot be loaded ({error}); choose another") from error
     if model.config.is_encoder_decoder or tokenizer.pad_token_id is None:
         raise BackboneError(
@@ -110,7 +109,7 @@ def _max_tokens(tokenizer: Any, config: Any) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing a progress bar for a load of a second."""
+    """Disable the progress bar of transformers for a load of about a second."""
     bars: Any = transformers_logging  # its functions carry no types
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()

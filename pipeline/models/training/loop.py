@@ -1,9 +1,4 @@
-"""Training: next-item cross-entropy over the whole catalogue, for set-up and for every edit alike.
-
-The loss is a full softmax; where the catalogue is large, a softmax over uniformly sampled negatives with
-the importance correction of Jean et al. (2015): its partition function is that of the full softmax on average,
-and its logarithm in the limit of many negatives.
-"""
+"""Training loop of set-up and of every edit."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.events.windows import Windows
 from pipeline.models.backbones.base import Backbone
@@ -41,16 +36,16 @@ def fit(
 
     Args:
         model: left in evaluation mode.
-        windows: what to learn; each is passed once an epoch, in an order that follows from the seed.
+        windows: to learn, each once an epoch, in an order that depends on the seed.
         groups: parameter groups for Adam, each with its `lr`.
         candidates: the rows of the softmax.
         epochs: passes over the windows, at most.
         batch_size: windows of a step.
         seed: for the order of the windows, the negatives and dropout.
-        epsilon: of Adam. Where gradients are far smaller, a step is in proportion to them instead of the learning rate.
-        on_batch: told of the progress.
-        after_epoch: told of each finished epoch (1 …); training stops when it says False.
-        loss_of: what a step lowers.
+        epsilon: of Adam. Steps are proportional to gradients that are much smaller than it.
+        on_batch: receives the progress.
+        after_epoch: called with the number of each finished epoch (1 ...); training stops where it returns False.
+        loss_of: loss of a batch.
 
     Returns:
         Windows trained on, counting each pass.
@@ -66,10 +61,7 @@ def fit(
             for i, chosen in enumerate(order.split(batch_size)):
                 rows, log_weights = candidates.draw(targets[chosen], generator)
                 loss = loss_of(model, Batch(chosen, contexts[chosen], targets[chosen], rows, log_weights))
-                optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(parameters, 5.0)
-                optimizer.step()
+                _step(optimizer, parameters, loss)
                 if on_batch:
                     on_batch((epoch - 1) * batches + i + 1, epochs * batches)
             model.eval()  # type: ignore[no-untyped-call]
@@ -78,7 +70,15 @@ def fit(
     return epochs * len(windows)
 
 
+def _step(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], loss: Tensor) -> None:
+    """Update the parameters by the gradient of the loss, clipped to norm 5."""
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(parameters, 5.0)
+    optimizer.step()
+
+
 def known_rows(contexts: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sorted catalogue rows that occur in windows, padding left out."""
+    """Sorted catalogue rows that occur in windows, without padding."""
     rows = np.unique(np.concatenate([contexts.ravel(), targets]))
     return rows[rows > 0]

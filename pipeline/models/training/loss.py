@@ -1,19 +1,27 @@
-"""TODO docstring."""
+"""Next-item cross-entropy, full or with sampled negatives.
+
+The loss is a full softmax over the candidate rows; for a large catalogue, a softmax over uniformly sampled negatives
+with the importance correction of Jean et al. (2015): its partition function equals that of the full softmax in
+expectation, and its logarithm in the limit of many negatives.
+"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.config import SoftmaxSettings
 from pipeline.models.backbones.base import Backbone
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The rows a softmax runs over.
+    """Catalogue rows of a softmax.
 
     Attributes:
         rows: (c,) sorted catalogue rows.
@@ -28,31 +36,37 @@ class Candidates:
 
         Returns:
             (c,) sorted rows, targets included, and the (c,) log weights of these rows as negatives: None for
-            a full softmax. A row that is there only as the target of another window was not drawn, so it is
-            no negative: it would come up far too often.
+            a full softmax. A row that is present only as the target of another window was not drawn and has
+            weight -inf: as a negative it would occur too often.
         """
         if self.sampled is None or self.sampled >= len(self.rows):
             return torch.unique(torch.cat([self.rows, targets])), None
-        places = torch.randint(len(self.rows), (self.sampled,), generator=generator)
-        drawn = torch.unique(self.rows[places])
+        indices = torch.randint(len(self.rows), (self.sampled,), generator=generator)
+        drawn = torch.unique(self.rows[indices])
         rows = torch.unique(torch.cat([drawn, targets]))
         weight = math.log(len(self.rows) / len(drawn))
         return rows, torch.where(torch.isin(rows, drawn), weight, -math.inf)
 
 
+def softmax_rows(rows: NDArray[np.int64], settings: SoftmaxSettings) -> Candidates:
+    """Choose the full softmax over (c,) sorted catalogue rows, or a sampled one where there are many."""
+    sampled = None if len(rows) <= settings.full_up_to else settings.negatives
+    return Candidates(torch.from_numpy(rows), sampled)
+
+
 @dataclass(frozen=True)
 class Batch:
-    """The windows of one training step.
+    """Windows of one training step.
 
     Attributes:
-        places: (n,) where they stand among the windows that are trained on.
+        indices: (n,) their positions among the windows of the training.
         contexts: (n, length) catalogue rows.
         targets: (n,) catalogue rows, all in `rows`.
         rows: (c,) sorted rows of the softmax.
         log_weights: (c,) added to the logits of all rows but the window's own target; None for a full softmax.
     """
 
-    places: Tensor
+    indices: Tensor
     contexts: Tensor
     targets: Tensor
     rows: Tensor
@@ -60,36 +74,36 @@ class Batch:
 
 
 Loss = Callable[[Backbone, Batch], Tensor]
-"""What a training step lowers."""
+"""Loss of a batch, minimised by a training step."""
 
 
 def next_item_logits(
     model: Backbone, contexts: Tensor, targets: Tensor, rows: Tensor, log_weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """What a model says comes next, among the given rows; vectors are computed for rows that occur, and no others.
+    """Next-item logits over the given rows; item vectors are computed for the rows that occur only.
 
     Args:
-        model: answers.
+        model: to evaluate.
         contexts: (n, length) catalogue rows.
         targets: (n,) catalogue rows, all in `rows`.
         rows: (c,) sorted rows, padding not among them.
         log_weights: (c,) added to the logits of all rows but the window's own target; None for a full softmax.
 
     Returns:
-        (n, c) logits and the (n,) place of each target among the rows.
+        (n, c) logits and the (n,) column of each target among them.
     """
     used, local = torch.unique(torch.cat([contexts.flatten(), rows, contexts.new_zeros(1)]), return_inverse=True)
     vectors = model.items(used)
     windows = local[: contexts.numel()].view_as(contexts)
     states = model.last(windows, vectors)
-    # Most often windows hold no others than these rows and padding, which comes first.
+    # Most windows contain only these rows and padding, which sorts first.
     candidates = vectors[1:] if len(used) == len(rows) + 1 else vectors[local[contexts.numel() : -1]]
     logits = states @ candidates.T
-    places = torch.searchsorted(rows, targets)
+    columns = torch.searchsorted(rows, targets)
     if log_weights is not None:
-        own = logits.gather(1, places[:, None])
-        logits = (logits + log_weights).scatter(1, places[:, None], own)
-    return logits, places
+        own = logits.gather(1, columns[:, None])
+        logits = (logits + log_weights).scatter(1, columns[:, None], own)
+    return logits, columns
 
 
 def next_item_loss(
@@ -100,5 +114,5 @@ def next_item_loss(
 
 
 def cross_entropy_of(model: Backbone, batch: Batch) -> Tensor:
-    """The loss of set-up and of every edit."""
+    """Default loss, that of set-up and of every edit: `next_item_loss` of a batch."""
     return next_item_loss(model, batch.contexts, batch.targets, batch.rows, batch.log_weights)

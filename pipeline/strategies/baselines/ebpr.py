@@ -1,4 +1,4 @@
-"""E-BPR: pairwise edits of what the model answered wrongly."""
+"""E-BPR: pairwise training on the windows that the model ranked wrongly."""
 
 from typing import ClassVar
 
@@ -7,24 +7,21 @@ import torch
 from torch.nn import functional
 
 from pipeline.events.windows import PADDING, Ids, Windows
-from pipeline.metrics.ranking import rank_of_targets
+from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.training.loss import Batch, next_item_logits
 from pipeline.strategies.baselines.lora import LoraRows
 
-LISTED = 10
-"""A target below this rank was answered wrongly."""
-
 
 class Ebpr(LoraRows):
-    """One adapter that puts the item that came above the item it was mistaken for (after Lai et al., 2024).
+    """One adapter that learns to rank a missed target above its rival (after Lai et al., 2024).
 
-    An edit is a window of the part whose target did not make the list; its rival is the item that the model,
-    as it was before the part, ranked highest instead.
+    It is trained on the windows of an update interval whose target ranked below `LIST_LENGTH`; the rival is the item
+    that the model before the interval ranked highest.
 
         loss = -log sigmoid(score(target) - score(rival))
 
-    Windows that were answered rightly are not trained on.
+    Other windows are not trained on.
     """
 
     name: ClassVar[str] = "ebpr"
@@ -39,23 +36,23 @@ class Ebpr(LoraRows):
         self._fit(name, windows, self._seed, loss_of=self._pairwise)
 
     def _pairwise(self, model: Backbone, batch: Batch) -> torch.Tensor:
-        rivals = self._rivals[batch.places]
+        rivals = self._rivals[batch.indices]
         rows = torch.unique(torch.cat([batch.targets, rivals]))
-        logits, places = next_item_logits(model, batch.contexts, batch.targets, rows)
-        own = logits.gather(1, places[:, None])
+        logits, columns = next_item_logits(model, batch.contexts, batch.targets, rows)
+        own = logits.gather(1, columns[:, None])
         other = logits.gather(1, torch.searchsorted(rows, rivals)[:, None])
         return functional.softplus(other - own).mean()
 
     def _mistakes(self, windows: Windows) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], Ids]:
-        """(n,) which windows were answered wrongly, and the (n,) item that stood highest instead."""
+        """(n,) windows with a missed target, and the (n,) highest other item."""
         wrong, rivals = [], []
         size = self._context.config.replay.score_batch
         for start in range(0, len(windows), size):
             batch = windows[slice(start, start + size)]
-            answer = self._answer(batch.contexts).numpy()
-            wrong.append(rank_of_targets(answer, batch.targets, batch.contexts) > LISTED)
+            scores = self._probabilities(batch.contexts).numpy()
+            wrong.append(rank_of_targets(scores, batch.targets, batch.contexts) > LIST_LENGTH)
             rows = np.arange(len(batch))
-            answer[rows[:, None], batch.contexts] = -1.0
-            answer[rows, batch.targets] = answer[:, PADDING] = -1.0
-            rivals.append(answer.argmax(axis=1))
+            scores[rows[:, None], batch.contexts] = -1.0
+            scores[rows, batch.targets] = scores[:, PADDING] = -1.0
+            rivals.append(scores.argmax(axis=1))
         return np.concatenate(wrong), np.concatenate(rivals)

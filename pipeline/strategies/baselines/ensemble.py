@@ -1,4 +1,4 @@
-"""The dull answer to forgetting: the backbone and the one adapter, mixed at a fixed weight."""
+"""Fixed-weight mixtures of the backbone and a single adapter."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from pipeline.strategies.baselines.lora import LoraRows
 
 
 class Ensemble(LoraRows):
-    """Half the backbone, half the one adapter.
+    """Mixture of the backbone and the single adapter at equal weights.
 
     Attributes:
         share: weight of the adapter's probabilities; the backbone's have the rest.
@@ -19,22 +19,22 @@ class Ensemble(LoraRows):
     name: ClassVar[str] = "ensemble"
     share: ClassVar[float] = 0.5
 
-    def _answer(self, contexts: Ids) -> torch.Tensor:
-        answer = super()._answer(contexts)
+    def _probabilities(self, contexts: Ids) -> torch.Tensor:
+        adapted = super()._probabilities(contexts)
         if self._adapter is None:
-            return answer
-        return self.share * answer + (1.0 - self.share) * next_item_probabilities(self._host, contexts, None)
+            return adapted
+        return self.share * adapted + (1.0 - self.share) * next_item_probabilities(self._host, contexts, None)
 
 
 class Ensemble25(Ensemble):
-    """A quarter the one adapter."""
+    """Mixture with a quarter of the weight on the adapter."""
 
     name: ClassVar[str] = "ensemble_25"
     share = 0.25
 
 
 class Ensemble75(Ensemble):
-    """Three quarters the one adapter."""
+    """Mixture with three quarters of the weight on the adapter."""
 
     name: ClassVar[str] = "ensemble_75"
     share = 0.75

@@ -1,4 +1,4 @@
-"""Full fine-tuning: all weights, on the newest windows, with and without replay."""
+"""Full fine-tuning on the newest windows, with and without replay."""
 
 from typing import ClassVar
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from pipeline.events.windows import Windows
 from pipeline.models.training.loop import fit
-from pipeline.setup.bootstrap import softmax_rows
+from pipeline.models.training.loss import softmax_rows
 from pipeline.strategies.common.full_model import FullModel
 from pipeline.strategies.common.set_up_replay import with_replay
 
 
 class FineTune(FullModel):
-    """Trains every weight of a copy of the backbone, without replay.
+    """Full fine-tuning of a copy of the backbone, without replay.
 
     Attributes:
         replayed: set-up windows replayed for each new one.
@@ -25,19 +25,19 @@ class FineTune(FullModel):
         training, model = self._context.config.training, self._model.requires_grad_(True)
         self.trained_windows += fit(
             model,
-            with_replay(windows, self._context.learned, self.replayed, (self._context.seed, self._part)),
+            with_replay(windows, self._context.learned, self.replayed, (self._context.seed, self._interval)),
             [{"params": list(model.parameters()), "lr": training.learning_rate}],
-            softmax_rows(self._context.config, np.arange(1, len(self._context.setup.catalogue) + 1)),
+            softmax_rows(np.arange(1, len(self._context.setup.catalogue) + 1), self._context.config.softmax),
             epochs=training.epochs,
             batch_size=training.batch_size,
             seed=self._seed,
             epsilon=training.epsilon,
         )
-        self._take(model)
+        self._use(model)
 
 
 class FineTuneReplay(FineTune):
-    """The same, one set-up window replayed for each new one."""
+    """Full fine-tuning with one replayed set-up window for each new one."""
 
     name: ClassVar[str] = "finetune_replay"
     replayed = 1.0

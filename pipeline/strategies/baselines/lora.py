@@ -1,4 +1,4 @@
-"""One adapter for everyone: LoRA with and without item rows, with and without replay."""
+"""Single adapter for all users: LoRA with and without item rows, with and without replay."""
 
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from pipeline.strategies.common.set_up_replay import with_replay
 
 
 class Lora(AdapterLearner):
-    """LoRA on attention and feed-forward layers; items stay as they were set up; no replay.
+    """LoRA on attention and feed-forward layers, with fixed item rows and without replay.
 
     Attributes:
         replayed: set-up windows replayed for each new one.
@@ -28,8 +28,8 @@ class Lora(AdapterLearner):
         self._adapter: str | None = None
 
     def _learn(self, windows: Windows) -> None:
-        learned = with_replay(windows, self._context.learned, self.replayed, (self._context.seed, self._part))
-        name = version_name(1, self._part)
+        learned = with_replay(windows, self._context.learned, self.replayed, (self._context.seed, self._interval))
+        name = version_name(1, self._interval)
         self._create(name, windows, self._adapter, self._seed)
         self._train(name, learned)
         if self._adapter:
@@ -39,26 +39,26 @@ class Lora(AdapterLearner):
     def _train(self, name: str, windows: Windows) -> None:
         self._fit(name, windows, self._seed)
 
-    def _answer(self, contexts: Ids) -> torch.Tensor:
+    def _probabilities(self, contexts: Ids) -> torch.Tensor:
         return next_item_probabilities(self._host, contexts, self._adapter)
 
 
 class LoraFrozenReplay(Lora):
-    """LoRA without item rows, one set-up window replayed for each new one."""
+    """LoRA without item rows, with one replayed set-up window for each new one."""
 
     name: ClassVar[str] = "lora_frozen_replay"
     replayed = 1.0
 
 
 class LoraRows(Lora):
-    """LoRA and item rows, no replay."""
+    """LoRA with item rows, without replay."""
 
     name: ClassVar[str] = "lora_rows"
     item_rows = True
 
 
 class LoraReplay(Lora):
-    """LoRA and item rows, one set-up window replayed for each new one."""
+    """LoRA with item rows, with one replayed set-up window for each new one."""
 
     name: ClassVar[str] = "lora_replay"
     item_rows = True
@@ -66,10 +66,9 @@ class LoraReplay(Lora):
 
 
 class SingleAdapter(LoraRows):
-    """RAIE with one region: one adapter for everyone, always on, the same windows, no replay.
+    """RAIE with one region: a single adapter, always active, on the same windows, without replay.
 
-    Seen from RAIE that is one region, seen from LoRA it is `lora_rows`: the two are the same by construction, and
-    a test says so.
+    It equals `lora_rows` by construction, which a test verifies.
     """
 
     name: ClassVar[str] = "raie_k1"

@@ -1,4 +1,4 @@
-"""LoRA with learning without forgetting: the adapter must keep saying what it said before."""
+"""LoRA with learning without forgetting: distillation from the previous adapter."""
 
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from pipeline.strategies.baselines.lora import Lora
 
 
 class LoraLwf(Lora):
-    """LoRA and item rows without replay, distilled from the model as it was before the part (Li and Hoiem, 2016).
+    """LoRA with item rows, distilled from the model before the update interval (Li and Hoiem, 2016).
 
         loss = (1 - alpha) CE(target) + alpha T^2 KL(softmax(teacher / T) || softmax(student / T))
 
@@ -29,20 +29,20 @@ class LoraLwf(Lora):
     temperature: ClassVar[float] = 2.0
 
     def _train(self, name: str, windows: Windows) -> None:
-        # The teacher's last states and item vectors say all that it says: its logits are their products.
+        # The teacher's logits are the products of its last states and item vectors.
         states = last_states(self._host.states(windows.contexts, self._adapter)).clone()
         vectors = self._host.vectors(self._adapter).clone()
 
         def loss_of(model: Backbone, batch: Batch) -> torch.Tensor:
-            logits, places = next_item_logits(model, batch.contexts, batch.targets, batch.rows, batch.log_weights)
-            taught = states[batch.places] @ vectors[batch.rows].T
-            forgotten = functional.kl_div(
+            logits, columns = next_item_logits(model, batch.contexts, batch.targets, batch.rows, batch.log_weights)
+            teacher = states[batch.indices] @ vectors[batch.rows].T
+            distillation = functional.kl_div(
                 functional.log_softmax(logits / self.temperature, dim=1),
-                functional.log_softmax(taught / self.temperature, dim=1),
+                functional.log_softmax(teacher / self.temperature, dim=1),
                 reduction="batchmean",
                 log_target=True,
             )
-            learned = functional.cross_entropy(logits, places)
-            return (1.0 - self.alpha) * learned + self.alpha * self.temperature**2 * forgotten
+            learned = functional.cross_entropy(logits, columns)
+            return (1.0 - self.alpha) * learned + self.alpha * self.temperature**2 * distillation
 
         self._fit(name, windows, self._seed, loss_of=loss_of)

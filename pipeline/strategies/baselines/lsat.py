@@ -1,4 +1,4 @@
-"""LSAT: a long-term adapter that carries on and a short-term one that starts anew, mixed."""
+"""LSAT: mixture of a long-term adapter and a short-term one."""
 
 from typing import ClassVar
 
@@ -14,14 +14,13 @@ LONG, SHORT = 1, 2
 
 
 class Lsat(AdapterLearner):
-    """Long- and short-term adaptation (after Shi et al., 2024), both with item rows, without replay.
+    """Long- and short-term adapters (after Shi et al., 2024), both with item rows, without replay.
 
-    The long-term adapter learns every part on top of what it learned before; the short-term one learns the newest
-    part alone. Each is trained like any other adapter, so that this costs twice what one adapter costs. Answers
-    are given without dropout.
+    The long-term adapter continues its training in every update interval; the short-term one starts anew in each. The
+    training cost is that of two adapters. Scores are computed without dropout.
 
     Attributes:
-        alpha: share of the long-term adapter in the answer; the short-term one has the rest.
+        alpha: weight of the long-term adapter; the short-term one has 1 - alpha.
     """
 
     name: ClassVar[str] = "lsat"
@@ -33,7 +32,7 @@ class Lsat(AdapterLearner):
         self._short: str | None = None
 
     def _learn(self, windows: Windows) -> None:
-        long, short = version_name(LONG, self._part), version_name(SHORT, self._part)
+        long, short = version_name(LONG, self._interval), version_name(SHORT, self._interval)
         for name, parent in ((long, self._long), (short, None)):
             self._create(name, windows, parent, self._seed)
             self._fit(name, windows, self._seed)
@@ -42,6 +41,6 @@ class Lsat(AdapterLearner):
                 self._host.drop(dropped)
         self._long, self._short = long, short
 
-    def _answer(self, contexts: Ids) -> torch.Tensor:
+    def _probabilities(self, contexts: Ids) -> torch.Tensor:
         long, short = (next_item_probabilities(self._host, contexts, name) for name in (self._long, self._short))
         return self.alpha * long + (1.0 - self.alpha) * short

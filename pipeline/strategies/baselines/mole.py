@@ -1,4 +1,4 @@
-"""MoLE: a mixture of LoRA experts with a learned gate."""
+"""MoLE: mixture of LoRA experts with a learned gate."""
 
 from typing import ClassVar
 
@@ -16,25 +16,25 @@ from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.adapter_learner import AdapterLearner
 
 PENALTY = 1e-3
-"""Of the squared weights of the gate."""
+"""L2 penalty of the weights of the gate."""
 
 
 class Mole(AdapterLearner):
-    """Experts are adapters with item rows; their probabilities are mixed by a gate (after Wu et al., 2024).
+    """Adapters with item rows as experts, mixed by a learned gate (after Wu et al., 2024).
 
         p(y | x) = sum over e of g_e(x) p_e(y | x),   g(x) = softmax(W f(x) / temperature)
 
     with f the frozen mean and last state of the window. Experts and gate are trained by generalised expectation
-    maximisation (Jordan and Jacobs, 1994): before every pass each window is shared out by
+    maximisation (Jordan and Jacobs, 1994): before every pass each window is assigned responsibilities
 
         r_e = g_e(x) p_e(y | x) / p(y | x),
 
-    each expert learns it with that weight, then the gate is fitted to the shares. The gradient is that of
-    -log p(y | x). Before the first pass the shares are clusters of the windows: equal experts would stay equal.
-    Every expert passes every window, so this costs `experts` times what one adapter costs.
+    each expert learns it with that weight, then the gate is fitted to the responsibilities. The gradient is that of
+    -log p(y | x). The first responsibilities are clusters of the windows, since equal experts would stay equal.
+    Every expert is trained on every window, at `experts` times the cost of one adapter.
 
     Attributes:
-        experts: how many.
+        experts: number of them.
         temperature: of the gate.
     """
 
@@ -48,13 +48,13 @@ class Mole(AdapterLearner):
         self._gate = torch.zeros(0, self.experts)
 
     @property
-    def kept_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """See `Strategy`: experts and gate."""
-        return super().kept_bytes + self._gate.nbytes
+        return super().memory_bytes + self._gate.nbytes
 
     def _learn(self, windows: Windows) -> None:
         parents: list[str | None] = [*self._names] or [None] * self.experts
-        names = [version_name(expert + 1, self._part) for expert in range(self.experts)]
+        names = [version_name(expert + 1, self._interval) for expert in range(self.experts)]
         for expert, (name, parent) in enumerate(zip(names, parents, strict=True)):
             self._create(name, windows, parent, 1_000 * expert + self._seed)
         features = self._features(windows.contexts)
@@ -69,23 +69,23 @@ class Mole(AdapterLearner):
             self._host.drop(dropped)
         self._names = names
 
-    def _answer(self, contexts: Ids) -> torch.Tensor:
+    def _probabilities(self, contexts: Ids) -> torch.Tensor:
         if not self._names:
             return next_item_probabilities(self._host, contexts, None)
         gate = self._gated(self._features(contexts))
-        answers = (next_item_probabilities(self._host, contexts, name) for name in self._names)
-        return torch.stack([gate[:, e, None] * answer for e, answer in enumerate(answers)]).sum(dim=0)
+        experts = (next_item_probabilities(self._host, contexts, name) for name in self._names)
+        return torch.stack([gate[:, e, None] * each for e, each in enumerate(experts)]).sum(dim=0)
 
     def _shares(self, windows: Windows, names: list[str]) -> Tensor:
-        """(n, experts) how much of each window is each expert's, given what followed it."""
-        own, size, parts = torch.from_numpy(windows.targets)[:, None], self._context.config.replay.score_batch, []
+        """(n, experts) responsibilities of the experts for each window, given its target."""
+        own, size, batches = torch.from_numpy(windows.targets)[:, None], self._context.config.replay.score_batch, []
         for start in range(0, len(windows), size):
             rows = slice(start, start + size)
             contexts = windows.contexts[rows]
             probabilities = [next_item_probabilities(self._host, contexts, name).gather(1, own[rows]) for name in names]
             joint = self._gated(self._features(contexts)) * torch.cat(probabilities, dim=1).clamp(min=1e-12)
-            parts.append(joint / joint.sum(dim=1, keepdim=True))
-        return torch.cat(parts).clone()
+            batches.append(joint / joint.sum(dim=1, keepdim=True))
+        return torch.cat(batches).clone()
 
     def _first_shares(self, windows: Windows) -> Tensor:
         states = self._host.states(windows.contexts, None)
@@ -97,7 +97,7 @@ class Mole(AdapterLearner):
         return ((features @ self._gate) / self.temperature).softmax(dim=1)
 
     def _features(self, contexts: Ids) -> Tensor:
-        """(n, length) windows to (n, 2 d + 1) what the gate sees, a one for its bias included."""
+        """(n, length) windows to (n, 2 d + 1) gate inputs, a constant for the bias included."""
         states = self._host.states(contexts, None)
         means = mean_states(states, torch.from_numpy(contexts))
         last = functional.normalize(last_states(states), dim=1)
@@ -105,12 +105,12 @@ class Mole(AdapterLearner):
 
 
 def fit_gate(features: Tensor, shares: Tensor, gate: Tensor, temperature: float) -> Tensor:
-    """Fit a gate to shares by penalised soft cross-entropy.
+    """Fit a gate to responsibilities by penalised soft cross-entropy.
 
     Args:
         features: (n, f) of windows, the last one a constant.
         shares: (n, experts) rows summing to 1.
-        gate: (f, experts) weights to start from; zeros where it has none yet.
+        gate: (f, experts) initial weights; empty for zeros.
         temperature: of the softmax.
 
     Returns:
@@ -134,12 +134,12 @@ def fit_gate(features: Tensor, shares: Tensor, gate: Tensor, temperature: float)
 
 
 def _weighted(weights: Tensor) -> Loss:
-    """The loss of set-up, each window with a weight of its own."""
+    """Next-item cross-entropy with a weight for each window."""
 
     def loss_of(model: Backbone, batch: Batch) -> Tensor:
-        logits, places = next_item_logits(model, batch.contexts, batch.targets, batch.rows, batch.log_weights)
-        share = weights[batch.places]
-        surprise = functional.cross_entropy(logits, places, reduction="none")
-        return (share * surprise).sum() / share.sum().clamp(min=1e-6)
+        logits, columns = next_item_logits(model, batch.contexts, batch.targets, batch.rows, batch.log_weights)
+        share = weights[batch.indices]
+        losses = functional.cross_entropy(logits, columns, reduction="none")
+        return (share * losses).sum() / share.sum().clamp(min=1e-6)
 
     return loss_of

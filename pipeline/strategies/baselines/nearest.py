@@ -1,4 +1,4 @@
-"""Nearest-neighbour memory: what followed windows that looked like this one. It is never trained."""
+"""Nearest-neighbour memory: targets of similar windows, without training."""
 
 import copy
 from typing import ClassVar
@@ -15,7 +15,7 @@ from pipeline.setup.bootstrap import validation_mask
 from pipeline.strategies.base import Scored, StrategyContext, rank_in_batches
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Shares of the memory in the answer that set-up chooses among."""
+"""Candidate weights of the memory, chosen by likelihood on held-out set-up windows."""
 
 
 class Nearest:
@@ -23,8 +23,8 @@ class Nearest:
 
         p(y) = (1 - share) p_backbone(y) + share sum over the k nearest windows followed by y of softmax(cos / t)
 
-    The memory holds the frozen last state and the target of every set-up window and every event since. The share
-    is the one that makes the targets of set-up's held-out windows likeliest, the other windows being the memory.
+    The memory holds the frozen last state and the target of every set-up window and every later event. The share
+    maximises the likelihood of the targets of held-out set-up windows, with the other windows as memory.
 
     Attributes:
         neighbours: k.
@@ -46,7 +46,7 @@ class Nearest:
         self._remember(warm[unseen])
 
     @property
-    def kept_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """See `Strategy`: the memory."""
         return self._keys.nbytes + self._values.nbytes
 
@@ -60,23 +60,23 @@ class Nearest:
         return Scored(np.concatenate(ranks))
 
     def learn(self) -> None:
-        """The memory is kept up with the events."""
+        """Nothing to do: `observe` extends the memory."""
 
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
-        return rank_in_batches(windows, self._batch, self._answer)
+        return rank_in_batches(windows, self._batch, self._probabilities)
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Nothing to release."""
 
-    def _answer(self, contexts: Ids) -> torch.Tensor:
+    def _probabilities(self, contexts: Ids) -> torch.Tensor:
         static = next_item_probabilities(self._host, contexts, None)
         if self._share == 0.0:
             return static
         return (1.0 - self._share) * static + self._share * self._recalled(contexts, static.shape[1])
 
     def _recalled(self, contexts: Ids, rows: int) -> torch.Tensor:
-        """(n, length) windows to (n, rows) probabilities from the memory alone."""
+        """(n, length) windows to (n, rows) probabilities of the memory alone."""
         near = (self._states(contexts) @ self._keys.T).topk(min(self.neighbours, len(self._keys)), dim=1)
         weights = (near.values / self.temperature).softmax(dim=1)
         return torch.zeros(len(contexts), rows).scatter_add_(1, self._values[near.indices], weights)
@@ -91,8 +91,8 @@ class Nearest:
             probabilities.append(
                 torch.cat([p.gather(1, own[rows]) for p in (static, recalled)], dim=1).double().numpy()
             )
-        static_chance, recalled_chance = np.maximum(np.concatenate(probabilities), 1e-12).T
-        fits = [float(np.log((1.0 - s) * static_chance + s * recalled_chance).sum()) for s in SHARES]
+        of_backbone, of_memory = np.maximum(np.concatenate(probabilities), 1e-12).T
+        fits = [float(np.log((1.0 - s) * of_backbone + s * of_memory).sum()) for s in SHARES]
         return SHARES[int(np.argmax(fits))]
 
     def _remember(self, windows: Windows) -> None:
@@ -101,8 +101,8 @@ class Nearest:
 
     def _states(self, contexts: Ids) -> torch.Tensor:
         """(n, length) windows to (n, d) unit vectors."""
-        parts = [
+        batches = [
             functional.normalize(last_states(self._host.states(contexts[start : start + self._batch], None)), dim=1)
             for start in range(0, max(len(contexts), 1), self._batch)
         ]
-        return torch.cat(parts)
+        return torch.cat(batches)

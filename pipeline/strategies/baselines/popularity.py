@@ -1,4 +1,4 @@
-"""Popularity: the items that others took most, over all time or of late. It is never trained."""
+"""Popularity: the most frequent items, of all time or with a half-life, without training."""
 
 from typing import ClassVar
 
@@ -10,14 +10,14 @@ from pipeline.metrics.ranking import rank_of_targets
 from pipeline.strategies.base import Scored, StrategyContext, rank_in_batches
 
 LARGEST_WEIGHT = 2.0**500
-"""Weights of new events grow instead of old counts shrinking; beyond this all are scaled back."""
+"""Limit of the event weight. Weights of new events grow instead of old counts decaying; at the limit all are scaled."""
 
 TOGETHER = 64
-"""Events whose targets are ranked together, each among the counts that it met."""
+"""Events ranked together, each with the counts of its moment."""
 
 
 class Popularity:
-    """Counts of all events since the log began, updated at each event.
+    """Counts of all events of the log so far, updated at each event.
 
     Attributes:
         half_life: events after which an event counts half, or None for all-time counts.
@@ -35,7 +35,7 @@ class Popularity:
             self._add(int(target))
 
     @property
-    def kept_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """See `Strategy`: the counts."""
         return self._counts.nbytes
 
@@ -44,7 +44,7 @@ class Popularity:
         ranks = [np.zeros(0, dtype=np.int64)]
         for start in range(0, len(windows), TOGETHER):
             batch = windows[slice(start, start + TOGETHER)]
-            # Row i holds the counts that event i met; the rows are ranked together.
+            # Row i holds the counts before event i; the rows are ranked together.
             counts = np.empty((len(batch), len(self._counts)))
             for row, target in zip(counts, batch.targets, strict=True):
                 row[:] = self._counts
@@ -54,7 +54,7 @@ class Popularity:
         return Scored(np.concatenate(ranks))
 
     def learn(self) -> None:
-        """Counts are kept up at each event."""
+        """Nothing to do: `observe` updates the counts."""
 
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
@@ -65,7 +65,7 @@ class Popularity:
         )
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Nothing to release."""
 
     def _add(self, row: int) -> None:
         if self.half_life is not None:
@@ -77,7 +77,7 @@ class Popularity:
 
 
 class PopularityRecent(Popularity):
-    """Counts with a half-life: what is trending."""
+    """Decayed popularity: counts with a half-life."""
 
     name: ClassVar[str] = "popularity_recent"
 

@@ -1,4 +1,4 @@
-"""Popularity in a window: the items that others took most among the last so many events."""
+"""Sliding-window popularity: the most frequent items of the newest events."""
 
 from collections import deque
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Retraining: a new model from scratch on everything so far, by the recipe of set-up."""
+"""Retraining: a new model from scratch on all windows so far, trained as in set-up."""
 
 from typing import ClassVar
 
@@ -10,25 +10,25 @@ from pipeline.strategies.common.full_model import FullModel
 
 
 class Retrain(FullModel):
-    """What keeping up costs without continual learning: set-up windows and stream windows, from random weights.
+    """Model trained from random weights on all windows of set-up and stream, the upper bound of training cost.
 
-    Its epochs are those of set-up, stopped on held-out recall, not those of an edit; `trained_windows` counts them.
+    Epochs and early stopping are those of set-up; `trained_windows` counts every epoch.
     """
 
     name: ClassVar[str] = "retrain"
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
-        self._everything = context.learned[~context.learned.cold]
+        self._windows = context.learned[~context.learned.cold]
 
     def _learn(self, windows: Windows) -> None:
-        self._everything = concatenate([self._everything, windows])
-        if self._part % self._context.config.replay.retrain_every:
+        self._windows = concatenate([self._windows, windows])
+        if self._interval % self._context.config.replay.retrain_every:
             return
         config, seed = self._context.config, self._seed
-        judged = validation_mask(len(self._everything), config, seed)
+        judged = validation_mask(len(self._windows), config, seed)
         model = build_backbone(config.backbone, config.windows.length, self._context.setup.catalogue, seed)
-        learned = self._everything[~judged]
-        recalls = train_backbone(model, config, learned, self._everything[judged], seed)
+        learned = self._windows[~judged]
+        recalls = train_backbone(model, config, learned, self._windows[judged], seed)
         self.trained_windows += len(recalls) * len(learned)
-        self._take(model)
+        self._use(model)

@@ -1,4 +1,4 @@
-"""The backbone as it was set up: what doing nothing is worth."""
+"""Frozen backbone of set-up, the baseline without adaptation."""
 
 import copy
 from typing import ClassVar
@@ -10,7 +10,7 @@ from pipeline.strategies.base import Scored, StrategyContext, rank_in_batches
 
 
 class Static:
-    """Never learns."""
+    """Strategy that never learns."""
 
     name: ClassVar[str] = "static"
 
@@ -20,8 +20,8 @@ class Static:
         self._batch = context.config.replay.score_batch
 
     @property
-    def kept_bytes(self) -> int:
-        """See `Strategy`: nothing beside the backbone."""
+    def memory_bytes(self) -> int:
+        """See `Strategy`: the backbone alone."""
         return 0
 
     def observe(self, windows: Windows) -> Scored:
@@ -38,4 +38,4 @@ class Static:
         )
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Nothing to release."""

@@ -1,4 +1,7 @@
-"""A model with the trend of `raie`, counted over all users alike: so that the trend's gain is nobody's alone."""
+"""Baselines with the online ensemble of `raie`, its decayed popularity counted over all users together.
+
+They separate the gain of decayed popularity from that of regions and adapters.
+"""
 
 from collections.abc import Iterator
 
@@ -13,35 +16,33 @@ from pipeline.strategies.base import Scored, StrategyContext
 from pipeline.strategies.baselines.ensemble import Ensemble
 from pipeline.strategies.baselines.finetune import FineTune
 from pipeline.strategies.baselines.lora import LoraReplay, SingleAdapter
-from pipeline.strategies.common.part_learner import PartLearner
+from pipeline.strategies.common.interval_learner import IntervalLearner
 
-Answers = NDArray[np.float32]
+Probabilities = NDArray[np.float32]
 
 
-class _Trended(PartLearner):
-    """Stands before a strategy in the bases of a class: what that answers, with the trend mixed in."""
+class WithTrend(IntervalLearner):
+    """Mixin before a strategy in the bases of a class: mixes decayed popularity into its probabilities."""
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
         if not context.config.trend.half_lives:
             raise ConfigError([f"trend.half_lives is empty: {self.name} needs one; leave the strategy out, or set it"])
-        followers = context.setup.followers(context.config.trend.shrinkage)
-        self._trending = OnlineEnsemble(context.setup.counts, followers, 1, context.config)
+        transitions = context.setup.item_transitions(context.config.trend.shrinkage)
+        self._ensemble = OnlineEnsemble(context.setup.counts, transitions, 1, context.config)
         self._hold_out()
 
     def observe(self, windows: Windows) -> Scored:
-        """See `Strategy.observe`: the trend learns from each window before the next one is scored."""
+        """See `Strategy.observe`: the ensemble learns from each window before the next one is scored."""
         ranks = [np.zeros(0, dtype=np.int64)]
-        for features, targets, answers in self._features_of(windows.contexts, windows.targets, windows.since_setup):
-            mixed = np.empty(answers.shape)
+        for features, targets, model in self._features_of(windows.contexts, windows.targets, windows.since_setup):
+            mixed = np.empty(model.shape)
             for i, target in enumerate(targets.tolist()):
-                this = slice(i, i + 1)
-                mixed[this], hits = self._trending.score_grid(
-                    features[this], answers[this], target, features.contexts[i]
-                )
-                self._trending.learn(features, i, target, float(answers[i, target]), hits)
+                row = slice(i, i + 1)
+                mixed[row], hits = self._ensemble.score_grid(features[row], model[row], target, features.contexts[i])
+                self._ensemble.learn(features, i, target, float(model[i, target]), hits)
             ranks.append(rank_of_targets(mixed, targets, features.contexts))
-        self._waiting.append(windows[~windows.cold])
+        self._pending.append(windows[~windows.cold])
         return Scored(np.concatenate(ranks))
 
     def learn(self) -> None:
@@ -52,51 +53,51 @@ class _Trended(PartLearner):
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
         ranks = [np.zeros(0, dtype=np.int64)]
-        for features, targets, answers in self._features_of(windows.contexts, windows.targets, windows.since_setup):
-            ranks.append(rank_of_targets(self._trending.mix(features, answers), targets, features.contexts))
+        for features, targets, model in self._features_of(windows.contexts, windows.targets, windows.since_setup):
+            ranks.append(rank_of_targets(self._ensemble.mix(features, model), targets, features.contexts))
         return Scored(np.concatenate(ranks))
 
     def _features_of(
         self, contexts: Ids, targets: Ids, since_setup: NDArray[np.int64]
-    ) -> Iterator[tuple[WindowFeatures, Ids, Answers]]:
-        """Batches of windows: what the trend is told of them, their targets, and the model's answers."""
+    ) -> Iterator[tuple[WindowFeatures, Ids, Probabilities]]:
+        """Batches of windows: features for the ensemble, targets, and probabilities of the model."""
         size = self._context.config.replay.score_batch
         for start in range(0, len(contexts), size):
-            part = slice(start, start + size)
-            answers: Answers = self._answer(contexts[part]).numpy()
-            everybody = np.ones((len(answers), 1))
-            yield window_features(contexts[part], everybody, since_setup[part], answers), targets[part], answers
+            rows = slice(start, start + size)
+            model: Probabilities = self._probabilities(contexts[rows]).numpy()
+            all_users = np.ones((len(model), 1))
+            yield window_features(contexts[rows], all_users, since_setup[rows], model), targets[rows], model
 
     def _hold_out(self) -> None:
-        """Show the trend how held-out set-up windows are answered by now."""
+        """Update the ensemble with the current probabilities of held-out set-up targets."""
         contexts, targets = self._context.setup.calibration.sample(self._context.config.trend.held_out)
         batches = list(self._features_of(contexts, targets, np.zeros(len(targets), dtype=np.int64)))
-        probabilities = [answers[np.arange(len(told)), told] for _, told, answers in batches]
+        probabilities = [model[np.arange(len(chosen)), chosen] for _, chosen, model in batches]
         since = np.concatenate([features.since for features, _, _ in batches])
         max_probability = np.concatenate([features.max_probability for features, _, _ in batches])
         features = WindowFeatures(contexts, np.ones((len(contexts), 1)), since, max_probability)
-        self._trending.hold_out(features, targets, np.concatenate(probabilities).astype(np.float64))
+        self._ensemble.hold_out(features, targets, np.concatenate(probabilities).astype(np.float64))
 
 
-class FineTuneTrend(_Trended, FineTune):
-    """`finetune` with a trend over all users."""
+class FineTuneTrend(WithTrend, FineTune):
+    """`finetune` with decayed popularity over all users."""
 
     name = "finetune_trend"
 
 
-class LoraReplayTrend(_Trended, LoraReplay):
-    """`lora_replay` with a trend over all users."""
+class LoraReplayTrend(WithTrend, LoraReplay):
+    """`lora_replay` with decayed popularity over all users."""
 
     name = "lora_replay_trend"
 
 
-class SingleAdapterTrend(_Trended, SingleAdapter):
-    """`raie_k1` with a trend over all users."""
+class SingleAdapterTrend(WithTrend, SingleAdapter):
+    """`raie_k1` with decayed popularity over all users."""
 
     name = "raie_k1_trend"
 
 
-class EnsembleTrend(_Trended, Ensemble):
-    """`ensemble` with a trend over all users."""
+class EnsembleTrend(WithTrend, Ensemble):
+    """`ensemble` with decayed popularity over all users."""
 
     name = "ensemble_trend"

@@ -1,6 +1,7 @@
-"""What the baselines share that train adapters over the frozen backbone."""
+"""Base class of baselines that train adapters over the frozen backbone."""
 
 import copy
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -8,15 +9,14 @@ import numpy as np
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.training.loop import fit, known_rows
-from pipeline.models.training.loss import Candidates, Loss, cross_entropy_of
-from pipeline.setup.bootstrap import softmax_rows
+from pipeline.models.training.loss import Candidates, Loss, cross_entropy_of, softmax_rows
 from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.common.part_learner import PartLearner
+from pipeline.strategies.common.interval_learner import IntervalLearner
 from pipeline.strategies.common.trainings import Tensors, key_of
 
 
-class AdapterLearner(PartLearner):
-    """Keeps adapters of the one configuration that all regions have.
+class AdapterLearner(IntervalLearner):
+    """Strategy over adapters with the configuration of region adapters.
 
     Attributes:
         item_rows: whether adapters move item rows and text projection, as region adapters do.
@@ -32,57 +32,59 @@ class AdapterLearner(PartLearner):
         self._host = AdapterHost(copy.deepcopy(context.setup.backbone), settings)
 
     @property
-    def kept_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """See `Strategy`."""
         return sum(tensor.nbytes for name in self._host.names for tensor in self._host.tensors(name).values())
 
     def _create(self, name: str, windows: Windows, parent: str | None, seed: int) -> None:
-        """Register an adapter that may move the rows of these windows, as its parent or without effect."""
+        """Register an adapter with the item rows of these windows: a copy of its parent, or without effect."""
         rows = known_rows(windows.contexts, windows.targets) if self.item_rows else np.zeros(0, dtype=np.int64)
         self._host.create(name, rows.tolist(), parent=parent, seed=seed)
 
     def _fit(
         self, name: str, windows: Windows, seed: int, *, epochs: int | None = None, loss_of: Loss = cross_entropy_of
     ) -> None:
-        """Train a registered adapter, and count what it costs.
+        """Train a registered adapter, or take its weights from the training cache, and count the passes.
 
         Args:
             name: of the adapter.
             windows: to learn.
             seed: for their order and dropout.
-            epochs: passes; None: as every adapter has.
-            loss_of: what a step lowers.
+            epochs: passes; None: `training.epochs`.
+            loss_of: loss of a batch.
         """
         training = self._context.config.training
         passes = training.epochs if epochs is None else epochs
-
-        def train() -> Tensors:
-            with self._host.active(name) as model:
-                fit(
-                    model,
-                    windows,
-                    self._host.parameter_groups(name, training.learning_rate, training.row_learning_rate),
-                    self._candidates,
-                    epochs=passes,
-                    batch_size=training.batch_size,
-                    seed=seed,
-                    epsilon=training.epsilon,
-                    loss_of=loss_of,
-                )
-            return self._host.tensors(name)
-
         self.trained_windows += passes * len(windows)
-        # A loss of a strategy's own is nobody else's.
+        train = partial(self._train_adapter, name, windows, seed, passes, loss_of)
+        # The cache key does not cover the loss, so only trainings with the default loss are shared.
         if self._context.trainings is None or loss_of is not cross_entropy_of:
             train()
             return
         rows, settings = self._host.rows(name), (self._host.settings.model_dump_json(), training.model_dump_json())
-        shown = {"contexts": windows.contexts, "targets": windows.targets, "rows": np.array(rows, dtype=np.int64)}
-        key = key_of(f"{settings} {passes} {seed}", shown, self._host.tensors(name))
+        inputs = {"contexts": windows.contexts, "targets": windows.targets, "rows": np.array(rows, dtype=np.int64)}
+        key = key_of(f"{settings} {passes} {seed}", inputs, self._host.tensors(name))
         tensors = self._context.trainings.take(key, train)
         self._host.drop(name)
         self._host.register(name, tensors, rows)
 
+    def _train_adapter(self, name: str, windows: Windows, seed: int, epochs: int, loss_of: Loss) -> Tensors:
+        """Train a registered adapter; its tensors afterwards."""
+        training = self._context.config.training
+        with self._host.active(name) as model:
+            fit(
+                model,
+                windows,
+                self._host.parameter_groups(name, training.learning_rate, training.row_learning_rate),
+                self._candidates,
+                epochs=epochs,
+                batch_size=training.batch_size,
+                seed=seed,
+                epsilon=training.epsilon,
+                loss_of=loss_of,
+            )
+        return self._host.tensors(name)
+
     @property
     def _candidates(self) -> Candidates:
-        return softmax_rows(self._context.config, np.arange(1, len(self._context.setup.catalogue) + 1))
+        return softmax_rows(np.arange(1, len(self._context.setup.catalogue) + 1), self._context.config.softmax)

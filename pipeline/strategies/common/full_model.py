@@ -1,4 +1,4 @@
-"""What the baselines share that keep a whole model of their own instead of an adapter."""
+"""Base class of baselines with a full model of their own instead of an adapter."""
 
 import copy
 
@@ -7,29 +7,29 @@ import torch
 from pipeline.events.windows import PADDING, Ids
 from pipeline.models.backbones.base import Backbone
 from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.common.part_learner import PartLearner
+from pipeline.strategies.common.interval_learner import IntervalLearner
 
 
-class FullModel(PartLearner):
-    """Answers with a model all of whose weights may change; at first that is a copy of the backbone."""
+class FullModel(IntervalLearner):
+    """Strategy over a model all of whose weights may change, at first a copy of the backbone."""
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
-        self._take(copy.deepcopy(context.setup.backbone))
+        self._use(copy.deepcopy(context.setup.backbone))
 
     @property
-    def kept_bytes(self) -> int:
+    def memory_bytes(self) -> int:
         """See `Strategy`: all weights."""
         return sum(parameter.nbytes for parameter in self._model.parameters())
 
-    def _take(self, model: Backbone) -> None:
-        """Answer with this model, as it now is."""
+    def _use(self, model: Backbone) -> None:
+        """Score with this model from now on."""
         self._model = model
         with torch.inference_mode():
             self._vectors = model.items.all()
 
     @torch.inference_mode()
-    def _answer(self, contexts: Ids) -> torch.Tensor:
+    def _probabilities(self, contexts: Ids) -> torch.Tensor:
         logits = self._model.last(torch.from_numpy(contexts), self._vectors) @ self._vectors.T
         logits[:, PADDING] = -torch.inf
         return logits.softmax(dim=1)

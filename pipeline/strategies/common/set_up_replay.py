@@ -1,4 +1,4 @@
-"""Replay: set-up windows that are learned again beside the new ones."""
+"""Experience replay: set-up windows trained on again beside the new ones."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ def with_replay(windows: Windows, pool: Windows, share: float, seed: tuple[int, 
 
     Args:
         windows: new ones.
-        pool: set-up windows that may be replayed; those without a history are left out.
+        pool: set-up windows to draw from, those with a history only.
         share: replayed windows for each new one.
-        seed: of the draw: that of the run, and the part.
+        seed: of the draw: seed of the run, and number of the update interval.
     """
     warm = pool[~pool.cold]
-    wanted = min(round(share * len(windows)), len(warm))
-    if not wanted:
+    count = min(round(share * len(windows)), len(warm))
+    if not count:
         return windows
-    chosen = np.random.default_rng(seed).choice(len(warm), wanted, replace=False)
+    chosen = np.random.default_rng(seed).choice(len(warm), count, replace=False)
     return concatenate([windows, warm[np.sort(chosen)]])

@@ -1,7 +1,7 @@
-"""Trainings that several strategies of a replay ask for alike: run once, and taken over by the others.
+"""Cache of trainings that several strategies of a replay have in common.
 
-`raie_k1`, every `ensemble` and their kin with a trend train one adapter on the same windows, in the same order, from
-the same start. What comes of a training follows from what goes into it, byte for byte.
+`raie_k1`, every `ensemble` and their variants with decayed popularity train one adapter on the same windows, in the
+same order, from the same weights. Equal inputs of a training give equal weights, byte for byte.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ Tensors = Mapping[str, NDArray[Any]]
 
 
 class Trainings:
-    """What was trained so far from one set-up.
+    """Cache of the weights trained from one set-up.
 
     Args:
-        folder: an empty one, which is the caller's to delete.
-        spent: seconds so far, the caller's clock.
-        spare: told of the seconds that a training took which is not run again.
+        folder: empty; the caller deletes it.
+        spent: clock of the caller, in seconds.
+        spare: receives the seconds of each training that is not run again.
     """
 
     def __init__(self, folder: Path, spent: Callable[[], float], spare: Callable[[float], None]) -> None:
@@ -31,7 +31,7 @@ class Trainings:
         self._seconds: dict[str, float] = {}
 
     def take(self, key: str, train: Callable[[], Tensors]) -> Tensors:
-        """What `train` gives, or gave when it was asked for under the same key."""
+        """Result of `train`, or of its earlier run under the same key."""
         path = self._folder / f"{key}.safetensors"
         if key in self._seconds:
             self._spare(self._seconds[key])
@@ -44,10 +44,10 @@ class Trainings:
 
 
 def key_of(settings: str, *tensors: Tensors) -> str:
-    """Names a training by all that goes into it.
+    """Key of a training: the sha256 of its inputs.
 
     Args:
-        settings: everything that is no array.
+        settings: inputs that are not arrays.
         tensors: arrays by name.
     """
     digest = hashlib.sha256(settings.encode())

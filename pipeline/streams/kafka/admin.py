@@ -1,7 +1,7 @@
-"""Topics as a broker has them: creation, and what differs from what is wanted.
+"""Administration of a broker's topics: creation, and comparison with the required ones.
 
-Records are stamped by the broker on arrival, and retention goes by that stamp: event time would delete an old dataset
-as it is written, and one record of the year 2099 would keep a segment forever. Event time travels in a header.
+Records are stamped by the broker on arrival, and retention uses that stamp: event time would delete an old dataset
+as it is written, and one record of the year 2099 would keep a segment forever. Event time is stored in a header.
 """
 
 import time
@@ -21,17 +21,17 @@ from pipeline.streams.kafka.config import Connection
 from pipeline.streams.kafka.errors import translated
 
 T = TypeVar("T")
-"""What is asked for."""
+"""Result of a request."""
 
 DAY = 86_400_000
-"""Milliseconds."""
+"""Milliseconds of a day."""
 
 PAUSE = 0.1
-"""Seconds between two questions to a cluster that does not answer, or does not know of its topics yet."""
+"""Seconds between two requests to a cluster that does not answer, or has no metadata of its topics yet."""
 
 
-class Topics:
-    """What topics there are. Their number of partitions and way of keeping are looked up once."""
+class TopicAdmin:
+    """Topics of a broker. Their number of partitions and retention are looked up once."""
 
     def __init__(self, admin: KafkaAdminClient, connection: Connection) -> None:
         self._admin = admin
@@ -43,17 +43,21 @@ class Topics:
         if name not in self._known:
             self._known |= {topic.name: topic for topic in self.existing([name])}
         if name not in self._known:
-            raise LogError(f"there is no topic {name} on {self._where()}; create it first (raie topics create)")
+            raise LogError(f"there is no topic {name} on {self._servers()}; create it first (raie topics create)")
         return self._known[name]
 
     def partition(self, topic: str, partition: int) -> TopicPartition:
-        """Return the broker's topic and the partition, or raise LogError if there is none of the kind."""
+        """Return the broker's name of the topic and the partition, or raise LogError if it does not exist."""
         if not 0 <= partition < self[topic].partitions:
-            raise LogError(f"there is no partition {partition} of topic {topic} on {self._where()}")
+            raise LogError(f"there is no partition {partition} of topic {topic} on {self._servers()}")
         return self._connection.named(topic), partition
 
     def create(self, topics: Iterable[Topic]) -> None:
-        """Create what is not there yet; LogError if one is there in another form."""
+        """Create the missing topics.
+
+        Raises:
+            LogError: if a topic exists with other partitions or retention.
+        """
         wanted = {topic.name: topic for topic in topics}
         existing = {topic.name: topic for topic in self.existing(wanted)}
         new = {
@@ -66,35 +70,37 @@ class Topics:
             if topic.name not in existing
         }
         if new:
-            self._answered(f"topics {', '.join(new)}", partial(self._made, new))
-            existing = self._answered(self._where(), partial(self._all, wanted))
+            self._retry(f"topics {', '.join(new)}", partial(self._create, new))
+            existing = self._retry(self._servers(), partial(self._created, wanted))
         for name, topic in wanted.items():
             check_same(existing[name], topic)
             self._known[name] = topic
 
-    def _made(self, new: dict[str, dict[str, Any]]) -> None:
+    def _create(self, new: dict[str, dict[str, Any]]) -> None:
         try:
             self._admin.create_topics(new, wait_for_metadata=True)
-        except TopicAlreadyExistsError:  # another process was faster, or an attempt before whose answer was lost
+        except TopicAlreadyExistsError:  # created by another process, or by an earlier attempt whose answer was lost
             self._admin.wait_for_topics(list(new))
 
-    def _all(self, names: Collection[str]) -> dict[str, Topic]:
-        """Return topics that were just created; UnavailableError while the node that is asked does not know them."""
+    def _created(self, names: Collection[str]) -> dict[str, Topic]:
+        """Return topics that were just created; UnavailableError while the node has no metadata of one."""
         existing = {topic.name: topic for topic in self.existing(names)}
         if missing := sorted(set(names) - existing.keys()):
-            raise UnavailableError(f"{self._where()} was asked to create topics and has no {', '.join(missing)} yet")
+            raise UnavailableError(
+                f"{self._servers()} accepted the creation of topics and has no {', '.join(missing)} yet"
+            )
         return existing
 
     def existing(self, names: Iterable[str]) -> list[Topic]:
-        """Return those of the topics that the broker has."""
+        """Return the topics of these names that exist on the broker."""
         settings = self.described(names)
         return [Topic(name, partitions, _kept(found)) for name, (partitions, _, found) in settings.items()]
 
     def described(self, names: Iterable[str]) -> dict[str, tuple[int, int, dict[str, str]]]:
-        """Return name -> partitions, copies of each, and settings, of those topics that the broker has."""
-        asked = {self._connection.named(name): name for name in names}
-        found = self._answered(f"the topics on {self._where()}", partial(self._described, list(asked)))
-        return {asked[name]: facts for name, facts in found.items()}
+        """Return name -> (partitions, copies of each, settings) of the topics that exist on the broker."""
+        by_full_name = {self._connection.named(name): name for name in names}
+        found = self._retry(f"the topics on {self._servers()}", partial(self._described, list(by_full_name)))
+        return {by_full_name[name]: facts for name, facts in found.items()}
 
     def _described(self, names: list[str]) -> dict[str, tuple[int, int, dict[str, str]]]:
         found = [topic for topic in self._admin.describe_topics(names) if not topic["error_code"]]
@@ -102,9 +108,9 @@ class Topics:
             return {}
         resources = [ConfigResource("topic", topic["name"]) for topic in found]
         settings = self._admin.describe_configs(resources, config_filter="all")["topic"]
-        # Another node may have been asked than the one that knows the topics.
-        if unheard := ", ".join(sorted(topic["name"] for topic in found if not settings.get(topic["name"]))):
-            raise UnavailableError(f"a node of {self._where()} has not heard of the settings of {unheard} yet")
+        # The second request may reach another node than the first, one without metadata of the topics.
+        if missing := ", ".join(sorted(topic["name"] for topic in found if not settings.get(topic["name"]))):
+            raise UnavailableError(f"a node of {self._servers()} does not have the settings of {missing} yet")
         return {
             topic["name"]: (
                 len(topic["partitions"]),
@@ -114,20 +120,20 @@ class Topics:
             for topic in found
         }
 
-    def _answered(self, what: str, ask: Callable[[], T]) -> T:
-        """Ask until a node answers, as long as a transaction may take: the client gives up with the first one."""
+    def _retry(self, what: str, request: Callable[[], T]) -> T:
+        """Repeat a request until a node answers, up to `log.commit_seconds`: the client tries one node only."""
         deadline = time.monotonic() + self._connection.settings.commit_seconds
         while True:
             try:
                 with translated(what):
-                    return ask()
+                    return request()
             except UnavailableError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(PAUSE)
 
     def problems(self, topics: Iterable[Topic]) -> list[str]:
-        """Return what of the topics is missing or would lose records, one line each."""
+        """Return the missing topics and those that would lose records, one line each."""
         wanted = {topic.name: topic for topic in topics}
         found = self.described(wanted)
         existing = {name: Topic(name, count, _kept(settings)) for name, (count, _, settings) in found.items()}
@@ -136,13 +142,13 @@ class Topics:
             problems += _losses(wanted[name], copies, settings, self._connection.settings)
         return problems
 
-    def _where(self) -> str:
+    def _servers(self) -> str:
         prefix = self._connection.settings.prefix
         return ",".join(self._connection.servers) + (f" with log.prefix {prefix}" if prefix else "")
 
 
 def configs(topic: Topic, settings: LogSettings) -> dict[str, str]:
-    """Return the broker's settings of a topic of ours."""
+    """Return the broker settings of a topic."""
     kept = {
         "forever": {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"},
         "while needed": {"cleanup.policy": "delete", "retention.ms": str(_retention(settings))},
@@ -166,7 +172,7 @@ def _kept(settings: dict[str, str]) -> Kept:
 
 
 def _losses(topic: Topic, copies: int, settings: dict[str, str], wanted: LogSettings) -> list[str]:
-    """By what an existing topic could lose records that the pipeline needs, or refuse them."""
+    """Return the settings of an existing topic that would lose or refuse records, one line each."""
     problems = []
     retention = int(settings["retention.ms"])
     if topic.kept == "while needed" and 0 <= retention < _retention(wanted):

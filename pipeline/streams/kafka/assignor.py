@@ -1,11 +1,11 @@
-"""Who of a Kafka group reads which partition: by range like the other logs, and never taken from a live owner.
+"""Assignment of partitions in a Kafka group: by range as on the other logs, without revoking from a live owner.
 
-The share is that of `pipeline.streams.assignment`, so partition i of two topics of equal size lands on one member.
-Kafka does not tell the order of joining; in its place, whoever owns a partition keeps its place in the order where it
-can, so a standby with an earlier name does not take over from a healthy owner.
+The ranges are those of `pipeline.streams.assignment`, so partition i of two topics of equal size belongs to one member.
+Kafka does not expose the order of joining; instead, owners keep their position in the order where possible, so that a
+standby with an earlier name does not replace a healthy owner.
 
-The protocol is the cooperative one: a partition that is to move is given to nobody at first; its owner lets go in
-its own poll, and only the round after that gives it to the next. What stays keeps its position and its pause.
+The protocol is cooperative: a partition that moves is first unassigned; its owner releases it in its own poll, and the
+next round assigns it to the new owner. Partitions that stay keep their position and pause.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,47 +14,47 @@ from typing import Any
 from kafka.coordinator.assignors.abstract import AbstractPartitionAssignor, RebalanceProtocol
 from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 
-from pipeline.streams.assignment import Member, share
+from pipeline.streams.assignment import Member, assign_ranges
 from pipeline.streams.interface import TopicPartition
 
 VERSION = 2
-"""Of the subscription: the first that tells of which generation a member's partitions are."""
+"""Version of the subscription: the first that includes the generation of a member's partitions."""
 
 
 def in_order(
     members: Iterable[Member], owned: Mapping[str, frozenset[TopicPartition]], partitions: Mapping[str, int]
 ) -> list[Member]:
-    """Return the members in the order in which they share, so that most partitions stay where they are.
+    """Return the members in an order under which most partitions keep their owner.
 
     Args:
-        members: in any order that all who ask agree on, new ones take places in it.
+        members: in a deterministic order; members without partitions fill the gaps in it.
         owned: token -> the partitions that the member reads now.
         partitions: number of partitions by topic.
     """
     waiting = list(members)
     order: list[Member | None] = [None] * len(waiting)
     slots = _slots(waiting, partitions)
-    kept = [(len(slot & owned[m.token]), -place, m) for place, slot in enumerate(slots) for m in waiting]
-    for overlap, place, member in sorted(kept, key=lambda each: (-each[0], -each[1], each[2].token)):
-        if overlap and order[-place] is None and member in waiting:
-            order[-place] = member
+    kept = [(len(slot & owned[m.token]), -index, m) for index, slot in enumerate(slots) for m in waiting]
+    for overlap, index, member in sorted(kept, key=lambda each: (-each[0], -each[1], each[2].token)):
+        if overlap and order[-index] is None and member in waiting:
+            order[-index] = member
             waiting.remove(member)
     return [member or waiting.pop(0) for member in order]
 
 
 def _slots(members: list[Member], partitions: Mapping[str, int]) -> list[set[TopicPartition]]:
-    """What each place in the order gets, whoever is there."""
+    """Return the partitions of each position in the order."""
     topics = tuple(sorted({topic for member in members for topic in member.topics}))
-    places = [Member(str(place), topics) for place in range(len(members))]
-    owners = share(places, partitions)
-    return [{where for where, token in owners.items() if token == place.token} for place in places]
+    slots = [Member(str(index), topics) for index in range(len(members))]
+    owners = assign_ranges(slots, partitions)
+    return [{where for where, token in owners.items() if token == slot.token} for slot in slots]
 
 
 class CooperativeRange(AbstractPartitionAssignor):  # type: ignore[misc]
-    """The assignor of one consumer; the leader's decides for all.
+    """Assignor of one consumer; the leader's one decides for the group.
 
     Args:
-        partitions: number of partitions by topic. The client may ask for an assignment before it has looked them up.
+        partitions: number of partitions by topic, used while the client has no metadata of a topic.
     """
 
     name = "raie-range"
@@ -65,11 +65,11 @@ class CooperativeRange(AbstractPartitionAssignor):  # type: ignore[misc]
         self._generation = -1
 
     def supported_protocols(self) -> list[Any]:
-        """Say that partitions which stay are not given up in a rebalance."""
+        """Return the cooperative protocol: partitions that stay are not revoked in a rebalance."""
         return [RebalanceProtocol.COOPERATIVE]
 
     def metadata(self, topics: Iterable[str]) -> Any:
-        """Return what the leader is told of this member."""
+        """Return the subscription of this member, for the leader."""
         return ConsumerProtocolSubscription(
             version=VERSION,
             topics=sorted(topics),
@@ -82,30 +82,30 @@ class CooperativeRange(AbstractPartitionAssignor):  # type: ignore[misc]
         )
 
     def on_assignment(self, assignment: Any, generation: int) -> None:
-        """Remember what this member reads from now on."""
+        """Store the new assignment of this member."""
         self._owned, self._generation = list(assignment.assigned_partitions), generation
 
-    def forget(self) -> None:
-        """Claim nothing: the group went on without this member."""
+    def clear(self) -> None:
+        """Drop the stored assignment: the group has removed this member."""
         self._owned, self._generation = [], -1
 
     def assign(self, cluster: Any, members: Iterable[Any]) -> dict[str, Any]:
-        """Return what each member reads: its share, less what another one still has."""
-        told = {member.member_id: member for member in members}
-        owned = _owned({token: member.metadata for token, member in told.items()})
-        topics = sorted({topic for member in told.values() for topic in member.metadata.topics})
+        """Return the assignment of each member: its range, less the partitions that another one still owns."""
+        by_token = {member.member_id: member for member in members}
+        owned = _owned({token: member.metadata for token, member in by_token.items()})
+        topics = sorted({topic for member in by_token.values() for topic in member.metadata.topics})
         known = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
         partitions = {topic: known[topic] or self._partitions.get(topic, 0) for topic in topics}
-        by_name = sorted(told.values(), key=lambda member: (member.group_instance_id or "", member.member_id))
+        by_name = sorted(by_token.values(), key=lambda member: (member.group_instance_id or "", member.member_id))
         ours = [Member(member.member_id, tuple(sorted(member.metadata.topics))) for member in by_name]
-        due = share(in_order(ours, owned, partitions), partitions)
+        due = assign_ranges(in_order(ours, owned, partitions), partitions)
         owner = {where: token for token, held in owned.items() for where in held}
         now = {where: token for where, token in due.items() if owner.get(where, token) == token}
-        return {token: _assignment(where for where, to in now.items() if to == token) for token in told}
+        return {token: _assignment(where for where, to in now.items() if to == token) for token in by_token}
 
 
 def _owned(subscriptions: Mapping[str, Any]) -> dict[str, frozenset[TopicPartition]]:
-    """What each member reads now; of two that claim a partition, the one of the later generation."""
+    """Return the partitions of each member now; of two claims on a partition the later generation's counts."""
     claims: dict[TopicPartition, tuple[int, str]] = {}
     for token, subscription in subscriptions.items():
         for claim in subscription.owned_partitions or ():

@@ -1,4 +1,4 @@
-"""What the settings of the log come to for kafka-python: who connects, and how consumers and producers behave."""
+"""Translation of the log's settings to those of kafka-python's clients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from pipeline.config import LogSettings
 from pipeline.errors import LogError
 
 C = TypeVar("C")
-"""A client of kafka-python."""
+"""A client class of kafka-python."""
 
 REQUEST_SECONDS = 30.0
-"""How long one request waits for its answer, unless all of what it is for must be done sooner."""
+"""Maximum seconds that one request waits for its answer; `log.commit_seconds` may be shorter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A broker and how it is talked to.
+    """A broker and the settings of the connection.
 
     Attributes:
-        servers: `host:port` each; one that answers is enough.
+        servers: `host:port` each; one available server is enough.
         settings: the log's settings.
     """
 
@@ -29,30 +29,30 @@ class Connection:
     settings: LogSettings
 
     def named(self, name: str) -> str:
-        """Return the broker's name of a topic, group or producer of ours."""
+        """Return the name of a topic, group or producer with the configured prefix."""
         return self.settings.prefix + name
 
     def client(self) -> dict[str, Any]:
-        """Return what every client needs."""
-        asked = self.settings
+        """Return the settings of every client."""
+        settings = self.settings
         return {
             "bootstrap_servers": list(self.servers),
             "client_id": "raie",
-            "request_timeout_ms": milliseconds(min(REQUEST_SECONDS, asked.commit_seconds)),
-            "bootstrap_timeout_ms": milliseconds(asked.commit_seconds),
+            "request_timeout_ms": milliseconds(min(REQUEST_SECONDS, settings.commit_seconds)),
+            "bootstrap_timeout_ms": milliseconds(settings.commit_seconds),
             "reconnect_backoff_max_ms": 1000,
             "retry_backoff_ms": 20,
-            "security_protocol": asked.security_protocol,
-            "sasl_mechanism": asked.sasl_mechanism,
-            "sasl_plain_username": asked.sasl_username,
-            "sasl_plain_password": asked.sasl_password,
-            "ssl_cafile": asked.ssl_cafile,
-            "ssl_certfile": asked.ssl_certfile,
-            "ssl_keyfile": asked.ssl_keyfile,
+            "security_protocol": settings.security_protocol,
+            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_plain_username": settings.sasl_username,
+            "sasl_plain_password": settings.sasl_password,
+            "ssl_cafile": settings.ssl_cafile,
+            "ssl_certfile": settings.ssl_certfile,
+            "ssl_keyfile": settings.ssl_keyfile,
         }
 
     def reader(self) -> dict[str, Any]:
-        """Return what a client needs that reads: committed records only, and no offset but one that was asked for."""
+        """Return the settings of a reading client: committed records only, no automatic offsets."""
         return self.client() | {
             "isolation_level": "read_committed",
             "auto_offset_reset": "none",
@@ -62,22 +62,22 @@ class Connection:
         }
 
     def member(self, group: str, instance: str) -> dict[str, Any]:
-        """Return what a member of a group needs besides."""
+        """Return the additional settings of a group member."""
         session = self.settings.session_seconds
         return {
             "group_id": self.named(group),
             "group_instance_id": instance,
             "session_timeout_ms": milliseconds(session),
-            # Often enough that a rebalance, or a newer instance, is noticed within a twentieth of a session.
+            # A rebalance, or a newer instance, is noticed within a twentieth of a session.
             "heartbeat_interval_ms": milliseconds(session / 20),
             "max_poll_interval_ms": milliseconds(self.settings.poll_seconds),
         }
 
     def producer(self, transactional_id: str) -> dict[str, Any]:
-        """Return what a producer of transactions needs besides `client`."""
+        """Return the settings of a transactional producer."""
         deadline = milliseconds(self.settings.commit_seconds)
-        # What fills a batch goes at once, the rest when all of the transaction is handed over and flushed: longer than
-        # that takes. Without a wait the client sends a request for every few records.
+        # Full batches are sent at once, the rest when the transaction is flushed, which takes less than this. Without a
+        # linger time the client sends a request for every few records.
         linger = deadline // 10
         client = self.client()
         return client | {
@@ -90,23 +90,23 @@ class Connection:
             "max_request_size": self.settings.max_record_bytes,
             "max_block_ms": deadline,
             "delivery_timeout_ms": deadline,
-            # A dead producer's open transaction holds readers back for so long, if no newer one of its id comes.
+            # An open transaction of a dead producer blocks readers for this time, unless its id is used again.
             "transaction_timeout_ms": deadline,
             "allow_auto_create_topics": False,
             "metrics_enabled": False,
         }
 
 
-def made(kind: Callable[..., C], settings: dict[str, Any]) -> C:
-    """Make a client of kafka-python.
+def make_client(kind: Callable[..., C], settings: dict[str, Any]) -> C:
+    """Create a client of kafka-python.
 
-    Its constructor looks for a broker, and where it finds none it leaves a thread and sockets behind: a stage that
-    waits for its broker for hours would run out of them. They are closed here.
+    Its constructor connects to a broker; if that fails it leaves a thread and sockets open, so a stage that waits hours
+    for its broker would run out of them. They are closed here.
     """
     opened: list[KafkaNetClient] = []
 
-    def open_network(**asked: Any) -> KafkaNetClient:
-        opened.append(KafkaNetClient(**asked))
+    def open_network(**arguments: Any) -> KafkaNetClient:
+        opened.append(KafkaNetClient(**arguments))
         return opened[-1]
 
     try:
@@ -117,8 +117,8 @@ def made(kind: Callable[..., C], settings: dict[str, Any]) -> C:
         raise
 
 
-def connection(url: str, settings: LogSettings) -> Connection:
-    """Read a URL.
+def parse_url(url: str, settings: LogSettings) -> Connection:
+    """Parse a `kafka://` URL.
 
     Raises:
         LogError: if it names no broker.

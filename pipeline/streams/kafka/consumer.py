@@ -1,7 +1,7 @@
-"""A member of a Kafka group: what kafka-python fetched, handed out in turns, and nothing skipped in silence.
+"""Consumer of a Kafka group: partitions take turns, and no offset is skipped silently.
 
-Static membership: `instance` is the group's name for this member over restarts, so a restart within the session
-moves no partition. The client's own buffer holds one partition's records after another's; ours lets them take turns.
+Membership is static: `instance` identifies the member over restarts, so a restart within the session moves no
+partition. The client's own buffer returns one partition's records after another's; the buffer here interleaves them.
 """
 
 import math
@@ -19,22 +19,22 @@ from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRange
 from pipeline.errors import LogError
 from pipeline.streams.checks import fenced_consumer, lost_records
 from pipeline.streams.interface import Record, Topic, TopicPartition
-from pipeline.streams.kafka.config import Connection, made, milliseconds
+from pipeline.streams.kafka.config import Connection, make_client, milliseconds
 from pipeline.streams.kafka.errors import translated
-from pipeline.streams.kafka.group_join import Moves, fenced, keep_join
-from pipeline.streams.kafka.serialization import decoded
+from pipeline.streams.kafka.group_join import RebalanceListener, fenced, keep_join
+from pipeline.streams.kafka.serialization import decode_record
 
 AHEAD = 2048
-"""Records asked for when fewer are at hand than a poll may return, so that partitions can take turns."""
+"""Records to fetch while the buffer has fewer than a poll may return, so that partitions can take turns."""
 
 
-class GroupMember:
+class BrokerConsumer:
     """A `Consumer` of a broker.
 
     Attributes:
-        group: its group.
-        instance: names it over restarts.
-        closed: whether it has left its group for good.
+        group: name of its group.
+        instance: name of the member, the same over restarts.
+        closed: True once it has left its group.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class GroupMember:
         self._paused: set[TopicPartition] = set()
         self._turn = 0
         self.closed = False
-        self._moves = Moves({connection.named(topic.name): topic.partitions for topic in topics})
-        sharing = {"partition_assignment_strategy": [self._moves.assignor]}
-        asked = connection.reader() | connection.member(group, instance) | sharing
-        self._consumer = made(KafkaConsumer, asked)
-        self._consumer.subscribe(list(self._ours), listener=self._moves)
+        self._listener = RebalanceListener({connection.named(topic.name): topic.partitions for topic in topics})
+        sharing = {"partition_assignment_strategy": [self._listener.assignor]}
+        settings = connection.reader() | connection.member(group, instance) | sharing
+        self._consumer = make_client(KafkaConsumer, settings)
+        self._consumer.subscribe(list(self._ours), listener=self._listener)
 
     @property
     def assignment(self) -> list[TopicPartition]:
@@ -77,14 +77,14 @@ class GroupMember:
             self._fetch(wait, max_records if ready >= max_records else max(max_records, AHEAD))
         if fenced(self._consumer):
             raise fenced_consumer(self.group, self.instance)
-        return self._hand_out(max_records)
+        return self._take_turns(max_records)
 
     def position(self, topic: str, partition: int) -> int:
         """See `Consumer.position`."""
         where = self._assigned(topic, partition)
         if self._fetched[where]:
             return int(self._fetched[where][0].offset)
-        # Past the markers of transactions, which no record follows yet.
+        # The client's position lies beyond transaction markers that no record follows yet.
         return int(self._consumer.position(self._held[where]))
 
     def committed(self, topic: str, partition: int) -> int:
@@ -128,15 +128,15 @@ class GroupMember:
         self._held, self._fetched, self._paused = {}, {}, set()
         membership = self.membership()
         if membership.member_id:
-            # A static member that only goes silent keeps its partitions until its session ends. With its member
-            # id as well as its instance: whoever replaced it stays in.
+            # A static member that only goes silent keeps its partitions until its session ends. The member id is given
+            # besides the instance, so that a newer consumer of this instance is not removed.
             leaving = MemberToRemove(member_id=membership.member_id, group_instance_id=self.instance)
-            self._ignoring(lambda: self._admin.remove_group_members(membership.group_id, [leaving]))
+            self._ignore_errors(lambda: self._admin.remove_group_members(membership.group_id, [leaving]))
         seconds = self._connection.settings.close_seconds
-        self._ignoring(lambda: self._consumer.close(timeout_ms=milliseconds(seconds)))
+        self._ignore_errors(lambda: self._consumer.close(timeout_ms=milliseconds(seconds)))
 
     def membership(self) -> ConsumerGroupMetadata:
-        """Return as what the group knows this member: a commit says so, and a stale one is refused."""
+        """Return the membership that a commit includes; the broker refuses a stale one."""
         return self._consumer.group_metadata()
 
     def positions(self) -> dict[TopicPartition, int]:
@@ -145,52 +145,52 @@ class GroupMember:
 
     def _fetch(self, timeout: float, limit: int) -> None:
         keep_join(self._consumer)
-        ask = partial(self._consumer.poll, timeout_ms=math.ceil(timeout * 1000), max_records=limit)
+        poll = partial(self._consumer.poll, timeout_ms=math.ceil(timeout * 1000), max_records=limit)
         try:
-            found = ask()
+            found = poll()
         except NoOffsetForPartitionError:
-            self._take_over()  # the group is new, and now has a place to start
-            found = ask()
+            self._apply_assignment()  # the group is new; this sets its start
+            found = poll()
         except OffsetOutOfRangeError as error:
-            self._take_over()
+            self._apply_assignment()
             raise self._lost(error) from error
-        self._take_over()
+        self._apply_assignment()
         for where, records in found.items():
             name = self._named(where)
             if name in self._fetched:
                 self._fetched[name].extend(records)
 
-    def _take_over(self) -> None:
-        """Follow what the group decided since the last poll."""
-        now = {self._named(where): where for where in self._consumer.assignment() if self._start(where)}
-        gone = {self._named(where) for where in self._moves.gone}
-        self._moves.gone.clear()
+    def _apply_assignment(self) -> None:
+        """Apply the group's assignment since the last poll."""
+        now = {self._named(where): where for where in self._consumer.assignment() if self._has_position(where)}
+        gone = {self._named(where) for where in self._listener.revoked}
+        self._listener.revoked.clear()
         kept = (now.keys() & self._held.keys()) - gone
         self._paused &= kept
         self._fetched = {where: self._fetched[where] if where in kept else deque() for where in now}
         self._claims = {where: self._claims[where] if where in kept else next(self._claimed) for where in sorted(now)}
         self._held = now
 
-    def _start(self, where: Where) -> bool:
-        """Give a new partition its position, and tell whether that worked yet."""
+    def _has_position(self, where: Where) -> bool:
+        """Set the position of a new partition; return False while the broker has not answered."""
         try:
             return self._consumer.position(where, timeout_ms=self._deadline()) is not None
         except NoOffsetForPartitionError as error:
-            # The first record kept, said so rather than left to a default that skips in silence.
+            # The first record kept, set explicitly: the client's default would skip lost records silently.
             for missing in chain.from_iterable(error.args):
                 self._consumer.seek(missing, self._first(missing))
             return True
 
-    def _hand_out(self, limit: int) -> list[Record]:
+    def _take_turns(self, limit: int) -> list[Record]:
         turns = deque(sorted(self._held.keys() - self._paused))
-        # The first of the turn moves on, so that none starves where `limit` is below the partitions.
+        # Each turn starts with another partition, so that none starves while `limit` is below their number.
         turns.rotate(-self._turn)
         self._turn += 1
         records: list[Record] = []
         while turns and len(records) < limit:
             where = turns.popleft()
             if self._fetched[where]:
-                records.append(decoded(where[0], self._fetched[where].popleft()))
+                records.append(decode_record(where[0], self._fetched[where].popleft()))
                 turns.append(where)
         return records
 
@@ -200,8 +200,8 @@ class GroupMember:
         if position < first:
             return lost_records(self.group, self._named(where), position, first)
         return LogError(
-            f"group {self.group} stands at offset {position} of {where.topic}/{where.partition}, which does not exist: "
-            f"was the topic made anew? To go on, seek to {first}"
+            f"group {self.group} is at offset {position} of {where.topic}/{where.partition}, which does not exist: "
+            f"was the topic recreated? To continue, seek to {first}"
         )
 
     def _first(self, where: Where) -> int:
@@ -222,8 +222,8 @@ class GroupMember:
         return milliseconds(self._connection.settings.commit_seconds)
 
     @staticmethod
-    def _ignoring(act: Callable[[], object]) -> None:
-        """Let go without a broker too: a session that ends does the same, later."""
+    def _ignore_errors(act: Callable[[], object]) -> None:
+        """Run an action of `close` and ignore Kafka's errors: the end of the session has the same effect later."""
         try:
             act()
         except KafkaError:

@@ -1,4 +1,4 @@
-"""Kafka's errors in our words: who can put it right, and whether the outcome is known."""
+"""Translation of Kafka's errors to those of the log interface."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,26 +17,29 @@ from pipeline.errors import LogError
 from pipeline.streams.interface import FencedError, UnavailableError
 
 FENCED = (FencedInstanceIdError, ProducerFencedError, InvalidProducerEpochError)
+"""Errors of a client that a newer one of its id replaced."""
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Raise our error for one of Kafka's.
+    """Translate the errors of Kafka that the block raises.
 
     Args:
-        what: names what the block is about.
+        what: subject of the block, for the message.
 
     Raises:
         FencedError: if a newer process took over.
-        UnavailableError: if the broker did not answer, or not yet.
-        LogError: for the rest.
+        UnavailableError: if the broker did not answer in time.
+        LogError: for any other error.
     """
     try:
         yield
     except FENCED as error:
         raise FencedError(f"{what} was replaced by a newer one; stop this process") from error
     except (SaslAuthenticationFailedError, AuthorizationError) as error:
-        raise LogError(f"{what}: the broker refuses us ({error}); see log.security_protocol and log.sasl_*") from error
+        raise LogError(
+            f"{what}: access denied by the broker ({error}); see log.security_protocol, log.sasl_*"
+        ) from error
     except KafkaError as error:
         if error.retriable or _unanswered(error):
             raise UnavailableError(f"{what}: the broker does not answer in time ({error}); is it running?") from error
@@ -44,5 +47,5 @@ def translated(what: str) -> Iterator[None]:
 
 
 def _unanswered(error: KafkaError) -> bool:
-    """Tell whether a transactional request was not answered in time: the client keeps that in the words alone."""
+    """Return True for a transactional request without an answer in time; only the client's message shows it."""
     return type(error) is KafkaError and RequestTimedOutError.__name__ in str(error)

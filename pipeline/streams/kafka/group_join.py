@@ -1,6 +1,6 @@
-"""How a member joins its group and learns that it is out: what kafka-python 3.0.12 tells, and what it keeps to itself.
+"""Join and fencing of a group member, through private state of kafka-python 3.0.12.
 
-The client has no public way to either of the two functions here; tests on a real broker hold them to what they say.
+The client has no public interface for `keep_join` and `fenced`; tests on a real broker verify both.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,11 +13,10 @@ from pipeline.streams.kafka.assignor import CooperativeRange
 
 
 def keep_join(consumer: KafkaConsumer) -> None:
-    """Make the next poll wait for a join that is under way, and find its answer there.
+    """Make the next poll wait for a join in progress and use its answer.
 
-    A join that is answered between two polls is thrown away by the client, which then joins anew, so that with short
-    polls a group never comes to rest; or, if new metadata was what it joined for, the client forgets that it was
-    joining, and no longer beats.
+    The client discards a join that is answered between two polls and joins again, so with short polls a group never
+    becomes stable; if new metadata caused the join, the client even stops its heartbeat.
     """
     coordinator = consumer._coordinator
     if coordinator._join_task is not None:
@@ -27,17 +26,17 @@ def keep_join(consumer: KafkaConsumer) -> None:
 
 
 def fenced(consumer: KafkaConsumer) -> bool:
-    """Tell whether a newer consumer has this one's instance.
+    """Return True if a newer consumer has this one's instance.
 
-    The client learns so from a heartbeat, writes it to its log, and goes on with what it has; this is how it shows: in
-    the group, and no longer beating.
+    The client only logs the error of the heartbeat and continues; the visible effect is a member of a stable group
+    without a heartbeat.
     """
     coordinator = consumer._coordinator
     return bool(coordinator.stable() and not coordinator.need_rejoin() and not coordinator._heartbeat_enabled)
 
 
 class _Answered(Future):  # type: ignore[misc]
-    """A future that does not look done, until one waits for it."""
+    """A future that reports itself as pending until a caller waits for it."""
 
     def __init__(self, answered: Future) -> None:
         super().__init__()
@@ -50,21 +49,21 @@ class _Answered(Future):  # type: ignore[misc]
         return self._answered.add_errback(act, *args, **kwargs)
 
 
-class Moves(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Takes down which partitions went, even if they came back within the same poll."""
+class RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Records the revoked partitions, even if they are assigned again within the same poll."""
 
     def __init__(self, partitions: Mapping[str, int]) -> None:
         self.assignor = CooperativeRange(partitions)
-        self.gone: set[Where] = set()
+        self.revoked: set[Where] = set()
 
     def on_partitions_revoked(self, revoked: Iterable[Where]) -> None:
-        """Take down what goes."""
-        self.gone |= set(revoked)
+        """Record the revoked partitions."""
+        self.revoked |= set(revoked)
 
     def on_partitions_assigned(self, assigned: Iterable[Where]) -> None:
-        """Nothing: the next poll looks at the whole assignment."""
+        """Do nothing: the next poll reads the whole assignment."""
 
     def on_partitions_lost(self, lost: Iterable[Where]) -> None:
-        """Take down what went: the group goes on without this member."""
-        self.gone |= set(lost)
-        self.assignor.forget()
+        """Record the lost partitions: the group has removed this member."""
+        self.revoked |= set(lost)
+        self.assignor.clear()

@@ -1,4 +1,4 @@
-"""The log on a broker: Kafka's transactions, groups and offsets behind the interface of all logs."""
+"""The log on a Kafka broker: its transactions, groups and offsets behind the interface of all logs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,21 +8,21 @@ from kafka import TopicPartition as Where
 from pipeline.config import LogSettings
 from pipeline.streams.checks import check_kept
 from pipeline.streams.interface import Record, Topic
-from pipeline.streams.kafka.admin import Topics
-from pipeline.streams.kafka.config import connection, made
-from pipeline.streams.kafka.consumer import GroupMember
+from pipeline.streams.kafka.admin import TopicAdmin
+from pipeline.streams.kafka.config import make_client, parse_url
+from pipeline.streams.kafka.consumer import BrokerConsumer
 from pipeline.streams.kafka.errors import translated
-from pipeline.streams.kafka.producer import Sender, Standing
-from pipeline.streams.kafka.reader import Readers
+from pipeline.streams.kafka.producer import BrokerPositions, BrokerProducer
+from pipeline.streams.kafka.reader import ReaderPool
 from pipeline.streams.transaction import BufferedProducer
 
 
 class KafkaLog:
-    """A `Log` on a broker; threads may share it, a consumer or producer belongs to one thread at a time.
+    """A `Log` on a broker. Threads may share it; only one thread at a time may use a consumer or producer.
 
     Args:
         url: `kafka://host:port[,host:port]`.
-        settings: of the log.
+        settings: settings of the log.
 
     Raises:
         LogError: if the URL names no broker.
@@ -30,13 +30,13 @@ class KafkaLog:
     """
 
     def __init__(self, url: str, settings: LogSettings) -> None:
-        self._connection = connection(url, settings)
+        self._connection = parse_url(url, settings)
         with translated(url):
-            self._admin = made(KafkaAdminClient, self._connection.client())
-        self._topics = Topics(self._admin, self._connection)
-        self._readers = Readers(self._connection)
-        self._members: list[GroupMember] = []
-        self._senders: list[Sender] = []
+            self._admin = make_client(KafkaAdminClient, self._connection.client())
+        self._topics = TopicAdmin(self._admin, self._connection)
+        self._readers = ReaderPool(self._connection)
+        self._consumers: list[BrokerConsumer] = []
+        self._producers: list[BrokerProducer] = []
         self._closed = False
 
     def create_topics(self, topics: Iterable[Topic]) -> None:
@@ -44,23 +44,25 @@ class KafkaLog:
         self._topics.create(topics)
 
     def problems(self, topics: Iterable[Topic]) -> list[str]:
-        """Return how the broker's topics fall short of these, one line each: missing, kept too short, ..."""
+        """Return how the broker's topics differ from these, one line each: missing, kept too short, ..."""
         return self._topics.problems(topics)
 
-    def producer(self, transactional_id: str) -> BufferedProducer[Standing]:
+    def producer(self, transactional_id: str) -> BufferedProducer[BrokerPositions]:
         """See `Log.producer`."""
-        sender = Sender(self._connection, transactional_id, self._topics.__getitem__, self._readers.note)
-        self._senders.append(sender)
-        # The broker counts the epochs of an id, and the sender knows its own.
-        return BufferedProducer(sender, transactional_id, epoch=0)
+        producer = BrokerProducer(
+            self._connection, transactional_id, self._topics.__getitem__, self._readers.record_written
+        )
+        self._producers.append(producer)
+        # The broker counts the epochs of an id, so ours is not used.
+        return BufferedProducer(producer, transactional_id, epoch=0)
 
-    def consumer(self, group: str, topics: Sequence[str], instance: str) -> GroupMember:
+    def consumer(self, group: str, topics: Sequence[str], instance: str) -> BrokerConsumer:
         """See `Log.consumer`."""
         read = [self._topics[topic] for topic in topics]
         with translated(f"consumer {instance} of group {group}"):
-            member = GroupMember(self._connection, self._admin, group, read, instance)
-        self._members = [each for each in self._members if not each.closed] + [member]
-        return member
+            consumer = BrokerConsumer(self._connection, self._admin, group, read, instance)
+        self._consumers = [each for each in self._consumers if not each.closed] + [consumer]
+        return consumer
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """See `Log.read`."""
@@ -92,9 +94,14 @@ class KafkaLog:
         if self._closed:
             return
         self._closed = True
-        for member in self._members:
-            member.close()
-        for sender in self._senders:
-            sender.close()
+        for consumer in self._consumers:
+            consumer.close()
+        for producer in self._producers:
+            producer.close()
         self._readers.close()
         self._admin.close()
+
+
+def open_log(url: str, settings: LogSettings) -> KafkaLog:
+    """Connect to the broker of a `kafka://` URL; see `KafkaLog`."""
+    return KafkaLog(url, settings)

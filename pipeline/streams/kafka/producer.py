@@ -1,7 +1,10 @@
-"""A transactional producer: what a buffered transaction holds goes to the broker at its commit, within a deadline.
+"""Transactional producer: writes a buffered transaction to the broker at its commit, within a deadline.
 
-In this order: the records, then the consumer's positions with its membership (the broker refuses those of a member
-that is no longer in the group), then the end of the transaction, which waits for all of them.
+The order of writes:
+
+1. the records;
+2. the consumer's positions with its membership (the broker refuses those of a former member);
+3. the end of the transaction, which waits for all of them.
 """
 
 import time
@@ -24,31 +27,31 @@ from kafka.errors import (
 from pipeline.errors import LogError
 from pipeline.streams.checks import fenced_consumer, fenced_producer, foreign_consumer, lost_partition
 from pipeline.streams.interface import Consumer, Topic, TopicPartition, UnavailableError
-from pipeline.streams.kafka.config import Connection, made, milliseconds
-from pipeline.streams.kafka.consumer import GroupMember
+from pipeline.streams.kafka.config import Connection, make_client, milliseconds
+from pipeline.streams.kafka.consumer import BrokerConsumer
 from pipeline.streams.kafka.errors import translated
-from pipeline.streams.kafka.serialization import headers
+from pipeline.streams.kafka.serialization import encode_headers
 from pipeline.streams.transaction import Outgoing
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A consumer's positions to commit, and as what its group knows it."""
+class BrokerPositions:
+    """A consumer's positions to commit, with its membership in the group."""
 
     membership: ConsumerGroupMetadata
     group: str
     offsets: dict[TopicPartition, int]
 
 
-class Sender:
-    """The sink of one producer's transactions.
+class BrokerProducer:
+    """Sink of one producer's transactions.
 
     Args:
         connection: the broker.
-        transactional_id: names the producer over restarts.
+        transactional_id: name of the producer, the same over restarts.
         topic: returns a topic by its name, or raises LogError.
-        written: told the offsets of each transaction that is committed.
-        clock: seconds, monotonic; times deadlines.
+        written: called with the offsets of each committed transaction.
+        clock: seconds, monotonic, for deadlines.
     """
 
     def __init__(
@@ -67,27 +70,27 @@ class Sender:
         self._clock = clock
         self._refusal: LogError | None = None
         with translated(self._name()):
-            self._producer = made(KafkaProducer, connection.producer(transactional_id))
+            self._producer = make_client(KafkaProducer, connection.producer(transactional_id))
             try:
                 self._producer.init_transactions()
             except KafkaError:
-                self._drop()
+                self._discard()
                 raise
 
-    def positions(self, consumer: Consumer) -> Standing:
-        """Return what to commit of a consumer, as it stands now."""
-        if not isinstance(consumer, GroupMember):
+    def positions(self, consumer: Consumer) -> BrokerPositions:
+        """Return the current positions of a consumer, to be committed."""
+        if not isinstance(consumer, BrokerConsumer):
             raise foreign_consumer()
-        return Standing(consumer.membership(), consumer.group, consumer.positions())
+        return BrokerPositions(consumer.membership(), consumer.group, consumer.positions())
 
     def commit(
         self,
-        transactional_id: str,  # noqa: ARG002 - the broker knows id and epoch of the producer that it hears from
+        transactional_id: str,  # noqa: ARG002 - the client sends id and epoch itself
         epoch: int,  # noqa: ARG002
         sent: Sequence[Outgoing],
-        positions: Sequence[Standing],
+        positions: Sequence[BrokerPositions],
     ) -> list[tuple[str, int, int]]:
-        """Write records and positions in one transaction of the broker, or raise and leave nothing visible."""
+        """Write records and positions in one transaction of the broker, or raise without visible effect."""
         if self._refusal:
             raise self._refusal
         if not sent and not any(standing.offsets for standing in positions):
@@ -96,21 +99,21 @@ class Sender:
         try:
             offsets = self._write(sent, positions, deadline)
         except KafkaError as error:
-            raise self._failed(error, positions) from error
+            raise self._error_of(error, positions) from error
         self._written(offsets)
         return offsets
 
     def abort(self, sent: Sequence[Outgoing]) -> None:
-        """Do nothing: before the commit nothing is written, and a commit that fails tidies up itself."""
+        """Do nothing: nothing is written before the commit, and a failed commit aborts by itself."""
 
     def close(self) -> None:
-        """End the producer's thread and connections, within the deadline for it."""
+        """End the producer's thread and connections, within `log.close_seconds`."""
         with suppress(KafkaError):
             self._producer.close(timeout=self._connection.settings.close_seconds)
-        self._drop()
+        self._discard()
 
     def _write(
-        self, sent: Sequence[Outgoing], positions: Sequence[Standing], deadline: float
+        self, sent: Sequence[Outgoing], positions: Sequence[BrokerPositions], deadline: float
     ) -> list[tuple[str, int, int]]:
         producer, manager = self._producer, self._producer._transaction_manager
         producer.begin_transaction()
@@ -119,7 +122,7 @@ class Sender:
         for standing in positions:
             if standing.offsets:
                 self._await(manager.send_offsets_to_transaction(self._offsets(standing), standing.membership), deadline)
-        # Before the end is asked for: the client would commit what is left when a record's delivery expired.
+        # Checked before the end: the client would commit the rest when the delivery of a record expired.
         written = [future.get(timeout=self._left(deadline)).offset for future in futures]
         self._await(manager.begin_commit(), deadline)
         return [(each.topic, each.partition, offset) for each, offset in zip(sent, written, strict=True)]
@@ -128,20 +131,20 @@ class Sender:
         return self._producer.send(
             self._connection.named(outgoing.topic),
             value=outgoing.value,
-            # A record needs one of the two: no key, and an end of what it stood for, is an empty key.
+            # Kafka needs a key or a value: a tombstone without a key gets an empty key.
             key=b"" if outgoing.key is None and outgoing.value is None else outgoing.key,
             partition=outgoing.partition,
-            headers=headers(outgoing.timestamp),
+            headers=encode_headers(outgoing.timestamp),
         )
 
-    def _offsets(self, standing: Standing) -> dict[Where, OffsetAndMetadata]:
+    def _offsets(self, standing: BrokerPositions) -> dict[Where, OffsetAndMetadata]:
         return {
             Where(self._connection.named(topic), partition): OffsetAndMetadata(offset, "", -1)
             for (topic, partition), offset in standing.offsets.items()
         }
 
     def _await(self, result: Any, deadline: float) -> None:
-        # The client's own calls for these steps wait as long as the broker is away; here they have a deadline.
+        # The client's own calls for these steps wait without limit for an unavailable broker.
         self._producer._sender.wakeup()
         if not result.wait(timeout_ms=milliseconds(self._left(deadline))):
             raise KafkaTimeoutError("not done within log.commit_seconds")
@@ -149,8 +152,8 @@ class Sender:
     def _left(self, deadline: float) -> float:
         return max(0.0, deadline - self._clock())
 
-    def _failed(self, error: KafkaError, positions: Sequence[Standing]) -> LogError:
-        """Tidy up after a commit that failed, and return what to raise."""
+    def _error_of(self, error: KafkaError, positions: Sequence[BrokerPositions]) -> LogError:
+        """Abort after a failed commit, and return the error to raise."""
         cause = self._producer._transaction_manager.last_error or error
         if isinstance(cause, (ProducerFencedError, InvalidProducerEpochError)):
             return self._refuse(fenced_producer(self._id))
@@ -163,13 +166,13 @@ class Sender:
             return LogError(f"{self._name()}: the transaction was aborted: {cause}")
         return self._refuse(
             UnavailableError(
-                f"{self._name()}: nobody knows whether its last transaction was committed ({cause}); open a new "
-                f"producer of this id, which settles that, then start from the committed offsets"
+                f"{self._name()}: the outcome of its last transaction is unknown ({cause}); open a new producer of "
+                f"this id, which commits or aborts it, then start from the committed offsets"
             )
         )
 
     def _abort(self) -> bool:
-        """End the open transaction, and tell whether that worked."""
+        """Abort the open transaction; return False if the broker did not confirm it."""
         try:
             aborting = self._producer._transaction_manager.begin_abort()
             self._await(aborting, self._clock() + self._connection.settings.close_seconds)
@@ -178,15 +181,15 @@ class Sender:
         return True
 
     def _refuse(self, refusal: LogError) -> LogError:
-        """Let the producer go, and answer every later commit in the same way."""
+        """Discard the producer, and raise the same error at every later commit."""
         self._refusal = refusal
-        self._drop()
+        self._discard()
         return refusal
 
-    def _drop(self) -> None:
+    def _discard(self) -> None:
         with suppress(KafkaError):
             self._producer.close(timeout=0)
-        # Where `close` gave up waiting for what is not written, it left the thread running.
+        # A `close` that times out on unwritten records leaves the thread running.
         self._producer._sender.force_close()
 
     def _name(self) -> str:

@@ -1,7 +1,7 @@
-"""Reading a broker outside any group: bounds of partitions, and ranges of committed records by offset.
+"""Reads from a broker outside any group: bounds of partitions, and ranges of committed records by offset.
 
-Whoever wrote through this log reads its writes: a broker answers a commit before the markers that make it visible
-are written, so an end waits for what was committed here.
+A process can read its own writes: a broker acknowledges a commit before it writes the markers that make it visible, so
+`end` waits until the commits of this log are visible.
 """
 
 import time
@@ -13,28 +13,30 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as Where
 
 from pipeline.streams.interface import Record, TopicPartition, UnavailableError
-from pipeline.streams.kafka.config import Connection, made, milliseconds
+from pipeline.streams.kafka.config import Connection, make_client, milliseconds
 from pipeline.streams.kafka.errors import translated
-from pipeline.streams.kafka.serialization import decoded
+from pipeline.streams.kafka.serialization import decode_record
 
 NAP = 0.005
-"""Seconds between two looks at a partition whose last commit is not visible yet."""
+"""Seconds between two polls of a partition whose last commit is not visible yet."""
 
 PAGE = 512
-"""Records asked for at once."""
+"""Records per fetch."""
 
 WAIT = 0.01
-"""Seconds that a fetch waits for records. What is read is there already, or is a marker, for which none would come; and
-while a fetch waits, nothing else is answered on its connection."""
+"""Seconds that a fetch waits for records.
+
+All records of a range exist already, except behind a marker, for which no record follows; and a waiting fetch blocks
+all other requests on its connection."""
 
 
-class Readers:
-    """Clients that read; each serves one caller at a time, and is used again.
+class ReaderPool:
+    """Pool of reading clients; each serves one caller at a time.
 
     Args:
         connection: the broker.
-        clock: seconds, monotonic; times deadlines.
-        sleep: waits for so many seconds.
+        clock: seconds, monotonic, for deadlines.
+        sleep: waits for a number of seconds.
     """
 
     def __init__(
@@ -50,8 +52,8 @@ class Readers:
         self._idle: list[KafkaConsumer] = []
         self._written: dict[TopicPartition, int] = {}
 
-    def note(self, written: Sequence[tuple[str, int, int]]) -> None:
-        """Take down what was committed through this log: topic, partition and offset of each record."""
+    def record_written(self, written: Sequence[tuple[str, int, int]]) -> None:
+        """Record a commit of this log: topic, partition and offset of each record."""
         with self._lock:
             for topic, partition, offset in written:
                 where = (self._connection.named(topic), partition)
@@ -63,7 +65,7 @@ class Readers:
             return int(reader.beginning_offsets([Where(*where)])[Where(*where)])
 
     def end(self, where: TopicPartition) -> int:
-        """Return the end of what is committed, what we wrote included."""
+        """Return the offset after the last committed record, the commits of this log included."""
         deadline = self._clock() + self._connection.settings.commit_seconds
         with self._reader() as reader, translated(f"{where[0]}/{where[1]}"):
             while (end := int(reader.end_offsets([Where(*where)])[Where(*where)])) <= self._written.get(where, -1):
@@ -88,13 +90,13 @@ class Readers:
                 for raw in reader.poll(timeout_ms=milliseconds(WAIT), max_records=PAGE).get(partition, ()):
                     if raw.offset >= end:
                         return
-                    yield decoded(topic, raw)
+                    yield decode_record(topic, raw)
                     deadline = self._clock() + self._connection.settings.commit_seconds
                 if self._clock() > deadline:
                     raise UnavailableError(f"{where[0]}/{where[1]}: the broker does not answer in time; is it running?")
 
     def close(self) -> None:
-        """Close the clients that are idle."""
+        """Close the idle clients."""
         with self._lock:
             idle, self._idle = self._idle, []
         for reader in idle:
@@ -106,7 +108,8 @@ class Readers:
             reader = self._idle.pop() if self._idle else None
         if reader is None:
             with translated("a reader"):
-                reader = made(KafkaConsumer, self._connection.reader() | {"fetch_max_wait_ms": milliseconds(WAIT)})
+                settings = self._connection.reader() | {"fetch_max_wait_ms": milliseconds(WAIT)}
+                reader = make_client(KafkaConsumer, settings)
         try:
             yield reader
         finally:

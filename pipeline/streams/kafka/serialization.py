@@ -1,7 +1,7 @@
-"""A record on its way to a broker and back.
+"""Serialization of records for a broker.
 
-A broker stamps records of our topics on arrival (`topics.py` says why), so event time goes in a header. Records of
-foreign producers have none; there the broker's stamp stands for it.
+A broker stamps records of our topics on arrival (`admin.py` gives the reason), so event time is stored in a header.
+Records of foreign producers have no such header; their event time is the broker's stamp.
 """
 
 from typing import Any
@@ -10,16 +10,16 @@ from pipeline.streams.codec import MAX_TIMESTAMP, decode_key, decode_timestamp, 
 from pipeline.streams.interface import Record
 
 EVENT_TIME = "t"
-"""Header with the event time: milliseconds since 1970, 8 bytes, the highest first."""
+"""Header of the event time: milliseconds since 1970, 8 bytes, big-endian."""
 
 
-def headers(timestamp: int) -> list[tuple[str, bytes]]:
-    """Return the headers of a record of this event time, in milliseconds."""
+def encode_headers(timestamp: int) -> list[tuple[str, bytes]]:
+    """Return the headers of a record with this event time, in milliseconds."""
     return [(EVENT_TIME, timestamp.to_bytes(8, "big"))]
 
 
-def decoded(topic: str, raw: Any) -> Record:
-    """Return what a broker's record says; never fails, whatever foreign bytes it holds."""
+def decode_record(topic: str, raw: Any) -> Record:
+    """Return the record of a broker's message; foreign bytes become a stub, so it never fails."""
     return Record(
         topic, raw.partition, raw.offset, decode_key(raw.key), decode_value(raw.value), decode_timestamp(_stamp(raw))
     )

@@ -1,4 +1,4 @@
-"""One SQLite file: how it is opened, how its statements run, and what its errors mean to a person."""
+"""Connection to one SQLite file: schema, transactions, and errors with advice."""
 
 import sqlite3
 import threading
@@ -10,10 +10,10 @@ from pipeline.errors import LogError
 from pipeline.streams.interface import UnavailableError
 
 FORMAT = 1
-"""Rises when a file written by an older version cannot be read any more."""
+"""Version of the file format; raised when older files cannot be read any more."""
 
 _APPLICATION_ID = 0x52414945
-"""Marks our files, so that a database of someone else is not written to."""
+"""Application id in the header of our files: databases of other programs are refused."""
 
 _SCHEMA = """
 CREATE TABLE topics (name TEXT PRIMARY KEY, partitions INTEGER NOT NULL, kept TEXT NOT NULL, key TEXT NOT NULL);
@@ -37,7 +37,7 @@ CREATE TABLE offsets (
 """
 
 _ADVICE = {
-    "SQLITE_BUSY": "another process holds it for too long: find out which and end it, or allow a longer lock_timeout",
+    "SQLITE_BUSY": "another process holds its lock for too long: find and end it, or allow a longer lock_timeout",
     "SQLITE_FULL": "the disk is full: free space, then start again; nothing committed is lost",
     "SQLITE_IOERR": "reading or writing failed: check the disk and the free space, then start again",
     "SQLITE_CORRUPT": "the file is damaged: stop all processes and restore it from a backup, or save what can be "
@@ -48,18 +48,18 @@ _ADVICE = {
 }
 
 _PASSING = ("SQLITE_BUSY", "SQLITE_FULL")
-"""What may be over in a while: nothing is wrong with the file."""
+"""Temporary errors: the file is intact."""
 
 
 class Database:
-    """The connection to one file; threads may share it, a forked child may not.
+    """Connection to one file; threads may share it, a forked child may not.
 
     Args:
         path: the file; it and its folder are created if they are missing.
         lock_timeout: seconds to wait for another process to finish writing.
 
     Raises:
-        LogError: here and in every method: naming the path, and what to do.
+        LogError: here and in every method, with the path and advice.
     """
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
@@ -68,8 +68,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # One connection for all threads, used under one lock: a thread never sees the half of what
-            # another one is writing.
+            # One connection for all threads, used under one lock: a thread never sees uncommitted writes of another.
             self._connection = sqlite3.connect(path, lock_timeout, isolation_level=None, check_same_thread=False)
             self._set_up(self._connection)
 
@@ -88,7 +87,7 @@ class Database:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                # SQLite rolls back by itself where a disk is full; a second rollback would hide the cause.
+                # SQLite rolls back by itself on a full disk; a second rollback would hide the cause.
                 if connection.in_transaction:
                     with suppress(sqlite3.Error):
                         connection.execute("ROLLBACK")

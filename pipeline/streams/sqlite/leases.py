@@ -1,9 +1,8 @@
-"""Consumer groups of the local log: members that beat, and the partitions they hold.
+"""Consumer groups of the SQLite log: members with heartbeats, and the partitions they own.
 
-A member that has not been heard of for the length of a lease is out, and its partitions are free. Time is
-a monotonic clock that all processes of the machine share (`time.monotonic` is one), so neither a changed
-host clock nor a skewed event moves a lease. After a reboot that clock starts anew: a beat from the future
-is of before, and out.
+A member without a heartbeat for the length of a lease is removed, and its partitions are free. Time is a monotonic
+clock that all processes of the machine share (`time.monotonic` is one), so neither a changed host clock nor a skewed
+event moves a lease. The clock restarts at a reboot: a heartbeat in the future is from before it, and is expired.
 """
 
 import json
@@ -13,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.streams.assignment import Member, Moves, moves
+from pipeline.streams.assignment import Member, Moves, plan_moves
 from pipeline.streams.checks import fenced_consumer, lost_partition
 from pipeline.streams.interface import TopicPartition
 from pipeline.streams.sqlite.database import Database
@@ -21,7 +20,7 @@ from pipeline.streams.sqlite.database import Database
 
 @dataclass(slots=True)
 class _Membership:
-    """What this process knows of a member of its own; `generation` is the group's at the last beat."""
+    """Membership of a consumer of this process; `generation` is that of the group at the last heartbeat."""
 
     instance: str
     topics: tuple[str, ...]
@@ -31,24 +30,24 @@ class _Membership:
 
 
 class Leases:
-    """The groups' state in the database.
+    """State of the consumer groups in the database.
 
     Args:
-        database: where it is.
+        database: the database.
         clock: monotonic seconds, common to all processes on the machine.
-        lease: seconds without a sign of life after which a member is out.
+        lease: seconds without a heartbeat after which a member is removed.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float], lease: float) -> None:
         self._database = database
         self._clock = clock
         self._lease = lease
-        self._mine: dict[str, _Membership] = {}
+        self._memberships: dict[str, _Membership] = {}
 
     def join(self, group: str, topics: Sequence[str], instance: str) -> str:
         """Enter the group in place of any older member of this instance; return a unique token."""
         token = f"{instance}#{secrets.token_hex(8)}"
-        self._mine[token] = _Membership(instance, tuple(topics))
+        self._memberships[token] = _Membership(instance, tuple(topics))
         with self._database.write() as connection:
             connection.execute("INSERT OR IGNORE INTO groups VALUES (?, 0)", (group,))
             _drop(connection, group, "instance = ?", (instance,))
@@ -57,30 +56,31 @@ class Leases:
         return token
 
     def held(self, group: str, token: str, partitions: Mapping[str, int]) -> Mapping[TopicPartition, int]:
-        """Beat, let go and claim what is due; return partition -> claim of all the member holds.
+        """Send a heartbeat, release and claim partitions as due; return partition -> claim of the member.
 
         Args:
             group: the group.
             token: the member.
             partitions: number of partitions by topic.
         """
-        mine = self._mine[token]
+        membership = self._memberships[token]
         ((generation,),) = self._database.rows("SELECT generation FROM groups WHERE name = ?", (group,))
-        if mine.held is None or generation != mine.generation or self._clock() - mine.beat >= self._lease / 3:
+        outdated = membership.held is None or generation != membership.generation
+        if outdated or self._clock() - membership.beat >= self._lease / 3:
             self._beat(group, token, partitions)
-        return mine.held or {}
+        return membership.held or {}
 
     def leave(self, group: str, token: str) -> None:
-        """Let everything go, for others to claim at once."""
+        """Release all partitions, for others to claim at once."""
         with self._database.write() as connection:
             if _drop(connection, group, "token = ?", (token,)):
                 _next_generation(connection, group)
-        self._mine.pop(token, None)
+        self._memberships.pop(token, None)
 
     def check(
         self, connection: sqlite3.Connection, group: str, token: str, claims: Mapping[TopicPartition, int]
     ) -> None:
-        """Raise PartitionLostError unless the member still holds each partition by the claim it read it under."""
+        """Raise PartitionLostError unless the member still owns each partition under the same claim."""
         for where, claim in claims.items():
             owner = connection.execute(
                 'SELECT token, claim FROM owners WHERE "group" = ? AND topic = ? AND number = ?', (group, *where)
@@ -89,43 +89,43 @@ class Leases:
                 raise lost_partition(group, where)
 
     def _beat(self, group: str, token: str, partitions: Mapping[str, int]) -> None:
-        mine = self._mine[token]
+        membership = self._memberships[token]
         with self._database.write() as connection:
-            # Read under the write lock: no beat already in the table can be later than this one.
+            # Read under the write lock: no heartbeat in the table can be later than this one.
             now = self._clock()
-            changed = self._stay(connection, group, token, now)
+            changed = self._renew(connection, group, token, now)
             changed += _drop(connection, group, "seen NOT BETWEEN ? AND ?", (now - self._lease, now))
-            due = moves(token, _members(connection, group), _owners(connection, group), partitions)
+            due = plan_moves(token, _members(connection, group), _owners(connection, group), partitions)
             if changed or due.release or due.claim:
                 _next_generation(connection, group)
-            mine.generation = _generation(connection, group)
-            _move(connection, group, token, due, mine.generation)
-            mine.held = _held(connection, group, token)
-            mine.beat = now
+            membership.generation = _generation(connection, group)
+            _move(connection, group, token, due, membership.generation)
+            membership.held = _held(connection, group, token)
+            membership.beat = now
 
-    def _stay(self, connection: sqlite3.Connection, group: str, token: str, now: float) -> int:
+    def _renew(self, connection: sqlite3.Connection, group: str, token: str, now: float) -> int:
         if connection.execute("UPDATE members SET seen = ? WHERE token = ?", (now, token)).rowcount:
             return 0
-        instance = self._mine[token].instance
+        instance = self._memberships[token].instance
         newer = connection.execute(
             'SELECT 1 FROM members WHERE "group" = ? AND instance = ?', (group, instance)
         ).fetchone()
         if newer:
             raise fenced_consumer(group, instance)
-        # It was silent for longer than a lease; what it held is gone, and it queues up again.
+        # Its lease expired: its partitions are released, and it joins again as the last member.
         self._enter(connection, group, token)
         return 1
 
     def _enter(self, connection: sqlite3.Connection, group: str, token: str) -> None:
-        mine = self._mine[token]
+        membership = self._memberships[token]
         connection.execute(
             'INSERT INTO members ("group", instance, token, topics, seen) VALUES (?, ?, ?, ?, ?)',
-            (group, mine.instance, token, json.dumps(mine.topics), self._clock()),
+            (group, membership.instance, token, json.dumps(membership.topics), self._clock()),
         )
 
 
 def _drop(connection: sqlite3.Connection, group: str, condition: str, parameters: Sequence[object]) -> int:
-    """Remove members, and free what belongs to none; return how many were removed."""
+    """Remove members and release their partitions; return the number of removed members."""
     removed = connection.execute(
         f'DELETE FROM members WHERE "group" = ? AND {condition}', (group, *parameters)
     ).rowcount

@@ -1,7 +1,7 @@
 """The embedded log: one SQLite file in WAL mode, shared by the processes of one machine.
 
-A commit is one SQLite transaction: records, ends of partitions and committed offsets, synced to the disk
-before it returns. Whoever dies before that leaves nothing; SQLite rolls the file back when it is next used.
+A commit is one SQLite transaction: records, ends of partitions and committed offsets, synced to the disk before it
+returns. A process that dies before that has no visible effect; SQLite rolls the file back at its next use.
 """
 
 import sqlite3
@@ -14,13 +14,14 @@ from pipeline.errors import LogError
 from pipeline.streams.checks import check_kept, check_same, differences, fenced_producer
 from pipeline.streams.codec import MAX_RECORD_BYTES, decode_key, decode_timestamp, decode_value
 from pipeline.streams.group_consumer import GroupConsumer
-from pipeline.streams.interface import Consumer, Kept, Record, Topic, TopicPartition
+from pipeline.streams.interface import Consumer, Record, Topic, TopicPartition
 from pipeline.streams.sqlite.database import Database
 from pipeline.streams.sqlite.leases import Leases
-from pipeline.streams.transaction import BufferedProducer, Outgoing, Positions, claimed
+from pipeline.streams.sqlite.queries import end_of_partition, producer_epoch, save_positions, topics_by_name
+from pipeline.streams.transaction import BufferedProducer, Outgoing, Positions, positions_of
 
 PAGE = 512
-"""Records read at once: no reader holds a snapshot for longer, which would keep the WAL from being reset."""
+"""Records per read: a longer read would hold its snapshot, which prevents a reset of the WAL."""
 
 _TOPICS = "SELECT name, partitions, kept, key FROM topics"
 
@@ -30,13 +31,13 @@ class LocalLog:
 
     Args:
         path: the file; created if missing.
-        clock: monotonic seconds, common to all processes on the machine; times leases, nothing else.
-        lease: seconds without a poll after which a consumer's partitions go to the others of its group, who
-            notice at most a third of it later.
+        clock: monotonic seconds, common to all processes on the machine; used for leases only.
+        lease: seconds without a poll after which a consumer's partitions go to the other members of its group, which
+            claim them within a further third of it.
         lock_timeout: seconds to wait for another process to finish a commit.
 
     Raises:
-        LogError: if the file cannot be opened, is damaged, or is not ours; the message says what to do.
+        LogError: if the file cannot be opened, is damaged, or belongs to another program; the message has advice.
     """
 
     longest_record = MAX_RECORD_BYTES
@@ -60,7 +61,7 @@ class LocalLog:
             for topic in topics:
                 values = (topic.name, topic.partitions, topic.kept, topic.key)
                 connection.execute("INSERT OR IGNORE INTO topics VALUES (?, ?, ?, ?)", values)
-                check_same(_by_name(connection.execute(_TOPICS))[topic.name], topic)
+                check_same(topics_by_name(connection.execute(_TOPICS))[topic.name], topic)
                 numbers = [(topic.name, number) for number in range(topic.partitions)]
                 connection.executemany("INSERT OR IGNORE INTO partitions (topic, number) VALUES (?, ?)", numbers)
 
@@ -76,7 +77,7 @@ class LocalLog:
                 "INSERT INTO producers VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1",
                 (transactional_id,),
             )
-            return BufferedProducer(self, transactional_id, _epoch(connection, transactional_id))
+            return BufferedProducer(self, transactional_id, producer_epoch(connection, transactional_id))
 
     def consumer(self, group: str, topics: Sequence[str], instance: str) -> GroupConsumer:
         """See `Log.consumer`."""
@@ -97,24 +98,24 @@ class LocalLog:
         self._database.close()
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
-        """Delete the records before `offset`; who still asks for one of them is told so."""
+        """Delete the records before `offset`; a later read of one of them raises RecordsLostError."""
         where = self._id(topic, partition)
         with self._database.write() as connection:
             connection.execute("UPDATE partitions SET first = max(first, min(?, end)) WHERE id = ?", (offset, where))
             connection.execute('DELETE FROM records WHERE partition_id = ? AND "offset" < ?', (where, offset))
 
     def topics(self) -> list[Topic]:
-        """Return all topics there are."""
+        """Return all topics."""
         self._load_topics()
         return list(self._topics.values())
 
     def compact(self, topic: str) -> int:
         """Delete the records of a compacted topic that a newer one of the same key replaces.
 
-        Tombstones stay, so that a reader which has seen the value before it learns of its end.
+        Tombstones stay, so that a reader of the earlier value also reads its deletion.
 
         Returns:
-            How many records were deleted.
+            Number of deleted records.
         """
         if self.topic(topic).kept != "compacted":
             raise LogError(f"topic {topic} is kept {self.topic(topic).kept!r}; only compacted topics are compacted")
@@ -129,7 +130,7 @@ class LocalLog:
                 for where in ids
             )
 
-    # What producers ask for (`transaction.Sink`).
+    # Interface for producers (`transaction.Sink`).
 
     def topic(self, name: str) -> Topic:
         """Return a topic, or raise LogError if there is none of this name."""
@@ -140,38 +141,38 @@ class LocalLog:
         return self._topics[name]
 
     def positions(self, consumer: Consumer) -> Positions:
-        """Return what to commit of a consumer."""
-        return claimed(self, consumer)
+        """Return the positions of a consumer, to be committed."""
+        return positions_of(self, consumer)
 
     def commit(
         self, transactional_id: str, epoch: int, sent: Sequence[Outgoing], positions: Sequence[Positions]
     ) -> list[tuple[str, int, int]]:
-        """Write the records and the positions in one SQLite transaction, or raise and change nothing."""
+        """Write the records and the positions in one SQLite transaction, or raise without effect."""
         with self._database.write() as connection:
-            if _epoch(connection, transactional_id) != epoch:
+            if producer_epoch(connection, transactional_id) != epoch:
                 raise fenced_producer(transactional_id)
             for position in positions:
                 self._leases.check(connection, position.group, position.token, position.claims)
             offsets = self._append(connection, sent)
-            _save(connection, positions)
+            save_positions(connection, positions)
         return offsets
 
     def abort(self, sent: Sequence[Outgoing]) -> None:
         """Do nothing: nothing was written."""
 
-    # What consumers ask for (`consumer.Source`).
+    # Interface for consumers (`group_consumer.Source`).
 
     def join(self, group: str, topics: Sequence[str], instance: str) -> str:
         """Enter the group in place of any older member of this instance."""
         return self._leases.join(group, [self.topic(name).name for name in topics], instance)
 
     def held(self, group: str, token: str) -> Mapping[TopicPartition, int]:
-        """Beat, let go and claim what is due; return partition -> claim of all the member holds."""
+        """Send a heartbeat, release and claim partitions as due; return partition -> claim of the member."""
         partitions = {topic.name: topic.partitions for topic in self._topics.values()}
         return self._leases.held(group, token, partitions)
 
     def leave(self, group: str, token: str) -> None:
-        """Let everything go."""
+        """Release all partitions of the member."""
         self._leases.leave(group, token)
 
     def committed(self, group: str, topic: str, partition: int) -> int:
@@ -206,7 +207,7 @@ class LocalLog:
         for outgoing in sent:
             where = (outgoing.topic, outgoing.partition)
             if where not in ends:
-                ends[where] = _end(connection, self._id(*where))
+                ends[where] = end_of_partition(connection, self._id(*where))
             offsets.append((*where, ends[where]))
             ends[where] += 1
         rows = [
@@ -226,28 +227,25 @@ class LocalLog:
         return self._ids[topic, partition]
 
     def _load_topics(self) -> None:
-        # Topics first: their partitions were created with them, so none is missing from what follows.
-        self._topics = _by_name(self._database.rows(_TOPICS))
+        # Topics first: their partitions were created with them, so none of these is missing below.
+        self._topics = topics_by_name(self._database.rows(_TOPICS))
         rows: list[Any] = self._database.rows("SELECT topic, number, id FROM partitions")
         self._ids = {(topic, number): where for topic, number, where in rows}
 
 
-def _by_name(rows: Iterable[Any]) -> dict[str, Topic]:
-    return {name: Topic(name, partitions, cast(Kept, kept), key) for name, partitions, kept, key in rows}
+def open_log(url: str, _: object) -> LocalLog:
+    """Open the file of a `sqlite:///` URL.
+
+    Raises:
+        LogError: if the URL names no file, or the file cannot be used.
+    """
+    path = path_of(url)
+    if path is None:
+        raise LogError(f"{url!r} names no file; use sqlite:///PATH")
+    return LocalLog(path)
 
 
-def _epoch(connection: sqlite3.Connection, transactional_id: str) -> int:
-    row: Any = connection.execute("SELECT epoch FROM producers WHERE id = ?", (transactional_id,)).fetchone()
-    return int(row[0])
-
-
-def _end(connection: sqlite3.Connection, partition_id: int) -> int:
-    row: Any = connection.execute("SELECT end FROM partitions WHERE id = ?", (partition_id,)).fetchone()
-    return int(row[0])
-
-
-def _save(connection: sqlite3.Connection, positions: Sequence[Positions]) -> None:
-    connection.executemany(
-        "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?)",
-        [(each.group, *where, offset) for each in positions for where, offset in each.offsets.items()],
-    )
+def path_of(url: str) -> Path | None:
+    """Return the file of an embedded log; None for any other URL."""
+    path = url.removeprefix("sqlite:///")
+    return None if path in ("", url) else Path(path).expanduser()

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
-from pipeline.errors import AdapterRefused
 from pipeline.models.backbones.base import last_states
 from pipeline.models.lora.host import AdapterHost, _Frozen
 from pipeline.models.training.loop import fit

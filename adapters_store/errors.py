@@ -1,0 +1,23 @@
+"""Errors of the adapters store.
+
+::
+
+    StoreError             the adapters store cannot do what it was called for
+    └── AdapterRefused     an adapter version is torn, corrupt, hostile or of another backbone
+"""
+
+
+class StoreError(Exception):
+    """The adapters store cannot do what it was called for. The message names the version, the path and the fix."""
+
+
+class AdapterRefused(StoreError):
+    """An adapter version is torn, corrupt, hostile or made for another backbone.
+
+    Attributes:
+        reason: short, stable name of the fault, fit to be counted (``hash_mismatch``).
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}: {detail}")

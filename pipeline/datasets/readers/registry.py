@@ -1,0 +1,37 @@
+"""The registry of dataset formats.
+
+A new format is one module with a `READERS` tuple in this package, and its name in `FORMATS`.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+from pipeline.datasets.readers.rows import Reader, ReadOptions, Source
+from pipeline.errors import DataError
+
+FORMATS = ("recbole", "movielens", "generic")
+"""Modules of this package, in the order in which they are tried; `generic` is last since it opens most files."""
+
+
+def open_source(path: Path, options: ReadOptions) -> Source:
+    """Read a path with the first reader that recognises it.
+
+    Raises:
+        DataError: no reader recognises the path, or a column is missing.
+    """
+    for reader in readers():
+        if reader.recognises(path):
+            return reader.read(path, options)
+    found = ", ".join(sorted(f.name for f in path.iterdir())[:10]) if path.is_dir() else path.name
+    *first, last = (reader.expects for reader in readers())
+    raise DataError(
+        f"{path} is in no known format (found: {found or 'nothing'}). Expected {', '.join(first)}, or {last}; "
+        "docs/datasets.md describes each"
+    )
+
+
+def readers() -> Iterator[Reader]:
+    """Yield the readers of all formats, in the order in which they are tried."""
+    for name in FORMATS:
+        yield from import_module(f"{__package__}.{name}").READERS
