@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumers.cli.options import ConfigFile, Data, Settings, configuration, terminal
+from pipeline.strategies import DEFAULT, FURTHER
 
 if TYPE_CHECKING:
     from consumers.cli.terminal import Stages, Terminal
@@ -14,21 +15,6 @@ if TYPE_CHECKING:
     from pipeline.datasets.dataset import Dataset
 
 app = typer.Typer()
-
-# Spelled out: to look these names up would load torch, and `--help` would take seconds.
-STRATEGIES = (
-    "static, popularity, popularity_recent, sequential_rules, finetune, lora, lora_replay, raie_k1, ensemble, "
-    "ensemble_trend, raie_no_trend, raie"
-)
-"""Strategies of a replay that names none."""
-
-FURTHER = (
-    "popularity_window, finetune_replay, retrain, lora_frozen_replay, lora_rows, lora_lwf, lsat, mole, ebpr, nearest, "
-    "ensemble_25, ensemble_75, finetune_trend, lora_replay_trend, raie_k1_trend, raie_taste, raie_centroids, "
-    "raie_global_trend, raie_no_eras, raie_hard, raie_no_expand, raie_no_add, raie_replay, raie_frozen_rows, raie_one, "
-    "raie_scheduled"
-)
-"""Strategies that run only where they are named."""
 
 
 @app.command()
@@ -40,7 +26,7 @@ def replay(
         typer.Option(
             "--strategies",
             metavar="A,B,...",
-            help=f"`all`, or a list of: {STRATEGIES} (the default), {FURTHER}.",
+            help=f"`all`, or a list of: {', '.join(DEFAULT)} (the default), {', '.join(FURTHER)}.",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds: 0, 1, ... N-1.")] = 1,
@@ -119,7 +105,5 @@ def read_data(data: Path, config: "Config", stages: "Stages") -> "Dataset":
 
 
 def _chosen(strategies: Sequence[str] | None) -> list[str]:
-    from pipeline.strategies import DEFAULT
-    from pipeline.strategies.registry import STRATEGIES as ALL
-
-    return list(dict.fromkeys(DEFAULT if strategies is None else ALL if strategies == ["all"] else strategies))
+    everything = [*DEFAULT, *FURTHER]
+    return list(dict.fromkeys(DEFAULT if strategies is None else everything if strategies == ["all"] else strategies))

@@ -131,7 +131,7 @@ def _identifier(record: Mapping[str, object], name: str) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether the text can be stored: JSON can spell half a surrogate pair, which no UTF-8 can."""
+    """Return True if the text can be stored: JSON can spell half a surrogate pair, which no UTF-8 can."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
