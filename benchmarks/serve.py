@@ -38,7 +38,7 @@ from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import save_setup
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 from pipeline.streams.topics import REGIONS, USERS, pipeline_topics
 
 SETTINGS = ("items.text_encoder=hashing", "setup.max_epochs=1", "backbone.hidden_size=128")
@@ -87,7 +87,7 @@ class Made:
         self._rank = config.adapter.rank
         self._shapes = self._shapes_of(setup, config)
         self.store = AdaptersStore(folder / "root" / "adapters")
-        self.log = LocalLog(folder / LOG)
+        self.log = SqliteLog(folder / LOG)
         self.log.create_topics(pipeline_topics())
         self.producer = self.log.producer("benchmark")
         self.versions = dict.fromkeys(range(FIRST, FIRST + options.regions), 0)

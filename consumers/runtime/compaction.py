@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.streams import LocalLog, UnavailableError
+from pipeline.streams import SqliteLog, UnavailableError
 
 INTERVAL = 600.0
 """Seconds between two compactions: every transaction writes records of `users`, and a restart reads all of them."""
@@ -34,7 +34,7 @@ class Compaction:
             return 0
         self._due = self._clock() + INTERVAL
         try:
-            with closing(LocalLog(self._path)) as log:
+            with closing(SqliteLog(self._path)) as log:
                 return sum(log.compact(topic.name) for topic in log.topics() if topic.kept == "compacted")
         except UnavailableError as error:
             self._say(f"{error}; the log is compacted later")

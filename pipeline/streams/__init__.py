@@ -23,18 +23,18 @@ from pipeline.streams.interface import (
     UnavailableError,
 )
 from pipeline.streams.memory import MemoryLog
-from pipeline.streams.sqlite.log import LocalLog, path_of
+from pipeline.streams.sqlite.log import SqliteLog, path_of
 
 __all__ = [
     "Consumer",
     "FencedError",
-    "LocalLog",
     "Log",
     "MemoryLog",
     "PartitionLostError",
     "Producer",
     "Record",
     "RecordsLostError",
+    "SqliteLog",
     "Topic",
     "TopicPartition",
     "Transaction",

@@ -9,9 +9,9 @@ from tests.broker import settings
 from tests.consumers.soak import PARTITIONS
 
 
-@pytest.fixture(params=["local", "kafka"])
+@pytest.fixture(params=["sqlite", "kafka"])
 def log_settings(request: pytest.FixtureRequest, tmp_path: Path) -> LogSettings:
     """Function that opens a log of this test's own, in several processes."""
-    if request.param == "local":
+    if request.param == "sqlite":
         return LogSettings(url=f"sqlite:///{tmp_path / 'log.sqlite'}", partitions=PARTITIONS)
     return settings(url=request.getfixturevalue("kafka_url"), partitions=PARTITIONS)

@@ -23,7 +23,7 @@ from consumers.trainer.child_process import TrainingChild
 from consumers.trainer.stage import TrainerStage
 from pipeline.events.edit import Operation
 from pipeline.setup.storage import save_setup
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
 from pipeline.telemetry import new_metrics
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
@@ -44,7 +44,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     save_setup(the_setup(), tmp_path / "root")
-    log = LocalLog(tmp_path / "log.sqlite")
+    log = SqliteLog(tmp_path / "log.sqlite")
     log.create_topics(pipeline_topics(1))
     with log.producer("before").transaction() as transaction:
         for record in the_run().gated:
@@ -76,7 +76,7 @@ def loop(place: Place, root: Path, stop: Event, said: list[str]) -> Loop:
     metrics = new_metrics()
     stage = TrainerStage(TrainingChild(start), metrics)
     health = LoopHealth(metrics, time.monotonic, said.append)
-    return Loop(stage, lambda: LocalLog(place.log_path), "t", settings.consumers, 1, stop, health)
+    return Loop(stage, lambda: SqliteLog(place.log_path), "t", settings.consumers, 1, stop, health)
 
 
 def answers(server: Server) -> list[object]:
@@ -88,7 +88,7 @@ HISTORIES = [the_setup().catalogue.item_ids[i : i + 5] for i in (0, 20, 60)]
 
 def test_an_edit_waits_for_space_and_nobody_notices(place: Place, tmp_path: Path) -> None:
     assert shutil.disk_usage(MOUNTED).total == 64 << 20
-    log, store = LocalLog(place.log_path), AdaptersStore(place.folder / "adapters")
+    log, store = SqliteLog(place.log_path), AdaptersStore(place.folder / "adapters")
     edit = next(e for e, outcome in the_run().ledger if e.operation is Operation.ADD and outcome.published)
     fill(MOUNTED / "ballast")
     stop, said = Event(), []

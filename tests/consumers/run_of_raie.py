@@ -18,7 +18,7 @@ from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
-from pipeline.streams import LocalLog, Record
+from pipeline.streams import Record, SqliteLog
 from pipeline.streams.topics import GATED, OUTCOMES, REGIONS
 from tests.replay.small import config, dataset, plan
 
@@ -66,7 +66,7 @@ class Run:
         return Outcome.from_record(outcome.value), bank
 
 
-def everything(log: LocalLog, topic: str) -> list[Record]:
+def everything(log: SqliteLog, topic: str) -> list[Record]:
     return list(log.read(topic, 0, 0, log.end_offset(topic, 0)))
 
 
@@ -80,7 +80,7 @@ def run_of(setup: SetUp, settings: Config, learned: Windows, stream: Windows, fo
     raie = Raie(StrategyContext(setup, settings, learned, 0, folder))
     raie.observe(stream)
     raie.close()
-    log = LocalLog(folder / "log.sqlite")
+    log = SqliteLog(folder / "log.sqlite")
     try:
         versions = {p.parent.name: p.read_bytes() for p in (folder / "adapters").glob("*/adapter.safetensors")}
         return Run(raie.ledger, *(everything(log, topic) for topic in (GATED, OUTCOMES, REGIONS)), versions)

@@ -37,7 +37,7 @@ from pipeline.evaluation.replay import replay
 from pipeline.evaluation.run_folder import STATE
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import save_setup
-from pipeline.streams import LocalLog, Log
+from pipeline.streams import Log, SqliteLog
 from pipeline.streams.topics import GATED, OUTCOMES
 from tests.broker import Broker
 from tests.broker import settings as of_a_broker
@@ -273,7 +273,7 @@ def versions_of(adapters: Path) -> dict[str, bytes]:
 def verify(found: Left, replayed: Path) -> None:
     """Compare the results with the run folder of a replay: nothing lost or duplicated, and every byte equal."""
     state = replayed / STATE / "seed0" / "raie"
-    with closing(LocalLog(state / "log.sqlite")) as log:
+    with closing(SqliteLog(state / "log.sqlite")) as log:
         expected = gated_of(log)
     assert [g["event_id"] for g in found.gated] == [g["event_id"] for g in expected]
     assert found.gated == expected

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.setup.storage import save_setup
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS, pipeline_topics
 from tests.consumers.run_of_raie import the_run, the_setup
 from tests.replay.small import raie
@@ -16,7 +16,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set-up, and a log with the edits of the replay beside it."""
     folder = tmp_path_factory.mktemp("commands")
     save_setup(the_setup(), folder / "root")
-    log = LocalLog(folder / "log.sqlite")
+    log = SqliteLog(folder / "log.sqlite")
     log.create_topics(pipeline_topics(8))
     with log.producer("replay").transaction() as transaction:
         for edit, outcome in the_run().ledger:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from consumers.runtime.compaction import INTERVAL, Compaction
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 from pipeline.streams.topics import GATED, USERS, pipeline_topics
 from tests.consumers.gating import read
 
 
 def test_what_is_compacted_keeps_the_newest_of_each_key_and_all_else_stays(tmp_path: Path) -> None:
     now, said = [5.0], list[str]()
-    log = LocalLog(tmp_path / "log.sqlite")
+    log = SqliteLog(tmp_path / "log.sqlite")
     log.create_topics(pipeline_topics(1))
     with log.producer("gate").transaction() as transaction:
         for number in range(10):

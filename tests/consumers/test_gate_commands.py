@@ -12,7 +12,7 @@ import pytest
 from consumers.gate.dead_letters import dead_letter
 from pipeline.errors import BadEvent
 from pipeline.setup.storage import save_setup
-from pipeline.streams import LocalLog, Record
+from pipeline.streams import Record, SqliteLog
 from pipeline.streams.codec import UNREADABLE
 from pipeline.streams.topics import DEAD_LETTERS, INTERACTIONS, ITEMS, pipeline_topics
 from tests.consumers.gating import events, gated, read
@@ -43,8 +43,8 @@ class OnALog:
         settings = ("--set", f"log.url={self.url}", "--set", f"log.partitions={self.partitions}")
         return raie(self._capsys, *arguments, *SET, *settings)
 
-    def log(self) -> LocalLog:
-        return LocalLog(self.path)
+    def log(self) -> SqliteLog:
+        return SqliteLog(self.path)
 
     @contextmanager
     def terminated_once_gated(self, count: int) -> Iterator[None]:

@@ -14,7 +14,7 @@ from consumers.gate.stage import GateStage
 from consumers.runtime.lockstep import settled
 from consumers.runtime.stage import Output, Point, Turn
 from pipeline.errors import LogError
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 from pipeline.streams import open_log as open_log_at
 from pipeline.streams.topics import GATED, ITEMS, USERS
 from pipeline.telemetry import Metrics
@@ -43,14 +43,14 @@ STREAM = 120
 
 @pytest.fixture
 def open_log(tmp_path: Path) -> OpenLog:
-    return lambda: LocalLog(tmp_path / "log.sqlite", lease=1.0)
+    return lambda: SqliteLog(tmp_path / "log.sqlite", lease=1.0)
 
 
-@pytest.fixture(params=["local", "kafka"])
+@pytest.fixture(params=["sqlite", "kafka"])
 def open_any_log(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLog:
     """Function that opens a log of either kind."""
-    if request.param == "local":
-        return lambda: LocalLog(tmp_path / "log.sqlite", lease=1.0)
+    if request.param == "sqlite":
+        return lambda: SqliteLog(tmp_path / "log.sqlite", lease=1.0)
     url, asked = request.getfixturevalue("kafka_url"), settings()
     return lambda: open_log_at(url, asked)
 
@@ -59,7 +59,7 @@ def stream() -> list[dict[str, object]]:
     return [said(e) for e in events()[1][:STREAM]]
 
 
-def ids(log: LocalLog) -> list[str]:
+def ids(log: SqliteLog) -> list[str]:
     return [g["event_id"] for g in gated(log)]
 
 
@@ -232,9 +232,9 @@ def test_a_second_gate_takes_half_of_the_partitions_and_histories_move_along(
         assert read(log, USERS, 0)
     assert Counter(g["event_id"] for g in found) == Counter(v["event_id"] for v in stream())
     assert {g["gate"] for g in found[60:]} == {"a", "b"}
-    alone = LocalLog(tmp_path / "one.sqlite")
+    alone = SqliteLog(tmp_path / "one.sqlite")
     fill(alone, stream())
-    gate_loop(lambda: LocalLog(tmp_path / "one.sqlite"), tmp_path, changed()).run()
+    gate_loop(lambda: SqliteLog(tmp_path / "one.sqlite"), tmp_path, changed()).run()
     assert {g["event_id"]: g["window"] for g in found} == {g["event_id"]: g["window"] for g in gated(alone)}
 
 

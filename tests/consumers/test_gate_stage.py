@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from consumers.runtime.stage import Point
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 from pipeline.streams.topics import TREND
 from tests.consumers.gating import (
     BATCH,
@@ -30,7 +30,7 @@ STREAM = 260
 
 @pytest.fixture
 def open_log(tmp_path: Path) -> OpenLog:
-    return lambda: LocalLog(tmp_path / "log.sqlite", lease=1.0)
+    return lambda: SqliteLog(tmp_path / "log.sqlite", lease=1.0)
 
 
 def stream() -> list[dict[str, object]]:
@@ -73,8 +73,8 @@ def test_killed_anywhere_it_writes_the_bytes_of_an_unkilled_gate(
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("unkilled")
-    log = LocalLog(folder / "log.sqlite")
+    log = SqliteLog(folder / "log.sqlite")
     fill(log, stream(), partition=0)
-    gate_loop(lambda: LocalLog(folder / "log.sqlite"), folder, changed()).run()
+    gate_loop(lambda: SqliteLog(folder / "log.sqlite"), folder, changed()).run()
     assert len(gated(log)) == STREAM
     return repr(gated(log)).encode()

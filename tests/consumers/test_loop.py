@@ -8,7 +8,7 @@ import pytest
 
 from consumers.runtime.stage import Output, Point, Turn
 from pipeline.errors import LogError
-from pipeline.streams import Consumer, FencedError, LocalLog, Log, MemoryLog, RecordsLostError, UnavailableError
+from pipeline.streams import Consumer, FencedError, Log, MemoryLog, RecordsLostError, SqliteLog, UnavailableError
 from pipeline.streams.group_consumer import GroupConsumer
 from tests.consumers.adder import Adder, expected, fill, loop_of, written
 
@@ -38,10 +38,10 @@ class Killer:
             raise Killed
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=["memory", "sqlite"])
 def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLog:
     memory = Kept()
-    return (lambda: memory) if request.param == "memory" else (lambda: LocalLog(tmp_path / "log.db", lease=1.0))
+    return (lambda: memory) if request.param == "memory" else (lambda: SqliteLog(tmp_path / "log.db", lease=1.0))
 
 
 def run_to_the_end(open_log: OpenLog, points: Sequence[Point], passing: int = 2, hold: int = 1) -> int:
@@ -109,7 +109,7 @@ def take_over(log: Log, partitions: Sequence[int]) -> Consumer:
     assert isinstance(consumer, GroupConsumer)
     if isinstance(log, MemoryLog):
         log._groups["adder"].owners |= {("in", p): (consumer.token, 0) for p in partitions}
-    elif isinstance(log, LocalLog):
+    elif isinstance(log, SqliteLog):
         with log._database.write() as connection:
             for partition in partitions:
                 connection.execute(
@@ -191,13 +191,13 @@ def test_who_stands_by_is_not_asked(open_log: OpenLog) -> None:
 
 
 def test_a_log_out_of_reach_is_opened_anew(tmp_path: Path) -> None:
-    fill(LocalLog(tmp_path / "log.db"), 40)
+    fill(SqliteLog(tmp_path / "log.db"), 40)
     failures = iter([True, False, True, True, False])
 
     def open_log() -> Log:
         if next(failures, False):
             raise UnavailableError("the broker is away")
-        return LocalLog(tmp_path / "log.db")
+        return SqliteLog(tmp_path / "log.db")
 
     died: list[int] = []
 
@@ -208,7 +208,7 @@ def test_a_log_out_of_reach_is_opened_anew(tmp_path: Path) -> None:
 
     said: list[str] = []
     loop_of(open_log, at=fail_once, said=said).run()
-    assert written(LocalLog(tmp_path / "log.db")) == expected(40)
+    assert written(SqliteLog(tmp_path / "log.db")) == expected(40)
     assert said == [
         "the broker is away; trying again in 0.01 s",
         "the connection broke; trying again in 0.02 s",
@@ -236,7 +236,7 @@ def test_records_that_retention_took_stop_the_stage_and_are_named(open_log: Open
     stage = Adder(Event())
     with pytest.raises(Killed):
         loop_of(open_log, at=Killer(Point.COMMITTED, 1), stage=stage, max_records=2).run()
-    assert isinstance(log, LocalLog | MemoryLog)
+    assert isinstance(log, SqliteLog | MemoryLog)
     log.delete_before("in", 3, log.end_offset("in", 3))
     with pytest.raises(RecordsLostError, match=r"group adder lost offsets \d+\.\.\d+ of in/3"):
         loop_of(open_log).run()

@@ -17,7 +17,7 @@ from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.edit import Operation
 from pipeline.monitor.signals import SIGNALS
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 from pipeline.streams.topics import EDITS, GATED, MONITOR, STATISTICS, pipeline_topics
 from pipeline.telemetry import new_metrics
 from tests.consumers.recorded import PARTITIONS, World, monitor_loop
@@ -55,13 +55,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def log(path: Path) -> Iterator[LocalLog]:
-    log = LocalLog(path)
+def log(path: Path) -> Iterator[SqliteLog]:
+    log = SqliteLog(path)
     yield log
     log.close()
 
 
-def written_edits(log: LocalLog) -> list[str]:
+def written_edits(log: SqliteLog) -> list[str]:
     found = []
     for partition in range(PARTITIONS):
         found += [value_of(r) for r in log.read(EDITS, partition, 0, log.end_offset(EDITS, partition))]
@@ -76,14 +76,14 @@ def by_time(edits: list[str]) -> list[str]:
     return sorted(edits, key=lambda v: (json.loads(v)["at_event"], v))
 
 
-def test_in_lockstep_the_edits_are_those_of_the_replay(log: LocalLog, path: Path) -> None:
+def test_in_lockstep_the_edits_are_those_of_the_replay(log: SqliteLog, path: Path) -> None:
     world = World(log, the_run(), lockstep())
-    monitor_loop(world, lockstep(), lambda: LocalLog(path)).run()
+    monitor_loop(world, lockstep(), lambda: SqliteLog(path)).run()
     assert by_time(written_edits(log)) == by_time(expected())
     assert_every_event_is_in_one_interval(log)
 
 
-def assert_every_event_is_in_one_interval(log: LocalLog) -> None:
+def assert_every_event_is_in_one_interval(log: SqliteLog) -> None:
     intervals = [value_of(record) for record in new_records(log, STATISTICS, 0)]
     ends = [interval["at_event"] for interval in intervals]
     counted = [sum(row["windows"] for row in interval["regions"]) for interval in intervals]
@@ -96,13 +96,13 @@ def assert_every_event_is_in_one_interval(log: LocalLog) -> None:
 
 @pytest.mark.parametrize(("most", "snapshot_events"), [(14, 20_000), (16, 100), (20, 1)])
 def test_killed_and_restarted_it_writes_the_same_edits_once(
-    log: LocalLog, path: Path, most: int, snapshot_events: int
+    log: SqliteLog, path: Path, most: int, snapshot_events: int
 ) -> None:
     settings = lockstep(snapshot_events=snapshot_events)
     world, killer = World(log, the_run(), settings), Killer(most)
     while not world.stop.is_set():
         try:
-            monitor_loop(world, settings, lambda: LocalLog(path), killer).run()
+            monitor_loop(world, settings, lambda: SqliteLog(path), killer).run()
         except Killed:
             log.compact(MONITOR)
     assert len(killer.kills) >= 15
@@ -111,8 +111,8 @@ def test_killed_and_restarted_it_writes_the_same_edits_once(
     assert_every_event_is_in_one_interval(log)
 
 
-def test_a_restored_monitor_shows_its_statistics_again(log: LocalLog, path: Path) -> None:
-    monitor_loop(World(log, the_run(), lockstep()), lockstep(), lambda: LocalLog(path)).run()
+def test_a_restored_monitor_shows_its_statistics_again(log: SqliteLog, path: Path) -> None:
+    monitor_loop(World(log, the_run(), lockstep()), lockstep(), lambda: SqliteLog(path)).run()
     metrics = new_metrics()
     MonitorStage(the_setup(), lockstep(), 0, metrics).restore({(GATED, 0): 0}, log)
     # A record of statistics has the regions that had a window in its interval.
@@ -127,7 +127,7 @@ def test_a_restored_monitor_shows_its_statistics_again(log: LocalLog, path: Path
     assert shown.count("raie_region_share{") == shown.count("raie_region_since_share{") > 0
 
 
-def test_a_broken_state_is_refused(log: LocalLog) -> None:
+def test_a_broken_state_is_refused(log: SqliteLog) -> None:
     log.create_topics(pipeline_topics())
     outputs = snapshot_outputs(1, {"monitor": list(range(1000))}, ReadPositions(5, 1, 1), 0.0)
     broken = {**(outputs[0].value or {}), "data": "0" * 40}
@@ -138,7 +138,7 @@ def test_a_broken_state_is_refused(log: LocalLog) -> None:
         read_newest(log)
 
 
-def test_the_newest_state_is_found_behind_many_steps_and_in_many_chunks(log: LocalLog) -> None:
+def test_the_newest_state_is_found_behind_many_steps_and_in_many_chunks(log: SqliteLog) -> None:
     log.create_topics(pipeline_topics())
     old, new = {"monitor": "old"}, {"monitor": np.random.default_rng(0).random(60_000).tolist()}
     with log.producer("p").transaction() as transaction:

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.http_status import served
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 from pipeline.telemetry import Metrics
 from tests.consumers.gating import changed, events, fill, gate_loop, said
 from tests.deploy.test_monitoring import PROMETHEUS, RULES
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.skipif(
 def scraped(tmp_path: Path) -> Iterator[int]:
     """Port of a gate's /metrics, after it has gated some events."""
     metrics = Metrics(CollectorRegistry())
-    fill(LocalLog(tmp_path / "log.sqlite"), [said(e) for e in events()[1][:EVENTS]])
-    gate_loop(lambda: LocalLog(tmp_path / "log.sqlite"), tmp_path, changed(), metrics=metrics).run()
+    fill(SqliteLog(tmp_path / "log.sqlite"), [said(e) for e in events()[1][:EVENTS]])
+    gate_loop(lambda: SqliteLog(tmp_path / "log.sqlite"), tmp_path, changed(), metrics=metrics).run()
     health = LoopHealth(metrics, time.monotonic, lambda _: None)
     with served(metrics, health, "127.0.0.1", 0) as port:
         yield port

@@ -12,7 +12,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.explain import explained, listed
 from pipeline.evaluation.ledger import ledger_record, write_ledger
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 from pipeline.streams.topics import EDITS, OUTCOMES, pipeline_topics
 
 ALARM = {"signal": "loss", "statistic": 14.25, "threshold": 13.8155, "text": "192 windows look new", "regions": [1]}
@@ -81,7 +81,7 @@ def test_the_command_explains_a_run(tmp_path: Path) -> None:
 
 def test_the_command_explains_the_log(tmp_path: Path) -> None:
     asked = edit("aa11", 1_000)
-    with closing(LocalLog(tmp_path / "log.sqlite")) as log:
+    with closing(SqliteLog(tmp_path / "log.sqlite")) as log:
         log.create_topics(pipeline_topics(8))
         with log.producer("test").transaction() as transaction:
             transaction.send(EDITS, asked.to_record(), key="7", timestamp=0.0)

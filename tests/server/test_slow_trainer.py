@@ -17,7 +17,7 @@ from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS
 from tests.consumers.test_trainer_stage import Member
 from tests.server.test_recommend import same
@@ -99,7 +99,7 @@ def test_windows_that_retention_took_are_named_and_serving_is_untouched(world: W
             during.extend((user, server.recommend(user_id=user, k=20)) for user in USERS)
 
     runner = JobRunner(own_setup(), SETTINGS, world.log, world.store)
-    trainer = Member(LocalLog(world.log_path), "t", Throttled(runner, meanwhile))
+    trainer = Member(SqliteLog(world.log_path), "t", Throttled(runner, meanwhile))
     trainer.turns(30)
     trainer.leave()
 

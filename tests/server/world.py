@@ -33,7 +33,7 @@ from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
-from pipeline.streams import LocalLog, Log
+from pipeline.streams import Log, SqliteLog
 from pipeline.streams.topics import GATED, ITEMS, REGIONS, USERS, pipeline_topics
 from pipeline.telemetry import new_metrics
 from tests.gated import gated_event, online
@@ -132,7 +132,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.log_path = self.folder / "log.sqlite"
-        self.log = (self.opens or partial(LocalLog, self.log_path))()
+        self.log = (self.opens or partial(SqliteLog, self.log_path))()
         self.log.create_topics(pipeline_topics(partitions=2))
         self.producer = self.log.producer("test")
         self.store = AdaptersStore(self.folder / "adapters")
@@ -280,7 +280,7 @@ def serving(
     said: list[str] = []
     listening = listen("127.0.0.1", 0)
     setup = replace(made(), backbone=copy.deepcopy(made().backbone))
-    edges = Edges(opens or partial(LocalLog, world.log_path), time.time, said.append)
+    edges = Edges(opens or partial(SqliteLog, world.log_path), time.time, said.append)
     service = Service(setup, settings, world.folder / "adapters", instance, edges, new_metrics())
     running = uvicorn.Server(uvicorn.Config(make_app(service, token), log_level="warning", access_log=False))
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)

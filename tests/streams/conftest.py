@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.streams import LocalLog, Log, MemoryLog, Topic, open_log
+from pipeline.streams import Log, MemoryLog, SqliteLog, Topic, open_log
 from tests.broker import settings
 
 KINDS: dict[str, Callable[[pytest.FixtureRequest, Path], Log]] = {
     "memory": lambda *_: MemoryLog(),
-    "local": lambda _, folder: LocalLog(folder / "log.db"),
+    "sqlite": lambda _, folder: SqliteLog(folder / "log.db"),
     "kafka": lambda request, _: open_log(request.getfixturevalue("kafka_url"), settings()),
 }
 
@@ -37,8 +37,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def local(path: Path) -> Iterator[LocalLog]:
-    opened = LocalLog(path)
+def sqlite(path: Path) -> Iterator[SqliteLog]:
+    opened = SqliteLog(path)
     opened.create_topics(TOPICS)
     yield opened
     opened.close()

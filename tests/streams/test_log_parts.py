@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import LogError
-from pipeline.streams import LocalLog, MemoryLog, Topic, open_log
+from pipeline.streams import MemoryLog, SqliteLog, Topic, open_log
 from pipeline.streams.assignment import Member, assign_ranges, plan_moves
 from pipeline.streams.codec import UNREADABLE, decode_key, decode_value, encode_value
 from pipeline.streams.memory import ABORT
@@ -104,7 +104,7 @@ def test_the_topic_table_keeps_what_the_design_needs() -> None:
 def test_a_url_opens_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(open_log("memory:"), MemoryLog)
     log = open_log(f"sqlite:///{tmp_path}/deep/er/log.db")
-    assert isinstance(log, LocalLog)
+    assert isinstance(log, SqliteLog)
     assert log.path == tmp_path / "deep" / "er" / "log.db"
     log.close()
     monkeypatch.chdir(tmp_path)

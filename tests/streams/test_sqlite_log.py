@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import LogError
-from pipeline.streams import LocalLog, PartitionLostError, Record, Topic
+from pipeline.streams import PartitionLostError, Record, SqliteLog, Topic
 
 WRITER = """
 import sys
-from pipeline.streams import LocalLog, Topic
+from pipeline.streams import SqliteLog, Topic
 
 path, name, batches = sys.argv[1], sys.argv[2], int(sys.argv[3])
-log = LocalLog(path)
+log = SqliteLog(path)
 log.create_topics([Topic("one"), Topic("many", 4)])
 producer = log.producer(name)
 print("ready", flush=True)
@@ -33,9 +33,9 @@ for batch in range(batches):
 
 RELAY = """
 import sys
-from pipeline.streams import LocalLog
+from pipeline.streams import SqliteLog
 
-log = LocalLog(sys.argv[1])
+log = SqliteLog(sys.argv[1])
 consumer = log.consumer("relay", ["one"], "a")
 producer = log.producer("relay")
 print("ready", flush=True)
@@ -63,11 +63,11 @@ def finish(process: subprocess.Popen[str]) -> str:
     return out
 
 
-def everything(log: LocalLog, topic: str, partition: int = 0) -> list[Record]:
+def everything(log: SqliteLog, topic: str, partition: int = 0) -> list[Record]:
     return list(log.read(topic, partition, 0, log.end_offset(topic, partition)))
 
 
-def put(log: LocalLog, topic: str, *pairs: tuple[str, int | None]) -> None:
+def put(log: SqliteLog, topic: str, *pairs: tuple[str, int | None]) -> None:
     with log.producer("put").transaction() as transaction:
         for key, number in pairs:
             transaction.send(topic, None if number is None else {"n": number}, key=key, timestamp=0.0)
@@ -77,7 +77,7 @@ def test_two_processes_open_a_new_file_and_write_at_the_same_time(path: Path) ->
     writers = [start(WRITER, str(path), name, "20") for name in "ab"]
     assert [finish(writer) for writer in writers] == ["ready\n", "ready\n"]
     assert [writer.returncode for writer in writers] == [0, 0]
-    with closing(LocalLog(path)) as log:
+    with closing(SqliteLog(path)) as log:
         records = everything(log, "one")
     assert [record.offset for record in records] == list(range(2000))
     for name in "ab":
@@ -93,7 +93,7 @@ def test_killed_writers_leave_whole_transactions_only(path: Path) -> None:
         time.sleep(draw.uniform(0.0, 0.1))
         writer.send_signal(signal.SIGKILL)
         finish(writer)
-    with closing(LocalLog(path)) as log:
+    with closing(SqliteLog(path)) as log:
         records = everything(log, "one")
         assert records
         assert len(records) % 50 == 0
@@ -102,8 +102,8 @@ def test_killed_writers_leave_whole_transactions_only(path: Path) -> None:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_relay_killed_at_random_moves_each_record_once(local: LocalLog, path: Path) -> None:
-    put(local, "one", *[(str(number), number) for number in range(3000)])
+def test_a_relay_killed_at_random_moves_each_record_once(sqlite: SqliteLog, path: Path) -> None:
+    put(sqlite, "one", *[(str(number), number) for number in range(3000)])
     draw = random.Random(11)
     for _ in range(5):
         relay = start(RELAY, str(path))
@@ -113,37 +113,37 @@ def test_a_relay_killed_at_random_moves_each_record_once(local: LocalLog, path: 
         relay.send_signal(signal.SIGKILL)
         finish(relay)
     assert finish(start(RELAY, str(path))) == "ready\ndone\n"
-    assert [r.value["n"] for r in everything(local, "many") if r.value] == list(range(3000))
+    assert [r.value["n"] for r in everything(sqlite, "many") if r.value] == list(range(3000))
 
 
-def test_a_death_between_the_writes_of_a_commit_leaves_nothing(local: LocalLog, path: Path) -> None:
-    put(local, "one", ("k", 1))
+def test_a_death_between_the_writes_of_a_commit_leaves_nothing(sqlite: SqliteLog, path: Path) -> None:
+    put(sqlite, "one", ("k", 1))
     script = """
 import os, signal, sys
-import pipeline.streams.sqlite.log as local
+import pipeline.streams.sqlite.log as log
 
-local.save_positions = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # after the records, before the offsets
-with local.LocalLog(sys.argv[1]).producer("p").transaction() as transaction:
+log.save_positions = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # after the records, before the offsets
+with log.SqliteLog(sys.argv[1]).producer("p").transaction() as transaction:
     transaction.send("one", {"n": 2}, timestamp=0.0)
 """
     process = start(script, str(path))
     finish(process)
     assert process.returncode == -signal.SIGKILL
-    assert [r.value for r in everything(local, "one")] == [{"n": 1}]
-    put(local, "one", ("k", 3))
-    assert [r.value for r in everything(local, "one")] == [{"n": 1}, {"n": 3}]
+    assert [r.value for r in everything(sqlite, "one")] == [{"n": 1}]
+    put(sqlite, "one", ("k", 3))
+    assert [r.value for r in everything(sqlite, "one")] == [{"n": 1}, {"n": 3}]
 
 
 def test_all_is_there_after_reopening(path: Path) -> None:
     topics = [Topic("one"), Topic("table", 2, "compacted", key="user_id")]
-    with closing(LocalLog(path)) as log:
+    with closing(SqliteLog(path)) as log:
         log.create_topics(topics)
         put(log, "one", ("k", 1), ("k", 2))
         consumer = log.consumer("g", ["one"], "a")
         consumer.poll(1, 0.0)
         with log.producer("p").transaction() as transaction:
             transaction.commit_offsets(consumer)
-    with closing(LocalLog(path)) as log:
+    with closing(SqliteLog(path)) as log:
         log.create_topics(topics)
         assert log.topic("table") == topics[1]
         assert [r.value for r in log.consumer("g", ["one"], "a").poll(9, 0.0)] == [{"n": 2}]
@@ -165,14 +165,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def timed(path: Path, clock: Clock) -> Iterator[LocalLog]:
-    with closing(LocalLog(path, clock=clock, lease=10.0)) as log:
+def timed(path: Path, clock: Clock) -> Iterator[SqliteLog]:
+    with closing(SqliteLog(path, clock=clock, lease=10.0)) as log:
         log.create_topics([Topic("one"), Topic("many", 4)])
         put(log, "one", *[("k", number) for number in range(10)])
         yield log
 
 
-def test_a_silent_member_loses_its_partitions_after_its_lease(timed: LocalLog, clock: Clock) -> None:
+def test_a_silent_member_loses_its_partitions_after_its_lease(timed: SqliteLog, clock: Clock) -> None:
     silent, other = timed.consumer("g", ["one"], "a"), timed.consumer("g", ["one"], "b")
     assert len(silent.poll(4, 0.0)) == 4
     clock.now += 9.0
@@ -186,7 +186,7 @@ def test_a_silent_member_loses_its_partitions_after_its_lease(timed: LocalLog, c
     assert silent.assignment == []
 
 
-def test_a_member_back_from_a_long_silence_starts_at_the_committed_offset(timed: LocalLog, clock: Clock) -> None:
+def test_a_member_back_from_a_long_silence_starts_at_the_committed_offset(timed: SqliteLog, clock: Clock) -> None:
     silent, other = timed.consumer("g", ["one"], "a"), timed.consumer("g", ["one"], "b")
     silent.poll(2, 0.0)
     silent.pause([("one", 0)])
@@ -198,7 +198,7 @@ def test_a_member_back_from_a_long_silence_starts_at_the_committed_offset(timed:
     assert [r.offset for r in silent.poll(2, 0.0)] == [5, 6]
 
 
-def test_polling_keeps_a_member_in_however_long_it_takes(timed: LocalLog, clock: Clock) -> None:
+def test_polling_keeps_a_member_in_however_long_it_takes(timed: SqliteLog, clock: Clock) -> None:
     worker, other = timed.consumer("g", ["one"], "a"), timed.consumer("g", ["one"], "b")
     worker.poll(1, 0.0)
     worker.pause(worker.assignment)
@@ -210,16 +210,16 @@ def test_polling_keeps_a_member_in_however_long_it_takes(timed: LocalLog, clock:
     assert other.committed("one", 0) == 1
 
 
-def test_members_of_before_a_reboot_are_out(timed: LocalLog, clock: Clock) -> None:
+def test_members_of_before_a_reboot_are_out(timed: SqliteLog, clock: Clock) -> None:
     timed.consumer("g", ["one"], "a").poll(1, 0.0)
     clock.now = 5.0
     assert len(timed.consumer("g", ["one"], "b").poll(10, 0.0)) == 10
 
 
-def test_members_share_over_processes(local: LocalLog, path: Path) -> None:
-    here = local.consumer("g", ["many"], "a")
+def test_members_share_over_processes(sqlite: SqliteLog, path: Path) -> None:
+    here = sqlite.consumer("g", ["many"], "a")
     here.poll(1, 0.0)
-    with closing(LocalLog(path)) as elsewhere:
+    with closing(SqliteLog(path)) as elsewhere:
         there = elsewhere.consumer("g", ["many"], "b")
         for _ in range(3):
             here.poll(1, 0.0)
@@ -230,21 +230,21 @@ def test_members_share_over_processes(local: LocalLog, path: Path) -> None:
     assert len(here.assignment) == 4
 
 
-def test_compaction_keeps_the_newest_of_each_key_and_tombstones(local: LocalLog) -> None:
-    put(local, "table", ("a", 1), ("b", 2), ("a", 3), ("c", 4), ("b", None), ("c", 5))
-    before = [r for n in range(2) for r in everything(local, "table", n)]
-    assert local.compact("table") == 3
-    after = [r for n in range(2) for r in everything(local, "table", n)]
+def test_compaction_keeps_the_newest_of_each_key_and_tombstones(sqlite: SqliteLog) -> None:
+    put(sqlite, "table", ("a", 1), ("b", 2), ("a", 3), ("c", 4), ("b", None), ("c", 5))
+    before = [r for n in range(2) for r in everything(sqlite, "table", n)]
+    assert sqlite.compact("table") == 3
+    after = [r for n in range(2) for r in everything(sqlite, "table", n)]
     assert {r.key: r.value for r in after} == {"a": {"n": 3}, "b": None, "c": {"n": 5}}
     assert all(record in before for record in after)
-    assert local.compact("table") == 0
-    assert len(local.consumer("g", ["table"], "a").poll(10, 0.0)) == 3
+    assert sqlite.compact("table") == 0
+    assert len(sqlite.consumer("g", ["table"], "a").poll(10, 0.0)) == 3
     with pytest.raises(LogError, match="only compacted topics"):
-        local.compact("one")
+        sqlite.compact("one")
 
 
 def test_a_file_locked_for_too_long_says_so(path: Path) -> None:
-    with closing(LocalLog(path, lock_timeout=0.05)) as log, closing(sqlite3.connect(path)) as other:
+    with closing(SqliteLog(path, lock_timeout=0.05)) as log, closing(sqlite3.connect(path)) as other:
         log.create_topics([Topic("one")])
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LogError, match=r"log\.db: database is locked; another process holds it"):
@@ -254,62 +254,62 @@ def test_a_file_locked_for_too_long_says_so(path: Path) -> None:
         assert [r.value for r in everything(log, "one")] == [{"n": 2}]
 
 
-def test_a_full_disk_fails_clean_and_goes_on_when_there_is_space(local: LocalLog) -> None:
-    put(local, "one", ("k", 1))
-    ((pages,),) = local._database.rows("PRAGMA page_count")
-    local._database.rows(f"PRAGMA max_page_count = {pages}")
+def test_a_full_disk_fails_clean_and_goes_on_when_there_is_space(sqlite: SqliteLog) -> None:
+    put(sqlite, "one", ("k", 1))
+    ((pages,),) = sqlite._database.rows("PRAGMA page_count")
+    sqlite._database.rows(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(LogError, match="the disk is full: free space"):
-        put(local, "one", *[(f"key {number}", number) for number in range(5000)])
-    assert [r.value for r in everything(local, "one")] == [{"n": 1}]
-    local._database.rows("PRAGMA max_page_count = 100000")
-    put(local, "one", ("k", 2))
-    assert len(everything(local, "one")) == 2
+        put(sqlite, "one", *[(f"key {number}", number) for number in range(5000)])
+    assert [r.value for r in everything(sqlite, "one")] == [{"n": 1}]
+    sqlite._database.rows("PRAGMA max_page_count = 100000")
+    put(sqlite, "one", ("k", 2))
+    assert len(everything(sqlite, "one")) == 2
 
 
 def test_what_is_no_log_is_refused_and_left_alone(path: Path, tmp_path: Path) -> None:
     path.write_bytes(b"no database at all, but long enough to be looked at" * 100)
     with pytest.raises(LogError, match="it is no SQLite file"):
-        LocalLog(path)
+        SqliteLog(path)
     foreign = tmp_path / "foreign.db"
     with closing(sqlite3.connect(foreign)) as database:
         database.execute("CREATE TABLE theirs (x)")
     before = foreign.read_bytes()
     with pytest.raises(LogError, match="the database of another program"):
-        LocalLog(foreign)
+        SqliteLog(foreign)
     assert foreign.read_bytes() == before
     with pytest.raises(LogError, match=r"cannot be opened|unable to open"):
-        LocalLog(tmp_path)
+        SqliteLog(tmp_path)
 
 
 def test_a_file_of_another_format_is_refused(path: Path) -> None:
-    LocalLog(path).close()
+    SqliteLog(path).close()
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(LogError, match="has format 99"):
-        LocalLog(path)
+        SqliteLog(path)
 
 
 def test_a_damaged_file_says_so(path: Path) -> None:
-    with closing(LocalLog(path)) as log:
+    with closing(SqliteLog(path)) as log:
         log.create_topics([Topic("one")])
         put(log, "one", *[("k", number) for number in range(2000)])
     raw = bytearray(path.read_bytes())
     raw[20000:] = bytes(len(raw) - 20000)
     path.write_bytes(raw)
-    with pytest.raises(LogError, match=r"damaged: stop all processes"), closing(LocalLog(path)) as log:
+    with pytest.raises(LogError, match=r"damaged: stop all processes"), closing(SqliteLog(path)) as log:
         list(log.read("one", 0, 0, 2000))
 
 
 def test_a_closed_log_says_so(path: Path) -> None:
-    log = LocalLog(path)
+    log = SqliteLog(path)
     log.close()
     log.close()
     with pytest.raises(LogError, match="is closed"):
         log.create_topics([Topic("one")])
 
 
-def test_twenty_thousand_records_take_about_a_second(local: LocalLog) -> None:
-    producer = local.producer("p")
+def test_twenty_thousand_records_take_about_a_second(sqlite: SqliteLog) -> None:
+    producer = sqlite.producer("p")
     started = time.perf_counter()
     for first in range(0, 20_000, 256):
         with producer.transaction() as transaction:
@@ -317,6 +317,6 @@ def test_twenty_thousand_records_take_about_a_second(local: LocalLog) -> None:
                 value = {"user_id": "u1", "item_id": "i1", "timestamp": 1.0, "n": number}
                 transaction.send("many", value, key=f"u{number % 500}", timestamp=1.0)
     took = time.perf_counter() - started
-    assert sum(local.end_offset("many", n) for n in range(4)) == 20_000
+    assert sum(sqlite.end_offset("many", n) for n in range(4)) == 20_000
     # Measured at a tenth of this; the rest is room for a busy machine or a slow disk.
     assert took < 4.0, f"{took:.2f} s"

@@ -26,7 +26,7 @@ PAGE = 512
 _TOPICS = "SELECT name, partitions, kept, key FROM topics"
 
 
-class LocalLog:
+class SqliteLog:
     """A `Log` in one file; threads may share it, a process opens its own.
 
     Args:
@@ -233,7 +233,7 @@ class LocalLog:
         self._ids = {(topic, number): where for topic, number, where in rows}
 
 
-def open_log(url: str, _: object) -> LocalLog:
+def open_log(url: str, _: object) -> SqliteLog:
     """Open the file of a `sqlite:///` URL.
 
     Raises:
@@ -242,7 +242,7 @@ def open_log(url: str, _: object) -> LocalLog:
     path = path_of(url)
     if path is None:
         raise LogError(f"{url!r} names no file; use sqlite:///PATH")
-    return LocalLog(path)
+    return SqliteLog(path)
 
 
 def path_of(url: str) -> Path | None:
