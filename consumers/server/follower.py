@@ -10,7 +10,7 @@ from consumers.server.views import activity, edits, users_items
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
 from consumers.server.views.online import ServedOnlineEnsemble
-from consumers.server.views.regions import Live
+from consumers.server.views.regions import ServedRegions
 from consumers.server.views.users_items import UsersItems
 from pipeline.errors import LogError
 from pipeline.events.control import PIN, RELOAD, ControlAct
@@ -43,7 +43,7 @@ class Views:
 
     users_items: UsersItems
     edits: Edits
-    live: Live
+    live: ServedRegions
     online: ServedOnlineEnsemble
     activity: Activity
 

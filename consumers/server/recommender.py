@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.server.views.online import ServedOnlineEnsemble
-from consumers.server.views.regions import Live, View
+from consumers.server.views.regions import ServedRegions, View
 from consumers.server.views.users_items import UsersItems
 from pipeline.events.windows import PADDING, History, Ids
 from pipeline.metrics.ranking import LIST_LENGTH
@@ -78,7 +78,7 @@ class Recommender:
 
     Args:
         live: regions and adapters.
-        knowledge: users and items.
+        users_items: users and items.
         online: online counts.
         scorer: scores windows with the adapters of `live`.
         log: source of older revisions.
@@ -86,13 +86,13 @@ class Recommender:
 
     def __init__(
         self,
-        live: Live,
-        knowledge: UsersItems,
+        live: ServedRegions,
+        users_items: UsersItems,
         online: ServedOnlineEnsemble,
         scorer: Scorer,
         log: Log,
     ) -> None:
-        self._live, self._knowledge, self._online = live, knowledge, online
+        self._live, self._users_items, self._online = live, users_items, online
         self._scorer, self._log = scorer, log
 
     def answer(self, asks: Sequence[Ask]) -> list[Recommendation]:
@@ -110,9 +110,9 @@ class Recommender:
 
     def _history(self, ask: Ask) -> History:
         if ask.history is not None:
-            return self._knowledge.history_of(list(ask.history))
-        history = None if ask.user_id is None else self._knowledge.history(ask.user_id)
-        return self._knowledge.history_of([]) if history is None else history
+            return self._users_items.history_of(list(ask.history))
+        history = None if ask.user_id is None else self._users_items.history(ask.user_id)
+        return self._users_items.history_of([]) if history is None else history
 
     def _known(
         self, asks: Sequence[Ask], histories: Sequence[History], selected: Sequence[int], view: View
@@ -151,7 +151,7 @@ class Recommender:
         )
 
     def _unknown(self, ask: Ask, view: View) -> Recommendation:
-        no_items = self._knowledge.history_of([]).rows
+        no_items = self._users_items.history_of([]).rows
         return Recommendation(
             self._best(self._online.overall(), ask, no_items), "trend", None, None, revision=view.revision
         )
@@ -160,15 +160,15 @@ class Recommender:
         self, probabilities: NDArray[np.float32] | NDArray[np.float64], ask: Ask, window: Ids
     ) -> tuple[Recommended, ...]:
         """The k best items that are neither withdrawn nor excluded nor in the window."""
-        scores = np.where(self._knowledge.withdrawn, -1.0, probabilities)
+        scores = np.where(self._users_items.withdrawn, -1.0, probabilities)
         scores[window] = -1.0
-        scores[self._knowledge.rows(list(ask.exclude))] = -1.0
+        scores[self._users_items.rows(list(ask.exclude))] = -1.0
         k = min(ask.k, len(scores) - 1)
         # Ties by row, so that equal requests get equal answers.
         candidates = np.sort(np.argpartition(-scores, k)[: k + 1])
         top = candidates[np.argsort(-scores[candidates], kind="stable")][:k]
         return tuple(
-            Recommended(self._knowledge.item_id(row), float(scores[row]), self._knowledge.title(row))
+            Recommended(self._users_items.item_id(row), float(scores[row]), self._users_items.title(row))
             for row in top.tolist()
             if scores[row] >= 0.0
         )

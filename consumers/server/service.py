@@ -19,7 +19,7 @@ from consumers.server.rollback import roll_back
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
 from consumers.server.views.online import ServedOnlineEnsemble
-from consumers.server.views.regions import Live
+from consumers.server.views.regions import ServedRegions
 from consumers.server.views.users_items import UsersItems
 from pipeline.config import Config
 from pipeline.events.control import PIN, RELOAD, ControlAct
@@ -81,7 +81,7 @@ class Service:
         self.users_items = UsersItems(setup.catalogue, config.windows.length)
         self.edits, self.activity, self.tally = Edits(), Activity(), Tally()
         forward = MixedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
-        self.live = Live(setup.bank, forward, self.store, setup.backbone_sha256)
+        self.live = ServedRegions(setup.bank, forward, self.store, setup.backbone_sha256)
         self.online = ServedOnlineEnsemble(setup, config, edges.say)
         self.instance = instance
         self._edges, self._partitions, self._canary = edges, config.log.partitions, config.canary

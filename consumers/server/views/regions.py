@@ -60,8 +60,8 @@ class AdapterMemory:
     evictions: int
 
 
-class Live:
-    """The view in force.
+class ServedRegions:
+    """Regions that a server answers with: the view in force, and views of older revisions.
 
     Args:
         setup_bank: the regions before any revision.
