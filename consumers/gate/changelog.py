@@ -36,13 +36,13 @@ class OnlineSnapshot:
     Attributes:
         arrays: see `OnlineEnsemble.to_arrays`.
         events: number of events learned from.
-        revision: next revision under which the records after it were scored.
+        next_revision: first offset of `regions` not in force for the records after it (`revision` in the record).
         gated: offset of `gated` at or after which these records are.
     """
 
     arrays: Arrays
     events: int
-    revision: int
+    next_revision: int
     gated: int
 
 
@@ -52,7 +52,7 @@ def snapshot_outputs(gate: str, snapshot: OnlineSnapshot, timestamp: float) -> l
     shared = {
         "gate": gate,
         "events": snapshot.events,
-        "revision": snapshot.revision,
+        "revision": snapshot.next_revision,
         "gated": snapshot.gated,
         "chunks": len(encoded.chunks),
         "sha256": encoded.sha256,

@@ -106,8 +106,8 @@ class GateScoring:
         if online is None or snapshot is None:
             return
         restore_ensemble(online, self._instance, snapshot)
-        self.poll(log, snapshot.revision)
-        self._written = snapshot.revision, snapshot.events
+        self.poll(log, snapshot.next_revision)
+        self._written = snapshot.next_revision, snapshot.events
         since = [e for e in gated_events(new_records(log, GATED, snapshot.gated)) if self._wrote(e, snapshot.events)]
         numbers = [e.stamp.number for e in since if e.stamp is not None]
         if numbers != list(range(snapshot.events, snapshot.events + len(since))):

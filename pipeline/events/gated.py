@@ -48,11 +48,17 @@ class OnlineFeatures:
 
 @dataclass(frozen=True, slots=True)
 class GateStamp:
-    """Origin of a record: the gate instance, its own count of events, and the next revision when it was scored."""
+    """Origin of a record of `gated`.
+
+    Attributes:
+        gate: name of the gate instance.
+        number: number of events that this gate had scored before.
+        next_revision: first offset of `regions` not in force when the event was scored (`revision` in the record).
+    """
 
     gate: str
     number: int
-    revision: int
+    next_revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ class GatedEvent:
         if self.online is not None:
             record |= self.online.to_fields()
         if self.stamp is not None:
-            record |= {"gate": self.stamp.gate, "number": self.stamp.number, "revision": self.stamp.revision}
+            record |= {"gate": self.stamp.gate, "number": self.stamp.number, "revision": self.stamp.next_revision}
         return record
 
     @classmethod
