@@ -1,5 +1,6 @@
-"""Serving any mix of regions in one forward pass.
+"""LoRA adapters: trained one at a time, and served for any mix of regions in one forward pass.
 
-`factors` says what an adapter amounts to, `slots` which adapters are ready to answer and within which memory,
-`forward` runs the pass, and `answers` mixes what the route asks for.
+`host` puts adapters on a backbone through peft. For serving, `factors` holds an adapter in a form that can be stacked,
+`slots` keeps adapters ready within a memory budget, `item_deltas` and `sparse` hold their item rows, `layers` has the
+linear layers that apply the factors, and `batched_forward` runs the pass.
 """
