@@ -112,8 +112,8 @@ class LocalBackend:
 
 
 @contextmanager
-def _opened(path: str | Path, flags: int, parent: int | None = None) -> Iterator[int]:
-    descriptor = os.open(path, flags, dir_fd=parent)
+def _opened(path: str | Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags)
     try:
         yield descriptor
     finally:

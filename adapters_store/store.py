@@ -135,11 +135,6 @@ class AdaptersStore:
         with error_context(self.root, name):
             return check_manifest(name, self._backend.read(name, [MANIFEST])[MANIFEST])
 
-    def uri(self, name: str) -> str:
-        """Return the URI of a version, which records of the log include."""
-        parse_version_name(name)
-        return f"{self.root}/{name}"
-
     def names(self, region_id: int | None = None) -> Names:
         """Return the names of all versions, valid or not, sorted."""
         with error_context(self.root):

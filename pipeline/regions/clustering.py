@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 
+ITERATIONS = 50
+"""Most iterations of a run."""
 
-def spherical_kmeans(
-    vectors: Array, clusters: int, seed: int, restarts: int = 4, iterations: int = 50
-) -> NDArray[np.int64]:
+
+def spherical_kmeans(vectors: Array, clusters: int, seed: int, restarts: int = 4) -> NDArray[np.int64]:
     """Cluster unit vectors by cosine.
 
     Args:
@@ -16,22 +17,19 @@ def spherical_kmeans(
         clusters: number of clusters, at most n; an empty cluster restarts from the vector that fits worst.
         seed: seed of the k-means++ starts.
         restarts: number of runs, each from its own starts; the best is kept.
-        iterations: most iterations of a run.
 
     Returns:
         (n,) labels 0 … clusters - 1.
     """
     rng = np.random.default_rng(seed)
-    runs = (_one_kmeans(vectors, min(clusters, len(vectors)), rng, iterations) for _ in range(restarts))
+    runs = (_one_kmeans(vectors, min(clusters, len(vectors)), rng) for _ in range(restarts))
     return max(runs, key=lambda run: run[1])[0]
 
 
-def _one_kmeans(
-    vectors: Array, clusters: int, rng: np.random.Generator, iterations: int
-) -> tuple[NDArray[np.int64], float]:
+def _one_kmeans(vectors: Array, clusters: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], float]:
     centroids = _spread_starts(vectors, clusters, rng)
     labels = np.full(len(vectors), -1, dtype=np.int64)
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         similarity = vectors @ centroids.T
         fresh = similarity.argmax(axis=1)
         if np.array_equal(fresh, labels):

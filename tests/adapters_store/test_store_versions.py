@@ -165,12 +165,6 @@ def test_names_have_a_fixed_width() -> None:
         version_name(10_000, 1)
 
 
-def test_the_uri_says_where_a_version_lies(store: AdaptersStore) -> None:
-    assert store.uri(NAME).endswith(f"adapters/{NAME}")
-    with pytest.raises(AdapterRefused, match="bad_name"):
-        store.uri("../x")
-
-
 def test_a_root_of_no_known_kind_is_refused() -> None:
     with pytest.raises(StoreError, match="cannot use nosuch://x"):
         AdaptersStore("nosuch://x")
