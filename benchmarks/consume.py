@@ -14,7 +14,7 @@
                       over windows of 20 items), which costs milliseconds where the default model costs microseconds
 
 All on one broker and one stream, in turns, `--repeats` times; medians are reported. What is timed begins with the end
-of the first transaction of a way (of the first thousand where there are none), so no group's join is in it.
+of the first transaction of a run (of the first thousand where there are none), so no group's join is in it.
 """
 
 import argparse
@@ -72,10 +72,10 @@ TRANSACTION = 1_000
 SETTINGS = ("items.text_encoder=hashing", "setup.max_epochs=1", "data.finetune_from=0.2", "consumers.poll_timeout=0.05")
 
 OF_LM = ("windows.length=20", "backbone.kind=causal_lm")
-"""Settings of the ways with a language model, beside `backbone.model`."""
+"""Settings of the runs with a language model, beside `backbone.model`."""
 
 LM = "_causal_lm"
-"""Ends the names of these ways."""
+"""Ends the names of these runs."""
 
 COMPARED = {
     "gate_over_bare_transactional": ("gate_canned", "transactional"),
@@ -127,25 +127,25 @@ class Stopwatch:
         return (self._ended[1] - self._began[1]) / (self.done - self._first)
 
 
-Way = Callable[[], Stopwatch]
+Run = Callable[[], Stopwatch]
 """Goes through the stream once."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print what was found."""
-    asked = _arguments(arguments)
+    options = _arguments(arguments)
     make_deterministic()
-    torch.set_num_threads(asked.threads)
-    with tempfile.TemporaryDirectory() as folder, _broker(asked.kafka, Path(folder)) as url:
-        stream = Stream(_config(url, asked), asked.events, Path(folder) / "default")
-        model = f"backbone.model={language_model(Path(folder) / 'model', asked.layers, asked.width)}"
-        with_lm = Stream(_config(url, asked, *OF_LM, model), asked.lm_events, Path(folder) / "causal_lm")
-        ways = stream.ways() | {name + LM: way for name, way in with_lm.model_ways().items()}
-        found = measured(ways, asked.repeats)
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder, _broker(options.kafka, Path(folder)) as url:
+        stream = Stream(_config(url, options), options.events, Path(folder) / "default")
+        model = f"backbone.model={language_model(Path(folder) / 'model', options.layers, options.width)}"
+        with_lm = Stream(_config(url, options, *OF_LM, model), options.lm_events, Path(folder) / "causal_lm")
+        runs = stream.runs() | {name + LM: run for name, run in with_lm.model_runs().items()}
+        found = measured(runs, options.repeats)
     rates = {way: statistics.median(watch.rate for watch in watches) for way, watches in found.items()}
     work = {way: statistics.median(watch.work for watch in watches) for way, watches in found.items()}
     report = {
-        "settings": vars(asked),
+        "settings": vars(options),
         "events": len(stream.events),
         "events_a_transaction": TRANSACTION,
         "events_per_s": {way: round(rate) for way, rate in rates.items()},
@@ -157,10 +157,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(json.dumps(report, indent=2))
 
 
-def _config(url: str, asked: argparse.Namespace, *more: str) -> Config:
+def _config(url: str, options: argparse.Namespace, *more: str) -> Config:
     """Topics and groups of its own, on a broker that has others."""
-    own = (f"log.url={url}", f"log.prefix=benchmark{time.time_ns()}-", f"log.partitions={asked.partitions}")
-    return load_config(None, (*SETTINGS, *own, *more, *asked.set))
+    own = (f"log.url={url}", f"log.prefix=benchmark{time.time_ns()}-", f"log.partitions={options.partitions}")
+    return load_config(None, (*SETTINGS, *own, *more, *options.set))
 
 
 def language_model(folder: Path, layers: int, width: int) -> Path:
@@ -182,7 +182,7 @@ def language_model(folder: Path, layers: int, width: int) -> Path:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=10_000)
-    parser.add_argument("--lm-events", type=int, default=2_000, help="of the ways with a language model")
+    parser.add_argument("--lm-events", type=int, default=2_000, help="of the runs with a language model")
     parser.add_argument("--layers", type=int, default=8, help="of the language model")
     parser.add_argument("--width", type=int, default=512, help="of the language model, a multiple of 16")
     parser.add_argument("--kafka", metavar="URL", help="kafka://host:port of a broker that runs; else one is started")
@@ -193,13 +193,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--set", metavar="KEY=VALUE", action="append", default=[], help="a setting, e.g. of the backbone"
     )
     parser.add_argument("--quick", action="store_true", help="1,500 events, once: whether it runs, no measurement")
-    asked = parser.parse_args(arguments)
-    if asked.quick:
-        asked.events, asked.lm_events, asked.layers, asked.width = 1_500, 1_200, 1, 64
-        asked.repeats, asked.partitions = 1, 2
-    if min(asked.events, asked.lm_events) <= TRANSACTION:
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.events, options.lm_events, options.layers, options.width = 1_500, 1_200, 1, 64
+        options.repeats, options.partitions = 1, 2
+    if min(options.events, options.lm_events) <= TRANSACTION:
         parser.error(f"--events and --lm-events must be more than the {TRANSACTION} of a transaction")
-    return asked
+    return options
 
 
 @contextmanager
@@ -218,17 +218,17 @@ def _broker(url: str | None, folder: Path) -> Iterator[str]:
         subprocess.run([*kafka, "stop", *data], check=True)
 
 
-def measured(ways: Mapping[str, Way], repeats: int) -> dict[str, list[Stopwatch]]:
+def measured(runs: Mapping[str, Run], repeats: int) -> dict[str, list[Stopwatch]]:
     """Time each way; they take turns, so that a machine that drifts does so for all of them."""
-    found: dict[str, list[Stopwatch]] = {name: [] for name in ways}
+    found: dict[str, list[Stopwatch]] = {name: [] for name in runs}
     for _ in range(repeats):
-        for name, run in ways.items():
+        for name, run in runs.items():
             found[name].append(run())
     return found
 
 
 def ratios(rates: Mapping[str, float]) -> dict[str, float]:
-    """What share of each bare way's rate is ours."""
+    """Our rate as a share of that of each bare loop."""
     return {name: round(rates[ours] / rates[bare], 3) for name, (ours, bare) in COMPARED.items()}
 
 
@@ -289,7 +289,7 @@ class MeasuredGate(GateStage):
 
 
 class Stream:
-    """A stream in the log of a broker, and the ways to go through it."""
+    """A stream in the log of a broker, and the runs over it."""
 
     def __init__(self, config: Config, events: int, folder: Path) -> None:
         self.config = config
@@ -305,17 +305,17 @@ class Stream:
         self._prefix = self._afresh().log.prefix
         self._keep()
 
-    def ways(self) -> dict[str, Way]:
+    def runs(self) -> dict[str, Run]:
         """All of them, by name."""
         return {
             "poll": self.poll,
             "transactional": lambda: self.transactional(json.loads, _encoded),
             "ready_made": lambda: self.transactional(bytes, lambda value: value, self._ready_made),
             "gate_canned": lambda: self.gate(Canned(self._answers)),
-            **self.model_ways(),
+            **self.model_runs(),
         }
 
-    def model_ways(self) -> dict[str, Way]:
+    def model_runs(self) -> dict[str, Run]:
         """Those that the model has a part in."""
         return {"gate": self.gate, "handler": self.handler, "encoder": self.encoder}
 
@@ -392,7 +392,7 @@ class Stream:
         return watch
 
     def handler(self) -> Stopwatch:
-        """What the gate asks of windows, without a log."""
+        """Run the computations of the gate on windows, without a log."""
         setup = self._own_setup()
         host = AdapterHost(setup.backbone, self.config.adapter)
         live = LiveRegions(setup.bank, host, self._store, setup.backbone_sha256)

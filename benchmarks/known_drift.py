@@ -1,15 +1,14 @@
-"""What regions bring where the truth is known: replays of simulated streams, `raie` beside the baselines.
+"""Gain from regions where the truth is known: replays of simulated streams, `raie` beside the baselines.
 
-`recurring`: a taste changes, turns back, and changes the same way again. Recall@10 of its users over the first
+`recurring`: a preference changes, turns back, and changes the same way again. Recall@10 of its users over the first
 events after each turn, by strategy.
 
-`one_region`: one taste changes, the others stay. Recall@10 after the last edit on set-up windows of the users of the
-others (S, in sample, and S_new, held out), and of the users of the drifted taste in T.
+`one_region`: one preference changes, the others stay. Recall@10 after the last edit on set-up windows of the users of
+the others (S, in sample, and S_new, held out), and of the users of the drifted preference in T.
 
-`two_regions`: one taste changes, and later another; `every_region`: one after the other, until none is as in set-up.
-Recall@10 of everybody, of the users of what has changed by then, and of the others. Whether a region more brings
-anything is whether `raie` beats `raie_one`, whether alarms do is whether it beats `raie_scheduled`. A second region
-needs windows enough: 36,000 events.
+`two_regions`: one preference changes, and later another; `every_region`: one after the other, until none is as in
+set-up. Recall@10 of everybody, of the users of what has changed by then, and of the others. A second region helps if
+`raie` beats `raie_one`; alarms help if it beats `raie_scheduled`. A second region needs enough windows: 36,000 events.
 
 Streams are the unit: each is a simulated log of its own, and the 95% intervals of the differences to `raie` are
 bootstraps over streams. `trained_windows` is what a strategy passed through training. Prints one JSON object.
@@ -70,14 +69,14 @@ Measure = Callable[[Columns, Sequence[Mapping[str, Any]], argparse.Namespace], d
 
 def main() -> None:
     """Replay, and print what was found."""
-    asked = _arguments()
+    options = _arguments()
     config = load_config(overrides=SETTINGS)
-    measure = MEASURES[asked.scenario]
+    measure = MEASURES[options.scenario]
     found = []
-    for seed in range(asked.first, asked.first + asked.streams):
-        found.append(_stream(asked, config, seed, measure))
+    for seed in range(options.first, options.first + options.streams):
+        found.append(_stream(options, config, seed, measure))
         print(f"stream {seed}: {json.dumps(found[-1])}", file=sys.stderr, flush=True)
-    print(json.dumps(_report(asked, found), indent=2))
+    print(json.dumps(_report(options, found), indent=2))
 
 
 def _arguments() -> argparse.Namespace:
@@ -91,10 +90,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _stream(asked: argparse.Namespace, config: Config, seed: int, measure: Measure) -> dict[str, dict[str, float]]:
+def _stream(options: argparse.Namespace, config: Config, seed: int, measure: Measure) -> dict[str, dict[str, float]]:
     """Measures and cost by strategy in one stream."""
-    names = asked.strategies.split(",")
-    simulation = simulate(asked.scenario, seed, asked.events)
+    names = options.strategies.split(",")
+    simulation = simulate(options.scenario, seed, options.events)
     with tempfile.TemporaryDirectory() as folder:
         log, run = Path(folder) / "log", Path(folder) / "run"
         write(simulation, log)
@@ -104,25 +103,25 @@ def _stream(asked: argparse.Namespace, config: Config, seed: int, measure: Measu
     columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
     return {
         name: measure(
-            {key: values[columns["strategy"] == name] for key, values in columns.items()}, simulation.truth, asked
+            {key: values[columns["strategy"] == name] for key, values in columns.items()}, simulation.truth, options
         )
         | {"trained_windows": float(rows[name]["trained_windows"][0])}
         for name in names
     }
 
 
-def _recurring(scored: Columns, truth: Sequence[Mapping[str, Any]], asked: argparse.Namespace) -> dict[str, float]:
+def _recurring(scored: Columns, truth: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> dict[str, float]:
     """Recall@10 of the drifting users after each turn, and of everybody."""
     stream = np.isin(scored["slice"], ("F", "T")) & ~scored["cold"]
     users = {user for drift in truth for user in drift["users"]}
     theirs = stream & np.isin(scored["user_id"], list(users))
     (away, back), (again, home) = [(d["from"], d["until"]) for d in sorted(truth, key=lambda d: float(d["from"]))]
     found = {
-        name: _first(scored, theirs & (scored["timestamp"] >= moment), asked.after)
+        name: _first(scored, theirs & (scored["timestamp"] >= moment), options.after)
         for name, moment in (("away", away), ("back", back), ("again", again), ("home", home))
     }
     everybody = [
-        _first(scored, stream & (scored["timestamp"] >= moment), asked.after) for moment in (back, again, home)
+        _first(scored, stream & (scored["timestamp"] >= moment), options.after) for moment in (back, again, home)
     ]
     returns = [found[name] for name in ("back", "again", "home")]
     return found | {
@@ -132,7 +131,7 @@ def _recurring(scored: Columns, truth: Sequence[Mapping[str, Any]], asked: argpa
     }
 
 
-def _one_region(scored: Columns, truth: Sequence[Mapping[str, Any]], asked: argparse.Namespace) -> dict[str, float]:  # noqa: ARG001
+def _one_region(scored: Columns, truth: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> dict[str, float]:  # noqa: ARG001
     """Recall@10 where nothing drifted, and where something did."""
     theirs = np.isin(scored["user_id"], [user for drift in truth for user in drift["users"]])
     warm = ~scored["cold"]
@@ -145,7 +144,7 @@ def _one_region(scored: Columns, truth: Sequence[Mapping[str, Any]], asked: argp
     }
 
 
-def _successive(scored: Columns, truth: Sequence[Mapping[str, Any]], asked: argparse.Namespace) -> dict[str, float]:  # noqa: ARG001
+def _successive(scored: Columns, truth: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> dict[str, float]:  # noqa: ARG001
     """Recall@10 since the first change: of who has changed by then, and of who has not."""
     warm, stream = ~scored["cold"], np.isin(scored["slice"], ("F", "T"))
     changed, since = np.zeros_like(warm), np.zeros_like(warm)
@@ -171,12 +170,12 @@ def _hits(scored: Columns, mask: NDArray[np.bool_]) -> float:
     return float((scored["rank"][mask] <= 10).mean())
 
 
-def _report(asked: argparse.Namespace, found: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
+def _report(options: argparse.Namespace, found: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
     names = list(found[0])
     measures = list(found[0][names[0]])
     values = {m: {n: np.array([stream[n][m] for stream in found]) for n in names} for m in measures}
     return {
-        "settings": {key: str(value) for key, value in vars(asked).items()} | {"config": list(SETTINGS)},
+        "settings": {key: str(value) for key, value in vars(options).items()} | {"config": list(SETTINGS)},
         "means": {m: {n: round(float(v.mean()), 4) for n, v in values[m].items()} for m in measures},
         "raie_minus": {
             m: {n: _difference(values[m]["raie"], v) for n, v in values[m].items() if n != "raie"} for m in measures
