@@ -1,11 +1,11 @@
-"""Records of `control` that people and servers write: administrative acts, with their author."""
+"""Administrative acts, with their author: the records of `control` that people and servers write."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 ROLLBACK, PASS, PIN, RELOAD = "rollback", "pass", "pin", "reload"
-"""Acts: an older adapter restored, a trial passed, a region pinned to a version, refused adapters loaded again."""
+"""Acts: restore an older adapter, pass a trial, pin a region to a version, load refused adapters again."""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Replayed:
     """Dead letters that were written back to their topics in one transaction.
 
     Attributes:
-        offsets: of the dead letters.
+        offsets: offsets of the dead letters in `dead-letters`.
     """
 
     offsets: Sequence[int]

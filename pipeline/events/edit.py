@@ -68,7 +68,7 @@ class Edit:
         samples: newest evidence of every stream region, for operations that move boundaries.
         at_event: number of stream events seen when it was decided.
         timestamp: event time of the newest of them, seconds.
-        seed: of its training.
+        seed: seed of its training.
         passes: passes over the windows trained on; None: `training.epochs`.
     """
 
@@ -109,10 +109,10 @@ class Outcome:
     """Outcome of an edit.
 
     Attributes:
-        edit_id: of the edit.
-        operation: of the edit; `UPDATE` where the parent was updated instead of an Add.
-        region_id: of the edit; the parent where that was updated instead.
-        published: whether it went live.
+        edit_id: id of the edit.
+        operation: operation of the edit; `UPDATE` where the parent was updated instead of an Add.
+        region_id: region of the edit; the parent where that was updated instead.
+        published: True if it went live.
         detail: the reason, in a sentence.
         version: name of the adapter version it published, or None.
         validation: metric, windows, before, after and error on held-out windows; None without a validation.
@@ -160,7 +160,7 @@ def held_out(reason: Mapping[str, Any], windows: int, settings: EditSettings) ->
     They are spread evenly: the newest windows often belong to one or two users, who would decide alone.
 
     Args:
-        reason: of the edit; an audit trains nothing and holds out half.
+        reason: reason of the edit; an audit trains nothing and holds out half.
         windows: number of windows of the edit.
         settings: the section `edits`.
 

@@ -10,7 +10,7 @@ class Feedback:
     """One impression or click.
 
     Attributes:
-        request_id: of the answer.
+        request_id: id of the answer, as the server gave it.
         kind: `impression` or `click`.
         item_ids: items that were shown or clicked.
         region_id, adapter, revision: origin of the answer, for readers that do not parse request ids.

@@ -1,4 +1,4 @@
-"""A record of `gated`: one scored interaction, the window before it and the gate's view of both."""
+"""Record of `gated`: one scored interaction, the window before it, and the scores of the gate for both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from pipeline.streams.topics import GATED
 
 @dataclass(frozen=True, slots=True)
 class OnlineFeatures:
-    """Inputs of the online ensemble for one event: with them it learns from the record as it did from the window.
+    """Inputs of the online ensemble for one event, from which it learns the same as from the window itself.
 
     Attributes:
         probability: of the target under the model alone (`model_chance` in the record).
         max_probability: highest probability in the model's answer (`surest`).
-        setup_shares: set-up region by position and its share of the window, the least shares left out (`tastes`).
-        hits: for each point of the interpolation grid, whether the target is in the list (`hits`).
+        setup_shares: position of a set-up region and its share of the window; the least shares are left out (`tastes`).
+        hits: for each point of the interpolation grid, True if the target is in the list (`hits`).
     """
 
     probability: float
@@ -70,7 +70,7 @@ class GatedEvent:
         target: catalogue row of the item that was taken.
         window: catalogue rows before it, oldest first, left-padded with 0.
         since_setup: number of items of the window taken since set-up.
-        cold: whether the window is empty.
+        cold: True if the window is empty.
         region_id: region of the highest posterior; the event counts in its statistics.
         setup_region: likeliest set-up region, whatever the origin (`taste`).
         setup_rival: second likeliest set-up region (`taste_rival`).
@@ -169,8 +169,8 @@ def read_windows(log: Log, evidence: Sequence[Evidence], length: int) -> Windows
     """Read the windows of evidence by offset.
 
     Raises:
-        RecordsLostError: some are deleted already; names their offsets.
-        LogError: at one of the offsets another event stands than the evidence says.
+        RecordsLostError: some are deleted already; the message names their offsets.
+        LogError: the event at one of the offsets is not the one that the evidence names.
     """
     wanted = {e.offset: e.event_id for e in evidence}
     start, end = (min(wanted), max(wanted) + 1) if wanted else (0, 0)

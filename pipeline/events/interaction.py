@@ -1,7 +1,7 @@
-"""The two events the world sends us: interactions and items.
+"""Events from outside: interactions and items.
 
-Whatever comes from outside passes `parse_interaction` or `parse_item`: what they return is valid,
-what they refuse is a `BadEvent` with a reason that can be counted.
+Every record from outside passes `parse_interaction` or `parse_item`. They return a valid event, or raise a `BadEvent`
+with a reason that can be counted.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ TIMESTAMP_BELOW = 1000 * MILLISECONDS_FROM
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One user met one item.
+    """One interaction of a user with an item.
 
     Attributes:
-        event_id: names the event; a second event of the same id is a duplicate.
-        user_id: who.
-        item_id: what.
-        timestamp: when, in seconds since 1970 UTC.
-        value: how much (a rating, a dwell time), or None where the log has no such thing.
+        event_id: id of the event; a second event of the same id is a duplicate.
+        user_id: id of the user.
+        item_id: id of the item.
+        timestamp: event time, in seconds since 1970 UTC.
+        value: strength of the interaction (a rating, a dwell time), or None where the log has no such column.
     """
 
     event_id: str
@@ -48,9 +48,9 @@ class Item:
     """One item of the catalogue.
 
     Attributes:
-        item_id: names the item.
-        text: what is known of it in words ("" where nothing is).
-        attributes: anything else, as strings.
+        item_id: id of the item.
+        text: description in words, "" where there is none.
+        attributes: all other fields, as strings.
     """
 
     item_id: str
@@ -63,7 +63,7 @@ def parse_interaction(record: Mapping[str, object]) -> Interaction:
 
     Args:
         record: needs `user_id`, `item_id`, `timestamp` (seconds or milliseconds since 1970); may have
-            `value` and `event_id`. An absent event id is made from the other four fields, so the same
+            `value` and `event_id`. A missing event id is a hash of the other four fields, so the same
             interaction read twice has the same id.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Versions of the records that travel in the log, in one place.
+"""Schema version of the records in the log.
 
-A record says in `schema` which major version it is of; one that says nothing is of the first. Within a major version
-fields may be added, and optional ones may be left out: readers ignore what they do not know. A required field that
-is renamed or changes its meaning is a new major version, which readers of the old one refuse.
+The field `schema` of a record is its major version; a record without it has version 1. Within a major version fields
+may be added, and optional ones may be left out: readers ignore unknown fields. A required field that is renamed or
+changes its meaning is a new major version, which readers of the old one refuse.
 """
 
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from typing import Any
 from pipeline.errors import BadEvent
 
 SCHEMA = 1
-"""Major version of every record that is written here, and the newest that is understood."""
+"""Major version of every record that is written, and the newest one that can be read."""
 
 
 def versioned(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's value with its version."""
+    """The value of a record, with its schema version added."""
     return {**value, "schema": SCHEMA}
 
 
 def check_schema(value: Mapping[str, object]) -> None:
-    """See to it that a record can be understood.
+    """Check that this version of the program can read a record.
 
     Raises:
-        BadEvent: `bad_schema`, it does not say a whole number; `newer_schema`, it is of a newer major version.
+        BadEvent: `bad_schema`, the field is no whole number; `newer_schema`, the record has a newer major version.
     """
     schema = value.get("schema", SCHEMA)
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:

@@ -1,4 +1,4 @@
-"""Windows: what a user met last, and the item that came next.
+"""Windows: the last items of a user, and the item that came next.
 
 A *window* is the fixed-length context that preceded an interaction, left-padded with row 0, together
 with the interaction it precedes. Rows are catalogue rows (1 … n); 0 is no item.
@@ -67,7 +67,7 @@ class Windows:
         users: (n,) user ids.
         event_ids: (n,) id of the interaction that followed.
         timestamps: (n,) its time in seconds.
-        since_setup: (n,) int64 how many items of each context, the newest ones, were taken since set-up.
+        since_setup: (n,) int64 number of items of each context, the newest ones, taken since set-up.
     """
 
     contexts: NDArray[np.int64]
@@ -97,7 +97,7 @@ class Windows:
 
 
 def concatenate(parts: Sequence[Windows]) -> Windows:
-    """Join windows in the given order; at least one part."""
+    """Join windows in the given order; at least one part is needed."""
     return Windows(
         np.concatenate([p.contexts for p in parts]),
         np.concatenate([p.targets for p in parts]),
@@ -139,8 +139,8 @@ def preceding_windows(
     Args:
         interactions: n interactions in event order.
         row_of: catalogue row of every item id.
-        histories: carried on from call to call.
-        since_setup: whether the interactions came after the set-up slice.
+        histories: histories before the first interaction; every interaction is appended.
+        since_setup: True if the interactions came after the set-up slice.
 
     Returns:
         n windows, in the order given.
@@ -163,7 +163,7 @@ def preceding_windows(
 
 
 def places_in_sequence(users: NDArray[np.str_]) -> NDArray[np.int64]:
-    """(n,) how many earlier rows have the same user: a window's place in its user's sequence."""
+    """(n,) position of each window in its user's sequence: the number of earlier rows with the same user."""
     places = np.empty(len(users), dtype=np.int64)
     seen: dict[str, int] = {}
     for i, user in enumerate(users):

@@ -15,8 +15,8 @@ class LiveRegions:
     """The newest revision, and the adapters it needs.
 
     Attributes:
-        bank: the regions.
-        host: holds the adapters of the opened regions, and no others.
+        bank: the regions in force.
+        host: adapters of the stream regions, and no others.
     """
 
     def __init__(self, bank: RegionBank, host: AdapterHost, store: AdaptersStore, backbone_sha256: str) -> None:
@@ -78,7 +78,7 @@ class LiveRegions:
 
 
 def rows_of(name: str, config: Mapping[str, object]) -> list[int]:
-    """Catalogue rows with an item row of their own in an adapter version, from its configuration.
+    """Catalogue rows for which an adapter version has item rows of its own, from its configuration.
 
     Raises:
         AdapterRefused: `bad_config`, the configuration does not list them.

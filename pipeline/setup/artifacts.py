@@ -20,12 +20,12 @@ class SetUp:
     """Frozen backbone, regions and calibration that replay and consumers start from.
 
     Attributes:
-        backbone: frozen.
-        backbone_sha256: of its weights and item texts.
+        backbone: the frozen backbone.
+        backbone_sha256: hash of its weights and item texts.
         catalogue: items by row.
         counts: (items + 1,) occurrences of each item as a target of set-up, held-out windows excluded.
         bank: set-up regions, and an origin model of the set-up origin alone.
-        calibration: of the gate.
+        calibration: reference values of gate and drift detectors.
         reference: (m, f) gate features of set-up windows.
         reference_regions: (m,) their regions.
         recalls: held-out Recall@10 after each epoch of training.

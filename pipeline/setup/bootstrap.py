@@ -40,7 +40,7 @@ def set_up(
         config: sections `backbone`, `setup`, `softmax`, `windows`.
         catalogue: every item of the log.
         windows: set-up windows available for training (S_new excluded).
-        seed: of all random draws.
+        seed: seed of all random draws.
         on_batch: receives the progress of the training.
 
     Raises:
@@ -115,7 +115,7 @@ def train_backbone(
         config: sections `backbone`, `setup`, `softmax`.
         learned: training windows, all with a history.
         held_out: windows for early stopping.
-        seed: of all random draws.
+        seed: seed of all random draws.
         on_batch: receives the progress.
 
     Returns:

@@ -57,10 +57,10 @@ def calibrate(
     Args:
         backbone: trained and frozen.
         bank: set-up regions.
-        view: of the gate.
+        view: feature extraction of the gate.
         warm: (n,) set-up windows with a history.
-        held_out: (n,) those that the backbone was not trained on.
-        config: `replay.score_batch`, and the stride of the detectors.
+        held_out: (n,) True for windows that the backbone was not trained on.
+        config: the whole tree; `replay.score_batch` and the stride of the detectors are read.
     """
     judged = warm[held_out]
     posterior = bank.posterior(encode(backbone, judged, view))
