@@ -100,9 +100,9 @@ class Made:
         return self._publish([region], self.bank.changed(region), moved=False)
 
     def _open(self, setup: SetUp) -> None:
-        opened, reference = len(self.versions), setup.reference
-        weights = self._rng.normal(size=(reference.shape[1] + opened + 1, 1 + opened))
-        coverage = np.ones((opened, len(setup.bank.setup)))
+        stream, reference = len(self.versions), setup.reference
+        weights = self._rng.normal(size=(reference.shape[1] + stream + 1, 1 + stream))
+        coverage = np.ones((stream, len(setup.bank.setup)))
         origins = OriginModel(
             tuple(self.versions), coverage, reference.mean(axis=0), reference.std(axis=0) + 1.0, weights
         )

@@ -135,7 +135,7 @@ class Recommender:
         if canary is not None and not canary.reaches(_key_of(ask)):
             adapter = canary.incumbent
         loaded = adapter if adapter in self._live.adapters else None
-        ids = [0, *(region.region_id for region in view.bank.opened)]
+        ids = [0, *(region.region_id for region in view.bank.stream)]
         route = {i: float(w) for i, w in zip(ids, batch.route[row], strict=True) if w > 0.0}
         return Recommendation(
             items=self._best(batch.probabilities[row], ask, window),

@@ -87,7 +87,7 @@ def plan_rollback(bank: RegionBank, revisions: Iterable[Record], region_id: int,
     Raises:
         DataError: there is no such region, or no such version in its history.
     """
-    now = next((r for r in bank.opened if r.region_id == region_id and r.status is Status.LIVE), None)
+    now = next((r for r in bank.stream if r.region_id == region_id and r.status is Status.LIVE), None)
     if now is None:
         raise DataError(f"region {region_id} is not a live region opened since set-up: there is nothing to roll back")
     found: tuple[int, Region] | None = None

@@ -87,11 +87,11 @@ class Boundaries:
 
     def parent(self, bank: RegionBank, encoded: Encoded) -> Region | None:
         """Return the stream region with the largest mean posterior on windows, if it reaches `gate.floor`."""
-        if not bank.opened:
+        if not bank.stream:
             return None
-        shares = bank.posterior(encoded).probabilities[:, -len(bank.opened) :].mean(axis=0)
+        shares = bank.posterior(encoded).probabilities[:, -len(bank.stream) :].mean(axis=0)
         best = int(shares.argmax())
-        return bank.opened[best] if shares[best] >= self._config.gate.floor else None
+        return bank.stream[best] if shares[best] >= self._config.gate.floor else None
 
     def moved_share(self, edit: Edit, before: RegionBank, after: RegionBank) -> float | None:
         """Return the share of an edit's windows whose region changed; None where no boundary moved."""

@@ -75,11 +75,11 @@ class GatedEvent:
         setup_region: likeliest set-up region, whatever the origin (`taste`).
         setup_rival: second likeliest set-up region (`taste_rival`).
         setup_margin: their difference in share among set-up regions (`taste_margin`).
-        route: opened regions with at least `gate.floor` of the answer.
+        route: stream regions with at least `gate.floor` of the answer.
         confidence: highest posterior.
         margin: highest posterior minus the second.
         angle: radians to the centroid of `region_id`.
-        opened: posterior of all opened regions together, with the origin prior.
+        opened: posterior of all stream regions together, with the origin prior.
         backbone_probability: of the target under the backbone alone (`backbone_chance`).
         loss: negative log probability of the target.
         rarity: minus the log of one plus the target's count in set-up.

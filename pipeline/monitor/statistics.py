@@ -76,7 +76,7 @@ def _row(state: State, region_id: int, tallies: list[EventTally], share: Shares)
 
 
 def _novelty(state: State, region_id: int, angle: float) -> float:
-    """Conformal p-value of the angle among the region's held-out set-up windows; 1 for opened regions."""
+    """Conformal p-value of the angle among the region's held-out set-up windows; 1 for stream regions."""
     reference = state.angles.get(region_id)
     if reference is None:
         return 1.0

@@ -65,7 +65,7 @@ def origin_features(
     Args:
         setup_bank: the regions before any revision.
         posterior: posterior over the live regions.
-        route: (n, 1 + opened) route by that posterior.
+        route: (n, 1 + stream) route by that posterior.
         since_setup: (n,) number of items of each window taken since set-up.
     """
     return OriginFeatures(posterior.stream, 1.0 - route[:, 0], setup_shares_of(setup_bank, posterior), since_setup)

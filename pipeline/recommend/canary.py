@@ -61,15 +61,15 @@ def split(
     """Split a route among adapters: the incumbents of canaries get columns of their own.
 
     Args:
-        route: (n, 1 + opened) weights of backbone and regions.
+        route: (n, 1 + stream) weights of backbone and regions.
         bank: the regions.
         canaries: c canaries, each of another stream region.
         incumbent: (n, c) True for windows that get the incumbent.
 
     Returns:
-        (n, 1 + opened + c) weights in the probabilities, rows summing to 1, and the adapter of each column.
+        (n, 1 + stream + c) weights in the probabilities, rows summing to 1, and the adapter of each column.
     """
-    column_of = {region.region_id: column for column, region in enumerate(bank.opened, 1)}
+    column_of = {region.region_id: column for column, region in enumerate(bank.stream, 1)}
     columns = [column_of[canary.region_id] for canary in canaries]
     old = route[:, columns] * incumbent
     new = route.copy()

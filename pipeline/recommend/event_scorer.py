@@ -107,7 +107,7 @@ class EventScorer:
             "setup_rival": posterior.setup_rivals.tolist(),
             "setup_margin": posterior.setup_margins.tolist(),
             "route": [
-                [r.region_id for r, w in zip(bank.opened, row, strict=True) if w >= self._config.gate.floor]
+                [r.region_id for r, w in zip(bank.stream, row, strict=True) if w >= self._config.gate.floor]
                 for row in batch.route[:, 1:]
             ],
             "confidence": posterior.confidence.tolist(),

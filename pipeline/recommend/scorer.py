@@ -18,7 +18,7 @@ from pipeline.regions.features import GateView
 from pipeline.regions.mixing import rerouted
 
 OriginWeight = Callable[[Posterior, Array], Array]
-"""Origin prior: posterior and (n, 1 + opened) route to the (n,) factor of the stream regions."""
+"""Origin prior: posterior and (n, 1 + stream) route to the (n,) factor of the stream regions."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ScoredBatch:
 
     Attributes:
         posterior: over the live regions.
-        route: (n, 1 + opened) weights of backbone and stream regions.
+        route: (n, 1 + stream) weights of backbone and stream regions.
         probabilities: (n, items + 1) mixed probabilities of the next item; padding has 0.
         backbone: (n, items + 1) of the backbone alone, or None where the backend does not keep them.
         fallback: (n,) True where the backbone replaces an adapter that is not loaded.

@@ -25,7 +25,7 @@ class Posterior:
     Attributes:
         region_ids: (r,) live regions, set-up regions first.
         probabilities: (n, r) posterior over them.
-        opened: number of stream regions: the last columns.
+        stream_regions: number of stream regions: the last columns.
         setup_tops: (n,) the most likely set-up region, whatever the origin.
         setup_shares: (n, set-up regions) P(region | window of set-up).
         setup_margins: (n,) largest of `setup_shares` minus the second; 1 where there is only one region.
@@ -35,7 +35,7 @@ class Posterior:
 
     region_ids: Ids
     probabilities: Array
-    opened: int
+    stream_regions: int
     setup_tops: Ids
     setup_shares: Array
     setup_margins: Array
@@ -57,7 +57,7 @@ class Posterior:
     @property
     def stream(self) -> Array:
         """(n,) posterior of all stream regions together."""
-        stream: Array = self.probabilities[:, self.probabilities.shape[1] - self.opened :].sum(axis=1)
+        stream: Array = self.probabilities[:, self.probabilities.shape[1] - self.stream_regions :].sum(axis=1)
         return stream
 
     @property
@@ -70,12 +70,12 @@ class Posterior:
         return margin
 
     def route(self, floor: float) -> Array:
-        """(n, 1 + opened) weights of the backbone and of each stream region.
+        """(n, 1 + stream) weights of the backbone and of each stream region.
 
         Args:
             floor: least posterior of a region that takes part.
         """
-        setup = self.probabilities.shape[1] - self.opened
+        setup = self.probabilities.shape[1] - self.stream_regions
         shares = np.concatenate(
             [self.probabilities[:, :setup].sum(axis=1, keepdims=True), self.probabilities[:, setup:]], axis=1
         )
@@ -107,28 +107,28 @@ class RegionBank:
         return tuple(r for r in self.regions if r.status is Status.LIVE and r.origin == Origin.BASE)
 
     @cached_property
-    def opened(self) -> tuple[Region, ...]:
+    def stream(self) -> tuple[Region, ...]:
         """Live stream regions, in the order of the origin model."""
         return tuple(self[region_id] for region_id in self.origins.origins)
 
     @property
     def live(self) -> tuple[Region, ...]:
         """Live regions, set-up regions first: the columns of a posterior."""
-        return self.setup + self.opened
+        return self.setup + self.stream
 
     def shares(self, route: Array) -> Array:
-        """(n, 1 + opened) weights in the mixed probabilities: those of a route times the adapter weights."""
+        """(n, 1 + stream) weights in the mixed probabilities: those of a route times the adapter weights."""
         return weighted(route, self.adapter_weights)
 
     @property
     def adapter_weights(self) -> Array:
-        """(1 + opened,) weight of the adapter of each column of a route; the backbone has the rest."""
-        return np.array([1.0, *(r.adapter_weight for r in self.opened)])
+        """(1 + stream,) weight of the adapter of each column of a route; the backbone has the rest."""
+        return np.array([1.0, *(r.adapter_weight for r in self.stream)])
 
     @property
     def adapters(self) -> tuple[str | None, ...]:
         """Adapter of each column of a route: None for set-up, then those of the stream regions."""
-        return (None, *(r.adapter for r in self.opened))
+        return (None, *(r.adapter for r in self.stream))
 
     def __getitem__(self, region_id: int) -> Region:
         return self._by_id[region_id]
@@ -165,4 +165,4 @@ class RegionBank:
         two = np.take_along_axis(among, order, axis=1)
         margins = two[:, 0] - two[:, 1] if two.shape[1] == 2 else np.ones(len(two))
         setup_tops, rivals = ids[order[:, 0]], ids[order[:, -1]]
-        return Posterior(ids, probabilities, len(self.opened), setup_tops, among, margins, rivals, angle)
+        return Posterior(ids, probabilities, len(self.stream), setup_tops, among, margins, rivals, angle)

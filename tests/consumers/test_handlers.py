@@ -579,7 +579,7 @@ def test_a_taste_that_turns_back_is_answered_by_the_backbone_again(both: Stage) 
 def test_eras_and_trend_come_back_from_records_to_the_bit(both: Stage) -> None:
     changed, back = pattern(1, 5, n=100), set_up_again(pattern(1, 6, n=100), both.setup)
     again = Stage(both.setup, both.root)
-    again.live.apply(Revision.of(both.live.bank, both.live.bank.opened, moved=True))
+    again.live.apply(Revision.of(both.live.bank, both.live.bank.stream, moved=True))
     for windows in (changed, back):
         written = json.dumps([event.to_record() for event in both.gate.handle(windows)])
         again.gate.learn_again([GatedEvent.from_record(record) for record in json.loads(written)])

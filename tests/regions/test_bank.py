@@ -47,7 +47,7 @@ def origins(*ids: int, seed: int = 0) -> OriginModel:
 
 
 def bank(adapter_weight: float = 1.0) -> RegionBank:
-    """Two set-up regions and two opened ones."""
+    """Two set-up regions and two stream regions."""
     regions = (
         region(1, 0),
         region(2, 1),
@@ -63,12 +63,12 @@ def encoded(n: int, seed: int = 0) -> Encoded:
     return Encoded.timeless(means)
 
 
-def posterior(probabilities: Weights, opened: int) -> Posterior:
+def posterior(probabilities: Weights, stream_regions: int) -> Posterior:
     table = np.array(probabilities)
     n, count = table.shape
     zeros = np.zeros(n)
     return Posterior(
-        np.arange(1, count + 1), table, opened, np.ones(n, int), table[:, :1], zeros, np.ones(n, int), zeros
+        np.arange(1, count + 1), table, stream_regions, np.ones(n, int), table[:, :1], zeros, np.ones(n, int), zeros
     )
 
 
@@ -78,7 +78,7 @@ def posterior(probabilities: Weights, opened: int) -> Posterior:
 def test_a_posterior_sums_to_one_over_the_live_regions() -> None:
     found = bank().posterior(encoded(50))
     assert found.region_ids.tolist() == [1, 2, 3, 4]
-    assert found.opened == 2
+    assert found.stream_regions == 2
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1.0)
     assert (found.probabilities >= 0).all()
     assert found.confidence.tolist() == found.probabilities.max(axis=1).tolist()
@@ -133,33 +133,33 @@ def test_ended_regions_have_no_column() -> None:
 
 
 def test_set_up_regions_count_as_one_in_a_route() -> None:
-    route = posterior([[0.2, 0.3, 0.1, 0.4], [0.0, 0.0, 0.5, 0.5]], opened=1).route(0.05)
+    route = posterior([[0.2, 0.3, 0.1, 0.4], [0.0, 0.0, 0.5, 0.5]], stream_regions=1).route(0.05)
     np.testing.assert_allclose(route, [[0.6, 0.4], [0.5, 0.5]])
 
 
 def test_set_up_regions_that_lie_below_the_floor_one_by_one_may_lie_above_it_together() -> None:
-    np.testing.assert_allclose(posterior([[0.06, 0.06, 0.88]], opened=1).route(0.1), [[0.12, 0.88]])
+    np.testing.assert_allclose(posterior([[0.06, 0.06, 0.88]], stream_regions=1).route(0.1), [[0.12, 0.88]])
 
 
 def test_what_lies_below_the_floor_is_dropped_and_the_rest_made_whole() -> None:
-    route = posterior([[0.5, 0.45, 0.05], [0.05, 0.9, 0.05], [0.1, 0.1, 0.8]], opened=2).route(0.1)
+    route = posterior([[0.5, 0.45, 0.05], [0.05, 0.9, 0.05], [0.1, 0.1, 0.8]], stream_regions=2).route(0.1)
     np.testing.assert_allclose(route, [[0.5 / 0.95, 0.45 / 0.95, 0.0], [0, 1, 0], [0.1, 0.1, 0.8]])
 
 
 def test_where_all_lie_below_the_floor_the_likeliest_answers() -> None:
-    route = posterior([[0.2, 0.2, 0.1, 0.3, 0.2], [0.3, 0.3, 0.1, 0.1, 0.2]], opened=3).route(0.7)
+    route = posterior([[0.2, 0.2, 0.1, 0.3, 0.2], [0.3, 0.3, 0.1, 0.1, 0.2]], stream_regions=3).route(0.7)
     assert route.tolist() == [[1, 0, 0, 0], [1, 0, 0, 0]]
-    assert posterior([[0.2, 0.1, 0.3, 0.25, 0.15]], opened=4).route(0.45).tolist() == [[0, 0, 1, 0, 0]]
+    assert posterior([[0.2, 0.1, 0.3, 0.25, 0.15]], stream_regions=4).route(0.45).tolist() == [[0, 0, 1, 0, 0]]
 
 
 def test_with_set_up_alone_the_backbone_answers() -> None:
-    assert posterior([[0.3, 0.7], [1.0, 0.0]], opened=0).route(0.4).tolist() == [[1.0], [1.0]]
+    assert posterior([[0.3, 0.7], [1.0, 0.0]], stream_regions=0).route(0.4).tolist() == [[1.0], [1.0]]
 
 
 @pytest.mark.parametrize("floor", [0.01, 0.1, 0.3, 0.49])
 def test_a_route_sums_to_one(floor: float) -> None:
     table = np.random.default_rng(0).dirichlet(np.full(7, 0.3), size=300).tolist()
-    route = posterior(table, opened=4).route(floor)
+    route = posterior(table, stream_regions=4).route(floor)
     np.testing.assert_allclose(route.sum(axis=1), 1.0)
     kept = route[route > 0]
     assert (kept >= floor).all()
@@ -265,7 +265,7 @@ def test_nobody_asked_nobody_answered(host: AdapterHost) -> None:
     assert mixed_probabilities(host, CONTEXTS[:0], ROUTE[:0], (None, A, B)).shape == (0, ITEMS + 1)
 
 
-def test_a_route_in_which_opened_regions_take_more_or_less() -> None:
+def test_a_route_in_which_stream_regions_take_more_or_less() -> None:
     route = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.0, 1.0, 0.0]])
     found = rerouted(route, np.array([2.0, 1.0, 0.25]))
     np.testing.assert_allclose(found, [[0.0, 0.6, 0.4], [0.5, 0.3, 0.2], [0.75, 0.25, 0.0]])

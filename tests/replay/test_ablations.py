@@ -65,7 +65,7 @@ def test_one_open_region_is_never_joined_by_a_second(ran):
         if outcome.published:
             opened += (outcome.operation is Operation.ADD) - (outcome.operation is Operation.RETIRE)
         assert opened <= 1
-    assert len(ran["raie_one"].live.bank.opened) == 1
+    assert len(ran["raie_one"].live.bank.stream) == 1
 
 
 def test_hard_routing_asks_one_place_about_each_window(ran):
@@ -77,7 +77,7 @@ def test_hard_routing_asks_one_place_about_each_window(ran):
 
 def test_a_gate_of_centroids_is_the_posterior_of_their_densities(ran, setup):
     live = ran["raie_centroids"].live
-    assert live.bank.opened
+    assert live.bank.stream
     encoded = setup.view(live.host.states(windows().contexts, None), windows().contexts, windows().since_setup)
     density = np.stack(
         [log_density(encoded.means, r.centroid[None], np.array([r.concentration]))[:, 0] for r in live.bank.live],
@@ -86,7 +86,7 @@ def test_a_gate_of_centroids_is_the_posterior_of_their_densities(ran, setup):
     odds = np.exp(density) * np.array([r.prior for r in live.bank.live])
     found = live.bank.posterior(encoded)
     np.testing.assert_allclose(found.probabilities, odds / odds.sum(axis=1, keepdims=True), atol=1e-9)
-    assert found.opened == len(live.bank.opened)
+    assert found.stream_regions == len(live.bank.stream)
 
 
 def test_frozen_rows_are_not_moved(ran):

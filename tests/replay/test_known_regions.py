@@ -27,7 +27,7 @@ def test_a_shift_between_known_regions_moves_their_boundary(seed: int, run: worl
     expands = world.edited(raie, "sudden", seed, Operation.EXPAND)
     assert expands and 0 <= expands[0] <= world.SOON
     assert not edits_elsewhere(raie, "sudden", seed)
-    assert not raie.live.bank.opened
+    assert not raie.live.bank.stream
 
 
 @pytest.mark.parametrize("seed", world.SEEDS)

@@ -25,7 +25,7 @@ def test_a_change_in_one_region_opens_one_there_and_edits_no_other(seed: int, ru
     soon = world.edited(raie, "one_region", seed, Operation.ADD, Operation.UPDATE, Operation.EXPAND)
     assert soon and 0 <= soon[0] <= world.SOON
     assert all(world.affected_share(edit, "one_region", seed) >= 0.5 for edit, _ in world.published(raie))
-    assert len(raie.live.bank.opened) == 1
+    assert len(raie.live.bank.stream) == 1
 
 
 @pytest.mark.parametrize("scenario", ["emerging", "new_items"])
@@ -35,7 +35,7 @@ def test_what_is_new_opens_a_region_after_it_came(scenario: str, seed: int, run:
     start = world.drift_event(scenario, seed)
     adds = [edit.at_event - start for edit, outcome in world.published(raie) if outcome.operation is Operation.ADD]
     assert adds and adds[0] > 0
-    assert raie.live.bank.opened
+    assert raie.live.bank.stream
 
 
 def test_users_outside_the_changed_region_are_answered_as_before_to_the_bit(run: world.Run) -> None:

@@ -10,7 +10,7 @@ from tests.server.world import FIRSTS, A, Server, World, histories, serving, the
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """Two opened regions, and users of each and of set-up."""
+    """Two stream regions, and users of each and of set-up."""
     world = World(tmp_path)
     world.open_both()
     for region_id, first in FIRSTS.items():

@@ -1,4 +1,4 @@
-"""A set-up, a log and a store with two opened regions, and servers over them on ports of their own."""
+"""A set-up, a log and a store with two stream regions, and servers over them on ports of their own."""
 
 import copy
 import json
@@ -42,7 +42,7 @@ from tests.replay.small import config, dataset, plan
 
 SETTINGS = config("trend.half_lives=[20, 100]", "trend.shrinkage=5", "log.partitions=2")
 A, B = 4, 5
-"""Ids of the opened regions; set-up has 1, 2 and 3."""
+"""Ids of the stream regions; set-up has 1, 2 and 3."""
 LENGTH = SETTINGS.windows.length
 TOKEN = "a token of the administrator"
 PATIENCE = 20.0

@@ -84,7 +84,7 @@ class ServedOnlineEnsemble:
 
         Args:
             posterior: posterior of the windows.
-            route: (n, 1 + opened) their routes.
+            route: (n, 1 + stream) their routes.
             since_setup: (n,) number of items of each window taken since set-up.
         """
         if self._ensemble is None:

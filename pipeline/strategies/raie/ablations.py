@@ -116,14 +116,14 @@ class RaieOne(_Refusing):
     name: ClassVar[str] = "raie_one"
 
     def _refuses(self, edit: Edit) -> bool:
-        return edit.operation is Operation.ADD and bool(self.live.bank.opened)
+        return edit.operation is Operation.ADD and bool(self.live.bank.stream)
 
 
 class _HardPosterior(Posterior):
     """Posterior that routes each window to the backbone or to one stream region."""
 
     def route(self, floor: float) -> Array:
-        """Return (n, 1 + opened) zeros and ones, a single one in each row."""
+        """Return (n, 1 + stream) zeros and ones, a single one in each row."""
         soft = super().route(floor)
         hard: Array = np.eye(soft.shape[1])[soft.argmax(axis=1)]
         return hard
