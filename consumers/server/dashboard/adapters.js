@@ -1,4 +1,4 @@
-// Adapter versions of each opened region, and rollback to an older one.
+// Adapter versions of each stream region, and rollback to an older one.
 
 import { post } from "./api.js";
 import { at, changes, h } from "./dom.js";
@@ -86,14 +86,14 @@ form.addEventListener("submit", async (event) => {
 
 draws(({ regions, versions, status, region }) => {
   if (!regions || !status) return;
-  const opened = regions.regions.filter((one) => one.adapter !== null && (region === null || one.region_id === region));
-  if (!changed("adapters", [opened, versions, status.administration, region])) return;
-  at("adapters-note").textContent = !opened.length
+  const adapted = regions.regions.filter((one) => one.adapter !== null && (region === null || one.region_id === region));
+  if (!changed("adapters", [adapted, versions, status.administration, region])) return;
+  at("adapters-note").textContent = !adapted.length
     ? region === null
       ? "No region has an adapter yet: the backbone answers all users."
       : `Region ${region} has no adapter: the backbone answers for it.`
     : status.administration
       ? "A rollback needs the administrator's token, and is written as a new revision: no record is ever changed."
       : "Rollback is off: the server was started without RAIE_ADMIN_TOKEN.";
-  at("adapters-list").replaceChildren(...opened.map((one) => table(one, versions[one.region_id] ?? [], status.administration)));
+  at("adapters-list").replaceChildren(...adapted.map((one) => table(one, versions[one.region_id] ?? [], status.administration)));
 });

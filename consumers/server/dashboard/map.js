@@ -130,6 +130,3 @@ draws(({ regions, region, intervals }) => {
     "Select a region to see only its edits.";
   redraw();
 });
-
-export const regionLink = (regionId) =>
-  h("button", { type: "button", class: "link", click: () => choose(regionId) }, `region ${regionId}`);
