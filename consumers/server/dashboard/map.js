@@ -1,6 +1,6 @@
 // Map of the regions: centroids on the plane of their two principal axes.
 
-import { at, changes, h, s, sized } from "./dom.js";
+import { at, changes, s, sized } from "./dom.js";
 import { count, number, percent } from "./format.js";
 import { choose, draws, evidence, lastRow, state } from "./state.js";
 
