@@ -25,8 +25,8 @@ class Comparison:
 
     Attributes:
         version: name of the adapter version that the edit published, or None.
-        regions_alike: whether the region record is the same, number by number.
-        adapter_alike: whether the adapter's files are the same, byte for byte; None where there is none.
+        regions_alike: True if the region record is the same, number by number.
+        adapter_alike: True if the adapter's files are the same, byte for byte; None where there is none.
     """
 
     version: str | None

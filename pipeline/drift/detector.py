@@ -14,7 +14,7 @@ class DriftDetector(Protocol):
     Determinism: the same arguments and values give the same alarms.
 
     Attributes:
-        drift_detected: whether the alarm is raised after the last value.
+        drift_detected: True if the alarm is raised after the last value.
         threshold: least statistic of an alarm.
         since: number of values since the estimated change point; 0 without a rise.
         seen: number of values since the start or the last reset.

@@ -26,7 +26,7 @@ def build_detector(
         expected_run: least mean number of values between false alarms; `martingale` ignores it.
         statistics: number of detectors that share `settings.false_alarm`; only `martingale` uses it.
         seed: of everything random in it.
-        binary: whether the values are 0 or 1.
+        binary: True if the values are 0 or 1.
     """
     if settings.detector == "martingale":
         return MartingaleDetector(reference, settings.false_alarm / statistics, seed)

@@ -69,7 +69,7 @@ def _update_detectors(
 
 
 def _update_moves(state: State, shown: LastShown, user: str, setup_region: int, phase: int) -> None:
-    """Update the detector of the region of the user's last window in this phase: whether this window left it."""
+    """Update the detector of the region of the user's last window in this phase: 1 if this window left it, else 0."""
     origin, shown.setup_regions[phase] = shown.setup_regions[phase], setup_region
     region_state = state.regions.get(origin) if origin is not None else None
     if region_state is None:

@@ -44,7 +44,7 @@ class RegionState:
         region: as last published.
         detectors: by signal, one for each phase; only signals of moves have several phases.
         observations: newest windows counted in the region.
-        moves: for each phase, whether users left the region (1) or not (0) in their newest pairs of windows.
+        moves: for each phase, 1 or 0 for each of the newest pairs of windows of a user: left the region or stayed.
         sample: newest windows of a stream region, on which its boundary is fitted.
         fresh: windows on the region's route that its adapter has not learned.
         rejected_windows: event ids of the windows of rejected Updates since the last accepted one.
@@ -59,7 +59,7 @@ class RegionState:
         quiet_until: event before which its alarms lead to no edit.
         backoff: factor on the evidence that the next edit, other than an Update, needs.
         learned_by_target: windows of the region that a stream region has learned since the alarm.
-        expand_rejected: whether an Expand of that stream region over this region was then rejected.
+        expand_rejected: True if an Expand of that stream region over this region was then rejected.
         peak_share: highest share of visits so far.
         windows_since_separability: windows since `separability` was last measured.
         separability: AUC of its windows against held-out set-up windows, 0.5 without drift; None before the first.

@@ -50,7 +50,7 @@ class Signal:
         reference: (n,) the score on held-out set-up windows; None where the detector starts without any.
         origins: of the regions that have the signal.
         overlap: windows of a user that the detector is shown.
-        compared: whether the score is a feature of the two-sample statistic; it then needs a reference.
+        compared: True if the score is a feature of the two-sample statistic; it then needs a reference.
         seeding: source of the seed; new signals are seeded by name.
     """
 

@@ -68,7 +68,7 @@ class Backbone(PreTrainedModel):
     Attributes:
         items: the item table.
         adapter_targets: names of the linear layers that an adapter may change.
-        informed_rows: whether item rows are meaningful before training, as those of a language model are; otherwise
+        informed_rows: True if item rows are meaningful before training, as those of a language model are; otherwise
             items outside the training windows get a zero row.
     """
 

@@ -23,7 +23,7 @@ def needed_windows(state: State, region_state: RegionState, alarm: bool) -> int:
     Args:
         state: of the monitor.
         region_state: of the region.
-        alarm: whether its loss has risen.
+        alarm: True if its loss has risen.
     """
     settings, rejected = state.config.edits, len(region_state.rejected_windows)
     # An Update is worth its cost once it doubles the windows learned; later ones wait for more.

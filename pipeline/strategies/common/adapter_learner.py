@@ -19,7 +19,7 @@ class AdapterLearner(IntervalLearner):
     """Strategy over adapters with the configuration of region adapters.
 
     Attributes:
-        item_rows: whether adapters move item rows and text projection, as region adapters do.
+        item_rows: True if adapters move item rows and text projection, as region adapters do.
     """
 
     item_rows: ClassVar[bool] = True
