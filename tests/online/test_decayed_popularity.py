@@ -200,10 +200,10 @@ def ensemble(retention: int = 0) -> OnlineEnsemble:
 
 
 def of_set_up() -> ItemTransitions:
-    followers = ItemTransitions(4, 3, 5.0)
+    transitions = ItemTransitions(4, 3, 5.0)
     for context, target in zip(*SET_UP, strict=True):
-        followers.add(context, int(target))
-    return followers
+        transitions.add(context, int(target))
+    return transitions
 
 
 def fed_ensemble() -> OnlineEnsemble:
@@ -263,20 +263,20 @@ def test_a_component_is_the_transitions_with_popularity_as_the_rest() -> None:
     late.restore(seen.to_arrays())
     for context, target in [*zip(*SET_UP, strict=True), *counted_by(late)]:
         both.add(context, int(target))
-    for followers, points in ((late, (7, 8)), (both, (11, 12))):
+    for transitions, points in ((late, (7, 8)), (both, (11, 12))):
         near, far = (at_point(seen, point, window, answers)[0] for point in points)
         of_learned = GRID[list(points), 1]
         component = far + (far - near) * of_learned[1] / (of_learned[0] - of_learned[1])
-        found = followers.of(window.contexts[0])
-        known = followers.known(np.array([found.evidence]))
+        found = transitions.of(window.contexts[0])
+        known = transitions.known(np.array([found.evidence]))
         expected = known * found.over(ITEMS + 1) + (1.0 - known) * fallback
         np.testing.assert_allclose(component, expected, atol=1e-12)
         assert 0.0 < known < 1.0
     assert both.of(window.contexts[0]).evidence > late.of(window.contexts[0]).evidence
 
 
-def counted_by(followers: ItemTransitions) -> list[tuple[Ids, int]]:
-    arrays = followers.to_arrays()
+def counted_by(transitions: ItemTransitions) -> list[tuple[Ids, int]]:
+    arrays = transitions.to_arrays()
     events = list(zip(arrays["followed_contexts"], arrays["followed_rows"].tolist(), strict=True))
     return events[: int(arrays["followed"])]
 

@@ -63,7 +63,7 @@ def config(*overrides: str) -> Config:
 
 @cache
 def emerging(events: int = EVENTS) -> Path:
-    """Folder of a log in which a new taste emerges; never written to."""
+    """Folder of a log in which a new preference emerges; never written to."""
     folder = Path(mkdtemp(prefix="emerging-")) / "log"
     write(simulate("emerging", 0, events), folder)
     return folder

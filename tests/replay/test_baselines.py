@@ -115,13 +115,13 @@ def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
     settings, windows = start.config, warm(plan().scored["S"])
     strategy = taught("sequential_rules", start, 2)
     came = [start.learned, part(0), part(1)]
-    followers = ItemTransitions(settings.trend.followed_events, settings.windows.length, settings.trend.shrinkage)
+    transitions = ItemTransitions(settings.trend.followed_events, settings.windows.length, settings.trend.shrinkage)
     for context, target in ((c, t) for some in came for c, t in zip(some.contexts, some.targets, strict=True)):
-        followers.add(context, int(target))
+        transitions.add(context, int(target))
     counts = taught("popularity_recent", start, 2)._counts
     for context, answer in zip(windows.contexts, strategy._probabilities(windows.contexts), strict=True):
-        found = followers.of(context)
-        rest = answer - followers.known(np.array([found.evidence])) * found.over(len(counts))
+        found = transitions.of(context)
+        rest = answer - transitions.known(np.array([found.evidence])) * found.over(len(counts))
         assert rest.min() > -1e-12
         assert answer.sum() == pytest.approx(1.0)
         assert np.corrcoef(rest, counts)[0, 1] > 0.9
@@ -251,22 +251,22 @@ def test_retraining_starts_from_scratch_when_its_turn_comes(setup, tmp_path):
     assert strategy.score(plan().scored["S"]).ranks.tolist() != static
 
 
-def test_regions_by_taste_with_one_region_are_one_adapter(setup, tmp_path):
+def test_one_adapter_per_region_with_one_region_is_one_adapter(setup, tmp_path):
     bank = replace(setup.bank, regions=setup.bank.regions[:1])
     one = StrategyContext(replace(setup, bank=bank), config(), plan().setup, 0, tmp_path)
     assert ranks("raie_taste", one, 2) == ranks("raie_k1", one, 2)
 
 
-def test_an_adapter_of_one_taste_answers_that_taste_alone(start):
-    taste = STRATEGIES["raie_taste"](start)
+def test_an_adapter_of_one_set_up_region_answers_that_region_alone(start):
+    learner = STRATEGIES["raie_taste"](start)
     windows = warm(part())
-    route = taste._route(windows.contexts)
+    route = learner._route(windows.contexts)
     alone = (route > 0.0).sum(axis=1) == 1
     first = alone & (route[:, 0] == 1.0)
     assert first.sum() > 5
     assert (alone & ~first).sum() > 5
-    before = taste._probabilities(windows[alone & ~first].contexts)
-    taste.observe(windows[first])
-    taste.learn()
-    torch.testing.assert_close(taste._probabilities(windows[alone & ~first].contexts), before)
-    assert taste.trained_windows == first.sum()
+    before = learner._probabilities(windows[alone & ~first].contexts)
+    learner.observe(windows[first])
+    learner.learn()
+    torch.testing.assert_close(learner._probabilities(windows[alone & ~first].contexts), before)
+    assert learner.trained_windows == first.sum()

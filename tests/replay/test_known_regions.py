@@ -61,7 +61,7 @@ def test_two_regions_that_were_driven_together_are_merged(seed: int, tmp_path: P
 
 
 @pytest.mark.parametrize("seed", world.SEEDS)
-def test_a_taste_that_vanished_is_retired(seed: int, run: world.Run) -> None:
+def test_a_preference_that_vanished_is_retired(seed: int, run: world.Run) -> None:
     raie = run("vanishing", seed)
     retired = [edit for edit, _ in world.published(raie) if edit.operation is Operation.RETIRE]
     assert len(retired) == 1

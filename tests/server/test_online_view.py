@@ -28,7 +28,7 @@ from tests.server.world import (
     World,
     eventually,
     first_taken,
-    fresh_trend,
+    fresh_ensemble,
     histories,
     serving,
     taken,
@@ -58,10 +58,10 @@ def events(n: int, seed: int, rising: float = 0.5) -> Windows:
     return Windows(contexts, targets, names, names, np.arange(n, dtype=np.float64), np.full(n, LENGTH))
 
 
-def answers_of(server: Server, handler: EventScorer, history: np.ndarray) -> None:
+def answers_of(server: Server, scorer: EventScorer, history: np.ndarray) -> None:
     """The server answers a history as the gate would."""
     catalogue = the_setup().catalogue
-    expected = handler.score(taken(history[None])).probabilities[0]
+    expected = scorer.score(taken(history[None])).probabilities[0]
     answer = server.recommend(history=[catalogue.item_ids[row - 1] for row in history.tolist()], k=1000)
     found = {catalogue.row_of[item["item_id"]]: item["score"] for item in answer["items"]}
     assert len(found) == len(catalogue) - len(set(history.tolist()))
@@ -83,94 +83,94 @@ def learned(ensemble: OnlineEnsemble) -> dict[str, np.ndarray]:
 
 
 @contextmanager
-def after(world: World, handler: EventScorer, n: int) -> Iterator[Server]:
+def after(world: World, scorer: EventScorer, n: int) -> Iterator[Server]:
     """A server that began when a gate had written its trend down after n events."""
-    assert handler.online is not None
-    handler.handle(events(n, seed=1))
-    world.snapshot(handler.online)
+    assert scorer.online is not None
+    scorer.handle(events(n, seed=1))
+    world.snapshot(scorer.online)
     with serving(world) as server:
         counted(server, n)
         yield server
 
 
 def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
-    handler = gate(world)
+    scorer = gate(world)
     alone = gate(world, OFF).score(taken(windows()[0][None])).probabilities[0]
-    with after(world, handler, 300) as server:
+    with after(world, scorer, 300) as server:
         for history in windows():
-            answers_of(server, handler, history)
-        mixed = handler.score(taken(windows()[0][None])).probabilities[0]
+            answers_of(server, scorer, history)
+        mixed = scorer.score(taken(windows()[0][None])).probabilities[0]
         assert mixed[RISING] > alone[RISING] + 0.05, "there are counts to be mixed in"
-        assert handler.online is not None
-        assert np.abs(handler.online.to_arrays()["eras"]).max() > 0.1, "and a correction by the origin prior"
+        assert scorer.online is not None
+        assert np.abs(scorer.online.to_arrays()["eras"]).max() > 0.1, "and a correction by the origin prior"
         answer = server.recommend(user_id="a0")
         assert (answer["region_id"], answer["answered_by"]) == (A, "adapter")
         assert server.recommend(user_id="s0")["answered_by"] == "backbone"
 
 
 def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -> None:
-    handler = gate(world)
-    assert handler.online is not None
-    handler.handle(events(200, seed=3))
+    scorer = gate(world)
+    assert scorer.online is not None
+    scorer.handle(events(200, seed=3))
     contexts = np.concatenate([*(histories(first, 5) for first in (*FIRSTS.values(), 61)), np.zeros((1, 10), int)])
     since_setup = np.arange(len(contexts)) % LENGTH
-    model = handler.score_content(contexts, since_setup)
-    features = handler._window_features(contexts, since_setup, model)
+    model = scorer.score_content(contexts, since_setup)
+    features = scorer._window_features(contexts, since_setup, model)
     one_by_one = [
-        handler.online.mix(features[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
+        scorer.online.mix(features[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
     ]
-    np.testing.assert_allclose(handler.online.mix(features, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(scorer.online.mix(features, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
     in_place = model.probabilities.astype(np.float32)
-    handler.online.mix(features, in_place, in_place=True)
+    scorer.online.mix(features, in_place, in_place=True)
     np.testing.assert_allclose(in_place, one_by_one, rtol=1e-6, atol=1e-12)
 
 
 def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> None:
-    handler = gate(world)
-    with after(world, handler, 200) as server:
-        assert handler.online is not None
-        weights = learned(handler.online)
+    scorer = gate(world)
+    with after(world, scorer, 200) as server:
+        assert scorer.online is not None
+        weights = learned(scorer.online)
         before = server.recommend(user_id="nobody", k=1000)
-        for record in handler.handle(events(60, seed=2)):
+        for record in scorer.handle(events(60, seed=2)):
             world.gated(record)
         counted(server, 260)
-        now = handler.online.to_arrays()
+        now = scorer.online.to_arrays()
         assert not np.allclose(now["theta"], weights["theta"]), "the gate has learned"
-        handler.online.restore(now | weights)
+        scorer.online.restore(now | weights)
         for history in windows():
-            answers_of(server, handler, history)
+            answers_of(server, scorer, history)
         assert server.recommend(user_id="nobody", k=1000) != before
         # The next snapshot brings the weights.
-        handler.online.restore(now)
-        world.snapshot(handler.online)
+        scorer.online.restore(now)
+        world.snapshot(scorer.online)
         eventually(lambda: np.array_equal(server.service.online._ensemble.to_arrays()["theta"], now["theta"]))  # type: ignore[union-attr]
         for history in windows():
-            answers_of(server, handler, history)
+            answers_of(server, scorer, history)
 
 
 def test_a_server_that_starts_later_counts_every_event_once(world: World) -> None:
     """Whatever topic it reads first: what the snapshot holds is not counted again, what follows is."""
-    handler = gate(world)
-    assert handler.online is not None
-    world.snapshot(handler.online)
-    for record in handler.handle(events(40, seed=4)):
+    scorer = gate(world)
+    assert scorer.online is not None
+    world.snapshot(scorer.online)
+    for record in scorer.handle(events(40, seed=4)):
         world.gated(record)
-    kept = learned(handler.online)
-    world.snapshot(handler.online)
-    for record in handler.handle(events(30, seed=5)):
+    kept = learned(scorer.online)
+    world.snapshot(scorer.online)
+    for record in scorer.handle(events(30, seed=5)):
         world.gated(record)
-    handler.online.restore(handler.online.to_arrays() | kept)
+    scorer.online.restore(scorer.online.to_arrays() | kept)
     with serving(world, instance="later") as server:
         counted(server, 70)
         for history in windows():
-            answers_of(server, handler, history)
+            answers_of(server, scorer, history)
 
 
 def test_an_unknown_user_is_answered_by_the_shortest_half_life(world: World) -> None:
-    handler = gate(world)
-    with after(world, handler, 100) as server:
-        assert handler.online is not None
-        expected = handler.online.overall()
+    scorer = gate(world)
+    with after(world, scorer, 100) as server:
+        assert scorer.online is not None
+        expected = scorer.online.overall()
         answer = server.recommend(user_id="nobody", k=1000)
         assert answer["answered_by"] == "trend"
         row_of = the_setup().catalogue.row_of
@@ -180,8 +180,8 @@ def test_an_unknown_user_is_answered_by_the_shortest_half_life(world: World) -> 
 
 
 def test_a_withdrawn_item_stays_out_however_it_trends(world: World) -> None:
-    handler = gate(world)
-    with after(world, handler, 100) as server:
+    scorer = gate(world)
+    with after(world, scorer, 100) as server:
         item = the_setup().catalogue.item_ids[RISING - 1]
         world.withdraw(RISING)
         eventually(lambda: bool(server.service.users_items.withdrawn[RISING]))
@@ -191,9 +191,9 @@ def test_a_withdrawn_item_stays_out_however_it_trends(world: World) -> None:
 
 def test_of_several_gates_the_one_that_wrote_last_is_followed(world: World) -> None:
     with serving(world) as server:
-        world.snapshot(fresh_trend(), "one")
+        world.snapshot(fresh_ensemble(), "one")
         eventually(lambda: server.service.online.gate == "one")
-        other = fresh_trend()
+        other = fresh_ensemble()
         for _ in range(5):
             other.count(first_taken(7))
         world.snapshot(other, "two")
@@ -206,7 +206,7 @@ def test_of_several_gates_the_one_that_wrote_last_is_followed(world: World) -> N
         # What was passed over is not lost: it is read again with that gate's next snapshot.
         world.events["one"] = 1
         with world.producer.transaction() as transaction:
-            for out in snapshot_outputs("one", OnlineSnapshot(fresh_trend().to_arrays(), 0, 1, 0), 1.6e9):
+            for out in snapshot_outputs("one", OnlineSnapshot(fresh_ensemble().to_arrays(), 0, 1, 0), 1.6e9):
                 transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
         counted(server, 1)
         assert server.service.online.overall().argmax() == 8
@@ -219,8 +219,8 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
             world.taken(77)
         counted(server, 5)
         before = server.service.online.overall().copy()
-        trending = fresh_trend(config("trend.half_lives=[30]") if bad != "damaged" else SETTINGS)
-        for out in snapshot_outputs("gate", OnlineSnapshot(trending.to_arrays(), 9, 0, 0), 1.6e9):
+        ensemble = fresh_ensemble(config("trend.half_lives=[30]") if bad != "damaged" else SETTINGS)
+        for out in snapshot_outputs("gate", OnlineSnapshot(ensemble.to_arrays(), 9, 0, 0), 1.6e9):
             value = dict(out.value or {})
             if bad == "damaged":
                 value["data"] = base64.b85encode(b"something else").decode("ascii")
@@ -233,10 +233,10 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
 
 
 def test_without_half_lives_the_model_answers_alone(world: World) -> None:
-    handler = gate(world)
-    assert handler.online is not None
-    handler.handle(events(100, seed=1))
-    world.snapshot(handler.online)
+    scorer = gate(world)
+    assert scorer.online is not None
+    scorer.handle(events(100, seed=1))
+    world.snapshot(scorer.online)
     alone = gate(world, OFF)
     with serving(world, settings=OFF) as server:
         for history in windows():

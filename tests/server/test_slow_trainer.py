@@ -21,7 +21,18 @@ from pipeline.streams import SqliteLog
 from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS
 from tests.consumers.test_trainer_stage import Member
 from tests.server.test_recommend import same
-from tests.server.world import FIRSTS, LENGTH, SETTINGS, A, Server, World, eventually, fresh_trend, histories, the_setup
+from tests.server.world import (
+    FIRSTS,
+    LENGTH,
+    SETTINGS,
+    A,
+    Server,
+    World,
+    eventually,
+    fresh_ensemble,
+    histories,
+    the_setup,
+)
 
 USERS = ("a0", "a1", "b0", "s0")
 WINDOWS, KEPT_FROM = 100, 40
@@ -73,7 +84,7 @@ def gate_windows(world: World) -> list[Evidence]:
         np.arange(WINDOWS) + 1.6e9,
         np.full(WINDOWS, LENGTH),
     )
-    world.snapshot(fresh_trend())
+    world.snapshot(fresh_ensemble())
     first = world.log.end_offset(GATED, 0)
     for record in EventScorer(setup, SETTINGS, live).handle(windows):
         world.gated(record)

@@ -112,10 +112,10 @@ def _shapes(rows: int) -> dict[str, tuple[int, ...]]:
     return {key: value.shape for key, value in host.tensors("r0001_v0001").items()}
 
 
-def fresh_trend(settings: Config = SETTINGS) -> OnlineEnsemble:
+def fresh_ensemble(settings: Config = SETTINGS) -> OnlineEnsemble:
     setup = the_setup()
-    followers = setup.item_transitions(settings.trend.shrinkage)
-    return OnlineEnsemble(setup.counts, followers, len(setup.bank.setup), settings)
+    transitions = setup.item_transitions(settings.trend.shrinkage)
+    return OnlineEnsemble(setup.counts, transitions, len(setup.bank.setup), settings)
 
 
 @dataclass
@@ -195,10 +195,10 @@ class World:
     def withdraw(self, row: int) -> None:
         self.send(ITEMS, None, the_setup().catalogue.item_ids[row - 1])
 
-    def snapshot(self, trending: OnlineEnsemble, gate: str = "gate") -> None:
+    def snapshot(self, ensemble: OnlineEnsemble, gate: str = "gate") -> None:
         """Write a snapshot of an ensemble, as the gate does."""
-        kept = OnlineSnapshot(trending.to_arrays(), trending.events, 0, self.log.end_offset(GATED, 0))
-        self.events[gate] = trending.events
+        kept = OnlineSnapshot(ensemble.to_arrays(), ensemble.events, 0, self.log.end_offset(GATED, 0))
+        self.events[gate] = ensemble.events
         with self.producer.transaction() as transaction:
             for out in snapshot_outputs(gate, kept, 1.6e9):
                 transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
@@ -212,7 +212,7 @@ class World:
     def taken(self, row: int) -> None:
         """Write an event in which a user of the first set-up region takes an item."""
         if "gate" not in self.events:
-            self.snapshot(fresh_trend())
+            self.snapshot(fresh_ensemble())
         self.gated(first_taken(row))
 
     def close(self) -> None:

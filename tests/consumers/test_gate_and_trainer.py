@@ -481,7 +481,7 @@ def test_a_child_is_trained_from_its_parent_or_comes_to_an_update_of_it(
 
 def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
     stage, windows = Stage(setup, tmp_path), mixed(setup)
-    # The trend counts for each taste, and there is one less of them afterwards; the model's answers stay.
+    # The trend counts for each set-up region, and there is one less of them afterwards; the model's answers stay.
     stage.gate.online = None
     before, priors = stage.answer(windows), [setup.bank[i].prior for i in (1, 2)]
     usual = plan().setup
@@ -561,7 +561,7 @@ def set_up_again(windows: Windows, setup: SetUp) -> Windows:
     return replace(windows, targets=expected)
 
 
-def test_a_taste_that_turns_back_is_answered_by_the_backbone_again(both: Stage) -> None:
+def test_a_preference_that_turns_back_is_answered_by_the_backbone_again(both: Stage) -> None:
     changed = pattern(1, 5, n=120)
     back = set_up_again(pattern(1, 6, n=120), both.setup)
     records = [both.gate.handle(windows) for windows in (changed, back)]
@@ -576,7 +576,7 @@ def test_a_taste_that_turns_back_is_answered_by_the_backbone_again(both: Stage) 
     assert all(r.route for r in records[0])
 
 
-def test_eras_and_trend_come_back_from_records_to_the_bit(both: Stage) -> None:
+def test_origin_prior_and_counts_come_back_from_records_to_the_bit(both: Stage) -> None:
     changed, back = pattern(1, 5, n=100), set_up_again(pattern(1, 6, n=100), both.setup)
     again = Stage(both.setup, both.root)
     again.live.apply(Revision.of(both.live.bank, both.live.bank.stream, moved=True))
