@@ -38,7 +38,7 @@ from pipeline.events.windows import Ids
 from pipeline.models.backbones.base import last_states
 from pipeline.models.backbones.sasrec import SASRec
 from pipeline.models.backbones.transformer import SequenceConfig
-from pipeline.models.lora.batched_forward import MixedForward
+from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.host import AdapterHost
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
 from pipeline.online.item_transitions import ItemTransitions
@@ -60,7 +60,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     windows = rng.integers(1, options.items + 1, size=(options.batch, options.length))
     # Wrapping changes the modules in place: each method has a copy of its own.
-    forward = MixedForward(_backbone(options), SETTINGS, AMPLE)
+    forward = BatchedForward(_backbone(options), SETTINGS, AMPLE)
     host = AdapterHost(_backbone(options), SETTINGS)
     shapes = _shapes(host, options.rows)
     adapters = [_adapter(i, shapes, options, rng) for i in range(max(options.regions))]
@@ -163,12 +163,12 @@ def _lean(backbone: SASRec, vectors: Tensor, windows: Ids) -> Tensor:
     return (backbone.last(torch.from_numpy(windows), vectors) @ vectors.T).softmax(dim=1)
 
 
-def _served(forward: MixedForward, windows: Ids) -> Tensor:
+def _served(forward: BatchedForward, windows: Ids) -> Tensor:
     """The backbone as the server runs it: states of all positions, then scores in the memory of our pass."""
     return forward.alone(forward.states(windows))
 
 
-def _ours_with_trend(forward: MixedForward, windows: Ids, names: Sequence[str], trended: "_Trended") -> Tensor:
+def _ours_with_trend(forward: BatchedForward, windows: Ids, names: Sequence[str], trended: "_Trended") -> Tensor:
     return trended.mixed(forward.probabilities(windows, names))
 
 
@@ -248,7 +248,7 @@ class _Named:
         plain = AdapterSettings(rank=RANK, alpha=16.0, dropout=0.0, text_projection=False)
         options = argparse.Namespace(items=len(self._backbone.items.text) - 1, text=self._backbone.items.text.shape[1])
         options.length = windows.shape[1]
-        forward = MixedForward(_backbone(options), plain, AMPLE)
+        forward = BatchedForward(_backbone(options), plain, AMPLE)
         rows = self._backbone.items.rows.weight.detach()
         for name, tensors, _ in adapters:
             if name in set(names):
@@ -269,7 +269,11 @@ def _largest(one: Tensor, other: Tensor) -> float:
 
 
 def _several(
-    forward: MixedForward, windows: Ids, names: Sequence[str], adapters: Sequence[Adapter], options: argparse.Namespace
+    forward: BatchedForward,
+    windows: Ids,
+    names: Sequence[str],
+    adapters: Sequence[Adapter],
+    options: argparse.Namespace,
 ) -> float:
     """Time when every eighth window has a second region, over the time with one each: 1 + 1/8 is one pass more."""
     more = np.concatenate([windows, windows[::8]])

@@ -24,7 +24,7 @@ from consumers.server.views.users_items import UsersItems
 from pipeline.config import Config
 from pipeline.events.control import PIN, RELOAD, ControlAct
 from pipeline.events.feedback import Feedback
-from pipeline.models.lora.batched_forward import MixedForward
+from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.recommend.ab_test import Trial, Verdict
 from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.canary import Canary
@@ -80,7 +80,7 @@ class Service:
         self.store = AdaptersStore(adapters)
         self.users_items = UsersItems(setup.catalogue, config.windows.length)
         self.edits, self.activity, self.tally = Edits(), Activity(), Tally()
-        forward = MixedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
+        forward = BatchedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
         self.live = ServedRegions(setup.bank, forward, self.store, setup.backbone_sha256)
         self.online = ServedOnlineEnsemble(setup, config, edges.say)
         self.instance = instance

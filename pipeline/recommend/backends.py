@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.arrays import Array
 from pipeline.events.windows import Ids
-from pipeline.models.lora.batched_forward import MixedForward
+from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.mixing import mixed_probabilities, scored
 
@@ -81,7 +81,7 @@ class BatchedBackend:
         forward: holds the adapters.
     """
 
-    def __init__(self, forward: MixedForward) -> None:
+    def __init__(self, forward: BatchedForward) -> None:
         self._forward = forward
 
     def states(self, contexts: Ids) -> Tensor:

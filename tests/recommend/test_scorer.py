@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.arrays import Array
-from pipeline.models.lora.batched_forward import MixedForward
+from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.backends import BatchedBackend, HostBackend
 from pipeline.recommend.canary import Canary
@@ -27,7 +27,7 @@ class Pair:
     """The two scorers over one set-up, with the same adapters."""
 
     host: AdapterHost
-    forward: MixedForward
+    forward: BatchedForward
 
     def __post_init__(self) -> None:
         view, floor = the_setup().view, SETTINGS.gate.floor
@@ -42,7 +42,7 @@ def bank() -> RegionBank:
 
 def pair(names: Sequence[str] = (OLD, NEW, OTHER)) -> Pair:
     backbone, adapter = the_setup().backbone, SETTINGS.adapter
-    made = Pair(AdapterHost(copy.deepcopy(backbone), adapter), MixedForward(copy.deepcopy(backbone), adapter, 10**9))
+    made = Pair(AdapterHost(copy.deepcopy(backbone), adapter), BatchedForward(copy.deepcopy(backbone), adapter, 10**9))
     rows = list(range(1, 21))
     for seed, name in enumerate(names):
         made.host.register(name, adapter_tensors(rows, seed), rows)

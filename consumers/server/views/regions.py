@@ -14,7 +14,7 @@ from threading import RLock
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
 from consumers.server.views.region_history import RegionHistory
-from pipeline.models.lora.batched_forward import MixedForward
+from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.recommend.canary import Canary
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.live import rows_of
@@ -74,7 +74,7 @@ class ServedRegions:
     """
 
     def __init__(
-        self, setup_bank: RegionBank, forward: MixedForward, store: AdaptersStore, backbone_sha256: str
+        self, setup_bank: RegionBank, forward: BatchedForward, store: AdaptersStore, backbone_sha256: str
     ) -> None:
         self.forward = forward
         self.refusals: Counter[str] = Counter()

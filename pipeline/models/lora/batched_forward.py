@@ -25,7 +25,7 @@ from pipeline.models.lora.slots import Active, AdapterSlots
 from pipeline.models.lora.sparse import compressed
 
 
-class MixedForward:
+class BatchedForward:
     """Frozen backbone with adapters by row, for one thread at a time.
 
     Args:

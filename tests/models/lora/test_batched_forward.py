@@ -9,7 +9,7 @@ import torch
 
 from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
-from pipeline.models.lora.batched_forward import MixedForward
+from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.factors import layout_of
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.backends import BatchedBackend, HostBackend, Mixture
@@ -56,11 +56,13 @@ def randomise(host: AdapterHost, name: str, seed: int, moved: int | None = None)
     host.register(name, tensors, rows)
 
 
-def pair(kind: str, settings: AdapterSettings, text: int = 6, budget: int = AMPLE) -> tuple[AdapterHost, MixedForward]:
+def pair(
+    kind: str, settings: AdapterSettings, text: int = 6, budget: int = AMPLE
+) -> tuple[AdapterHost, BatchedForward]:
     """peft's host and ours, with the same adapters."""
     backbone = small_backbone(kind, text_dimensions=text)
     host = AdapterHost(copy.deepcopy(backbone), settings)
-    forward = MixedForward(backbone, settings, budget)
+    forward = BatchedForward(backbone, settings, budget)
     for seed, name in enumerate(NAMES):
         randomise(host, name, seed)
         assert forward.register(name, host.tensors(name), host.rows(name))
@@ -167,7 +169,7 @@ def routes(n: int) -> np.ndarray:
     return route / route.sum(axis=1, keepdims=True)
 
 
-def mixed(forward: MixedForward, windows: np.ndarray, shares: np.ndarray, bank: RegionBank) -> Mixture:
+def mixed(forward: BatchedForward, windows: np.ndarray, shares: np.ndarray, bank: RegionBank) -> Mixture:
     return BatchedBackend(forward).mixed(forward.states(windows), windows, shares, bank.adapters)
 
 
