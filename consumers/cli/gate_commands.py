@@ -58,7 +58,7 @@ def produce(
     from pipeline.datasets.dataset import read_dataset  # noqa: PLC0415
     from pipeline.datasets.readers.options import read_options  # noqa: PLC0415
 
-    feed: Feed = feed_of(read_dataset(data, read_options(config.data.columns)), config)
+    feed: Feed = feed_of(read_dataset(data, read_options(config.data)), config)
     with closing(log_of(config)) as log:
         feed.write_items(log, progress)
         feed.write_past(log, progress)

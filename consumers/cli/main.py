@@ -289,7 +289,7 @@ def describe(
 
     asked = _config(config, settings).data
     quantiles = (asked.finetune_from, asked.test_from)
-    _terminal().out.print(describe_dataset(data, read_options(asked.columns), asked.positive_from, quantiles))
+    _terminal().out.print(describe_dataset(data, read_options(asked), asked.positive_from, quantiles))
 
 
 @topics_app.command("create")

@@ -90,4 +90,4 @@ def run_demo(out: Path, terminal: Terminal) -> None:
 
 def _read(data: Path, config: Config, stages: Stages) -> Dataset:
     stages(f"reading {data}", 0, 0)
-    return read_dataset(data, read_options(config.data.columns))
+    return read_dataset(data, read_options(config.data))

@@ -16,6 +16,7 @@ from pipeline.datasets.dataset import Dataset, positives
 from pipeline.datasets.splits import cut
 from pipeline.errors import DataError
 from pipeline.events.interaction import Interaction, Item
+from pipeline.events.interactions import Interactions
 from pipeline.events.versioning import versioned
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import INTERACTIONS, ITEMS
@@ -65,21 +66,22 @@ class Feed:
     ) -> int:
         """Write the stream, at its own pace, at a rate, or at once; return how many events it has."""
         producer, began, done = log.producer("produce-stream"), clock(), 0
-        first = self.stream[0].timestamp if self.stream else 0.0
+        times = Interactions.of(self.stream).timestamps
+        first = float(times[0]) if len(times) else 0.0
         while done < len(self.stream):
             due = len(self.stream)
             passed = clock() - began
             if rate is not None:
                 due = min(due, int(passed * rate) + 1)
             elif speed is not None:
-                due = int(np.searchsorted([e.timestamp for e in self.stream], first + passed * speed, side="right"))
+                due = int(np.searchsorted(times, first + passed * speed, side="right"))
             some = range(done, min(due, done + TRANSACTION))
             if not some:
                 sleep(0.05)
                 continue
             with producer.transaction() as transaction:
-                for number in some:
-                    event, more = self.stream[number], {"sequence": number}
+                for number, event in zip(some, self.stream[some.start : some.stop], strict=True):
+                    more = {"sequence": number}
                     value = _value(event, {**more, "cut": True} if number in self.cuts else more)
                     transaction.send(INTERACTIONS, value, key=event.user_id, timestamp=event.timestamp)
             done = some.stop
@@ -97,16 +99,16 @@ def feed_of(dataset: Dataset, config: Config) -> Feed:
         raise DataError("a stream is prequential: set protocol to prequential")
     threshold = dataset.positive_from if config.data.positive_from is None else config.data.positive_from
     events = positives(dataset, threshold)
-    slices = cut([e.timestamp for e in events], (config.data.finetune_from, config.data.test_from))
-    before = [e for e in events if slices.of(e.timestamp) == "S"]
-    newest: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=config.windows.length))
-    for place, event in enumerate(before):
-        newest[event.user_id].append(place)
-    kept = sorted(place for places in newest.values() for place in places)
-    stream = events[len(before) :]
+    slices = cut(events.timestamps, (config.data.finetune_from, config.data.test_from))
+    until, _ = slices.bounds(events.timestamps)
+    before, stream = events[:until], events[until:]
+    newest: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=config.windows.length))
+    for place, user in enumerate(before.users.tolist()):
+        newest[user].append(place)
+    kept = np.array(sorted(place for places in newest.values() for place in places), dtype=np.int64)
     parts = np.array_split(np.arange(len(stream)), config.replay.parts)
     cuts = frozenset(int(part[-1]) for part in parts if len(part))
-    return Feed(list(dataset.items.values()), [before[place] for place in kept], stream, cuts)
+    return Feed(list(dataset.items.values()), before[kept], stream, cuts)
 
 
 def _value(event: Interaction, more: dict[str, Any]) -> dict[str, Any]:

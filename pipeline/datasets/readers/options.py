@@ -1,26 +1,29 @@
-"""Conversion of the setting `data.columns` to the columns of a reader."""
+"""Conversion of the settings of section `data` to the options of a reader."""
 
-from collections.abc import Mapping
-from dataclasses import fields
+from pathlib import Path
 
+from pipeline.config.model import DataSettings
+from pipeline.datasets.readers.names import FIELDS
 from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.errors import ConfigError
 
 
-def read_options(columns: Mapping[str, str]) -> ReadOptions:
-    """Turn `data.columns` into the columns of a reader.
+def read_options(settings: DataSettings) -> ReadOptions:
+    """Turn `data.columns`, `data.items` and `data.repeats` into the options of a reader.
 
-    Args:
-        columns: our name -> the file's column; `text` may list several, separated by commas.
+    In `data.columns`, `text` may list several columns, separated by commas.
 
     Raises:
-        ConfigError: a key is not one of our names.
+        ConfigError: a key of `data.columns` is not one of our names.
     """
-    known = [field.name for field in fields(ReadOptions)]
-    problems = [f"data.columns.{name}: there is no such column; there are: {', '.join(known)}" for name in columns]
-    unknown = [problem for name, problem in zip(columns, problems, strict=True) if name not in known]
+    columns = settings.columns
+    known = [*FIELDS, "text"]
+    unknown = [name for name in columns if name not in known]
     if unknown:
-        raise ConfigError(unknown)
+        raise ConfigError(
+            [f"data.columns.{name}: there is no such column; there are: {', '.join(known)}" for name in unknown]
+        )
     named = {name: column for name, column in columns.items() if name != "text"}
     text = tuple(column.strip() for column in columns.get("text", "").split(",") if column.strip())
-    return ReadOptions(**named, text=text)
+    items = None if settings.items is None else Path(settings.items).expanduser()
+    return ReadOptions(**named, text=text, items=items, keep_repeats=settings.repeats == "keep")

@@ -1,0 +1,209 @@
+"""Delimited text files as tables, read in blocks.
+
+A block without oddities is parsed by pyarrow; any other line by line, so that a broken line costs itself only.
+"""
+
+import csv
+import mmap
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.datasets.readers.blocks import Dialect, parse_block
+from pipeline.datasets.readers.table import Chunk, Kind, column_of
+from pipeline.errors import BadEvent, DataError
+
+BLOCK = 1 << 24
+"""Bytes that are parsed at a time."""
+
+ROWS = 50_000
+"""Rows of a chunk that is parsed line by line."""
+
+HEAD = 1 << 18
+"""Bytes from which the form of a file is recognised."""
+
+BOM = b"\xef\xbb\xbf"
+COMMENT = re.compile(rb"(?:[%#][^\n]*(?:\n|\Z)|[ \t\r]*\n)+")
+"""Comments and blank lines at the start of a file."""
+
+Record = tuple[int, Sequence[str] | BadEvent]
+
+
+@contextmanager
+def content(path: Path) -> Iterator[Any]:
+    """Open the bytes of a file: an object with `find` and slices.
+
+    Raises:
+        DataError: the file cannot be read, or it is empty.
+    """
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise DataError(f"{path} is empty: a dataset needs at least one interaction")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield data
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def head(path: Path) -> list[str]:
+    """Return the first complete lines of a file, without comments.
+
+    Raises:
+        DataError: the file cannot be read, or holds nothing but white space.
+    """
+    with content(path) as data:
+        start = beginning(data)
+        first = data[start : start + HEAD]
+        if len(data) > start + HEAD and b"\n" in first:
+            first = first[: first.rindex(b"\n")]
+        if not first.strip() and not data[start:].strip():
+            raise DataError(f"{path} is empty: a dataset needs at least one interaction")
+    return [decoded(line) for line in first.split(b"\n")]
+
+
+def beginning(data: Any) -> int:
+    """Return the place behind a byte order mark and comments."""
+    start = len(BOM) if data[: len(BOM)] == BOM else 0
+    found = COMMENT.match(data, start) if data[start : start + 1] in (b"%", b"#") else None
+    return found.end() if found else start
+
+
+def decoded(line: bytes) -> str:
+    """Return a line as text: UTF-8, or else latin-1, without its line end."""
+    line = line.removesuffix(b"\r")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Form of a delimited file.
+
+    Attributes:
+        delimiter: text between two cells; " " stands for any run of white space.
+        width: number of columns.
+        header: number of lines before the first row that are no rows: 1 with column names, else 0.
+        quoted: True if `"` may enclose a cell, as in CSV.
+        samples: some cells of each column, from which its type is recognised.
+    """
+
+    delimiter: str
+    width: int
+    header: int
+    quoted: bool
+    samples: Sequence[Sequence[str]]
+
+
+def read_text(path: Path, layout: Layout, kinds: Mapping[int, Kind]) -> Iterator[Chunk]:
+    """Yield the chunks of a delimited file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with content(path) as data:
+        start = beginning(data)
+        dialect = Dialect.of(layout, data, kinds)
+        at, line = start, 1 + data[:start].count(b"\n")
+        skip = layout.header
+        while at < len(data):
+            end = _block_end(data, at)
+            chunk = None if skip else parse_block(data[at:end], line, dialect)
+            if chunk is not None:
+                yield chunk
+            else:
+                end = yield from _by_record(data, at, end, line, dialect, skip)
+            skip = 0
+            line += _lines(data, at, end)
+            at = end
+
+
+def _lines(data: Any, at: int, end: int) -> int:
+    return int(data[at:end].count(b"\n"))
+
+
+def _block_end(data: Any, at: int) -> int:
+    if at + BLOCK >= len(data):
+        return len(data)
+    newline = data.rfind(b"\n", at, at + BLOCK)
+    if newline < 0:
+        newline = data.find(b"\n", at)
+    return newline + 1 if newline >= 0 else len(data)
+
+
+def _by_record(data: Any, at: int, end: int, line: int, dialect: Dialect, skip: int) -> Any:
+    """Yield chunks of the records from a place on, one parsed after the other; return the place behind the last."""
+    # After the header, the block is tried as a whole.
+    limit = at + 1 if skip else end
+    rows: list[Sequence[str]] = []
+    lines: list[int] = []
+    broken: list[tuple[int, BadEvent]] = []
+    while at < limit:
+        stop, found, cells = next_record(data, at, line, dialect)
+        if cells is not None and skip:
+            skip -= 1
+        elif cells is not None and len(cells) == dialect.width:
+            rows.append(cells)
+            lines.append(line)
+        elif cells is not None:
+            found = [(line, BadEvent("wrong_columns", f"expected {dialect.width} columns, found {len(cells)}"))]
+        broken += found
+        line += _lines(data, at, stop)
+        at = stop
+        if skip:
+            limit = at + 1
+        if len(rows) >= ROWS:
+            yield _chunk(rows, lines, broken, dialect)
+            rows, lines, broken = [], [], []
+    if rows or broken:
+        yield _chunk(rows, lines, broken, dialect)
+    return at
+
+
+def _chunk(
+    rows: list[Sequence[str]], lines: list[int], broken: list[tuple[int, BadEvent]], dialect: Dialect
+) -> Chunk:
+    columns = {place: column_of([cells[place] for cells in rows], kind) for place, kind in dialect.kinds.items()}
+    return Chunk(columns, np.array(lines, dtype=np.int64), broken)
+
+
+def next_record(
+    data: Any, at: int, line: int, dialect: Dialect
+) -> tuple[int, list[tuple[int, BadEvent]], list[str] | None]:
+    """Return the place behind the record at a place, the errors of its lines, and its cells unless it is broken.
+
+    A quoted cell may have any number of lines. The lines inside one are never records, even if it is broken: only a
+    quote that is never closed costs its own line alone.
+    """
+    newline = data.find(b"\n", at)
+    stop = len(data) if newline < 0 else newline + 1
+    raw = data[at:stop]
+    if not raw.strip():
+        return stop, [], None
+    text = decoded(raw.removesuffix(b"\n"))
+    if not dialect.quoted or '"' not in text:
+        return stop, [], dialect.split(text)
+    try:
+        return stop, [], dialect.parse(text)
+    except csv.Error as error:
+        problem = error
+    behind = dialect.record_end(data, at)
+    if behind is None:
+        return stop, [(line, _bad_quotes(problem))], None
+    record = data[at:behind].removesuffix(b"\n").replace(b"\r\n", b"\n")
+    try:
+        return behind, [], dialect.parse(decoded(record))
+    except csv.Error as error:
+        count = sum(1 for part in record.split(b"\n") if part.strip())
+        return behind, [(line + n, _bad_quotes(error)) for n in range(count)], None
+
+
+def _bad_quotes(error: Exception) -> BadEvent:
+    return BadEvent("bad_quotes", f"a quoted cell is broken: {error}")
