@@ -5,7 +5,7 @@ from typing import Any
 
 from consumers.runtime.stage import Output
 from pipeline.errors import BadEvent
-from pipeline.events.interaction import MAX_ID_LENGTH
+from pipeline.events.cells import MAX_ID_LENGTH
 from pipeline.events.versioning import versioned
 from pipeline.streams.codec import UNREADABLE, encode_value
 from pipeline.streams.interface import OversizeError, Record

@@ -30,7 +30,10 @@ class DataSettings(Section):
     test_from: float = Field(0.8, gt=0, lt=1, description="start of T, likewise")
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="field -> column of the file, e.g. {user_id: customer, timestamp: bought_at}; by number without names",
+        description=(
+            "field -> column of the file, e.g. {user_id: customer, timestamp: bought_at}; the number of the column "
+            "where the file has no names"
+        ),
     )
     items: str | None = Field(
         None, description="file of items; null: the one beside the interactions, if its name shows it"

@@ -3,7 +3,6 @@
 Rows stay arrays from the file to the sorted log.
 """
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +92,8 @@ class Assembly:
         """Count the rows with a fault, each for its first one; return (n,) True where there is none."""
         fine = np.ones(len(chunk.lines), dtype=np.bool_)
         for column in checked:
+            if column.faults is None:
+                continue
             bad = np.flatnonzero((column.faults != FINE) & fine)
             fine[bad] = False
             faults = column.faults[bad]
@@ -125,7 +126,10 @@ class Assembly:
         """Return the events with their ids, each id once."""
         made = made_ids(events) if any("event_id" not in part.fields for part in self._accepted) else None
         ids, is_made = self._ids(events, made)
-        first, earlier = _occurrences(ids)
+        # Made ids are equal only where times are.
+        compared = _tied(events.timestamps) if is_made.all() else np.arange(len(ids))
+        first, earlier = np.ones(len(ids), dtype=np.bool_), np.zeros(len(ids), dtype=np.int64)
+        first[compared], earlier[compared] = _occurrences(ids[compared])
         again = np.flatnonzero(earlier)
         if self._keep_repeats and is_made[again].any():
             kept = again[is_made[again]]
@@ -189,14 +193,16 @@ def _said_before(event_id: bytes | str, is_made: bool) -> str:
 
 
 def _no_values(number: int) -> Checked:
-    return Checked(np.full(number, np.nan), np.full(number, FINE, dtype=np.int32), ())
+    return Checked(np.full(number, np.nan))
 
 
 def _given_ids(column: Column) -> tuple[NDArray[Any], Checked]:
     """Return the (n,) ids of a column, "" where a cell is empty, and the check of the column."""
     if isinstance(column, Numbers):
         column = Coded(np.arange(len(column.values)), column.rows())
-    texts, faults, errors = [], np.full(len(column.cells), FINE, dtype=np.int32), []
+    texts: list[str] = []
+    errors: list[BadEvent] = []
+    faults = np.full(len(column.cells), FINE, dtype=np.int32)
     for place, cell in enumerate(column.cells):
         try:
             texts.append("" if is_absent(cell) else identifier(cell, "event_id"))
@@ -221,8 +227,12 @@ def _filled(ids: NDArray[Any], where: NDArray[np.bool_], new: NDArray[Any]) -> N
 def _occurrences(ids: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return (n,) True at the first occurrence of each id, and (n,) how often it occurred before."""
     n = len(ids)
-    kind = pyarrow.binary() if ids.dtype.kind == "S" else pyarrow.string()
-    codes = pyarrow.array(ids, kind).dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    if ids.dtype.kind == "S":
+        width = pyarrow.binary(ids.dtype.itemsize)
+        texts = pyarrow.Array.from_buffers(width, n, [None, pyarrow.py_buffer(np.ascontiguousarray(ids))])
+    else:
+        texts = pyarrow.array(ids, pyarrow.large_string())
+    codes = texts.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     place = np.empty(n, dtype=np.int64)
     place[codes[::-1]] = np.arange(n - 1, -1, -1)
     first = place[codes] == np.arange(n)
@@ -234,21 +244,26 @@ def _occurrences(ids: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64
     return first, earlier
 
 
+def _tied(times: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the rows, ascending, whose time is that of another row."""
+    is_sorted = bool((times[1:] >= times[:-1]).all())
+    order = np.arange(len(times)) if is_sorted else np.argsort(times, kind="stable")
+    same = np.zeros(len(times) + 1, dtype=np.bool_)
+    same[1:-1] = times[order[1:]] == times[order[:-1]]
+    return np.sort(order[same[1:] | same[:-1]])
+
+
 def _in_order(events: Interactions) -> Interactions:
     """Return the events by (timestamp, event id)."""
-    times = events.timestamps
-    if len(times) and not (times[1:] >= times[:-1]).all():
-        events = events[np.argsort(times, kind="stable")]
-        times = events.timestamps
-    same = np.zeros(len(times) + 1, dtype=np.bool_)
-    same[1:-1] = times[1:] == times[:-1]
-    tied = np.flatnonzero(same[1:] | same[:-1])
-    if len(tied):
-        order = np.arange(len(times))
-        _, ranks = np.unique(events.event_ids[tied], return_inverse=True)
-        order[tied] = tied[np.lexsort((ranks, times[tied]))]
-        events = events[order]
-    return events
+    if not (events.timestamps[1:] >= events.timestamps[:-1]).all():
+        events = events[np.argsort(events.timestamps, kind="stable")]
+    tied = _tied(events.timestamps)
+    if not len(tied):
+        return events
+    order = np.arange(len(events))
+    _, ranks = np.unique(events.event_ids[tied], return_inverse=True)
+    order[tied] = tied[np.lexsort((ranks, events.timestamps[tied]))]
+    return events[order]
 
 
 def _out_of_order(events: Interactions) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.datasets.readers.table import Coded, Column, Numbers
+from pipeline.datasets.readers.table import Coded, Column, Numbers, coded
 from pipeline.errors import BadEvent
 from pipeline.events.cells import (
     MILLISECONDS_FROM,
@@ -35,13 +35,13 @@ class Checked:
 
     Attributes:
         data: (n,) codes of ids, or numbers; arbitrary where a row has a fault.
-        faults: (n,) places in `errors`, or FINE.
+        faults: (n,) places in `errors`, or FINE; None: no row has a fault.
         errors: the different faults.
     """
 
     data: NDArray[np.float64] | NDArray[np.int32]
-    faults: NDArray[np.int32]
-    errors: Sequence[BadEvent]
+    faults: NDArray[np.int32] | None = None
+    errors: Sequence[BadEvent] = ()
 
 
 class Ids:
@@ -60,8 +60,14 @@ class Ids:
     def check(self, column: Column) -> Checked:
         """Return the codes of a column's ids."""
         column = _coded(column)
-        by_cell = np.array([self._of(cell) for cell in column.cells], dtype=np.int32)
+        known = self._of_cell.get
+        keys = [cell if type(cell) is str else (type(cell), repr(cell)) for cell in column.cells]
+        of_cell = [known(key) for key in keys]
+        codes = [self._new(keys[n], column.cells[n]) if code is None else code for n, code in enumerate(of_cell)]
+        by_cell = np.array(codes, dtype=np.int32)
         found = by_cell[column.codes] if len(column.cells) else np.zeros(0, dtype=np.int32)
+        if not (by_cell < 0).any():
+            return Checked(found)
         return Checked(found, np.where(found < 0, -found - 1, FINE).astype(np.int32), self._errors)
 
     def table(self) -> NDArray[np.object_]:
@@ -70,25 +76,26 @@ class Ids:
         table[:] = list(self._codes)
         return table
 
-    def _of(self, cell: object) -> int:
-        """Return the code of a cell, or -1 - the place of its fault."""
-        key = cell if type(cell) is str else (type(cell), repr(cell))
-        known = self._of_cell.get(key)
-        if known is None:
-            try:
-                known = self._codes.setdefault(identifier(cell, self._name), len(self._codes))
-            except BadEvent as error:
-                self._errors.append(error)
-                known = -len(self._errors)
-            self._of_cell[key] = known
-        return known
+    def _new(self, key: object, cell: object) -> int:
+        """Return the code of a cell seen for the first time, or -1 - the place of its fault."""
+        try:
+            code = self._codes.setdefault(identifier(cell, self._name), len(self._codes))
+        except BadEvent as error:
+            self._errors.append(error)
+            code = -len(self._errors)
+        self._of_cell[key] = code
+        return code
 
 
 def check_values(column: Column) -> Checked:
     """Return the numbers of a column, NaN where a cell is empty."""
-    if isinstance(column, Numbers) and bool((np.isfinite(column.values) | column.empty).all()):
-        return Checked(column.values, np.full(len(column.values), FINE, dtype=np.int32), ())
-    return _numbers(column, lambda cell: number(cell, "value"))
+    if isinstance(column, Numbers):
+        return _judged(column, column.values, np.isfinite(column.values) | column.empty, _value)
+    return _parsed(column, _value)
+
+
+def _value(cell: object) -> float | None:
+    return number(cell, "value")
 
 
 class Moments:
@@ -105,8 +112,10 @@ class Moments:
         if self._is_calendar is None:
             self._is_calendar = _is_calendar(column)
         if isinstance(column, Numbers) and not self._is_calendar:
-            return _seconds(column)
-        return _numbers(column, self._moment)
+            values = column.values
+            usable = (values >= 0) & (values < TIMESTAMP_BELOW)
+            return _judged(column, np.where(values >= MILLISECONDS_FROM, values / 1000.0, values), usable, self._moment)
+        return _parsed(_coded(column), self._moment)
 
     def _moment(self, cell: object) -> float:
         if isinstance(cell, str) and not NUMBER.fullmatch(cell):
@@ -136,27 +145,26 @@ def _as_number(cell: object) -> float | None:
         return None
 
 
-def _seconds(column: Numbers) -> Checked:
-    """Return seconds, judging one by one only the numbers that are none."""
-    values = column.values
-    usable = (values >= 0) & (values < TIMESTAMP_BELOW) & ~column.empty
-    faults = np.full(len(values), FINE, dtype=np.int32)
-    errors: list[BadEvent] = []
-    if not usable.all():
-        rest = _numbers(Numbers(values[~usable], column.empty[~usable]), _refuse_time)
-        faults[~usable], errors = rest.faults, list(rest.errors)
-    return Checked(np.where(values >= MILLISECONDS_FROM, values / 1000.0, values), faults, errors)
+def _judged(
+    column: Numbers, data: NDArray[np.float64], usable: NDArray[np.bool_], parse: Callable[[object], float | None]
+) -> Checked:
+    """Return data that is right where it is usable; the other cells are parsed one by one."""
+    rows = np.flatnonzero(~usable)
+    if not len(rows):
+        return Checked(data)
+    empty, values = column.empty[rows].tolist(), column.values[rows].tolist()
+    cells: list[object] = [None if none else value for none, value in zip(empty, values, strict=True)]
+    if column.odd:
+        cells = [column.odd.get(row, cell) for row, cell in zip(rows.tolist(), cells, strict=True)]
+    rest = _parsed(coded(cells), parse)
+    data, faults = data.copy(), np.full(len(data), FINE, dtype=np.int32)
+    data[rows] = rest.data
+    faults[rows] = FINE if rest.faults is None else rest.faults
+    return Checked(data, faults, rest.errors)
 
 
-def _refuse_time(cell: object) -> float:
-    value = number(cell, "timestamp")
-    if value is None:
-        raise BadEvent("missing_timestamp", "the event has no timestamp")
-    return seconds(value)
-
-
-def _numbers(column: Column, parse: Callable[[object], float | None]) -> Checked:
-    column = _coded(column)
+def _parsed(column: Coded, parse: Callable[[object], float | None]) -> Checked:
+    """Return the numbers of a column; each different cell is parsed once."""
     data = np.zeros(len(column.cells), dtype=np.float64)
     faults = np.full(len(column.cells), FINE, dtype=np.int32)
     errors: list[BadEvent] = []
@@ -168,14 +176,16 @@ def _numbers(column: Column, parse: Callable[[object], float | None]) -> Checked
             faults[place] = len(errors)
             errors.append(error)
     if not len(column.codes):
-        return Checked(np.zeros(0), np.zeros(0, dtype=np.int32), ())
-    return Checked(data[column.codes], faults[column.codes], errors)
+        return Checked(np.zeros(0))
+    return Checked(data[column.codes], faults[column.codes] if errors else None, errors)
 
 
 def _coded(column: Column) -> Coded:
-    """Return a column of numbers by its different numbers."""
+    """Return a column by its different cells."""
     if isinstance(column, Coded):
         return column
+    if column.odd:
+        return coded(column.rows())
     different, codes = np.unique(column.values, return_inverse=True)
     cells: list[object] = different.tolist()
     if column.empty.any():

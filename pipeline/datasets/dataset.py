@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.datasets.assembly import Assembly
 from pipeline.datasets.event_ids import content_hash
-from pipeline.datasets.readers.files import plain_files
+from pipeline.datasets.readers.files import OPENERS, plain_files
 from pipeline.datasets.readers.registry import open_source
 from pipeline.datasets.readers.rows import ColumnUse, ReadOptions, Row
 from pipeline.datasets.refusals import RefusalCounter, Refusals
@@ -105,7 +105,7 @@ def _read(path: Path, plain: Path, options: ReadOptions) -> Dataset:
     first = replace(first, notes=(*first.notes, remark)) if remark else first
     items = _items(source.items, texts, refused)
     return Dataset(
-        name=path.stem if path.is_file() else path.resolve().name,
+        name=_name(path),
         interactions=interactions,
         items=_complete(items, interactions),
         columns=(first, *rest),
@@ -114,6 +114,12 @@ def _read(path: Path, plain: Path, options: ReadOptions) -> Dataset:
         positive_from=source.positive_from(interactions),
         truth=_truth(plain / "truth.json") if plain.is_dir() else None,
     )
+
+
+def _name(path: Path) -> str:
+    if path.is_dir():
+        return path.resolve().name
+    return Path(path.stem).stem if path.suffix.lower() in OPENERS else path.stem
 
 
 def _items(rows: Iterable[Row] | None, texts: Mapping[str, str], refused: RefusalCounter) -> dict[str, Item]:

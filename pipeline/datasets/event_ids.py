@@ -6,6 +6,7 @@ The values are those of `parse_interaction` and of the fields' `repr`, one event
 import hashlib
 from binascii import hexlify
 from collections.abc import Iterable
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -86,5 +87,5 @@ def _floats(numbers: NDArray[np.float64]) -> Any:
     if bool(whole.all()):
         return _joined("", [pyarrow.array(numbers.astype(np.int64)).cast(pyarrow.string()), ".0"])
     different, codes = np.unique(numbers, return_inverse=True)
-    texts = ["None" if number != number else repr(number) for number in different.tolist()]
+    texts = ["None" if isnan(number) else repr(number) for number in different.tolist()]
     return pyarrow.array(texts, pyarrow.string()).take(pyarrow.array(codes))

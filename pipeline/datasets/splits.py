@@ -74,8 +74,9 @@ def _refuse_empty(slices: Slices, ordered: NDArray[np.float64], quantiles: tuple
     empty = [name for name, size in sizes.items() if not size]
     if empty:
         counts = ", ".join(f"{name}={size}" for name, size in sizes.items())
+        moments = len(np.unique(ordered))
         raise DataError(
-            f"slice {' and '.join(empty)} would be empty: {len(ordered)} positive interactions at {len(np.unique(ordered))} "
+            f"slice {' and '.join(empty)} would be empty: {len(ordered)} positive interactions at {moments} "
             f"different moments, cut at the quantiles {quantiles[0]} and {quantiles[1]}, give {counts}. "
             "Use a longer log, other quantiles, or timestamps finer than these"
         )

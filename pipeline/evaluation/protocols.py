@@ -98,17 +98,14 @@ def _prequential(
 ) -> Plan:
     histories = Histories(config.windows.length)
     windows = {
-        name: preceding_windows(events[name], row_of, histories, since_setup=name != "S")
-        for name in ("S", "F", "T")
+        name: preceding_windows(events[name], row_of, histories, since_setup=name != "S") for name in ("S", "F", "T")
     }
     new = held_out(windows["S"])
     known, unseen = windows["S"][~new], windows["S"][new]
     return Plan(slices, known, {"F": windows["F"], "T": windows["T"]}, {"S_new": unseen, "S": known})
 
 
-def _windows(
-    slices: Slices, events: Mapping[Slice, Interactions], config: Config, row_of: Mapping[str, int]
-) -> Plan:
+def _windows(slices: Slices, events: Mapping[Slice, Interactions], config: Config, row_of: Mapping[str, int]) -> Plan:
     length, stride = config.windows.length, config.windows.stride
     # Separate histories for each slice, so that no context crosses a cut.
     inside = {

@@ -44,6 +44,8 @@ def identifier(cell: object, name: str) -> str:
     Raises:
         BadEvent: `missing_<name>` or `bad_<name>`.
     """
+    if type(cell) is str and cell.isascii() and cell.isdigit() and len(cell) <= MAX_ID_LENGTH:
+        return cell
     if isinstance(cell, bytes):
         cell = _decoded(cell, name)
     if is_absent(cell):

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from pipeline.errors import BadEvent
 from pipeline.events.cells import MAX_ID_LENGTH, identifier, is_absent, is_unicode, moment, number
 
-__all__ = [
-    *("DIGEST_BYTES", "MAX_ID_LENGTH", "MAX_TEXT_LENGTH", "SEPARATOR"),
-    *("Interaction", "Item", "parse_interaction", "parse_item"),
-]
+__all__ = ["DIGEST_BYTES", "MAX_ID_LENGTH", "MAX_TEXT_LENGTH", "SEPARATOR", "Interaction", "Item"]
+__all__ += ["parse_interaction", "parse_item"]
 
 SEPARATOR = "\x1f"
 """Character between the fields whose hash is the id of an event without one."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, overload
 
 import numpy as np
@@ -67,7 +68,7 @@ class Interactions(Sequence[Interaction]):
             part = self[start : start + STEP]
             ids = part.event_id_texts().tolist()
             users, items = self.user_ids[part.users].tolist(), self.item_ids[part.items].tolist()
-            values = [None if value != value else value for value in part.values.tolist()]
+            values = [None if isnan(value) else value for value in part.values.tolist()]
             yield from map(Interaction, ids, users, items, part.timestamps.tolist(), values)
 
     def __eq__(self, other: object) -> bool:
@@ -109,6 +110,8 @@ def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Return arrays of ids as one."""
     if len({part.dtype.kind for part in parts}) > 1:
         parts = [part if part.dtype.kind == "O" else np.char.decode(part, "utf-8").astype(np.object_) for part in parts]
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate(parts) if parts else np.zeros(0, dtype="S1")
 
 

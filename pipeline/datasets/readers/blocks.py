@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Dialect:
         escaped: True if a backslash marks a quote inside a quoted cell, as in files that Spark writes.
         kinds: columns asked for, by place.
         types: their pyarrow types, as the first rows show them.
+        unclosed: places of quotes that are never closed; behind the first, none is closed.
     """
 
     delimiter: str
@@ -46,6 +47,7 @@ class Dialect:
     escaped: bool
     kinds: Mapping[int, Kind]
     types: Mapping[int, Any]
+    unclosed: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, layout: "Layout", data: Any, kinds: Mapping[int, Kind]) -> "Dialect":
@@ -54,6 +56,10 @@ class Dialect:
         escaped = layout.quoted and re.search(rb'\\"(?!' + mark + rb'|[\r\n"]|\Z)', data) is not None
         types = {place: _type(layout.samples[place], kind) for place, kind in kinds.items()}
         return cls(layout.delimiter, layout.width, layout.quoted, escaped, kinds, types)
+
+    def text_type(self, place: int) -> Any:
+        """Return the pyarrow type of a column that is read as text."""
+        return TEXT if self.kinds[place] == "text" else pyarrow.string()
 
     def split(self, text: str) -> list[str]:
         """Return the cells of a line without quotes."""
@@ -74,8 +80,9 @@ class Dialect:
         mark = self.delimiter.encode()
         while True:
             if data[at : at + 1] == b'"':
-                closed = self._closing(data, at + 1, mark)
+                closed = None if self.unclosed else self._closing(data, at + 1, mark)
                 if closed is None:
+                    self.unclosed.append(at)
                     return None
                 at = closed + 1
             newline = data.find(b"\n", at)
@@ -111,6 +118,15 @@ def _backslashes(data: Any, at: int) -> int:
     return at - start
 
 
+def decoded(line: bytes) -> str:
+    """Return a line as text: UTF-8, or else latin-1, without its line end."""
+    line = line.removesuffix(b"\r")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
 def parse_block(block: bytes, line: int, dialect: Dialect) -> Chunk | None:
     """Return the rows of a block of whole lines, None where they must be parsed one by one."""
     has_quotes = dialect.quoted and b'"' in block
@@ -126,7 +142,7 @@ def parse_block(block: bytes, line: int, dialect: Dialect) -> Chunk | None:
             return None
         block = _one_byte(block, delimiter)
         delimiter = ONE_BYTE
-    columns = _columns(block, delimiter, dialect, has_quotes)
+    columns = _any_columns(block, delimiter, dialect, has_quotes)
     rows = block.count(b"\n") + (not block.endswith(b"\n"))
     if columns is not None and columns.num_rows == rows:
         return _chunk(columns, range(line, line + rows), dialect)
@@ -141,26 +157,30 @@ def _without_broken(block: bytes, line: int, delimiter: str, dialect: Dialect) -
         if width == dialect.width and text:
             good.append(text)
             lines.append(number)
-        elif text.strip():
+        elif decoded(text).strip():
             broken.append((number, BadEvent("wrong_columns", f"expected {dialect.width} columns, found {width}")))
     kept = b"\n".join(good) + b"\n"
-    columns = _columns(kept, delimiter, dialect, False) if good else None
-    if columns is None and good:
-        columns = _columns(kept, delimiter, dialect, False, texts=True)
+    columns = _any_columns(kept, delimiter, dialect, False) if good else None
     if columns is None or columns.num_rows != len(good):
         return None
     return _chunk(columns, np.array(lines, dtype=np.int64), dialect, broken)
 
 
+def _any_columns(block: bytes, delimiter: str, dialect: Dialect, quoted: bool) -> Any:
+    """Return the columns of a block, with numbers and times as text if one of their cells is something else."""
+    columns = _columns(block, delimiter, dialect, quoted)
+    return _columns(block, delimiter, dialect, quoted, texts=True) if columns is None else columns
+
+
 def _columns(block: bytes, delimiter: str, dialect: Dialect, quoted: bool, *, texts: bool = False) -> Any:
     """Return the columns of a block as a pyarrow table, None if a line or a cell does not fit."""
     names = [str(place) for place in range(dialect.width)]
-    types = {str(place): TEXT if texts else kind for place, kind in dialect.types.items()}
+    types = {str(place): dialect.text_type(place) if texts else kind for place, kind in dialect.types.items()}
     try:
         return pyarrow.csv.read_csv(
             pyarrow.BufferReader(block),
             pyarrow.csv.ReadOptions(column_names=names, block_size=1 << 21),
-            pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char='"' if quoted else False, ignore_empty_lines=False),
+            pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char='"' if quoted else False, ignore_empty_lines=True),
             pyarrow.csv.ConvertOptions(
                 column_types=types,
                 include_columns=list(types),
@@ -215,8 +235,10 @@ def _simple(block: bytes, delimiter: str) -> bool:
 def _type(samples: Sequence[str], kind: Kind) -> Any:
     """Return the pyarrow type of a column, as its first cells show it."""
     cells = [cell for cell in samples if cell.strip()]
-    if kind == "text" or not cells:
+    if kind == "text":
         return TEXT
+    if not cells:
+        return pyarrow.string()
     if kind == "time" and all(_WHOLE.fullmatch(cell) for cell in cells):
         return pyarrow.int64()
     if all(NUMBER.fullmatch(cell) for cell in cells):
@@ -225,4 +247,4 @@ def _type(samples: Sequence[str], kind: Kind) -> Any:
         zones = [_ZONE.search(cell) is not None for cell in cells]
         if all(zones) or not any(zones):
             return pyarrow.timestamp("us", "UTC" if zones[0] else None)
-    return TEXT
+    return pyarrow.string()

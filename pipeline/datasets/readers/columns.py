@@ -181,7 +181,7 @@ def _ambiguous(table: Table, name: str, places: Sequence[int]) -> str:
 
 
 def _doubtful(table: Table, places: Mapping[str, int], mapped: Mapping[str, int]) -> str:
-    guess = {name: places.get(name) for name in REQUIRED} | mapped
+    guess = {name: places.get(name) for name in REQUIRED} | dict(mapped)
     shown = {name: "COLUMN" if place is None else table.columns[place] for name, place in guess.items()}
     settings = " ".join(f"--set data.columns.{name}={column}" for name, column in shown.items())
     known = ", ".join(table.columns)

@@ -26,7 +26,9 @@ FURTHER = (".inter", ".item", ".user")
 LARGEST = 64 << 30
 """Maximum unpacked size of an archive in bytes."""
 
-UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""Byte order marks of UTF-16."""
+
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, pyarrow.ArrowException)
 
 
@@ -85,12 +87,17 @@ def _needs_work(file: Path) -> bool:
     suffix = file.suffix.lower()
     if suffix in OPENERS:
         return is_log_name(file.stem)
-    return suffix == ".zip" or (is_log_name(file.name) and suffix != ".parquet" and _is_utf_16(file))
+    return suffix == ".zip" or (is_log_name(file.name) and suffix != ".parquet" and _utf_16(file) is not None)
 
 
-def _is_utf_16(file: Path) -> bool:
+def _utf_16(file: Path) -> str | None:
+    """Return the codec of a file in UTF-16, None for any other: by its mark, or because half of its bytes are 0."""
     with file.open("rb") as content:
-        return content.read(2) in UTF_16
+        first = content.read(256)
+    if first.startswith(MARKS):
+        return "utf-16"
+    halves = {"utf-16-le": first[1::2], "utf-16-be": first[::2]}
+    return next((codec for codec, half in halves.items() if half.count(0) > 0.8 * len(half) > 4), None)
 
 
 def _unpack(file: Path, scratch: Path) -> None:
@@ -106,12 +113,14 @@ def _unpack(file: Path, scratch: Path) -> None:
 
 
 def _as_utf_8(file: Path, target: Path) -> None:
-    if target.suffix.lower() == ".parquet" or not _is_utf_16(file):
+    codec = None if target.suffix.lower() == ".parquet" else _utf_16(file)
+    if codec is None:
         return
     draft = target.with_name(f".{target.name}")
-    with file.open(encoding="utf-16", errors="replace", newline="") as source, draft.open(
-        "w", encoding="utf-8", newline=""
-    ) as out:
+    with (
+        file.open(encoding=codec, errors="replace", newline="") as source,
+        draft.open("w", encoding="utf-8", newline="") as out,
+    ):
         shutil.copyfileobj(source, out, 1 << 20)
     draft.replace(target)
 

@@ -112,7 +112,9 @@ def _are_parts(files: Sequence[Path]) -> bool:
     stems = {re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "", file.stem.lower()).strip("-_. ") for file in files}
     stems = {re.sub(r"[-_. ]+", "-", stem) for stem in stems}
     without = {tuple(word for word in _words(file) if word not in PARTS) for file in files}
-    return len(suffixes) == 1 and (len(stems) == 1 or (len(without) == 1 and all(set(_words(f)) & {*PARTS} for f in files)))
+    return len(suffixes) == 1 and (
+        len(stems) == 1 or (len(without) == 1 and all(set(_words(f)) & {*PARTS} for f in files))
+    )
 
 
 def _is_item_file(file: Path) -> bool:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.datasets.readers.blocks import decoded
 from pipeline.datasets.readers.table import Chunk, Coded, Column, Kind, Numbers, Table, column_of
-from pipeline.datasets.readers.text import beginning, content, decoded
+from pipeline.datasets.readers.text import beginning, content
 from pipeline.errors import BadEvent
 
 ROWS = 50_000

@@ -51,9 +51,7 @@ def read_double_colon(path: Path, options: ReadOptions) -> Source:
     return _read(path, ("ratings.dat", "movies.dat"), "::", options, _positive_from)
 
 
-def _read(
-    path: Path, names: tuple[str, str], delimiter: str, options: ReadOptions, positive_from: Threshold
-) -> Source:
+def _read(path: Path, names: tuple[str, str], delimiter: str, options: ReadOptions, positive_from: Threshold) -> Source:
     ratings, movies = (path / names[0], path / names[1]) if path.is_dir() else (path, path / names[1])
     has_movies = options.items is None and path.is_dir() and movies in visible(path)
     table = bind(interaction_table(ratings, options, delimiter), options, has_items=has_movies or bool(options.items))

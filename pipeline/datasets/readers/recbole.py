@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.datasets.readers.columns import ItemColumns, bind, use_of
 from pipeline.datasets.readers.files import visible
 from pipeline.datasets.readers.names import ALIASES, TITLES, plain
-from pipeline.datasets.readers.rows import Reader, ReadOptions, Source, Threshold, every_interaction
+from pipeline.datasets.readers.rows import Reader, ReadOptions, Source, every_interaction
 from pipeline.datasets.readers.sniff import interaction_table, item_table
 from pipeline.datasets.readers.table import Chunk, Coded, Kind, Table
 from pipeline.events.interactions import Interactions

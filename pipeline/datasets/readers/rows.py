@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-
 from pipeline.datasets.readers.table import Table
 from pipeline.errors import BadEvent
 from pipeline.events.interactions import Interactions
@@ -126,5 +125,3 @@ class Reader:
     expects: str
     recognises: Callable[[Path], bool]
     read: Callable[[Path, ReadOptions], Source]
-
-

@@ -1,4 +1,4 @@
-"""Form of a delimited file, recognised from its first lines: delimiter, quotes, header, and columns without a header."""
+"""Form of a delimited file, recognised from its first lines: delimiter, quotes, header, columns without names."""
 
 import csv
 from collections import Counter
@@ -161,7 +161,7 @@ def _places(samples: Sequence[Sequence[str]], *, index: bool) -> tuple[Mapping[s
         place for place, role in enumerate(roles) if role == "late"
     ][-1:]
     rest = [place for place in range(len(roles)) if place not in times[:1]]
-    guess = dict(zip(("user_id", "item_id"), rest, strict=False)) | {"timestamp": place for place in times[:1]}
+    guess = dict(zip(("user_id", "item_id"), rest, strict=False)) | dict(zip(("timestamp",), times, strict=False))
     return {name: place + offset for name, place in guess.items()}, _doubt(samples, times)
 
 

@@ -37,15 +37,20 @@ class Numbers:
     Attributes:
         values: (n,) float64; NaN where the cell is empty.
         empty: (n,) True where the cell is empty.
+        odd: row -> cell that is no plain number, for few rows; NaN in `values`.
     """
 
     values: NDArray[np.float64]
     empty: NDArray[np.bool_]
+    odd: Mapping[int, object] = field(default_factory=dict)
 
     def rows(self) -> list[object]:
         """Return the n cells."""
         pairs = zip(self.values.tolist(), self.empty.tolist(), strict=True)
-        return [None if empty else value for value, empty in pairs]
+        cells: list[object] = [None if empty else value for value, empty in pairs]
+        for row, cell in self.odd.items():
+            cells[row] = cell
+        return cells
 
 
 Column = Coded | Numbers
@@ -100,6 +105,11 @@ def column_of(cells: Sequence[Any], kind: Kind) -> Column:
             return Numbers(np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64), empty)
         except OverflowError:
             pass
+    return coded(cells)
+
+
+def coded(cells: Sequence[Any]) -> Coded:
+    """Return the column of Python cells, each different one once."""
     places: dict[object, int] = {}
     different: list[object] = []
     codes = np.empty(len(cells), dtype=np.int32)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets.readers.blocks import Dialect, parse_block
+from pipeline.datasets.readers.blocks import Dialect, decoded, parse_block
 from pipeline.datasets.readers.table import Chunk, Kind, column_of
 from pipeline.errors import BadEvent, DataError
 
-BLOCK = 1 << 24
+BLOCK = 1 << 25
 """Bytes that are parsed at a time."""
 
 ROWS = 50_000
@@ -62,9 +62,10 @@ def head(path: Path) -> list[str]:
         first = data[start : start + HEAD]
         if len(data) > start + HEAD and b"\n" in first:
             first = first[: first.rindex(b"\n")]
-        if not first.strip() and not data[start:].strip():
-            raise DataError(f"{path} is empty: a dataset needs at least one interaction")
-    return [decoded(line) for line in first.split(b"\n")]
+    lines = [decoded(line) for line in first.split(b"\n")]
+    if not any(line.strip() for line in lines):
+        raise DataError(f"{path} is empty, or begins with white space only: a dataset needs at least one interaction")
+    return lines
 
 
 def beginning(data: Any) -> int:
@@ -72,15 +73,6 @@ def beginning(data: Any) -> int:
     start = len(BOM) if data[: len(BOM)] == BOM else 0
     found = COMMENT.match(data, start) if data[start : start + 1] in (b"%", b"#") else None
     return found.end() if found else start
-
-
-def decoded(line: bytes) -> str:
-    """Return a line as text: UTF-8, or else latin-1, without its line end."""
-    line = line.removesuffix(b"\r")
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
 
 
 @dataclass(frozen=True)
@@ -115,14 +107,16 @@ def read_text(path: Path, layout: Layout, kinds: Mapping[int, Kind]) -> Iterator
         skip = layout.header
         while at < len(data):
             end = _block_end(data, at)
-            chunk = None if skip else parse_block(data[at:end], line, dialect)
+            block = b"" if skip else data[at:end]
+            chunk = parse_block(block, line, dialect) if block else None
             if chunk is not None:
+                line += len(chunk.lines) if isinstance(chunk.lines, range) else block.count(b"\n")
                 yield chunk
             else:
-                end = yield from _by_record(data, at, end, line, dialect, skip)
-            skip = 0
-            line += _lines(data, at, end)
-            at = end
+                stop = yield from _by_record(data, at, end, line, dialect, skip)
+                line += _lines(data, at, stop)
+                end = stop
+            at, skip = end, 0
 
 
 def _lines(data: Any, at: int, end: int) -> int:
@@ -167,9 +161,7 @@ def _by_record(data: Any, at: int, end: int, line: int, dialect: Dialect, skip: 
     return at
 
 
-def _chunk(
-    rows: list[Sequence[str]], lines: list[int], broken: list[tuple[int, BadEvent]], dialect: Dialect
-) -> Chunk:
+def _chunk(rows: list[Sequence[str]], lines: list[int], broken: list[tuple[int, BadEvent]], dialect: Dialect) -> Chunk:
     columns = {place: column_of([cells[place] for cells in rows], kind) for place, kind in dialect.kinds.items()}
     return Chunk(columns, np.array(lines, dtype=np.int64), broken)
 
@@ -185,9 +177,9 @@ def next_record(
     newline = data.find(b"\n", at)
     stop = len(data) if newline < 0 else newline + 1
     raw = data[at:stop]
-    if not raw.strip():
-        return stop, [], None
     text = decoded(raw.removesuffix(b"\n"))
+    if not text.strip():
+        return stop, [], None
     if not dialect.quoted or '"' not in text:
         return stop, [], dialect.split(text)
     try:
@@ -201,7 +193,8 @@ def next_record(
     try:
         return behind, [], dialect.parse(decoded(record))
     except csv.Error as error:
-        count = sum(1 for part in record.split(b"\n") if part.strip())
+        is_long = "field limit" in str(error)
+        count = 1 if is_long else sum(1 for part in record.split(b"\n") if part.strip())
         return behind, [(line + n, _bad_quotes(error)) for n in range(count)], None
 
 
