@@ -28,6 +28,9 @@ FINE = -1
 CALENDAR_SHARE = 0.9
 """Share of the different numbers that must be dates (20240501) for all to be read as dates."""
 
+CALENDAR_ROWS = 10_000
+"""Rows of the first chunk that decide it."""
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -133,7 +136,11 @@ class Moments:
 
 
 def _is_calendar(column: Column) -> bool:
-    numbers = [value for value in map(_as_number, _coded(column).cells[:10_000]) if value is not None]
+    if isinstance(column, Numbers):
+        first = column.values[:CALENDAR_ROWS]
+        numbers = np.unique(first[np.isfinite(first)]).tolist()
+    else:
+        numbers = [value for value in map(_as_number, column.cells[:CALENDAR_ROWS]) if value is not None]
     dates = sum(calendar_moment(value) is not None for value in numbers)
     return dates > 0 and dates >= CALENDAR_SHARE * len(numbers)
 

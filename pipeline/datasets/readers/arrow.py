@@ -16,7 +16,7 @@ FORMS: tuple[tuple[str, str | None, Any], ...] = (
         pyarrow.timestamp("us"),
     ),
 )
-"""Plain texts of numbers and of times in UTC: pattern, ending that is left out, type. Other texts are parsed one by one."""
+"""Plain texts of numbers and of times in UTC: pattern, ending that is left out, and type."""
 
 MOST_ODD = 0.1
 """Share of the cells that may have another form."""
@@ -34,10 +34,8 @@ def column(cells: Any, kind: Kind) -> Column:
         return Numbers(numbers.values / 1e6, numbers.empty)
     if kind != "text" and (types.is_integer(type_) or types.is_floating(type_)):
         return _numbers(cells)
-    if kind != "text" and types.is_string(type_):
-        numbers = _parsed(cells, kind)
-        return _coded(cells) if numbers is None else numbers
-    return _coded(cells)
+    parsed = _parsed(cells, kind) if kind != "text" and types.is_string(type_) else None
+    return _coded(cells) if parsed is None else parsed
 
 
 def _parsed(cells: Any, kind: Kind) -> Numbers | None:
