@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +27,7 @@ _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _ZONE = re.compile(r"(Z|[+-]\d{2}:\d{2})$")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Dialect:
     """Rules by which lines become cells.
 
@@ -38,7 +38,8 @@ class Dialect:
         escaped: True if a backslash marks a quote inside a quoted cell, as in files that Spark writes.
         kinds: columns asked for, by place.
         types: their pyarrow types, as the first rows show them.
-        unclosed: places of quotes that are never closed; behind the first, none is closed.
+        as_text: True from the first block on in which a number or time is something else.
+        unclosed: True from the first quote on that is never closed: behind it, none is.
     """
 
     delimiter: str
@@ -47,7 +48,8 @@ class Dialect:
     escaped: bool
     kinds: Mapping[int, Kind]
     types: Mapping[int, Any]
-    unclosed: list[int] = field(default_factory=list)
+    as_text: bool = False
+    unclosed: bool = False
 
     @classmethod
     def of(cls, layout: "Layout", data: Any, kinds: Mapping[int, Kind]) -> "Dialect":
@@ -82,7 +84,7 @@ class Dialect:
             if data[at : at + 1] == b'"':
                 closed = None if self.unclosed else self._closing(data, at + 1, mark)
                 if closed is None:
-                    self.unclosed.append(at)
+                    self.unclosed = True
                     return None
                 at = closed + 1
             newline = data.find(b"\n", at)
@@ -168,8 +170,11 @@ def _without_broken(block: bytes, line: int, delimiter: str, dialect: Dialect) -
 
 def _any_columns(block: bytes, delimiter: str, dialect: Dialect, quoted: bool) -> Any:
     """Return the columns of a block, with numbers and times as text if one of their cells is something else."""
-    columns = _columns(block, delimiter, dialect, quoted)
-    return _columns(block, delimiter, dialect, quoted, texts=True) if columns is None else columns
+    columns = None if dialect.as_text else _columns(block, delimiter, dialect, quoted)
+    if columns is None:
+        columns = _columns(block, delimiter, dialect, quoted, texts=True)
+        dialect.as_text |= columns is not None
+    return columns
 
 
 def _columns(block: bytes, delimiter: str, dialect: Dialect, quoted: bool, *, texts: bool = False) -> Any:
