@@ -1,10 +1,10 @@
-"""Which bets see a yes-or-no signal rise soonest: the study behind `pipeline.drift.binary`.
+"""Comparison of bets by the delay of their alarms on binary values; basis of `pipeline.drift.binary`.
 
     python -m benchmarks.binary_bets
 
-Simulates many streams at once: a reference of `VALUES` values, `BEFORE` quiet ones, then more ones than before. Every
-family of bets drives the same Shiryaev-Roberts e-detector at the same bound on its false alarms. Prints Markdown; takes
-about two minutes.
+Simulates many streams at once: a reference of `VALUES` values, `BEFORE` values without drift, then a higher share of
+ones. Every family of bets drives the same Shiryaev-Roberts e-detector at the same bound on its false alarms. Prints
+Markdown; takes about two minutes.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,19 +16,19 @@ from pipeline.drift.binary import ODDS
 
 Array = NDArray[np.float64]
 Bets = Callable[[Array, Array, Array], Array]
-"""From p-values, estimated shares and ones, (n,) each, to what the bets win, (bets, n)."""
+"""Gains of the bets, (bets, n), as a function of p-values, estimated shares and ones, (n,) each."""
 
 STREAMS, VALUES, BEFORE, RUN = 400, 300, 200, 1e6
 QUIET_RUN, QUIET = 1e3, 6_000
 
 
 def smooth(p: Array, t: Array, one: Array) -> Array:  # noqa: ARG001
-    """The bets of `ConformalDetector`."""
+    """Gains of the bets of `ConformalDetector`."""
     return np.stack([a * p ** (a - 1) for a in (0.3, 0.6)] + [1 + b * (1 - 2 * p) for b in (0.4, 0.9)])
 
 
 def steps(*odds: float) -> Bets:
-    """Likelihood ratios of a share with so many times the odds."""
+    """Likelihood ratios of shares with multiples of the odds, one bet for each factor."""
 
     def bets(p: Array, t: Array, one: Array) -> Array:  # noqa: ARG001
         return np.stack([np.where(one, r, 1.0) / (1 + (r - 1) * t) for r in odds])
@@ -48,7 +48,7 @@ FAMILIES: Mapping[str, Bets] = {
 
 
 def alarms(bets: Bets, share: float, shares: Array, run: float, seed: int) -> Array:
-    """Place of the first alarm of each stream in `shares` (n,), the share of ones by place; infinite if none."""
+    """Place of the first alarm of each stream, infinite if none; `shares` (n,) holds the share of ones by place."""
     rng = np.random.default_rng(seed)
     ones = rng.binomial(VALUES, share, STREAMS).astype(np.float64)
     wealth, first = np.zeros((1, STREAMS)), np.full(STREAMS, np.inf)
@@ -63,7 +63,7 @@ def alarms(bets: Bets, share: float, shares: Array, run: float, seed: int) -> Ar
 
 
 def changes(share: float) -> dict[str, Array]:
-    """Shares of ones from the change on, by what changes."""
+    """Shares of ones from the change on, by kind of change."""
     ramp = np.minimum(1.0, np.arange(2_500) / 1_500)
     movers = np.concatenate([np.full(80, share + 10 / 80), np.full(300, share)])
     return {
@@ -75,16 +75,16 @@ def changes(share: float) -> dict[str, Array]:
 
 
 def measured_run(
-    bets: Bets, share: float, reference: int, asked: float, streams: int = 4_000, length: int = 2_000
+    bets: Bets, share: float, reference: int, expected: float, streams: int = 4_000, length: int = 2_000
 ) -> float:
-    """Values between false alarms; whoever alarms is given a fresh reference."""
+    """Mean number of values between false alarms; a stream gets a new reference after each."""
     rng = np.random.default_rng(2)
     ones, seen = rng.binomial(reference, share, streams).astype(np.float64), reference
     wealth, found = np.zeros((1, streams)), 0
     for _ in range(length):
         one = rng.random(streams) < share
         wealth = (wealth + 1) * bets(one, (ones + 0.5) / (seen + 1), one)
-        alarmed = wealth.mean(axis=0) >= asked
+        alarmed = wealth.mean(axis=0) >= expected
         found += int(alarmed.sum())
         ones, seen = ones + one, seen + 1
         wealth[:, alarmed] = 0.0
@@ -93,7 +93,7 @@ def measured_run(
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables of delays and of measured runs."""
     print("| share before | bets | run at 1,000 asked |", " | ".join(changes(0.1)), "|")
     print("|---" * (3 + len(changes(0.1))) + "|")
     for share in (0.01, 0.02, 0.05, 0.15):
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def row(bets: Bets, share: float) -> list[str]:
-    """Run between false alarms, and the median place of the alarm after each change."""
+    """Cells of a table row: run between false alarms, and the median delay after each change."""
     quiet = alarms(bets, share, np.full(QUIET, share), QUIET_RUN, 1)
     cells = [f"{np.minimum(quiet + 1, QUIET).sum() / np.isfinite(quiet).sum():,.0f}"]
     for after in changes(share).values():

@@ -42,9 +42,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from adapters_store import AdaptersStore
 from consumers.gate.stage import GateStage
-from consumers.gate.user_store import Users
+from consumers.gate.user_store import UserStore
 from consumers.producer.feed import Feed, feed_of
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Output, Point, Turn
 from pipeline.config import Config, load_config
@@ -55,7 +55,7 @@ from pipeline.events.gated import GatedEvent, windows_of_events
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.seeding import make_deterministic
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.setup.artifacts import SetUp
@@ -236,7 +236,7 @@ def user_memory(config: Config) -> dict[str, Any]:
     """Bytes that the gate holds of a user whose history and remembered event ids are full."""
     events = max(config.windows.length, config.gate.remembered_events)
     tracemalloc.start()
-    users = Users(config.windows.length, config.gate.remembered_events)
+    users = UserStore(config.windows.length, config.gate.remembered_events)
     for user in range(REMEMBERED_USERS):
         for event in range(events):
             users.append(f"user-{user:08d}", event + 1, f"event-{user:08d}-{event:04d}", 1.6e9 + event, -1, past=False)
@@ -255,7 +255,7 @@ class Canned:
     """
 
     answers: Mapping[str, GatedEvent] = field(default_factory=dict)
-    trending: None = None
+    online: None = None
     withdrawn: tuple[int, ...] = ()
 
     def handle(self, windows: Windows) -> list[GatedEvent]:
@@ -283,9 +283,9 @@ class MeasuredGate(GateStage):
             self.written.append(list(outputs))
         return outputs
 
-    def _begin(self) -> None:
-        super()._begin()
-        self._gating.handler = self.canned or self._gating.handler
+    def _reset(self) -> None:
+        super()._reset()
+        self._scoring.scorer = self.canned or self._scoring.scorer
 
 
 class Stream:
@@ -387,8 +387,8 @@ class Stream:
             if point is Point.COMMITTED and not watch.add(stage.taken):
                 stop.set()
 
-        progress = Progress(metrics, time.monotonic, print)
-        Loop(stage, partial(_open, config), "gate", config.consumers, TRANSACTION, stop, progress, at).run()
+        health = LoopHealth(metrics, time.monotonic, print)
+        Loop(stage, partial(_open, config), "gate", config.consumers, TRANSACTION, stop, health, at).run()
         return watch
 
     def handler(self) -> Stopwatch:

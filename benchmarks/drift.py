@@ -1,21 +1,21 @@
-"""Our drift detectors beside river's and two dummies, on simulated streams. Prints one JSON object.
+"""Benchmark of the drift detectors, river's and two dummies on simulated streams. Prints one JSON object.
 
     python -m benchmarks.drift [--quick] [--streams N]
 
-False alarms and edits are those of the monitor's own detectors, in the shipped configuration, on gated records of
-20,000 events (`benchmarks.gated_streams`). It asks for 1,000,000 events between false alarms of each signal. A stream
-has 2,000 values of novelty, doubt and rarity each, 20,000 of loss, and 3,000 of moves, which count fivefold: 4.1% of
-quiet streams at most may alarm. `false_alarms_overlapping` is with windows that overlap by half: were they as good as
-independent, 5.0% at most might.
+False alarms and edits are those of the monitor's own detectors, in the shipped configuration, on gated events of
+20,000-event streams (`benchmarks.gated_streams`). The expected run is 1,000,000 events between false alarms of each
+signal. A stream has 2,000 values of novelty, doubt and rarity each, 20,000 of loss, and 3,000 of moves, which count
+fivefold: at most 4.1% of quiet streams may alarm. `false_alarms_overlapping` is measured with windows that overlap by
+half: for independent values the bound would be 5.0%.
 
-Delays are counted in values, after 500 quiet ones and a reference of 300, at a run of 20,000 / 0.05 values asked of
-all; a stream without an alarm counts with the 2,000 values it was watched. `FEWER` says who gets fewer streams.
+Delays are counted in values, after 500 quiet ones and a reference of 300, at an expected run of 20,000 / 0.05 values; a
+stream without an alarm counts with the 2,000 values after the change. `FEWER` lists the detectors with fewer streams.
 
-`microseconds` is process time an event, by the events in the stream: ranks among a longer past cost more. In it is
-what the detectors of one region take for all they are shown of users who stay there, 1.5 values an event, and nothing
-that the monitor does besides. Of a value all take the rank (ours of 1.3 in 1.5: moves have none), make the bets and
-follow the change point; then ours settle the stakes, and river's their own test, which `microseconds_of_river` is
-alone. `never` is what measuring costs. All take turns, so that a machine busy now and then is so for all; the best
+`microseconds` is process time per event, by the events in the stream: ranks among a longer past cost more. It covers
+all updates of the detectors of one region by users who stay there, 1.5 values per event, and nothing else of the
+monitor. All detectors compute the rank (ours for 1.3 of the 1.5 values: moves have none), the bets and the change
+point; then ours update the wealth, and river's run their own test, whose time alone is `microseconds_of_river`. The
+dummy `never` gives the cost of measuring. The detectors take turns, so that load on the machine affects all; the best
 stretch counts.
 """
 
@@ -39,7 +39,7 @@ from pipeline.drift.martingale import MartingaleDetector
 from pipeline.drift.river_detectors import Adwin, Kswin, PageHinkley, RiverDetector
 from pipeline.events.edit import Edit
 from pipeline.monitor import Monitor
-from pipeline.monitor.region_state import OF_ONE_WINDOW
+from pipeline.monitor.signals import of_windows
 from pipeline.monitor.state import State
 
 Array = NDArray[np.float64]
@@ -50,18 +50,18 @@ Costs = dict[str, dict[str, float]]
 ALPHA, EVENTS, BEFORE, AFTER = 0.05, 20_000, 500, 2_000
 OVERLAPPING = f"monitor.thinning={LENGTH // 2}"
 RARE = 2.054
-"""A standard normal value is larger once in fifty times: a move."""
+"""Quantile 0.98 of the standard normal: larger values count as moves."""
 
 SPELL = 25
-"""Values on and off of a recurring drift: in longer spells all find it in the first, and it is a sudden one."""
+"""Values on and off of a recurring drift: in longer spells all detectors alarm in the first, as after a sudden one."""
 
-ASKED = 1_000.0
+EXPECTED_RUN = 1_000.0
 DUMMIES = ("always", "never")
 RIVER = ("adwin", "page_hinkley", "kswin")
 RESTARTING = ("ours", *RIVER)
 TARGET_MICROSECONDS = 5.0
 LENGTHS = (2_000, 20_000)
-"""Of the streams whose cost is measured, in events."""
+"""Lengths of the streams whose cost is measured, in events."""
 
 FEWER: Mapping[str, Mapping[str, float]] = {
     "quiet": {"martingale": 0.3, "adwin": 0.3, "page_hinkley": 0.3, "kswin": 0.01, "always": 0.01, "never": 0.01},
@@ -71,11 +71,11 @@ FEWER: Mapping[str, Mapping[str, float]] = {
     "edits": {"kswin": 0.1},
     "time": {"kswin": 0.1},
 }
-"""Share of the streams, values or stretches of each measurement that a detector gets. KSWIN is slow."""
+"""Shares of the streams, values or stretches of each measurement for slow or deterministic detectors."""
 
 
 class Dummy:
-    """Alarms always, or never."""
+    """Detector that always alarms, or never."""
 
     since, statistic, threshold = 1, 0.0, 0.0
 
@@ -84,19 +84,19 @@ class Dummy:
         self.seen = 0
 
     def update(self, value: float) -> None:  # noqa: ARG002
-        """Whatever the value."""
+        """Count the value."""
         self.seen += 1
 
     def reset(self, reference: Iterable[float]) -> None:  # noqa: ARG002
-        """Nothing to forget."""
+        """Count from zero again."""
         self.seen = 0
 
     def state(self) -> dict[str, Any]:
-        """How many values."""
+        """Number of values."""
         return {"seen": self.seen}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """As it was."""
+        """Continue from a state of `state`."""
         self.seen = state["seen"]
 
 
@@ -121,48 +121,48 @@ def alarm_after(detector: DriftDetector, values: Array) -> float:
 
 
 def settings(name: str, *overrides: str) -> Config:
-    """The shipped configuration, but for the detector and what is overridden."""
+    """Load the shipped configuration with this detector and the overrides."""
     known = "conformal" if name in ("ours", *DUMMIES) else name
     return load_config(overrides=(f"monitor.detector={known}", *overrides))
 
 
 def monitor_of(name: str, seed: int, *overrides: str) -> Monitor:
-    """A monitor with these detectors."""
+    """Make a monitor with this detector."""
     made = monitor(settings(name, *overrides), seed)
     if name in DUMMIES:
         dummy = DETECTORS[name](np.zeros(0), 1.0, 0)
-        for watched in made.state.regions.values():
-            watched.detectors = {signal: [dummy] * len(phases) for signal, phases in watched.detectors.items()}
+        for region in made.state.regions.values():
+            region.detectors = {signal: [dummy] * len(phases) for signal, phases in region.detectors.items()}
     return made
 
 
 def false_alarms(name: str, streams: int, *overrides: str) -> dict[str, Any]:
-    """Share of quiet streams in which any statistic of any region alarmed, and which ones did in how many."""
+    """Share of quiet streams with an alarm of any signal in any region, and number of streams by signal."""
     alarmed, by_signal = 0, Counter[str]()
     for seed in range(streams):
         state = monitor_of(name, seed, *overrides).state
-        values, watched = shown(draw(EVENTS, state.stride, seed)), state.regions
-        raised = {s for (i, s, phase), v in values.items() if alarm_after(watched[i].detectors[s][phase], v) < math.inf}
+        values, regions = shown(draw(EVENTS, state.stride, seed)), state.regions
+        raised = {s for (i, s, phase), v in values.items() if alarm_after(regions[i].detectors[s][phase], v) < math.inf}
         alarmed += bool(raised)
         by_signal.update(raised)
     return {"streams": streams, "share": alarmed / streams, "signals": dict(sorted(by_signal.items()))}
 
 
 def run_length(name: str, values: int) -> dict[str, float]:
-    """Values between false alarms where `ASKED` are asked for; whoever alarms starts again."""
+    """Mean number of values between false alarms at `EXPECTED_RUN`; the detector is reset after each alarm."""
     rng = np.random.default_rng(5)
-    detector, alarms = DETECTORS[name](rng.normal(size=REFERENCE), ASKED, 5), 0
+    detector, alarms = DETECTORS[name](rng.normal(size=REFERENCE), EXPECTED_RUN, 5), 0
     for value in rng.normal(size=values).tolist():
         detector.update(value)
         if detector.drift_detected:
             alarms += 1
             detector.reset(rng.normal(size=REFERENCE))
-    return {"asked": ASKED, "values": values, "alarms": alarms, "arl": values / max(alarms, 1)}
+    return {"asked": EXPECTED_RUN, "values": values, "alarms": alarms, "arl": values / max(alarms, 1)}
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How far above normal each value after the change lies, given its size; `rise` takes places after the change."""
+    """A kind of drift: its sizes, and the rise of each value, given its place after the change and the size."""
 
     sizes: tuple[float, ...]
     rise: Callable[[np.random.Generator, Array, float], Array]
@@ -174,11 +174,11 @@ DRIFTS: dict[str, Drift] = {
     "recurring": Drift((0.5, 1.0, 2.0), lambda _, places, size: size * (places // SPELL % 2 == 0)),
     "emerging": Drift((0.1, 0.2, 0.4), lambda rng, places, share: 3.0 * (rng.random(len(places)) < share)),
 }
-"""Emerging: the size is the share of values that rise, by three standard deviations."""
+"""Kinds of drift; the size of an emerging one is the share of values that rise, by three standard deviations."""
 
 
 def delay(name: str, kind: str, size: float, streams: int) -> dict[str, float]:
-    """Mean values from the change to the alarm, streams that alarmed before it, and streams that never did."""
+    """Mean number of values from the change to the alarm, and numbers of streams with an early or no alarm."""
     found, early, run = [], 0, EVENTS / ALPHA
     for seed in range(streams):
         rng = np.random.default_rng(1_000 + seed)
@@ -195,7 +195,7 @@ def delay(name: str, kind: str, size: float, streams: int) -> dict[str, float]:
 
 
 def f1(name: str, kind: str, streams: int) -> float:
-    """Of the first edit that the monitor asks for, against the planted drift: the middle size, in one region of six."""
+    """F1 score of the monitor's first edit against a planted drift of the middle size, in one region of six."""
     size = DRIFTS[kind].sizes[1]
     planted = Planted(EVENTS // 2, lambda rng, places: DRIFTS[kind].rise(rng, places, size))
     right = wrong = 0
@@ -207,7 +207,7 @@ def f1(name: str, kind: str, streams: int) -> float:
 
 
 def first_edit(name: str, planted: Planted, seed: int) -> Edit | None:
-    """What a monitor asks for first, asked after each batch of the gate."""
+    """The first edit of a monitor that decides after each batch of the gate."""
     made = monitor_of(name, seed)
     batch = made.state.config.gate.batch_size
     for offset, record in enumerate(gated(draw(EVENTS, made.state.stride, seed, planted))):
@@ -219,11 +219,17 @@ def first_edit(name: str, planted: Planted, seed: int) -> Edit | None:
 
 
 def microseconds(names: Collection[str], take: Callable[[str, int, int], float], stretches: int) -> Costs:
-    """Process time an event, the best of so many stretches of the greatest length and more of less, by detector."""
+    """Process time per event by length of stream and detector: the best of several stretches.
+
+    Args:
+        names: detectors.
+        take: seconds of one stretch by detector, events and seed.
+        stretches: of the greatest length; there are more of shorter ones.
+    """
     costs: Costs = {}
     for events in LENGTHS:
         best = dict.fromkeys(names, math.inf)
-        # As many events at each length: a short stretch is more easily disturbed.
+        # The same number of events at each length: a short stretch is disturbed more easily.
         turns = stretches * max(LENGTHS) // events
         for seed in range(turns):
             for name in names:
@@ -234,7 +240,7 @@ def microseconds(names: Collection[str], take: Callable[[str, int, int], float],
 
 
 def stretch(name: str, events: int, seed: int) -> float:
-    """Seconds that the detectors of all five statistics of a region take for so many events of it."""
+    """Seconds that the detectors of all signals of a region take for this number of its events."""
     state = monitor_of(name, seed).state
     detectors, values = state.regions[1].detectors, np.random.default_rng(seed).normal(size=events)
     return seconds(
@@ -245,7 +251,7 @@ def stretch(name: str, events: int, seed: int) -> float:
 
 
 def stretch_of_river(name: str, events: int, seed: int) -> float:
-    """Seconds that river takes of these: its own detectors, shown as many uniform values."""
+    """Seconds of these that river's own detectors take, on as many uniform values."""
     state = monitor_of(name, seed).state
     detectors, values = state.regions[1].detectors, np.random.default_rng(seed).random(events)
     return seconds(
@@ -255,29 +261,37 @@ def stretch_of_river(name: str, events: int, seed: int) -> float:
     )
 
 
-def seconds(asked: Iterable[tuple[Callable[[float], object], float]]) -> float:
-    """Process time of showing values to who is to see them, without that of finding both."""
-    found = list(asked)
+def seconds(updates: Iterable[tuple[Callable[[float], object], float]]) -> float:
+    """Process time of these calls with their values, without that of making them."""
+    calls = list(updates)
     start = time.process_time()
-    for show, value in found:
-        show(value)
+    for update, value in calls:
+        update(value)
     return time.process_time() - start
 
 
 def due(state: State, place: int) -> Iterator[tuple[str, int]]:
-    """Signals and lanes that are shown a value at this place in the sequence of a user's windows."""
+    """Signals and phases whose detectors are shown the window at this place in a user's sequence."""
     turn = place % state.stride
-    yield from ((signal, 0) for signal in OF_ONE_WINDOW if turn == 0 or signal == "loss")
+    yield from ((signal.name, 0) for signal in of_windows() if signal.is_shown(turn))
     yield from (("shift", phase) for phase, first in enumerate(state.phases) if turn == first)
 
 
 def few(what: str, name: str, n: int) -> int:
-    """How many of n streams or values a detector gets."""
+    """Number out of n streams or values for a detector."""
     return max(1, int(n * FEWER[what].get(name, 1.0)))
 
 
 def measure(quiet: int, run: int, delays: int, edits: int, stretches: int) -> dict[str, Any]:
-    """Everything: so many quiet streams, values between alarms, streams of a delay and for edits, stretches timed."""
+    """Run all measurements.
+
+    Args:
+        quiet: streams without drift.
+        run: values for the run between alarms.
+        delays: streams for each delay.
+        edits: streams for each F1 score.
+        stretches: timed.
+    """
     result: dict[str, Any] = {
         "false_alarms": {name: false_alarms(name, few("quiet", name, quiet)) for name in DETECTORS},
         "false_alarms_overlapping": false_alarms("ours", few("overlapping", "ours", quiet), OVERLAPPING),
@@ -297,13 +311,13 @@ def measure(quiet: int, run: int, delays: int, edits: int, stretches: int) -> di
 
 
 def ratios(result: Mapping[str, Any]) -> dict[str, float]:
-    """What is better above 1: delay of the best of river over ours, run over what was asked, its target over time."""
+    """Ratios that are better above 1: delay of river's best over ours, measured over expected run, target over time."""
     found = {
         f"delay_{kind}_{size}": min(by[name]["mean"] for name in RIVER) / by["ours"]["mean"]
         for kind, sizes in result["delay"].items()
         for size, by in sizes.items()
     }
-    found["arl_over_asked"] = result["arl"]["ours"]["arl"] / ASKED
+    found["arl_over_asked"] = result["arl"]["ours"]["arl"] / EXPECTED_RUN
     for events, cost in result["microseconds"].items():
         found[f"microseconds_target_over_ours_{events}_events"] = TARGET_MICROSECONDS / cost["ours"]
     return found
@@ -314,8 +328,8 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two streams of each, to see that it works")
     parser.add_argument("--streams", type=int, default=1_000, help="quiet streams")
-    asked = parser.parse_args(arguments)
-    found = measure(2, 2_000, 2, 1, 1) if asked.quick else measure(asked.streams, 500_000, 100, 20, 10)
+    options = parser.parse_args(arguments)
+    found = measure(2, 2_000, 2, 1, 1) if options.quick else measure(options.streams, 500_000, 100, 20, 10)
     lengths = {"events": EVENTS, "values_before": BEFORE, "values_after": AFTER}
     json.dump({"alpha": ALPHA, **lengths, **found}, sys.stdout, indent=1)
     print()

@@ -1,8 +1,8 @@
-"""Gated records of simulated streams, and monitors calibrated for them: what the monitor meets, without a model.
+"""Simulated gated events, and monitors calibrated for them: input of the monitor without a model.
 
-Six set-up regions, a user after the other, forty windows in a row each. A window is ten draws and overlaps with the
-user's next nine, so its scores come in bursts; its loss is its own. A user moves to another region once in fifty
-windows so far apart that a detector is shown both.
+There are six set-up regions; users follow one another with forty windows each. A score of a window is a sum of ten
+draws, nine of which it shares with the user's next window, so scores come in bursts; losses are independent. A user
+moves to another region in two of a hundred pairs of windows that are one stride apart.
 """
 
 import math
@@ -25,11 +25,28 @@ from pipeline.setup.calibration import Calibration
 
 Array = NDArray[np.float64]
 Rise = Callable[[np.random.Generator, Array], Array]
-"""From places after the change, in values shown to a detector, to what is added there, in standard deviations."""
+"""Rise in standard deviations as a function of the place after the change, counted in values of a detector."""
 
 REGIONS, LENGTH, OF_A_USER, REFERENCE, MOVES = 6, 10, 40, 300, 0.02
 DRIFTED = 1
 """The region whose angles rise where a drift is planted."""
+
+
+UNUSED: dict[str, Any] = {
+    "target": 1,
+    "window": (),
+    "since_setup": 0,
+    "cold": False,
+    "route": (),
+    "confidence": 1.0,
+    "margin": 1.0,
+    "opened": 0.0,
+    "backbone_probability": 0.0,
+    "model_rank": 1,
+    "rank": 1,
+    "gate_version": 0,
+}
+"""Fields that are the same in all events."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +54,20 @@ class Planted:
     """A drift of one region.
 
     Attributes:
-        event: from which on.
-        rise: of its angles.
+        event: number of the first event that drifts.
+        rise: of the angles of its windows.
     """
 
     event: int
     rise: Rise
 
     def found_by(self, edit: Edit) -> bool:
-        """Whether an edit came after it and is about the region that drifted."""
+        """Return whether an edit came after the change and concerns the drifted region."""
         return edit.at_event > self.event and DRIFTED in edit.reason.get("regions", [edit.region_id])
 
 
 def monitor(config: Config, seed: int) -> Monitor:
-    """A monitor whose regions each know `REFERENCE` scores from before the stream, and as many moves in their lanes."""
+    """Make a monitor whose regions have a reference of `REFERENCE` scores each, and as many moves over the phases."""
     rng = np.random.default_rng(seed)
     n = REGIONS * REFERENCE
     ids = np.tile(np.arange(1, REGIONS + 1), REFERENCE)
@@ -67,13 +84,13 @@ def monitor(config: Config, seed: int) -> Monitor:
 
 @dataclass(frozen=True)
 class Stream:
-    """What the gate says of n windows.
+    """Scores of n windows, as a gate would give them.
 
     Attributes:
         scores: (n, 3) angle, margin and rarity.
         losses: (n,).
-        setup_tops: (n,) regions.
-        thinning: windows of a user from one that the detectors are shown to the next.
+        setup_tops: (n,) ids of the likeliest set-up regions.
+        thinning: the stride, see `pipeline.drift.subsampling`.
     """
 
     scores: Array
@@ -83,27 +100,18 @@ class Stream:
 
 
 def draw(events: int, thinning: int, seed: int, planted: Planted | None = None) -> Stream:
-    """A stream of windows; without anything planted nothing changes in it."""
+    """Draw a stream of windows, without drift unless one is planted."""
     rng = np.random.default_rng((seed, 1))
     users = math.ceil(events / OF_A_USER)
     scores = np.stack([_overlapping(rng, users) for _ in range(3)], axis=1)
-    setup_tops = _tastes(rng, users, thinning)
+    setup_tops = _setup_tops(rng, users, thinning)
     if planted is not None:
         _raise(rng, scores, setup_tops, planted, thinning)
     return Stream(scores, rng.gamma(2.0, size=len(scores)), setup_tops, thinning)
 
 
 def gated(stream: Stream) -> Iterator[GatedEvent]:
-    """The events of a stream, one after the other."""
-    unused: dict[str, Any] = {
-        "target": 1,
-        "window": (),
-        "since_setup": 0,
-        "cold": False,
-        "route": (),
-        "confidence": 1.0,
-    }
-    unused |= {"margin": 1.0, "opened": 0.0, "backbone_probability": 0.0, "model_rank": 1, "rank": 1, "gate_version": 0}
+    """Make the gated events of a stream, in order."""
     columns = (stream.scores.tolist(), stream.losses.tolist(), stream.setup_tops.tolist())
     for event, ((angle, margin, rarity), loss, region_id) in enumerate(zip(*columns, strict=True)):
         yield GatedEvent(
@@ -117,19 +125,19 @@ def gated(stream: Stream) -> Iterator[GatedEvent]:
             angle=angle,
             loss=loss,
             rarity=rarity,
-            **unused,
+            **UNUSED,
         )
 
 
 def shown(stream: Stream) -> dict[tuple[int, str, int], Array]:
-    """What the monitor shows its detectors of a stream, by region, signal and lane: the short way, for many streams."""
+    """Values that the monitor's detectors are shown of a stream, by region, signal and phase, without a monitor."""
     stride = np.arange(len(stream.setup_tops)).reshape(-1, OF_A_USER)[:, :: stream.thinning]
     setup_tops, scores = stream.setup_tops[stride], stream.scores[stride]
     found: dict[tuple[int, str, int], Array] = {}
     for region_id in range(1, REGIONS + 1):
-        mine = scores[setup_tops == region_id]
-        found[region_id, "novelty", 0], found[region_id, "doubt", 0] = mine[:, 0], -mine[:, 1]
-        found[region_id, "rarity", 0] = mine[:, 2]
+        selected = scores[setup_tops == region_id]
+        found[region_id, "novelty", 0], found[region_id, "doubt", 0] = selected[:, 0], -selected[:, 1]
+        found[region_id, "rarity", 0] = selected[:, 2]
         found[region_id, "loss", 0] = stream.losses[stream.setup_tops == region_id]
         for phase, first in enumerate(phases(stream.thinning)):
             found[region_id, "shift", phase] = _moves(stream, first, region_id)
@@ -137,22 +145,22 @@ def shown(stream: Stream) -> dict[tuple[int, str, int], Array]:
 
 
 def _moves(stream: Stream, first: int, region_id: int) -> Array:
-    """Whether users left a region from a window of a lane to the next."""
+    """Moves of a phase: whether users left a region from one window to the next (1) or not (0)."""
     setup_tops = stream.setup_tops.reshape(-1, OF_A_USER)[:, first :: stream.thinning]
     before, after = setup_tops[:, :-1], setup_tops[:, 1:]
     return (after != before)[before == region_id].astype(np.float64)
 
 
 def _overlapping(rng: np.random.Generator, users: int) -> Array:
-    """Standard normal scores of windows of ten draws, `OF_A_USER` of each user in a row."""
+    """Standard normal scores of overlapping windows, `OF_A_USER` of each user in a row."""
     draws = np.cumsum(rng.normal(size=(users, LENGTH + OF_A_USER)), axis=1)
     return ((draws[:, LENGTH:] - draws[:, :-LENGTH]) / math.sqrt(LENGTH)).ravel()
 
 
-def _tastes(rng: np.random.Generator, users: int, thinning: int) -> NDArray[np.int64]:
-    """Regions of all windows: users come to each in turn, and from a window to the next a few go elsewhere."""
+def _setup_tops(rng: np.random.Generator, users: int, thinning: int) -> NDArray[np.int64]:
+    """Region of every window: users start in the regions in turn, and a few move from one window to the next."""
     others = REGIONS - 1
-    # Of windows so far apart, `MOVES` lie in another region.
+    # Of windows one stride apart, a share `MOVES` lies in another region.
     stay = (1.0 - MOVES * REGIONS / others) ** (1.0 / thinning)
     away = rng.random((users, OF_A_USER)) < (1.0 - stay) * others / REGIONS
     steps = np.where(away, rng.integers(1, REGIONS, size=away.shape), 0)
@@ -167,7 +175,7 @@ def _raise(
 
 
 def _regions() -> tuple[Region, ...]:
-    """As far apart as can be: none of them merge."""
+    """Regions with orthogonal centroids, so that none merge."""
     return tuple(
         Region(i + 1, 0, Status.LIVE, Origin.BASE, None, centroid, 0.5, 20.0, 1.0 / REGIONS)
         for i, centroid in enumerate(np.eye(REGIONS))

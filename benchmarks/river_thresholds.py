@@ -1,9 +1,10 @@
-"""What run between false rises river's thresholds give: the tables of `pipeline.drift.river_detectors`.
+"""Measurement of the run between false rises at thresholds of river: the tables of `pipeline.drift.river_detectors`.
 
     python -m benchmarks.river_thresholds adwin|page_hinkley|kswin
 
-Shows uniform values, as 1 - p is without drift, and counts alarms of a rise. KSWIN itself needs a millisecond a value:
-its statistic is computed here as it does, on 600,000 places of a stream, and compared with every level at once.
+Updates the detectors with uniform values, the distribution of 1 - p without drift, and counts alarms of a rise. KSWIN
+takes a millisecond per value: its statistic is computed here in the same way, on 600,000 places of a stream, and
+compared with all levels at once.
 """
 
 import sys
@@ -22,7 +23,7 @@ SECONDS, ENOUGH, CHUNK, PLACES = 30.0, 400, 20_000, 600_000
 
 
 def run_of(kind: type[RiverDetector], threshold: float) -> tuple[int, int]:
-    """Values shown and rises found, until there are enough or the time is up."""
+    """Numbers of values and of detected rises, until there are `ENOUGH` rises or `SECONDS` are over."""
     rng = np.random.default_rng(1)
     detector = kind((), 100.0, 0)
     detector.limit = threshold
@@ -36,7 +37,7 @@ def run_of(kind: type[RiverDetector], threshold: float) -> tuple[int, int]:
 
 
 def kswin() -> None:
-    """Print run and log10 of alpha for each distance that two samples of this size can have."""
+    """Print run and log10 of alpha for each possible distance of two samples of this size."""
     rng = np.random.default_rng(1)
     stream = rng.random(WINDOW + PLACES)
     distances = np.zeros(PLACES, dtype=np.int64)
@@ -49,7 +50,7 @@ def kswin() -> None:
     for distance in range(12, 19):
         found, last = 0, -WINDOW
         for place in np.flatnonzero(distances >= distance).tolist():
-            # After an alarm it keeps the newest values, and is silent until the window is full again.
+            # After an alarm KSWIN keeps the newest values, and raises no other until the window is full again.
             if place - last >= WINDOW - NEWEST:
                 found, last = found + 1, place
         grid = np.arange(float(NEWEST))
@@ -58,7 +59,7 @@ def kswin() -> None:
 
 
 def main() -> None:
-    """Print one row a threshold."""
+    """Print one row for each threshold."""
     if sys.argv[1] == "kswin":
         return kswin()
     kind, thresholds = THRESHOLDS[sys.argv[1]]

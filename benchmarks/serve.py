@@ -1,9 +1,9 @@
 """`raie serve` under load: requests a second, p50 and p99, while an edit is published each second.
 
-Three processes: the server, as a user starts it; a load of so many connections, each of which asks again as soon as
-it is answered, up to a bounded rate; and this one, which publishes a new version of some region each second and
-looks when it is served. Before and after that: time and memory from start to ready, of a server whose log holds
-nothing, of this one, and of this one once it was stopped and started again. Prints one JSON object.
+Three processes run: the server, as a user starts it; a load of several connections, each of which sends its next
+request after the answer, up to a bounded rate; and this one, which publishes a new version of a region each second and
+measures the time until it is served. Time and memory from start to ready are measured for a server with an empty log,
+for this one, and for this one after a restart. Prints one JSON object.
 
     python benchmarks/serve.py --users 100000 --regions 100 --seconds 60
 """
@@ -44,24 +44,24 @@ from pipeline.streams.topics import REGIONS, USERS, pipeline_topics
 SETTINGS = ("items.text_encoder=hashing", "setup.max_epochs=1", "backbone.hidden_size=128")
 LOG = "log.sqlite"
 FIRST = 100
-"""Region ids begin here: set-up has lower ones."""
+"""First region id: set-up has lower ones."""
 
 
 def main() -> None:
-    """Measure, and print what was found."""
-    asked = _arguments()
+    """Measure, and print the results."""
+    options = _arguments()
     config = load_config(None, SETTINGS)
     with tempfile.TemporaryDirectory() as folder:
-        made = Made(Path(folder), config, asked)
+        made = Made(Path(folder), config, options)
         ready = {}
         with _served(made.folder, "empty.sqlite") as (_, _, ready["with_nothing_in_the_log"]):
             pass
         with _served(made.folder, LOG) as (process, port, ready["start"]):
-            load, published = _run(made, port, asked)
+            load, published = _run(made, port, options)
             after = _used(process)
         with _served(made.folder, LOG) as (_, _, ready["restart"]):
             pass
-    print(json.dumps({"settings": vars(asked), "ready": ready, **load, **published, "after": after}, indent=2))
+    print(json.dumps({"settings": vars(options), "ready": ready, **load, **published, "after": after}, indent=2))
 
 
 def _arguments() -> argparse.Namespace:
@@ -75,9 +75,9 @@ def _arguments() -> argparse.Namespace:
 
 
 class Made:
-    """A set-up, a store and a log with opened regions and users."""
+    """Set-up, store and log with stream regions and users."""
 
-    def __init__(self, folder: Path, config: Config, asked: argparse.Namespace) -> None:
+    def __init__(self, folder: Path, config: Config, options: argparse.Namespace) -> None:
         self.folder, self._rng = folder, np.random.default_rng(0)
         write(simulate("emerging", 0, 4_000), folder / "data")
         plan, catalogue = prepare(read_dataset(folder / "data"), config, lambda *_: None)
@@ -90,14 +90,14 @@ class Made:
         self.log = LocalLog(folder / LOG)
         self.log.create_topics(pipeline_topics())
         self.producer = self.log.producer("benchmark")
-        self.versions = dict.fromkeys(range(FIRST, FIRST + asked.regions), 0)
+        self.versions = dict.fromkeys(range(FIRST, FIRST + options.regions), 0)
         self._open(setup)
-        self._know(asked.users, config.windows.length)
+        self._write_users(options.users, config.windows.length)
 
     def update(self, region_id: int) -> int:
         """Publish the next version of a region; return the revision."""
         region = self._next(region_id)
-        return self._announce([region], self.bank.changed(region), moved=False)
+        return self._publish([region], self.bank.changed(region), moved=False)
 
     def _open(self, setup: SetUp) -> None:
         opened, reference = len(self.versions), setup.reference
@@ -108,9 +108,9 @@ class Made:
         )
         regions = [self._next(region_id) for region_id in self.versions]
         self.bank = setup.bank.changed(*regions).rebound(origins)
-        self._announce(regions, self.bank, moved=True)
+        self._publish(regions, self.bank, moved=True)
 
-    def _know(self, users: int, length: int) -> None:
+    def _write_users(self, users: int, length: int) -> None:
         histories = self._rng.integers(1, self.items + 1, size=(users, length))
         for start in range(0, users, 1000):
             with self.producer.transaction() as transaction:
@@ -139,7 +139,7 @@ class Made:
             region_id, version, Status.LIVE, Origin.STREAM, None, np.eye(width)[0], 0.5, 20.0, 0.01, name, 1, 0.7
         )
 
-    def _announce(self, regions: Sequence[Region], bank: Any, moved: bool) -> int:
+    def _publish(self, regions: Sequence[Region], bank: Any, moved: bool) -> int:
         with self.producer.transaction() as transaction:
             record = Revision.of(bank, tuple(regions), moved, edit_id="e").to_record()
             transaction.send(REGIONS, record, key=str(regions[0].region_id), timestamp=1.6e9)
@@ -156,7 +156,7 @@ class Made:
 
 @contextmanager
 def _served(folder: Path, log: str) -> Iterator[tuple[int, int, dict[str, float]]]:
-    """A server that is ready: its process, its port, and what it took to get there."""
+    """Run a server: its process, its port, and time and memory until it was ready."""
     began = time.monotonic()
     server, port = _start(folder, log)
     try:
@@ -201,7 +201,7 @@ def _until_ready(port: int) -> None:
 
 
 def _used(process: int) -> dict[str, float]:
-    """Seconds of processor time and MiB of memory that a process has taken so far."""
+    """Seconds of processor time and MiB of memory of a process so far."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     memory = {key: int(kilobytes) / 1024 for key, kilobytes in re.findall(r"(Vm\w+):\s+(\d+)", status)}
     # The name of the program may hold blanks; utime and stime are the 12th and 13th field after it.
@@ -214,15 +214,15 @@ def _used(process: int) -> dict[str, float]:
     }
 
 
-def _run(made: Made, port: int, asked: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Load from another process, and an edit each second from this one."""
+def _run(made: Made, port: int, options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run the load in another process, and publish an edit each second from this one."""
     context = multiprocessing.get_context("spawn")
     results: Any = context.Queue()
     load = context.Process(
-        target=_load, args=(port, asked.seconds, asked.rate, asked.connections, asked.users, results)
+        target=_load, args=(port, options.seconds, options.rate, options.connections, options.users, results)
     )
     load.start()
-    waits, until = [], time.monotonic() + asked.seconds
+    waits, until = [], time.monotonic() + options.seconds
     regions = list(made.versions)
     while time.monotonic() < until:
         began = time.monotonic()
@@ -232,18 +232,18 @@ def _run(made: Made, port: int, asked: argparse.Namespace) -> tuple[dict[str, An
             time.sleep(0.01)
         waits.append(time.monotonic() - announced)
         time.sleep(max(0.0, 1.0 - (time.monotonic() - began)))
-    found = results.get(timeout=asked.seconds + 60)
+    found = results.get(timeout=options.seconds + 60)
     load.join()
     return found, {"edits": len(waits), "publish_to_served_s": _quantiles(waits)}
 
 
 def _load(port: int, seconds: float, rate: float, connections: int, users: int, results: "Queue[Any]") -> None:
-    """Ask from so many threads, together at most `rate` a second."""
+    """Send requests from several threads, together at most `rate` a second."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
     os.nice(1)
     with ThreadPoolExecutor(connections) as pool:
-        jobs = [pool.submit(_ask_on, port, seconds, connections / rate, users, seed) for seed in range(connections)]
+        jobs = [pool.submit(_send, port, seconds, connections / rate, users, seed) for seed in range(connections)]
         parts = [job.result() for job in jobs]
     taken = [t for part, _ in parts for t in part]
     failed = sum(failures for _, failures in parts)
@@ -257,7 +257,7 @@ def _load(port: int, seconds: float, rate: float, connections: int, users: int, 
     )
 
 
-def _ask_on(port: int, seconds: float, interval: float, users: int, seed: int) -> tuple[list[float], int]:
+def _send(port: int, seconds: float, interval: float, users: int, seed: int) -> tuple[list[float], int]:
     rng = np.random.default_rng(seed)
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
     taken: list[float] = []

@@ -1,41 +1,50 @@
-"""`raie adapters`: what versions there are, whether they are sound, and the way back to an older one."""
+"""`raie adapters`: the adapter versions of a store, listed, compared, verified or rolled back."""
 
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Adapter versions: list, compare and verify them, or roll back.")
+app = typer.Typer(no_args_is_help=True, help="List, compare and verify adapter versions, or roll a region back.")
 
-Store = Annotated[str, typer.Option("--adapters", metavar="URL", help="Root of the store.", show_default=False)]
-Name = Annotated[str, typer.Argument(metavar="VERSION", help="As in r0003_v0007.", show_default=False)]
+Store = Annotated[
+    str,
+    typer.Option("--adapters", metavar="URL", help="Adapters store: a folder or a URL.", show_default=False),
+]
+Name = Annotated[str, typer.Argument(metavar="VERSION", help="Name of a version: r0003_v0007.", show_default=False)]
 
 
 @app.command("list")
 def list_versions(
     adapters: Store,
-    region_id: Annotated[int | None, typer.Option("--region", min=0, help="Of this region alone.")] = None,
+    region_id: Annotated[int | None, typer.Option("--region", min=0, help="Only versions of this region.")] = None,
 ) -> None:
-    """List versions with what they came from, what judged them, and their size.
+    """List versions with their parent, edit, validation and size.
 
     Example: `raie adapters list --adapters root/adapters`
     """
-    from consumers.cli.adapters_commands import listing  # noqa: PLC0415
+    from consumers.cli.adapter_report import listing
 
     typer.echo(listing(adapters, region_id))
 
 
 @app.command()
 def show(adapters: Store, version: Name) -> None:
-    """Show the manifest of a version, as JSON."""
-    from consumers.cli.adapters_commands import manifest  # noqa: PLC0415
+    """Show the manifest of a version, as JSON.
+
+    Example: `raie adapters show --adapters root/adapters r0003_v0007`
+    """
+    from consumers.cli.adapter_report import manifest
 
     typer.echo(manifest(adapters, version))
 
 
 @app.command()
 def diff(adapters: Store, one: Name, other: Name) -> None:
-    """Say by how much two versions differ, tensor by tensor."""
-    from consumers.cli.adapters_commands import difference  # noqa: PLC0415
+    """Compare two versions tensor by tensor: the norm of each, and of their difference.
+
+    Example: `raie adapters diff --adapters root/adapters r0003_v0006 r0003_v0007`
+    """
+    from consumers.cli.adapter_report import difference
 
     typer.echo(difference(adapters, one, other))
 
@@ -43,10 +52,15 @@ def diff(adapters: Store, one: Name, other: Name) -> None:
 @app.command()
 def verify(
     adapters: Store,
-    versions: Annotated[list[str] | None, typer.Argument(metavar="[VERSION]...", help="All, if none is named.")] = None,
+    versions: Annotated[
+        list[str] | None, typer.Argument(metavar="[VERSION]...", help="Names of versions. [default: all]")
+    ] = None,
 ) -> None:
-    """Check every byte of versions; exit code 2 if one is refused."""
-    from consumers.cli.adapters_commands import check  # noqa: PLC0415
+    """Check every file of versions against its hash; exit code 2 if one is damaged.
+
+    Example: `raie adapters verify --adapters root/adapters`
+    """
+    from consumers.cli.adapter_report import check
 
     report, sound = check(adapters, versions or [])
     typer.echo(report)
@@ -57,15 +71,19 @@ def verify(
 @app.command()
 def rollback(
     adapters: Store,
-    log: Annotated[str, typer.Option("--log", metavar="URL", help="The log: sqlite:///PATH.", show_default=False)],
-    region_id: Annotated[int, typer.Argument(metavar="REGION", min=0, help="A live region.", show_default=False)],
-    to: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="[default: the one before]")] = None,
-    by: Annotated[str, typer.Option("--by", help="Who asks, for the record.")] = "command line",
+    log: Annotated[
+        str, typer.Option("--log", metavar="URL", help="Log: sqlite:///PATH or kafka://HOST:PORT.", show_default=False)
+    ],
+    region_id: Annotated[int, typer.Argument(metavar="REGION", min=0, help="Id of a live region.", show_default=False)],
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="VERSION", help="Version to restore. [default: the previous one]")
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="Your name, for the record.")] = "command line",
 ) -> None:
-    """Republish an older version of a region as a new revision: servers take it up at once.
+    """Restore an older version of a region as a new revision; running servers load it at once.
 
     Example: `raie adapters rollback 7 --adapters root/adapters --log sqlite:///log.sqlite`
     """
-    from consumers.cli.adapters_commands import put_back  # noqa: PLC0415
+    from consumers.cli.adapter_report import roll_region_back
 
-    typer.echo(put_back(adapters, log, region_id, to, by))
+    typer.echo(roll_region_back(adapters, log, region_id, to, by))

@@ -1,21 +1,77 @@
-"""`raie data list`, `raie data describe` and `raie simulate` as functions of values (`fetch` is one already)."""
+"""`raie data`: public logs to download, and a description of any log before anything is trained."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Group
-from rich.table import Table
+import typer
 
-from pipeline.datasets.dataset import read_dataset
-from pipeline.datasets.describe import describe, render
-from pipeline.datasets.public import KNOWN
-from pipeline.datasets.readers.rows import ReadOptions
-from pipeline.datasets.simulator import simulate, write
-from pipeline.datasets.splits import QUANTILES
-from pipeline.errors import DataError
+from consumers.cli.options import ConfigFile, Items, Settings, configuration, terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+    from rich.table import Table
+
+    from pipeline.datasets.readers.rows import ReadOptions
+
+app = typer.Typer(no_args_is_help=True, help="Download public logs, and describe a log before anything is trained.")
 
 
-def list_datasets() -> Table:
-    """`raie data list`: the public logs that `fetch` can get, and their terms."""
+@app.command("list")
+def list_logs() -> None:
+    """List the public logs that `raie data fetch` can download, with licence and citation.
+
+    Example: `raie data list`
+    """
+    terminal().out.print(list_datasets())
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A name from `raie data list`.")],
+    out: Annotated[Path, typer.Option("--out", help="Parent folder; a folder NAME is made in it.")] = Path("data"),
+    sha256: Annotated[
+        str | None,
+        typer.Option("--sha256", metavar="HEX", help="Expected hash of the archive, where it differs from ours."),
+    ] = None,
+) -> None:
+    """Download a public log; its hash is checked before it is unpacked.
+
+    Example: `raie data fetch ml-latest-small`
+    """
+    from consumers.cli.terminal import Stages
+    from pipeline.datasets import download
+
+    with Stages(terminal().err) as stages:
+        folder = download.fetch(name, out, sha256, progress=lambda done: stages(f"downloading {name}", done, 0))
+    typer.echo(f"{folder} is ready: raie data describe {folder}")
+
+
+@app.command()
+def describe(
+    data: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or file of a log.")],
+    items: Items = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Describe a log: its size, the rows that cannot be used, and the slices a replay would cut it into.
+
+    Example: `raie data describe orders.csv --set data.columns.user_id=buyer`
+    """
+    from pipeline.datasets.readers.options import read_options
+
+    section = configuration(config, settings, items).data
+    options = read_options(section.columns, section.items, section.repeats)
+    quantiles = (section.finetune_from, section.test_from)
+    out = terminal().out
+    out.print(describe_dataset(data, options, section.positive_from, quantiles, out))
+
+
+def list_datasets() -> "Table":
+    """Table of the public logs and their terms."""
+    from rich.table import Table
+
+    from pipeline.datasets.public import KNOWN
+
     table = Table("name", "events", "checksum", "licence", "cite", title="public datasets", title_justify="left")
     for dataset in KNOWN.values():
         checksum = "on record" if dataset.sha256 else "give --sha256"
@@ -25,38 +81,29 @@ def list_datasets() -> Table:
 
 def describe_dataset(
     path: Path,
-    options: ReadOptions | None = None,
+    options: "ReadOptions | None" = None,
     positive_from: float | None = None,
-    quantiles: tuple[float, float] = QUANTILES,
-) -> Group:
-    """`raie data describe PATH`: what is in a log.
+    quantiles: tuple[float, float] | None = None,
+    out: "Console | None" = None,
+) -> "Group":
+    """Description of a log.
 
     Args:
         path: the log.
-        options: which column means what.
-        positive_from: smallest value that counts as liking; None: that of the format.
-        quantiles: where the slices S and F end.
+        options: meaning of its columns.
+        positive_from: least value of a positive interaction; None: that of the format.
+        quantiles: ends of the slices S and F; None: the usual ones.
+        out: where the use of the columns is shown, also of a log that cannot be cut.
 
     Raises:
         DataError: the log cannot be read or cut.
     """
+    from pipeline.datasets.dataset import read_dataset
+    from pipeline.datasets.describe import describe, render, render_columns
+    from pipeline.datasets.splits import QUANTILES
+
     dataset = read_dataset(path, options)
     threshold = dataset.positive_from if positive_from is None else positive_from
-    return render(describe(dataset, threshold, quantiles))
-
-
-def simulate_dataset(scenario: str, seed: int, events: int, out: Path) -> Table:
-    """`raie simulate SCENARIO --out PATH`: write a log whose drifts are known, and say what they are.
-
-    Raises:
-        DataError: no such scenario, too few events, or the folder is not empty.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} is there already; name a new folder, or remove it")
-    simulation = simulate(scenario, seed, events)
-    write(simulation, out)
-    table = Table("drift", "from", "until", "users", "items", title=f"{scenario}: {out}", title_justify="left")
-    for entry in simulation.truth:
-        affected = (str(len(entry["users"])), str(len(entry["items"])))
-        table.add_row(entry["kind"], str(entry["from"]), str(entry["until"]), *affected)
-    return table
+    if out is not None:
+        out.print(render_columns(dataset.columns))
+    return render(describe(dataset, threshold, quantiles or QUANTILES))

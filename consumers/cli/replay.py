@@ -1,33 +1,62 @@
-"""`raie replay`, `setup` and `demo` as functions of values; `consumers.cli.main` says how they are called."""
+"""`raie replay`: a recorded log, replayed in event time under one or more strategies."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.text import Text
+import typer
 
-from consumers.cli.terminal import Stages, Terminal, results, sentences
-from pipeline.config import Config, load_config
-from pipeline.datasets.dataset import Dataset, read_dataset
-from pipeline.datasets.readers.options import read_options
-from pipeline.datasets.simulator import simulate, write
-from pipeline.errors import DataError
-from pipeline.evaluation.replay import prepare, refuse_unknown, replay
-from pipeline.evaluation.report.build import FILE_NAME as REPORT
-from pipeline.evaluation.run_folder import refuse_foreign
-from pipeline.models.seeding import make_deterministic
-from pipeline.setup.bootstrap import set_up
-from pipeline.setup.storage import refuse_existing, save_setup
-from pipeline.strategies import STRATEGIES, USUAL
+from consumers.cli.options import ConfigFile, Data, Items, Settings, configuration, terminal
+from pipeline.strategies import DEFAULT, FURTHER
 
-SETUP_SEED = 0
-"""That of `raie setup`: the set-up of a replay's first seed."""
+if TYPE_CHECKING:
+    from rich.console import Console
 
-DEMO_EVENTS = 12_000
-"""Enough for the drift to be seen and answered; the whole demo then takes a minute or two."""
+    from consumers.cli.terminal import Stages, Terminal
+    from pipeline.config import Config
+    from pipeline.datasets.dataset import Dataset
 
-DEMO_SETTINGS = ("items.text_encoder=hashing",)
-"""Nothing has to be downloaded."""
+app = typer.Typer()
+
+
+@app.command()
+def replay(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; an earlier run in it is replaced.")],
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            "--strategies",
+            metavar="A,B,...",
+            help=f"`all`, or a list of: {', '.join(DEFAULT)} (the default), {', '.join(FURTHER)}.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds: 0, 1, ... N-1.")] = 1,
+    slices: Annotated[
+        int | None,
+        typer.Option(
+            "--slices",
+            min=1,
+            help="Cut the stream into N slices and score all of them after each, for the metrics of continual "
+            "learning; takes twice as long.",
+        ),
+    ] = None,
+    items: Items = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Replay a log in event time under one or more strategies, on equal terms.
+
+    Each interaction is scored before anything learns from it. The run folder then holds report.html, metrics.json,
+    predictions.parquet and ledger.jsonl; the same log, settings and seeds give the same bytes.
+
+    Example: `raie replay --data ml-latest-small --out runs/ml`
+
+    With own columns, own strategies and three seeds: `raie replay --data orders.csv --out runs/orders
+    --strategies static,lora_replay,raie --seeds 3 --set data.columns.user_id=buyer`
+    """
+    chosen = None if strategies is None else [name.strip() for name in strategies.split(",") if name.strip()]
+    replay_log(data, out, chosen, seeds, configuration(config, settings, items), terminal(), slices)
 
 
 def replay_log(
@@ -35,59 +64,53 @@ def replay_log(
     out: Path,
     strategies: Sequence[str] | None,
     seeds: int,
-    config: Config,
-    terminal: Terminal,
+    config: "Config",
+    terminal: "Terminal",
     slices: int | None = None,
 ) -> None:
-    """`raie replay`: replay a log, write a run folder, show its figures.
+    """Replay a log, write a run folder, show its figures.
 
     Args:
         data: the log.
         out: a new folder, or that of an earlier run.
         strategies: names, or `all` alone; None: the usual ones.
-        seeds: how many.
+        seeds: number of seeds.
         config: the whole tree.
-        terminal: where to show it.
-        slices: of the stream, after each of which every slice is scored; None: no such pass.
+        terminal: for progress and results.
+        slices: slices of the stream for the continual-learning pass; None: no such pass.
     """
-    chosen = list(dict.fromkeys(USUAL if strategies is None else STRATEGIES if strategies == ["all"] else strategies))
-    # What can be refused without reading a long log is refused first.
+    from rich.text import Text
+
+    from consumers.cli.terminal import Stages, results, sentences
+    from pipeline.evaluation.replay import refuse_unknown, replay
+    from pipeline.evaluation.report.build import FILE_NAME as REPORT
+    from pipeline.evaluation.run_folder import refuse_foreign
+
+    chosen = _chosen(strategies)
+    # Checks that do not need the log come first: reading a long one takes minutes.
     refuse_unknown(chosen)
     refuse_foreign(out)
     with Stages(terminal.err) as stages:
-        dataset = _read(data, config, stages)
+        dataset = read_data(data, config, stages, terminal.out)
         metrics = replay(dataset, config, chosen, seeds, out, stages, terminal.clock, slices)
     terminal.out.print(results(metrics))
     for sentence in sentences(metrics, dataset.refused, out / REPORT):
         terminal.out.print(Text(sentence), soft_wrap=True)
 
 
-def set_up_log(data: Path, root: Path, config: Config, terminal: Terminal) -> None:
-    """`raie setup`: make what replay and consumers start from, and keep it."""
-    refuse_existing(root)
-    make_deterministic()
-    with Stages(terminal.err) as stages:
-        plan, catalogue = prepare(_read(data, config, stages), config, stages)
-        setup = set_up(config, catalogue, plan.setup, SETUP_SEED, partial(stages, "set-up"))
-        save_setup(setup, root)
-    recall = f"held-out Recall@10 {max(setup.recalls):.4f} after {len(setup.recalls)} epochs"
-    shape = f"{len(setup.bank.live)} regions, {len(catalogue):,} items"
-    terminal.out.print(Text(f"{root}: backbone {setup.backbone_sha256[:16]}, {recall}, {shape}."), soft_wrap=True)
+def read_data(data: Path, config: "Config", stages: "Stages", out: "Console") -> "Dataset":
+    """Read a log as the configuration says, as a stage of the progress display, and show the use of its columns."""
+    from pipeline.datasets.dataset import read_dataset
+    from pipeline.datasets.describe import render_columns
+    from pipeline.datasets.readers.options import read_options
 
-
-def run_demo(out: Path, terminal: Terminal) -> None:
-    """`raie demo`: simulate a log in which a new taste emerges, and replay it under the usual strategies.
-
-    Raises:
-        DataError: the folder holds something else.
-    """
-    log, run = out / "emerging", out / "run"
-    if out.exists() and (not out.is_dir() or set(out.iterdir()) - {log, run}):
-        raise DataError(f"{out} holds something else than a demo: name another folder with --out")
-    write(simulate("emerging", seed=0, events=DEMO_EVENTS), log)
-    replay_log(log, run, None, 1, load_config(overrides=DEMO_SETTINGS), terminal)
-
-
-def _read(data: Path, config: Config, stages: Stages) -> Dataset:
     stages(f"reading {data}", 0, 0)
-    return read_dataset(data, read_options(config.data))
+    section = config.data
+    dataset = read_dataset(data, read_options(section.columns, section.items, section.repeats))
+    out.print(render_columns(dataset.columns))
+    return dataset
+
+
+def _chosen(strategies: Sequence[str] | None) -> list[str]:
+    everything = [*DEFAULT, *FURTHER]
+    return list(dict.fromkeys(DEFAULT if strategies is None else everything if strategies == ["all"] else strategies))

@@ -1,48 +1,72 @@
-"""`raie serve`: the service behind uvicorn, until it is told to stop."""
+"""`raie serve`: the HTTP server, run by uvicorn."""
 
+import os
 import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Any
 
-import uvicorn
+import typer
 
-from consumers.server.http.app import make_app
-from consumers.server.service import Edges, Service
+from consumers.cli.options import ConfigFile, LogUrl, Root, Say, Settings, configuration, say
 from pipeline.config import Config
 from pipeline.errors import ConfigError
-from pipeline.setup.storage import load_setup
-from pipeline.streams import open_log
-from pipeline.streams.topics import pipeline_topics
-from pipeline.telemetry import new_metrics
+
+app = typer.Typer()
+
+
+@app.command("serve")
+def command(
+    root: Root,
+    log: LogUrl = None,
+    adapters: Annotated[
+        str | None, typer.Option("--adapters", help="Adapters store: a folder or a URL. [default: ROOT/adapters]")
+    ] = None,
+    instance: Annotated[
+        str, typer.Option("--instance", help="Name of this server: the same after a restart, different from others'.")
+    ] = "1",
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Serve recommendations and the control room (a live web page) over HTTP, from the current state of the log.
+
+    Administrative calls (rollback, pin, reload) need the environment variable RAIE_ADMIN_TOKEN; without it they do
+    not exist.
+
+    Example: `raie serve --root root --log sqlite:///log.sqlite --set server.port=8080`
+    """
+    token = os.environ.get("RAIE_ADMIN_TOKEN") or None
+    serve(root, log, adapters, instance, token, configuration(config, settings), say)
 
 
 def serve(
-    root: Path,
-    log_url: str | None,
-    adapters: str | None,
-    instance: str,
-    token: str | None,
-    config: Config,
-    say: Callable[[str], None],
+    root: Path, log_url: str | None, adapters: str | None, instance: str, token: str | None, config: Config, say: Say
 ) -> None:
     """Serve until interrupted.
 
     Args:
         root: folder of `raie setup`.
-        log_url: as `open_log` takes it; None: `log.url` of the configuration.
+        log_url: URL of the log; None: `log.url` of the configuration.
         adapters: root of the adapters store; None: `adapters` below `root`.
         instance: names this server, the same after a restart.
         token: of the administrator, or None for no administrative calls.
         config: the whole tree.
-        say: where a person is told.
+        say: shows a status line.
 
     Raises:
-        RaieError: something of it cannot be used.
+        RaieError: the set-up, the log or the adapters cannot be used.
         ConfigError: the address cannot be listened on.
     """
+    from consumers.server.http.app import make_app
+    from consumers.server.service import Edges, Service
+    from pipeline.setup.storage import load_setup
+    from pipeline.streams import open_log
+    from pipeline.streams.topics import pipeline_topics
+    from pipeline.telemetry import new_metrics
+
     listening = listen(config.server.host, config.server.port)
     setup = load_setup(root)
     edges = Edges(partial(open_log, log_url or config.log.url, config.log), time.time, say)
@@ -50,16 +74,15 @@ def serve(
         log.create_topics(pipeline_topics(config.log.partitions))
     service = Service(setup, config, adapters or root / "adapters", instance, edges, new_metrics())
     host, port = listening.getsockname()[:2]
-    say(f"http://{host}:{port} (/docs describes the calls); administrative calls are {'on' if token else 'off'}")
-    app = make_app(service, token)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
+    administration = f"administrative calls are {'on' if token else 'off'}"
+    _run(make_app(service, token), listening, lambda: say(f"http://{host}:{port} (/docs: the API); {administration}"))
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Bind an address.
 
     Raises:
-        ConfigError: it cannot be bound; says what to change.
+        ConfigError: it cannot be bound; names the settings to change.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -70,3 +93,16 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise ConfigError([f"server.host {host}, server.port {port}: cannot listen there ({error.strerror})"]) from None
     return listening
+
+
+def _run(application: Any, listening: socket.socket, on_accepting: Callable[[], None]) -> None:
+    """Run an ASGI application on a bound socket, and call `on_accepting` once connections are accepted."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                on_accepting()
+
+    Server(uvicorn.Config(application, log_level="warning", access_log=False)).run(sockets=[listening])

@@ -1,4 +1,4 @@
-"""What a person sees at the terminal: progress on stderr, tables and sentences on stdout."""
+"""Terminal output: progress on stderr, tables and sentences on stdout."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ RECALLS = ("F", "T", STREAM, "S_new", "S")
 
 @dataclass(frozen=True)
 class Terminal:
-    """Where commands write, and the clock on their wall.
+    """Consoles of a command, and its clock.
 
     Attributes:
-        out: results.
-        err: progress.
-        clock: seconds from some fixed moment on.
+        out: for results.
+        err: for progress.
+        clock: seconds from an arbitrary origin.
     """
 
     out: Console
@@ -34,10 +34,10 @@ class Terminal:
 
 
 class Stages:
-    """Progress by stage: bars where somebody watches, else one line a stage.
+    """Progress by stage: bars on a terminal, else one line a stage.
 
     Args:
-        console: where to show it (stderr).
+        console: for the progress (stderr).
     """
 
     def __init__(self, console: Console) -> None:
@@ -55,12 +55,12 @@ class Stages:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Stopped without a start, the bars of a pipe would leave an empty line.
+        # Stopping bars that were never started would leave an empty line in a pipe.
         if self._console.is_terminal:
             self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show that so many of all steps of a stage are done; a total of 0 is one that nobody knows."""
+        """Show the steps of a stage that are done, of all; a total of 0 is unknown."""
         if stage != self._stage:
             self._begin(stage)
         if self._task is not None:
@@ -77,7 +77,7 @@ class Stages:
 
 
 def results(metrics: Mapping[str, Any]) -> Table:
-    """The figures of a run, best on the stream first."""
+    """Table of a run: Recall@10 by slice, best on the stream first."""
     heads = [f"{name} Recall@10" for name in RECALLS]
     table = Table("strategy", title=f"{metrics['dataset']}, {metrics['protocol']} protocol", title_justify="left")
     for head in (*heads, "trained windows"):
@@ -90,12 +90,12 @@ def results(metrics: Mapping[str, Any]) -> Table:
 
 
 def sentences(metrics: Mapping[str, Any], refused: Refusals, report: Path) -> list[str]:
-    """Who leads, what of the log was refused, and where the report is."""
+    """Sentences on the best strategy, the refused rows and the path of the report."""
     return [*headline(metrics), refusal_sentence(refused), f"Report: {report}"]
 
 
 def refusal_sentence(refused: Refusals) -> str:
-    """How many rows were refused and why, with one example."""
+    """Sentence on the rows that were refused: counts by reason, and one example."""
     if not refused.total:
         return "Every row of the log was used."
     counts = ", ".join(f"{count:,} {reason}" for reason, count in refused.counts.items())

@@ -1,39 +1,61 @@
-"""`raie topics`: create the pipeline's topics on the log of the configuration, or say what is wrong with them."""
+"""`raie topics`: the pipeline's topics on the log of the configuration."""
 
 from contextlib import closing
 
+import typer
+
+from consumers.cli.options import ConfigFile, Settings, configuration
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.streams import Log, open_log
 from pipeline.streams.interface import Topic
 from pipeline.streams.topics import pipeline_topics
 
+app = typer.Typer(no_args_is_help=True, help="Create or check the topics of the log (setting `log.url`).")
+
+
+@app.command("create")
+def create(config: ConfigFile = None, settings: Settings = None) -> None:
+    """Create the topics that are missing, and check those that exist.
+
+    Example: `raie topics create --set log.url=kafka://localhost:9092`
+    """
+    typer.echo(create_topics(configuration(config, settings)))
+
+
+@app.command("check")
+def check(config: ConfigFile = None, settings: Settings = None) -> None:
+    """Check partitions, retention, compaction and replicas of every topic; change nothing.
+
+    Example: `raie topics check --set log.url=kafka://localhost:9092`
+    """
+    typer.echo(check_topics(configuration(config, settings)))
+
 
 def create_topics(config: Config) -> str:
-    """Create what is missing; return what to tell.
+    """Create the topics that are missing; return a sentence for the terminal.
 
     Raises:
-        LogError: if a topic exists in another form, or the log cannot be reached.
+        LogError: a topic exists with other properties, or the log cannot be reached.
     """
     topics = pipeline_topics(config.log.partitions)
     with closing(open_log(config.log.url, config.log)) as log:
         log.create_topics(topics)
-        return told(log, topics, config)
+        return _checked(log, topics, config)
 
 
 def check_topics(config: Config) -> str:
-    """Look at the topics, and change nothing; return what to tell.
+    """Check the topics without changing them; return a sentence for the terminal.
 
     Raises:
-        LogError: lists everything that is missing or would lose records.
+        LogError: lists every topic that is missing or would lose records.
     """
     topics = pipeline_topics(config.log.partitions)
     with closing(open_log(config.log.url, config.log)) as log:
-        return told(log, topics, config)
+        return _checked(log, topics, config)
 
 
-def told(log: Log, topics: tuple[Topic, ...], config: Config) -> str:
-    """Return that all is well with the topics, or raise LogError with every problem."""
+def _checked(log: Log, topics: tuple[Topic, ...], config: Config) -> str:
     problems = log.problems(topics)
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)

@@ -1,4 +1,4 @@
-"""What a record of `interactions` says to the gate, or why it is refused."""
+"""Parser of `interactions`: each record is an event, an erasure, or refused with a reason."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from pipeline.streams.interface import Record
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A user is to be forgotten.
+    """A request to erase a user.
 
     Attributes:
-        user_id: who.
+        user_id: the user.
         timestamp: of the record, in seconds.
     """
 
@@ -24,27 +24,27 @@ class Erasure:
     timestamp: float
 
 
-class Reader:
-    """Reads records of `interactions`.
+class InteractionParser:
+    """Parses records of `interactions`.
 
     Args:
-        row_of: catalogue row of every item id that set-up knows.
-        positive_from: least value of an interaction that counts, or None: every one does.
+        row_of: catalogue row of every item id of the set-up.
+        positive_from: least value of an interaction that counts, or None if every one does.
     """
 
     def __init__(self, row_of: Mapping[str, int], positive_from: float | None) -> None:
         self._row_of = row_of
         self._positive_from = positive_from
 
-    def read(self, record: Record, number: int) -> Arrival | Erasure | None:
-        """What a record says; None where it is an interaction that does not count.
+    def parse(self, record: Record, number: int) -> Arrival | Erasure | None:
+        """Parse a record; None for an interaction that does not count.
 
         Args:
             record: of `interactions`.
-            number: events of its partition read before it.
+            number: number of events of its partition read before it.
 
         Raises:
-            BadEvent: it cannot be used.
+            BadEvent: the record cannot be used.
         """
         value = readable(record)
         check_schema(value)
@@ -65,7 +65,7 @@ class Reader:
 def _user_id(value: Mapping[str, object]) -> str:
     user_id = value.get("user_id")
     if not isinstance(user_id, str | int) or isinstance(user_id, bool) or user_id == "":
-        raise BadEvent("bad_user_id", "an erasure names the user_id that is to be forgotten")
+        raise BadEvent("bad_user_id", "an erasure names the user_id that is to be erased")
     return str(user_id)
 
 

@@ -1,42 +1,34 @@
-"""The monitor's changelog, topic `monitor`: its state in parts every so often, and each step since.
+"""The monitor's changelog, topic `monitor`: snapshots of its state in chunks, and the steps after each.
 
-A *step* says how far `gated`, `outcomes` and `regions` were read; it is in the transaction that committed the
-offsets and the edits it led to. A monitor is a function of these three and of the steps, so the newest state and
-the steps after it give the monitor of the last commit again, and never one beyond.
+A *step* holds the offsets up to which `gated`, `outcomes` and `regions` were read. It is in the transaction that
+committed these offsets and the edits of the step. The monitor is a function of the three topics and the steps, so the
+newest snapshot and the steps after it give exactly the monitor of the last commit.
 
     chunk … chunk snapshot step step step …          keys: chunk-00000 …, snapshot, step-000000 …
 
-Keys start over with each snapshot, so compaction leaves one state and the steps after it. The newest snapshot is
-found from the end of the topic backwards: a restart reads what it needs and no more.
+Keys start over with each snapshot, so compaction leaves one snapshot and the steps after it. The newest snapshot is
+searched from the end of the topic backwards: a restart reads little more than it needs.
 """
 
-import base64
-import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from consumers.runtime.snapshots import decode, encode, search_backwards
 from consumers.runtime.stage import Output
 from pipeline.errors import LogError
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import MONITOR
 
-CHUNK = 400_000
-"""Characters of state in a record: well within any broker's limit."""
-
-FIRST_LOOK = 64
-"""Offsets from the end that are looked at first; the look widens until it finds what it needs."""
-
 
 @dataclass(frozen=True)
 class ReadPositions:
-    """How far one step of the monitor read.
+    """Offsets up to which one step of the monitor read.
 
     Attributes:
-        gated, outcomes, regions: offsets of these topics before which everything was taken in.
-        whole: in lockstep, whether a batch was complete, so that it could be decided upon.
+        gated, outcomes, regions: next offset to read of these topics.
+        whole: in lockstep, whether a batch was complete, so that a decision was due.
     """
 
     gated: int = 0
@@ -46,14 +38,14 @@ class ReadPositions:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What the changelog holds.
+class MonitorSnapshot:
+    """The newest snapshot in the changelog, and the steps after it.
 
     Attributes:
-        number: of the snapshot, 0 where there is none.
-        state: as it was written down, or None.
-        at: how far it had read.
-        steps: those after it.
+        number: of the snapshot, 0 without one.
+        state: of the driver; None without a snapshot.
+        at: positions that it had read up to.
+        steps: after the snapshot.
     """
 
     number: int = 0
@@ -63,60 +55,48 @@ class Kept:
 
 
 def step_output(number: int, count: int, step: ReadPositions, timestamp: float) -> Output:
-    """The record of the `count`-th step after snapshot `number`."""
+    """Make the record of the `count`-th step after snapshot `number`."""
     value = {"kind": "step", "snapshot": number, **asdict(step)}
     return Output(MONITOR, value, f"step-{count:06d}", timestamp, 0)
 
 
 def snapshot_outputs(number: int, state: Mapping[str, Any], at: ReadPositions, timestamp: float) -> list[Output]:
-    """The records of a state, to be written in one transaction."""
-    raw = json.dumps(state, separators=(",", ":"), allow_nan=False).encode("ascii")
-    text = base64.b85encode(zlib.compress(raw, 1)).decode("ascii")
-    chunks = [text[i : i + CHUNK] for i in range(0, len(text), CHUNK)]
+    """Make the records of a snapshot, to be written in one transaction."""
+    encoded = encode(json.dumps(state, separators=(",", ":"), allow_nan=False).encode("ascii"))
     outputs = [
         Output(MONITOR, {"kind": "chunk", "snapshot": number, "data": chunk}, f"chunk-{i:05d}", timestamp, 0)
-        for i, chunk in enumerate(chunks)
+        for i, chunk in enumerate(encoded.chunks)
     ]
-    sha256 = hashlib.sha256(raw).hexdigest()
-    value = {"kind": "snapshot", "snapshot": number, "chunks": len(chunks), "sha256": sha256, **asdict(at)}
+    length = len(encoded.chunks)
+    value = {"kind": "snapshot", "snapshot": number, "chunks": length, "sha256": encoded.sha256, **asdict(at)}
     return [*outputs, Output(MONITOR, value, "snapshot", timestamp, 0)]
 
 
-def read_newest(log: Log) -> Kept:
-    """Read the newest state and the steps after it.
+def read_newest(log: Log) -> MonitorSnapshot:
+    """Read the newest snapshot and the steps after it.
 
     Raises:
-        LogError: the state is damaged.
+        LogError: the snapshot is damaged.
     """
-    end = log.end_offset(MONITOR, 0)
-    look = FIRST_LOOK
-    while True:
-        start = max(0, end - look)
-        kept = _newest(list(log.read(MONITOR, 0, start, end)), everything=start == 0)
-        if kept is not None:
-            return kept
-        look *= 4
+    return search_backwards(log, MONITOR, _newest) or MonitorSnapshot()
 
 
-def _newest(records: Sequence[Record], everything: bool) -> Kept | None:
-    """What the records hold; None where more of them are needed to tell."""
-    place = max((i for i, r in enumerate(records) if _value(r)["kind"] == "snapshot"), default=None)
-    if place is None:
-        return Kept(steps=_steps(records, 0)) if everything else None
-    snapshot = _value(records[place])
-    number, before = snapshot["snapshot"], [_value(r) for r in records[:place]]
+def _newest(records: Sequence[Record], everything: bool) -> MonitorSnapshot | None:
+    """The newest snapshot in these records; None if its first chunk lies before them."""
+    last = max((i for i, r in enumerate(records) if _value(r)["kind"] == "snapshot"), default=None)
+    if last is None:
+        return MonitorSnapshot(steps=_steps(records, 0)) if everything else None
+    snapshot = _value(records[last])
+    number, before = snapshot["snapshot"], [_value(r) for r in records[:last]]
     chunks = [v["data"] for v in before if v["kind"] == "chunk" and v["snapshot"] == number]
     if len(chunks) < snapshot["chunks"] and not everything:
         return None
-    return Kept(number, _state(chunks, snapshot), _step(snapshot), _steps(records[place + 1 :], number))
+    return MonitorSnapshot(number, _state(chunks, snapshot), _step(snapshot), _steps(records[last + 1 :], number))
 
 
 def _state(chunks: Sequence[str], snapshot: Mapping[str, Any]) -> Mapping[str, Any]:
-    try:
-        raw = zlib.decompress(base64.b85decode("".join(chunks)))
-    except (ValueError, zlib.error):
-        raw = b""
-    if hashlib.sha256(raw).hexdigest() != snapshot["sha256"]:
+    raw = decode(chunks, snapshot["sha256"])
+    if raw is None:
         raise LogError(
             f"state {snapshot['snapshot']} of the monitor is damaged in topic {MONITOR}: its "
             f"{snapshot['chunks']} chunks do not give what was written; restore the log from a backup"

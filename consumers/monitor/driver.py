@@ -1,13 +1,12 @@
-"""The monitor's course: what it makes of the log, one step after another.
+"""Driver of the monitor: reads the log in steps, and hands what it read to the monitor.
 
-A step says how far to read. In every step, in this order:
+A step is a `ReadPositions`. Each step reads in this order:
 
-    1. regions as they are in `regions`;
-    2. outcomes, in order of their offsets;
-    3. records of `gated`, in order of theirs;
-    4. edits.
+    1. `regions`: the regions are replaced by the present ones;
+    2. `outcomes`, in order of offsets;
+    3. `gated`, in order of offsets;
 
-The same steps from the same start give the same edits, whichever process takes them.
+and then writes the edits that are due. The same steps from the same start give the same edits in every process.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,105 +26,105 @@ from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import EDITS, OUTCOMES
 
-MOST_ROUNDS = 16
-"""Rounds of edits that one batch can set off in lockstep, as in a replay."""
+MAX_ROUNDS = 16
+"""Decisions after one batch in lockstep, as in a replay."""
 
 OF_ONE_REGION = (Operation.UPDATE, Operation.ADD)
-"""Edits that train: trainers share them by region. The others move boundaries, and come one at a time."""
+"""Edits that train: trainers share them by region. The others move boundaries, one at a time."""
 
 
 class MonitorDriver:
-    """One monitor on its way through the log.
+    """One monitor and its position in the log.
 
     Args:
-        setup: what everything starts from.
+        setup: initial regions and calibration.
         config: the whole tree.
         seed: of everything random, and of the edits' trainings.
 
     Attributes:
-        at: how far it has read.
-        monitor: decides.
-        caused: edits that a revision read so far came from.
+        at: positions read so far.
+        monitor: decides on edits.
+        published_edits: ids of the edits that revisions read so far came from.
     """
 
     def __init__(self, setup: SetUp, config: Config, seed: int) -> None:
         self.at = ReadPositions()
         self.monitor = Monitor(config, setup.bank, setup.calibration, seed)
-        self.caused: set[str] = set()
+        self.published_edits: set[str] = set()
         self._bank = setup.bank
         self._revisions = RevisionFollower()
         self._lockstep = config.consumers.lockstep
-        self._waiting: list[Edit] = []
+        self._queued: list[Edit] = []
         self._rounds = 0
         self._settled = 0
 
     def state(self) -> dict[str, Any]:
-        """Everything that cannot be read from `regions`, as a JSON object."""
+        """All state that cannot be read from `regions`, as a JSON object."""
         return {
             "monitor": snapshot(self.monitor),
-            "waiting": [edit.edit_id for edit in self._waiting],
+            "waiting": [edit.edit_id for edit in self._queued],
             "rounds": self._rounds,
             "settled": self._settled,
         }
 
-    def continue_from(self, state: Mapping[str, Any], at: ReadPositions, log: Log) -> None:
-        """Put a course that has read nothing to where another one wrote its state down."""
-        self._take_regions(log, at.regions)
+    def restore(self, state: Mapping[str, Any], at: ReadPositions, log: Log) -> None:
+        """Put a new driver into a state from `state`, which was recorded at these positions."""
+        self._apply_revisions(log, at.regions)
         restore(self.monitor, state["monitor"], self._bank)
-        self._waiting = [self.monitor.pending[edit_id] for edit_id in state["waiting"]]
+        self._queued = [self.monitor.pending[edit_id] for edit_id in state["waiting"]]
         self._rounds, self._settled = state["rounds"], state["settled"]
         self.at = at
 
-    def take(self, step: ReadPositions, log: Log, gated: Iterable[Record]) -> list[Output]:
-        """Take in all up to a step, and decide.
+    def apply(self, step: ReadPositions, log: Log, gated: Iterable[Record]) -> list[Output]:
+        """Read up to a step, and decide.
 
         Args:
-            step: how far.
+            step: positions to read up to.
             log: for `regions` and `outcomes`.
             gated: records since the last step.
 
         Returns:
-            Edits, and in lockstep the word that a batch is settled.
+            Edits; in lockstep one edit at a time, and after the last one the record that the batch is settled.
         """
-        self._take_regions(log, step.regions)
-        self.monitor.follow(self._bank)
+        self._apply_revisions(log, step.regions)
+        self.monitor.set_bank(self._bank)
         for record in log.read(OUTCOMES, 0, self.at.outcomes, step.outcomes):
-            self.monitor.settle(Outcome.from_record(value_of(record)), self._bank)
+            self.monitor.apply(Outcome.from_record(value_of(record)), self._bank)
         for record in gated:
             self.monitor.observe(GatedEvent.from_record(value_of(record)), record.offset)
         self.at = step
         if self._lockstep:
-            return self._one_at_a_time()
-        return [_asked(edit) for edit in self.monitor.decide()]
+            return self._next_in_lockstep()
+        return [_edit_output(edit) for edit in self.monitor.decide()]
 
     @property
-    def has_more_to_say(self) -> bool:
-        """Whether another step may say something although there is nothing new to read."""
-        return self._lockstep and self.at.whole and self._settled < self.at.gated and not self._in_flight
+    def has_more_outputs(self) -> bool:
+        """True if another step may give outputs without new records."""
+        return self._lockstep and self.at.whole and self._settled < self.at.gated and not self._in_training
 
     @property
-    def _in_flight(self) -> bool:
-        """Whether an edit is with the trainers."""
-        return len(self.monitor.pending) > len(self._waiting)
+    def _in_training(self) -> bool:
+        """True while an edit that was written has no outcome."""
+        return len(self.monitor.pending) > len(self._queued)
 
-    def _one_at_a_time(self) -> list[Output]:
-        """In lockstep an edit is carried out on what the one before has left."""
-        if self._in_flight or not self.at.whole or self._settled == self.at.gated:
+    def _next_in_lockstep(self) -> list[Output]:
+        """In lockstep an edit starts from the regions that the one before has left."""
+        if self._in_training or not self.at.whole or self._settled == self.at.gated:
             return []
-        if not self._waiting and self._rounds < MOST_ROUNDS:
-            self._waiting = self.monitor.decide()
+        if not self._queued and self._rounds < MAX_ROUNDS:
+            self._queued = self.monitor.decide()
             self._rounds += 1
-        if self._waiting:
-            return [_asked(self._waiting.pop(0))]
+        if self._queued:
+            return [_edit_output(self._queued.pop(0))]
         self._settled, self._rounds = self.at.gated, 0
         return [settled(self.at.gated, self.monitor.timestamp)]
 
-    def _take_regions(self, log: Log, end: int) -> None:
+    def _apply_revisions(self, log: Log, end: int) -> None:
         for _, revision in self._revisions.poll(log, until=end):
             self._bank = revision.after(self._bank)
-            self.caused.add(revision.edit_id or "")
+            self.published_edits.add(revision.edit_id or "")
 
 
-def _asked(edit: Edit) -> Output:
+def _edit_output(edit: Edit) -> Output:
     key = str(edit.region_id) if edit.operation in OF_ONE_REGION else "gate"
     return Output(EDITS, edit.to_record(), key, edit.timestamp)

@@ -1,7 +1,7 @@
-"""Feeding a data set into the log: items, the past that set-up has learned from, and the stream after it.
+"""Writes a data set into the log: items, the interactions that set-up learned from, and the stream after it.
 
-Events of the stream are numbered as a replay counts them, and marked where it ends a batch early: a gate in lockstep
-needs both, a live one looks at neither. What does not count as liking is left out, by the same rule as in a replay.
+Events of the stream have the numbers of a replay, and a mark where it ends a batch early: a gate in lockstep needs
+both, a live one ignores them. Interactions that are not positive are left out, by the same rule as in a replay.
 """
 
 from collections import defaultdict, deque
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset, positives
@@ -18,24 +19,28 @@ from pipeline.errors import DataError
 from pipeline.events.interaction import Interaction, Item
 from pipeline.events.interactions import Interactions
 from pipeline.events.versioning import versioned
-from pipeline.streams.interface import Log
+from pipeline.streams.interface import Log, Producer
 from pipeline.streams.topics import INTERACTIONS, ITEMS
 
 TRANSACTION = 500
-"""Records of one transaction."""
+"""Most records of a transaction."""
 
-Told = Callable[[str, int, int], None]
+PAUSE = 0.05
+"""Seconds between two checks for events that are due."""
+
+Progress = Callable[[str, int, int], None]
+"""Function called with (stage, done, total)."""
 
 
 @dataclass(frozen=True)
 class Feed:
-    """What is written.
+    """Records to write.
 
     Attributes:
         items: of the catalogue.
         past: the newest interactions of each user before the stream, in event order.
-        stream: what is gated, in event order.
-        cuts: numbers of events with which a replay ends a batch.
+        stream: interactions after set-up, in event order.
+        cuts: numbers of the events that end a batch in a replay.
     """
 
     items: Sequence[Item]
@@ -43,54 +48,64 @@ class Feed:
     stream: Sequence[Interaction]
     cuts: frozenset[int]
 
-    def write_items(self, log: Log, progress: Told) -> None:
-        """Write items; the same content again is no harm."""
+    def write_items(self, log: Log, progress: Progress) -> None:
+        """Write items; writing the same content again changes nothing."""
         values = [
             versioned({"item_id": i.item_id, "text": i.text, "attributes": dict(i.attributes)}) for i in self.items
         ]
         _write(log, ITEMS, [(v["item_id"], v, 0.0) for v in values], "items", progress)
 
-    def write_past(self, log: Log, progress: Told) -> None:
-        """Write what makes histories and is not gated."""
+    def write_past(self, log: Log, progress: Progress) -> None:
+        """Write interactions that enter the histories and are not scored."""
         records = [(e.user_id, _value(e, {"past": True}), e.timestamp) for e in self.past]
         _write(log, INTERACTIONS, records, "histories before the stream", progress)
 
     def write_stream(
         self,
         log: Log,
-        progress: Told,
+        progress: Progress,
         speed: float | None,
         rate: float | None,
         sleep: Callable[[float], None],
         clock: Callable[[], float],
     ) -> int:
-        """Write the stream, at its own pace, at a rate, or at once; return how many events it has."""
+        """Write the stream: `speed` times as fast as event time, at a `rate` per second, or at once.
+
+        Returns:
+            The number of events.
+        """
         producer, began, done = log.producer("produce-stream"), clock(), 0
-        times = Interactions.of(self.stream).timestamps
-        first = float(times[0]) if len(times) else 0.0
+        stamps = Interactions.of(self.stream).timestamps
         while done < len(self.stream):
-            due = len(self.stream)
-            passed = clock() - began
-            if rate is not None:
-                due = min(due, int(passed * rate) + 1)
-            elif speed is not None:
-                due = int(np.searchsorted(times, first + passed * speed, side="right"))
-            some = range(done, min(due, done + TRANSACTION))
-            if not some:
-                sleep(0.05)
+            due = _due(stamps, clock() - began, speed, rate)
+            batch = range(done, min(due, done + TRANSACTION))
+            if not batch:
+                sleep(PAUSE)
                 continue
-            with producer.transaction() as transaction:
-                for number, event in zip(some, self.stream[some.start : some.stop], strict=True):
-                    more = {"sequence": number}
-                    value = _value(event, {**more, "cut": True} if number in self.cuts else more)
-                    transaction.send(INTERACTIONS, value, key=event.user_id, timestamp=event.timestamp)
-            done = some.stop
+            self._write_batch(producer, batch)
+            done = batch.stop
             progress("interactions", done, len(self.stream))
         return done
 
+    def _write_batch(self, producer: Producer, numbers: range) -> None:
+        with producer.transaction() as transaction:
+            for number, event in zip(numbers, self.stream[numbers.start : numbers.stop], strict=True):
+                more = {"sequence": number}
+                value = _value(event, {**more, "cut": True} if number in self.cuts else more)
+                transaction.send(INTERACTIONS, value, key=event.user_id, timestamp=event.timestamp)
+
+
+def _due(stamps: NDArray[np.float64], passed: float, speed: float | None, rate: float | None) -> int:
+    """Number of events that are due after so many seconds; all of them without speed and rate."""
+    if rate is not None:
+        return min(len(stamps), int(passed * rate) + 1)
+    if speed is not None and len(stamps):
+        return int(np.searchsorted(stamps, stamps[0] + passed * speed, side="right"))
+    return len(stamps)
+
 
 def feed_of(dataset: Dataset, config: Config) -> Feed:
-    """Lay out what is written of a data set.
+    """Prepare the records of a data set.
 
     Raises:
         DataError: the protocol is `windows`, whose windows do not follow from a log, or the log cannot be cut.
@@ -103,9 +118,9 @@ def feed_of(dataset: Dataset, config: Config) -> Feed:
     until, _ = slices.bounds(events.timestamps)
     before, stream = events[:until], events[until:]
     newest: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=config.windows.length))
-    for place, user in enumerate(before.users.tolist()):
-        newest[user].append(place)
-    kept = np.array(sorted(place for places in newest.values() for place in places), dtype=np.int64)
+    for index, user in enumerate(before.users.tolist()):
+        newest[user].append(index)
+    kept = np.array(sorted(index for indices in newest.values() for index in indices), dtype=np.int64)
     parts = np.array_split(np.arange(len(stream)), config.replay.parts)
     cuts = frozenset(int(part[-1]) for part in parts if len(part))
     return Feed(list(dataset.items.values()), before[kept], stream, cuts)
@@ -121,7 +136,7 @@ def _value(event: Interaction, more: dict[str, Any]) -> dict[str, Any]:
     return versioned({**value, **({} if event.value is None else {"value": event.value}), **more})
 
 
-def _write(log: Log, topic: str, records: Sequence[tuple[str, Any, float]], stage: str, progress: Told) -> None:
+def _write(log: Log, topic: str, records: Sequence[tuple[str, Any, float]], stage: str, progress: Progress) -> None:
     producer = log.producer(f"produce-{topic}")
     for start in range(0, len(records), TRANSACTION):
         with producer.transaction() as transaction:

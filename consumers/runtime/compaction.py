@@ -1,4 +1,4 @@
-"""Looking after an embedded log: what a broker's own cleaner does for a broker."""
+"""Compaction of an embedded log: a broker has a cleaner of its own, a SQLite file has not."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -7,19 +7,19 @@ from pathlib import Path
 from pipeline.streams import LocalLog, UnavailableError
 
 INTERVAL = 600.0
-"""Seconds between two compactions: users leave a record at every transaction, and a restart reads all of them."""
+"""Seconds between two compactions: every transaction writes records of `users`, and a restart reads all of them."""
 
 
-class Upkeep:
-    """Compacts a log every so often.
+class Compaction:
+    """Compacts the compacted topics of a log every `INTERVAL` seconds.
 
-    Nothing else is deleted: records have no time of arrival here, event time would end an old dataset as it is
-    written, and `gated` is what edits are carried out again from.
+    Nothing else is deleted: records have event time only, by which an old data set would expire as it is written, and
+    edits are carried out again from `gated`.
 
     Args:
         path: of the log.
         clock: monotonic seconds.
-        say: told of what has to wait.
+        say: shows a status line.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float], say: Callable[[str], None]) -> None:
@@ -29,7 +29,7 @@ class Upkeep:
         self._due = clock() + INTERVAL
 
     def __call__(self) -> int:
-        """Compact what is compacted, if it is time; return how many records that was."""
+        """Compact the log if it is due; return the number of records removed."""
         if self._clock() < self._due:
             return 0
         self._due = self._clock() + INTERVAL

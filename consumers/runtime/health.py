@@ -1,8 +1,13 @@
-"""How a stage gets on: what its metrics, `/healthz` and `/readyz` say of the loop."""
+"""Health of a process: the problems behind `/healthz` and `/readyz`, and the metrics of a stage's loop.
 
+Healthy is a process that still works; ready is one whose state is restored and whose log is within reach.
+"""
+
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from consumers.runtime.stage import Output
 from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
@@ -10,41 +15,73 @@ from pipeline.streams.topics import DEAD_LETTERS
 from pipeline.telemetry import Metrics
 
 
-class Progress:
-    """Watches one loop.
+class Health(Protocol):
+    """A process that can say what is wrong with it."""
+
+    def stuck(self) -> str | None:
+        """Reason to restart the process, or None."""
+
+    def unready(self) -> str | None:
+        """Reason to send it no requests, or None."""
+
+
+def probe(path: str, health: Health) -> tuple[int, str | None]:
+    """Status code and problem for `/healthz` or `/readyz`: 200 without a problem, 503 with one."""
+    problem = health.stuck() if path == "/healthz" else health.unready()
+    return (200 if problem is None else 503), problem
+
+
+class LoopHealth:
+    """Health and metrics of one loop.
 
     Args:
-        metrics: where it is counted.
+        metrics: of its process.
         clock: monotonic seconds.
-        say: where a person is told of what went wrong.
-        interval: seconds between two looks at ends and positions, which ask the log.
+        say: shows a status line.
+        patience: seconds without a turn after which the loop counts as stuck.
+        interval: seconds between two reads of end offsets and positions, which query the log.
 
     Attributes:
-        ready: whether the last turn had its partitions restored, and the log within reach.
-        turned: when the last turn began, on that clock.
+        ready: True if the last turn had its partitions restored and the log within reach.
+        turned: time at which the last turn began, by the clock.
     """
 
     def __init__(
-        self, metrics: Metrics, clock: Callable[[], float], say: Callable[[str], None], interval: float = 1.0
+        self,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        say: Callable[[str], None],
+        patience: float = math.inf,
+        interval: float = 1.0,
     ) -> None:
         self.ready = False
         self.turned = clock()
         self._metrics = metrics
         self._clock = clock
         self._say = say
+        self._patience = patience
         self._interval = interval
-        self._looked = clock() - interval
-        self._stood: dict[TopicPartition, tuple[int, float]] = {}
+        self._measured = clock() - interval
+        self._last_move: dict[TopicPartition, tuple[int, float]] = {}
+
+    def stuck(self) -> str | None:
+        """See `Health`."""
+        still = self._clock() - self.turned
+        return f"no turn for {still:.0f} s, at most {self._patience:g} are usual" if still > self._patience else None
+
+    def unready(self) -> str | None:
+        """See `Health`."""
+        return None if self.ready else "partitions are not restored, or the log is out of reach"
 
     def polled(self, records: Sequence[Record], log: Log, consumer: Consumer) -> None:
-        """A poll came back, and state follows the assignment."""
+        """Note a poll, after state was restored for the partitions assigned."""
         self.ready = True
         self.turned = self._clock()
         for topic, count in Counter(record.topic for record in records).items():
             self._metrics.events.labels(topic).inc(count)
-        if self.turned - self._looked >= self._interval:
-            self._looked = self.turned
-            self._look(log, consumer)
+        if self.turned - self._measured >= self._interval:
+            self._measured = self.turned
+            self._measure_lag(log, consumer)
 
     @contextmanager
     def batch(self, records: Sequence[Record]) -> Iterator[None]:
@@ -55,28 +92,28 @@ class Progress:
             self._metrics.batch_seconds.observe(self._clock() - began)
 
     def committed(self, outputs: Sequence[Output]) -> None:
-        """A transaction is in the log."""
+        """Note the records of a transaction that is committed."""
         for output in outputs:
             if output.topic == DEAD_LETTERS:
                 self._metrics.dead_letters.labels(output.key).inc()
 
     def failed(self, message: str, pause: float) -> None:
-        """The log is out of reach; the next attempt follows after so many seconds."""
+        """Note that the log is out of reach, and that the next attempt follows after `pause` seconds."""
         self.ready = False
         self._metrics.reopened.inc()
         self._say(f"{message}; trying again in {pause:g} s")
 
-    def _look(self, log: Log, consumer: Consumer) -> None:
+    def _measure_lag(self, log: Log, consumer: Consumer) -> None:
         assigned = consumer.assignment
-        for where in set(self._stood) - set(assigned):
-            del self._stood[where]
+        for where in set(self._last_move) - set(assigned):
+            del self._last_move[where]
             self._metrics.forget_partition(*where)
         for where in assigned:
             position = consumer.position(*where)
             lag = max(0, log.end_offset(*where) - position)
-            stood, since = self._stood.get(where, (position, self.turned))
-            if lag == 0 or stood != position:
+            before, since = self._last_move.get(where, (position, self.turned))
+            if lag == 0 or before != position:
                 since = self.turned
-            self._stood[where] = (position, since)
+            self._last_move[where] = (position, since)
             self._metrics.lag.labels(*where).set(lag)
             self._metrics.stalled_seconds.labels(*where).set(self.turned - since)

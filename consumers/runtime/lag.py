@@ -1,4 +1,4 @@
-"""How far each stage is behind: end of what it reads minus what its group has committed."""
+"""Lag of each stage: end of its input topic minus the offset that its group has committed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from pipeline.streams.topics import EDITS, GATED, INTERACTIONS
 
 @dataclass(frozen=True)
 class Lag:
-    """Where the group of a stage stands in a partition.
+    """Position of a stage's group in one partition.
 
     Attributes:
         stage: name of the stage, and of its group.
-        topic, partition: what it reads.
+        topic, partition: its input.
         position: next offset to read, as committed.
         end: offset after the last record.
     """
@@ -26,16 +26,16 @@ class Lag:
 
     @property
     def behind(self) -> int:
-        """End minus position."""
+        """Records still to read: end minus position."""
         return max(0, self.end - self.position)
 
 
 def lags(log: Log, partitions: int) -> Iterator[Lag]:
-    """Look every stage up, partition by partition.
+    """Read the lag of every stage, partition by partition.
 
     Args:
-        log: is asked; no group is joined.
-        partitions: of the topics that are shared out.
+        log: has the topics; no group is joined.
+        partitions: of the topics that several instances share.
 
     Raises:
         UnavailableError: the log is out of reach.

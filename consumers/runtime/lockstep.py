@@ -1,11 +1,11 @@
-"""Lockstep: stages that wait for each other, so that the consumers end with the ledger of a replay.
+"""Lockstep mode: stages that wait for each other, so that they end with the ledger of a replay.
 
 One gate writes a batch of `gate.batch_size` events, cut as a replay cuts them, in one transaction, and then waits at
-this barrier. The monitor observes the batch and asks for its edits one at a time, each after the outcome of the
-one before. When it has nothing more to ask for, it says in `control` up to where `gated` is settled. Revisions that
-the edits made are in `regions` by then: the gate reads them before it goes on.
+a barrier. The monitor observes the batch and requests its edits one at a time, each after the outcome of the one
+before. When no edit is left, it writes to `control` the offset of `gated` up to which everything is settled. Revisions
+of these edits are in `regions` by then: the gate reads them before its next batch.
 
-Nothing of this is kept in a process: who restarts finds in the log where all of them stand.
+No process holds any of this state: after a restart it is read from the log.
 """
 
 from consumers.runtime.stage import Output
@@ -18,24 +18,24 @@ SETTLED = "settled"
 
 
 def settled(gated: int, timestamp: float) -> Output:
-    """Say that all that follows from `gated` before this offset is decided, carried out and in force."""
+    """Record saying that every edit due to records of `gated` before this offset has ended."""
     return Output(CONTROL, {"kind": SETTLED, "gated": gated}, SETTLED, timestamp)
 
 
 def nothing_gated_since(log: Log, offset: int) -> bool:
-    """Whether `gated` has no record at or after an offset; its end may lie further, past transaction markers."""
+    """True if `gated` has no record at or after an offset; its end may be later, because of transaction markers."""
     return not new_records(log, GATED, offset)
 
 
 class Barrier:
-    """What the gate waits at between batches."""
+    """Barrier at which the gate waits between batches."""
 
     def __init__(self) -> None:
         self._position = 0
         self._settled = 0
 
     def is_open(self, log: Log) -> bool:
-        """Whether everything gated so far is settled."""
+        """True if everything in `gated` is settled."""
         for record in new_records(log, CONTROL, self._position):
             self._position = record.offset + 1
             if record.key == SETTLED:

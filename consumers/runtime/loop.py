@@ -3,13 +3,13 @@
 One turn, always in this order:
 
     1. poll;
-    2. compare the assignment with what is held: drop the state of partitions that went, restore the state of
-       those that came, from the changelog up to the committed offsets and never beyond;
-    3. handle the batch in memory, if any partition is held: who holds none stands by, and says nothing;
+    2. compare the assignment with what is held: drop the state of revoked partitions, restore the state of new
+       ones from the changelog, up to the committed offsets and never beyond;
+    3. handle the batch in memory, if any partition is held: a process without one stands by and writes nothing;
     4. in one transaction: outputs, changelog records among them, and the positions of the consumer;
     5. only then the next poll.
 
-So whoever dies anywhere leaves either all of a turn or nothing of it. What goes wrong:
+A process that dies anywhere therefore leaves either all of a turn or nothing of it. Errors:
 
     PartitionLostError     the batch is dropped with everything it changed in memory; the next poll goes on
     UnavailableError       log, producer and consumer are closed and, after a pause that doubles, opened anew
@@ -23,7 +23,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from threading import Event
 
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.stage import KillPoint, Output, Point, Stage, Turn, live_on
 from pipeline.config import ConsumerSettings
 from pipeline.streams.interface import Consumer, Log, PartitionLostError, Producer, TopicPartition, UnavailableError
@@ -31,14 +31,14 @@ from pipeline.streams.interface import Consumer, Log, PartitionLostError, Produc
 
 @dataclass
 class Member:
-    """What a stage holds of one opened log.
+    """Resources of a stage on one opened log.
 
     Attributes:
         log: opened for this membership.
-        producer: fences older ones of this instance.
-        consumer: the place in the group.
+        producer: fences older producers of this instance.
+        consumer: member of the group.
         held: partition -> claim under which its state was restored.
-        waiting: whether records were handled whose positions are not committed yet.
+        waiting: True while positions of handled records are not committed.
     """
 
     log: Log
@@ -49,17 +49,17 @@ class Member:
 
 
 class Loop:
-    """Runs one stage until it is told to stop.
+    """Runs one stage until `stop` is set.
 
     Args:
-        stage: what to run.
+        stage: the stage.
         open_log: opens the log; called again after the log was out of reach.
         instance: names this process, the same after a restart.
         settings: `consumers` of the configuration.
         max_records: most records of a turn.
-        stop: set it, and the loop ends after the turn that it is in.
-        progress: told of every turn.
-        at: told of each point that a turn passes.
+        stop: ends the loop after the present turn.
+        health: metrics and health of the loop.
+        at: called at each point that a turn passes.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Loop:
         settings: ConsumerSettings,
         max_records: int,
         stop: Event,
-        progress: Progress,
+        health: LoopHealth,
         at: KillPoint = live_on,
     ) -> None:
         self._stage = stage
@@ -79,17 +79,17 @@ class Loop:
         self._settings = settings
         self._max_records = max_records
         self._stop = stop
-        self._progress = progress
+        self._health = health
         self._at = at
         self._pause = settings.backoff
 
     def run(self) -> None:
-        """Take turns until told to stop.
+        """Take turns until stopped.
 
         Raises:
             FencedError: a newer process of this instance took over.
             RecordsLostError: records were deleted before they were read; the message names them.
-            LogError: the log refuses what is asked of it.
+            LogError: the log refuses a request.
         """
         with closing(self._stage):
             while not self._stop.is_set():
@@ -97,7 +97,7 @@ class Loop:
                     with self._join() as member:
                         self._take_turns(member)
                 except UnavailableError as error:
-                    self._progress.failed(str(error), self._pause)
+                    self._health.failed(str(error), self._pause)
                     self._stop.wait(self._pause)
                     self._pause = min(2 * self._pause, self._settings.longest_backoff)
 
@@ -125,14 +125,14 @@ class Loop:
         records = member.consumer.poll(self._max_records, self._settings.poll_timeout)
         self._at(Point.POLLED)
         # 2. state follows the assignment
-        self._follow(member)
-        self._progress.polled(records, member.log, member.consumer)
+        self._restore_assignment(member)
+        self._health.polled(records, member.log, member.consumer)
         if not member.held:
             return
         # 3. handle in memory
         member.waiting |= bool(records)
         self._at(Point.HANDLING)
-        with self._progress.batch(records):
+        with self._health.batch(records):
             outputs = self._stage.handle(Turn(records, member.consumer, member.log))
         self._at(Point.HANDLED)
         # 4. one transaction
@@ -140,7 +140,7 @@ class Loop:
             self._commit(member, outputs)
         # 5. only now the next poll
 
-    def _follow(self, member: Member) -> None:
+    def _restore_assignment(self, member: Member) -> None:
         claims = member.consumer.claims()
         self._drop(member, [where for where, claim in member.held.items() if claims.get(where) != claim])
         came = {where: member.consumer.committed(*where) for where in claims if where not in member.held}
@@ -157,11 +157,11 @@ class Loop:
             transaction.commit_offsets(member.consumer)
             self._at(Point.COMMITTING)
         member.waiting = False
-        self._progress.committed(outputs)
+        self._health.committed(outputs)
         self._at(Point.COMMITTED)
 
     def _start_over(self, member: Member) -> None:
-        # The batch changed the state of partitions that are still held, too: all of it is made anew.
+        # The batch changed the state of partitions that are still held, too: all state is restored.
         self._drop(member, list(member.held))
         member.waiting = False
         for where in member.consumer.assignment:

@@ -1,4 +1,4 @@
-"""Follows `regions`: every stage reads its revisions here, from where it stopped."""
+"""Reader of `regions`: every stage polls new revisions through it."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from pipeline.streams.topics import REGIONS
 
 
 class RevisionFollower:
-    """Position of one reader in `regions`.
+    """One reader of `regions`, with its position.
 
     Attributes:
         next_revision: first offset that was not read yet.

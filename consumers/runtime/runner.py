@@ -1,4 +1,4 @@
-"""Running one stage as a process: what `raie monitor` and `raie train` do."""
+"""Runs one stage as a process, with metrics and health over HTTP, until a signal stops it."""
 
 import signal
 import time
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-from consumers.runtime.health import Progress
-from consumers.runtime.http_status import Status, served
+from consumers.runtime.health import LoopHealth
+from consumers.runtime.http_status import served
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Stage
 from pipeline.config import Config
@@ -17,18 +17,19 @@ from pipeline.streams.topics import pipeline_topics
 from pipeline.telemetry import Metrics, new_metrics
 
 ADAPTERS = "adapters"
-"""Folder of the adapter versions, under the root of the set-up."""
+"""Folder of the adapters store in the folder of a set-up."""
 
 Say = Callable[[str], None]
+"""Function that shows one line of text."""
 
 
 def adapters_of(root: Path) -> Path:
-    """Where the versions of a root's regions are."""
+    """Path of the adapters store in the folder of a set-up."""
     return root / ADAPTERS
 
 
 def log_of(config: Config) -> Log:
-    """Open the log of the configuration, its topics there."""
+    """Open the log of the configuration; create its topics if they are missing."""
     log = open_log(config.log.url, config.log)
     try:
         log.create_topics(pipeline_topics(config.log.partitions))
@@ -40,7 +41,7 @@ def log_of(config: Config) -> Log:
 
 @contextmanager
 def stopped_by_signals(stop: Event) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for an end after the turn that is under way."""
+    """Set an event at SIGTERM or SIGINT, so that the loop ends after the present turn."""
     before = {sign: signal.signal(sign, lambda *_: stop.set()) for sign in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
@@ -50,22 +51,21 @@ def stopped_by_signals(stop: Event) -> Iterator[None]:
 
 
 def run_stage(make: Callable[[Metrics], Stage], instance: str, config: Config, most: int, say: Say) -> None:
-    """Run a stage until it is told to stop.
+    """Run a stage until a signal stops it.
 
     Args:
-        make: makes the stage.
+        make: makes the stage, given the metrics of the process.
         instance: names this process, the same after a restart.
         config: the whole tree.
         most: most records of a turn.
-        say: where a person is told how it goes.
+        say: shows a status line.
     """
     stop, metrics = Event(), new_metrics()
     with stopped_by_signals(stop):
         stage = make(metrics)
-        progress = Progress(metrics, time.monotonic, say)
-        status = Status(metrics, progress, time.monotonic, config.consumers.stuck_after)
+        health = LoopHealth(metrics, time.monotonic, say, config.consumers.stuck_after)
         host = config.consumers.host
-        with served(status, host, config.consumers.port) as port:
+        with served(metrics, health, host, config.consumers.port) as port:
             say(f"{stage.name} {instance} runs on {config.log.url}; metrics on http://{host}:{port}/metrics")
-            Loop(stage, lambda: log_of(config), instance, config.consumers, most, stop, progress).run()
+            Loop(stage, lambda: log_of(config), instance, config.consumers, most, stop, health).run()
     say(f"{stage.name} {instance} has stopped")

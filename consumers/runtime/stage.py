@@ -1,4 +1,4 @@
-"""What a stage of the pipeline is to the loop that runs it: values in, records out, state by partition."""
+"""Interface of a stage to the loop that runs it: records in, records out, state by partition."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
 
 
 class Point(StrEnum):
-    """Places at which a process may die, in the order in which a turn passes them.
+    """Points of a turn, in order, at which tests kill the process.
 
-    Tests kill there; a stage announces `SAVING` itself, where it writes files.
+    The loop passes all of them but `SAVING`, which a stage passes itself where it writes files.
     """
 
     POLLED = "polled"
@@ -25,11 +25,11 @@ class Point(StrEnum):
 
 
 KillPoint = Callable[[Point], None]
-"""Told of each point that is passed."""
+"""Function called at each point that a turn passes."""
 
 
 def live_on(_: Point) -> None:
-    """Do nothing: what production does at every point."""
+    """Do nothing: the function that production uses at every point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Turn:
     """One turn of the loop.
 
     Attributes:
-        records: what the poll returned, in order within each partition; none when nothing came.
-        consumer: whose positions are committed after the turn; a stage may pause, resume and seek.
-        log: for reading beside the group (`regions`, windows by offset).
+        records: result of the poll, in order within each partition; may be empty.
+        consumer: its positions are committed after the turn; a stage may pause, resume and seek.
+        log: for reads outside the group (`regions`, windows by offset).
     """
 
     records: Sequence[Record]
@@ -59,42 +59,42 @@ class Turn:
 
 
 class Stage(Protocol):
-    """Gate, monitor or trainer: what it reads, the state it owns by partition, and what a turn makes of it.
+    """Gate, monitor or trainer: its input topics, its state by partition, and the records it writes in a turn.
 
-    Everything that a stage remembers is either made anew from the log by `restore`, or may be lost at any time.
+    All state is either restored from the log by `restore`, or may be lost at any time.
     """
 
     @property
     def name(self) -> str:
-        """Names the stage, and its consumer group."""
+        """Name of the stage, and of its consumer group."""
 
     @property
     def topics(self) -> Sequence[str]:
-        """What the group reads."""
+        """Topics that the group reads."""
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
-        """Make the state of partitions that came.
+        """Restore the state of partitions that were assigned.
 
         Args:
-            came: partition -> committed offset. Changelog records tagged with a later input are not looked at.
-            log: to read the changelog.
+            came: partition -> committed offset. Changelog records tagged with a later input are ignored.
+            log: has the changelog.
         """
 
     def drop(self, went: Collection[TopicPartition]) -> None:
-        """Forget the state of partitions, and what of a batch is waiting from them.
+        """Discard the state of partitions, and their events that wait.
 
-        Where a batch was lost, every partition goes and then comes again: what it changed in memory must not stay.
+        After a lost batch every partition is dropped and restored: the batch has changed state in memory.
         """
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
-        """Handle the records of a turn in memory; called at every turn, so work between polls is done here too.
+        """Handle the records of a turn in memory; called at every turn, so work between polls is done here, too.
 
-        Not called while no partition is held: nothing but a partition's positions tells the log whose word counts.
+        Not called while no partition is held: without positions to commit, the log could not fence the output.
 
         Returns:
-            What to write, in one transaction with the positions of `turn.consumer`; None to wait for more records
-            before anything is written (positions stay uncommitted until a later turn returns a sequence).
+            Records to write in one transaction with the positions of `turn.consumer`; None to wait for more records
+            before writing (positions stay uncommitted until a later turn returns a sequence).
         """
 
     def close(self) -> None:
-        """Let go of everything held. Nothing more may be asked of it."""
+        """Release all resources; the stage cannot be used afterwards."""

@@ -1,4 +1,4 @@
-"""`raie up`: every stage as a process of its own, restarted when it dies, ended together."""
+"""Supervisor of processes: each is restarted when it dies, and all are ended together."""
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -9,24 +9,24 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds before a process that died is started again; doubled each time, up to the longest."""
 
-SETTLED = 60.0
-"""Seconds after which a process counts as well again."""
+STABLE = 60.0
+"""Seconds of running after which the pause before a restart is the first one again."""
 
 PATIENCE = 20.0
-"""Seconds that a process has to stop by itself."""
+"""Seconds that a process has to stop before it is killed."""
 
 
 @dataclass
-class Kept:
+class Supervised:
     """One process that is kept running.
 
     Attributes:
         command: starts it.
         process: the running one, or the last.
-        started: when, in monotonic seconds.
-        again: when it is started next.
-        pause: seconds it waits for that.
-        restarts: how often it was started again.
+        started: monotonic time of its start.
+        again: monotonic time of the next start, 0 if none is due.
+        pause: seconds before the restart after this one.
+        restarts: number of restarts.
     """
 
     command: Sequence[str]
@@ -41,61 +41,61 @@ class Supervisor:
     """Keeps processes running.
 
     Args:
-        commands: by the name that status lines have.
+        commands: command line of each process, by name.
         clock: monotonic seconds.
     """
 
     def __init__(self, commands: Mapping[str, Sequence[str]], clock: Callable[[], float]) -> None:
-        self._kept = {name: Kept(command) for name, command in commands.items()}
+        self._processes = {name: Supervised(command) for name, command in commands.items()}
         self._clock = clock
 
     def run(self, stop: Event, show: Callable[[Mapping[str, str]], None], interval: float = 0.5) -> None:
-        """Keep all of them running until told to stop, then end them.
+        """Keep all processes running until `stop` is set, then end them.
 
         Args:
-            stop: ends it.
-            show: told how each of them is, by name.
-            interval: seconds between two looks.
+            stop: ends the supervision.
+            show: called with the state of each process in words, by name.
+            interval: seconds between two checks.
         """
         try:
             while not stop.is_set():
-                for kept in self._kept.values():
-                    self._look_after(kept)
-                show({name: self._state(kept) for name, kept in self._kept.items()})
+                for one in self._processes.values():
+                    self._check(one)
+                show({name: self._state(one) for name, one in self._processes.items()})
                 stop.wait(interval)
         finally:
             self._end()
 
-    def _look_after(self, kept: Kept) -> None:
+    def _check(self, one: Supervised) -> None:
         now = self._clock()
-        if kept.process is None:
-            self._start(kept, now)
-        elif kept.process.poll() is None:
-            if now - kept.started >= SETTLED:
-                kept.pause = FIRST_PAUSE
-        elif not kept.again:
-            kept.again = now + kept.pause
-            kept.pause = min(2 * kept.pause, LONGEST_PAUSE)
-        elif now >= kept.again:
-            kept.restarts += 1
-            self._start(kept, now)
+        if one.process is None:
+            self._start(one, now)
+        elif one.process.poll() is None:
+            if now - one.started >= STABLE:
+                one.pause = FIRST_PAUSE
+        elif not one.again:
+            one.again = now + one.pause
+            one.pause = min(2 * one.pause, LONGEST_PAUSE)
+        elif now >= one.again:
+            one.restarts += 1
+            self._start(one, now)
 
-    def _start(self, kept: Kept, now: float) -> None:
-        # A session of its own: an interrupt from the terminal is for us, and we end them in order.
-        kept.process = subprocess.Popen(kept.command, start_new_session=True)
-        kept.started, kept.again = now, 0.0
+    def _start(self, one: Supervised, now: float) -> None:
+        # A session of its own: an interrupt from the terminal reaches only the supervisor, which ends them in order.
+        one.process = subprocess.Popen(one.command, start_new_session=True)
+        one.started, one.again = now, 0.0
 
-    def _state(self, kept: Kept) -> str:
-        assert kept.process is not None
-        code = kept.process.poll()
-        restarts = f", restarted {kept.restarts} times" if kept.restarts else ""
+    def _state(self, one: Supervised) -> str:
+        assert one.process is not None
+        code = one.process.poll()
+        restarts = f", restarted {one.restarts} times" if one.restarts else ""
         if code is None:
-            return f"runs as process {kept.process.pid}{restarts}"
+            return f"runs as process {one.process.pid}{restarts}"
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        return f"{how}, starts again in {max(0.0, kept.again - self._clock()):.0f} s{restarts}"
+        return f"{how}, starts again in {max(0.0, one.again - self._clock()):.0f} s{restarts}"
 
     def _end(self) -> None:
-        running = [kept.process for kept in self._kept.values() if kept.process and kept.process.poll() is None]
+        running = [one.process for one in self._processes.values() if one.process and one.process.poll() is None]
         for process in running:
             process.terminate()
         for process in running:

@@ -1,4 +1,4 @@
-"""Reading a topic of one partition beside any consumer group: `regions`, `outcomes`, `control`."""
+"""Reads a topic of one partition outside any consumer group: `regions`, `outcomes`, `control`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,13 +8,13 @@ from pipeline.streams.interface import Log, Record
 
 
 def new_records(log: Log, topic: str, start: int) -> list[Record]:
-    """The records of partition 0 from an offset on, up to the end as it is now."""
+    """The records of partition 0 from an offset to the present end."""
     end = log.end_offset(topic, 0)
     return list(log.read(topic, 0, start, end)) if end > start else []
 
 
 def value_of(record: Record) -> Mapping[str, Any]:
-    """The value of a record of a topic that keeps no tombstones.
+    """The value of a record of a topic that has no tombstones.
 
     Raises:
         LogError: it is a tombstone.
@@ -22,6 +22,6 @@ def value_of(record: Record) -> Mapping[str, Any]:
     if record.value is None:
         raise LogError(
             f"{record.topic}/{record.partition} has a record without a value at offset {record.offset}, which no stage "
-            "of this pipeline writes: find out who did"
+            "of this pipeline writes: find the program that wrote it"
         )
     return record.value

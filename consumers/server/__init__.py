@@ -1,8 +1,10 @@
-"""The server stage: a view of the log, answered over HTTP.
+"""The server: views of the log, answered over HTTP.
 
-follower ──► knowledge   users, items, edits, outcomes, what is taken of late
-        ├──► live        regions and adapters in force, those of older revisions on demand
-        └──► history     statistics, dead letters and versions of late: what the page (`page/`) shows
-app ──► batching ──► recommender ──► pipeline.models.lora
-   └──► feedback, admin ──► the log
+follower ──► views/users_items      histories of users, titles and withdrawals of items
+├──► views/edits            edits and outcomes
+├──► views/regions          regions and adapters in force; older revisions on demand
+├──► views/online           online popularity, from the gates' snapshots
+└──► views/activity         statistics, dead letters and versions for the dashboard
+http ──► batcher ──► recommender ──► pipeline.models.lora
+└──► feedback, rollback ──► the log
 """

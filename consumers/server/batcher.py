@@ -1,4 +1,4 @@
-"""Micro-batches: requests that wait while a batch is answered are answered together in the next one."""
+"""Micro-batches: requests that arrive during a batch are answered together in the next one."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ Answer = Callable[[Sequence[Ask]], list[Recommendation]]
 
 
 class Overloaded(Exception):
-    """As many requests are waiting as may; the caller should come back later."""
+    """The queue is full; the caller should retry later."""
 
 
 class Batcher:
@@ -19,9 +19,9 @@ class Batcher:
 
     Args:
         answer: answers a batch; runs in one thread of its own.
-        most: requests of a batch.
-        waiting: requests that may wait; one more is refused at once.
-        on_batch: told the size of each batch.
+        most: most requests of a batch.
+        waiting: most requests that may wait; further ones are refused at once.
+        on_batch: called with the size of each batch.
     """
 
     def __init__(self, answer: Answer, most: int, waiting: int, on_batch: Callable[[int], None]) -> None:
@@ -33,11 +33,11 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to answer; call it on the event loop."""
+        """Start to answer; must be called on the event loop."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End after the batch in progress."""
+        """Stop after the present batch."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -48,7 +48,7 @@ class Batcher:
         """Answer one request with the next batch.
 
         Raises:
-            Overloaded: too many are waiting.
+            Overloaded: too many requests are waiting.
         """
         future: asyncio.Future[Recommendation] = asyncio.get_running_loop().create_future()
         try:
@@ -63,19 +63,19 @@ class Batcher:
             while len(batch) < self._most and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             self._on_batch(len(batch))
-            await self._settle(batch)
+            await self._answer_batch(batch)
 
-    async def _settle(self, batch: Sequence[tuple[Ask, asyncio.Future[Recommendation]]]) -> None:
+    async def _answer_batch(self, batch: Sequence[tuple[Ask, asyncio.Future[Recommendation]]]) -> None:
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._thread, self._answer, [ask for ask, _ in batch])
         except Exception as error:
-            # Whoever asked is told; the batches that follow are answered all the same.
+            # The callers of this batch get the error; later batches are answered all the same.
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
             return
         for (_, future), found in zip(batch, answers, strict=True):
-            # Somebody may have hung up meanwhile.
+            # A caller may have disconnected in the meantime.
             if not future.done():
                 future.set_result(found)

@@ -1,8 +1,8 @@
-"""Impressions and clicks: joined to what was answered by the request id, and counted by region and version.
+"""Impressions and clicks, joined to answers by the request id, and counted by region and version.
 
-A request id says what answered: `<random>.<region>.<version>.<revision>`, and where the answer was part of a trial
-`.<revision that began it>.<crowd>`. So no answer has to be remembered, any server can take the feedback of any
-other's answer, and nothing in it names the user.
+A request id holds the origin of the answer: `<random>.<region>.<version>.<revision>`, and for a part of a canary
+trial `.<revision that started it>.<bucket>`. So no server stores its answers, every server can count the feedback on
+any answer, and no id names a user.
 """
 
 import re
@@ -15,61 +15,65 @@ import numpy as np
 
 from consumers.server.recommender import Recommendation
 from pipeline.recommend.ab_test import Counts, Rate
-from pipeline.recommend.canary import CROWDS, Canary
+from pipeline.recommend.canary import BUCKETS, Canary
 
 IMPRESSION, CLICK = "impression", "click"
 
 REMEMBERED = 100_000
-"""Requests whose first impression and first click are told from further ones."""
+"""Requests remembered, so that only the first impression and the first click of each count."""
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{16}\.(\d{1,4}|-)\.(r\d{4}_v\d{4}|-)\.(-1|\d{1,15})(?:\.(\d{1,15})\.(\d{1,4}))?")
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What answered a request.
+    """Origin of an answer, as its request id has it.
 
     Attributes:
         region_id: the region, or None.
-        adapter: its version; None: the backbone or the trend.
+        adapter: its version; None: the backbone, or online popularity.
         revision: of the answer.
-        canary: revision that began the trial that it is part of, or None.
-        crowd: the crowd of users that it was for, where it is part of one.
+        canary: revision that started the trial that the answer is part of, or None.
+        bucket: of the user in that trial.
     """
 
     region_id: int | None
     adapter: str | None
     revision: int
     canary: int | None = None
-    crowd: int = 0
+    bucket: int = 0
 
 
 def request_id_of(unique: str, found: Recommendation) -> str:
-    """Name a request after what answered it; `unique` is 16 hexadecimal digits."""
+    """Request id of an answer; `unique` is 16 hexadecimal digits."""
     region = "-" if found.region_id is None else str(found.region_id)
-    trial = "" if found.canary is None else f".{found.canary}.{found.crowd}"
+    trial = "" if found.canary is None else f".{found.canary}.{found.bucket}"
     return f"{unique}.{region}.{found.adapter or '-'}.{found.revision}{trial}"
 
 
 def parse_request_id(request_id: str) -> Answered | None:
-    """What a request id says, or None if it is none of ours."""
+    """Parse a request id; None if it has another form."""
     match = _REQUEST_ID.fullmatch(request_id)
     if match is None:
         return None
-    region, adapter, revision, trial, crowd = match.groups(default="-")
-    if trial != "-" and int(crowd) >= CROWDS:
+    region, adapter, revision, trial, bucket = match.groups(default="-")
+    if trial != "-" and int(bucket) >= BUCKETS:
         return None
     return Answered(
         None if region == "-" else int(region),
         None if adapter == "-" else adapter,
         int(revision),
         None if trial == "-" else int(trial),
-        0 if trial == "-" else int(crowd),
+        0 if trial == "-" else int(bucket),
     )
 
 
 class Tally:
-    """Online hit rates by region and version, and those of trials, from the records of `feedback`."""
+    """Online hit rates by region and version, and counts of canary trials, from records of `feedback`.
+
+    Attributes:
+        rates: (region id, version) -> impressions and clicks.
+    """
 
     def __init__(self) -> None:
         self.rates: dict[tuple[int, str | None], Rate] = {}
@@ -77,7 +81,7 @@ class Tally:
         self._seen: OrderedDict[str, set[str]] = OrderedDict()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Count a record of `feedback`; of one request the first impression and the first click count."""
+        """Count a record of `feedback`; of each request the first impression and the first click count."""
         answered = parse_request_id(str(record["request_id"]))
         if answered is None or answered.region_id is None:
             return
@@ -85,7 +89,7 @@ class Tally:
         self._seen.move_to_end(str(record["request_id"]))
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-        # Who clicked has seen it, whatever became of the impression.
+        # A click implies an impression, even if its record was lost.
         fresh = {IMPRESSION, str(record["kind"])} - seen
         seen |= fresh
         shown, clicked = IMPRESSION in fresh, CLICK in fresh
@@ -94,14 +98,14 @@ class Tally:
         rate.clicked += clicked
         if answered.canary is not None:
             trial = answered.region_id, answered.canary
-            self._trials.setdefault(trial, _no_counts())[answered.crowd] += (shown, clicked)
+            self._trials.setdefault(trial, _no_counts())[answered.bucket] += (shown, clicked)
 
     def trial(self, canary: Canary) -> Counts:
-        """What was shown and clicked in a trial."""
+        """(buckets, 2) impressions and clicks of a trial."""
         return self._trials.get((canary.region_id, canary.since), _no_counts())
 
     def of_region(self, region_id: int) -> dict[str, dict[str, float | int | None]]:
-        """Version (`backbone` without one) -> shown, clicked, hit rate."""
+        """Version (`backbone` for none) -> impressions, clicks, hit rate."""
         return {
             adapter or "backbone": {"shown": rate.shown, "clicked": rate.clicked, "hit_rate": rate.hit_rate}
             for (region, adapter), rate in list(self.rates.items())
@@ -110,4 +114,4 @@ class Tally:
 
 
 def _no_counts() -> Counts:
-    return np.zeros((CROWDS, 2), dtype=np.int64)
+    return np.zeros((BUCKETS, 2), dtype=np.int64)

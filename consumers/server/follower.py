@@ -1,138 +1,164 @@
-"""Following the log: one thread polls, and brings what the server knows up to date."""
+"""Follower of the log: one thread polls it and keeps the server's views up to date."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
 from adapters_store.errors import StoreError
-from consumers.server.views import activity, users_items
-from consumers.server.views.activity import History
-from consumers.server.views.online import ServedTrend
+from consumers.server.views import activity, edits, users_items
+from consumers.server.views.activity import Activity
+from consumers.server.views.edits import Edits
+from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
-from consumers.server.views.users_items import Knowledge
+from consumers.server.views.users_items import UsersItems
 from pipeline.errors import LogError
 from pipeline.streams.interface import Log, Record, TopicPartition, UnavailableError
 from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
 
 POLL = 0.05
-"""Seconds that a poll waits: a publication is served about that much later."""
+"""Seconds that a poll waits: a new revision is served about that much later."""
 
 MOST = 2_000
-"""Records of a poll."""
+"""Most records of a poll."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds before the log is opened again; doubled each time, up to the longest."""
 
 Open = Callable[[], Log]
 
 
-class Follower:
-    """Follows the log in a thread. Nothing is ever committed: the view is made anew at every start.
-
-    Args:
-        open_log: opens the log; again after it was out of reach.
-        instance: names this server; each reads everything.
-        known: users, items, edits and outcomes.
-        live: regions and adapters.
-        trend: what is taken of late.
-        past: what happened of late.
-        on_feedback: takes records of `feedback`.
-        judge: ends the trials whose clicks have said enough; asked once all is known, and with all feedback since.
-        on_refused: told why adapters were refused.
-        say: told in words when the log is out of reach.
+@dataclass(frozen=True)
+class Views:
+    """Views of the log that a server answers from.
 
     Attributes:
-        caught_up: set once everything that was in the log at the start is known.
-        failed: why following ended for good, or None.
+        users_items: users and items.
+        edits: edits and outcomes.
+        live: regions and adapters.
+        online: online ensemble of a gate.
+        activity: recent activity.
     """
 
-    def __init__(
-        self,
-        open_log: Open,
-        instance: str,
-        known: Knowledge,
-        live: Live,
-        trend: ServedTrend,
-        past: History,
-        on_feedback: Callable[[Record], None],
-        judge: Callable[[], None],
-        on_refused: Callable[[StoreError], None],
-        say: Callable[[str], None],
-    ) -> None:
+    users_items: UsersItems
+    edits: Edits
+    live: Live
+    online: ServedOnlineEnsemble
+    activity: Activity
+
+
+@dataclass(frozen=True)
+class Reactions:
+    """Functions called by the follower.
+
+    Attributes:
+        on_feedback: called with each record of `feedback`.
+        on_caught_up_feedback: called once the log is read, and then after each poll with feedback.
+        on_refused: called with each refusal of an adapter.
+        say: shows a status line.
+    """
+
+    on_feedback: Callable[[Record], None]
+    on_caught_up_feedback: Callable[[], None]
+    on_refused: Callable[[StoreError], None]
+    say: Callable[[str], None]
+
+
+class Follower:
+    """Polls the log in a thread. It commits no offsets: the views are built from the whole log at every start.
+
+    Args:
+        open_log: opens the log; called again after it was out of reach.
+        instance: names this server; each server reads all partitions.
+        views: views to keep up to date.
+        reactions: functions to call.
+
+    Attributes:
+        caught_up: set once everything that was in the log at the start is read.
+        failed: error that ended the thread for good, or None.
+    """
+
+    def __init__(self, open_log: Open, instance: str, views: Views, reactions: Reactions) -> None:
         self.caught_up = Event()
         self.failed: LogError | None = None
-        self._open, self._group = open_log, f"server-{instance}"
-        self._instance = instance
-        self._known, self._live, self._trend, self._past = known, live, trend, past
-        self._on_feedback, self._judge, self._on_refused, self._say = on_feedback, judge, on_refused, say
+        self._open, self._instance = open_log, instance
+        self._views, self._reactions = views, reactions
         self._positions: dict[TopicPartition, int] = {}
         self._stop = Event()
         self._thread = Thread(target=self._run, name="follower", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the poll in progress."""
+        """Stop after the present poll."""
         self._stop.set()
         self._thread.join()
 
+    def apply(self, records: Sequence[Record], log: Log) -> None:
+        """Apply records to the views, each topic's in order."""
+        revisions = [record for record in records if record.topic == REGIONS]
+        for record in records:
+            self._apply_one(record)
+        if revisions:
+            self._report(self._views.live.apply(revisions))
+        self._views.online.apply(records, log)
+        for record in records:
+            if record.topic == CONTROL and record.value is not None:
+                self._apply_control(record.value)
+
     def _run(self) -> None:
-        pause = 0.5
+        pause = FIRST_PAUSE
         while not self._stop.is_set():
             try:
                 with closing(self._open()) as log:
-                    self._follow(log)
+                    self._poll_until_stopped(log)
             except UnavailableError as error:
-                # What is known goes on answering; nothing is lost but freshness.
-                self._say(f"{error}; trying again in {pause:g} s")
+                # The server goes on answering from its views.
+                self._reactions.say(f"{error}; trying again in {pause:g} s")
                 self._stop.wait(pause)
-                pause = min(2 * pause, 30.0)
+                pause = min(2 * pause, LONGEST_PAUSE)
             except LogError as error:
                 self.failed = error
-                self._say(f"the server no longer follows the log: {error}")
+                self._reactions.say(f"the server no longer follows the log: {error}")
                 return
 
-    def _follow(self, log: Log) -> None:
-        topics = (*users_items.TOPICS, *activity.TOPICS, *self._trend.topics, FEEDBACK)
-        with closing(log.consumer(self._group, topics, self._instance)) as consumer:
+    def _poll_until_stopped(self, log: Log) -> None:
+        topics = (*users_items.TOPICS, *edits.TOPICS, *activity.TOPICS, *self._views.online.topics, FEEDBACK)
+        with closing(log.consumer(f"server-{self._instance}", topics, self._instance)) as consumer:
             while not self._stop.is_set():
                 records = consumer.poll(MOST, POLL)
-                # Opened anew, the log is read from its start again: counts must not count twice.
-                self.take([r for r in records if r.offset >= self._positions.get((r.topic, r.partition), 0)], log)
+                # A log that is opened again is read from its start: nothing may be counted twice.
+                self.apply([r for r in records if r.offset >= self._positions.get((r.topic, r.partition), 0)], log)
                 for record in records:
                     where = (record.topic, record.partition)
                     self._positions[where] = max(self._positions.get(where, 0), record.offset + 1)
-                heard = any(record.topic == FEEDBACK for record in records)
+                new_feedback = any(record.topic == FEEDBACK for record in records)
                 if not self.caught_up.is_set() and consumer.assignment and consumer.lag() == 0:
                     self.caught_up.set()
-                    heard = True
-                if heard and self.caught_up.is_set():
-                    self._judge()
+                    new_feedback = True
+                if new_feedback and self.caught_up.is_set():
+                    self._reactions.on_caught_up_feedback()
 
-    def take(self, records: Sequence[Record], log: Log) -> None:
-        """Take records in: of each topic in its order."""
-        revisions = [record for record in records if record.topic == REGIONS]
-        for record in records:
-            if record.topic in users_items.TOPICS:
-                self._known.apply(record)
-            elif record.topic in activity.TOPICS:
-                self._past.apply(record)
-            elif record.topic == FEEDBACK:
-                self._on_feedback(record)
-        if revisions:
-            self._report(self._live.follow(revisions))
-        self._trend.take(records, log)
-        for record in records:
-            if record.topic == CONTROL and record.value is not None:
-                self._control(record.value)
+    def _apply_one(self, record: Record) -> None:
+        if record.topic in users_items.TOPICS:
+            self._views.users_items.apply(record)
+        elif record.topic in edits.TOPICS:
+            self._views.edits.apply(record)
+        elif record.topic in activity.TOPICS:
+            self._views.activity.apply(record)
+        elif record.topic == FEEDBACK:
+            self._reactions.on_feedback(record)
 
-    def _control(self, act: Any) -> None:
-        # Other records of `control` are words between the stages.
+    def _apply_control(self, act: Mapping[str, Any]) -> None:
+        # `control` has records of the stages, too.
         if act.get("act") == "pin":
-            self._report(self._live.pin(int(act["region_id"]), act["adapter"]))
+            self._report(self._views.live.pin(int(act["region_id"]), act["adapter"]))
         elif act.get("act") == "reload":
-            self._report(self._live.reload())
+            self._report(self._views.live.reload())
 
     def _report(self, refused: Sequence[StoreError]) -> None:
         for refusal in refused:
-            self._on_refused(refusal)
+            self._reactions.on_refused(refusal)

@@ -1,11 +1,11 @@
-"""Administrative acts as records: a rollback is a new revision, and history only grows."""
+"""Administrative acts as records: a rollback is a new revision, so no record is ever changed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from adapters_store import AdaptersStore
 from consumers.runtime.topic_reader import new_records, value_of
-from consumers.server.views.region_history import Logged
+from consumers.server.views.region_history import RegionHistory
 from pipeline.errors import DataError
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.region import Region, Status
@@ -16,12 +16,12 @@ from pipeline.streams.topics import CONTROL, REGIONS
 
 @dataclass(frozen=True)
 class Rollback:
-    """A region put back to an older adapter.
+    """Plan to restore an older adapter of a region.
 
     Attributes:
-        region: as it will be: the next version of the region, with the older adapter and its trust.
-        left: adapter that is left, None for the backbone.
-        revision: the revision whose adapter it is.
+        region: the next version of the region, with the older adapter and its weight.
+        left: adapter that is replaced, None for the backbone.
+        revision: revision that published the older adapter.
     """
 
     region: Region
@@ -29,7 +29,7 @@ class Rollback:
     revision: int
 
     def next(self, bank: RegionBank) -> Revision:
-        """The revision that puts it in force; boundaries stay where they are."""
+        """Revision that carries the plan out; boundaries are unchanged."""
         return Revision.of(bank, (self.region,), moved=False, rollback_of=self.left, restored=self.revision)
 
 
@@ -46,24 +46,24 @@ def roll_back(
     """Republish an older version of a region: a new revision and a record of `control`, in one transaction.
 
     Args:
-        log: has the history.
+        log: has all records of `regions`.
         producer: writes to the same log.
-        store: must have the older version, whole.
+        store: must have the older version undamaged.
         region_id: see `plan_rollback`.
         to: see `plan_rollback`.
-        by: who asked, in their own words.
+        by: name of the person or program, for the record.
         now: seconds since 1970.
-        why: what the record of `control` says besides.
+        why: more fields of the record of `control`.
 
     Returns:
-        The new revision, and what it does.
+        The new revision, and the plan that it carries out.
 
     Raises:
         DataError: there is nothing to roll back to.
-        AdapterRefused: the older version is not what it should be; nothing is written.
+        AdapterRefused: the older version is damaged; nothing is written.
     """
     history = new_records(log, REGIONS, 0)
-    bank = Logged.of(history).bank
+    bank = RegionHistory.of(history).bank
     plan = plan_rollback(bank, history, region_id, to)
     store.verify(str(plan.region.adapter))
     details = {"region_id": region_id, "from": plan.left, "to": plan.region.adapter, **(why or {})}
@@ -75,13 +75,13 @@ def roll_back(
 
 
 def plan_rollback(bank: RegionBank, revisions: Iterable[Record], region_id: int, to: str | None) -> Rollback:
-    """Find what a region is to be put back to.
+    """Find the version that a region is to be rolled back to.
 
     Args:
-        bank: the regions as the log has them.
+        bank: the newest regions.
         revisions: all records of `regions`.
-        region_id: of a live region opened since set-up.
-        to: adapter version to restore, or None for the one before the present one.
+        region_id: of a live stream region.
+        to: adapter version to restore, or None for the previous one.
 
     Raises:
         DataError: there is no such region, or no such version in its history.
@@ -96,7 +96,7 @@ def plan_rollback(bank: RegionBank, revisions: Iterable[Record], region_id: int,
     if found is None:
         raise DataError(f"region {region_id} never had {to or 'another version'} live: see its history in `regions`")
     offset, then = found
-    # A version number is never used twice: what comes next counts on from here.
+    # A version number is never used twice: the next one counts on from the present version.
     region = replace(now, version=now.version + 1, adapter=then.adapter, adapter_weight=then.adapter_weight)
     return Rollback(region, now.adapter, offset)
 
@@ -106,8 +106,8 @@ def control_record(act: str, by: str, **details: object) -> Mapping[str, object]
 
     Args:
         act: `rollback`, `pass`, `pin` or `reload`.
-        by: who asked, in their own words.
-        details: of the act.
+        by: name of the person or program, for the record.
+        details: further fields.
     """
     return {"act": act, "by": by, **details}
 

@@ -1,4 +1,4 @@
-"""The server put together: what the HTTP routes ask, and nothing of HTTP."""
+"""The server without HTTP: views, batcher and follower put together, and the calls that the routes make."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -11,20 +11,23 @@ from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
 from consumers.runtime.lag import Lag, lags
 from consumers.server.batcher import Batcher
-from consumers.server.canary_controller import settle, standing
+from consumers.server.canary_controller import current_trial, end_trial
 from consumers.server.explanation import explanation
 from consumers.server.feedback import Tally
-from consumers.server.follower import Follower
+from consumers.server.follower import Follower, Reactions, Views
 from consumers.server.recommender import Ask, Recommendation, Recommender
 from consumers.server.rollback import control_record, roll_back
-from consumers.server.views.activity import History
-from consumers.server.views.online import ServedTrend
+from consumers.server.views.activity import Activity
+from consumers.server.views.edits import Edits
+from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
-from consumers.server.views.users_items import Knowledge
+from consumers.server.views.users_items import UsersItems
 from pipeline.config import Config
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.ab_test import Trial, Verdict
+from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.canary import Canary
+from pipeline.recommend.scorer import Scorer
 from pipeline.regions.region import Status
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record
@@ -32,17 +35,17 @@ from pipeline.streams.topics import CONTROL, FEEDBACK
 from pipeline.telemetry import Metrics
 
 LAG_SECONDS = 2.0
-"""For how long a look at the groups' positions holds, however many pages are open."""
+"""Seconds for which lags are cached, so that many open pages do not query the log more often."""
 
 
 @dataclass(frozen=True)
 class Edges:
-    """What reaches out of the process.
+    """Connections of a server to the outside.
 
     Attributes:
         open_log: opens the log.
-        clock: seconds since 1970, for the time of feedback and administrative acts, and between looks at the lag.
-        say: where a person is told of what went wrong.
+        clock: seconds since 1970: the time of feedback and administrative records, and the age of cached lags.
+        say: shows a status line.
     """
 
     open_log: Callable[[], Log]
@@ -54,18 +57,19 @@ class Service:
     """One server.
 
     Args:
-        setup: what `raie setup` made; its backbone is the server's from here on.
+        setup: result of `raie setup`; the server changes its backbone.
         config: sections `gate`, `adapter`, `windows`, `trend`, `server`, `canary`, `log`.
-        adapters: where versions are.
+        adapters: root of the adapters store.
         instance: names this server, the same after a restart.
-        edges: log, clock and voice.
-        metrics: where it is counted.
+        edges: log, clock and status lines.
+        metrics: of the process.
 
     Attributes:
         instance: its name.
-        knowledge, live, tally, trend, history: what is known; see their classes.
+        users_items, edits, live, online, activity: views of the log; see their classes.
+        tally: impressions and clicks.
         batcher: answers requests.
-        follower: keeps up with the log.
+        follower: keeps the views up to date.
     """
 
     def __init__(
@@ -73,50 +77,41 @@ class Service:
     ) -> None:
         self.metrics = metrics
         self.store = AdaptersStore(adapters)
-        self.knowledge = Knowledge(setup.catalogue, config.windows.length)
+        self.users_items = UsersItems(setup.catalogue, config.windows.length)
+        self.edits, self.activity, self.tally = Edits(), Activity(), Tally()
         forward = MixedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
         self.live = Live(setup.bank, forward, self.store, setup.backbone_sha256)
-        self.tally = Tally()
-        self.trend = ServedTrend(setup, config, edges.say)
-        self.history = History()
+        self.online = ServedOnlineEnsemble(setup, config, edges.say)
         self.instance = instance
         self._edges, self._partitions, self._canary = edges, config.log.partitions, config.canary
         self._log = edges.open_log()
         self._producer = self._log.producer(f"server-{instance}")
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None
-        recommender = Recommender(self.live, self.knowledge, self.trend, setup.view, config.gate.floor, self._log)
+        scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
+        recommender = Recommender(self.live, self.users_items, self.online, scorer, self._log)
         self.batcher = Batcher(
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
         )
-        self.follower = Follower(
-            edges.open_log,
-            instance,
-            self.knowledge,
-            self.live,
-            self.trend,
-            self.history,
-            self._feedback,
-            self._judge,
-            self._refused,
-            edges.say,
-        )
+        views = Views(self.users_items, self.edits, self.live, self.online, self.activity)
+        reactions = Reactions(self._count_feedback, self._end_decided_trials, self._count_refusal, edges.say)
+        self.follower = Follower(edges.open_log, instance, views, reactions)
 
     def close(self) -> None:
-        """Stop following, and let go of the log."""
+        """Stop the follower and close the log."""
         self.follower.stop()
         self._log.close()
 
     async def recommend(self, ask: Ask) -> Recommendation:
-        """Answer one request; raises `Overloaded` where too many are waiting."""
+        """Answer one request; raises `Overloaded` if too many are waiting."""
         found = await self.batcher.ask(ask)
         self.metrics.recommendations.labels(found.answered_by).inc()
-        if found.stood_in:
+        if found.fallback:
             self.metrics.stood_in.inc()
         return found
 
     def feedback(self, records: Sequence[Mapping[str, object]]) -> None:
-        """Write records of `feedback`, together."""
+        """Write records of `feedback` in one transaction."""
         with self._writing, self._producer.transaction() as transaction:
             for record in records:
                 transaction.send(FEEDBACK, record, key=str(record["request_id"]), timestamp=self._edges.clock())
@@ -128,17 +123,17 @@ class Service:
             return roll_back(self._log, self._producer, self.store, region_id, to, by, now)[0]
 
     def pin(self, region_id: int, adapter: str | None, by: str) -> None:
-        """Hold a region at a version on every server, or let it follow the log again (None)."""
+        """Pin a region to a version on every server; None removes the pin."""
         if adapter is not None:
             self.store.verify(adapter)
         self._control(control_record("pin", by, region_id=region_id, adapter=adapter), str(region_id))
 
     def reload(self, by: str) -> None:
-        """Have every server try again what it refused."""
+        """Make every server load the adapters again that it refused."""
         self._control(control_record("reload", by), "adapters")
 
     def lags(self) -> list[Lag]:
-        """How far each stage is behind; raises `LogError` where the log does not say."""
+        """Lag of each stage, at most `LAG_SECONDS` old; raises `LogError` if the log cannot be read."""
         with self._looking:
             now = self._edges.clock()
             if self._lags is None or not 0.0 <= now - self._lags[0] < LAG_SECONDS:
@@ -146,25 +141,29 @@ class Service:
             return self._lags[1]
 
     def explanation(self, edit_id: str) -> str:
-        """An edit in sentences; raises as `explanation` does."""
-        return explanation(edit_id, self.knowledge, self._log)
+        """Explain an edit in sentences; raises as `explanation` does."""
+        return explanation(edit_id, self.edits, self._log)
 
-    def problem(self) -> str | None:
-        """Why this server cannot be relied on for fresh answers, or None."""
+    def stuck(self) -> str | None:
+        """See `consumers.runtime.health.Health`: a server that answers is healthy."""
+        return None
+
+    def unready(self) -> str | None:
+        """See `consumers.runtime.health.Health`: a server is ready while it has read the log and follows it."""
         if self.follower.failed is not None:
             return str(self.follower.failed)
         return None if self.follower.caught_up.is_set() else "the log is still being read"
 
     def gauge(self) -> None:
-        """Bring the gauges up to date."""
-        view, slots = self.live.view, self.live.forward.slots
+        """Update the gauges."""
+        view, memory = self.live.view, self.live.adapter_memory()
         self.metrics.revision.set(view.revision)
         self.metrics.gate_version.set(view.bank.gate_version)
-        self.metrics.users.set(self.knowledge.users)
-        self.metrics.adapters_registered.set(len(slots.names))
-        self.metrics.adapters_active.set(len(slots.active))
-        self.metrics.adapter_bytes.set(slots.bytes)
-        self.metrics.adapter_evictions.set(slots.evictions)
+        self.metrics.users.set(self.users_items.users)
+        self.metrics.adapters_registered.set(memory.registered)
+        self.metrics.adapters_active.set(memory.active)
+        self.metrics.adapter_bytes.set(memory.bytes)
+        self.metrics.adapter_evictions.set(memory.evictions)
         for region in view.bank.regions:
             rate = self.tally.rates.get((region.region_id, region.adapter))
             if region.status is not Status.LIVE:
@@ -177,27 +176,28 @@ class Service:
         with self._writing, self._producer.transaction() as transaction:
             transaction.send(CONTROL, record, key=key, timestamp=self._edges.clock())
 
-    def _feedback(self, record: Record) -> None:
+    def _count_feedback(self, record: Record) -> None:
         value: Any = record.value
         if value is not None:
             self.tally.add(value)
 
-    def _judge(self) -> None:
+    def _end_decided_trials(self) -> None:
         for canary in self.live.view.canaries.values():
-            trial = standing(canary, self.tally)
+            trial = current_trial(canary, self.tally)
             verdict = trial.verdict(self._canary.error, self._canary.answers)
             if verdict is not None:
-                self._settle(canary, trial, verdict)
+                self._end_trial(canary, trial, verdict)
 
-    def _settle(self, canary: Canary, trial: Trial, verdict: Verdict) -> None:
+    def _end_trial(self, canary: Canary, trial: Trial, verdict: Verdict) -> None:
         by, now = f"server {self.instance}", self._edges.clock()
         with closing(self._edges.open_log()) as log:
             try:
-                settle(log, self.store, canary, trial, verdict, by, now)
+                end_trial(log, self.store, canary, trial, verdict, by, now)
             except StoreError as error:
-                self._edges.say(f"{canary.adapter} goes on, though it is worse: there is no way back ({error})")
+                problem = f"{canary.adapter} is worse than its incumbent, which cannot be restored"
+                self._edges.say(f"{problem}, so it stays live: {error}")
 
-    def _refused(self, refusal: StoreError) -> None:
+    def _count_refusal(self, refusal: StoreError) -> None:
         reason = refusal.reason if isinstance(refusal, AdapterRefused) else "unreadable"
         self.metrics.refused_adapters.labels(reason).inc()
-        self._edges.say(f"an adapter is refused, the last good one goes on: {refusal}")
+        self._edges.say(f"an adapter is refused, the last good version stays live: {refusal}")

@@ -1,6 +1,6 @@
-"""The parent's side of a training process: give it a job, ask now and then whether it is done, end it.
+"""The parent's side of a training process: begins a job, polls for its result, ends the process.
 
-The two talk in lines of JSON over pipes: nothing that one sends is ever run by the other.
+Parent and child exchange lines of JSON over pipes; neither runs what it receives as code.
 """
 
 import json
@@ -19,11 +19,11 @@ MODULE = "consumers.trainer.worker"
 
 
 class TrainingChild:
-    """At most one child, started with the first job, kept for the next ones.
+    """At most one child process, started with the first job and kept for the next ones.
 
     Args:
-        start: what the child starts from: the first line it is given.
-        command: that runs it.
+        start: first line sent to the child: its set-up, store and configuration.
+        command: starts the child.
     """
 
     def __init__(self, start: Mapping[str, Any], command: Sequence[str] = (sys.executable, "-m", MODULE)) -> None:
@@ -33,18 +33,18 @@ class TrainingChild:
         self._lines: SimpleQueue[str | None] = SimpleQueue()
 
     def begin(self, job: Mapping[str, Any]) -> None:
-        """Give it a job; the one before must be done."""
+        """Send a job; the one before must be done."""
         if self._process is None:
             self._process = self._spawn()
-            self._tell(self._start)
-        self._tell(job)
+            self._send(self._start)
+        self._send(job)
 
     def result(self) -> Mapping[str, Any] | None:
-        """What came of the job, or None while it is at work.
+        """Return the result of the job, or None while it is running.
 
         Raises:
-            UnavailableError: the job failed for a reason that may pass, or the child was killed.
-            RaieError: the job can never be done, or the child ended by itself, which is a defect.
+            UnavailableError: the job failed for a reason that may be temporary, or the child was killed.
+            RaieError: the job can never succeed, or the child ended by itself, which is a defect.
         """
         try:
             line = self._lines.get_nowait()
@@ -56,13 +56,13 @@ class TrainingChild:
         if "refused" in result:
             raise RaieError(result["refused"])
         if "failed" in result:
-            raise UnavailableError(f"the edit cannot be carried out now: {result['failed']}")
+            raise UnavailableError(f"the edit cannot be applied now: {result['failed']}")
         return result
 
     def stop(self) -> None:
-        """End it at once, whatever it is in the middle of."""
+        """Kill the child at once, at any point of its job."""
         process, self._process = self._process, None
-        # What it may still have said belongs to a job that is dropped.
+        # Lines that were not read yet belong to a job that is dropped.
         self._lines = SimpleQueue()
         if process is not None:
             process.kill()
@@ -84,14 +84,14 @@ class TrainingChild:
         threading.Thread(target=_forward, args=(process, self._lines), daemon=True).start()
         return process
 
-    def _tell(self, message: Mapping[str, Any]) -> None:
+    def _send(self, message: Mapping[str, Any]) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            # It ended: `result` will say so.
+            # The child ended: `result` raises the error.
             return
 
     def _ended(self) -> RaieError:
@@ -99,7 +99,7 @@ class TrainingChild:
         self.stop()
         if code < 0:
             return UnavailableError(f"the training process was killed by signal {-code}: is there enough memory?")
-        return RaieError(f"the training process ended with code {code}: what it wrote before says why")
+        return RaieError(f"the training process ended with code {code}: see its output before this for the cause")
 
 
 def _forward(process: "subprocess.Popen[str]", lines: "SimpleQueue[str | None]") -> None:

@@ -1,4 +1,4 @@
-"""Carrying one edit out on the log as it is: windows by offset, regions as of a revision, adapters from the store."""
+"""Application of edits from the log: windows by offset, regions as of a revision, adapters from the store."""
 
 from dataclasses import replace
 from functools import partial
@@ -16,15 +16,15 @@ from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, RecordsLostError
 
 
-class Carrier:
-    """Carries edits out, one after another, on newer and newer revisions.
+class JobRunner:
+    """Application of edits one after another, each on a revision no older than the one before.
 
     Args:
-        setup: what everything starts from; its backbone is wrapped and belongs to the carrier from then on.
+        setup: backbone and set-up regions; the backbone is wrapped and belongs to the runner from then on.
         config: the whole tree.
-        log: where windows and revisions are.
-        adapters: where the versions of the regions are.
-        publish_to: where new versions go; to `adapters`, if None.
+        log: has the windows and revisions.
+        adapters: has the adapter versions of the regions.
+        publish_to: store for new versions; None: `adapters`.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class Carrier:
         host = AdapterHost(setup.backbone, config.adapter)
         self._live = LiveRegions(setup.bank, host, adapters, setup.backbone_sha256)
         windows_of = partial(read_windows, log, length=config.windows.length)
-        self._handler = EditPublisher(setup, config, self._live, publish_to or adapters, windows_of)
+        self._publisher = EditPublisher(setup, config, self._live, publish_to or adapters, windows_of)
 
     def apply(self, edit: Edit, next_revision: int) -> tuple[Outcome, Revision | None]:
-        """Carry an edit out on the regions as they were before an offset of `regions`.
+        """Apply an edit to the regions as they were before an offset of `regions`.
 
         Returns:
-            Its outcome, and the revision that puts it in force, or None. An edit whose windows are not
-            kept any more is rejected, and the outcome names the offsets.
+            Its outcome, and the revision that puts it in force, or None. An edit whose windows are deleted from the
+            log is rejected, and the outcome names the offsets.
 
         Raises:
             StoreError: an adapter that is needed is refused, or the new one cannot be written.
@@ -51,7 +51,7 @@ class Carrier:
         for _, newer in self._revisions.poll(self._log, until=next_revision):
             self._live.apply(newer)
         try:
-            outcome, changed = self._handler.handle(edit)
+            outcome, changed = self._publisher.apply(edit)
         except RecordsLostError as error:
             return Outcome(edit.edit_id, edit.operation, edit.region_id, False, f"its windows are lost: {error}"), None
         return outcome, changed and replace(changed, base_revision=next_revision, canary=self._share)

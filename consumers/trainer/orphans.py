@@ -1,8 +1,8 @@
-"""Collecting versions that a trainer put into the store and died before it put them into force.
+"""Removal of orphans: adapter versions in the store that no revision names and none ever will.
 
-Such a version waits for the trainer that carries its edit out again, and finds it there. An orphan for good is one
-whose edit has ended without it: then nothing will ever name it. Whatever another trainer may be about to
-publish has an edit that has not ended, and stays.
+A trainer that dies after it wrote a version and before it published the revision leaves the version behind. While its
+edit has no outcome, another trainer may apply the edit again and publish the version, so it stays. Once the edit has
+an outcome and no revision names the version, it is an orphan.
 """
 
 from adapters_store import AdaptersStore
@@ -14,12 +14,12 @@ from pipeline.streams.topics import OUTCOMES
 
 
 def collect_orphans(log: Log, store: AdaptersStore) -> list[str]:
-    """Remove orphans and what torn publications left behind; return their names.
+    """Remove orphans and the remains of interrupted publications; return their names.
 
     Raises:
         StoreError: the store cannot be read or written.
     """
-    # Names before outcomes before revisions: what is published meanwhile is in none of the three, or in the last.
+    # Names before outcomes before revisions: a version published meanwhile is in none of the three, or in the last.
     names = store.names()
     ended = {record.key for record in new_records(log, OUTCOMES, 0)}
     live = adapters_ever_live(log)
@@ -27,7 +27,7 @@ def collect_orphans(log: Log, store: AdaptersStore) -> list[str]:
 
 
 def _edit_of(name: str, store: AdaptersStore) -> str | None:
-    """The edit that made a version; None where its manifest is damaged, which is for a person to look at."""
+    """Return the edit that made a version; None where its manifest is damaged: such a version is not removed."""
     try:
         return store.show(name).edit_id
     except AdapterRefused:

@@ -1,4 +1,4 @@
-"""Carrying a published edit out again, from what it rests on, and comparing what comes of it."""
+"""Second application of a published edit from its recorded inputs, and comparison of both results."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters_store import AdaptersStore
 from consumers.runtime.revisions import RevisionFollower
-from consumers.trainer.job import Carrier
+from consumers.trainer.job import JobRunner
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.edit import Edit
@@ -16,15 +16,15 @@ from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log
 
 LOCAL = ("edit_id", "base_revision")
-"""Of a region record: what does not say anything of the result."""
+"""Fields of a region record that are no part of an edit's result."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of an edit the second time.
+    """Result of the second application against that of the first.
 
     Attributes:
-        version: name of the adapter version it published, or None.
+        version: name of the adapter version that the edit published, or None.
         regions_alike: whether the region record is the same, number by number.
         adapter_alike: whether the adapter's files are the same, byte for byte; None where there is none.
     """
@@ -35,28 +35,28 @@ class Comparison:
 
     @property
     def alike(self) -> bool:
-        """Whether nothing differs."""
+        """True if nothing differs."""
         return self.regions_alike and self.adapter_alike is not False
 
 
 def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) -> Comparison:
-    """Carry an edit out again in a temporary store.
+    """Apply an edit again, with a temporary store for its adapter.
 
     Args:
         edit: was published.
-        setup: of the root it was carried out under.
-        config: as it was then.
+        setup: set-up of the root in which it was applied.
+        config: configuration under which it was applied.
         log: has the edit, its windows and the revisions.
-        adapters: folder of the versions.
+        adapters: folder of the adapter versions.
 
     Raises:
-        LogError: the edit was not published, or by somebody who did not say on what revision.
+        LogError: the edit was not published, or by a replay, whose revisions have no base.
     """
     published, base = _revision_of(edit, log)
     name = next((r.adapter for r in published.regions if _is_new(r.adapter, edit, adapters)), None)
     with TemporaryDirectory() as folder:
-        carrier = Carrier(setup, config, log, AdaptersStore(adapters), AdaptersStore(Path(folder)))
-        outcome, again = carrier.apply(edit, base)
+        runner = JobRunner(setup, config, log, AdaptersStore(adapters), AdaptersStore(Path(folder)))
+        outcome, again = runner.apply(edit, base)
         alike = again is not None and _content(again) == _content(published)
         if name is None:
             return Comparison(None, alike, None)
@@ -65,17 +65,17 @@ def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) ->
 
 
 def _revision_of(edit: Edit, log: Log) -> tuple[Revision, int]:
-    """The revision that an edit led to, and the `next_revision` that it was applied to."""
+    """Return the revision that an edit led to, and the `next_revision` that it was applied to."""
     for _, revision in RevisionFollower().poll(log):
         if revision.edit_id == edit.edit_id:
             if revision.base_revision is not None:
                 return revision, revision.base_revision
-            raise LogError(f"edit {edit.edit_id} does not say on which revision it was carried out: it is of a replay")
+            raise LogError(f"the revision of edit {edit.edit_id} has no base revision: it was written by a replay")
     raise LogError(f"edit {edit.edit_id} was not published: there is nothing to compare with")
 
 
 def _is_new(name: str | None, edit: Edit, adapters: Path) -> bool:
-    """Whether a version is what this edit made, not what it found."""
+    """Return whether a version was made by this edit and not by an earlier one."""
     return name is not None and AdaptersStore(adapters).show(name).edit_id == edit.edit_id
 
 

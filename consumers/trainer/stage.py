@@ -1,11 +1,12 @@
-"""The trainer stage: carries edits out in a child process, one at a time, and publishes what came of each.
+"""The trainer stage: applies edits in a child process, one at a time, and publishes the result of each.
 
-    edit polled ──► partitions paused, job begun ──► polls go on, nothing comes ──► job done ──► partitions resumed
+    edit polled ──► partitions paused, job begun ──► polls without records ──► job done ──► partitions resumed
                                                      partition lost: job dropped
 
-The child puts a new version into the store first, whole and verified; then {region record, outcome, offset} go into
-one transaction. Who dies in between leaves an orphan in the store: the next trainer carries the same edit out,
-and the same bytes under the same name are no change. An edit that has an outcome is not carried out again.
+The child first puts a new version into the store, complete and verified; then region record, outcome and offset are
+written in one transaction. A trainer that dies in between leaves an orphan in the store: the next trainer applies the
+same edit, and writing the same bytes under the same name changes nothing. An edit that has an outcome is not applied
+again.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,26 +25,26 @@ from pipeline.telemetry import Metrics
 
 @dataclass(frozen=True)
 class Job:
-    """An edit under way.
+    """An edit that the child is applying.
 
     Attributes:
-        where: partition of `edits` that it came from.
+        partition: of `edits` that it came from.
         record: its record.
-        revision: offset of `regions` before which the regions are taken as they are.
+        next_revision: offset of `regions` before which all revisions are in force for it.
     """
 
-    where: TopicPartition
+    partition: TopicPartition
     record: Record
-    revision: int
+    next_revision: int
 
 
 class TrainerStage:
     """See `consumers.runtime.stage.Stage`.
 
     Args:
-        child: carries edits out.
-        metrics: where they are counted.
-        at: told when a new version is in the store and not yet in the log.
+        child: applies edits.
+        metrics: counts edits and measures their duration.
+        at: called when a new version is in the store and not yet in the log.
     """
 
     name = "trainer"
@@ -58,22 +59,22 @@ class TrainerStage:
         self._outcomes = 0
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
-        """See `Stage.restore`: a trainer owns nothing but the log."""
+        """See `Stage.restore`: a trainer has no state beside the log."""
 
     def drop(self, went: Collection[TopicPartition]) -> None:
-        """Drop the job whose partition went: whoever has it now carries the edit out anew."""
-        if self._job and self._job.where in went:
+        """Drop the job if its partition was lost: the trainer that now has the partition applies the edit anew."""
+        if self._job and self._job.partition in went:
             self._job = None
             self._child.stop()
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
-        """Begin a job if none is under way; publish what came of it once it is done."""
+        """Begin a job if none is under way; publish its result once it is done."""
         for record in turn.records:
             self._take(record, turn)
         if self._job is None:
             turn.consumer.resume(turn.consumer.assignment)
             return []
-        # A pause is forgotten where a partition comes anew.
+        # A partition that is assigned again is not paused any more.
         turn.consumer.pause(turn.consumer.assignment)
         result = self._child.result()
         if result is None:
@@ -93,7 +94,7 @@ class TrainerStage:
 
     def _begin(self, record: Record, log: Log) -> None:
         self._job = Job((record.topic, record.partition), record, log.end_offset(REGIONS, 0))
-        self._child.begin({"edit": value_of(record), "revision": self._job.revision})
+        self._child.begin({"edit": value_of(record), "next_revision": self._job.next_revision})
 
     def _has_ended(self, record: Record, log: Log) -> bool:
         for outcome in new_records(log, OUTCOMES, self._outcomes):
@@ -103,8 +104,8 @@ class TrainerStage:
 
     def _publish(self, job: Job, result: Mapping[str, Any], turn: Turn) -> Sequence[Output] | None:
         outcome, revision = result["outcome"], result["revision"]
-        if revision and _overtaken(revision, new_records(turn.log, REGIONS, job.revision)):
-            # Somebody else, a person who rolled back perhaps, was faster: judge it against what is live now.
+        if revision and _overtaken(revision, new_records(turn.log, REGIONS, job.next_revision)):
+            # Another writer was faster, for example a rollback: validate the edit against what is live now.
             self._begin(job.record, turn.log)
             return None
         self._at(Point.SAVING)
@@ -120,11 +121,11 @@ class TrainerStage:
 
 
 def _put_back(record: Record, consumer: Consumer) -> None:
-    """Leave a record that came while a job is under way for later, the first of its partition and what follows."""
+    """Leave a record that was polled while a job is under way, and those that follow in its partition, for later."""
     consumer.seek(record.topic, record.partition, min(record.offset, consumer.position(record.topic, record.partition)))
 
 
 def _overtaken(revision: Mapping[str, Any], newer: Sequence[Record]) -> bool:
-    """Whether one of the newer revisions changed what this one changes."""
+    """Return whether one of the newer revisions conflicts with this one."""
     own = Revision.from_record(revision)
     return any(own.conflicts_with(Revision.from_record(value_of(record))) for record in newer)

@@ -1,15 +1,15 @@
-"""The child process of a trainer: reads jobs from stdin, carries them out, writes what came of them to stdout.
+"""The child process of a trainer: reads jobs from stdin, applies their edits, writes the results to stdout.
 
-One JSON object a line. The first says what to start from; then come the jobs:
+One JSON object a line. The first has set-up, store and configuration; the others are jobs:
 
     in     {"root": ..., "adapters": ..., "config": {...}}
-    in     {"edit": {...}, "revision": N}
+    in     {"edit": {...}, "next_revision": N}
     out    {"outcome": {...}, "revision": {...} or null, "seconds": ...}
-    out    {"failed": "why, and what to do"}      may be tried again
-    out    {"refused": "why, and what to do"}     may not
+    out    {"failed": "cause and remedy"}       may be tried again
+    out    {"refused": "cause and remedy"}      may not
 
-It ends with its parent: when stdin ends, whatever it is in the middle of. What it had published by then is an
-orphan, and the next trainer that carries the edit out writes the same bytes under the same name.
+The process ends with its parent: when stdin ends, at any point of a job. A version that it had published by then is an
+orphan, and the next trainer that applies the edit writes the same bytes under the same name.
 """
 
 import json
@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import StoreError
-from consumers.trainer.job import Carrier
+from consumers.trainer.job import JobRunner
 from pipeline.config import Config
 from pipeline.errors import RaieError
 from pipeline.events.edit import Edit
@@ -36,12 +36,12 @@ Checkpoint = Callable[[str], None]
 
 
 def serve(source: IO[str], sink: IO[str], checkpoint: Checkpoint = lambda _: None) -> None:
-    """Carry out what comes from `source`, until the process ends with it.
+    """Run the jobs that come from `source`, until the process ends with it.
 
     Args:
-        source: the parent's end of it closes when the parent ends.
-        sink: where results go.
-        checkpoint: told of the steps of each publication; see `AdaptersStore`.
+        source: a pipe whose other end closes when the parent ends.
+        sink: pipe for the results.
+        checkpoint: called with each step of each publication; see `AdaptersStore`.
     """
     lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_listen, args=(source, lines), daemon=True).start()
@@ -49,24 +49,24 @@ def serve(source: IO[str], sink: IO[str], checkpoint: Checkpoint = lambda _: Non
     make_deterministic()
     config = Config.model_validate(start["config"])
     store = AdaptersStore(start["adapters"], checkpoint=checkpoint)
-    carrier = Carrier(load_setup(Path(start["root"])), config, open_log(config.log.url, config.log), store)
+    runner = JobRunner(load_setup(Path(start["root"])), config, open_log(config.log.url, config.log), store)
     while True:
         job = json.loads(lines.get())
-        sink.write(json.dumps(_result(carrier, job)) + "\n")
+        sink.write(json.dumps(_result(runner, job)) + "\n")
         sink.flush()
 
 
 def _listen(source: IO[str], lines: "SimpleQueue[str]") -> None:
     for line in source:
         lines.put(line)
-    # A training does not look up: it would outlive its parent by minutes.
+    # Training does not read stdin: without this it would go on for minutes after its parent ended.
     os._exit(0)
 
 
-def _result(carrier: Carrier, job: Mapping[str, Any]) -> dict[str, Any]:
+def _result(runner: JobRunner, job: Mapping[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     try:
-        outcome, revision = carrier.apply(Edit.from_record(job["edit"]), job["revision"])
+        outcome, revision = runner.apply(Edit.from_record(job["edit"]), job["next_revision"])
     except (StoreError, UnavailableError) as error:
         return {"failed": str(error)}
     except RaieError as error:
@@ -76,7 +76,7 @@ def _result(carrier: Carrier, job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(checkpoint: Checkpoint = lambda _: None) -> None:
-    """Entry point of the child: results go where stdout went, and whatever else is printed goes to stderr."""
+    """Run the child: results go to the original stdout, and everything else that is printed goes to stderr."""
     results = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     serve(sys.stdin, results, checkpoint)

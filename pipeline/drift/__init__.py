@@ -1,4 +1,4 @@
-"""Drift detectors: when a stream of scores stops looking like its own past."""
+"""Drift detectors: they alarm when the values of a stream rise above its past."""
 
 from pipeline.drift.binary import BinaryDetector
 from pipeline.drift.conformal import ConformalDetector

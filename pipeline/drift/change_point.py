@@ -1,32 +1,31 @@
-"""Since when bets have been winning: the change point, as estimated now.
+"""Change point estimate of detectors that bet: the start of the present rise of their log wealth.
 
-The log of what a mixture of bets wins on each value is summed up, and the sum starts again at zero whenever it falls
-that low. While nothing changes that is soon; after a change it rises from about there on.
+The log of the mixture's gain on each value is summed up, and the sum restarts at zero whenever it falls below. Without
+drift it restarts often; after a change it rises from about the change point on.
 """
 
 import math
 
 
-class Excursion:
-    """What every detector that makes bets keeps of how they go.
+class ChangePointEstimate:
+    """Base class with the running sum of log gains.
 
     Attributes:
-        since: values since the sum last was zero.
+        since: number of values since the sum was last zero.
     """
 
     _walk: float
     since: int
 
-    def _begin_excursion(self) -> None:
-        """Nothing has been won."""
+    def _restart_sum(self) -> None:
         self._walk = 0.0
         self.since = 0
 
-    def _follow(self, won: float) -> None:
-        """Take in what the mixture won on the newest value."""
-        walk = self._walk + math.log(won)
+    def _add_gain(self, gain: float) -> None:
+        """Add the log of the mixture's gain on the newest value."""
+        walk = self._walk + math.log(gain)
         if walk > 0.0:
             self._walk = walk
             self.since += 1
         else:
-            self._begin_excursion()
+            self._restart_sum()

@@ -1,4 +1,4 @@
-"""Conformal p-values of a stream: each value's rank among the reference and everything since."""
+"""Conformal p-values of a stream: the rank of each value among the reference and all values since."""
 
 from array import array
 from bisect import bisect_left, bisect_right
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 BUFFERED = 64
-"""Random numbers drawn at once: one by one each costs as much as the rank itself. The sequence is the same."""
+"""Random numbers drawn at once: drawn singly, each costs as much as the rank. The sequence is the same."""
 
 
 class ConformalRanks:
-    """Smoothed ranks: independent and uniform as long as nothing changes (Vovk et al., 2005).
+    """Smoothed ranks: independent and uniform without drift (Vovk et al., 2005).
 
-    That holds whatever the distribution and however small the reference, because what came since counts as well.
+    That holds for any distribution and any size of the reference, because the values since are ranked among as well.
 
     Args:
         reference: values from before the stream; may be empty.
@@ -28,14 +28,14 @@ class ConformalRanks:
 
     def reset(self, reference: Iterable[float]) -> None:
         """Compare with a new reference."""
-        # Not a list: here the numbers lie side by side, and those above a new one are moved in one piece.
+        # An array, not a list: its numbers are contiguous, so an insertion moves one block of memory.
         self._past = array("d", sorted(reference))
 
     def p_value(self, value: float) -> float:
-        """Share of the past that is at least as strange, ties broken at random; the value is past from now on."""
+        """Share of the past that is at least as strange, ties broken at random; the value then joins the past."""
         past = self._past
         low = bisect_left(past, value)
-        # Most values have no equal in the past; only those that do are searched for a second time.
+        # Most values have no equal in the past: only the others need a second search.
         high = low if low == len(past) or past[low] > value else bisect_right(past, value, low)
         if not self._drawn:
             self._drawn = self._rng.random(BUFFERED).tolist()[::-1]
@@ -44,10 +44,10 @@ class ConformalRanks:
         return p
 
     def state(self) -> dict[str, Any]:
-        """Everything, as a JSON object."""
+        """All learned state, as a JSON object."""
         return {"past": list(self._past), "drawn": list(self._drawn), "rng": self._rng.bit_generator.state}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from a state of `state`."""
         self._past, self._drawn = array("d", state["past"]), list(state["drawn"])
         self._rng.bit_generator.state = state["rng"]

@@ -1,4 +1,4 @@
-"""Which detector watches a signal."""
+"""Factory of drift detectors."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,32 +8,30 @@ from pipeline.drift.conformal import ConformalDetector
 from pipeline.drift.detector import DriftDetector
 from pipeline.drift.martingale import MartingaleDetector
 
-BINARY_SIGNALS = ("shift",)
-"""Signals whose values are 0 or 1."""
-
 
 def build_detector(
     settings: MonitorSettings,
-    signal: str,
     reference: Iterable[float],
     expected_run: float,
     statistics: int,
     seed: int,
+    *,
+    binary: bool = False,
 ) -> DriftDetector:
-    """Make the detector of a signal.
+    """Make the detector that the settings name.
 
     Args:
-        settings: which detector, and what false alarms it may raise.
-        signal: its name.
+        settings: kind of detector, and its rate of false alarms.
         reference: values from before the stream; may be empty.
-        expected_run: least mean number of its values between false alarms; `martingale` has no use for it.
-        statistics: how many detectors share `settings.false_alarm`.
+        expected_run: least mean number of values between false alarms; `martingale` ignores it.
+        statistics: number of detectors that share `settings.false_alarm`; only `martingale` uses it.
         seed: of everything random in it.
+        binary: whether the values are 0 or 1.
     """
     if settings.detector == "martingale":
         return MartingaleDetector(reference, settings.false_alarm / statistics, seed)
     if settings.detector == "conformal":
-        if signal in BINARY_SIGNALS:
+        if binary:
             return BinaryDetector(reference, expected_run)
         return ConformalDetector(reference, expected_run, seed)
     # river takes long to import, and only these three need it.

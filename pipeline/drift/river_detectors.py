@@ -1,10 +1,10 @@
-"""river's ADWIN, Page-Hinkley and KSWIN as alternatives to our own, on equal terms.
+"""ADWIN, Page-Hinkley and KSWIN of river as alternatives, with thresholds for the same run between false alarms.
 
-Each is shown 1 - p, p the conformal p-value: uniform on (0, 1) as long as nothing changes, whatever the signal. So one
-table a detector turns the run between false alarms that is asked for into its own threshold. The tables were measured
-by `python -m benchmarks.river_thresholds` on uniform values; between their rows the threshold is interpolated over the
-log of the run, beyond the last row it is extrapolated from the last two. Alarms of a fall are not counted: ADWIN and
-KSWIN raise them too, so their direction is told by the means on both sides of the change.
+Their input is 1 - p, p the conformal p-value: uniform on (0, 1) without drift, for every signal. So one table per
+detector maps the expected run to the detector's own threshold. The tables were measured by
+`python -m benchmarks.river_thresholds` on uniform values; between their rows the threshold is interpolated over the log
+of the run, beyond the last row it is extrapolated from the last two. Alarms of a fall are ignored: ADWIN and KSWIN
+raise them too, so the means before and after the change decide on the direction.
 """
 
 import math
@@ -15,30 +15,30 @@ from typing import Any, ClassVar
 import numpy as np
 from river import drift
 
-from pipeline.drift.change_point import Excursion
+from pipeline.drift.change_point import ChangePointEstimate
 from pipeline.drift.conformal import smooth_bets
 from pipeline.drift.conformal_ranks import ConformalRanks
 
 Runs = Mapping[float, float]
-"""Mean run between false rises on uniform values -> what gives it, in rising order of the run."""
+"""Mean run between false rises on uniform values, in rising order, and the threshold that gives it."""
 
 TOLERANCE = 0.05
-"""Page-Hinkley: a rise of the mean by less than this is none; the values' standard deviation is 0.29."""
+"""Page-Hinkley: least rise of the mean that counts; the standard deviation of the values is 0.29."""
 
 WINDOW, NEWEST = 100, 30
-"""KSWIN: values compared, and how many of them are the newer sample; river's defaults."""
+"""KSWIN: number of values compared, and size of the newer sample; river's defaults."""
 
 
 def at_run(runs: Runs, expected_run: float) -> float:
-    """The threshold for a run: linear in its log between and beyond the rows of a table."""
+    """Threshold for a run: linear in its log between and beyond the rows of a table."""
     known, limits = np.log(list(runs)), list(runs.values())
     row = min(max(int(np.searchsorted(known, math.log(expected_run))), 1), len(limits) - 1)
     slope = (limits[row] - limits[row - 1]) / (known[row] - known[row - 1])
     return float(limits[row] + slope * (math.log(expected_run) - known[row]))
 
 
-class RiverDetector(Excursion, ABC):
-    """What the three share.
+class RiverDetector(ChangePointEstimate, ABC):
+    """Base class of the three.
 
     Args:
         reference: scores from before the stream; may be empty.
@@ -46,11 +46,11 @@ class RiverDetector(Excursion, ABC):
         seed: for breaking ties of p-values, and of KSWIN's sampling.
 
     Attributes:
-        statistic: 1 with the alarm, else 0: river does not tell how near an alarm is.
+        statistic: 1 with the alarm, else 0: river exposes no distance to an alarm.
         threshold: 1.
-        limit: river's own threshold, in the scale of `RUNS`.
-        drift_detected, since, seen: see `DriftDetector`; the alarm is raised for one value, the change point is the
-            start of the excursion of the same bets that `ConformalDetector` makes.
+        limit: threshold of river's detector, in the scale of `RUNS`.
+        drift_detected, since, seen: see `DriftDetector`; the alarm is raised for one value, and the change point is
+            estimated by the bets of `ConformalDetector`.
     """
 
     RUNS: ClassVar[Runs]
@@ -60,51 +60,51 @@ class RiverDetector(Excursion, ABC):
         self._seed = seed
         self.limit = at_run(self.RUNS, expected_run)
         self._ranks = ConformalRanks(reference, seed)
-        self._forget()
+        self._clear()
 
     @abstractmethod
     def begin(self) -> None:
-        """Start river's detector anew."""
+        """Make a new detector of river."""
 
     @abstractmethod
     def rose(self, strangeness: float) -> bool:
-        """Show it a value in (0, 1), and say whether it found a rise."""
+        """Update river's detector with a value in (0, 1), and return whether it detects a rise."""
 
     def reset(self, reference: Iterable[float]) -> None:
-        """Forget all evidence and compare with a new reference."""
+        """Drop all evidence and compare with a new reference."""
         self._ranks.reset(reference)
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._shown: list[float] = []
-        self._begin_excursion()
+        self._restart_sum()
         self.seen = 0
         self.statistic = -math.inf
         self.drift_detected = False
         self.begin()
 
     def update(self, value: float) -> None:
-        """Take in the next score; larger is stranger."""
-        self._take(self._ranks.p_value(value))
+        """Update with the next score; larger is stranger."""
+        self._update(self._ranks.p_value(value))
 
-    def _take(self, p: float) -> None:
+    def _update(self, p: float) -> None:
         self._shown.append(p)
         self.seen += 1
         a, b, c, d = smooth_bets(p)
-        self._follow((a + b + c + d) / 4)
+        self._add_gain((a + b + c + d) / 4)
         self.drift_detected = self.rose(1.0 - p)
         self.statistic = float(self.drift_detected)
 
     def state(self) -> dict[str, Any]:
-        """The p-values shown: river's detectors cannot be written down, but they can be shown the same again."""
+        """All p-values since the last reset: river's detectors have no record, and are rebuilt from their input."""
         return {"ranks": self._ranks.state(), "shown": list(self._shown)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self._forget()
+        """Continue from a state of `state`."""
+        self._clear()
         self._ranks.restore(state["ranks"])
         for p in state["shown"]:
-            self._take(p)
+            self._update(p)
 
 
 class Adwin(RiverDetector):
@@ -121,32 +121,32 @@ class Adwin(RiverDetector):
     }
 
     def begin(self) -> None:
-        """Start river's detector anew."""
+        """Make a new detector of river."""
         self._river = drift.ADWIN(delta=10.0**self.limit)
 
     def rose(self, strangeness: float) -> bool:
-        """Show it a value in (0, 1), and say whether it found a rise."""
+        """Update river's detector with a value in (0, 1), and return whether it detects a rise."""
         before = self._river.estimation
         self._river.update(strangeness)
-        # What is left of the window after a detection is its newer part.
+        # After a detection the window is cut to its newer part.
         return bool(self._river.drift_detected) and self._river.estimation > before
 
 
 class PageHinkley(RiverDetector):
     """Page-Hinkley's test of a mean that rises; the limit is its threshold.
 
-    It forgets nothing (alpha = 1): with river's 0.9999 the sum that it compares with its least value settles at a level
-    of its own, and no threshold gives a long run.
+    Without forgetting (alpha = 1): with river's 0.9999 the sum stays near a fixed level, and no threshold gives a long
+    run.
     """
 
     RUNS: ClassVar[Runs] = {234: 2, 825: 3, 3_100: 4, 10_350: 5, 34_350: 6, 112_698: 7, 321_333: 8}
 
     def begin(self) -> None:
-        """Start river's detector anew."""
+        """Make a new detector of river."""
         self._river = drift.PageHinkley(mode="up", alpha=1.0, delta=TOLERANCE, threshold=self.limit)
 
     def rose(self, strangeness: float) -> bool:
-        """Show it a value in (0, 1), and say whether it found a rise."""
+        """Update river's detector with a value in (0, 1), and return whether it detects a rise."""
         self._river.update(strangeness)
         return bool(self._river.drift_detected)
 
@@ -154,7 +154,7 @@ class PageHinkley(RiverDetector):
 class Kswin(RiverDetector):
     """Kolmogorov-Smirnov windowing (Raab et al., 2020); the limit is log10 of its alpha.
 
-    It costs hundreds of times what the others cost.
+    It takes hundreds of times as long as the others.
     """
 
     RUNS: ClassVar[Runs] = {
@@ -168,11 +168,11 @@ class Kswin(RiverDetector):
     }
 
     def begin(self) -> None:
-        """Start river's detector anew."""
+        """Make a new detector of river."""
         self._river = drift.KSWIN(alpha=10.0**self.limit, window_size=WINDOW, stat_size=NEWEST, seed=self._seed)
 
     def rose(self, strangeness: float) -> bool:
-        """Show it a value in (0, 1), and say whether it found a rise."""
+        """Update river's detector with a value in (0, 1), and return whether it detects a rise."""
         older = list(self._river.window)
         self._river.update(strangeness)
         if not self._river.drift_detected:

@@ -1,8 +1,10 @@
-"""The trainer stage: carry edits out, publish what beats the incumbent, and say what came of each."""
+"""Publication of edits: a new adapter version goes to the store, then a revision names it."""
 
 from adapters_store import AdaptersStore
 from pipeline.config import Config
-from pipeline.editing.editor import Editor, Result, WindowsOf
+from pipeline.editing.boundaries import WindowsOf
+from pipeline.editing.editor import Editor, Result
+from pipeline.editing.training import TrainingWindows, only_new
 from pipeline.events.edit import Edit, Outcome
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
@@ -10,28 +12,42 @@ from pipeline.setup.artifacts import SetUp
 
 
 class EditPublisher:
-    """Carries edits out against the newest revision.
+    """Application of edits to the newest revision, and publication of the adapters that they train.
 
-    Attributes:
+    Args:
+        setup: backbone, set-up regions and their reference windows.
+        config: the whole tree.
         live: the regions and adapters in force.
+        store: new adapter versions are published to it.
+        windows_of: reads the windows of evidence.
+        training_windows: chooses the windows of each training.
     """
 
     def __init__(
-        self, setup: SetUp, config: Config, live: LiveRegions, store: AdaptersStore, windows_of: WindowsOf
+        self,
+        setup: SetUp,
+        config: Config,
+        live: LiveRegions,
+        store: AdaptersStore,
+        windows_of: WindowsOf,
+        training_windows: TrainingWindows = only_new,
     ) -> None:
-        self.live = live
+        self._live = live
         self._setup = setup
         self._store = store
-        self._editor = Editor(setup, config, live.host, windows_of)
+        self._editor = Editor(setup, config, live.host, windows_of, training_windows)
 
-    def handle(self, edit: Edit) -> tuple[Outcome, Revision | None]:
-        """Carry one edit out.
+    def apply(self, edit: Edit) -> tuple[Outcome, Revision | None]:
+        """Apply an edit.
 
         Returns:
-            Its outcome, and the revision that puts it in force (None where it was rejected). A new
-            adapter version stands complete in the store by then; the record makes it live.
+            Its outcome, and the revision that puts it in force (None where it was rejected). A new adapter version
+            is complete in the store by then; the record of the revision makes it live.
+
+        Raises:
+            StoreError: the new version cannot be written.
         """
-        before = self.live.bank
+        before = self._live.bank
         result = self._editor.apply(edit, before)
         if not result.outcome.published:
             return result.outcome, None
@@ -45,23 +61,22 @@ class EditPublisher:
     def _publish(self, edit: Edit, result: Result, name: str) -> None:
         region = next(r for r in result.changed if r.adapter == name)
         # A new region starts from the adapter of the one that it grew out of.
-        known = {r.region_id: r.adapter for r in self.live.bank.regions}
+        known = {r.region_id: r.adapter for r in self._live.bank.regions}
         origin = region.region_id if region.region_id in known else region.parent
-        config = self.live.host.describe(name)
-        judged = result.outcome.validation or {}
+        host, validation = self._live.host, result.outcome.validation or {}
         self._store.publish(
             region.region_id,
             region.version,
-            self.live.host.tensors(name),
-            config,
+            host.tensors(name),
+            host.describe(name),
             backbone_sha256=self._setup.backbone_sha256,
             edit_id=edit.edit_id,
             parent=known[origin] if origin is not None else None,
-            rank=self.live.host.settings.rank,
-            targets=self.live.host.targets,
+            rank=host.settings.rank,
+            targets=host.targets,
             seed=edit.seed,
-            before={judged["metric"]: float(judged["before"])},
-            after={judged["metric"]: float(judged["after"])},
+            before={validation["metric"]: float(validation["before"])},
+            after={validation["metric"]: float(validation["after"])},
         )
-        # What serves is what was read back and verified, here as in every other process.
-        self.live.host.drop(name)
+        # This process, too, serves what it reads back from the store and verifies.
+        host.drop(name)

@@ -20,7 +20,7 @@ from pipeline.evaluation.protocols import Plan
 from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.continual import MEASURES, Matrix
 from pipeline.metrics.ranking import LIST_LENGTH, Floats, ndcg_at_k, recall_at_k
-from pipeline.strategies import Strategy
+from pipeline.strategies.base import Strategy
 
 FILE_NAME = "slices.parquet"
 

@@ -25,8 +25,9 @@ from pipeline.models.catalogue import Catalogue, make_catalogue
 from pipeline.models.seeding import make_deterministic
 from pipeline.models.text import open_text_encoder
 from pipeline.setup.bootstrap import set_up
-from pipeline.strategies import STRATEGIES, Scored, Strategy, StrategyContext
+from pipeline.strategies.base import Scored, Strategy, StrategyContext
 from pipeline.strategies.common.trainings import Trainings
+from pipeline.strategies.registry import STRATEGIES
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, steps done, steps in all); a stage begins with the first call that names it."""

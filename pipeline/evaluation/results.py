@@ -24,7 +24,7 @@ from pipeline.evaluation.summary import EDIT_KINDS, summarise, write_summary
 from pipeline.evaluation.summary import FILE_NAME as METRICS
 from pipeline.events.windows import Ids
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies import Scored, Strategy
+from pipeline.strategies.base import Scored, Strategy
 from pipeline.strategies.raie.replayed import Raie
 
 Clock = Callable[[], float]

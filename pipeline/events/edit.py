@@ -1,9 +1,9 @@
-"""Edits: what the monitor asks for, and what came of it."""
+"""Edits of regions that the monitor decides on, their outcomes, and their records in `edits` and `outcomes`."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 from pipeline.config import EditSettings
 
 AUDIT = "audit"
-"""The signal of an edit that no alarm called for: an opened region is tried where nobody asked for it."""
+"""Signal of an edit without an alarm: at intervals, a stream region is tried on other set-up regions."""
 
 LEAST_HELD_OUT = 48
-"""A judgement on fewer windows is mostly chance."""
+"""Windows held out at least, if an edit has four times as many: on fewer, a comparison is mostly noise."""
 
 
 class Operation(StrEnum):
-    """The five edits.
+    """The five edit operations.
 
-    Update trains an opened region's adapter on its new windows; Expand moves a boundary and trains
-    nothing; Add opens a region; Merge ends one of two regions that came to coincide; Retire ends a
-    region that nobody visits.
+    Update trains a stream region's adapter on its new windows; Expand moves a boundary and trains nothing; Add opens
+    a region; Merge ends one of two regions that came to coincide; Retire ends a region without windows.
     """
 
     UPDATE = "update"
@@ -36,12 +35,12 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A gated window that an edit rests on.
+    """A reference to a gated window that an edit is based on.
 
     Attributes:
-        event_id: of the interaction that followed the window.
-        offset: of its record in `gated`.
-        region_id: the region that it is evidence for.
+        event_id: id of the interaction that followed the window.
+        offset: offset of its record in `gated`.
+        region_id: region that the window is evidence for.
     """
 
     event_id: str
@@ -49,28 +48,28 @@ class Evidence:
     region_id: int
 
     def for_region(self, region_id: int) -> "Evidence":
-        """The same window as evidence for this region."""
+        """Return the same window as evidence for another region."""
         return Evidence(self.event_id, self.offset, region_id)
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One decision of the monitor; everything needed to carry it out, and why.
+    """One decision of the monitor, with its reason and everything needed to apply it.
 
     Attributes:
-        edit_id: hash of what it asks for, so that doing it twice is seen.
-        operation: what to do.
-        region_id: the region to change (the new one, for an Add).
-        other_region_id: the second region, where there are two.
-        base_version: version of the region that it starts from.
-        base_gate: version of the gate that it starts from.
+        edit_id: hash of its content (see `edit_id`): equal edits have equal ids.
+        operation: one of the five.
+        region_id: region to change (the new one, for an Add).
+        other_region_id: second region of a Merge, or of an Expand between two set-up regions.
+        base_version: version of the region that the edit starts from.
+        base_gate: version of the gate that the edit starts from.
         reason: signal, statistic, threshold and a sentence.
-        windows: evidence to train and judge on, in event order.
-        samples: for edits that move boundaries: newest evidence of every opened region.
-        at_event: stream events seen when it was decided.
+        windows: evidence for training and validation, in event order.
+        samples: newest evidence of every stream region, for operations that move boundaries.
+        at_event: number of stream events seen when it was decided.
         timestamp: event time of the newest of them, seconds.
         seed: of its training.
-        passes: over the windows that it trains on; None: as many as are usual (`training.epochs`).
+        passes: passes over the windows trained on; None: `training.epochs`.
     """
 
     edit_id: str
@@ -88,7 +87,7 @@ class Edit:
     passes: int | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Convert to a JSON object."""
         record = asdict(self)
         record["operation"] = str(self.operation)
         for name in ("windows", "samples"):
@@ -97,7 +96,7 @@ class Edit:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """From a JSON object."""
+        """Read from a JSON object."""
         fields = dict(record)
         fields["operation"] = Operation(fields["operation"])
         for name in ("windows", "samples"):
@@ -107,16 +106,18 @@ class Edit:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an edit.
+    """Outcome of an edit.
 
     Attributes:
-        edit_id, operation, region_id: of the edit.
+        edit_id: of the edit.
+        operation: of the edit; `UPDATE` where the parent was updated instead of an Add.
+        region_id: of the edit; the parent where that was updated instead.
         published: whether it went live.
-        detail: why, in a sentence.
+        detail: the reason, in a sentence.
         version: name of the adapter version it published, or None.
-        validation: metric, windows, before, after on held-out windows; None where nothing was judged.
-        trained_windows: passes over windows that it cost, published or not.
-        moved_windows: for boundaries: share of the edit's windows whose region is another than before.
+        validation: metric, windows, before, after and error on held-out windows; None without a validation.
+        trained_windows: windows trained on, counting each pass, published or not.
+        moved_windows: share of the edit's windows whose region changed; None where no boundary moved.
     """
 
     edit_id: str
@@ -127,15 +128,15 @@ class Outcome:
     version: str | None = None
     validation: Mapping[str, Any] | None = None
     trained_windows: int = 0
-    moved_windows: float | None = field(default=None)
+    moved_windows: float | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Convert to a JSON object."""
         return {**asdict(self), "operation": str(self.operation)}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """From a JSON object."""
+        """Read from a JSON object."""
         return cls(**{**record, "operation": Operation(record["operation"])})
 
 
@@ -147,27 +148,28 @@ def edit_id(
     training: Mapping[str, Any],
     seed: int,
 ) -> str:
-    """Name an edit by what it asks for, never by offsets, which differ from log to log."""
-    asked = [str(operation), region_id, base_version, sorted(event_ids), dict(training), seed]
-    content = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+    """Return the hash of an edit's content; offsets are left out, because they differ from log to log."""
+    fields = [str(operation), region_id, base_version, sorted(event_ids), dict(training), seed]
+    content = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
 def held_out(reason: Mapping[str, Any], windows: int, settings: EditSettings) -> NDArray[np.bool_]:
-    """Which of an edit's windows it is judged on, not trained on: (windows,) evenly spread over them.
+    """Choose the windows of an edit that are held out for validation and not trained on.
 
-    Spread, because the very newest often belong to one or two users, and would judge by these alone.
+    They are spread evenly: the newest windows often belong to one or two users, who would decide alone.
+
+    Args:
+        reason: of the edit; an audit trains nothing and holds out half.
+        windows: number of windows of the edit.
+        settings: the section `edits`.
+
+    Returns:
+        (windows,) mask of the held-out windows, at least one.
     """
-    # Nothing is trained in an audit: half of the windows say where the boundary would be, half judge it.
+    # In an audit, one half of the windows fits the boundary and the other validates it.
     least = windows // 2 if reason["signal"] == AUDIT else min(LEAST_HELD_OUT, windows // 4)
     judged = max(round(windows * settings.held_out), least, 1)
     places = np.zeros(windows, dtype=bool)
     places[(np.arange(judged) * windows) // judged + (windows // judged) // 2] = True
     return places
-
-
-def confidence_of(edit: Edit, settings: EditSettings) -> float:
-    """Standard errors by which an edit must beat the incumbent: more, the less called for it."""
-    if edit.reason["signal"] == AUDIT:
-        return settings.audit_confidence
-    return 0.0 if edit.operation is Operation.UPDATE else settings.confidence

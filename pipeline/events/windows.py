@@ -5,8 +5,8 @@ with the interaction it precedes. Rows are catalogue rows (1 … n); 0 is no ite
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -21,17 +21,42 @@ Ids = NDArray[np.int64]
 PADDING = 0
 """The catalogue row that stands for no item."""
 
+_BYTES = 4
+"""Bytes of a packed catalogue row."""
 
-class History(NamedTuple):
-    """What a user met last.
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The newest items of one user, at most as many as a window holds.
 
     Attributes:
-        rows: (length,) int64 catalogue rows, oldest first, left-padded with 0.
-        since_setup: how many of these, the newest ones, set-up had not seen: 0 to length.
+        packed: (length,) int32 catalogue rows as bytes, oldest first, left-padded with 0; small, as users are many.
+        since_setup: number of these, the newest ones, that came after the set-up slice: 0 to length.
     """
 
-    rows: Ids
-    since_setup: int
+    packed: bytes
+    since_setup: int = 0
+
+    @classmethod
+    def empty(cls, length: int) -> Self:
+        """The history of a new user: padding alone."""
+        return cls(bytes(_BYTES * length))
+
+    @classmethod
+    def of(cls, rows: Sequence[int] | Ids, length: int, since_setup: int) -> Self:
+        """The newest `length` of catalogue rows that are given oldest first."""
+        newest = np.asarray(rows[-length:], dtype="<i4").tobytes()
+        return cls(bytes(_BYTES * length - len(newest)) + newest, since_setup)
+
+    def append(self, row: int, *, since_setup: bool) -> Self:
+        """The history after one more item; the oldest one leaves."""
+        count = min(self.since_setup + since_setup, len(self.packed) // _BYTES)
+        return replace(self, packed=self.packed[_BYTES:] + row.to_bytes(_BYTES, "little"), since_setup=count)
+
+    @property
+    def rows(self) -> Ids:
+        """(length,) int64 catalogue rows, oldest first, left-padded with 0."""
+        return np.frombuffer(self.packed, dtype="<i4").astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -97,17 +122,15 @@ class Histories:
         self._of: dict[str, History] = {}
 
     def history(self, user_id: str) -> History:
-        """What the user met last, all padding for a user never met."""
-        return self._of.get(user_id) or History(np.zeros(self.length, dtype=np.int64), 0)
+        """The history of a user, all padding for a new one."""
+        return self._of.get(user_id) or History.empty(self.length)
 
     def append(self, user_id: str, row: int, since_setup: bool) -> None:
         """Add the newest item of a user; the oldest one leaves."""
-        before = self.history(user_id)
-        count = min(before.since_setup + since_setup, self.length)
-        self._of[user_id] = History(np.append(before.rows[1:], row), count)
+        self._of[user_id] = self.history(user_id).append(row, since_setup=since_setup)
 
     def replace(self, user_id: str, history: History) -> None:
-        """Set what a user met last."""
+        """Set the newest items of a user."""
         self._of[user_id] = history
 
     def __len__(self) -> int:
@@ -158,7 +181,7 @@ def _contexts(
     since[order] = np.minimum(known[group] + places * since_setup, length)
     newest = np.minimum(known + counts * since_setup, length)
     for user, front, count, new in zip(users.tolist(), fronts.tolist(), counts.tolist(), newest.tolist(), strict=True):
-        histories.replace(events.user_ids[user], History(rows[front + count : front + count + length].copy(), new))
+        histories.replace(events.user_ids[user], History.of(rows[front + count : front + count + length], length, new))
     return contexts, since
 
 

@@ -1,23 +1,23 @@
-"""The monitor: per-region statistics of the gate, and when they call for an edit.
+"""The monitor: per-region statistics of gated events, and the edits that they lead to.
 
-Every accepted event counts in the statistics of exactly one region, the one of its top posterior. Each
-region has a detector for each signal: *novelty* (angle to the centroid), *doubt* (narrow margin), *loss*
-(how unexpected the interaction was), and for set-up regions *rarity* (how little set-up knew the item) and
-*shift* (users whose next windows lie in another region). What an alarm leads to:
+Every event is counted in one region, that of its highest posterior. Each region has a detector for each signal of the
+table in `signals`. Alarms and counts lead to edits:
 
-    doubt, shift in a set-up region     Expand   its boundary with the region it is confused with
-    novelty, loss, rarity in such       Add      if there is no opened region yet; otherwise that one learns
-                                                 their windows in its next Update, then
-                                        Expand   of its boundary over them; and if that does not help, Add
-    novelty in an opened region         Add      a child of it
-    loss in an opened region            Update   at once; otherwise when enough new windows have come
-    an opened region's evidence doubled Expand   the boundary is refitted to what is known by now
-    windows enough beside an opened one Expand   over a set-up region, if it answers for that one far better
-    centroids came to coincide          Merge
-    visits all but ended                Retire
+    doubt, shift in a set-up region     Expand   of its boundary with the region that the windows lie towards
+    novelty, loss, rarity in a          Add      where there is no stream region yet; otherwise the largest one learns
+      set-up region                              the windows in its next Update, followed by an
+                                        Expand   of its boundary over them; if that is rejected, Add
+    novelty in a stream region          Add      of a child of it
+    loss in a stream region             Update   early; without an alarm, when enough new windows have come
+    a stream region's sample doubled    Expand   its boundary is fitted again
+    enough windows of a set-up region   Expand   as an audit: of the largest stream region over it, if that is better
+      without an alarm
+    centroids coincide                  Merge
+    visits have almost ceased           Retire
 
-Each line has its room: `updates`, `openings` (what is new in set-up, children), `boundaries` (what lies between
-regions, doubled evidence, audits), `endings`. They read one `State`, which `evidence` and `outcomes` write.
+`state` and `region_state` hold all state; `ingest` updates it with events, `outcomes` with outcomes of edits, `visits`
+with peak shares. The `rules` read it and return a proposal, of which `monitor` makes a pending edit with
+`edit_factory`. For people only: `statistics`, `separability`, `pending_alarms`. `snapshot` writes the state down.
 """
 
 from pipeline.monitor.monitor import Monitor

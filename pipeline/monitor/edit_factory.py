@@ -1,6 +1,7 @@
-"""Making an edit: what it asks for, on which windows, and the reason that it gives."""
+"""Proposals of the rules, and the edits made of them: id, versions, seed and time."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.events.edit import Edit, Evidence, Operation, edit_id
@@ -9,78 +10,92 @@ from pipeline.monitor.state import State
 from pipeline.regions.region import Origin, Region
 
 MOST_SAMPLES = 8_192
-"""Windows of opened regions that an edit names for fitting boundaries."""
+"""Windows of stream regions that an edit names for fitting boundaries."""
 
 
-def new_edit(
-    state: State,
-    operation: Operation,
-    region: Region | int,
-    other: int | None,
-    reason: Mapping[str, Any],
-    windows: Sequence[Evidence],
-    samples: Sequence[Evidence] = (),
-    passes: int | None = None,
-) -> Edit:
-    """Make an edit as of now; the caller decides whether it is asked for.
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An edit that a rule finds due.
 
-    Args:
-        state: what is known.
-        operation: what to do.
-        region: the region to change, or the id of a new one.
+    Attributes:
+        operation: the kind of edit.
+        region: to be changed; None for a new region, whose id the monitor issues.
+        reason: signal, statistic, threshold, a sentence, and the operation's own fields.
+        windows: evidence to train and judge on, in event order; that of a new region is relabelled with its id.
         other: id of the second region, where there are two.
-        reason: signal, statistic, threshold, a sentence, and what else the operation needs.
-        windows: evidence to train and judge on, in event order.
         samples: see `Edit`.
         passes: see `Edit`.
     """
-    region_id, version = (region, 0) if isinstance(region, int) else (region.region_id, region.version)
-    training = state.config.training.model_dump() | state.config.adapter.model_dump()
-    # The gate's version stands for what moved since: two edits on the same windows are two edits.
-    pending = {**training, "gate_version": state.bank.gate_version, "other": other, "passes": passes}
-    identity = edit_id(operation, region_id, version, (e.event_id for e in windows), pending, state.seed)
+
+    operation: Operation
+    region: Region | None
+    reason: Mapping[str, Any]
+    windows: Sequence[Evidence] = ()
+    other: int | None = None
+    samples: Sequence[Evidence] = ()
+    passes: int | None = None
+
+
+def new_edit(state: State, proposal: Proposal, new_region_id: int) -> Edit:
+    """Make the edit of a proposal as of now.
+
+    Args:
+        state: of the monitor.
+        proposal: of a rule.
+        new_region_id: id of the region that an Add opens.
+    """
+    region, windows = proposal.region, proposal.windows
+    region_id, version = (new_region_id, 0) if region is None else (region.region_id, region.version)
+    if region is None:
+        windows = [e.for_region(region_id) for e in windows]
+    events = (e.event_id for e in windows)
+    identity = edit_id(proposal.operation, region_id, version, events, _content(state, proposal), state.seed)
     return Edit(
         identity,
-        operation,
+        proposal.operation,
         region_id,
-        other,
+        proposal.other,
         version,
         state.bank.gate_version,
-        reason,
+        proposal.reason,
         tuple(windows),
-        tuple(samples),
+        tuple(proposal.samples),
         state.at_event,
         state.timestamp,
         int(identity[:8], 16),
-        passes,
+        proposal.passes,
     )
 
 
+def _content(state: State, proposal: Proposal) -> dict[str, Any]:
+    """Content of an edit that its id depends on, beside the windows."""
+    training = state.config.training.model_dump() | state.config.adapter.model_dump()
+    # The gate's version stands for all boundary moves since: two edits on the same windows have two ids.
+    gate_version = state.bank.gate_version
+    return {**training, "gate_version": gate_version, "other": proposal.other, "passes": proposal.passes}
+
+
 def reason_of(region_state: RegionState | None, signal: str, text: str) -> dict[str, Any]:
-    """Why an edit is asked for.
+    """Build the reason of an edit.
 
     Args:
-        region_state: the region whose alarm calls for it, or None where no alarm does.
-        signal: what calls for it; where that is none of the region's signals, its loudest alarm stands in.
+        region_state: the region whose alarm leads to the edit; None without an alarm.
+        signal: cause of the edit; where it is no raised signal of the region, its alarm of the highest statistic
+            stands instead.
         text: a sentence.
     """
     if region_state is None:
         return {"signal": signal, "statistic": None, "threshold": None, "text": text}
-    name = (
-        signal if signal in region_state.raised else max(region_state.raised, key=lambda s: region_state.raised[s][1])
-    )
-    return {
-        "signal": name,
-        "statistic": region_state.raised[name][1],
-        "threshold": region_state.detectors[name][0].threshold,
-        "text": text,
-    }
+    raised = region_state.raised
+    name = signal if signal in raised else max(raised, key=lambda s: raised[s][1])
+    threshold = region_state.detectors[name][0].threshold
+    return {"signal": name, "statistic": raised[name][1], "threshold": threshold, "text": text}
 
 
 def boundary_samples(state: State, fresh: Sequence[Evidence] = ()) -> list[Evidence]:
-    """Newest evidence of every opened region, and the fresh, each window once a region."""
+    """Newest evidence of every stream region, and `fresh`, each window once a region."""
     opened = state.of_origin(Origin.STREAM)
-    # An edit is one record of the log: many regions have to share the room in it.
+    # An edit is one record of the log: many regions share the room in it.
     room = MOST_SAMPLES // max(1, len(opened))
     newest = {(e.region_id, e.event_id): e for w in opened for e in list(w.sample)[-room:]}
     newest.update({(e.region_id, e.event_id): e for e in fresh})

@@ -1,33 +1,38 @@
-"""The monitor as its callers see it: records and outcomes go in, edits and statistics come out."""
+"""The monitor: gated events and outcomes go in, edits and statistics come out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.gated import GatedEvent
 from pipeline.monitor import ingest, outcomes, statistics
+from pipeline.monitor.edit_factory import Proposal, new_edit
 from pipeline.monitor.rules.add import child, drifted
 from pipeline.monitor.rules.expand import audit, between, refit
 from pipeline.monitor.rules.merge import merge
 from pipeline.monitor.rules.retire import retire
 from pipeline.monitor.rules.update import updates
 from pipeline.monitor.state import State
+from pipeline.monitor.visits import record_peaks
 from pipeline.regions.bank import RegionBank
 from pipeline.setup.calibration import Calibration
 
-BOUNDARY = (retire, merge, between, drifted, child, refit, audit)
-"""What may move a boundary, the most pressing first; one moves at a time."""
+Rule = Callable[[State], Proposal | None]
+"""Function of the state that proposes an edit and changes nothing."""
+
+BOUNDARY: tuple[Rule, ...] = (retire, merge, between, drifted, child, refit, audit)
+"""Rules whose edits may move a boundary, the most pressing first; one boundary moves at a time."""
 
 
 class Monitor:
-    """Decides on edits: asks each decision in its turn, and takes in what came of those that were asked for.
+    """Decides on edits: evaluates the rules in order, and applies the outcomes of its edits.
 
     Args:
-        config, bank, calibration, seed: what its `State` starts from.
+        config, bank, calibration, seed: see `State`.
 
     Attributes:
-        state: everything that it knows; it keeps nothing beside.
+        state: all of its state.
     """
 
     def __init__(self, config: Config, bank: RegionBank, calibration: Calibration, seed: int) -> None:
@@ -35,66 +40,79 @@ class Monitor:
 
     @property
     def at_event(self) -> int:
-        """Stream events seen."""
+        """Number of stream events so far."""
         return self.state.at_event
 
     @property
     def timestamp(self) -> float:
-        """Event time of the newest of them, seconds."""
+        """Latest event time so far, seconds."""
         return self.state.timestamp
 
     @property
     def trained_windows(self) -> int:
-        """Passes that the edits have cost so far."""
+        """Passes over windows that the edits have cost so far."""
         return self.state.trained_windows
 
     @property
     def pending(self) -> Mapping[str, Edit]:
-        """Edits that nothing came of yet, by id."""
+        """Edits without an outcome, by id."""
         return self.state.pending
 
-    def observe(self, gated: GatedEvent, offset: int) -> None:
-        """Take in one record of `gated`."""
-        ingest.take_in(self.state, gated, offset)
+    def observe(self, event: GatedEvent, offset: int) -> None:
+        """Update the state with one event, whose record is at this offset of `gated`."""
+        ingest.observe(self.state, event, offset)
 
     def decide(self) -> list[Edit]:
-        """The edits that the statistics call for now; each region is in at most one that is under way."""
+        """Make the edits that are due now; each region is in at most one pending edit."""
         state = self.state
-        # Where training takes its time, a boundary is not moved under an Update, nor an Update made under a moving
-        # boundary: one of the two would be found out of date when it is done.
+        # Training takes time in live mode. A boundary that moves meanwhile would make a pending Update out of date,
+        # and the other way round.
         moving = any(e.operation is not Operation.UPDATE for e in state.pending.values())
-        edits = [] if moving else updates(state)
-        if not state.pending and not edits:
-            boundary = next(filter(None, (decision(state) for decision in BOUNDARY)), None)
-            edits = [boundary] if boundary else []
-        state.pending.update((e.edit_id, e) for e in edits)
-        return edits
+        proposals = [] if moving else updates(state)
+        if not state.pending and not proposals:
+            boundary = self._first(BOUNDARY)
+            proposals = [boundary] if boundary else []
+        return [self._request(proposal) for proposal in proposals]
 
-    def settle(self, outcome: Outcome, bank: RegionBank) -> None:
-        """Take in what came of an edit, and the regions as they are after it."""
+    def apply(self, outcome: Outcome, bank: RegionBank) -> None:
+        """Update the state with the outcome of an edit, and with the regions after it."""
         edit = self.state.pending.pop(outcome.edit_id, None)
         self.state.trained_windows += outcome.trained_windows
-        self.state.follow(bank)
+        self.state.set_bank(bank)
         if edit is not None:
-            outcomes.take_in(self.state, edit, outcome)
+            outcomes.apply(self.state, edit, outcome)
 
-    def follow(self, bank: RegionBank) -> None:
-        """Take in the regions as they are now, whoever changed them."""
-        self.state.follow(bank)
+    def set_bank(self, bank: RegionBank) -> None:
+        """Replace the regions by the present ones."""
+        self.state.set_bank(bank)
 
-    def evidence(self) -> list[tuple[int, str, float]]:
-        """Region id, signal and statistic, of all signals of all regions; of several lanes the loudest."""
-        region_state = sorted(self.state.regions.items())
-        return [(i, s, max(d.statistic for d in phases)) for i, w in region_state for s, phases in w.detectors.items()]
+    def drift_statistics(self) -> list[tuple[int, str, float]]:
+        """Region id, signal and statistic for all signals of all regions; the highest statistic of several phases."""
+        regions = sorted(self.state.regions.items())
+        return [(i, s, max(d.statistic for d in phases)) for i, w in regions for s, phases in w.detectors.items()]
 
     def shares(self) -> dict[int, statistics.Shares]:
-        """Where the newest visits went, by region id."""
+        """Shares in the newest visits, by region id."""
         return statistics.shares(self.state)
 
     def separabilities(self) -> dict[int, float]:
-        """How well the windows of set-up regions were told from set-up windows, by region id; 0.5: not at all."""
-        return {i: w.told for i, w in sorted(self.state.regions.items()) if w.told is not None}
+        """AUC of set-up regions' windows against held-out set-up windows, by region id; 0.5 without drift."""
+        measured = {i: w.separability for i, w in sorted(self.state.regions.items())}
+        return {i: auc for i, auc in measured.items() if auc is not None}
 
     def statistics(self) -> list[dict[str, Any]]:
         """Per-region statistics since the last call, for metrics and reports."""
         return statistics.rows(self.state)
+
+    def _first(self, rules: Iterable[Rule]) -> Proposal | None:
+        """The first proposal of these rules, which move boundaries."""
+        proposal = next(filter(None, (rule(self.state) for rule in rules)), None)
+        record_peaks(self.state, proposal)
+        return proposal
+
+    def _request(self, proposal: Proposal) -> Edit:
+        """Make a proposal a pending edit; an Add takes the next region id."""
+        edit = new_edit(self.state, proposal, self.state.next_region_id)
+        self.state.next_region_id += proposal.region is None
+        self.state.pending[edit.edit_id] = edit
+        return edit

@@ -1,17 +1,19 @@
-"""Why the monitor does not act: every alarm that stands, and what it waits for."""
+"""Pending alarms: raised signals without an edit so far, and the condition that each waits for."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.monitor import Monitor
-from pipeline.monitor.region_state import BETWEEN, NEW, RegionState
-from pipeline.monitor.rules.update import needed
+from pipeline.monitor import Monitor, signals
+from pipeline.monitor.region_state import RegionState
+from pipeline.monitor.rules.add import CHILD_SIGNAL
+from pipeline.monitor.rules.update import UPDATE_SIGNAL, needed_windows
+from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State
 from pipeline.regions.region import Origin
 
 
 class Wait(StrEnum):
-    """What an alarm that stands may wait for."""
+    """Condition that a pending alarm waits for."""
 
     COOL_DOWN = "cool-down"
     EDIT = "edit under way"
@@ -19,20 +21,21 @@ class Wait(StrEnum):
     LEARNING = "learning"
     ROOM = "room"
     BUDGET = "budget"
-    NOBODY = "nobody"
+    NO_RULE = "no rule"
     TURN = "its turn"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PendingAlarm:
     """An alarm that has not led to an edit yet.
 
     Attributes:
         region_id, signal: of the detector that raised it.
-        since_event: event from which on its evidence built up.
-        statistic, threshold: when it was raised; the threshold of its detector.
-        waits_for: in a word.
-        text: in a sentence, with numbers.
+        since_event: event at which its evidence began to rise.
+        statistic: of the detector when it was raised.
+        threshold: of the detector.
+        waits_for: the condition.
+        text: the condition as a sentence, with numbers.
     """
 
     region_id: int
@@ -44,14 +47,14 @@ class Standing:
     text: str
 
 
-def standing(monitor: Monitor) -> list[Standing]:
-    """Every alarm that stands after the monitor decided, by region and signal."""
+def pending_alarms(monitor: Monitor) -> list[PendingAlarm]:
+    """List the alarms that are left after the monitor decided, by region and signal."""
     state, found = monitor.state, []
     for region_id, region_state in sorted(state.regions.items()):
         for signal, (since, statistic) in sorted(region_state.raised.items()):
             threshold = region_state.detectors[signal][0].threshold
             found.append(
-                Standing(region_id, signal, since, statistic, threshold, *_waiting(state, region_state, signal))
+                PendingAlarm(region_id, signal, since, statistic, threshold, *_waiting(state, region_state, signal))
             )
     return found
 
@@ -63,36 +66,38 @@ def _waiting(state: State, region_state: RegionState, signal: str) -> tuple[Wait
     if state.pending:
         return Wait.EDIT, f"edit {next(iter(state.pending))} is under way, and boundaries move one at a time"
     if region_state.region.origin != Origin.BASE:
-        return _opened(state, region_state, signal)
-    return _between(state, region_state, signal) if signal in BETWEEN else _new(state)
+        return _in_stream_region(state, region_state, signal)
+    new = signal in region_state.raised_of(Kind.NEW)
+    return _new(state) if new else _between(state, region_state, signal)
 
 
-def _opened(state: State, region_state: RegionState, signal: str) -> tuple[Wait, str]:
+def _in_stream_region(state: State, region_state: RegionState, signal: str) -> tuple[Wait, str]:
     least = state.config.edits.min_windows * region_state.backoff
-    if signal == "novelty":
-        return _enough(len(region_state.excursion([signal])), least) or _room_and_budget(state)
-    if signal == "loss":
-        return _enough(region_state.untried(), needed(state, region_state, alarm=True)) or _budget(state)
-    return Wait.NOBODY, f"{signal} of an opened region leads to no edit: its boundary moves when its evidence doubled"
+    if signal == CHILD_SIGNAL:
+        return _enough(len(region_state.since_rise([signal])), least) or _room_and_budget(state)
+    if signal == UPDATE_SIGNAL:
+        needed = needed_windows(state, region_state, alarm=True)
+        return _enough(region_state.count_unrejected(), needed) or _budget(state)
+    return Wait.NO_RULE, f"{signal} of an opened region leads to no edit: its boundary moves when its evidence doubled"
 
 
 def _between(state: State, region_state: RegionState, signal: str) -> tuple[Wait, str]:
     least = state.config.edits.boundary_windows * region_state.backoff
-    if signal == "doubt":
-        return _enough(len(region_state.excursion([signal])), least) or _turn()
+    if signal not in {moves.name for moves in signals.of_moves()}:
+        return _enough(len(region_state.since_rise([signal])), least) or _turn()
     return Wait.EVIDENCE, f"users who moved from it to one other set-up region have fewer than {least} windows yet"
 
 
 def _new(state: State) -> tuple[Wait, str]:
-    """What is new in set-up regions is counted together."""
-    alarmed = [w for w in state.of_origin(Origin.BASE) if any(s in NEW for s in w.alarms(state.at_event))]
-    windows = sum(len(w.excursion([s for s in NEW if s in w.raised])) for w in alarmed)
+    """Windows of new behaviour are counted over all set-up regions together."""
+    alarmed = [w for w in state.of_origin(Origin.BASE) if w.alarms(state.at_event, Kind.NEW)]
+    windows = sum(len(w.since_rise(w.raised_of(Kind.NEW))) for w in alarmed)
     least = state.config.edits.min_windows
     short = _enough(windows, least * max(w.backoff for w in alarmed))
-    target = state.largest_opened()
-    if short or target is None or all(w.refused for w in alarmed):
+    target = state.largest_stream_region()
+    if short or target is None or all(w.expand_rejected for w in alarmed):
         return short or _room_and_budget(state)
-    learned = max(w.taught for w in alarmed)
+    learned = max(w.learned_by_target for w in alarmed)
     if learned < least:
         region_id = target.region.region_id
         return Wait.LEARNING, f"opened region {region_id} has learned {learned} of the {least} windows it must first"
@@ -111,7 +116,7 @@ def _room_and_budget(state: State) -> tuple[Wait, str]:
 
 
 def _budget(state: State) -> tuple[Wait, str]:
-    paid, least = state.affordable(), state.config.edits.min_windows
+    paid, least = state.affordable_windows(), state.config.edits.min_windows
     if paid < least:
         return Wait.BUDGET, f"the budget pays for {max(paid, 0)} windows, an edit takes {least} or more"
     return _turn()

@@ -1,44 +1,32 @@
-"""What is kept of one region: its detectors, what they raised, and the windows that an edit would rest on."""
+"""State of one region in the monitor: its detectors, their alarms, and the windows that edits rest on."""
 
 from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from pipeline.config import MonitorSettings
 from pipeline.drift import DriftDetector
 from pipeline.events.edit import Evidence
+from pipeline.monitor import signals
+from pipeline.monitor.signals import Kind
 from pipeline.regions.region import Origin, Region
 
-SIGNALS = ("novelty", "doubt", "loss", "rarity", "shift")
-OF_ONE_WINDOW = SIGNALS[:4]
-OF_SETUP = ("rarity", "shift")
-"""Signals that only set-up regions have."""
+MAX_BACKOFF = 4
+"""Limit of `RegionState.backoff`."""
 
-NEW = ("novelty", "loss", "rarity")
-"""Signals that say that something new goes on."""
-
-BETWEEN = ("doubt", "shift")
-"""Signals that say that windows lie between known regions."""
-
-LONGEST_BACKOFF = 4
-"""An edit that did not help needs up to this many times the evidence the next time."""
-
-
-def voting(settings: MonitorSettings, origin: Origin) -> list[str]:
-    """The signals that are switched on and that a region of this origin has."""
-    return [s for s in SIGNALS if getattr(settings, s) and (s not in OF_SETUP or origin == Origin.BASE)]
+REFERENCE_WINDOWS = 256
+"""Newest windows that the detectors compare with after a reset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One window as a region saw it.
+    """One window that was counted in a region.
 
     Attributes:
-        at_event: when.
-        evidence: which.
-        scores: by the signals of one window.
-        rival: the set-up region that it fits second best.
-        user: whose.
+        at_event: number of the stream event.
+        evidence: the window.
+        scores: one for each of `signals.of_windows`.
+        rival: the second likeliest set-up region.
+        user: id of the user.
     """
 
     at_event: int
@@ -50,103 +38,107 @@ class Observation:
 
 @dataclass
 class RegionState:
-    """What the monitor keeps of one live region.
+    """State of one live region.
 
     Attributes:
         region: as last published.
-        detectors: by signal, one a lane; what overlaps is in different lanes, and only moves have more than one.
-        rising: event since which the evidence of each signal has been building up, by signal and lane.
-        raised: signals whose alarm stands: event since which their evidence had been building up, statistic.
-        seen: newest windows of its own.
-        moves: of the newest pairs of windows of a user, whether they left it (1) or not (0), a lane each.
-        fresh: windows that its adapter would be asked about and has not learned.
-        tried: ids of those that Updates in vain were made of, since one that helped.
-        learned: how many windows its adapter has learned.
-        sample: newest windows of an opened region's origin: what its boundary is fitted to.
-        audited: event up to which its windows were tried with an opened region.
-        audits: audits in vain, since the last that was not.
-        unmerged: event of the last attempt to merge it.
-        apart: such attempts in vain.
-        fitted: size of the sample when its boundary was last fitted.
-        quiet_until: no alarm of it leads to an edit before this event.
-        backoff: how many times the usual evidence the next edit needs, other than an Update.
-        taught: windows of it that an opened region learned since its alarm was raised.
-        refused: whether that opened region was then stretched over it in vain.
-        peak: highest share of visits so far.
-        untold: windows of a set-up region since it was last told apart.
-        told: how well its windows were then told from set-up windows; None before.
+        detectors: by signal, one for each phase; only signals of moves have several phases.
+        observations: newest windows counted in the region.
+        moves: for each phase, whether users left the region (1) or not (0) in their newest pairs of windows.
+        sample: newest windows of a stream region, on which its boundary is fitted.
+        fresh: windows on the region's route that its adapter has not learned.
+        rejected_windows: event ids of the windows of rejected Updates since the last accepted one.
+        learned_windows: number of windows that its adapter has learned.
+        rising_since: event at which the evidence of each signal began to rise, by signal and phase.
+        raised: alarms that have not been reset, by signal: event at which the evidence began to rise, statistic.
+        last_audit: event up to which its windows were tested with a stream region.
+        failed_audits: rejected audits since the last accepted one.
+        last_merge_attempt: event of the last attempt to merge it.
+        failed_merges: rejected merges since the last accepted one.
+        fitted_windows: size of `sample` when the boundary was last fitted.
+        quiet_until: event before which its alarms lead to no edit.
+        backoff: factor on the evidence that the next edit, other than an Update, needs.
+        learned_by_target: windows of the region that a stream region has learned since the alarm.
+        expand_rejected: whether an Expand of that stream region over this region was then rejected.
+        peak_share: highest share of visits so far.
+        windows_since_separability: windows since `separability` was last measured.
+        separability: AUC of its windows against held-out set-up windows, 0.5 without drift; None before the first.
     """
 
     region: Region
     detectors: dict[str, list[DriftDetector]]
-    seen: deque[Observation]
+    observations: deque[Observation]
     moves: list[deque[float]]
     sample: deque[Evidence]
     fresh: deque[Evidence]
-    tried: set[str] = field(default_factory=set)
-    learned: int = 0
-    rising: dict[tuple[str, int], int] = field(default_factory=dict)
+    rejected_windows: set[str] = field(default_factory=set)
+    learned_windows: int = 0
+    rising_since: dict[tuple[str, int], int] = field(default_factory=dict)
     raised: dict[str, tuple[int, float]] = field(default_factory=dict)
-    audited: int = 0
-    audits: int = 0
-    unmerged: int = 0
-    apart: int = 0
-    fitted: int = 0
+    last_audit: int = 0
+    failed_audits: int = 0
+    last_merge_attempt: int = 0
+    failed_merges: int = 0
+    fitted_windows: int = 0
     quiet_until: int = 0
     backoff: int = 1
-    taught: int = 0
-    refused: bool = False
-    peak: float = 0.0
-    untold: int = 0
-    told: float | None = None
+    learned_by_target: int = 0
+    expand_rejected: bool = False
+    peak_share: float = 0.0
+    windows_since_separability: int = 0
+    separability: float | None = None
 
     @property
     def region_id(self) -> int:
-        """Of the region."""
+        """Id of the region."""
         return self.region.region_id
 
     @property
-    def in_question(self) -> bool:
-        """Whether something new goes on in a set-up region that an opened one may come to answer for."""
-        return self.region.origin == Origin.BASE and not self.raised.keys().isdisjoint(NEW)
+    def is_new_in_setup(self) -> bool:
+        """True for a set-up region with an alarm of new behaviour, which a stream region may come to cover."""
+        return self.region.origin == Origin.BASE and bool(self.raised_of(Kind.NEW))
 
-    def alarms(self, now: int) -> list[str]:
-        """Signals whose alarm stands."""
-        if now < self.quiet_until:
-            return []
-        return [signal for signal in SIGNALS if signal in self.raised]
+    def raised_of(self, kind: Kind) -> list[str]:
+        """Names of the raised signals of a kind, in the order of the table."""
+        return [signal.name for signal in signals.of_kind(kind) if signal.name in self.raised]
 
-    def untried(self) -> int:
-        """Fresh windows that no Update in vain was made of."""
-        return sum(e.event_id not in self.tried for e in self.fresh)
+    def alarms(self, now: int, kind: Kind) -> list[str]:
+        """Names as from `raised_of`; none before the region's cool-down is over."""
+        return self.raised_of(kind) if now >= self.quiet_until else []
 
-    def excursion(self, signals: Iterable[str]) -> list[Observation]:
-        """Windows since the earliest of these signals began to rise."""
-        start = min(self.raised[signal][0] for signal in signals)
-        return [s for s in self.seen if s.at_event >= start]
+    def count_unrejected(self) -> int:
+        """Number of fresh windows that no rejected Update was made of."""
+        return sum(e.event_id not in self.rejected_windows for e in self.fresh)
 
-    def learn(self, windows: Iterable[Evidence], trained_on: Collection[str]) -> None:
-        """Those of an edit's windows that its adapter was trained on are fresh no longer.
+    def since_rise(self, names: Iterable[str]) -> list[Observation]:
+        """Windows since the earliest of these raised signals began to rise."""
+        start = min(self.raised[name][0] for name in names)
+        return [o for o in self.observations if o.at_event >= start]
+
+    def mark_learned(self, windows: Iterable[Evidence], trained_on: Collection[str]) -> None:
+        """Remove windows that its adapter was trained on from `fresh`, and count them.
 
         Args:
             windows: of the edit.
-            trained_on: ids of events.
+            trained_on: event ids.
         """
         self.fresh = deque((e for e in self.fresh if e.event_id not in trained_on), maxlen=self.fresh.maxlen)
-        self.learned += sum(e.event_id in trained_on for e in windows)
+        self.learned_windows += sum(e.event_id in trained_on for e in windows)
 
-    def weigh(self, helped: bool) -> None:
-        """What helped may be asked for sooner; what did not needs twice the evidence."""
-        self.backoff = max(1, self.backoff // 2) if helped else min(2 * self.backoff, LONGEST_BACKOFF)
+    def update_backoff(self, accepted: bool) -> None:
+        """Halve the evidence that the next edit needs after an accepted one, and double it after a rejected one."""
+        self.backoff = max(1, self.backoff // 2) if accepted else min(2 * self.backoff, MAX_BACKOFF)
 
-    def settle(self, quiet_until: int) -> None:
-        """Take the newest windows for normal, and forget the evidence against them."""
-        newest = [s.scores for s in self.seen][-256:]
-        for place, signal in enumerate(OF_ONE_WINDOW):
-            for detector in self.detectors.get(signal, ()):
-                detector.reset(scores[place] for scores in newest)
-        if "shift" in self.raised:
-            for detector, moves in zip(self.detectors["shift"], self.moves, strict=True):
-                detector.reset(moves)
+    def reset(self, quiet_until: int) -> None:
+        """Drop all alarms and compare with the newest windows from now on."""
+        newest = [o.scores for o in self.observations][-REFERENCE_WINDOWS:]
+        for place, signal in enumerate(signals.of_windows()):
+            for detector in self.detectors.get(signal.name, ()):
+                # A restored window may lack the scores of signals that were added since.
+                detector.reset(scores[place] for scores in newest if place < len(scores))
+        for signal in signals.of_moves():
+            if signal.name in self.raised:
+                for detector, moves in zip(self.detectors[signal.name], self.moves, strict=True):
+                    detector.reset(moves)
         self.raised.clear()
         self.quiet_until = quiet_until

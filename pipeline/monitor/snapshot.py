@@ -1,7 +1,7 @@
-"""The monitor's state as a JSON object and back, bit for bit.
+"""Snapshots of the monitor's state as a JSON object, exact to the last bit.
 
-Python writes the shortest digits that give the same double again, and the state of each random generator goes
-along, so a restored monitor decides what the one that was written down would have decided.
+Python writes the shortest digits that give the same double again, and the states of the random generators are part of
+the record, so a restored monitor decides as the one that was written down would have decided.
 """
 
 from collections.abc import Mapping
@@ -11,97 +11,110 @@ from pipeline.errors import LogError
 from pipeline.events.edit import Edit, Evidence
 from pipeline.monitor import Monitor
 from pipeline.monitor.region_state import Observation, RegionState
-from pipeline.monitor.state import LastShown, Move, State, Tallied, Visit
+from pipeline.monitor.state import EventTally, LastShown, Move, State, Visit
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.region import Region
 from pipeline.streams.topics import MONITOR
 
 FORMAT = 3
-"""Of a state: where its fields are others, it is another one."""
+"""Version of the record: it changes with the fields."""
 
 _COUNTS = {
     "at_event": "at_event",
     "trained_windows": "trained_windows",
     "timestamp": "timestamp",
-    "_learnable": "learnable",
-    "_next_region_id": "next_region_id",
+    "warm_events": "_learnable",
+    "next_region_id": "_next_region_id",
 }
-"""What each count is called in the record, and by the monitor."""
+"""Attributes of `State` and their keys in the record."""
 
-_OF_WATCHED = (
-    *("learned", "audited", "audits", "unmerged", "apart", "fitted"),
-    *("quiet_until", "backoff", "taught", "refused", "peak", "untold", "told"),
-)
+_OF_REGION = {
+    "learned_windows": "learned",
+    "last_audit": "audited",
+    "failed_audits": "audits",
+    "last_merge_attempt": "unmerged",
+    "failed_merges": "apart",
+    "fitted_windows": "fitted",
+    "quiet_until": "quiet_until",
+    "backoff": "backoff",
+    "learned_by_target": "taught",
+    "expand_rejected": "refused",
+    "peak_share": "peak",
+    "windows_since_separability": "untold",
+    "separability": "told",
+}
+"""Attributes of `RegionState` and their keys in the record; the others are written one by one."""
+
 _EVIDENCE = ("sample", "fresh")
 
 
 def snapshot(monitor: Monitor) -> dict[str, Any]:
-    """Everything that a monitor has learned from the stream; the regions themselves are in `regions`."""
-    known = monitor.state
+    """Write down all that a monitor has learned from the stream; the regions themselves are in `regions`."""
+    state = monitor.state
     return {
         "format": FORMAT,
-        "counts": {name: getattr(known, count) for name, count in _COUNTS.items()},
-        "watched": [_watched_record(w) for w in known.regions.values()],
-        "ended": [_watched_record(w) for w in known.ended.values()],
-        "asked": [edit.to_record() for edit in known.pending.values()],
-        "users": [[user, s.windows, list(s.setup_regions)] for user, s in known.users.items()],
-        "moves": [[m.at_event, m.origin, m.target, m.user] for m in known.moves],
-        "visits": [list(visit) for visit in known.visits],
-        "tally": [[region_id, [list(t) for t in tallied]] for region_id, tallied in known.tally.items()],
+        "counts": {key: getattr(state, attribute) for attribute, key in _COUNTS.items()},
+        "watched": [_region_record(w) for w in state.regions.values()],
+        "ended": [_region_record(w) for w in state.ended.values()],
+        "asked": [edit.to_record() for edit in state.pending.values()],
+        "users": [[user, s.windows, list(s.setup_regions)] for user, s in state.users.items()],
+        "moves": [[m.at_event, m.origin, m.target, m.user] for m in state.moves],
+        "visits": [list(visit) for visit in state.visits],
+        "tally": [[region_id, [list(t) for t in tallies]] for region_id, tallies in state.tally.items()],
     }
 
 
-def restore(monitor: Monitor, state: Mapping[str, Any], bank: RegionBank) -> None:
-    """Put a new monitor of the same configuration, set-up and seed into a state written by `snapshot`.
+def restore(monitor: Monitor, record: Mapping[str, Any], bank: RegionBank) -> None:
+    """Put a new monitor of the same configuration, set-up and seed into a recorded state.
 
     Args:
-        monitor: has seen nothing yet.
-        state: as `snapshot` gave it, through JSON or not.
-        bank: the regions that the monitor knew then.
+        monitor: without any event yet.
+        record: from `snapshot`, through JSON or not.
+        bank: the regions at that time.
 
     Raises:
-        LogError: another version of the program wrote the state.
+        LogError: another version of the program wrote the record.
     """
-    if state.get("format") != FORMAT:
+    if record.get("format") != FORMAT:
         raise LogError(
-            f"the state of the monitor in topic {MONITOR} is of format {state.get('format', 1)}, this version of the "
+            f"the state of the monitor in topic {MONITOR} is of format {record.get('format', 1)}, this version of the "
             f"program reads {FORMAT}: go on with the version that wrote it, or begin a new log (log.url, log.prefix)"
         )
-    known = monitor.state
-    for name, count in _COUNTS.items():
-        setattr(known, count, state["counts"][name])
-    known.bank = bank
-    region_state, ended = ([_watched(known, record) for record in state[name]] for name in ("watched", "ended"))
-    known.regions = {w.region_id: w for w in region_state}
-    known.ended = {w.region_id: w for w in ended}
-    edits = [Edit.from_record(record) for record in state["asked"]]
-    known.pending = {edit.edit_id: edit for edit in edits}
-    known.users = {user: LastShown(*shown) for user, *shown in state["users"]}
-    known.moves.extend(Move(*move) for move in state["moves"])
-    known.visits.extend(Visit(*visit) for visit in state["visits"])
-    known.tally = {region_id: [Tallied(*said) for said in tallied] for region_id, tallied in state["tally"]}
+    state = monitor.state
+    for attribute, key in _COUNTS.items():
+        setattr(state, attribute, record["counts"][key])
+    state.bank = bank
+    live, ended = ([_region_state(state, region) for region in record[key]] for key in ("watched", "ended"))
+    state.regions = {w.region_id: w for w in live}
+    state.ended = {w.region_id: w for w in ended}
+    edits = [Edit.from_record(edit) for edit in record["asked"]]
+    state.pending = {edit.edit_id: edit for edit in edits}
+    state.users = {user: LastShown(*shown) for user, *shown in record["users"]}
+    state.moves.extend(Move(*move) for move in record["moves"])
+    state.visits.extend(Visit(*visit) for visit in record["visits"])
+    state.tally = {region_id: [EventTally(*t) for t in tallies] for region_id, tallies in record["tally"]}
 
 
-def _watched_record(region_state: RegionState) -> dict[str, Any]:
+def _region_record(region_state: RegionState) -> dict[str, Any]:
     return {
-        **{name: getattr(region_state, name) for name in _OF_WATCHED},
+        **{key: getattr(region_state, attribute) for attribute, key in _OF_REGION.items()},
         **{name: [list(_cells(e)) for e in getattr(region_state, name)] for name in _EVIDENCE},
-        "tried": sorted(region_state.tried),
+        "tried": sorted(region_state.rejected_windows),
         "region": region_state.region.to_record(),
-        "detectors": {signal: [d.state() for d in lanes] for signal, lanes in region_state.detectors.items()},
-        "seen": [[s.at_event, *_cells(s.evidence), list(s.scores), s.rival, s.user] for s in region_state.seen],
-        "moves": [list(lane) for lane in region_state.moves],
-        "rising": [[signal, lane, since] for (signal, lane), since in region_state.rising.items()],
+        "detectors": {signal: [d.state() for d in phases] for signal, phases in region_state.detectors.items()},
+        "seen": [[o.at_event, *_cells(o.evidence), list(o.scores), o.rival, o.user] for o in region_state.observations],
+        "moves": [list(phase) for phase in region_state.moves],
+        "rising": [[signal, phase, since] for (signal, phase), since in region_state.rising_since.items()],
         "raised": {signal: list(raised) for signal, raised in region_state.raised.items()},
     }
 
 
-def _watched(known: State, record: Mapping[str, Any]) -> RegionState:
-    region_state = known.unseen(Region.from_record(record["region"]), {})
-    for signal, lanes in record["detectors"].items():
-        for detector, kept in zip(region_state.detectors[signal], lanes, strict=True):
+def _region_state(state: State, record: Mapping[str, Any]) -> RegionState:
+    region_state = state.new_region_state(Region.from_record(record["region"]), {})
+    for signal, phases in record["detectors"].items():
+        for detector, kept in zip(region_state.detectors[signal], phases, strict=True):
             detector.restore(kept)
-    region_state.seen.extend(
+    region_state.observations.extend(
         Observation(at_event, Evidence(event_id, offset, region_id), tuple(scores), rival, user)
         for at_event, event_id, offset, region_id, scores, rival, user in record["seen"]
     )
@@ -109,10 +122,10 @@ def _watched(known: State, record: Mapping[str, Any]) -> RegionState:
         moves.extend(newest)
     for name in _EVIDENCE:
         getattr(region_state, name).extend(Evidence(*cells) for cells in record[name])
-    for name in _OF_WATCHED:
-        setattr(region_state, name, record[name])
-    region_state.tried = set(record["tried"])
-    region_state.rising = {(signal, lane): since for signal, lane, since in record["rising"]}
+    for attribute, key in _OF_REGION.items():
+        setattr(region_state, attribute, record[key])
+    region_state.rejected_windows = set(record["tried"])
+    region_state.rising_since = {(signal, phase): since for signal, phase, since in record["rising"]}
     region_state.raised = {signal: (since, statistic) for signal, (since, statistic) in record["raised"].items()}
     return region_state
 

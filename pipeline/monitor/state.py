@@ -1,4 +1,4 @@
-"""Everything that a monitor knows, and the small questions that its decisions ask of it."""
+"""State of the monitor: regions, pending edits, budget, and counts that rules read."""
 
 import math
 from collections import deque
@@ -13,18 +13,17 @@ from pipeline.config import Config
 from pipeline.drift import DriftDetector, build_detector
 from pipeline.drift.subsampling import phases, stride
 from pipeline.events.edit import Edit, Operation
-from pipeline.monitor.region_state import OF_ONE_WINDOW, SIGNALS, RegionState, voting
+from pipeline.monitor import signals
+from pipeline.monitor.region_state import RegionState
+from pipeline.monitor.signals import Overlap, Signal
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.region import Origin, Region
 from pipeline.setup.calibration import Calibration
 
-MOST_PHASES = 2
-"""Of a signal: each of its detectors has a seed of its own."""
-
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A user whose next window of a lane lies in another set-up region."""
+    """A user whose next window of a phase lies in another set-up region than the one before."""
 
     at_event: int
     origin: int
@@ -34,21 +33,21 @@ class Move:
 
 @dataclass(slots=True)
 class LastShown:
-    """Of a user: windows seen, and the taste of the one shown last, a lane each."""
+    """Number of a user's windows so far, and the set-up region of the last one shown in each phase."""
 
     windows: int
     setup_regions: list[int | None]
 
 
 class Visit(NamedTuple):
-    """Which region an event counts in, and which set-up region it fits best."""
+    """Region in which an event is counted, and its likeliest set-up region."""
 
     region_id: int
     setup_region: int
 
 
-class Tallied(NamedTuple):
-    """What the gate said of one event: top posterior, its lead over the second, p-value of the angle."""
+class EventTally(NamedTuple):
+    """Scores of one event: highest posterior, its lead over the second, p-value of the angle."""
 
     confidence: float
     margin: float
@@ -56,7 +55,7 @@ class Tallied(NamedTuple):
 
 
 class State:
-    """What a monitor started from and what it has learned from the stream since; nothing is decided here.
+    """State of a monitor: its inputs, and what it has learned from the stream. Rules read it.
 
     Args:
         config: sections `monitor`, `edits`, `gate`, `training`, `windows`.
@@ -66,19 +65,19 @@ class State:
 
     Attributes:
         config, seed: as given.
-        stride: a detector is shown one window of a user in so many.
+        stride: windows of a user from one that a detector is shown to the next.
         phases: of moves; see `pipeline.drift.subsampling`.
         angles: sorted angles of held-out set-up windows to the centroid of their region, radians, by region id.
-        setup_scores: (n, signals of one window) scores of the same windows, by region id.
-        bank: the regions as they are now.
-        at_event: stream events seen.
-        timestamp: event time of the newest of them, seconds.
-        learnable: stream events seen that were not cold.
-        trained_windows: passes that the edits have cost so far.
-        next_region_id: of the next region to be opened; none is issued twice.
-        region_state: live regions by id.
-        ended: regions that ended since the last statistics, by id.
-        pending: edits that nothing came of yet, by id.
+        setup_scores: (n, compared signals) scores of the same windows, by region id.
+        bank: the present regions.
+        at_event: number of stream events so far.
+        timestamp: latest event time so far, seconds.
+        warm_events: number of stream events with a non-empty window.
+        trained_windows: passes over windows that the edits have cost so far.
+        next_region_id: id of the next new region; none is issued twice.
+        regions: states of live regions by id.
+        ended: states of regions that ended since the last statistics, by id.
+        pending: edits without an outcome, by id.
         users: by id.
         moves: the newest.
         visits: the newest.
@@ -93,7 +92,7 @@ class State:
         self.bank = bank
         self.at_event = 0
         self.timestamp = 0.0
-        self.learnable = 0
+        self.warm_events = 0
         self.trained_windows = 0
         self.next_region_id = max(r.region_id for r in bank.regions) + 1
         self.regions: dict[int, RegionState] = {}
@@ -102,35 +101,39 @@ class State:
         self.users: dict[str, LastShown] = {}
         self.moves: deque[Move] = deque(maxlen=config.edits.pool_windows)
         self.visits: deque[Visit] = deque(maxlen=config.monitor.visits_window)
-        self.tally: dict[int, list[Tallied]] = {}
-        self.angles = {
-            r.region_id: sorted(calibration.angles[calibration.regions == r.region_id].tolist()) for r in bank.setup
-        }
+        self.tally: dict[int, list[EventTally]] = {}
+        self.angles: dict[int, list[float]] = {}
         self.setup_scores: dict[int, Array] = {}
-        for region in bank.setup:
-            reference = self._reference(calibration, region.region_id)
-            self.setup_scores[region.region_id] = np.column_stack([reference[signal][0] for signal in OF_ONE_WINDOW])
-            self.regions[region.region_id] = self.unseen(region, reference)
+        self._calibrate(calibration)
 
-    def unseen(self, region: Region, reference: Mapping[str, Sequence[Array]]) -> RegionState:
-        """A region of which nothing has been seen yet; the caller decides whether it is watched.
+    def _calibrate(self, calibration: Calibration) -> None:
+        """Make the states of the set-up regions, with their scores on held-out set-up windows as reference."""
+        for region in self.bank.setup:
+            region_id, reference = region.region_id, self._reference(calibration, region.region_id)
+            compared = [reference[signal.name][0] for signal in signals.SIGNALS if signal.compared]
+            self.angles[region_id] = sorted(calibration.angles[calibration.regions == region_id].tolist())
+            self.setup_scores[region_id] = np.column_stack(compared)
+            self.regions[region_id] = self.new_region_state(region, reference)
+
+    def new_region_state(self, region: Region, reference: Mapping[str, Sequence[Array]]) -> RegionState:
+        """Make the state of a region without any window; the caller adds it to `regions`.
 
         Args:
-            region: which.
-            reference: values from before the stream by signal, a lane each; may lack any.
+            region: of the state.
+            reference: values from before the stream by signal, one array a phase; signals may be missing.
         """
         size = self.config.edits.pool_windows
         return RegionState(
             region,
             self._detectors(region, reference),
-            seen=deque(maxlen=size),
+            observations=deque(maxlen=size),
             moves=[deque(maxlen=64) for _ in self.phases],
             sample=deque(maxlen=size),
             fresh=deque(maxlen=size),
         )
 
-    def follow(self, bank: RegionBank) -> None:
-        """Take in the regions as they are now, whoever changed them."""
+    def set_bank(self, bank: RegionBank) -> None:
+        """Replace the regions; states of regions that are not live any more go to `ended`."""
         self.bank = bank
         for region in bank.live:
             if region.region_id in self.regions:
@@ -139,68 +142,71 @@ class State:
             self.ended[region_id] = self.regions.pop(region_id)
 
     def of_origin(self, origin: Origin) -> list[RegionState]:
-        """Watched regions of set-up, or those opened since, by id."""
+        """States of live regions of this origin, by id."""
         return [w for _, w in sorted(self.regions.items()) if w.region.origin == origin]
 
-    def largest_opened(self) -> RegionState | None:
-        """The opened region of which most is known, if there is one."""
+    def largest_stream_region(self) -> RegionState | None:
+        """State of the stream region with the largest sample, if there is one."""
         opened = self.of_origin(Origin.STREAM)
         return max(opened, key=lambda w: len(w.sample)) if opened else None
 
-    def affordable(self) -> int:
-        """Windows that the budget pays an edit for now, at the usual passes."""
-        return max(0, int(self._left() / (self.config.training.epochs * (1.0 - self.config.edits.held_out))))
+    def affordable_windows(self) -> int:
+        """Number of windows of an edit that the budget pays for now, at the usual passes."""
+        passes = self.config.training.epochs * (1.0 - self.config.edits.held_out)
+        return max(0, int(self._passes_left() / passes))
 
-    def thorough(self, windows: int) -> int:
-        """Passes that the first training of an adapter takes.
+    def full_passes(self, windows: int) -> int:
+        """Passes of the first training of an adapter: `edits.add_steps` steps, at least the usual passes.
 
         Args:
-            windows: that the edit names; some of them judge it.
+            windows: of the edit, held-out ones included.
         """
         training, edits = self.config.training, self.config.edits
-        return max(training.epochs, math.ceil(edits.add_steps * training.batch_size / self._learned(windows)))
+        return max(training.epochs, math.ceil(edits.add_steps * training.batch_size / self._trained_on(windows)))
 
-    def payable(self, windows: int) -> int:
-        """Passes over the windows of an edit that the budget pays for; at least the usual, which `affordable` asks."""
-        return max(self.config.training.epochs, int(self._left() / self._learned(windows)))
+    def affordable_passes(self, windows: int) -> int:
+        """Passes over an edit's windows that the budget pays for; at least the usual ones."""
+        return max(self.config.training.epochs, int(self._passes_left() / self._trained_on(windows)))
 
-    def _learned(self, windows: int) -> float:
-        """How many windows of an edit are trained on."""
+    def _trained_on(self, windows: int) -> float:
+        """Expected number of an edit's windows that are not held out."""
         return windows * (1.0 - self.config.edits.held_out)
 
-    def _left(self) -> float:
-        """Passes over windows that the budget has left, those of edits under way taken off."""
+    def _passes_left(self) -> float:
+        """Passes over windows left in the budget, after those of pending edits."""
         training = self.config.training
         paid = (Operation.UPDATE, Operation.ADD)
         pending = sum(
             len(e.windows) * (e.passes or training.epochs) for e in self.pending.values() if e.operation in paid
         )
-        return self.config.edits.passes_per_event * self.learnable - self.trained_windows - pending
+        return self.config.edits.passes_per_event * self.warm_events - self.trained_windows - pending
 
     def _detectors(self, region: Region, reference: Mapping[str, Sequence[Array]]) -> dict[str, list[DriftDetector]]:
-        """Detectors for each signal that is switched on and that such a region has, one a lane."""
-        on = self.config.monitor
-        signals = {s: len(self.phases) if s == "shift" else 1 for s in voting(on, region.origin)}
-        statistics = sum(signals.values()) * len(self.bank.setup)
-        first_seed = self.seed * 1_000 + region.region_id * len(SIGNALS) * MOST_PHASES
-        return {
-            s: [
-                build_detector(on, s, values, self._values(s), statistics, first_seed + i * MOST_PHASES + phase)
-                for phase, values in enumerate(reference.get(s, [np.zeros(0)] * n))
-            ]
-            for i, (s, n) in enumerate(signals.items())
-        }
+        """Detectors of each signal that is switched on and that such a region has, one a phase."""
+        used = signals.in_use(self.config.monitor, region.origin)
+        statistics = sum(self._phases(signal) for signal in used) * len(self.bank.setup)
 
-    def _values(self, signal: str) -> float:
-        """Values of a signal that a detector has to run without a false alarm, for the events it is asked to."""
+        def build(signal: Signal, phase: int, values: Array) -> DriftDetector:
+            seed = signals.detector_seed(self.seed, region.region_id, signal, phase, used)
+            binary, run = signal.score is None, self._expected_run(signal)
+            return build_detector(self.config.monitor, values, run, statistics, seed, binary=binary)
+
+        found = {signal: reference.get(signal.name, [np.zeros(0)] * self._phases(signal)) for signal in used}
+        return {s.name: [build(s, phase, of) for phase, of in enumerate(values)] for s, values in found.items()}
+
+    def _phases(self, signal: Signal) -> int:
+        """Detectors that a region has for a signal."""
+        return len(self.phases) if signal.overlap is Overlap.PHASES else 1
+
+    def _expected_run(self, signal: Signal) -> float:
+        """Least mean number of values between false alarms of a detector, from `monitor.expected_run` in events."""
         events = self.config.monitor.expected_run
-        # A user's move shows in one of so many of his events, and the lanes share what may be false.
-        return events * len(self.phases) / self.stride if signal == "shift" else events
+        # A user's move shows in one event of a stride, and the phases share the false alarms.
+        return events * len(self.phases) / self.stride if signal.overlap is Overlap.PHASES else events
 
     def _reference(self, calibration: Calibration, region_id: int) -> dict[str, list[Array]]:
-        """Scores of a set-up region on held-out set-up windows, by signal, a lane each."""
-        mine, left = calibration.regions == region_id, calibration.moved_from == region_id
-        angle, margin, loss = calibration.angles[mine], calibration.margins[mine], calibration.losses[mine]
+        """Scores of a set-up region on held-out set-up windows, by signal, one array a phase."""
+        of_region, left = calibration.regions == region_id, calibration.moved_from == region_id
         moves = [calibration.moved[left & (calibration.moved_lane == phase)] for phase in range(len(self.phases))]
-        scores = (angle, -margin, loss, calibration.rarities[mine])
-        return {**{signal: [of] for signal, of in zip(OF_ONE_WINDOW, scores, strict=True)}, "shift": moves}
+        known = {s.name: [s.reference(calibration)[of_region]] for s in signals.SIGNALS if s.reference is not None}
+        return known | {signal.name: moves for signal in signals.of_moves()}

@@ -1,4 +1,4 @@
-"""What the gate said of each region's events, for people: no decision hangs on it."""
+"""Per-region statistics of the gate's scores, for metrics and reports; no rule reads them."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -7,26 +7,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.events.gated import GatedEvent
-from pipeline.monitor.state import State, Tallied
+from pipeline.monitor.state import EventTally, State
 from pipeline.regions.region import Origin
 
 NARROW = 0.2
-"""A margin below this is reported as doubtful; no decision hangs on it."""
+"""Margin below which an event is reported as doubtful."""
 
 
-def count(state: State, gated: GatedEvent) -> None:
-    """Count an event in the statistics of the one region of its top posterior, whatever becomes of it."""
-    region_id = gated.region_id
-    said = Tallied(gated.confidence, gated.margin, _novelty(state, region_id, gated.angle))
-    state.tally.setdefault(region_id, []).append(said)
+def count(state: State, event: GatedEvent) -> None:
+    """Count an event, cold or not, in the statistics of the region of its highest posterior."""
+    region_id = event.region_id
+    tally = EventTally(event.confidence, event.margin, _novelty(state, region_id, event.angle))
+    state.tally.setdefault(region_id, []).append(tally)
 
 
 class Shares(NamedTuple):
-    """Where the newest visits went.
+    """Shares of one region in the newest visits.
 
     Attributes:
-        own: share of a region in all of them.
-        since: of those of its taste, the share that looks as since set-up; 0 for opened regions, nobody's taste.
+        own: share of the visits that are counted in the region.
+        since: share, of the visits whose likeliest set-up region it is, that are counted in a stream region; 0 for
+            stream regions.
     """
 
     own: float
@@ -43,34 +44,32 @@ def shares(state: State) -> dict[int, Shares]:
 
 
 def rows(state: State) -> list[dict[str, Any]]:
-    """A row for each region that had events since the last call; they are then forgotten."""
+    """Make a row for each region with events since the last call, and clear the counts."""
     now = shares(state)
-    made = [_row(state, i, tallied, now.get(i, Shares(0.0, 0.0))) for i, tallied in sorted(state.tally.items())]
+    made = [_row(state, i, tallies, now.get(i, Shares(0.0, 0.0))) for i, tallies in sorted(state.tally.items())]
     state.tally.clear()
     state.ended.clear()
     return made
 
 
-def _row(state: State, region_id: int, tallied: list[Tallied], share: Shares) -> dict[str, Any]:
-    # A region that has ended may still have had events, gated before that was known.
+def _row(state: State, region_id: int, tallies: list[EventTally], share: Shares) -> dict[str, Any]:
+    # A region that has ended may still get events that were gated before.
     region_state = state.regions.get(region_id) or state.ended.get(region_id)
     detectors = [(s, d) for s, phases in region_state.detectors.items() for d in phases] if region_state else []
-    confidence, margin, novelty = np.array(tallied).mean(axis=0)
+    means = zip(EventTally._fields, np.array(tallies).mean(axis=0).tolist(), strict=True)
     signal, loudest = max(detectors, key=lambda of: of[1].statistic, default=(None, None))
     return {
         "region_id": region_id,
         "origin": state.bank[region_id].origin,
         "at_event": state.at_event,
         "timestamp": state.timestamp,
-        "windows": len(tallied),
-        "confidence": float(confidence),
-        "margin": float(margin),
-        "novelty": float(novelty),
-        "doubtful_share": float(np.mean([t.margin < NARROW for t in tallied])),
+        "windows": len(tallies),
+        **dict(means),
+        "doubtful_share": float(np.mean([t.margin < NARROW for t in tallies])),
         "signal": signal,
         "drift_statistic": loudest.statistic if loudest else 0.0,
         "threshold": loudest.threshold if loudest else float(np.log(state.config.monitor.expected_run)),
-        "told_apart": region_state.told if region_state else None,
+        "told_apart": region_state.separability if region_state else None,
         "share": share.own,
         "since_share": share.since,
     }

@@ -1,4 +1,4 @@
-"""The trend beside a model: mixed into every answer, brought up to date by every event."""
+"""Online ensemble: popularity and item transitions beside a model, mixed into scores and updated by every event."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from pipeline.regions.bank import Posterior, RegionBank
 
 @dataclass(frozen=True)
 class WindowFeatures:
-    """What is known of n windows that are answered with the trend.
+    """Inputs of the ensemble for n windows.
 
     Attributes:
         contexts: (n, length) the windows.
-        setup_shares: (n, setup_shares) their shares of the tastes that are counted apart.
-        since: (n,) 1 where a window holds anything taken since set-up, or nothing at all, 0 elsewhere.
-        max_probability: (n,) highest probability in the model's answer.
+        setup_shares: (n, regions) shares of the counted set-up regions in each window.
+        since: (n,) 1 where a window holds an item taken since set-up, or no item, 0 elsewhere.
+        max_probability: (n,) highest probability of the model.
     """
 
     contexts: Ids
@@ -37,172 +37,191 @@ class WindowFeatures:
     since: Array
     max_probability: Array
 
-    def __getitem__(self, chosen: slice) -> "WindowFeatures":
+    def __getitem__(self, index: slice) -> "WindowFeatures":
         return WindowFeatures(
-            self.contexts[chosen], self.setup_shares[chosen], self.since[chosen], self.max_probability[chosen]
+            self.contexts[index], self.setup_shares[index], self.since[index], self.max_probability[index]
         )
 
 
 def setup_shares_of(setup_bank: RegionBank, posterior: Posterior) -> Array:
-    """(n, setup_shares) shares of the tastes that are counted apart: a set-up region keeps its place when it ends.
+    """(n, regions) shares of the counted set-up regions: a set-up region keeps its column when it ends.
 
     Args:
         setup_bank: the regions before any revision.
-        posterior: over the live regions.
+        posterior: posterior over the live regions.
     """
-    places = {r.region_id: place for place, r in enumerate(setup_bank.setup)}
+    columns = {r.region_id: column for column, r in enumerate(setup_bank.setup)}
     live = posterior.region_ids[: posterior.setup_shares.shape[1]]
-    setup_shares = np.zeros((len(posterior.setup_shares), len(places)))
-    setup_shares[:, [places[region_id] for region_id in live.tolist()]] = posterior.setup_shares
+    setup_shares = np.zeros((len(posterior.setup_shares), len(columns)))
+    setup_shares[:, [columns[region_id] for region_id in live.tolist()]] = posterior.setup_shares
     return setup_shares
 
 
 def origin_features(
     setup_bank: RegionBank, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]
 ) -> OriginFeatures:
-    """Where a gate puts windows by their content.
+    """Inputs of the origin prior for n windows.
 
     Args:
         setup_bank: the regions before any revision.
-        posterior: over the live regions.
-        route: (n, 1 + opened) that follows from it.
-        since_setup: (n,) how many items of each were taken since set-up.
+        posterior: posterior over the live regions.
+        route: (n, 1 + opened) route by that posterior.
+        since_setup: (n,) number of items of each window taken since set-up.
     """
-    return OriginFeatures(posterior.since, 1.0 - route[:, 0], setup_shares_of(setup_bank, posterior), since_setup)
+    return OriginFeatures(posterior.stream, 1.0 - route[:, 0], setup_shares_of(setup_bank, posterior), since_setup)
 
 
 def window_features(
-    contexts: Ids, setup_shares: Array, since_setup: NDArray[np.int64], answers: NDArray[np.floating[Any]]
+    contexts: Ids, setup_shares: Array, since_setup: NDArray[np.int64], probabilities: NDArray[np.floating[Any]]
 ) -> WindowFeatures:
-    """What the trend is told of windows.
+    """Inputs of the ensemble for n windows.
 
     Args:
         contexts: (n, length) the windows.
-        setup_shares: (n, setup_shares) their shares of the tastes that are counted apart.
-        since_setup: (n,) how many items of each were taken since set-up.
-        answers: (n, items + 1) probabilities that the model gives.
+        setup_shares: (n, regions) shares of the counted set-up regions in each window.
+        since_setup: (n,) number of items of each window taken since set-up.
+        probabilities: (n, items + 1) probabilities of the model.
     """
-    return WindowFeatures(contexts, setup_shares, _since(contexts, since_setup), answers.max(axis=1).astype(np.float64))
+    max_probability = probabilities.max(axis=1).astype(np.float64)
+    return WindowFeatures(contexts, setup_shares, _since(contexts, since_setup), max_probability)
 
 
 Found = tuple[NextItems, NextItems]
-"""What followed the items of one window in set-up, and of late."""
+"""Items that followed those of one window in set-up, and recently."""
 
 
 class OnlineEnsemble:
-    """Trend counts and their weight in the answers of one model.
+    """Online counts and their weights beside one model.
 
     Args:
-        usual: (items + 1,) how often set-up met each item.
-        before: what was taken after what in set-up; it is left as it is.
-        setup_shares: how many are counted apart.
+        usual: (items + 1,) occurrences of each item in set-up.
+        before: item transitions of set-up; they are not changed.
+        regions: number of set-up regions that are counted.
         config: section `trend`.
 
     Attributes:
-        origin_prior: the other part of an answer that follows every event; the caller asks it and lets it learn.
+        origin_prior: origin prior, updated by the caller.
     """
 
-    def __init__(self, usual: NDArray[np.int64], before: ItemTransitions, setup_shares: int, config: Config) -> None:
+    def __init__(self, usual: NDArray[np.int64], before: ItemTransitions, regions: int, config: Config) -> None:
         shrinkage = config.trend.shrinkage
-        self._setup_regions = setup_shares
-        self._trend = DecayedPopularity(usual, setup_shares, config.trend.half_lives, shrinkage)
+        self._setup_regions = regions
+        self._popularity = DecayedPopularity(usual, regions, config.trend.half_lives, shrinkage)
         self._before = before
-        self._followers = ItemTransitions(config.trend.followed_events, config.windows.length, shrinkage)
+        self._transitions = ItemTransitions(config.trend.followed_events, config.windows.length, shrinkage)
         self._mixture = ExpertMixture(len(config.trend.half_lives) + 2, config.trend.learning_rate)
-        # Weights of the stations beyond what was learned: what followed of late, and in both.
+        # Weights of the components beyond the learned one: recent item transitions, and those of set-up and recent.
         self._beyond = np.eye(len(config.trend.half_lives) + 4)[-2:]
-        self.origin_prior = OriginPrior(setup_shares, config.trend.era_learning_rate, config.trend.era_half_life)
+        self.origin_prior = OriginPrior(regions, config.trend.era_learning_rate, config.trend.era_half_life)
         self._retention = config.trend.retention
         self._held_out: WindowFeatures | None = None
-        self._held_out_shares = np.zeros((0, setup_shares))
+        self._held_out_shares = np.zeros((0, regions))
         self._held_out_targets = np.zeros(0, dtype=np.int64)
-        self._held_out_chances = np.zeros(0)
+        self._held_out_probabilities = np.zeros(0)
         self._held_out_before = np.zeros(0)
         self._events = 0
 
     def hold_out(self, features: WindowFeatures, targets: Ids, probabilities: Array) -> None:
-        """Take held-out set-up windows as the model in force answers them: (n,) targets, their (n,) probabilities."""
-        self._held_out, self._held_out_targets, self._held_out_chances = features, targets, probabilities
+        """Replace the held-out set-up windows and their scores by the model in force.
+
+        Args:
+            features: the n windows.
+            targets: (n,) catalogue rows of their targets.
+            probabilities: (n,) probabilities of the targets by the model.
+        """
+        self._held_out, self._held_out_targets, self._held_out_probabilities = features, targets, probabilities
         self._held_out_shares = counted(features.setup_shares)
-        self._held_out_before = self._chances_before(features.contexts, targets, probabilities)
+        self._held_out_before = self._probabilities_before(features.contexts, targets, probabilities)
 
-    def mix(self, features: WindowFeatures, answers: NDArray[np.floating[Any]]) -> Array:
-        """Mix the trend into the model's (n, items + 1) answers to n windows."""
-        mixed: Array = self._mixed(features, self._weights(features)[:, None], answers)[:, 0]
-        return mixed
+    def mix(
+        self, features: WindowFeatures, probabilities: NDArray[np.floating[Any]], *, in_place: bool = False
+    ) -> NDArray[np.floating[Any]]:
+        """Mix the online counts into the model's probabilities of n windows.
 
-    def mix_in(self, features: WindowFeatures, answers: NDArray[np.float32]) -> None:
-        """The same in place and in single precision: cheaper for many windows between two events."""
+        Args:
+            features: the windows.
+            probabilities: (n, items + 1) of the model.
+            in_place: overwrite `probabilities`, which are in single precision, and sum in it: cheaper for many windows
+                between two events. Otherwise they stay as they are, and the sum is in double precision.
+
+        Returns:
+            (n, items + 1) mixed probabilities.
+        """
+        weights = self._weights(features)[:, None]
+        if not in_place:
+            mixed: Array = self._mixed(features, weights, probabilities)[:, 0]
+            return mixed
         found = self._found(features.contexts)
-        worth = self._worth(self._weights(features)[:, None], found)[:, 0]
-        mixed = torch.from_numpy(answers).mul_(torch.from_numpy(worth[:, :1].astype(np.float32)))
-        self._trend.blend_in(mixed, features.setup_shares, worth[:, 1:-2])
-        for answer, both, shares in zip(answers, found, worth[:, -2:], strict=True):
+        shifted = self._expert_weights(weights, found)[:, 0]
+        total = torch.from_numpy(probabilities).mul_(torch.from_numpy(shifted[:, :1].astype(np.float32)))
+        self._popularity.blend_in(total, features.setup_shares, shifted[:, 1:-2])
+        for row, both, shares in zip(probabilities, found, shifted[:, -2:], strict=True):
             for followed, share in zip(both, shares, strict=True):
-                np.add.at(answer, followed.rows, (share * followed.probabilities).astype(np.float32))
+                np.add.at(row, followed.rows, (share * followed.probabilities).astype(np.float32))
+        return probabilities
 
     def score_grid(
-        self, features: WindowFeatures, answers: NDArray[np.floating[Any]], target: int, excluded: Ids
+        self, features: WindowFeatures, probabilities: NDArray[np.floating[Any]], target: int, excluded: Ids
     ) -> tuple[Array, list[bool]]:
-        """The mixed answer to one window, and by which of `GRID` its target would be in a list.
+        """Mix the scores of one window, and compute by which points of `GRID` its target would be in a list.
 
         Args:
             features: the window.
-            answers: (1, items + 1) the model's.
-            target: catalogue row of what followed.
+            probabilities: (1, items + 1) probabilities of the model.
+            target: catalogue row of the target.
             excluded: (m,) rows that are not recommended.
         """
         weights = self._learned(features)
         if features.since[0]:
             weights = np.concatenate([weights, self._beyond])
-        components = np.concatenate([answers, self._mixed(features, weights[None], answers)[0]])
+        components = np.concatenate([probabilities, self._mixed(features, weights[None], probabilities)[0]])
         mixed: Array = self._shares(features)[:, : len(components)] @ components
         return mixed, hits_of(components, target, excluded)
 
-    def _mixed(self, features: WindowFeatures, weights: Array, answers: NDArray[np.floating[Any]]) -> Array:
-        """(n, k, items + 1) sums of model and experts for n windows, by (n, k, half_lives + 4) weights of each."""
+    def _mixed(self, features: WindowFeatures, weights: Array, probabilities: NDArray[np.floating[Any]]) -> Array:
+        """(n, k, items + 1) sums of model and experts for n windows, by (n, k, half_lives + 4) weights."""
         found = self._found(features.contexts)
-        worth = self._worth(weights, found)
-        mixed = self._trend.blended(features.setup_shares, worth[:, :, 1:-2])
-        own = worth[:, :, [0, -2, -1]]
-        for i, (answer, (before, late)) in enumerate(zip(answers, found, strict=True)):
-            mixed[i] += own[i] @ np.stack([answer, before.over(len(answer)), late.over(len(answer))])
+        shifted = self._expert_weights(weights, found)
+        mixed = self._popularity.blended(features.setup_shares, shifted[:, :, 1:-2])
+        own = shifted[:, :, [0, -2, -1]]
+        for i, (row, (before, late)) in enumerate(zip(probabilities, found, strict=True)):
+            mixed[i] += own[i] @ np.stack([row, before.over(len(row)), late.over(len(row))])
         return mixed
 
     def _found(self, contexts: Ids) -> list[Found]:
-        """What followed the items of each window."""
-        return [(self._before.of(context), self._followers.of(context)) for context in contexts]
+        """Items that followed those of each window."""
+        return [(self._before.of(context), self._transitions.of(context)) for context in contexts]
 
-    def _worth(self, weights: Array, found: Sequence[Found]) -> Array:
-        """What each expert is worth where others know little.
+    def _expert_weights(self, weights: Array, found: Sequence[Found]) -> Array:
+        """Redistribute the weights of item transitions that have little evidence.
 
         Args:
-            weights: (n, k, half_lives + 4) of the model, each trend, and what followed in set-up, of late, and in both.
-            found: what followed each window.
+            weights: (n, k, half_lives + 4) of the model, each half-life, and transitions of set-up, recent, and both.
+            found: item transitions of each window.
 
         Returns:
-            (n, k, half_lives + 3): where little followed in set-up the model answers, elsewhere the shortest half-life;
-            what followed in both is parted by the events that say so.
+            (n, k, half_lives + 3): the model gets the rest of set-up transitions, the shortest half-life that of the
+            others; the weight of both is divided by their evidence.
         """
         evidence = np.array([[before.evidence, late.evidence] for before, late in found]).reshape(-1, 1, 2)
         total = evidence.sum(axis=2, keepdims=True)
         parts = evidence / np.where(total > 0.0, total, 1.0)
-        followed = weights[:, :, -3:] * self._followers.known(np.concatenate([evidence, total], axis=2))
+        followed = weights[:, :, -3:] * self._transitions.known(np.concatenate([evidence, total], axis=2))
         rest = weights[:, :, -3:] - followed
-        worth = weights[:, :, :-1].copy()
-        worth[:, :, 0] += rest[:, :, 0]
-        worth[:, :, 1] += rest[:, :, 1] + rest[:, :, 2]
-        worth[:, :, -2:] = followed[:, :, :2] + followed[:, :, 2:] * parts
-        return worth
+        shifted = weights[:, :, :-1].copy()
+        shifted[:, :, 0] += rest[:, :, 0]
+        shifted[:, :, 1] += rest[:, :, 1] + rest[:, :, 2]
+        shifted[:, :, -2:] = followed[:, :, :2] + followed[:, :, 2:] * parts
+        return shifted
 
-    def _chances_before(self, contexts: Ids, rows: Ids, probabilities: Array) -> Array:
-        """(k,) what followed in set-up gives to one row each; where little did, the model's (k,) chances."""
+    def _probabilities_before(self, contexts: Ids, rows: Ids, probabilities: Array) -> Array:
+        """(k,) probability of one row each by set-up transitions; with little evidence, that of the model."""
         followed, known = self._before.probabilities_of(contexts, rows)
         before: Array = known * followed + (1.0 - known) * probabilities
         return before
 
     def _weights(self, features: WindowFeatures) -> Array:
-        """(n, half_lives + 4) weights of the model, each trend, and what followed in set-up, of late, and in both."""
+        """(n, half_lives + 4) weights of the model, each half-life, and transitions of set-up, recent, and both."""
         shares = self._shares(features)
         weights = shares[:, 1:2] * self._learned(features)
         weights[:, 0] += shares[:, 0]
@@ -210,29 +229,39 @@ class OnlineEnsemble:
         return weights
 
     def _shares(self, features: WindowFeatures) -> Array:
-        """(n, 4) what is taken of each station: beyond what was learned go only windows with anything taken since."""
+        """(n, 4) share of each component: only windows with items taken since set-up go beyond the learned one."""
         grid_point = self._mixture.grid_point
         within = np.array([grid_point[0], 1.0 - grid_point[0], 0.0, 0.0])
         return np.where(features.since[:, None] > 0.0, grid_point, within)
 
     def _learned(self, features: WindowFeatures) -> Array:
-        """(n, half_lives + 4) weights as they were learned: nothing for both together."""
-        learned = self._mixture.weights(features.since, self._trend.lifts(features.contexts), features.max_probability)
+        """(n, half_lives + 4) learned weights: 0 for set-up and recent transitions together."""
+        learned = self._mixture.weights(
+            features.since, self._popularity.lifts(features.contexts), features.max_probability
+        )
         return np.concatenate([learned, np.zeros((len(learned), 1))], axis=1)
 
     def overall(self) -> Array:
-        """(items + 1,) probabilities of what anybody takes of late, by the shortest half-life."""
-        overall: Array = self._trend.overall()[0]
+        """(items + 1,) decayed popularity over all users, by the shortest half-life."""
+        overall: Array = self._popularity.overall()[0]
         return overall
 
     def learn(
-        self, features: WindowFeatures, place: int, target: int, probability: float, hits: Sequence[bool]
+        self, features: WindowFeatures, index: int, target: int, probability: float, hits: Sequence[bool]
     ) -> None:
-        """Take in what followed window `place`, given `probability` by the model, and hits as of `score_grid`."""
-        this, held = features[place : place + 1], self._held_out
+        """Learn from an event.
+
+        Args:
+            features: windows.
+            index: the window of the event among them.
+            target: catalogue row of the event.
+            probability: probability of the target by the model.
+            hits: hits of the target, from `score_grid`.
+        """
+        this, held = features[index : index + 1], self._held_out
         contexts, since, max_probability = this.contexts, this.since, this.max_probability
         shares, rows, model = counted(this.setup_shares), np.array([target]), np.array([probability])
-        before = self._chances_before(contexts, rows, model)
+        before = self._probabilities_before(contexts, rows, model)
         if held is not None:
             others = self._others()
             contexts = np.concatenate([contexts, held.contexts[others]])
@@ -240,25 +269,25 @@ class OnlineEnsemble:
             max_probability = np.concatenate([max_probability, held.max_probability[others]])
             shares = np.concatenate([shares, self._held_out_shares[others]])
             rows = np.concatenate([rows, self._held_out_targets[others]])
-            model = np.concatenate([model, self._held_out_chances[others]])
+            model = np.concatenate([model, self._held_out_probabilities[others]])
             before = np.concatenate([before, self._held_out_before[others]])
-        trends = self._trend.probabilities_of(shares, rows)
-        followed, known = self._followers.probabilities_of(contexts, rows)
-        late = known * followed + (1.0 - known) * trends[:, 0]
-        probabilities = np.column_stack([model, trends, before, late])
-        self._mixture.learn(since, self._trend.lifts(contexts), max_probability, probabilities)
+        popularity = self._popularity.probabilities_of(shares, rows)
+        followed, known = self._transitions.probabilities_of(contexts, rows)
+        late = known * followed + (1.0 - known) * popularity[:, 0]
+        probabilities = np.column_stack([model, popularity, before, late])
+        self._mixture.learn(since, self._popularity.lifts(contexts), max_probability, probabilities)
         self._mixture.record_hits(hits)
-        self._add(features.setup_shares[place], features.contexts[place], target)
+        self._add(features.setup_shares[index], features.contexts[index], target)
 
     def _others(self) -> NDArray[np.int64]:
-        """The held-out windows whose turn it is at the next event."""
+        """Indices of the held-out windows of the next event."""
         windows = len(self._held_out_targets)
         first = self._events * self._retention
         return np.arange(first, first + self._retention if windows else first) % max(windows, 1)
 
     @property
     def events(self) -> int:
-        """How many events it has learned from."""
+        """Number of events that it has learned from."""
         return self._events
 
     def counted_shares(self, features: WindowFeatures) -> list[list[tuple[int, float]]]:
@@ -271,7 +300,7 @@ class OnlineEnsemble:
         return [[(int(i), float(row[i])) for i in np.flatnonzero(row)] for row in counted]
 
     def learn_again(self, event: GatedEvent) -> None:
-        """Take in an event as `learn` did when it was gated, to the bit."""
+        """Learn from a scored event again, with the same result to the bit."""
         online = _online(event)
         context = np.array([event.window], dtype=np.int64)
         since = _since(context, np.array([event.since_setup]))
@@ -280,30 +309,30 @@ class OnlineEnsemble:
         self._learn_origin_prior(event, features.setup_shares[0])
 
     def count(self, event: GatedEvent) -> None:
-        """Count an event, update the origin prior, and leave the mixture's weights as they are.
+        """Count an event and update the origin prior; the weights of the mixture stay as they are.
 
-        The weights need the model's answers under the revision of that moment, the rest nothing but the event.
+        To learn the weights takes the model under the revision of the event; the rest follows from the event alone.
         """
         setup_shares = self._shares_of(_online(event))
         self._add(setup_shares, np.array(event.window, dtype=np.int64), event.target)
         self._learn_origin_prior(event, setup_shares)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All that was counted and learned; `restore` continues from it to the bit."""
-        parts = (self._trend, self._followers, self._mixture, self.origin_prior)
+        """Return everything counted and learned; `restore` continues from it to the bit."""
+        parts = (self._popularity, self._transitions, self._mixture, self.origin_prior)
         return {name: array for part in parts for name, array in part.to_arrays().items()} | {
             "events": np.array(self._events)
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from what `to_arrays` gave."""
-        for part in (self._trend, self._followers, self._mixture, self.origin_prior):
+        """Continue from the result of `to_arrays`."""
+        for part in (self._popularity, self._transitions, self._mixture, self.origin_prior):
             part.restore(arrays)
         self._events = int(arrays["events"])
 
     def _add(self, setup_shares: Array, context: Ids, target: int) -> None:
-        self._trend.add(setup_shares, target)
-        self._followers.add(context, target)
+        self._popularity.add(setup_shares, target)
+        self._transitions.add(context, target)
         self._events += 1
 
     def _learn_origin_prior(self, event: GatedEvent, setup_shares: Array) -> None:
@@ -325,6 +354,6 @@ def _online(event: GatedEvent) -> OnlineFeatures:
 
 
 def _since(contexts: Ids, since_setup: NDArray[np.int64]) -> Array:
-    """(n,) as of `WindowFeatures`: whoever has taken nothing yet has come since set-up."""
+    """(n,) `WindowFeatures.since`: a user without any item counts as new since set-up."""
     newcomers = (contexts == PADDING).all(axis=1)
     return np.where((since_setup > 0) | newcomers, 1.0, 0.0)

@@ -1,8 +1,8 @@
-"""Ways: how far an answer goes from the model to the trend.
+"""Interpolation weights between model and popularity scores.
 
-Stations are answers to one window: that of the model alone, what was learned of model and trend, and, where the window
-holds anything taken since set-up, what followed its items alone: of late, or in all events that are counted, set-up's
-included. An answer lies between two of them.
+The components are scores of one window: the model alone, the learned mixture of model and experts, and, where the
+window holds an item taken since set-up, item transitions alone: recent ones, or those of set-up and recent ones
+together. A grid point lies between two of them.
 """
 
 import numpy as np
@@ -21,18 +21,18 @@ GRID = np.array(
 set-up and recent item transitions together."""
 
 _LEARNED = 4
-"""The way that stops at what was learned."""
+"""Index of the grid point that is the learned mixture alone."""
 
 _BETWEEN = ((0, 1, slice(0, 5)), (1, 2, slice(5, 9)), (1, 3, slice(9, 13)))
-"""Two stations, and the ways that lie between them."""
+"""Two components, and the grid points that lie between them."""
 
 
 def hits_of(components: Array, target: int, excluded: Ids) -> list[bool]:
-    """By which of `GRID` a target would be in the list.
+    """Hits of a target: for each point of `GRID`, True where the target would be in the list.
 
     Args:
-        components: (4, items + 1) the answers there, or the first two of them for a window as in set-up, which goes no
-            further.
+        components: (4, items + 1) scores of the components, or the first two of them for a window without items taken
+            since set-up.
         target: catalogue row.
         excluded: (m,) rows that are not recommended.
     """
@@ -40,7 +40,7 @@ def hits_of(components: Array, target: int, excluded: Ids) -> list[bool]:
     ahead[:, excluded] = False
     hits = np.zeros(len(GRID), dtype=np.bool_)
     for one, other, points in _BETWEEN[: len(components) - 1]:
-        # Who is ahead of the target at both stations is ahead of it wherever an answer lies between them.
+        # An item ahead of the target in both components is ahead of it at every point between them.
         if np.count_nonzero(ahead[one] & ahead[other]) < LIST_LENGTH:
             hits[points] = _listed(GRID[points][:, [one, other]], components[[one, other]], target, excluded)
     if len(components) == 2:
@@ -50,9 +50,9 @@ def hits_of(components: Array, target: int, excluded: Ids) -> list[bool]:
 
 
 def _listed(points: Array, both: Array, target: int, excluded: Ids) -> NDArray[np.bool_]:
-    """(points,) whether the target is in the list of (points, 2) mixtures of two stations."""
+    """(points,) True where the target is in the list of a (points, 2) mixture of two components."""
     before = both - both[:, [target]]
-    # Others are behind it at both.
+    # The other items are behind the target in both.
     near = np.logical_or(*(before >= 0.0))
     near[excluded] = near[target] = False
     before = points @ before[:, near]

@@ -1,14 +1,13 @@
-"""Followers: what was taken after the items of a window, in the newest events.
+"""Item transitions: items taken after those of a window, in the newest events.
 
-Sequential rules (Ludewig and Jannach, 2018), kept up event by event like the trend, and never trained:
+Sequential rules (Ludewig and Jannach, 2018), updated with every event and never trained:
 
-    n(j | i) = sum over the newest events that took j, i being among the items before, of the place of i there
-    p(j | window) = sum over its items of place(i) n(j | i) / sum over its items of place(i) n(i)
+    n(j | i) = sum over the newest events of item j with i in the window, of the position of i there
+    p(j | window) = sum over its items of position(i) n(j | i) / sum over its items of position(i) n(i)
 
-The place of an item in a window of `length` is `length` for the newest and 1 for the oldest. Counts are whole
-numbers, so what came and went again leaves them exactly as they were. How much is known, 0 to 1, is the sum below the
-line over itself and `shrinkage`, an event whose newest item is the window's newest counting 1; the rest is for
-something else to answer.
+The position of an item in a window of `length` is `length` for the newest and 1 for the oldest. Counts are integers, so
+an event that is removed leaves them exactly as they were. The confidence, 0 to 1, is the denominator over itself plus
+`shrinkage`, an event whose newest item is the window's newest counting 1; another component gets the rest.
 """
 
 from collections.abc import Mapping
@@ -24,12 +23,12 @@ from pipeline.events.windows import PADDING, Ids
 
 @dataclass(frozen=True)
 class NextItems:
-    """What followed the items of one window.
+    """Items that followed those of one window.
 
     Attributes:
-        rows: (k,) of the catalogue; some may occur more than once.
-        probabilities: (k,) adding up to 1, or none.
-        evidence: events that say so.
+        rows: (k,) catalogue rows; some may occur more than once.
+        probabilities: (k,) that sum to 1, or none.
+        evidence: number of events behind them, weighted by position.
     """
 
     rows: Ids
@@ -37,18 +36,18 @@ class NextItems:
     evidence: float
 
     def over(self, items: int) -> Array:
-        """(items,) chances of all rows of the catalogue."""
-        # Counted as whole numbers where there is nothing to count.
+        """(items,) probabilities of all catalogue rows."""
+        # bincount returns integers where there is nothing to count.
         return np.bincount(self.rows, self.probabilities, minlength=items).astype(np.float64, copy=False)
 
 
 class ItemTransitions:
-    """Counts of what was taken after what.
+    """Counts of item pairs in the order taken.
 
     Args:
-        events: how many of the newest are counted.
+        events: number of newest events that are counted.
         length: items of a window.
-        shrinkage: events' worth of something else.
+        shrinkage: evidence at which the confidence is 1/2.
     """
 
     def __init__(self, events: int, length: int, shrinkage: float) -> None:
@@ -59,7 +58,7 @@ class ItemTransitions:
         self._added = 0
         self._counts: dict[int, dict[int, int]] = {}
         self._totals: dict[int, int] = {}
-        # Of items that were asked about since they changed.
+        # Cache by item, valid until the item's counts change.
         self._arrays: dict[int, tuple[Ids, Array]] = {}
 
     def add(self, context: Ids, row: int) -> None:
@@ -71,7 +70,7 @@ class ItemTransitions:
         self._added += 1
 
     def of(self, context: Ids) -> NextItems:
-        """What followed the items of a (length,) window."""
+        """Look up the items that followed those of a (length,) window."""
         positions = [(item, position) for item, position in _positions(context) if item in self._counts]
         if not positions:
             return NextItems(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0)
@@ -81,14 +80,14 @@ class ItemTransitions:
         return NextItems(np.concatenate(rows), np.concatenate(counts) * shares, total / self._whole)
 
     def probabilities_of(self, contexts: Ids, rows: Ids) -> tuple[Array, Array]:
-        """What one row each has of what followed k windows.
+        """Probability of one row each after k windows.
 
         Args:
             contexts: (k, length) windows.
-            rows: (k,) of the catalogue.
+            rows: (k,) catalogue rows.
 
         Returns:
-            (k,) chances, and (k,) how much is known, 0 to 1.
+            (k,) probabilities, and their (k,) confidence, 0 to 1.
         """
         own, total = np.zeros(len(rows)), np.zeros(len(rows))
         for i, row in enumerate(rows.tolist()):
@@ -100,12 +99,12 @@ class ItemTransitions:
         return probabilities, self.known(total / self._whole)
 
     def known(self, evidence: Array) -> Array:
-        """How much is known, 0 to 1, of what so many events say."""
+        """Confidence, 0 to 1, of an amount of evidence."""
         known: Array = evidence / (evidence + self._shrinkage)
         return known
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """The newest events; `restore` continues from them to the bit."""
+        """Return the newest events; `restore` continues from them to the bit."""
         return {
             "followed_contexts": self._contexts.copy(),
             "followed_rows": self._rows.copy(),
@@ -143,5 +142,5 @@ class ItemTransitions:
 
 
 def _positions(context: Ids) -> list[tuple[int, int]]:
-    """Items of a window, each with its place, 1 for the oldest that a window can hold."""
+    """Items of a window with their positions, 1 for the oldest that a window can hold."""
     return [(item, position) for position, item in enumerate(context.tolist(), start=1) if item != PADDING]

@@ -1,16 +1,16 @@
-"""How much of an answer is trend: a mixture of experts (Jacobs et al., 1991) with the model as one of them.
+"""Weights of model and online counts: a mixture of experts (Jacobs et al., 1991) with the model as one of them.
 
     P(item) = w_0 P_model(item) + sum_j w_j P_j(item),   w = softmax(0, theta_1 x, ..., theta_J x)
 
-The experts are the trends, a half-life each, and what followed the window's items in set-up and of late. x is what is
-known of the window before its target: a constant, whether it holds anything taken since set-up, or nothing at all, the
-lift of its items (`DecayedPopularity.lifts`), and how sure the model is of its answer. theta follows the gradient of
-log P(target), a step an event, so all is learned on past events alone. Held-out set-up windows take part in each
-step: who is as in set-up must not be answered with what is new.
+The experts are decayed popularity, one for each half-life, and item transitions of set-up and recent ones. x are
+features of the window before its target: a constant, an indicator of items taken since set-up or of an empty window,
+the lift of its items (`DecayedPopularity.lifts`), and the model's highest probability. theta follows the gradient of
+log P(target), one step an event, so it is learned on past events alone. Held-out set-up windows take part in each
+step, so that users who behave as in set-up are not recommended what is new.
 
-The likelihood is won where the model finds the target absurd; the first places of a list may bear less of the
-trend than that, or call for more. So hits say how far answers go: of `pipeline.online.interpolation.GRID` it is the
-one that would have put most targets so far into the list.
+The likelihood is dominated by targets that the model finds improbable; the first ranks of a list may need less of the
+counts than that, or more. Hits therefore choose the point of `pipeline.online.interpolation.GRID`: the one that would
+have put most targets so far into the list.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,18 +23,19 @@ from pipeline.arrays import Array
 from pipeline.online.interpolation import GRID
 
 FIRST_LOGIT = -3.0
-"""The trend has to earn its weight: each expert begins at 1/20 of the model's."""
+"""Initial logit of each expert: its weight begins at 1/20 of the model's."""
 
 
 class ExpertMixture:
     """Weights of the model and the experts.
 
     Args:
-        experts: how many.
+        experts: number of experts.
         learning_rate: step of the gradient.
 
     Attributes:
-        grid_point: (4,) the one of `GRID` with most hits so far; of several the one with most of what was learned.
+        grid_point: (4,) point of `GRID` with most hits so far; of several the one with the largest share of the learned
+            mixture.
     """
 
     def __init__(self, experts: int, learning_rate: float) -> None:
@@ -44,27 +45,27 @@ class ExpertMixture:
         self._take_hits(np.zeros(len(GRID)))
 
     def weights(self, since: Array, lift: Array, max_probability: Array) -> Array:
-        """(n, 1 + experts) weights of the model and of each expert, as learned, in the answers to n windows.
+        """(n, 1 + experts) learned weights of the model and of each expert for n windows.
 
         Args:
-            since: (n,) 1 where a window holds anything taken since set-up, or nothing at all, 0 elsewhere.
-            lift: (n,) of its items.
-            max_probability: (n,) highest probability in the model's answer.
+            since: (n,) 1 where a window holds an item taken since set-up, or no item, 0 elsewhere.
+            lift: (n,) lift of its items.
+            max_probability: (n,) highest probability of the model.
         """
         return self._weights(_features(since, lift, max_probability))
 
     def record_hits(self, hits: Sequence[bool]) -> None:
-        """Take in by which of `GRID` the target of an event would have been in the list."""
+        """Count the points of `GRID` by which the target of an event would have been in the list."""
         self._take_hits(self._hits + hits)
 
     def learn(self, since: Array, lift: Array, max_probability: Array, probabilities: Array) -> None:
-        """Take in n windows at once, in one step.
+        """Learn from n windows in one step.
 
         Args:
             since: (n,) as of `weights`.
             lift: (n,) likewise.
             max_probability: (n,) likewise.
-            probabilities: (n, 1 + experts) probabilities that model and experts gave to each window's target.
+            probabilities: (n, 1 + experts) probabilities of each window's target by model and experts.
         """
         features = _features(since, lift, max_probability)
         weights = self._weights(features)
@@ -73,11 +74,11 @@ class ExpertMixture:
         self._theta += self._learning_rate * ((credit - weights)[:, 1:].T @ features)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """What was learned; `restore` continues from it to the bit."""
+        """Return the learned state; `restore` continues from it to the bit."""
         return {"theta": self._theta.copy(), "hits": self._hits.copy()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from what `to_arrays` gave."""
+        """Continue from the result of `to_arrays`."""
         self._theta = arrays["theta"].copy()
         self._take_hits(arrays["hits"].copy())
 
@@ -95,7 +96,7 @@ class ExpertMixture:
 
 
 def _features(since: Array, lift: Array, max_probability: Array) -> Array:
-    # All about as far from 0, so that one learning rate suits them.
+    # All of similar magnitude, so that one learning rate suits them.
     features = np.ones((len(since), 4))
     features[:, 1] = 2.0 * since - 1.0
     features[:, 2] = lift

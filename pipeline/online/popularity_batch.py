@@ -1,7 +1,6 @@
-"""Counts of a trend as a batch of answers is mixed with them: in single precision, and nothing written but the answers.
+"""Single-precision copy of decayed counts, for adding them to a batch of probabilities in place.
 
-What is gated one by one is mixed from the counts themselves (`DecayedPopularity.blended`), in double precision: replay
-and gate rank by it.
+Gate and replay mix from the counts themselves, in double precision (`DecayedPopularity.blended`), and rank by that.
 """
 
 import numpy as np
@@ -13,53 +12,58 @@ from pipeline.arrays import Array
 from pipeline.models.lora.sparse import compressed, whole_lines
 
 _LARGEST_GROWTH = 2.0**60
-"""Single precision holds no more; then all counts are taken over anew."""
+"""Bound of weights in single precision; beyond it all counts are copied anew."""
 
 
 class PopularityBatch:
-    """Rows that the trend in an answer is a sum of: taste by taste those of all half-lives, all tastes', the usual.
+    """Rows that are summed: counts by region and half-life, those of all regions last, then the set-up popularity.
 
     Args:
-        counts: (setup_shares + 1, half_lives, items + 1) as `DecayedPopularity` keeps them, those of all tastes last.
-        weight: (half_lives,) of an event of now.
-        usual: (items + 1,) probabilities of set-up.
+        counts: (regions + 1, half_lives, items + 1) as `DecayedPopularity` keeps them, those of all regions last.
+        weight: (half_lives,) weight of a new event.
+        usual: (items + 1,) popularity in set-up, as probabilities.
     """
 
     def __init__(self, counts: Array, weight: Array, usual: Array) -> None:
-        setup_shares, lives, items = counts.shape
-        self._rows = torch.zeros(setup_shares * lives + 1, whole_lines(items))[:, :items]
+        regions, lives, items = counts.shape
+        self._rows = torch.zeros(regions * lives + 1, whole_lines(items))[:, :items]
         self._rows[-1] = torch.from_numpy(usual)
-        # The same memory, as the counts are laid out.
-        self._counts = self._rows[:-1].unflatten(0, (setup_shares, lives)).numpy()
+        # The same memory in the layout of the counts.
+        self._counts = self._rows[:-1].unflatten(0, (regions, lives)).numpy()
         self._take_over(counts, weight)
 
-    def follow(self, counts: Array, weight: Array, row: int) -> None:
-        """Take in that an event was counted: an item of catalogue row `row`."""
-        origin_weight = weight / self._unit
-        if origin_weight.min() < 1.0 or origin_weight.max() > _LARGEST_GROWTH:
+    def update(self, counts: Array, weight: Array, row: int) -> None:
+        """Copy the counts of catalogue row `row`, in which an event was counted."""
+        growth = weight / self._unit
+        if growth.min() < 1.0 or growth.max() > _LARGEST_GROWTH:
             self._take_over(counts, weight)
         else:
             self._counts[:, :, row] = counts[:, :, row] / self._unit
 
     def add(
-        self, answers: Tensor, windows: NDArray[np.int64], setup_shares: NDArray[np.int64], worth: Array, shared: Array
+        self,
+        probabilities: Tensor,
+        windows: NDArray[np.int64],
+        regions: NDArray[np.int64],
+        weights: Array,
+        shared: Array,
     ) -> None:
-        """Add the trend to (n, items + 1) answers, in place.
+        """Add decayed popularity to (n, items + 1) probabilities, in place.
 
         Args:
-            answers: to n windows.
-            windows: (k,) which of them has a taste, in order.
-            setup_shares: (k,) the taste.
-            worth: (k, half_lives) what a count of it is worth there.
-            shared: (n, half_lives + 1) what counts of all tastes are worth in each window, and what is usual.
+            probabilities: weighted probabilities of n windows.
+            windows: (k,) indices of windows, in order.
+            regions: (k,) a region that counts in each of them.
+            weights: (k, half_lives) weights of the region's counts there.
+            shared: (n, half_lives + 1) weights in each window of the counts of all regions, and of set-up popularity.
         """
         lives = len(self._unit)
-        scaled = torch.from_numpy((worth * self._unit).astype(np.float32))
-        columns = torch.from_numpy(setup_shares[:, None] * lives + np.arange(lives))
-        counts = torch.from_numpy(np.bincount(windows, minlength=len(answers)) * lives)
-        answers.addmm_(compressed(counts, columns.flatten(), scaled.flatten(), len(self._rows)), self._rows)
+        scaled = torch.from_numpy((weights * self._unit).astype(np.float32))
+        columns = torch.from_numpy(regions[:, None] * lives + np.arange(lives))
+        counts = torch.from_numpy(np.bincount(windows, minlength=len(probabilities)) * lives)
+        probabilities.addmm_(compressed(counts, columns.flatten(), scaled.flatten(), len(self._rows)), self._rows)
         shared = shared * np.append(self._unit, 1.0)
-        answers.addmm_(torch.from_numpy(shared.astype(np.float32)), self._rows[-lives - 1 :])
+        probabilities.addmm_(torch.from_numpy(shared.astype(np.float32)), self._rows[-lives - 1 :])
 
     def _take_over(self, counts: Array, weight: Array) -> None:
         self._unit = weight.copy()

@@ -1,14 +1,14 @@
-"""Whether two versions are clicked alike: a test that may be looked at after every click.
+"""Sequential test of two click rates: it may be evaluated after every click.
 
 The evidence is the Bayes factor of two rates against one, each with Jeffreys' prior, Beta(1/2, 1/2) (Gunel and Dickey,
 1974): B(c + 1/2, m + 1/2) B(c' + 1/2, m' + 1/2) / (B(1/2, 1/2) B(c + c' + 1/2, m + m' + 1/2)) for c clicked and m other
-answers of one version, c' and m' of the other. Where there is one rate it is a martingale that begins at 1, so it
-ever reaches 1 / error with a chance of at most `error` (Ville, 1939), averaged over rates drawn from the prior. It is a
-function of counts: in which order they came makes no difference, and neither does how large the shares are.
+answers of one version, c' and m' of the other. Under one rate it is a martingale that begins at 1, so the probability
+that it ever reaches 1 / error is at most `error` (Ville, 1939), averaged over rates drawn from the prior. It depends on
+the counts alone: neither their order nor the size of the shares matters.
 
-That holds for answers that are independent, and those to one user are not. So all counts are first divided by the
-design effect, as in surveys of households (Rao and Scott, 1992): by how much more the clicks of crowds of users
-differ than those of independent answers would.
+This holds for independent answers, and answers to the same user are not. All counts are therefore first divided by the
+design effect, as in surveys of households (Rao and Scott, 1992): the variance of clicks between buckets of users over
+that of independent answers.
 """
 
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from scipy.special import betaln
 
 Counts = NDArray[np.int64]
-"""(crowds, 2) shown requests and clicked ones of each crowd."""
+"""(buckets, 2) shown requests and clicked ones of each bucket."""
 
 
 class Verdict(StrEnum):
-    """What a trial says of the version on trial."""
+    """Result of a trial for the version on trial."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -33,7 +33,7 @@ class Verdict(StrEnum):
 
 @dataclass
 class Rate:
-    """How many requests were shown, and how many of these clicked."""
+    """Number of shown requests, and of clicked ones among them."""
 
     shown: int = 0
     clicked: int = 0
@@ -46,11 +46,11 @@ class Rate:
 
 @dataclass(frozen=True)
 class Trial:
-    """How a trial stands.
+    """State of a trial.
 
     Attributes:
-        tried: of the version on trial.
-        incumbent: of the other one, over the same time.
+        tried: rate of the version on trial.
+        incumbent: rate of the other version, over the same time.
         evidence: natural log of the Bayes factor of two rates against one.
     """
 
@@ -60,16 +60,16 @@ class Trial:
 
     @classmethod
     def of(cls, counts: Counts, reached: NDArray[np.bool_]) -> Self:
-        """A trial whose version on trial answers the crowds that are `reached`."""
+        """The trial of a version that the `reached` buckets get."""
         tried, incumbent = (Rate(*counts[chosen].sum(axis=0).tolist()) for chosen in (reached, ~reached))
         return cls(tried, incumbent, evidence(tried, incumbent, design_effect(counts)))
 
     def verdict(self, error: float, most: int) -> Verdict | None:
-        """Say what the clicks say, or None as long as they say nothing.
+        """Decide the trial, or return None as long as it is open.
 
         Args:
-            error: chance, at most, that one of two that are clicked alike is taken for the better.
-            most: shown requests of both, after which they are alike.
+            error: upper bound of the probability that one of two equal versions is taken for the better.
+            most: shown requests of both versions after which they count as equal.
         """
         if self.evidence >= -np.log(error):
             rises = self.tried.clicked * self.incumbent.shown > self.incumbent.clicked * self.tried.shown
@@ -81,18 +81,18 @@ def evidence(one: Rate, other: Rate, effect: float = 1.0) -> float:
     """Natural log of the Bayes factor of two rates against one; 0 where nothing was shown.
 
     Args:
-        one: of one version.
-        other: of another.
-        effect: design effect, by which all counts are divided.
+        one: rate of one version.
+        other: rate of another.
+        effect: design effect; all counts are divided by it.
     """
     together = Rate(one.shown + other.shown, one.clicked + other.clicked)
-    return _log_chance(one, effect) + _log_chance(other, effect) - _log_chance(together, effect)
+    return _log_marginal(one, effect) + _log_marginal(other, effect) - _log_marginal(together, effect)
 
 
 def design_effect(counts: Counts) -> float:
-    """How many times as much the clicks of crowds differ as those of independent answers would; at least 1.
+    """Variance of clicks between buckets over that of independent answers; at least 1.
 
-    sum (c_i - p n_i)^2 / (p (1 - p) sum n_i) with c_i of n_i answers of crowd i clicked, and p of all.
+    sum (c_i - p n_i)^2 / (p (1 - p) sum n_i) with c_i of n_i answers of bucket i clicked, and p of all.
     """
     shown, clicked = counts.T
     rate = clicked.sum() / max(shown.sum(), 1)
@@ -100,7 +100,7 @@ def design_effect(counts: Counts) -> float:
     return max(1.0, float(np.square(clicked - rate * shown).sum()) / independent) if independent else 1.0
 
 
-def _log_chance(rate: Rate, effect: float) -> float:
-    """Log of the chance of these clicks, over all rates."""
+def _log_marginal(rate: Rate, effect: float) -> float:
+    """Log of the marginal probability of these clicks under the prior."""
     clicked, others = rate.clicked / effect, (rate.shown - rate.clicked) / effect
     return float(betaln(clicked + 0.5, others + 0.5) - betaln(0.5, 0.5))

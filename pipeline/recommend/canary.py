@@ -1,9 +1,8 @@
-"""A version on trial: a share of a region's users first, the same ones on every server.
+"""Canary of a version: a share of a region's users gets it first, the same users on every server.
 
-A hash of user and version puts every user into one of so many crowds, and whole crowds are in or out: servers agree
-without telling each other, each version has other users to begin with, and a crowd names nobody. The gate knows nothing
-of it: windows go where they went, and where a canary does not reach a user, what the route gives its region goes to
-the version before.
+A hash of version and user assigns every user to one of `BUCKETS` buckets, and a canary has whole buckets: servers agree
+without communication, each version begins with other users, and a bucket does not identify a user. Routes stay as they
+are: for users whom a canary does not reach, the share of its region goes to the version before.
 """
 
 from collections.abc import Sequence
@@ -17,8 +16,8 @@ from pipeline.arrays import Array
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.mixing import weighted
 
-CROWDS = 1_024
-"""Enough of them to tell how far clicks differ from user to user, and few enough that each has many users."""
+BUCKETS = 1_024
+"""Enough buckets to estimate the variance of clicks between users, and few enough that each has many users."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,11 @@ class Canary:
     """A version that replaces another one, for some users.
 
     Attributes:
-        region_id: whose versions they are.
+        region_id: region of both versions.
         adapter: the version on trial, the newest of the region.
-        incumbent: the one that everybody else is answered by.
-        adapter_weight: of the region in its incumbent.
-        share: of the crowds that are answered by the version on trial.
+        incumbent: the version of all other users.
+        adapter_weight: weight of the incumbent in the scores of the region; the backbone has the rest.
+        share: share of the buckets that get the version on trial.
         since: revision with which the trial began.
     """
 
@@ -41,38 +40,38 @@ class Canary:
     share: float
     since: int
 
-    def crowd(self, who: str) -> int:
-        """The crowd that somebody is in."""
-        digest = blake2b(f"{self.adapter} {who}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") % CROWDS
+    def bucket(self, key: str) -> int:
+        """Bucket of a user, by the key of the user's requests."""
+        digest = blake2b(f"{self.adapter} {key}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % BUCKETS
 
-    def reaches(self, who: str) -> bool:
-        """Whether somebody is answered by the version on trial."""
-        return bool(self.reached[self.crowd(who)])
+    def reaches(self, key: str) -> bool:
+        """Return True where a user gets the version on trial."""
+        return bool(self.reached[self.bucket(key)])
 
     @property
     def reached(self) -> NDArray[np.bool_]:
-        """(CROWDS,) True for those that are answered by the version on trial."""
-        return np.arange(CROWDS) < self.share * CROWDS
+        """(BUCKETS,) True for those that get the version on trial."""
+        return np.arange(BUCKETS) < self.share * BUCKETS
 
 
 def split(
-    route: Array, bank: RegionBank, canaries: Sequence[Canary], kept: NDArray[np.bool_]
+    route: Array, bank: RegionBank, canaries: Sequence[Canary], incumbent: NDArray[np.bool_]
 ) -> tuple[Array, tuple[str | None, ...]]:
-    """Say how much of each answer is whose, the incumbents of canaries in columns of their own.
+    """Split a route among adapters: the incumbents of canaries get columns of their own.
 
     Args:
         route: (n, 1 + opened) weights of backbone and regions.
         bank: the regions.
-        canaries: c of them, each of another opened region.
-        kept: (n, c) True where the incumbent answers.
+        canaries: c canaries, each of another stream region.
+        incumbent: (n, c) True for windows that get the incumbent.
 
     Returns:
-        (n, 1 + opened + c) shares in the answer, rows summing to 1, and the adapter of each column.
+        (n, 1 + opened + c) weights in the probabilities, rows summing to 1, and the adapter of each column.
     """
-    places = {region.region_id: place for place, region in enumerate(bank.opened, 1)}
-    columns = [places[canary.region_id] for canary in canaries]
-    old = route[:, columns] * kept
+    column_of = {region.region_id: column for column, region in enumerate(bank.opened, 1)}
+    columns = [column_of[canary.region_id] for canary in canaries]
+    old = route[:, columns] * incumbent
     new = route.copy()
     new[:, columns] -= old
     adapter_weight = np.array([*bank.adapter_weights, *(canary.adapter_weight for canary in canaries)])

@@ -1,7 +1,7 @@
-"""Routing: from the posterior over regions to one mixed answer.
+"""Regions of one revision, their posterior for a window, and its route.
 
-The *route* of a window is the regions above the posterior floor, renormalised; all set-up regions count
-as one, because the backbone answers for them all. Probabilities are mixed by the route, never logits.
+The *route* of a window is the posterior of the regions above the floor, renormalised; all set-up regions count as one,
+because the backbone scores for all of them. Probabilities are mixed by the route, never logits.
 """
 
 from dataclasses import dataclass, replace
@@ -20,16 +20,16 @@ from pipeline.regions.vmf import angles, shares_among, weighted_densities
 
 @dataclass(frozen=True)
 class Posterior:
-    """What the gate says of n windows.
+    """Posterior over regions of n windows.
 
     Attributes:
-        region_ids: (r,) live regions, set-up ones first.
+        region_ids: (r,) live regions, set-up regions first.
         probabilities: (n, r) posterior over them.
-        opened: number of regions opened since set-up: the last columns.
-        setup_tops: (n,) the set-up region that is likeliest, whatever the origin.
-        setup_shares: (n, set-up regions) P(region | window as in set-up).
-        setup_margins: (n,) by how much it is likelier than the second among set-up regions.
-        setup_rivals: (n,) that second set-up region; the first where there is only one.
+        opened: number of stream regions: the last columns.
+        setup_tops: (n,) the most likely set-up region, whatever the origin.
+        setup_shares: (n, set-up regions) P(region | window of set-up).
+        setup_margins: (n,) largest of `setup_shares` minus the second; 1 where there is only one region.
+        setup_rivals: (n,) the set-up region of that second share; the first where there is only one.
         angles: (n,) angle in radians to the centroid of the top region.
     """
 
@@ -44,7 +44,7 @@ class Posterior:
 
     @property
     def tops(self) -> Ids:
-        """(n,) region of the top posterior."""
+        """(n,) region id of the top posterior."""
         tops: Ids = self.region_ids[self.probabilities.argmax(axis=1)]
         return tops
 
@@ -55,10 +55,10 @@ class Posterior:
         return top
 
     @property
-    def since(self) -> Array:
-        """(n,) posterior of all regions opened since set-up together."""
-        since: Array = self.probabilities[:, self.probabilities.shape[1] - self.opened :].sum(axis=1)
-        return since
+    def stream(self) -> Array:
+        """(n,) posterior of all stream regions together."""
+        stream: Array = self.probabilities[:, self.probabilities.shape[1] - self.opened :].sum(axis=1)
+        return stream
 
     @property
     def margin(self) -> Array:
@@ -70,13 +70,17 @@ class Posterior:
         return margin
 
     def route(self, floor: float) -> Array:
-        """(n, 1 + opened) weights of the backbone and of each opened region in the answer."""
+        """(n, 1 + opened) weights of the backbone and of each stream region.
+
+        Args:
+            floor: least posterior of a region that takes part.
+        """
         setup = self.probabilities.shape[1] - self.opened
         shares = np.concatenate(
             [self.probabilities[:, :setup].sum(axis=1, keepdims=True), self.probabilities[:, setup:]], axis=1
         )
         kept = np.where(shares >= floor, shares, 0.0)
-        # With many regions all may lie below the floor: then the likeliest one answers.
+        # With many regions all may lie below the floor: then the most likely one takes the whole route.
         lost = kept.sum(axis=1) == 0.0
         kept[lost, shares[lost].argmax(axis=1)] = 1.0
         weights: Array = kept / kept.sum(axis=1, keepdims=True)
@@ -85,12 +89,12 @@ class Posterior:
 
 @dataclass(frozen=True)
 class RegionBank:
-    """All regions ever issued and the model that tells their origins apart: one revision of the gate.
+    """All regions ever issued, and the classifier of origins: one revision.
 
     Attributes:
         regions: by region id, ended ones included.
-        origins: set-up against each live opened region.
-        gate_version: counts the changes of boundaries.
+        origins: classifier of set-up and each live stream region.
+        gate_version: number of changes of the boundaries.
     """
 
     regions: tuple[Region, ...]
@@ -104,26 +108,26 @@ class RegionBank:
 
     @cached_property
     def opened(self) -> tuple[Region, ...]:
-        """Live regions opened since, in the order of the origin model."""
+        """Live stream regions, in the order of the origin model."""
         return tuple(self[region_id] for region_id in self.origins.origins)
 
     @property
     def live(self) -> tuple[Region, ...]:
-        """Live regions, set-up ones first: the columns of a posterior."""
+        """Live regions, set-up regions first: the columns of a posterior."""
         return self.setup + self.opened
 
     def shares(self, route: Array) -> Array:
-        """(n, 1 + opened) weights of a route to shares in the answer: each region trusts its adapter so far."""
+        """(n, 1 + opened) weights in the mixed probabilities: those of a route times the adapter weights."""
         return weighted(route, self.adapter_weights)
 
     @property
     def adapter_weights(self) -> Array:
-        """(1 + opened,) trust of each column of a route in its adapter."""
+        """(1 + opened,) weight of the adapter of each column of a route; the backbone has the rest."""
         return np.array([1.0, *(r.adapter_weight for r in self.opened)])
 
     @property
     def adapters(self) -> tuple[str | None, ...]:
-        """Adapter of each column of a route: none for set-up, then the opened regions'."""
+        """Adapter of each column of a route: None for set-up, then those of the stream regions."""
         return (None, *(r.adapter for r in self.opened))
 
     def __getitem__(self, region_id: int) -> Region:
@@ -134,22 +138,22 @@ class RegionBank:
         return {r.region_id: r for r in self.regions}
 
     def changed(self, *changed: Region) -> "RegionBank":
-        """The bank with regions replaced by id, or added."""
+        """Copy of the bank with regions replaced by id, or added."""
         ids = {r.region_id for r in changed}
         kept = [r for r in self.regions if r.region_id not in ids]
         return replace(self, regions=tuple(sorted([*kept, *changed], key=lambda r: r.region_id)))
 
     def rebound(self, origins: OriginModel) -> "RegionBank":
-        """The bank with new boundaries: the next gate version."""
+        """Copy of the bank with new boundaries and the next gate version."""
         return replace(self, origins=origins, gate_version=self.gate_version + 1)
 
     def log_likelihood(self, means: Array) -> Array:
-        """(n,) log density of unit vectors under the mixture of set-up regions, up to a constant."""
+        """(n,) log density of (n, d) unit vectors under the mixture of set-up regions, up to a constant."""
         likelihood: Array = np.logaddexp.reduce(weighted_densities(self.setup, means), axis=1)
         return likelihood
 
     def posterior(self, encoded: Encoded) -> Posterior:
-        """P(origin | window) x P(region | origin, window) of n windows."""
+        """Posterior of n windows: P(origin | window) x P(region | origin, window)."""
         among = shares_among(self.setup, encoded.means)
         by_origin = self.origins.posterior(encoded)
         probabilities = np.concatenate([by_origin[:, :1] * among, by_origin[:, 1:]], axis=1)

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Spherical k-means (Dhillon and Modha, 2001): clusters of unit vectors by cosine similarity."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,10 @@ def spherical_kmeans(
 
     Args:
         vectors: (n, d) unit vectors.
-        clusters: at most n; an empty cluster is started anew from the vector that fits worst.
-        seed: for the k-means++ starts.
-        restarts: runs from starts of their own; the best is kept.
-        iterations: at most, in each run.
+        clusters: number of clusters, at most n; an empty cluster restarts from the vector that fits worst.
+        seed: seed of the k-means++ starts.
+        restarts: number of runs, each from its own starts; the best is kept.
+        iterations: most iterations of a run.
 
     Returns:
         (n,) labels 0 … clusters - 1.

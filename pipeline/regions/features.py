@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Encoding of windows for the posterior over regions: vectors of the frozen backbone, familiarity, recency."""
 
 from dataclasses import dataclass
 
@@ -15,13 +15,13 @@ from pipeline.regions.vmf import shares_among
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the gate sees of n windows.
+    """Encoding of n windows.
 
     Attributes:
         means: (n, d) unit vectors, mean state over the window's items.
-        features: (n, f) what tells origins apart: mean state, last state and familiarity of the items.
-        recent: (n, setup_regions) log of one plus the items taken since set-up, times the share of each set-up region
-            in the window.
+        features: (n, f) features of the origin classifier: mean state, last state and familiarity of the items.
+        recent: (n, setup_regions) log of one plus the number of items taken since set-up, times the share of each
+            set-up region in the window.
     """
 
     means: Array
@@ -30,23 +30,23 @@ class Encoded:
 
     @staticmethod
     def timeless(features: Array) -> "Encoded":
-        """Windows of which nothing is looked at but (n, f) features: when they came plays no part."""
+        """Encoding from (n, f) features alone, without recency."""
         return Encoded(features, features, np.zeros((len(features), 0)))
 
     def __len__(self) -> int:
         return len(self.means)
 
-    def __getitem__(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Encoded":
-        return Encoded(self.means[chosen], self.features[chosen], self.recent[chosen])
+    def __getitem__(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Encoded":
+        return Encoded(self.means[index], self.features[index], self.recent[index])
 
 
 @dataclass(frozen=True)
 class GateView:
-    """How the gate looks at windows, which stays as set-up made it.
+    """Encoder of windows; set-up fixes it.
 
     Attributes:
-        counts: (items + 1,) how often set-up met each item.
-        setup_regions: the regions of set-up, as it left them.
+        counts: (items + 1,) occurrences of each item in set-up.
+        setup_regions: the set-up regions before any revision.
     """
 
     counts: NDArray[np.int64]
@@ -54,12 +54,12 @@ class GateView:
 
     @torch.inference_mode()
     def __call__(self, states: torch.Tensor, contexts: NDArray[np.int64], since_setup: NDArray[np.int64]) -> Encoded:
-        """What the gate sees of windows.
+        """Encode windows.
 
         Args:
             states: (n, length, d) states of the frozen backbone, without any adapter.
             contexts: (n, length) catalogue rows.
-            since_setup: (n,) how many items of each context were taken since set-up.
+            since_setup: (n,) number of items of each window taken since set-up.
         """
         means = mean_states(states, torch.from_numpy(contexts)).double().numpy()
         last = torch.nn.functional.normalize(last_states(states), dim=-1).double().numpy()
@@ -68,7 +68,7 @@ class GateView:
 
 
 def familiarity(contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:
-    """(n, 3) share of a window's items unknown to set-up, mean and least log count of its items."""
+    """(n, 3) share of a window's items that set-up lacks, mean and least log count of its items."""
     present = contexts != PADDING
     items = np.maximum(present.sum(axis=1), 1)
     logs = np.log1p(counts[contexts])
@@ -78,6 +78,6 @@ def familiarity(contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Array
 
 
 def negative_log_popularity(targets: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:
-    """(n,) how little set-up knew each item: minus the log of one plus its count."""
-    rare: Array = -np.log1p(counts[targets])
-    return rare
+    """(n,) minus the log of one plus the count of each item in set-up."""
+    values: Array = -np.log1p(counts[targets])
+    return values

@@ -1,4 +1,4 @@
-"""The regions in force with their adapters, loaded and verified before a revision takes effect."""
+"""Regions in force with their adapters, loaded and verified before a revision takes effect."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,10 +26,10 @@ class LiveRegions:
         self._backbone_sha256 = backbone_sha256
 
     def apply(self, revision: Revision) -> None:
-        """Take over a revision; adapters are loaded and verified before anything changes.
+        """Apply a revision; adapters are loaded and verified before anything changes.
 
         Raises:
-            AdapterRefused: a version is not what it should be; regions and adapters stay as they were.
+            AdapterRefused: a version is damaged or does not fit; regions and adapters stay as they were.
         """
         registered: list[str] = []
         try:
@@ -42,13 +42,13 @@ class LiveRegions:
             raise
         self._take_over(revision.after(self.bank))
 
-    def follow(self, revision: Revision) -> list[AdapterRefused]:
-        """Take over a revision whatever became of its adapters: boundaries never fall behind the log.
+    def apply_with_fallback(self, revision: Revision) -> list[AdapterRefused]:
+        """Apply a revision even where adapters are refused: boundaries never lag behind the log.
 
-        A region whose adapter is refused is answered by its last good one, or by the backbone where it has none.
+        The last good adapter of a region replaces a refused one, or the backbone where it has none.
 
         Returns:
-            Why adapters were refused, for the caller to count.
+            The reasons for which adapters were refused, for the caller to count.
         """
         refused: dict[str, AdapterRefused] = {}
         for name in self._wanted(revision):
@@ -58,12 +58,12 @@ class LiveRegions:
                 refused[name] = refusal
         last = {r.region_id: r.adapter for r in self.bank.regions}
         bank = revision.after(self.bank)
-        fallen = [replace(r, adapter=last.get(r.region_id)) for r in bank.regions if r.adapter in refused]
-        self._take_over(bank.changed(*fallen))
+        failed = [replace(r, adapter=last.get(r.region_id)) for r in bank.regions if r.adapter in refused]
+        self._take_over(bank.changed(*failed))
         return list(refused.values())
 
     def _wanted(self, revision: Revision) -> list[str]:
-        """Names of the adapters that a revision needs and the host has not."""
+        """Names of the adapters that a revision needs and the host lacks."""
         names = dict.fromkeys(r.adapter for r in revision.regions if r.status is Status.LIVE)
         return [name for name in names if name and name not in self.host.names]
 
@@ -78,10 +78,10 @@ class LiveRegions:
 
 
 def rows_of(name: str, config: Mapping[str, object]) -> list[int]:
-    """Catalogue rows that an adapter version has of its own.
+    """Catalogue rows with an item row of their own in an adapter version, from its configuration.
 
     Raises:
-        AdapterRefused: `bad_config`, its configuration does not list them.
+        AdapterRefused: `bad_config`, the configuration does not list them.
     """
     rows = config.get("rows")
     if not isinstance(rows, list):

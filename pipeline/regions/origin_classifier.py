@@ -1,9 +1,8 @@
-"""The gate: which region a window belongs to, and how sure that is.
+"""Classifier of origins: P(origin | window) for set-up and each stream region.
 
-posterior = P(origin | window) x P(region | origin, window). There is one origin for everything that set-up
-knew, and one for each region opened since; a multinomial logistic model tells them apart as a density
-ratio, from the frozen encodings, from how familiar the window's items are, and from how many of them were
-taken since set-up. Among the set-up regions the von Mises-Fisher densities decide.
+All of set-up is one origin, and each stream region is one. A multinomial logistic model estimates their density ratio
+from the frozen encodings, from the familiarity of the window's items, and from the number of them taken since set-up.
+Within set-up the von Mises-Fisher densities of the regions decide (`pipeline.regions.vmf`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +18,14 @@ from pipeline.regions.features import Encoded
 
 @dataclass(frozen=True)
 class OriginModel:
-    """Multinomial logistic model over origins; with one origin it is certain.
+    """Multinomial logistic model over origins; with one origin its probability is 1.
 
     Attributes:
-        origins: () or region ids of the m opened regions; column 0 of the weights is set-up.
-        coverage: (m, setup_regions) how far each covers the set-up regions, 0 to 1. Where users of one region have
-            moved on, what others took since set-up is no sign of it.
+        origins: () or region ids of the m stream regions; column 0 of the weights is set-up.
+        coverage: (m, setup_regions) degree to which each stream region covers the set-up regions, 0 to 1: only items
+            taken since set-up in covered regions are evidence for it.
         center, scale: (f,) standardisation of the features.
-        weights: (f + m + 1, 1 + m): of the features, of what was taken since set-up in the tastes that each origin
+        weights: (f + m + 1, 1 + m) of the features, of the items taken since set-up in the regions that each origin
             covers, and the bias.
     """
 
@@ -45,27 +44,27 @@ class OriginModel:
         return share
 
     def inputs(self, encoded: Encoded) -> Array:
-        """(n, f + m + 1) features, standardised and clipped, what was taken since set-up, and a one for the bias."""
-        # Clipped: a count that set-up hardly ever saw must not decide alone.
+        """(n, f + m + 1) inputs: features, standardised and clipped, recency by origin, and a one for the bias."""
+        # Clipped: a count that is rare in set-up must not decide alone.
         standard = np.clip((encoded.features - self.center) / self.scale, -8.0, 8.0)
         return np.concatenate([standard, encoded.recent @ self.coverage.T, np.ones((len(encoded), 1))], axis=1)
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return the JSON object of a record."""
         arrays = {name: getattr(self, name).tolist() for name in ("coverage", "center", "scale", "weights")}
         return {"origins": list(self.origins), "tastes": self.coverage.shape[1], **arrays}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """From a JSON object."""
+        """Read the JSON object of a record."""
         arrays = {name: np.array(record[name], dtype=np.float64) for name in ("center", "scale", "weights")}
-        # A list of no rows does not say how long they are.
+        # An empty list lacks the number of columns.
         coverage = np.array(record["coverage"], dtype=np.float64).reshape(len(record["origins"]), record["tastes"])
         return cls(tuple(record["origins"]), coverage, **arrays)
 
     @staticmethod
     def certain(features: int, setup_regions: int) -> "OriginModel":
-        """The model before any region was opened: everything is as set-up."""
+        """The model without stream regions: set-up has probability 1."""
         return OriginModel(
             (), np.zeros((0, setup_regions)), np.zeros(features), np.ones(features), np.zeros((features + 1, 1))
         )
@@ -74,17 +73,16 @@ class OriginModel:
 def fit_origins(
     origins: Sequence[int], samples: Sequence[Encoded], coverage: Array, masses: Sequence[float], penalty: float
 ) -> OriginModel:
-    """Tell origins apart: penalised multinomial logistic regression with weighted classes.
+    """Fit the classifier: penalised multinomial logistic regression with weighted classes.
 
-    With equal masses the odds are a density ratio: how much likelier a window is in one origin than in
-    another, whatever the sizes of the samples.
+    With equal masses the odds are the density ratio of a window in two origins, whatever the sizes of the samples.
 
     Args:
-        origins: region ids of the m opened regions.
+        origins: region ids of the m stream regions.
         samples: windows of set-up first, then of each origin.
-        coverage: (m, setup_regions) how far each origin covers the tastes of set-up, 0 to 1.
-        masses: weight of each sample. An origin that covers only some tastes has the mass of these tastes in
-            set-up, so that inside them the odds are a density ratio.
+        coverage: (m, setup_regions) degree to which each origin covers the set-up regions, 0 to 1.
+        masses: weight of each sample. An origin that covers some of the set-up regions has their mass in set-up, so
+            that inside them the odds are a density ratio.
         penalty: weight of the squared norm of the weights (bias left out), per unit of mean loss.
     """
     setup = samples[0].features

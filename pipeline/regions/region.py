@@ -1,9 +1,4 @@
-"""Preference regions: parts of the representation space that share a taste, on the unit sphere.
-
-Set-up regions come from spherical k-means (Dhillon and Modha, 2001); each is described by a von
-Mises-Fisher density (Banerjee et al., 2005), normaliser included: without it the region of the largest
-concentration takes nearly every window.
-"""
+"""Preference regions: parts of the unit sphere of window vectors, each with a von Mises-Fisher density."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -27,7 +22,7 @@ class Origin(StrEnum):
 
 
 class Status(StrEnum):
-    """Whether a region is in use."""
+    """State of use of a region."""
 
     LIVE = "live"
     MERGED = "merged"
@@ -39,19 +34,19 @@ class Region:
     """One preference region.
 
     Attributes:
-        region_id: issued once, never reused.
+        region_id: identifier, never reused.
         version: n-th state of the region, 0 at its opening.
         status: live, merged or retired.
         origin: the set-up slice or a stretch of the stream.
-        parent: the region that it grew out of, or None.
+        parent: the region that it was opened from, or None.
         centroid: (d,) unit vector.
-        radius: angle in radians that holds `radius_quantile` of its windows.
+        radius: angle in radians around the centroid within which `radius_quantile` of its windows lie.
         concentration: kappa of its von Mises-Fisher density.
-        prior: share of windows that were its own when it was last estimated.
-        adapter: name of its live adapter version, or None (the backbone answers).
-        opened_at: events of the stream seen when it was opened, 0 for set-up.
-        adapter_weight: share of its adapter in the answers of the region; the backbone has the rest. Learned on
-            held-out windows: an adapter is surest where it learned least.
+        prior: share of all windows that belonged to it at its last estimate.
+        adapter: name of its live adapter version, or None (the backbone scores).
+        opened_at: number of stream events before it was opened, 0 for set-up.
+        adapter_weight: weight of its adapter in the scores of the region; the backbone has the rest. It is learned on
+            held-out windows, because adapters are overconfident where they learned little.
     """
 
     region_id: int
@@ -68,7 +63,7 @@ class Region:
     adapter_weight: float = 1.0
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return the JSON object of a record."""
         record = {**asdict(self), "status": str(self.status), "origin": str(self.origin)}
         record["centroid"] = self.centroid.tolist()
         record["trust"] = record.pop("adapter_weight")
@@ -76,7 +71,7 @@ class Region:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """From a JSON object."""
+        """Read the JSON object of a record."""
         fields = dict(record)
         fields["status"], fields["origin"] = Status(fields["status"]), Origin(fields["origin"])
         fields["centroid"] = np.array(fields["centroid"], dtype=np.float64)

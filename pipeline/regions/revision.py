@@ -1,7 +1,7 @@
-"""A record of `regions`: the regions that changed, the boundaries if they moved, and the cause of both.
+"""Record of `regions`: the regions that changed, the boundaries if they moved, and the cause of both.
 
-A revision's number is the offset of its record. Where a number says how far `regions` was read, it is called
-`next_revision`: the first offset that was not.
+The number of a revision is the offset of its record. The first offset of `regions` that was not read is called
+`next_revision`.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ class Revision:
     """One change of the regions.
 
     Attributes:
-        regions: those that changed, as they are afterwards.
-        origins: the boundaries, None where they stay.
-        gate_version: of the boundaries afterwards.
+        regions: the changed regions, in their new state.
+        origins: the new boundaries, None where they stay.
+        gate_version: version of the boundaries afterwards.
         edit_id: the edit that caused it, None where a person or a trial did.
-        validation: of that edit on held-out windows.
+        validation: result of that edit on held-out windows.
         base_revision: `next_revision` of the regions that the edit was applied to; None in a replay.
         canary: share of the users who get the new adapter first; 0: all of them.
         passed: adapter whose trial ends with this revision, or None.
@@ -45,33 +45,33 @@ class Revision:
 
     @classmethod
     def of(cls, bank: RegionBank, changed: tuple[Region, ...], moved: bool, **cause: Any) -> Self:
-        """The revision that leads to a bank.
+        """Build the revision that leads to a bank.
 
         Args:
             bank: the regions afterwards.
-            changed: those that differ from before.
-            moved: whether the boundaries do.
+            changed: the regions that differ from before.
+            moved: True where the boundaries differ too.
             cause: other fields.
         """
         return cls(changed, bank.origins if moved else None, bank.gate_version, **cause)
 
     def after(self, bank: RegionBank) -> RegionBank:
-        """The regions as this revision leaves them."""
+        """Return the regions after this revision."""
         changed = bank.changed(*self.regions)
         if self.origins is not None:
             changed = replace(changed, origins=self.origins)
         return replace(changed, gate_version=self.gate_version)
 
     def conflicts_with(self, other: "Revision") -> bool:
-        """Whether both change the same regions, or one of them the boundaries that the other was judged under."""
+        """Return True where both change the same region, or one of them changes the boundaries."""
         if not other.regions:
-            # It ends a trial, and changes nothing that an edit is judged beside.
+            # It ends a trial, and changes nothing that an edit depends on.
             return False
         moved = self.origins is not None or other.origins is not None
         return moved or bool({r.region_id for r in self.regions} & {r.region_id for r in other.regions})
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON object; fields of other causes than its own are left out."""
+        """Return the JSON object of a record; fields of other causes than its own are left out."""
         record: dict[str, Any] = {
             "regions": [region.to_record() for region in self.regions],
             "origins": None if self.origins is None else self.origins.to_record(),
@@ -89,10 +89,10 @@ class Revision:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """From a JSON object.
+        """Read the JSON object of a record.
 
         Raises:
-            LogError: it is of a version whose gate looked at windows in another way.
+            LogError: it was written by a version with another encoding of windows.
         """
         return cls(
             tuple(Region.from_record(region) for region in record["regions"]),
@@ -111,7 +111,7 @@ class Revision:
 def _origins(record: Mapping[str, Any]) -> OriginModel:
     if "coverage" not in record:
         raise LogError(
-            f"the boundaries in topic {REGIONS} are of a gate that did not know what was taken since set-up: go on "
-            "with the version that wrote them, or begin a new log (log.url, log.prefix)"
+            f"the boundaries in topic {REGIONS} do not count items taken since set-up: go on with the version that "
+            "wrote them, or begin a new log (log.url, log.prefix)"
         )
     return OriginModel.from_record(record)

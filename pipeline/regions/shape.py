@@ -1,4 +1,4 @@
-"""Shape of a region: centroid, radius and concentration, estimated from its windows and moved with them."""
+"""Shape of a region: centroid, radius and concentration, estimated from its windows and updated with new ones."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from pipeline.regions.vmf import MAX_CONCENTRATION, angles
 
 @dataclass(frozen=True)
 class Shape:
-    """Where the windows of a region lie: (d,) unit centroid, radius in radians, concentration."""
+    """(d,) unit centroid, radius in radians, and concentration of a region's windows."""
 
     centroid: Array
     radius: float
@@ -25,7 +25,7 @@ def shape_of(vectors: Array, radius_quantile: float) -> Shape:
     """
     mean = vectors.mean(axis=0)
     length = float(np.linalg.norm(mean))
-    # Windows that cancel out have no common direction: any one of them will do.
+    # Windows that cancel out have no common direction: the first one is as good as any.
     centroid = mean / length if length > 1e-9 else vectors[0]
     dimensions = vectors.shape[1]
     kappa = length * (dimensions - length**2) / max(1.0 - length**2, 1e-12)
@@ -34,10 +34,10 @@ def shape_of(vectors: Array, radius_quantile: float) -> Shape:
 
 
 def moved(region: Region, vectors: Array, rate: float, radius_quantile: float) -> Shape:
-    """A region's shape after new windows: exponential average of the old one and theirs.
+    """Shape of a region after new windows: exponential average of its own shape and theirs.
 
     Args:
-        region: as it was.
+        region: the region before.
         vectors: (n, d) its new windows.
         rate: weight of the new windows, 0 to 1.
         radius_quantile: share of windows within the radius.

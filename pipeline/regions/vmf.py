@@ -1,4 +1,7 @@
-"""TODO docstring."""
+"""Von Mises-Fisher densities of regions on the unit sphere (Banerjee et al., 2005).
+
+The normaliser is included: without it the region of the largest concentration takes nearly every window.
+"""
 
 from collections.abc import Sequence
 
@@ -9,7 +12,7 @@ from pipeline.arrays import Array
 from pipeline.regions.region import Region
 
 MAX_CONCENTRATION = 2_000.0
-"""Windows of one region differ; a larger estimate says that there were too few of them."""
+"""Upper bound of kappa: a larger estimate is due to too few windows."""
 
 
 def angles(vectors: Array, centroids: Array) -> Array:
@@ -22,7 +25,7 @@ def log_density(vectors: Array, centroids: Array, concentrations: Array) -> Arra
     """Log of the von Mises-Fisher density of (n, d) unit vectors under k regions, (n, k).
 
     log f(x) = log C_d(kappa) + kappa cos(x, c), C_d(kappa) = kappa^nu / ((2 pi)^(d/2) I_nu(kappa)), nu = d/2 - 1.
-    The constant (2 pi)^(d/2) is left out: it is the same for all regions.
+    The constant (2 pi)^(d/2) is omitted: it is the same for all regions.
     """
     nu = vectors.shape[1] / 2.0 - 1.0
     kappa = np.maximum(concentrations, 1e-9)
@@ -32,7 +35,7 @@ def log_density(vectors: Array, centroids: Array, concentrations: Array) -> Arra
 
 
 def weighted_densities(regions: Sequence[Region], vectors: Array) -> Array:
-    """(n, k) log of prior times density of (n, d) unit vectors under k regions, priors made to sum to one."""
+    """(n, k) log of prior times density of (n, d) unit vectors under k regions, priors normalised to sum to 1."""
     priors = np.array([max(r.prior, 1e-6) for r in regions])
     concentrations = np.array([r.concentration for r in regions])
     densities = log_density(vectors, np.stack([r.centroid for r in regions]), concentrations)
@@ -41,7 +44,7 @@ def weighted_densities(regions: Sequence[Region], vectors: Array) -> Array:
 
 
 def shares_among(regions: Sequence[Region], vectors: Array) -> Array:
-    """(n, k) P(region | vector) of (n, d) unit vectors that lie in one of k regions."""
+    """(n, k) P(region | vector) of (n, d) unit vectors among k regions."""
     log_odds = weighted_densities(regions, vectors)
     odds = np.exp(log_odds - log_odds.max(axis=1, keepdims=True))
     shares: Array = odds / odds.sum(axis=1, keepdims=True)
@@ -49,11 +52,11 @@ def shares_among(regions: Sequence[Region], vectors: Array) -> Array:
 
 
 def _log_bessel(nu: float, x: Array) -> Array:
-    """Log I_nu(x), x > 0: exact where I_nu(x) can be held in a float, else by its expansion for large nu."""
+    """Log I_nu(x), x > 0: exact where a float can represent I_nu(x), else by its expansion for large nu."""
     scaled = ive(nu, x)
-    held = scaled > 1e-290
-    value = np.log(np.where(held, scaled, 1.0)) + x
-    value[~held] = _log_bessel_of_large_order(nu, x[~held])
+    exact = scaled > 1e-290
+    value = np.log(np.where(exact, scaled, 1.0)) + x
+    value[~exact] = _log_bessel_of_large_order(nu, x[~exact])
     result: Array = value
     return result
 

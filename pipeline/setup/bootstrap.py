@@ -17,7 +17,7 @@ from pipeline.models.backbones.base import Backbone, fingerprint, mean_states
 from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.training.loop import Progress, fit, known_rows
-from pipeline.models.training.loss import Candidates
+from pipeline.models.training.loss import softmax_rows
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.clustering import spherical_kmeans
 from pipeline.regions.features import Encoded, GateView
@@ -127,7 +127,7 @@ def train_backbone(
         backbone,
         learned,
         [{"params": list(backbone.parameters()), "lr": config.setup.learning_rate}],
-        softmax_rows(config, rows),
+        softmax_rows(rows, config.softmax),
         epochs=config.setup.max_epochs,
         batch_size=config.setup.batch_size,
         seed=seed,
@@ -137,12 +137,6 @@ def train_backbone(
     backbone.load_state_dict(stopping.best)
     backbone.train(False).requires_grad_(False)
     return tuple(stopping.recalls)
-
-
-def softmax_rows(config: Config, rows: NDArray[np.int64]) -> Candidates:
-    """Candidates of a softmax over the given rows: all of them, or a sample above `softmax.full_up_to`."""
-    sampled = None if len(rows) <= config.softmax.full_up_to else config.softmax.negatives
-    return Candidates(torch.from_numpy(rows), sampled)
 
 
 @torch.inference_mode()

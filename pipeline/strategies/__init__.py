@@ -1,86 +1,53 @@
-"""Strategies by name; a new one is one file and one line here."""
+"""Every strategy by name: a new one is a file and a row here.
 
-from collections.abc import Callable
+The table names classes without importing them, so that the command line can list strategies at once;
+`pipeline.strategies.registry` loads them.
+"""
 
-from pipeline.strategies.base import Scored, Strategy, StrategyContext
-from pipeline.strategies.baselines.ebpr import Ebpr
-from pipeline.strategies.baselines.ensemble import Ensemble, Ensemble25, Ensemble75
-from pipeline.strategies.baselines.finetune import FineTune, FineTuneReplay
-from pipeline.strategies.baselines.lora import Lora, LoraFrozenReplay, LoraReplay, LoraRows, SingleAdapter
-from pipeline.strategies.baselines.lora_lwf import LoraLwf
-from pipeline.strategies.baselines.lsat import Lsat
-from pipeline.strategies.baselines.mole import Mole
-from pipeline.strategies.baselines.nearest import Nearest
-from pipeline.strategies.baselines.popularity import Popularity, PopularityRecent
-from pipeline.strategies.baselines.popularity_window import PopularityWindow
-from pipeline.strategies.baselines.retrain import Retrain
-from pipeline.strategies.baselines.sequential_rules import SequentialRules
-from pipeline.strategies.baselines.static import Static
-from pipeline.strategies.baselines.with_trend import EnsembleTrend, FineTuneTrend, LoraReplayTrend, SingleAdapterTrend
-from pipeline.strategies.raie.ablations import (
-    RaieCentroids,
-    RaieFrozenRows,
-    RaieGlobalTrend,
-    RaieHard,
-    RaieNoAdd,
-    RaieNoEras,
-    RaieNoExpand,
-    RaieNoTrend,
-    RaieOne,
-    RaieReplay,
-)
-from pipeline.strategies.raie.per_region import RaieTaste
-from pipeline.strategies.raie.replayed import Raie
-from pipeline.strategies.raie.scheduled import RaieScheduled
+from collections.abc import Mapping
 
-_USUAL: tuple[type[Strategy], ...] = (
-    Static,
-    Popularity,
-    PopularityRecent,
-    SequentialRules,
-    FineTune,
-    Lora,
-    LoraReplay,
-    SingleAdapter,
-    Ensemble,
-    EnsembleTrend,
-    RaieNoTrend,
-    Raie,
-)
-_FURTHER: tuple[type[Strategy], ...] = (
-    PopularityWindow,
-    FineTuneReplay,
-    Retrain,
-    LoraFrozenReplay,
-    LoraRows,
-    LoraLwf,
-    Lsat,
-    Mole,
-    Ebpr,
-    Nearest,
-    Ensemble25,
-    Ensemble75,
-    FineTuneTrend,
-    LoraReplayTrend,
-    SingleAdapterTrend,
-    RaieTaste,
-    RaieCentroids,
-    RaieGlobalTrend,
-    RaieNoEras,
-    RaieHard,
-    RaieNoExpand,
-    RaieNoAdd,
-    RaieReplay,
-    RaieFrozenRows,
-    RaieOne,
-    RaieScheduled,
-)
-
-STRATEGIES: dict[str, Callable[[StrategyContext], Strategy]] = {
-    strategy.name: strategy for strategy in _USUAL + _FURTHER
+DEFAULT: Mapping[str, str] = {
+    "static": "baselines.static:Static",
+    "popularity": "baselines.popularity:Popularity",
+    "popularity_recent": "baselines.popularity:PopularityRecent",
+    "sequential_rules": "baselines.sequential_rules:SequentialRules",
+    "finetune": "baselines.finetune:FineTune",
+    "lora": "baselines.lora:Lora",
+    "lora_replay": "baselines.lora:LoraReplay",
+    "raie_k1": "baselines.lora:SingleAdapter",
+    "ensemble": "baselines.ensemble:Ensemble",
+    "ensemble_trend": "baselines.with_trend:EnsembleTrend",
+    "raie_no_trend": "raie.ablations:RaieNoTrend",
+    "raie": "raie.replayed:Raie",
 }
+"""Strategies of a replay that names none, one of each kind: name -> module and class under this package."""
 
-USUAL: tuple[str, ...] = tuple(strategy.name for strategy in _USUAL)
-"""Strategies of a replay by default, one of each kind."""
-
-__all__ = ["STRATEGIES", "USUAL", "Scored", "Strategy", "StrategyContext"]
+FURTHER: Mapping[str, str] = {
+    "popularity_window": "baselines.popularity_window:PopularityWindow",
+    "finetune_replay": "baselines.finetune:FineTuneReplay",
+    "retrain": "baselines.retrain:Retrain",
+    "lora_frozen_replay": "baselines.lora:LoraFrozenReplay",
+    "lora_rows": "baselines.lora:LoraRows",
+    "lora_lwf": "baselines.lora_lwf:LoraLwf",
+    "lsat": "baselines.lsat:Lsat",
+    "mole": "baselines.mole:Mole",
+    "ebpr": "baselines.ebpr:Ebpr",
+    "nearest": "baselines.nearest:Nearest",
+    "ensemble_25": "baselines.ensemble:Ensemble25",
+    "ensemble_75": "baselines.ensemble:Ensemble75",
+    "finetune_trend": "baselines.with_trend:FineTuneTrend",
+    "lora_replay_trend": "baselines.with_trend:LoraReplayTrend",
+    "raie_k1_trend": "baselines.with_trend:SingleAdapterTrend",
+    "raie_taste": "raie.per_region:RaiePerRegion",
+    "raie_centroids": "raie.ablations:RaieCentroids",
+    "raie_global_trend": "raie.ablations:RaieGlobalTrend",
+    "raie_no_eras": "raie.ablations:RaieNoOriginPrior",
+    "raie_hard": "raie.ablations:RaieHard",
+    "raie_no_expand": "raie.ablations:RaieNoExpand",
+    "raie_no_add": "raie.ablations:RaieNoAdd",
+    "raie_replay": "raie.ablations:RaieReplay",
+    "raie_frozen_rows": "raie.ablations:RaieFrozenRows",
+    "raie_one": "raie.ablations:RaieOne",
+    "raie_scheduled": "raie.scheduled:RaieScheduled",
+}
+"""All others: variants of these, ablations of `raie`, and slower baselines."""

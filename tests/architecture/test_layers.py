@@ -189,7 +189,7 @@ def test_an_import_along_the_layers_passes(importer: str, innocent: str) -> None
 def test_a_server_that_reaches_into_a_stage_is_caught() -> None:
     tree = ast.parse("from consumers.gate.user_store import UserStore")
     assert len(list(shares_more_than_formats("consumers.server.service", tree))) == 1
-    assert list(shares_more_than_formats("consumers.cli.stages", tree)) == []
+    assert list(shares_more_than_formats("consumers.cli.gate", tree)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The drift benchmark in its quick form: one JSON object with everything in it, and dummies that are what they say."""
+"""The drift benchmark in its quick form: one complete JSON object, and dummies that alarm always and never."""
 
 import json
 
@@ -10,7 +10,7 @@ from benchmarks.drift import ALPHA, DETECTORS, DRIFTS, OVERLAPPING, RESTARTING, 
 def test_the_quick_form_prints_one_object_with_ratios(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # KSWIN costs a millisecond a value; that it keeps the laws is tested beside the others.
+    # KSWIN takes a millisecond per value; its laws are tested beside those of the others.
     monkeypatch.setattr("benchmarks.drift.EVENTS", 1_000)
     monkeypatch.setattr("benchmarks.drift.DETECTORS", {k: v for k, v in DETECTORS.items() if k != "kswin"})
     monkeypatch.setattr("benchmarks.drift.RIVER", ("adwin", "page_hinkley"))
@@ -37,7 +37,7 @@ def test_the_quick_form_prints_one_object_with_ratios(
     assert sudden["ours"]["missed"] == 0
 
 
-def test_quiet_streams_alarm_as_rarely_as_promised_and_would_not_if_windows_overlapped() -> None:
+def test_quiet_streams_keep_the_bound_unless_windows_overlap() -> None:
     streams = 12
     most = streams * ALPHA + 3 * (streams * ALPHA) ** 0.5
     assert false_alarms("ours", streams)["share"] * streams <= most

@@ -1,4 +1,4 @@
-"""The streams of the drift benchmark: the short way shows the detectors what the monitor itself would show them."""
+"""The streams of the drift benchmark: `shown` gives the detectors the values that the monitor gives them."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ EVENTS = 4_800
 
 
 @pytest.mark.parametrize("thinning", [LENGTH, LENGTH // 2])
-def test_the_short_way_is_the_monitors_own(thinning: int) -> None:
+def test_the_values_shown_are_those_of_the_monitor(thinning: int) -> None:
     config = load_config(overrides=(f"monitor.thinning={thinning}",))
     stream = draw(EVENTS, thinning, 3, Planted(EVENTS // 2, lambda _, places: np.full(len(places), 2.0)))
     long, short = monitor(config, 3), monitor(config, 3)
@@ -21,7 +21,7 @@ def test_the_short_way_is_the_monitors_own(thinning: int) -> None:
         for value in values.tolist():
             detector.update(value)
         assert detector.state() == long.state.regions[region_id].detectors[signal][phase].state()
-    assert {i for i, watched in long.state.regions.items() if watched.raised} == {DRIFTED}
+    assert {i for i, region in long.state.regions.items() if region.raised} == {DRIFTED}
 
 
 def test_windows_of_a_user_come_in_bursts_that_overlap() -> None:

@@ -6,7 +6,7 @@ from threading import Event
 
 from prometheus_client import CollectorRegistry
 
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import KillPoint, Output, Turn, live_on
 from pipeline.config import ConsumerSettings
@@ -95,8 +95,8 @@ def loop_of(
 ) -> Loop:
     stop = stop or Event()
     stage = stage or Adder(stop, hold)
-    progress = Progress(Metrics(CollectorRegistry()), lambda: 0.0, said.append if said is not None else lambda _: None)
-    return Loop(stage, open_log, instance, SETTINGS, max_records, stop, progress, at)
+    health = LoopHealth(Metrics(CollectorRegistry()), lambda: 0.0, said.append if said is not None else lambda _: None)
+    return Loop(stage, open_log, instance, SETTINGS, max_records, stop, health, at)
 
 
 def expected(count: int) -> dict[int, list[tuple[str, int]]]:

@@ -1,4 +1,4 @@
-"""The logs that the stages run on as processes."""
+"""Logs for stages that run as processes."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.consumers.soak import PARTITIONS
 
 @pytest.fixture(params=["local", "kafka"])
 def log_settings(request: pytest.FixtureRequest, tmp_path: Path) -> LogSettings:
-    """How to open a log of this test's own, in several processes."""
+    """Function that opens a log of this test's own, in several processes."""
     if request.param == "local":
         return LogSettings(url=f"sqlite:///{tmp_path / 'log.sqlite'}", partitions=PARTITIONS)
     return settings(url=request.getfixturevalue("kafka_url"), partitions=PARTITIONS)

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from adapters_store import AdaptersStore
 from consumers.gate.stage import GateStage
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import KillPoint, Output, Turn, live_on
 from consumers.runtime.topic_reader import value_of
@@ -104,8 +104,8 @@ def gate_loop(
     setup = replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
     stage = kind(setup, config, AdaptersStore(folder / "adapters"), instance, metrics)
     stage.stop = stop  # type: ignore[attr-defined]
-    progress = Progress(metrics, lambda: 0.0, lambda _: None)
-    return Loop(stage, open_log, instance, config.consumers, most, stop, progress, at)
+    health = LoopHealth(metrics, lambda: 0.0, lambda _: None)
+    return Loop(stage, open_log, instance, config.consumers, most, stop, health, at)
 
 
 def read(log: Log, topic: str, partition: int = 0) -> list[Record]:

@@ -1,4 +1,4 @@
-"""What a full disk does to an edit, on a real one: `test_small_disk` runs this where `SMALL_DISK` is 64 MiB small.
+"""An edit on a full disk: `test_small_disk` runs this where `SMALL_DISK` is a file system of 64 MiB.
 
 The adapters store is on that disk; log and set-up are not. A trainer with its child process carries an edit out, and
 a server answers over HTTP meanwhile.
@@ -16,7 +16,7 @@ from threading import Event, Thread
 import pytest
 
 from adapters_store import AdaptersStore
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.topic_reader import new_records
 from consumers.trainer.child_process import TrainingChild
@@ -35,7 +35,7 @@ MOUNTED = Path(os.environ[SMALL_DISK])
 
 @dataclass
 class Place:
-    """Where log and store are, as `serving` wants to know it."""
+    """Paths of log and store, as `serving` expects them."""
 
     folder: Path
     log_path: Path
@@ -54,7 +54,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def fill(ballast: Path) -> None:
-    """Write until nothing more goes in."""
+    """Fill the disk."""
     with ballast.open("wb", buffering=0) as stream:
         while True:
             try:
@@ -65,7 +65,7 @@ def fill(ballast: Path) -> None:
 
 
 def loop(place: Place, root: Path, stop: Event, said: list[str]) -> Loop:
-    """A trainer that tries again soon."""
+    """A trainer with a short pause before it tries again."""
     settings = SETTINGS.model_copy(
         update={
             "log": SETTINGS.log.model_copy(update={"url": f"sqlite:///{place.log_path}", "partitions": 1}),
@@ -75,8 +75,8 @@ def loop(place: Place, root: Path, stop: Event, said: list[str]) -> Loop:
     start = {"root": str(root), "adapters": str(place.folder / "adapters"), "config": settings.model_dump(mode="json")}
     metrics = new_metrics()
     stage = TrainerStage(TrainingChild(start), metrics)
-    progress = Progress(metrics, time.monotonic, said.append)
-    return Loop(stage, lambda: LocalLog(place.log_path), "t", settings.consumers, 1, stop, progress)
+    health = LoopHealth(metrics, time.monotonic, said.append)
+    return Loop(stage, lambda: LocalLog(place.log_path), "t", settings.consumers, 1, stop, health)
 
 
 def answers(server: Server) -> list[object]:
@@ -117,7 +117,7 @@ def test_an_edit_waits_for_space_and_nobody_notices(place: Place, tmp_path: Path
             assert weights == the_run().versions[name]
             server.served(revision.offset)
             assert dict(server.service.live.refusals) == {}
-            assert name in server.service.live.forward.names
+            assert name in server.service.live.adapters
         finally:
             stop.set()
             trainer.join(PATIENCE)
@@ -126,4 +126,4 @@ def test_an_edit_waits_for_space_and_nobody_notices(place: Place, tmp_path: Path
 
 
 PATIENCE = 240.0
-"""Seconds for a child to start and to train, on a machine that has other things to do."""
+"""Seconds for a child to start and to train, on a busy machine."""

@@ -6,7 +6,7 @@ from threading import Event
 from prometheus_client import CollectorRegistry
 
 from consumers.monitor.stage import MonitorStage
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.lockstep import Barrier
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import KillPoint, live_on
@@ -86,5 +86,5 @@ def monitor_loop(world: World, settings: Config, open_log: Callable[[], Log], at
     metrics = Metrics(CollectorRegistry())
     stage = Between(the_setup(), settings, 0, metrics)
     stage.world = world
-    progress = Progress(metrics, lambda: 0.0, lambda _: None)
-    return Loop(stage, open_log, "m", settings.consumers, 40, world.stop, progress, at)
+    health = LoopHealth(metrics, lambda: 0.0, lambda _: None)
+    return Loop(stage, open_log, "m", settings.consumers, 40, world.stop, health, at)

@@ -16,7 +16,7 @@ from pipeline.regions.bank import RegionBank
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
-from pipeline.strategies import StrategyContext
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 from pipeline.streams import LocalLog, Record
 from pipeline.streams.topics import GATED, OUTCOMES, REGIONS

@@ -1,4 +1,4 @@
-"""A driver of worker processes that kills them at random, and a verifier that compares what is left with a replay.
+"""A driver that kills worker processes at random, and a verifier that compares their results with a replay.
 
 python -m tests.consumers.soak [--kafka NODES]     50 edits or more, at least 30 kills; one node of three dies as well
 """
@@ -47,27 +47,27 @@ from tests.consumers.worker import settings
 from tests.replay.small import emerging
 
 EDITS, KILLS, SOAK_EVENTS = 50, 40, 10_000
-"""The full form: at least so many edits and kills, on a data set of so many events."""
+"""The long form: least numbers of edits and kills, and the events of its data set."""
 
 EARLY = 0.25
-"""Share of the deaths that may come before anything is gated; the others follow what is."""
+"""Share of the deaths that may come before any event is scored; the others are spread over the scored events."""
 
 PARTITIONS = 4
 WORKERS = (("gate", "g"), ("monitor", "m"), ("trainer", "t0"), ("trainer", "t1"))
 
 OF_THE_LOG = ("gate", "number", "revision", "schema")
-"""Of a record of `gated`: what only a log has, not a replay."""
+"""Fields of a record of `gated` that a replay does not write."""
 
 Worker = tuple[str, str]
 Say = Callable[[str], None]
 
 
 def quiet(*_: object) -> None:
-    """Say nothing."""
+    """Ignore progress."""
 
 
 def prepare(folder: Path, events: int, config: Config) -> Feed:
-    """Write what workers start from, and all of the log that comes before the stream."""
+    """Write the set-up of the workers, and all of the log that precedes the stream."""
     dataset = read_dataset(emerging(events))
     plan, catalogue = prepare_replay(dataset, config, quiet)
     save_setup(set_up(config, catalogue, plan.setup, seed=0), folder / "root")
@@ -80,13 +80,13 @@ def prepare(folder: Path, events: int, config: Config) -> Feed:
 
 
 def write_stream(feed: Feed, config: Config, rate: float | None = None) -> None:
-    """Write the stream, at a number of events a second or all at once."""
+    """Write the stream, at a number of events per second or all at once."""
     with closing(log_of(config)) as log:
         feed.write_stream(log, quiet, None, rate or 1e9, time.sleep, time.monotonic)
 
 
 class MonitorDriver:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes:
         gated: events gated so far.
@@ -105,11 +105,11 @@ class MonitorDriver:
     @property
     def edits(self) -> int:
         """Edits that have ended so far."""
-        self._ended += len(self._ledger.fresh())
+        self._ended += len(self._ledger.poll())
         return self._ended
 
     def is_over(self) -> bool:
-        """Whether every event is gated, and all that follows from them is done."""
+        """True if every event is scored and every edit due to them has ended."""
         for record in new_records(self._log, GATED, self._position):
             self._position = record.offset + 1
             self.gated += 1
@@ -118,16 +118,16 @@ class MonitorDriver:
         return self._barrier.is_open(self._log) if self._lockstep else self._nothing_left()
 
     def _nothing_left(self) -> bool:
-        """Whether the monitor has taken in all there is, and waits for nothing: the end of a live run."""
+        """True if the monitor has read everything and waits for no outcome: the end of a live run."""
         kept = read_newest(self._log)
         at = kept.steps[-1] if kept.steps else kept.at
         taken_in = nothing_gated_since(self._log, at.gated) and not new_records(self._log, OUTCOMES, at.outcomes)
-        return taken_in and self.edits == len(self._ledger.asked)
+        return taken_in and self.edits == len(self._ledger.edits)
 
 
 @dataclass
 class Driver:
-    """Keeps the workers running, and lets them die.
+    """Keeps the workers running, and kills them.
 
     Attributes:
         folder: see `prepare`.
@@ -156,7 +156,7 @@ class Driver:
     nursery: Nursery = field(default_factory=Nursery)
 
     def run(self, limit: float) -> None:
-        """Until everything is settled, or so many seconds have passed."""
+        """Run until everything is settled, or so many seconds have passed."""
         began = time.monotonic()
         next_kill, next_word, halfway = began + self.kill_every, began, False
         config = settings(self.folder)
@@ -184,7 +184,7 @@ class Driver:
             self.end()
 
     def may_die(self) -> bool:
-        """Whether the deaths are behind their share: at the start alone they would meet none of the later edits."""
+        """True if a death is due: all of them at the start would miss the later edits."""
         return len(self.deaths) < self.kills * min(1.0, EARLY + self.gated / self.events)
 
     def keep_running(self) -> None:
@@ -206,7 +206,7 @@ class Driver:
         return (self.folder / f"{worker[1]}.err").read_text()[-2000:]
 
     def points(self) -> Counter[str]:
-        """How often processes killed themselves, by point."""
+        """Number of deaths, by point."""
         lines = [line for path in self.folder.glob("*.err") for line in path.read_text().splitlines()]
         return Counter(line.removeprefix("killed at ") for line in lines if line.startswith("killed at "))
 
@@ -225,7 +225,7 @@ class Driver:
 
 @dataclass(frozen=True)
 class Left:
-    """What a run has left in its log and store.
+    """Results of a run in its log and store.
 
     Attributes:
         ledger: as `ledger.jsonl` has it.
@@ -245,7 +245,7 @@ class Left:
 
 
 def left(folder: Path) -> Left:
-    """Read it, after orphans were collected."""
+    """Read the results, after orphans were collected."""
     config, adapters = settings(folder), adapters_of(folder / "root")
     store = AdaptersStore(adapters)
     with closing(log_of(config)) as log:
@@ -271,7 +271,7 @@ def versions_of(adapters: Path) -> dict[str, bytes]:
 
 
 def verify(found: Left, replayed: Path) -> None:
-    """Nothing lost, nothing twice, nothing left behind, and every byte that of a replay's run folder."""
+    """Compare the results with the run folder of a replay: nothing lost or duplicated, and every byte equal."""
     state = replayed / STATE / "seed0" / "raie"
     with closing(LocalLog(state / "log.sqlite")) as log:
         expected = gated_of(log)
@@ -286,7 +286,7 @@ def verify(found: Left, replayed: Path) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """As many as the workers have: the sums of two round otherwise, once in a few hundred windows."""
+    """Run with one thread, as the workers do: sums over two round differently, once in a few hundred windows."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -305,7 +305,7 @@ def soak(
     halfway: Callable[[], None] = quiet,
     say: Say = quiet,
 ) -> dict[str, Any]:
-    """Replay a data set, run it again through processes that die, and compare what is left."""
+    """Replay a data set, run it again through processes that are killed, and compare the results."""
     config = changed(consumers={"lockstep": True, "snapshot_events": 300}).model_copy(update={"log": log})
     with one_thread():
         replay(read_dataset(emerging(events)), config, ["raie"], 1, folder / "replay", quiet, time.monotonic)
@@ -330,7 +330,7 @@ def soak(
 
 @contextmanager
 def cluster_in(folder: Path, nodes: int) -> Iterator[Broker]:
-    """Brokers of this run's own."""
+    """Brokers of this run alone."""
     cluster = Broker(folder, nodes)
     try:
         yield cluster
@@ -339,12 +339,12 @@ def cluster_in(folder: Path, nodes: int) -> Iterator[Broker]:
 
 
 def full(folder: Path, log: LogSettings, halfway: Callable[[], None] = quiet) -> dict[str, Any]:
-    """The full form."""
+    """The long form."""
     return soak(folder, SOAK_EVENTS, KILLS, log, 2.0, 7200.0, halfway, say=lambda words: print(words, file=sys.stderr))
 
 
 def main() -> None:
-    """Run the full form, and say what came of it."""
+    """Run the long form, and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kafka", type=int, choices=(1, 3), metavar="NODES", help="on brokers, not the embedded log")
     nodes = parser.parse_args().kafka

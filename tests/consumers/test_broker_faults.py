@@ -1,4 +1,4 @@
-"""The gate beside a real broker that fails, and between events that are none.
+"""The gate on a real broker that fails, with invalid events among the valid ones.
 
 RAIE_SOAK=1 makes them as long as `make soak` wants them: 10,000 events, and a broker that is away for 30 seconds.
 """
@@ -35,11 +35,11 @@ USERS = 200
 LIMIT = 240.0
 
 COMMIT_SECONDS = 4.0
-"""Less than the broker is away: the commit that meets the outage fails, and its outcome is unknown."""
+"""Seconds, fewer than the outage lasts: the commit during it fails, and its outcome is unknown."""
 
 
 def interactions(count: int) -> list[dict[str, Any]]:
-    """Anybody takes anything."""
+    """Events of random users and items."""
     rng, items = Random(3), the_setup().catalogue.item_ids
     return [
         {"event_id": f"e{i}", "user_id": f"u{rng.randrange(USERS)}", "item_id": rng.choice(items), "timestamp": 2e9 + i}
@@ -48,7 +48,7 @@ def interactions(count: int) -> list[dict[str, Any]]:
 
 
 class Away:
-    """Takes the broker down for a while, at the n-th passing of a point.
+    """Stops the broker for a while, at the n-th passing of a point.
 
     Attributes:
         over: set once it has been away and is back.
@@ -95,7 +95,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def all_gated(log: Log, expected: int) -> list[Any]:
-    """What is gated, when there is as much as was asked for."""
+    """Records of `gated`, once there are as many as wanted."""
     wait_for(lambda: log.end_offset(GATED, 0) >= expected and len(gated(log)) >= expected)
     return gated(log)
 

@@ -61,7 +61,7 @@ def test_an_edit_of_a_replay_says_that_it_cannot_be_made_again(root: Path, capsy
     published = next(edit for edit, outcome in the_run().ledger if outcome.published)
     ended = raie(capsys, "edits", "rerun", published.edit_id, "--root", root, *log_of(root))
     assert ended.code == 2
-    assert "does not say on which revision it was carried out: it is of a replay" in ended.err
+    assert "has no base revision: it was written by a replay" in ended.err
 
 
 def test_up_needs_a_set_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

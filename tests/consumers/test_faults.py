@@ -1,4 +1,4 @@
-"""What monitor and trainers do when windows are gone, versions are left behind, and processes die."""
+"""Monitor and trainers where windows are deleted, versions are left behind, and processes die."""
 
 import copy
 import shutil
@@ -14,7 +14,7 @@ import pytest
 
 from adapters_store import AdaptersStore
 from consumers.runtime.supervisor import Supervisor
-from consumers.trainer.job import Carrier
+from consumers.trainer.job import JobRunner
 from consumers.trainer.orphans import collect_orphans
 from pipeline.config import CanarySettings
 from pipeline.events.edit import Edit, Operation
@@ -28,7 +28,7 @@ from tests.consumers.test_monitor_stage import lockstep
 
 @pytest.fixture
 def log() -> Iterator[MemoryLog]:
-    """Holds what the replay gated."""
+    """Log with the gated records of the replay."""
     log = MemoryLog()
     log.create_topics(pipeline_topics(4))
     with log.producer("gate").transaction() as transaction:
@@ -45,9 +45,9 @@ def first_add() -> Edit:
     return next(edit for edit, _ in the_run().ledger if edit.operation is Operation.ADD)
 
 
-def test_an_edit_carried_out_twice_finds_its_own_version_in_the_store(log: MemoryLog, tmp_path: Path) -> None:
+def test_an_edit_applied_twice_finds_its_own_version_in_the_store(log: MemoryLog, tmp_path: Path) -> None:
     store = AdaptersStore(tmp_path)
-    results = [Carrier(setup(), SETTINGS, log, store).apply(first_add(), 0) for _ in range(2)]
+    results = [JobRunner(setup(), SETTINGS, log, store).apply(first_add(), 0) for _ in range(2)]
     assert results[0][0] == results[1][0]
     revisions = [revision.to_record() for _, revision in results if revision is not None]
     assert len(revisions) == 2 and revisions[0] == revisions[1]
@@ -58,7 +58,7 @@ def test_an_edit_carried_out_twice_finds_its_own_version_in_the_store(log: Memor
 @pytest.mark.parametrize("share", [0.0, 0.2])
 def test_a_revision_says_for_how_many_users_it_is_first(log: MemoryLog, tmp_path: Path, share: float) -> None:
     settings = SETTINGS.model_copy(update={"canary": CanarySettings(share=share)})
-    _, revision = Carrier(setup(), settings, log, AdaptersStore(tmp_path)).apply(first_add(), 0)
+    _, revision = JobRunner(setup(), settings, log, AdaptersStore(tmp_path)).apply(first_add(), 0)
     assert revision is not None
     assert revision.canary == share
 
@@ -66,7 +66,7 @@ def test_a_revision_says_for_how_many_users_it_is_first(log: MemoryLog, tmp_path
 def test_an_edit_whose_windows_are_gone_is_rejected_and_names_them(log: MemoryLog, tmp_path: Path) -> None:
     offsets = sorted(e.offset for e in first_add().windows)
     log.delete_before(GATED, 0, offsets[5])
-    outcome, revision = Carrier(setup(), SETTINGS, log, AdaptersStore(tmp_path)).apply(first_add(), 0)
+    outcome, revision = JobRunner(setup(), SETTINGS, log, AdaptersStore(tmp_path)).apply(first_add(), 0)
     assert (outcome.published, revision) == (False, None)
     assert f"offsets {offsets[0]}..{offsets[5] - 1} of gated/0 are already deleted" in outcome.detail
     assert AdaptersStore(tmp_path).names() == []
@@ -86,7 +86,7 @@ def test_a_monitor_that_fell_behind_retention_stops_and_names_what_it_lost(log: 
 
 def test_orphans_go_when_their_edit_has_ended_without_them(log: MemoryLog, tmp_path: Path) -> None:
     store = AdaptersStore(tmp_path)
-    outcome, _ = Carrier(setup(), SETTINGS, log, store).apply(first_add(), 0)
+    outcome, _ = JobRunner(setup(), SETTINGS, log, store).apply(first_add(), 0)
     shutil.copytree(tmp_path / str(outcome.version), tmp_path / ".tmp-r0009_v0001-abcdef")
     assert collect_orphans(log, store) == [".tmp-r0009_v0001-abcdef"]
     assert store.names() == [outcome.version]
@@ -111,6 +111,6 @@ def test_a_stage_that_dies_is_started_again_and_all_end_together(tmp_path: Path)
     assert not running.is_alive()
     assert any("ended with code 3, starts again" in states["dying"] for states in said)
     assert {states["lasting"] for states in said} == {said[0]["lasting"]}
-    process = supervisor._kept["lasting"].process
+    process = supervisor._processes["lasting"].process
     assert process is not None
     assert process.returncode == -signal.SIGTERM

@@ -1,4 +1,4 @@
-"""Feeding a log, gating it, and looking after what was refused, from the command line."""
+"""Producing, scoring, lag, topics and dead letters on the command line."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ class OnALog:
 
     @contextmanager
     def terminated_once_gated(self, count: int) -> Iterator[None]:
-        """Ask this process to end, as a supervisor does, when so many events are gated."""
+        """Send SIGTERM to this process, as a supervisor does, once so many events are scored."""
 
         def watch() -> None:
             with closing(self.log()) as log:
@@ -123,7 +123,7 @@ def test_what_is_not_there_is_named_in_one_line(on: OnALog, tmp_path: Path, root
 
 
 def letters(on: OnALog) -> None:
-    """Three records that were refused: two for one reason, and one of which only a hash is left."""
+    """Write three dead letters: two of one reason, and one with only a hash."""
     log = on.log()
     log.create_topics(pipeline_topics(PARTITIONS))
     stub = {UNREADABLE: "bad_json", "bytes": 3, "sha256": "x"}

@@ -1,4 +1,4 @@
-"""What a gate meets in the wild: duplicates, poison, skewed clocks, disorder, new schemas, a second gate."""
+"""The gate on bad input: duplicates, poison, skewed clocks, disorder, new schemas, a second gate."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def open_log(tmp_path: Path) -> OpenLog:
 
 @pytest.fixture(params=["local", "kafka"])
 def open_any_log(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLog:
-    """A log of either kind, opened anew at each call."""
+    """Function that opens a log of either kind."""
     if request.param == "local":
         return lambda: LocalLog(tmp_path / "log.sqlite", lease=1.0)
     url, asked = request.getfixturevalue("kafka_url"), settings()
@@ -114,7 +114,7 @@ def test_fields_that_are_added_or_optional_ones_that_are_dropped_pass(open_log: 
 
 
 def disordered(span: int) -> list[dict[str, object]]:
-    """The stream at a second to an event, each at most so many places from where it belongs."""
+    """The stream with one event per second, each at most so many positions out of order."""
     rng = Random(2)
     values = [{**v, "timestamp": 2e9 + i} for i, v in enumerate(stream())]
     return sorted(values, key=lambda v: float(str(v["timestamp"])) + rng.uniform(0, span))
@@ -202,7 +202,7 @@ def test_a_trend_of_other_settings_is_refused_and_another_instance_counts_anew(
 
 
 class Patient(GateStage):
-    """Runs until it is told to stop."""
+    """Runs until it is stopped."""
 
     stop: Event
 
@@ -239,7 +239,7 @@ def test_a_second_gate_takes_half_of_the_partitions_and_histories_move_along(
 
 
 class Settling(UntilQuiet):
-    """In lockstep, with a monitor that settles every batch at once."""
+    """A lockstep gate, with a monitor that settles every batch at once."""
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
         end = turn.log.end_offset(GATED, 0)

@@ -1,4 +1,4 @@
-"""The gate stage: each event in its place once, whatever comes, and wherever it is killed."""
+"""The gate stage: each event is scored once and in order, wherever the process is killed."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from tests.consumers.test_loop import Killed, Killer
 from tests.replay.small import plan
 
 STREAM = 260
-"""Events of a test: four batches, and a part of one."""
+"""Events of a test: four full batches and one partial."""
 
 
 @pytest.fixture

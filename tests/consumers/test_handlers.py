@@ -1,4 +1,4 @@
-"""The stages as handlers: what the gate records, what the trainer publishes, and who follows it."""
+"""Gate and trainer in one process: records of the gate, published edits, and the regions that follow them."""
 
 import copy
 import json
@@ -24,7 +24,8 @@ from pipeline.events.gated import GatedEvent, windows_of_events
 from pipeline.events.windows import Windows, concatenate
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import Answers, EventScorer
+from pipeline.recommend.event_scorer import EventScorer
+from pipeline.recommend.scorer import ScoredBatch
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.regions.origin_classifier import fit_origins
@@ -120,8 +121,8 @@ class Stage:
     def windows_of(self, evidence: Sequence[Evidence]) -> Windows:
         return self.kept[np.array([e.offset for e in evidence], dtype=np.int64)]
 
-    def answer(self, windows: Windows) -> Answers:
-        return self.gate.answer(windows)
+    def answer(self, windows: Windows) -> ScoredBatch:
+        return self.gate.score(windows)
 
     def edit(self, operation: Operation, region_id: int, windows: Windows | None = None, **changed: Any) -> Edit:
         bank = self.live.bank
@@ -144,8 +145,8 @@ class Stage:
         return replace(edit, **changed)
 
     def apply(self, edit: Edit) -> Outcome:
-        """Carry an edit out and put it in force."""
-        outcome, revision = self.trainer.handle(edit)
+        """Apply an edit and put it in force."""
+        outcome, revision = self.trainer.apply(edit)
         assert (revision is not None) == outcome.published
         if revision:
             self.live.apply(through_json(revision))
@@ -156,7 +157,7 @@ def through_json(revision: Revision) -> Revision:
     return Revision.from_record(json.loads(json.dumps(revision.to_record(), allow_nan=False)))
 
 
-def same(one: Answers, other: Answers, rows: Any = slice(None)) -> bool:
+def same(one: ScoredBatch, other: ScoredBatch, rows: Any = slice(None)) -> bool:
     return np.array_equal(one.probabilities[rows], other.probabilities[rows]) and np.array_equal(
         one.posterior.probabilities[rows], other.posterior.probabilities[rows]
     )
@@ -238,7 +239,7 @@ def test_who_only_reads_the_revisions_answers_the_same_bit_for_bit(setup: SetUp,
     windows = mixed(setup)
     assert same(writer.answer(windows), reader.answer(windows))
     for operation, step in ((Operation.ADD, 1), (Operation.UPDATE, 3)):
-        outcome, revision = writer.trainer.handle(writer.edit(operation, A, pattern(1, 1, step)))
+        outcome, revision = writer.trainer.apply(writer.edit(operation, A, pattern(1, 1, step)))
         assert revision is not None, outcome.detail
         for stage in (writer, reader):
             stage.live.apply(through_json(revision))
@@ -249,23 +250,23 @@ def test_who_only_reads_the_revisions_answers_the_same_bit_for_bit(setup: SetUp,
 
 def test_boundaries_of_an_earlier_version_are_refused_with_the_way_out(setup: SetUp, tmp_path: Path) -> None:
     stage = Stage(setup, tmp_path)
-    _, revision = stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1)))
+    _, revision = stage.trainer.apply(stage.edit(Operation.ADD, A, pattern(1, 1)))
     assert revision is not None
     record = revision.to_record()
     del record["origins"]["coverage"]
     with pytest.raises(LogError, match="begin a new log"):
-        stage.live.follow(Revision.from_record(record))
+        stage.live.apply_with_fallback(Revision.from_record(record))
 
 
 def test_a_corrupt_adapter_is_refused_and_the_old_revision_goes_on_answering(setup: SetUp, tmp_path: Path) -> None:
     writer, reader = Stage(setup, tmp_path), Stage(setup, tmp_path)
     windows = mixed(setup)
-    _, first = writer.trainer.handle(writer.edit(Operation.ADD, A, pattern(1, 1)))
+    _, first = writer.trainer.apply(writer.edit(Operation.ADD, A, pattern(1, 1)))
     assert first is not None
     for stage in (writer, reader):
         stage.live.apply(through_json(first))
     before, bank = reader.answer(windows), reader.live.bank
-    _, second = writer.trainer.handle(writer.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
+    _, second = writer.trainer.apply(writer.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
     assert second is not None
     spoil(tmp_path, "r0004_v0002")
     with pytest.raises(AdapterRefused):
@@ -305,7 +306,7 @@ def test_who_follows_takes_over_boundaries_and_what_is_sound_and_leaves_the_rest
     spoil(tmp_path / "own", "r0004_v0001")
     stage, windows = Stage(setup, tmp_path / "own"), mixed(setup)
     plain, sound = stage.answer(windows), both.answer(windows)
-    (refusal,) = stage.live.follow(through_json(two[1]))
+    (refusal,) = stage.live.apply_with_fallback(through_json(two[1]))
     assert refusal.reason == "hash_mismatch"
     assert stage.live.host.names == ["r0005_v0001"]
     after = stage.answer(windows)
@@ -321,13 +322,13 @@ def test_who_follows_keeps_the_last_good_adapter_of_a_region(setup: SetUp, tmp_p
     writer, reader = Stage(setup, tmp_path), Stage(setup, tmp_path)
     revisions = []
     for operation, step in ((Operation.ADD, 1), (Operation.UPDATE, 3)):
-        _, revision = writer.trainer.handle(writer.edit(operation, A, pattern(1, 1, step)))
+        _, revision = writer.trainer.apply(writer.edit(operation, A, pattern(1, 1, step)))
         assert revision is not None
         revisions.append(through_json(revision))
         writer.live.apply(revisions[-1])
-    assert reader.live.follow(revisions[0]) == []
+    assert reader.live.apply_with_fallback(revisions[0]) == []
     spoil(tmp_path, "r0004_v0002")
-    assert len(reader.live.follow(revisions[1])) == 1
+    assert len(reader.live.apply_with_fallback(revisions[1])) == 1
     assert reader.live.host.names == ["r0004_v0001"]
     assert reader.live.bank.adapters == (None, "r0004_v0001")
     assert reader.live.bank[A].version == 2
@@ -344,13 +345,13 @@ def test_an_adapter_of_another_backbone_is_refused(setup: SetUp, two: tuple[Path
 
 
 @pytest.mark.parametrize("passes", [3, None])
-def test_an_edit_trains_the_passes_that_it_asks_for(setup: SetUp, tmp_path: Path, passes: int | None) -> None:
-    """Told through its record; one of before there were any says nothing of them, and means the usual ones."""
+def test_an_edit_trains_as_many_passes_as_its_record_says(setup: SetUp, tmp_path: Path, passes: int | None) -> None:
+    """An older record without the field means `training.epochs`."""
     stage = Stage(setup, tmp_path)
     told = json.loads(json.dumps(stage.edit(Operation.ADD, A, pattern(1, 1), passes=passes).to_record()))
     if passes is None:
         del told["passes"]
-    outcome, _ = stage.trainer.handle(Edit.from_record(told))
+    outcome, _ = stage.trainer.apply(Edit.from_record(told))
     assert outcome.trained_windows == (240 - 48) * (passes or SETTINGS.training.epochs)
 
 
@@ -389,14 +390,14 @@ def test_an_add_on_shuffled_targets_is_rejected_and_leaves_nothing_behind(setup:
 
 def test_an_edit_of_a_gate_that_moved_on_is_rejected(both: Stage) -> None:
     edit = both.edit(Operation.ADD, 6, pattern(201, 1), base_gate=0)
-    outcome, revision = both.trainer.handle(edit)
+    outcome, revision = both.trainer.apply(edit)
     assert (outcome.published, revision, outcome.trained_windows) == (False, None, 0)
     assert outcome.detail == "the gate moved on from version 0 to 1 since this was decided"
 
 
 @pytest.mark.parametrize("operation", [Operation.UPDATE, Operation.RETIRE])
 def test_an_edit_of_a_region_that_moved_on_is_rejected(both: Stage, operation: Operation) -> None:
-    outcome, revision = both.trainer.handle(both.edit(operation, A, pattern(1, 1), base_version=0))
+    outcome, revision = both.trainer.apply(both.edit(operation, A, pattern(1, 1), base_version=0))
     assert (outcome.published, revision, outcome.trained_windows) == (False, None, 0)
     assert outcome.detail == "region 4 moved on from version 0 since this was decided"
 
@@ -431,11 +432,11 @@ def files_under(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
-def test_the_same_edit_carried_out_twice_gives_the_same_bytes(setup: SetUp, tmp_path: Path) -> None:
+def test_the_same_edit_applied_twice_gives_the_same_bytes(setup: SetUp, tmp_path: Path) -> None:
     written = []
     for name in ("one", "two"):
         stage = Stage(setup, tmp_path / name)
-        outcome, revision = stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1)))
+        outcome, revision = stage.trainer.apply(stage.edit(Operation.ADD, A, pattern(1, 1)))
         assert outcome.published
         written.append((outcome, revision and revision.to_record(), files_under(tmp_path / name)))
     assert written[0] == written[1]
@@ -443,9 +444,9 @@ def test_the_same_edit_carried_out_twice_gives_the_same_bytes(setup: SetUp, tmp_
 
 
 def test_an_edit_that_was_published_already_is_published_again_without_harm(setup: SetUp, tmp_path: Path) -> None:
-    # A crash between the files and the log's transaction: after the restart the edit is carried out once more.
+    # A crash between the files and the log's transaction: after the restart the edit is applied once more.
     first, again = Stage(setup, tmp_path), Stage(setup, tmp_path)
-    results = [stage.trainer.handle(stage.edit(Operation.ADD, A, pattern(1, 1))) for stage in (first, again)]
+    results = [stage.trainer.apply(stage.edit(Operation.ADD, A, pattern(1, 1))) for stage in (first, again)]
     assert results[0][0] == results[1][0]
     revisions = [revision.to_record() for _, revision in results if revision is not None]
     assert len(revisions) == 2 and revisions[0] == revisions[1]
@@ -481,7 +482,7 @@ def test_a_child_is_trained_from_its_parent_or_comes_to_an_update_of_it(
 def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
     stage, windows = Stage(setup, tmp_path), mixed(setup)
     # The trend counts for each taste, and there is one less of them afterwards; the model's answers stay.
-    stage.gate.trending = None
+    stage.gate.online = None
     before, priors = stage.answer(windows), [setup.bank[i].prior for i in (1, 2)]
     usual = plan().setup
     edit = stage.edit(Operation.MERGE, 1, usual[~usual.cold][slice(0, 40)], other_region_id=2)
@@ -521,7 +522,7 @@ def test_where_one_of_two_regions_retires_the_other_goes_on(
 def test_an_edit_that_names_no_second_region_where_it_needs_one_is_an_error(setup: SetUp, tmp_path: Path) -> None:
     stage = Stage(setup, tmp_path)
     with pytest.raises(ValueError, match="concerns two regions"):
-        stage.trainer.handle(stage.edit(Operation.MERGE, 1, pattern(1, 1)))
+        stage.trainer.apply(stage.edit(Operation.MERGE, 1, pattern(1, 1)))
 
 
 # --- trend ------------------------------------------------------------------------------------------------
@@ -541,7 +542,7 @@ def test_a_window_is_scored_before_the_trend_learns_from_it(setup: SetUp, tmp_pa
 
 def test_without_a_trend_the_model_answers(setup: SetUp, tmp_path: Path) -> None:
     stage = Stage(setup, tmp_path)
-    stage.gate.trending = None
+    stage.gate.online = None
     assert all(r.rank == r.model_rank for r in stage.gate.handle(plan().stream[slice(0, 50)]))
 
 
@@ -564,7 +565,7 @@ def test_a_taste_that_turns_back_is_answered_by_the_backbone_again(both: Stage) 
     changed = pattern(1, 5, n=120)
     back = set_up_again(pattern(1, 6, n=120), both.setup)
     records = [both.gate.handle(windows) for windows in (changed, back)]
-    content = both.gate._gated(back.contexts, back.since_setup)
+    content = both.gate.score_content(back.contexts, back.since_setup)
     assert content.route[:, 1].mean() > 0.9, "what they took before still looks like the region"
     shares = [np.array([r.opened for r in found]) for found in records]
     assert shares[0].mean() > 0.9
@@ -582,9 +583,9 @@ def test_eras_and_trend_come_back_from_records_to_the_bit(both: Stage) -> None:
     for windows in (changed, back):
         written = json.dumps([event.to_record() for event in both.gate.handle(windows)])
         again.gate.learn_again([GatedEvent.from_record(record) for record in json.loads(written)])
-    assert both.gate.trending is not None
-    assert again.gate.trending is not None
-    kept, restored = both.gate.trending.to_arrays(), again.gate.trending.to_arrays()
+    assert both.gate.online is not None
+    assert again.gate.online is not None
+    kept, restored = both.gate.online.to_arrays(), again.gate.online.to_arrays()
     assert np.abs(kept["eras"]).max() > 0.1
     assert all(np.array_equal(kept[name], restored[name]) for name in kept)
 
@@ -593,9 +594,9 @@ def test_a_trend_continues_where_another_process_stopped(setup: SetUp, tmp_path:
     windows = plan().stream[slice(0, 60)]
     whole, second = Stage(setup, tmp_path / "a"), Stage(setup, tmp_path / "b")
     ranks = [r.rank for r in whole.gate.handle(windows[slice(0, 30)])]
-    assert whole.gate.trending is not None
-    assert second.gate.trending is not None
-    second.gate.trending.restore(whole.gate.trending.to_arrays())
+    assert whole.gate.online is not None
+    assert second.gate.online is not None
+    second.gate.online.restore(whole.gate.online.to_arrays())
     rest = windows[slice(30, 60)]
     assert [r.rank for r in whole.gate.handle(rest)] == [r.rank for r in second.gate.handle(rest)]
     assert len(ranks) == 30

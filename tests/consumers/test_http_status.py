@@ -1,4 +1,4 @@
-"""What a stage answers over HTTP."""
+"""Metrics and health of a stage over HTTP."""
 
 import socket
 from urllib.error import HTTPError
@@ -6,8 +6,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from consumers.runtime.health import Progress
-from consumers.runtime.http_status import Status, served
+from consumers.runtime.health import LoopHealth
+from consumers.runtime.http_status import served
 from pipeline.errors import ConfigError
 from pipeline.telemetry import new_metrics
 
@@ -30,11 +30,11 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 def test_a_stage_says_how_it_is() -> None:
     clock, metrics = Clock(), new_metrics()
-    progress = Progress(metrics, clock, lambda _: None)
+    health = LoopHealth(metrics, clock, lambda _: None, patience=30.0)
     metrics.events.labels("interactions").inc(3)
-    with served(Status(metrics, progress, clock, patience=30.0), "127.0.0.1", 0) as port:
+    with served(metrics, health, "127.0.0.1", 0) as port:
         assert get(port, "/readyz")[0] == 503, "nothing is restored yet"
-        progress.ready = True
+        health.ready = True
         assert get(port, "/readyz") == (200, "ok\n")
         assert get(port, "/healthz") == (200, "ok\n")
         clock.now += 31
@@ -49,19 +49,19 @@ def test_a_stage_says_how_it_is() -> None:
 
 def test_the_port_is_free_again_afterwards() -> None:
     clock = Clock()
-    status = Status(new_metrics(), Progress(new_metrics(), clock, lambda _: None), clock, 30.0)
-    with served(status, "127.0.0.1", 0) as port:
+    health = LoopHealth(new_metrics(), clock, lambda _: None)
+    with served(new_metrics(), health, "127.0.0.1", 0) as port:
         pass
-    with served(status, "127.0.0.1", port) as again:
+    with served(new_metrics(), health, "127.0.0.1", port) as again:
         assert again == port
 
 
 def test_a_port_in_use_is_said_to_be() -> None:
     clock = Clock()
-    status = Status(new_metrics(), Progress(new_metrics(), clock, lambda _: None), clock, 30.0)
+    health = LoopHealth(new_metrics(), clock, lambda _: None)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=str(port)), served(status, "127.0.0.1", port):
+        with pytest.raises(ConfigError, match=str(port)), served(new_metrics(), health, "127.0.0.1", port):
             raise AssertionError("it must not get here")

@@ -1,4 +1,4 @@
-"""Live: nobody waits, a second trainer comes and goes, and every published edit can be made again."""
+"""Live mode: a second trainer joins and leaves, and every published edit can be carried out again."""
 
 import os
 import signal
@@ -24,12 +24,12 @@ from tests.consumers.gating import changed
 from tests.consumers.soak import Driver, MonitorDriver, prepare, write_stream
 
 EVENTS, RATE, JOINS = 1_000, 40.0, 10
-"""Events of the data set, half of which are the stream; events a second, so that trainers have time; guests."""
+"""Events of the data set, half of them the stream; events per second, so that trainers have time; second trainers."""
 
 
 @dataclass
 class ComingAndGoing(Driver):
-    """A second trainer joins and leaves, by a signal that it heeds or by one that it cannot.
+    """A second trainer joins and leaves, by SIGTERM or by SIGKILL.
 
     Attributes:
         joined: how often.
@@ -73,7 +73,7 @@ def test_a_second_trainer_that_comes_and_goes_publishes_nothing_twice_and_all_ca
     make_deterministic()
     adapters = adapters_of(tmp_path / "root")
     with closing(log_of(config)) as log:
-        ledger = Ledger(log, config.log.partitions).fresh()
+        ledger = Ledger(log, config.log.partitions).poll()
         # How many there are hangs on how long trainings take beside the stream.
         assert ledger
         assert max(Counter(edit.edit_id for edit, _ in ledger).values()) == 1

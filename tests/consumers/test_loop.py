@@ -1,4 +1,4 @@
-"""The loop: nothing lost, nothing twice, whatever ends it and wherever."""
+"""The loop: nothing is lost or duplicated, whatever ends it and at any point."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ OpenLog = Callable[[], Log]
 
 
 class Kept(MemoryLog):
-    """A memory log that outlives its members."""
+    """A memory log that stays open when its members close it."""
 
     def close(self) -> None:
         pass
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing in the code under test may handle it."""
+    """Simulates kill -9: nothing in the code under test may handle it."""
 
 
 class Killer:
@@ -45,7 +45,7 @@ def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLog:
 
 
 def run_to_the_end(open_log: OpenLog, points: Sequence[Point], passing: int = 2, hold: int = 1) -> int:
-    """Run, killed once at each of the points; return how often it was killed."""
+    """Run, killed once at each of the points; return the number of kills."""
     killed = 0
     for point in points:
         try:
@@ -104,7 +104,7 @@ def test_a_batch_whose_partition_was_lost_is_dropped_with_all_that_it_changed(op
 
 
 def take_over(log: Log, partitions: Sequence[int]) -> Consumer:
-    """Join the group, and hold partitions that another member believes to be its own."""
+    """Join the group, and hold partitions that another member still considers its own."""
     consumer = log.consumer("adder", ["in"], "b")
     assert isinstance(consumer, GroupConsumer)
     if isinstance(log, MemoryLog):
@@ -155,14 +155,14 @@ def test_two_members_share_the_partitions_and_sums_move_with_them(open_log: Open
 
 
 class Patient(Adder):
-    """Runs until it is told to stop."""
+    """Runs until it is stopped."""
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
         return super().handle(turn) if turn.records else ()
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition; a test that waits in vain fails, however slow the machine."""
+    """Wait for a condition, and fail after a time that suffices on a slow machine."""
     waiting = Event()
     for _ in range(3000):
         if condition():

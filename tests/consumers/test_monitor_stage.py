@@ -1,4 +1,4 @@
-"""The monitor as a stage: in lockstep it asks for the edits of a replay, wherever it is killed."""
+"""The monitor as a stage: in lockstep its edits are those of a replay, wherever it is killed."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from consumers.runtime.topic_reader import new_records, value_of
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.edit import Operation
-from pipeline.monitor.region_state import SIGNALS
+from pipeline.monitor.signals import SIGNALS
 from pipeline.streams import LocalLog
 from pipeline.streams.topics import EDITS, GATED, MONITOR, STATISTICS, pipeline_topics
 from pipeline.telemetry import new_metrics
@@ -61,7 +61,7 @@ def log(path: Path) -> Iterator[LocalLog]:
     log.close()
 
 
-def asked(log: LocalLog) -> list[str]:
+def written_edits(log: LocalLog) -> list[str]:
     found = []
     for partition in range(PARTITIONS):
         found += [value_of(r) for r in log.read(EDITS, partition, 0, log.end_offset(EDITS, partition))]
@@ -76,10 +76,10 @@ def by_time(edits: list[str]) -> list[str]:
     return sorted(edits, key=lambda v: (json.loads(v)["at_event"], v))
 
 
-def test_in_lockstep_the_monitor_asks_for_the_edits_of_the_replay(log: LocalLog, path: Path) -> None:
+def test_in_lockstep_the_edits_are_those_of_the_replay(log: LocalLog, path: Path) -> None:
     world = World(log, the_run(), lockstep())
     monitor_loop(world, lockstep(), lambda: LocalLog(path)).run()
-    assert by_time(asked(log)) == by_time(expected())
+    assert by_time(written_edits(log)) == by_time(expected())
     assert_every_event_is_in_one_interval(log)
 
 
@@ -90,11 +90,12 @@ def assert_every_event_is_in_one_interval(log: LocalLog) -> None:
     assert len(ends) == len(the_run().gated) // lockstep().consumers.statistics_events
     assert np.cumsum(counted).tolist() == ends
     drifting = [row for interval in intervals for row in interval["regions"] if row["drift_statistic"] is not None]
-    assert all(row["signal"] in SIGNALS and row["threshold"] > 0 for row in drifting) and drifting
+    names = {signal.name for signal in SIGNALS}
+    assert all(row["signal"] in names and row["threshold"] > 0 for row in drifting) and drifting
 
 
 @pytest.mark.parametrize(("most", "snapshot_events"), [(14, 20_000), (16, 100), (20, 1)])
-def test_killed_and_restarted_it_asks_for_the_same_edits_once(
+def test_killed_and_restarted_it_writes_the_same_edits_once(
     log: LocalLog, path: Path, most: int, snapshot_events: int
 ) -> None:
     settings = lockstep(snapshot_events=snapshot_events)
@@ -106,7 +107,7 @@ def test_killed_and_restarted_it_asks_for_the_same_edits_once(
             log.compact(MONITOR)
     assert len(killer.kills) >= 15
     assert len(set(killer.kills)) >= 4
-    assert by_time(asked(log)) == by_time(expected())
+    assert by_time(written_edits(log)) == by_time(expected())
     assert_every_event_is_in_one_interval(log)
 
 
@@ -114,15 +115,15 @@ def test_a_restored_monitor_shows_its_statistics_again(log: LocalLog, path: Path
     monitor_loop(World(log, the_run(), lockstep()), lockstep(), lambda: LocalLog(path)).run()
     metrics = new_metrics()
     MonitorStage(the_setup(), lockstep(), 0, metrics).restore({(GATED, 0): 0}, log)
-    # An interval tells of the regions that had a window in it.
+    # A record of statistics has the regions that had a window in its interval.
     intervals = [value_of(record)["regions"] for record in new_records(log, STATISTICS, 0)]
     newest = {row["region_id"]: row for interval in intervals for row in interval}
     retired = [edit for edit, outcome in the_run().ledger if outcome.published and edit.operation is Operation.RETIRE]
     ended = {edit.region_id for edit in retired}
     shown = metrics.expose().decode()
-    told = [i for i, row in newest.items() if row["told_apart"] is not None and i not in ended]
-    assert told
-    assert all(f'raie_region_told_apart{{region_id="{region_id}"}} 0.' in shown for region_id in told)
+    measured = [i for i, row in newest.items() if row["told_apart"] is not None and i not in ended]
+    assert measured
+    assert all(f'raie_region_told_apart{{region_id="{region_id}"}} 0.' in shown for region_id in measured)
     assert shown.count("raie_region_share{") == shown.count("raie_region_since_share{") > 0
 
 
@@ -149,8 +150,8 @@ def test_the_newest_state_is_found_behind_many_steps_and_in_many_chunks(log: Loc
         ]:
             transaction.send(output.topic, output.value, key=output.key, timestamp=0.0)
     for _ in range(2):
-        kept = read_newest(log)
-        assert (kept.number, kept.state, kept.at) == (2, new, ReadPositions(9, 3, 2))
-        assert [s.gated for s in kept.steps] == list(range(10, 310))
+        newest = read_newest(log)
+        assert (newest.number, newest.state, newest.at) == (2, new, ReadPositions(9, 3, 2))
+        assert [s.gated for s in newest.steps] == list(range(10, 310))
         log.compact(MONITOR)
     assert all(len(json.dumps(value_of(r))) < 512_000 for r in new_records(log, MONITOR, 0))

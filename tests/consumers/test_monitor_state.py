@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import LogError
 from pipeline.events.edit import Operation
+from pipeline.events.gated import GatedEvent
 from pipeline.monitor import Monitor
 from pipeline.monitor.snapshot import FORMAT, restore, snapshot
 from pipeline.regions.bank import RegionBank
@@ -29,7 +30,7 @@ def again(monitor: Monitor, bank: RegionBank) -> Monitor:
 def decided(interrupted: Collection[int]) -> tuple[list[str], list[dict[str, Any]], dict[str, Any]]:
     """Edits, statistics and last state over the run, written down and restored after these steps.
 
-    A step is a batch observed or an edit carried out.
+    A step is an observed batch or an applied outcome.
     """
     run, monitor, bank, step = the_run(), fresh(), the_setup().bank, 0
     edits, statistics = [], []
@@ -43,14 +44,14 @@ def decided(interrupted: Collection[int]) -> tuple[list[str], list[dict[str, Any
     for number, batch in enumerate(run.batches(SETTINGS)):
         for record in batch:
             assert record.value is not None
-            monitor.observe(record.value, record.offset)
+            monitor.observe(GatedEvent.from_record(record.value), record.offset)
         after_step()
-        while asked := monitor.decide():
-            edits += [json.dumps(edit.to_record(), sort_keys=True) for edit in asked]
+        while made := monitor.decide():
+            edits += [json.dumps(edit.to_record(), sort_keys=True) for edit in made]
             after_step()
-            for edit in asked:
+            for edit in made:
                 outcome, bank = run.settled(bank, edit)
-                monitor.settle(outcome, bank)
+                monitor.apply(outcome, bank)
                 after_step()
         if number % 3 == 0:
             statistics += monitor.statistics()
@@ -84,7 +85,7 @@ def test_a_state_of_another_version_is_refused_with_what_to_do(written: dict[str
         restore(fresh(), state, the_setup().bank)
 
 
-def test_the_run_tells_set_up_regions_apart() -> None:
+def test_the_run_measures_separability() -> None:
     _, statistics, state = decided(())
     assert any(row["told_apart"] is not None for row in statistics)
-    assert any(watched["untold"] for watched in state["watched"])
+    assert any(region["untold"] for region in state["watched"])

@@ -1,4 +1,4 @@
-"""A disk that is full, a real one: a file system in memory of 64 MiB, mounted where no one else sees it."""
+"""A full disk: a file system in memory of 64 MiB, mounted in a name space of its own."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def in_a_name_space(script: str, disk: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a script where it may mount: in a name space of its own, as root of that alone."""
+    """Run a script in a name space of its own, as root of it, so that it may mount."""
     unshare = shutil.which("unshare") or "/bin/false"
     command = [unshare, "--map-root-user", "--mount", "sh", "-c", script, sys.executable]
     environment = {**os.environ, SMALL_DISK: str(disk)}

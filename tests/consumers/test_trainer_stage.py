@@ -1,4 +1,4 @@
-"""The trainer as a stage: what it does with edits, its child and its partitions."""
+"""The trainer stage with its child, its partitions and edits."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.topic_reader import new_records, value_of
 from consumers.trainer.child_process import TrainingChild
@@ -23,26 +23,26 @@ SETTINGS = ConsumerSettings(poll_timeout=0.001, backoff=0.001, longest_backoff=0
 
 
 class Script(TrainingChild):
-    """A child that needs so many looks for each job, and then says what a replay said.
+    """Child that needs so many polls for each job, and then returns the result of a replay.
 
     Attributes:
-        jobs: edit id and revision of each job begun.
-        stopped: jobs ended before they were done.
-        meanwhile: called at each look.
+        jobs: edit id and next revision of each job begun.
+        stopped: edits of the jobs that were stopped before they were done.
+        meanwhile: called at each poll.
     """
 
-    def __init__(self, looks: int = 3, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, polls: int = 3, meanwhile: Callable[[], None] = lambda: None) -> None:
         super().__init__({})
         self.jobs: list[tuple[str, int]] = []
         self.stopped: list[str] = []
         self.meanwhile = meanwhile
-        self._looks, self._left = looks, 0
+        self._polls, self._left = polls, 0
         self._at: str | None = None
 
     def begin(self, job: Mapping[str, Any]) -> None:
         assert self._at is None or self._left <= 0
-        self._at, self._left = job["edit"]["edit_id"], self._looks
-        self.jobs.append((self._at, job["revision"]))
+        self._at, self._left = job["edit"]["edit_id"], self._polls
+        self.jobs.append((self._at, job["next_revision"]))
 
     def result(self) -> Mapping[str, Any] | None:
         self.meanwhile()
@@ -60,13 +60,13 @@ class Script(TrainingChild):
 
 
 class Member:
-    """A trainer that is run turn by turn."""
+    """Trainer that is run turn by turn."""
 
     def __init__(self, log: Log, instance: str, child: TrainingChild) -> None:
         self.stage = TrainerStage(child, Metrics(CollectorRegistry()))
         self._stop = Event()
-        progress = Progress(Metrics(CollectorRegistry()), lambda: 0.0, lambda _: None)
-        self._loop = Loop(self.stage, lambda: log, instance, SETTINGS, 1, self._stop, progress)
+        health = LoopHealth(Metrics(CollectorRegistry()), lambda: 0.0, lambda _: None)
+        self._loop = Loop(self.stage, lambda: log, instance, SETTINGS, 1, self._stop, health)
         self._member = self._loop._join()
         self._joined = self._member.__enter__()
 
@@ -79,7 +79,7 @@ class Member:
 
 
 def edits(log: Log, chosen: Sequence[int]) -> list[str]:
-    """Ask for some of the replay's edits, each on a partition of its own."""
+    """Write some of the replay's edits, each to a partition of its own; return their ids."""
     with log.producer("monitor").transaction() as transaction:
         for partition, i in enumerate(chosen):
             edit = the_run().ledger[i][0]
@@ -107,10 +107,10 @@ def published() -> list[int]:
 
 
 def test_one_edit_at_a_time_while_the_polls_go_on(log: Log) -> None:
-    asked, child = edits(log, published()[:2]), Script(looks=4)
+    written, child = edits(log, published()[:2]), Script(polls=4)
     member = Member(log, "t", child)
     member.turns(20)
-    assert sorted(ended(log)) == sorted(revised(log)) == sorted(asked)
+    assert sorted(ended(log)) == sorted(revised(log)) == sorted(written)
     assert [edit for edit, _ in child.jobs] == ended(log)
     assert child.stopped == []
     member.leave()
@@ -125,9 +125,9 @@ def test_the_second_edit_is_begun_on_what_the_first_left(log: Log) -> None:
     member.leave()
 
 
-def test_a_lost_partitions_job_is_dropped_and_done_once_by_whoever_has_it(log: Log) -> None:
-    asked = edits(log, published()[:2])
-    slow, quick = Script(looks=1_000), Script(looks=2)
+def test_the_job_of_a_lost_partition_is_dropped_and_done_once_by_the_new_owner(log: Log) -> None:
+    written = edits(log, published()[:2])
+    slow, quick = Script(polls=1_000), Script(polls=2)
     first = Member(log, "t0", slow)
     first.turns(3)
     (begun, _) = slow.jobs[0]
@@ -137,18 +137,18 @@ def test_a_lost_partitions_job_is_dropped_and_done_once_by_whoever_has_it(log: L
         second.turns()
     lost = begun in slow.stopped
     # One of the two partitions moved: the job went with it, or the other edit is the second trainer's.
-    assert ended(log) == ([begun] if lost else [e for e in asked if e != begun])
+    assert ended(log) == ([begun] if lost else [e for e in written if e != begun])
     first.leave()
     for _ in range(10):
         second.turns()
-    assert sorted(ended(log)) == sorted(asked) == sorted(revised(log))
+    assert sorted(ended(log)) == sorted(written) == sorted(revised(log))
     assert begun in slow.stopped
     second.leave()
 
 
 def test_a_trainer_that_leaves_drops_its_job(log: Log) -> None:
     edits(log, published()[:1])
-    child = Script(looks=1_000)
+    child = Script(polls=1_000)
     member = Member(log, "t", child)
     member.turns(3)
     member.leave()
@@ -156,7 +156,7 @@ def test_a_trainer_that_leaves_drops_its_job(log: Log) -> None:
     assert ended(log) == []
 
 
-def test_an_edit_that_has_an_outcome_is_not_carried_out_again(log: Log) -> None:
+def test_an_edit_that_has_an_outcome_is_not_applied_again(log: Log) -> None:
     (edit,) = edits(log, published()[:1])
     with log.producer("somebody").transaction() as transaction:
         transaction.send(OUTCOMES, {"published": False}, key=edit, timestamp=0.0)
@@ -229,7 +229,7 @@ def test_a_child_that_ends_by_itself_is_a_defect() -> None:
 
 
 @pytest.mark.parametrize(("word", "kind"), [("failed", UnavailableError), ("refused", RaieError)])
-def test_what_the_child_refuses_is_said(word: str, kind: type[Exception]) -> None:
+def test_a_refusal_of_the_child_is_an_error(word: str, kind: type[Exception]) -> None:
     child = TrainingChild({}, ("/bin/sh", "-c", f"""read a; read b; echo '{{"{word}": "the disk is full"}}'; read c"""))
     child.begin({})
     with pytest.raises(kind, match="the disk is full"):

@@ -1,4 +1,4 @@
-"""One stage as a process of its own, which may be told to die.
+"""One stage as a process that can kill itself at a drawn point.
 
 Its arguments are STAGE INSTANCE FOLDER DEATH; `tests.consumers.forking` starts it. FOLDER holds the set-up (`root`,
 with the adapters) and `config.json`, which names the log. DEATH is 0, or the seed of the point at which the process
@@ -19,10 +19,10 @@ from threading import Event
 from prometheus_client import CollectorRegistry
 
 from adapters_store import AdaptersStore
-from consumers.cli.stage_commands import MOST_GATED
+from consumers.cli.monitor import MOST_GATED
 from consumers.gate.stage import GateStage
 from consumers.monitor.stage import MonitorStage
-from consumers.runtime.health import Progress
+from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.runner import adapters_of, log_of
 from consumers.runtime.stage import Point, Stage
@@ -43,7 +43,7 @@ MOST_TURNS, MOST_COMMITS, MOST_STEPS = 60, 3, 8
 
 
 class Death:
-    """Comes at a passing of a point, both drawn; never, for the seed 0."""
+    """Kills the process at a drawn passing of a drawn point; never for the seed 0."""
 
     def __init__(self, stage: str, seed: int) -> None:
         rng = Random(seed)
@@ -60,7 +60,7 @@ class Death:
 
 
 class DeathOfChild:
-    """Comes at a step of a publication; never, for the seed 0."""
+    """Kills the process at a drawn step of a publication; never for the seed 0."""
 
     def __init__(self, seed: int) -> None:
         self._left = Random(seed).randint(1, MOST_STEPS) if seed else 0
@@ -112,6 +112,6 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config, metrics = settings(folder), Metrics(CollectorRegistry())
     stage = stage_of(name, instance, folder, metrics, death, seed)
-    progress = Progress(metrics, time.monotonic, lambda words: print(words, file=sys.stderr, flush=True))
+    health = LoopHealth(metrics, time.monotonic, lambda words: print(words, file=sys.stderr, flush=True))
     most = {"trainer": 1, "gate": config.gate.batch_size}.get(name, MOST_GATED)
-    Loop(stage, lambda: log_of(config), instance, config.consumers, most, stop, progress, death).run()
+    Loop(stage, lambda: log_of(config), instance, config.consumers, most, stop, health, death).run()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.model import DataSettings
 from pipeline.datasets.dataset import Dataset, read_dataset
 from pipeline.datasets.readers.options import read_options
 from pipeline.datasets.readers.rows import ReadOptions
@@ -29,7 +28,7 @@ def settled(message: str) -> ReadOptions:
     """Return the options that a message advises to `--set`."""
     words = message.partition("the guess is: ")[2].split()
     columns = dict(word.removeprefix("data.columns.").split("=") for word in words if word.startswith("data."))
-    return read_options(DataSettings(columns={name: column.rstrip(".") for name, column in columns.items()}))
+    return read_options({name: column.rstrip(".") for name, column in columns.items()})
 
 
 # D: a column taken for another thing.

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from consumers.cli.data import simulate_dataset
+from consumers.cli.simulate import simulate_dataset
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import SCENARIOS, Simulation, simulate, write
 from pipeline.datasets.simulator.scenarios import RAMP

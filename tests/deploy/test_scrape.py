@@ -15,8 +15,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from consumers.runtime.health import Progress
-from consumers.runtime.http_status import Status, served
+from consumers.runtime.health import LoopHealth
+from consumers.runtime.http_status import served
 from pipeline.streams import LocalLog
 from pipeline.telemetry import Metrics
 from tests.consumers.gating import changed, events, fill, gate_loop, said
@@ -36,8 +36,8 @@ def scraped(tmp_path: Path) -> Iterator[int]:
     metrics = Metrics(CollectorRegistry())
     fill(LocalLog(tmp_path / "log.sqlite"), [said(e) for e in events()[1][:EVENTS]])
     gate_loop(lambda: LocalLog(tmp_path / "log.sqlite"), tmp_path, changed(), metrics=metrics).run()
-    progress = Progress(metrics, time.monotonic, lambda _: None)
-    with served(Status(metrics, progress, time.monotonic, patience=30.0), "127.0.0.1", 0) as port:
+    health = LoopHealth(metrics, time.monotonic, lambda _: None)
+    with served(metrics, health, "127.0.0.1", 0) as port:
         yield port
 
 

@@ -1,4 +1,4 @@
-"""The detector of a yes-or-no signal: fair bets at any share, and sooner than the smooth bets on moves."""
+"""The detector of binary values: fair bets at any share, and earlier alarms on moves than by smooth bets."""
 
 import math
 from collections.abc import Iterable
@@ -19,18 +19,18 @@ def alarm_after(detector: DriftDetector, values: Iterable[bool]) -> float:
 
 
 @pytest.mark.parametrize(("share", "reference"), [(0.01, 0), (0.01, 300), (0.2, 30), (0.6, 0), (0.9, 30)])
-def test_quiet_streams_run_as_long_as_asked(share: float, reference: int) -> None:
-    runs, length, asked = 200, 500, 200.0
+def test_quiet_streams_have_the_expected_run(share: float, reference: int) -> None:
+    runs, length, expected_run = 200, 500, 200.0
     rng = np.random.default_rng(1)
     alarms = 0
     for _ in range(runs):
-        detector = BinaryDetector((rng.random(reference) < share).astype(float), asked)
+        detector = BinaryDetector((rng.random(reference) < share).astype(float), expected_run)
         for value in (rng.random(length) < share).tolist():
             detector.update(float(value))
             if detector.drift_detected:
                 alarms += 1
                 detector.reset((rng.random(reference) < share).astype(float))
-    expected = runs * length / asked
+    expected = runs * length / expected_run
     assert alarms <= expected + 3 * math.sqrt(expected)
 
 

@@ -46,13 +46,13 @@ def test_p_values_are_uniform_whatever_the_distribution(name: str, reference: in
     assert np.abs(p - (np.arange(len(p)) + 0.5) / len(p)).max() < 1.95 / math.sqrt(len(p))
 
 
-def test_p_values_say_how_strange_a_value_is() -> None:
+def test_p_values_are_small_for_strange_values() -> None:
     reference = np.arange(999.0)
     assert p_values(reference, np.array([1e9]))[0] <= 1 / 1_000
     assert p_values(reference, np.array([-1e9]))[0] >= 999 / 1_000
 
 
-def test_a_p_value_counts_what_is_larger_and_a_random_part_of_what_is_equal() -> None:
+def test_a_p_value_counts_larger_values_and_a_random_part_of_equal_ones() -> None:
     values = np.random.default_rng(4).integers(-3, 4, 300).tolist()
     rng, past = np.random.default_rng(7), np.array(values[:20])
     ranks = ConformalRanks(past.tolist(), 7)
@@ -62,7 +62,7 @@ def test_a_p_value_counts_what_is_larger_and_a_random_part_of_what_is_equal() ->
         past = np.append(past, value)
 
 
-def test_without_a_reference_the_first_value_says_nothing() -> None:
+def test_without_a_reference_the_first_p_value_is_uniform() -> None:
     first = [p_values(np.zeros(0), np.array([1e9]), seed)[0] for seed in range(400)]
     assert np.mean(first) == pytest.approx(0.5, abs=0.05)
 
@@ -132,7 +132,7 @@ def test_a_fall_is_no_alarm() -> None:
     assert alarm_after(detector, rng.normal(-2.0, 1.0, size=1_000)) is None
 
 
-def test_since_tells_about_when_it_began() -> None:
+def test_since_estimates_the_change_point() -> None:
     rng = np.random.default_rng(0)
     detector = ConformalDetector(rng.normal(size=500), RUN, 0)
     alarm_after(detector, rng.normal(size=500))

@@ -1,4 +1,4 @@
-"""What holds of every drift detector: few false alarms, alarms on a rise, none on a fall, reset, determinism, state."""
+"""Laws of every drift detector: few false alarms, alarms on a rise, none on a fall, reset, determinism, state."""
 
 import json
 import math
@@ -48,7 +48,7 @@ ALL: dict[str, Make] = {
     "martingale": lambda reference, run, seed: MartingaleDetector(reference, 1.0 / run, seed),
 }
 VALUES = {"kswin": 2_000}
-"""How many quiet values it is shown: a millisecond each. The others: 60,000."""
+"""Number of quiet values, where one takes a millisecond. The others get 60,000."""
 
 
 def alarm_after(detector: DriftDetector, values: Iterable[float]) -> float:
@@ -80,7 +80,7 @@ QUIET: dict[str, Callable[[np.random.Generator, int], list[float]]] = {
 
 
 def false_alarms(make: Make, draw: Callable[[np.random.Generator, int], list[float]], run: float, values: int) -> int:
-    """Alarms in streams of 1,000 values, each with a fresh reference; who alarms starts again."""
+    """Alarms in streams of 1,000 values, each with a new reference; a detector is reset after an alarm."""
     rng = np.random.default_rng(11)
     alarms = 0
     for seed in range(values // 1_000):
@@ -95,7 +95,7 @@ def false_alarms(make: Make, draw: Callable[[np.random.Generator, int], list[flo
 
 @pytest.mark.parametrize("stream", QUIET)
 @pytest.mark.parametrize("name", RESTARTING)
-def test_quiet_streams_run_as_long_as_asked(name: str, stream: str) -> None:
+def test_quiet_streams_have_the_expected_run(name: str, stream: str) -> None:
     values, run = VALUES.get(name, 60_000), 1_000.0
     expected = values / run
     assert false_alarms(RESTARTING[name], QUIET[stream], run, values) <= expected + 3 * math.sqrt(expected)
@@ -137,7 +137,7 @@ def test_a_fall_is_no_alarm(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_reset_takes_the_new_values_for_normal(name: str) -> None:
+def test_after_a_reset_the_new_values_are_normal(name: str) -> None:
     rng = np.random.default_rng(1)
     detector = ALL[name](alone(rng, 300), LONG, 0)
     alarm_after(detector, rng.normal(2.0, 1.0, 300))
@@ -156,7 +156,7 @@ def test_a_new_detector_has_seen_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("before", [0, 150])
-def test_what_was_written_down_goes_on_as_if_it_never_stopped(name: str, before: int) -> None:
+def test_a_restored_detector_continues_exactly(name: str, before: int) -> None:
     rng = np.random.default_rng(5)
     reference, early = alone(rng, 100), alone(rng, before)
     late = [*alone(rng, 50), *rng.normal(2.5, 1.0, 100).tolist()]
@@ -185,19 +185,19 @@ def test_what_was_written_down_goes_on_as_if_it_never_stopped(name: str, before:
         ("kswin", Kswin),
     ],
 )
-def test_the_settings_say_which_detector(setting: str, kind: type) -> None:
+def test_the_settings_name_the_detector(setting: str, kind: type) -> None:
     settings = load_config(overrides=[f"monitor.detector={setting}"]).monitor
-    assert type(build_detector(settings, "loss", [], 1e6, 30, 0)) is kind
-    moves = build_detector(settings, "shift", [], 1e6, 30, 0)
+    assert type(build_detector(settings, [], 1e6, 30, 0)) is kind
+    moves = build_detector(settings, [], 1e6, 30, 0, binary=True)
     assert type(moves) is (BinaryDetector if setting == "conformal" else kind)
 
 
 def test_martingales_share_their_false_alarm() -> None:
     settings = load_config(overrides=["monitor.detector=martingale", "monitor.false_alarm=0.06"]).monitor
-    assert build_detector(settings, "loss", [], 1e6, 30, 0).threshold == pytest.approx(math.log(30 / 0.06))
+    assert build_detector(settings, [], 1e6, 30, 0).threshold == pytest.approx(math.log(30 / 0.06))
 
 
-def test_a_longer_run_asks_for_more_of_river() -> None:
+def test_a_longer_run_gives_river_stricter_thresholds() -> None:
     limits = [[kind([], run, 0).limit for run in (500.0, 5e3, 5e4, 1e6, 1e7)] for kind in (Adwin, PageHinkley, Kswin)]
     assert limits[0] == sorted(limits[0], reverse=True)
     assert limits[1] == sorted(limits[1])

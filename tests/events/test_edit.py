@@ -1,4 +1,4 @@
-"""Edits: named by what they ask for, recorded without loss, judged on windows they were not trained on."""
+"""Edits: ids that follow from their content, records without loss, and windows held out for validation."""
 
 import hashlib
 import json
@@ -16,7 +16,6 @@ from pipeline.events.edit import (
     Evidence,
     Operation,
     Outcome,
-    confidence_of,
     edit_id,
     held_out,
 )
@@ -53,7 +52,7 @@ OUTCOME = Outcome(
 
 
 def name(**changed: object) -> str:
-    asked = {
+    content = {
         "operation": Operation.UPDATE,
         "region_id": 3,
         "base_version": 1,
@@ -61,14 +60,14 @@ def name(**changed: object) -> str:
         "training": TRAINING,
         "seed": 0,
     }
-    return edit_id(**{**asked, **changed})  # type: ignore[arg-type]
+    return edit_id(**{**content, **changed})  # type: ignore[arg-type]
 
 
 def settings(**changed: float) -> EditSettings:
     return EditSettings(**changed)  # type: ignore[arg-type]
 
 
-def test_an_edit_is_named_by_what_it_asks_for() -> None:
+def test_the_id_of_an_edit_follows_from_its_content() -> None:
     names = {
         name(),
         name(operation=Operation.ADD),
@@ -160,11 +159,3 @@ def test_half_of_an_audit_is_judged() -> None:
 def test_which_windows_are_judged_depends_on_nothing_but_how_many_there_are() -> None:
     one = held_out(DRIFT, 321, settings())
     np.testing.assert_array_equal(one, held_out({**DRIFT, "signal": "evidence doubled"}, 321, settings()))
-
-
-def test_the_less_an_edit_was_called_for_the_more_it_must_show() -> None:
-    asked = settings(confidence=1.5, audit_confidence=4.0)
-    assert confidence_of(replace(EDIT, operation=Operation.UPDATE), asked) == 0.0
-    assert confidence_of(replace(EDIT, operation=Operation.ADD), asked) == 1.5
-    assert confidence_of(EDIT, asked) == 1.5
-    assert confidence_of(replace(EDIT, reason={**DRIFT, "signal": AUDIT}), asked) == 4.0

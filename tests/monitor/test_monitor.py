@@ -1,4 +1,4 @@
-"""The monitor, driven with gated records made by hand: what calls for which edit, and what calls for none."""
+"""The monitor, driven with gated events made by hand: causes of each edit, and of none."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -103,25 +103,26 @@ def usual_scores(rng: np.random.Generator) -> Record:
 
 @dataclass
 class Driven:
-    """A monitor, what was shown to it, and what it asked for."""
+    """A monitor, the events that it observed, and its edits."""
 
     settings: Config = field(default_factory=config)
     bank: RegionBank = field(default_factory=two_regions)
     timestamps: Callable[[int], float] = float
     regions: tuple[int, ...] = (1, 2)
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         self.monitor = Monitor(
             self.settings,
             RegionBank(tuple(r for r in self.bank.regions if r.origin == Origin.BASE), origins()),
-            calibration(self.regions),
+            self.calibration or calibration(self.regions),
             seed=0,
         )
         self.rng = np.random.default_rng(1)
         self.shown: list[GatedEvent] = []
         self.edits: list[Edit] = []
 
-    def show(self, region_id: int, **changed: Any) -> None:
+    def show(self, region_id: int, offset: int | None = None, **changed: Any) -> None:
         """Show one record; by default as in set-up, of a user who never leaves the region."""
         n = len(self.shown)
         event = gated_event(
@@ -141,15 +142,15 @@ class Driven:
             }
         )
         self.shown.append(event)
-        self.monitor.observe(event, 10 * n)
+        self.monitor.observe(event, 10 * n if offset is None else offset)
 
     def feed(
         self, n: int, regions: Iterable[int] = (1, 2), verdict: Verdict | None = None, **changed: Any
     ) -> list[Edit]:
-        """Show n records of each region in turn; edits are settled by the verdict, or stay under way.
+        """Show n records of each region in turn; edits get the outcome of the verdict, or stay pending.
 
         Args:
-            changed: by `loss_in_1` etc., what differs in one region; otherwise what differs everywhere.
+            changed: fields of all events, or of one region's, as in `loss_in_1`.
         """
         made = []
         for i in range(n):
@@ -175,7 +176,7 @@ class Driven:
         if published:
             self.bank = published_bank(self.bank, edit)
         outcome = Outcome(edit.edit_id, edit.operation, edit.region_id, published, "", trained_windows=cost)
-        self.monitor.settle(outcome, self.bank)
+        self.monitor.apply(outcome, self.bank)
 
     def regions_of(self, edit: Edit) -> set[int]:
         """Regions that the windows of an edit were counted in."""
@@ -184,7 +185,7 @@ class Driven:
 
 
 def published_bank(bank: RegionBank, edit: Edit) -> RegionBank:
-    """The regions after an edit, as far as the monitor looks at them."""
+    """The regions after an edit, in the fields that the monitor reads."""
     if edit.operation is Operation.ADD:
         name = version_name(edit.region_id, 1)
         opened = region(edit.region_id, (0, 0, 1), Origin.STREAM, version=1, adapter=name, opened_at=edit.at_event)
@@ -224,7 +225,7 @@ def refuse_audits(edit: Edit) -> bool:
 # --- alarms -----------------------------------------------------------------------------------------------
 
 
-def test_while_nothing_changes_nothing_is_asked_for() -> None:
+def test_without_drift_there_is_no_edit() -> None:
     assert Driven().feed(1_500) == []
 
 
@@ -293,7 +294,7 @@ def test_users_who_move_from_one_set_up_region_to_another_move_their_boundary() 
 # --- with an opened region ----------------------------------------------------------------------------------
 
 
-def test_an_opened_region_is_taught_what_is_new_then_stretched_over_it_and_else_another_is_opened() -> None:
+def test_a_stream_region_learns_new_windows_then_expands_over_them_else_another_is_added() -> None:
     driven = opened()
     driven.feed(100, verdict=refuse_audits)
     first = len(driven.shown)
@@ -312,8 +313,8 @@ def test_an_opened_region_is_taught_what_is_new_then_stretched_over_it_and_else_
     assert [e.operation for e in made[:-1]] == [Operation.UPDATE] * (len(made) - 1)
     assert len(made) >= 2
     new = {r.event_id for r in driven.shown[first:] if r.region_id == 2}
-    taught = {e.event_id for edit in made[:-1] for e in edit.windows}
-    assert len(taught & new) >= 32
+    learned = {e.event_id for edit in made[:-1] for e in edit.windows}
+    assert len(learned & new) >= 32
     expand = made[-1]
     assert (expand.region_id, expand.other_region_id, expand.reason["regions"]) == (3, None, [2])
     assert {e.event_id for e in expand.windows} & new
@@ -324,7 +325,7 @@ def test_an_opened_region_is_taught_what_is_new_then_stretched_over_it_and_else_
     assert after[-1].reason["regions"] == [2]
 
 
-def test_a_region_is_not_stretched_over_windows_too_few_to_judge_it_by() -> None:
+def test_a_region_does_not_expand_over_windows_too_few_to_validate() -> None:
     driven = opened()
     driven.feed(100, verdict=refuse_audits)
     least = driven.settings.edits.boundary_windows
@@ -332,14 +333,14 @@ def test_a_region_is_not_stretched_over_windows_too_few_to_judge_it_by() -> None
     both = [driven.monitor.state.regions[region_id] for region_id in (1, 2)]
     both[0].quiet_until = 0
     # Region 2 has been learned by the opened one, and its own alarm is young.
-    both[1].taught, both[1].quiet_until = 1000, 0
+    both[1].learned_by_target, both[1].quiet_until = 1000, 0
     both[1].raised["loss"] = driven.monitor.state.at_event, 20.0
     for n in range(1, 2 * least):
         driven.show(2, loss=STRANGE)
-        stretched = [e for e in no_audit(driven.monitor.decide()) if e.operation is Operation.EXPAND]
-        assert bool(stretched) is (n >= least), n
-        if stretched:
-            assert len(stretched[0].windows) == least
+        expands = [e for e in no_audit(driven.monitor.decide()) if e.operation is Operation.EXPAND]
+        assert bool(expands) is (n >= least), n
+        if expands:
+            assert len(expands[0].windows) == least
             return
 
 
@@ -372,7 +373,7 @@ def test_a_boundary_is_refitted_when_its_evidence_has_doubled() -> None:
     assert {s.region_id for s in doubled[-1].samples} == {3}
 
 
-def test_each_region_is_in_one_edit_under_way_at_most() -> None:
+def test_each_region_is_in_one_pending_edit_at_most() -> None:
     driven = opened()
     driven.feed(600, regions=(1, 2, 3), loss=STRANGE)
     assert len([e for e in driven.edits[1:] if e.operation is Operation.UPDATE]) <= 1
@@ -382,7 +383,7 @@ def test_each_region_is_in_one_edit_under_way_at_most() -> None:
 # --- ends ---------------------------------------------------------------------------------------------------
 
 
-def test_a_region_that_nobody_visits_is_retired() -> None:
+def test_a_region_without_visits_is_retired() -> None:
     driven = Driven()
     driven.feed(100)
     (edit,) = driven.feed(500, regions=(1,))
@@ -391,7 +392,7 @@ def test_a_region_that_nobody_visits_is_retired() -> None:
     assert edit.windows == ()
 
 
-def test_an_opened_region_that_nobody_visits_any_more_is_retired() -> None:
+def test_a_stream_region_without_visits_is_retired() -> None:
     driven = opened()
     driven.feed(400, regions=(1, 2, 3), verdict=refuse_audits)
     made = driven.feed(600, verdict=refuse_audits)
@@ -408,7 +409,7 @@ def test_regions_whose_centroids_came_to_coincide_merge() -> None:
     driven = Driven()
     driven.feed(64)
     driven.bank = driven.bank.changed(region(2, (1, 0.01, 0), version=1))
-    driven.monitor.settle(Outcome("unknown", Operation.EXPAND, 2, True, ""), driven.bank)
+    driven.monitor.apply(Outcome("unknown", Operation.EXPAND, 2, True, ""), driven.bank)
     driven.monitor.state.regions[2].region = driven.bank[2]
     (edit,) = driven.monitor.decide()
     assert edit.operation is Operation.MERGE
@@ -419,12 +420,12 @@ def test_regions_whose_centroids_came_to_coincide_merge() -> None:
     assert driven.monitor.decide() == [], "the same again, at once"
 
 
-def test_a_merge_with_a_region_of_few_windows_is_judged_on_those_of_the_one_that_stays_too() -> None:
+def test_a_merge_with_a_region_of_few_windows_is_validated_on_those_of_the_kept_one_too() -> None:
     driven = Driven()
     driven.feed(64, regions=(1,))
     driven.feed(2, regions=(2,))
     driven.bank = driven.bank.changed(region(2, (1, 0.01, 0), version=1))
-    driven.monitor.follow(driven.bank)
+    driven.monitor.set_bank(driven.bank)
     (edit,) = driven.monitor.decide()
     assert (edit.operation, edit.region_id, edit.other_region_id) == (Operation.MERGE, 1, 2)
     assert len(edit.windows) == driven.settings.edits.boundary_windows
@@ -493,7 +494,7 @@ def test_the_number_of_regions_is_bounded() -> None:
     assert len(driven.bank.live) == 3
 
 
-def test_an_edit_in_vain_needs_more_evidence_the_next_time() -> None:
+def test_after_a_rejected_edit_the_next_needs_more_evidence() -> None:
     driven = Driven(config("edits.cool_down=0"))
     driven.feed(100)
     made = []
@@ -504,20 +505,20 @@ def test_an_edit_in_vain_needs_more_evidence_the_next_time() -> None:
     assert sizes[1] >= 64
 
 
-def test_an_add_in_vain_leaves_the_alarm_for_twice_the_windows_and_is_given_up_after_three() -> None:
+def test_a_rejected_add_keeps_the_alarm_for_twice_the_windows_until_the_third() -> None:
     driven = Driven()
     driven.feed(100)
     made = driven.feed(250, (1,), verdict=lambda e: False, loss=STRANGE)  # noqa: ARG005
     first, second, third = ({e.event_id for e in add.windows} for add in made)
     raised, _ = driven.monitor.state.regions[1].raised["loss"]
-    assert raised > made[-1].at_event, "the alarm was given up; this is another"
+    assert raised > made[-1].at_event, "the alarm was reset; this is another"
     least = driven.settings.edits.min_windows
     assert first < second < third
     assert len(second) >= 2 * least
     assert len(third) >= 4 * least
 
 
-def test_an_update_in_vain_waits_for_as_many_windows_more() -> None:
+def test_after_a_rejected_update_the_next_waits_for_as_many_windows_more() -> None:
     driven = opened()
     made = driven.feed(400, regions=(3,), verdict=lambda e: False)  # noqa: ARG005
     sizes = [len(e.windows) for e in made if e.operation is Operation.UPDATE]
@@ -525,7 +526,7 @@ def test_an_update_in_vain_waits_for_as_many_windows_more() -> None:
     assert all(later >= 2 * one for one, later in pairwise(sizes))
     first = next(e for e in driven.feed(400, regions=(3,), verdict=refuse_audits) if e.operation is Operation.UPDATE)
     after = [e for e in driven.feed(200, regions=(3,)) if e.operation is Operation.UPDATE]
-    assert after and len(after[0].windows) < len(first.windows), "one that helped asks for the usual again"
+    assert after and len(after[0].windows) < len(first.windows), "after an accepted one the usual number is enough"
 
 
 # --- statistics ---------------------------------------------------------------------------------------------
@@ -555,7 +556,7 @@ def test_the_events_of_a_region_that_ended_are_counted_all_the_same() -> None:
     assert {row["region_id"] for row in driven.monitor.statistics()} == {1}
 
 
-def test_statistics_say_what_the_gate_said() -> None:
+def test_statistics_are_means_of_the_scores() -> None:
     driven = Driven()
     driven.feed(50, confidence=0.75, margin_in_1=0.1, margin_in_2=0.6, angle_in_1=9.0, angle_in_2=0.0)
     one, two = driven.monitor.statistics()
@@ -565,7 +566,7 @@ def test_statistics_say_what_the_gate_said() -> None:
     assert (one["origin"], one["at_event"]) == (Origin.BASE, 100)
 
 
-def test_every_so_many_windows_a_set_up_region_is_told_from_set_up() -> None:
+def test_separability_is_measured_once_in_a_number_of_windows() -> None:
     driven = Driven(config("monitor.telling_windows=128"))
     driven.feed(127)
     assert driven.monitor.separabilities() == {}
@@ -575,24 +576,24 @@ def test_every_so_many_windows_a_set_up_region_is_told_from_set_up() -> None:
     assert rows == {1: driven.monitor.separabilities()[1], 2: None}
 
 
-def test_opened_regions_have_no_set_up_to_be_told_from() -> None:
+def test_stream_regions_have_no_separability() -> None:
     driven = opened()
     driven.feed(1_100, (3,))
     assert driven.monitor.separabilities() == {}
 
 
-def test_what_no_detector_looks_for_is_told_all_the_same() -> None:
+def test_separability_shows_falls_that_raise_no_alarm() -> None:
     # Scores that fall are no alarm: only the two-sample statistic sees that they are not those of set-up.
-    told, edits = [], []
+    measured, edits = [], []
     for loss in (3.0, -1.0):
         driven = Driven(config("monitor.telling_windows=128"))
         edits += driven.feed(128, (1,), loss=loss + driven.rng.normal(0.0, 0.1))
-        told.append(driven.monitor.separabilities()[1])
+        measured.append(driven.monitor.separabilities()[1])
     assert edits == []
-    assert told[1] > 0.95
+    assert measured[1] > 0.95
 
 
-def test_telling_apart_can_be_left_out_and_changes_no_edit() -> None:
+def test_separability_can_be_switched_off_and_changes_no_edit() -> None:
     def edits(windows: int) -> tuple[list[Edit], dict[int, float]]:
         driven = Driven(config(f"monitor.telling_windows={windows}"))
         driven.feed(100)
@@ -605,10 +606,10 @@ def test_telling_apart_can_be_left_out_and_changes_no_edit() -> None:
     assert often[1][1] > 0.9
 
 
-def test_shares_say_where_the_newest_visits_went_and_how_many_look_as_since_set_up() -> None:
+def test_shares_are_of_the_newest_visits_and_of_those_in_stream_regions() -> None:
     driven = opened()
     driven.feed(80, (1, 1, 1, 2, 3))
-    # One visit in five is answered by the opened region, and is of the taste of region 1 as three others are.
+    # One visit in five is counted in the stream region, and its set-up region is 1 as for three others.
     shares = driven.monitor.shares()
     assert {region_id: share.own for region_id, share in shares.items()} == {1: 0.6, 2: 0.2, 3: 0.2}
     assert {region_id: share.since for region_id, share in shares.items()} == {1: 0.25, 2: 0.0, 3: 0.0}

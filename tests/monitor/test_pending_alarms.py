@@ -1,32 +1,32 @@
-"""Why the monitor does not act: what each alarm that stands waits for."""
+"""Pending alarms, and the condition that each waits for."""
 
 from pipeline.events.edit import Edit
-from pipeline.monitor.pending_alarms import Standing, Wait, standing
+from pipeline.monitor.pending_alarms import PendingAlarm, Wait, pending_alarms
 from tests.monitor.test_monitor import STRANGE, Driven, config
 
 
-def only(driven: Driven) -> Standing:
-    (found,) = standing(driven.monitor)
+def only(driven: Driven) -> PendingAlarm:
+    (found,) = pending_alarms(driven.monitor)
     return found
 
 
-def raised(driven: Driven, **changed: object) -> Standing:
-    """Show strange windows until an alarm stands."""
+def raised(driven: Driven, **changed: object) -> PendingAlarm:
+    """Show strange windows until an alarm is pending."""
     driven.feed(100)
     for _ in range(200):
         driven.show(1, **changed)
-        if standing(driven.monitor):
+        if pending_alarms(driven.monitor):
             return only(driven)
     raise AssertionError("no alarm")
 
 
-def test_where_nothing_is_wrong_nothing_waits() -> None:
+def test_without_drift_no_alarm_is_pending() -> None:
     driven = Driven()
     driven.feed(100)
-    assert standing(driven.monitor) == []
+    assert pending_alarms(driven.monitor) == []
 
 
-def test_an_alarm_waits_for_evidence_and_says_how_much_there_is() -> None:
+def test_an_alarm_waits_for_evidence_with_its_numbers() -> None:
     found = raised(Driven(config("edits.min_windows=500", "edits.update_windows=500")), loss=STRANGE)
     assert (found.region_id, found.signal, found.waits_for) == (1, "loss", Wait.EVIDENCE)
     assert found.statistic >= found.threshold
@@ -45,11 +45,11 @@ def test_moves_wait_for_the_windows_of_movers() -> None:
     driven.feed(100)
     for n in range(300):
         driven.show(1, user_id=f"mover{n // 2}", setup_region=1 + n % 2)
-    shift = [s for s in standing(driven.monitor) if s.signal == "shift" and s.region_id == 1]
+    shift = [s for s in pending_alarms(driven.monitor) if s.signal == "shift" and s.region_id == 1]
     assert [s.waits_for for s in shift] == [Wait.EVIDENCE]
 
 
-def test_an_alarm_waits_for_an_edit_that_is_under_way() -> None:
+def test_an_alarm_waits_for_a_pending_edit() -> None:
     driven = Driven()
     driven.feed(100)
     (edit,) = driven.feed(100, loss_in_1=STRANGE)

@@ -1,4 +1,4 @@
-"""Eras: who was right of late decides how far an answer is that of opened regions."""
+"""Origin prior: the weight of stream regions follows whether they or the backbone predicted recent targets."""
 
 import numpy as np
 import pytest
@@ -14,18 +14,20 @@ def origin_prior(learning_rate: float = 1.0, half_life: float = 500.0) -> Origin
 
 
 def placed(
-    *opened: float, setup_tops: list[float] = ONE, since_setup: int = 5, routed: float | None = None
+    *opened: float, setup_shares: list[float] = ONE, since_setup: int = 5, routed: float | None = None
 ) -> OriginFeatures:
     n = len(opened)
     shares = np.array(opened) if routed is None else np.full(n, routed)
-    return OriginFeatures(np.array(opened), shares, np.tile(setup_tops, (n, 1)), np.full(n, since_setup))
+    return OriginFeatures(np.array(opened), shares, np.tile(setup_shares, (n, 1)), np.full(n, since_setup))
 
 
-def told(seen: OriginPrior, n: int, opened_chance: float, backbone: float, setup_tops: list[float] = ONE) -> Array:
-    """n events whose targets opened regions and backbone gave such chances; p' before each of them."""
-    windows = placed(*[0.5] * n, setup_tops=setup_tops)
-    probabilities = np.full(n, 0.5 * (opened_chance + backbone))
-    return seen.follow(windows, probabilities, np.full(n, backbone))[0]
+def learned(
+    seen: OriginPrior, n: int, opened_probability: float, backbone: float, setup_shares: list[float] = ONE
+) -> Array:
+    """Learn n events with these probabilities of their targets; p' before each of them."""
+    windows = placed(*[0.5] * n, setup_shares=setup_shares)
+    probabilities = np.full(n, 0.5 * (opened_probability + backbone))
+    return seen.score_and_learn(windows, probabilities, np.full(n, backbone))[0]
 
 
 def test_before_any_event_content_decides() -> None:
@@ -36,47 +38,47 @@ def test_before_any_event_content_decides() -> None:
 
 def test_without_a_learning_rate_content_decides_for_good() -> None:
     seen = origin_prior(0.0)
-    told(seen, 50, 0.2, 0.01)
+    learned(seen, 50, 0.2, 0.01)
     np.testing.assert_array_equal(seen.origin_weight(placed(0.3, 0.8)), np.ones(2))
 
 
 def test_who_was_right_is_asked_more() -> None:
     seen = origin_prior()
-    course = told(seen, 60, 0.2, 0.01)
-    assert course[0] == 0.5
-    assert (np.diff(course) > 0.0).all()
-    assert course[-1] > 0.9
+    found = learned(seen, 60, 0.2, 0.01)
+    assert found[0] == 0.5
+    assert (np.diff(found) > 0.0).all()
+    assert found[-1] > 0.9
 
 
-def test_a_taste_that_turns_back_is_followed_within_a_few_events() -> None:
+def test_a_region_that_turns_back_is_followed_within_a_few_events() -> None:
     seen = origin_prior()
-    told(seen, 300, 0.2, 0.01)
-    assert told(seen, 40, 0.01, 0.2)[-1] < 0.5
-    assert told(seen, 40, 0.2, 0.01)[-1] > 0.5
+    learned(seen, 300, 0.2, 0.01)
+    assert learned(seen, 40, 0.01, 0.2)[-1] < 0.5
+    assert learned(seen, 40, 0.2, 0.01)[-1] > 0.5
 
 
-def test_a_taste_of_its_own() -> None:
+def test_each_region_has_a_correction_of_its_own() -> None:
     seen = origin_prior()
-    told(seen, 60, 0.2, 0.01)
-    assert seen.opened(placed(0.5, setup_tops=TWO))[0] == 0.5
-    half = seen.opened(placed(0.5, setup_tops=[0.5, 0.5]))[0]
+    learned(seen, 60, 0.2, 0.01)
+    assert seen.opened(placed(0.5, setup_shares=TWO))[0] == 0.5
+    half = seen.opened(placed(0.5, setup_shares=[0.5, 0.5]))[0]
     assert 0.5 < half < seen.opened(placed(0.5))[0]
 
 
 def test_who_took_nothing_since_set_up_is_left_alone_and_teaches_nothing() -> None:
     seen = origin_prior()
-    seen.follow(placed(*[0.5] * 60, since_setup=0), np.full(60, 0.1), np.full(60, 0.01))
+    seen.score_and_learn(placed(*[0.5] * 60, since_setup=0), np.full(60, 0.1), np.full(60, 0.01))
     assert seen.opened(placed(0.5))[0] == 0.5
-    told(seen, 60, 0.2, 0.01)
+    learned(seen, 60, 0.2, 0.01)
     assert seen.opened(placed(0.5, since_setup=0))[0] == 0.5
 
 
 def test_half_is_forgotten_after_a_half_life() -> None:
     seen = origin_prior(half_life=100.0)
-    told(seen, 20, 0.2, 0.01)
-    learned = seen.to_arrays()["eras"][0]
-    told(seen, 100, 0.1, 0.1, setup_tops=TWO)
-    assert seen.to_arrays()["eras"][0] == pytest.approx(learned / 2.0)
+    learned(seen, 20, 0.2, 0.01)
+    before = seen.to_arrays()["eras"][0]
+    learned(seen, 100, 0.1, 0.1, setup_shares=TWO)
+    assert seen.to_arrays()["eras"][0] == pytest.approx(before / 2.0)
 
 
 def test_the_gradient_is_that_of_the_log_probability() -> None:
@@ -90,14 +92,14 @@ def test_the_gradient_is_that_of_the_log_probability() -> None:
 
     seen = origin_prior()
     probability = (1.0 - opened) * backbone + opened * ours
-    seen.follow(placed(opened), np.array([probability]), np.array([backbone]))
+    seen.score_and_learn(placed(opened), np.array([probability]), np.array([backbone]))
     expected = (surprise(step) - surprise(-step)) / (2.0 * step)
     assert seen.to_arrays()["eras"][0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_an_answer_is_never_more_than_whole() -> None:
     seen = origin_prior()
-    told(seen, 300, 0.9, 0.001)
+    learned(seen, 300, 0.9, 0.001)
     windows = placed(0.5, 0.95, 1.0, routed=1.0)
     np.testing.assert_array_equal(seen.origin_weight(windows), np.ones(3))
     partly = placed(0.5)
@@ -125,11 +127,11 @@ def test_one_batch_or_many_and_another_process_are_the_same_to_the_bit() -> None
     )
     probabilities, backbone = rng.random(n).astype(np.float32), rng.random(n).astype(np.float32)
     whole, pieces = origin_prior(), origin_prior()
-    opened, origin_weight = whole.follow(windows, probabilities, backbone)
+    opened, origin_weight = whole.score_and_learn(windows, probabilities, backbone)
     found = []
     for start in range(0, n, 7):
         part = slice(start, start + 7)
-        found.append(pieces.follow(windows[part], probabilities[part], backbone[part]))
+        found.append(pieces.score_and_learn(windows[part], probabilities[part], backbone[part]))
         again = origin_prior()
         again.restore(pieces.to_arrays())
         pieces = again

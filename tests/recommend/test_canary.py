@@ -6,7 +6,7 @@ from scipy.integrate import dblquad
 from scipy.stats import betabinom, hypergeom
 
 from pipeline.recommend.ab_test import Rate, Trial, Verdict, design_effect, evidence
-from pipeline.recommend.canary import CROWDS, Canary, split
+from pipeline.recommend.canary import BUCKETS, Canary, split
 from tests.models.lora.test_batched_forward import NAMES, a_bank, routes
 
 
@@ -84,13 +84,13 @@ def test_where_there_is_one_rate_the_mean_bayes_factor_is_one(shown: int, other:
 
 def test_answers_to_different_users_have_no_design_effect() -> None:
     rng = np.random.default_rng(0)
-    counts = np.stack([np.ones(CROWDS, dtype=np.int64), rng.binomial(1, 0.2, size=CROWDS)], axis=1)
+    counts = np.stack([np.ones(BUCKETS, dtype=np.int64), rng.binomial(1, 0.2, size=BUCKETS)], axis=1)
     assert design_effect(counts) == pytest.approx(1.0)
-    assert design_effect(np.zeros((CROWDS, 2), dtype=np.int64)) == 1.0
+    assert design_effect(np.zeros((BUCKETS, 2), dtype=np.int64)) == 1.0
 
 
 def test_users_who_always_do_the_same_count_once() -> None:
-    once = np.zeros((CROWDS, 2), dtype=np.int64)
+    once = np.zeros((BUCKETS, 2), dtype=np.int64)
     once[:400] = np.random.default_rng(0).binomial(1, 0.3, size=400)[:, None] * [0, 1] + [1, 0]
     reached = canary().reached
     again = Trial.of(7 * once, reached)
@@ -103,11 +103,11 @@ ALIKE = {"everybody asks once": (10_000, 0.0), "a few ask most": (300, 1.0), "on
 """Users, and how unequal they are: the n-th asks 1 / n ** inequality as often as the first."""
 
 
-@pytest.mark.parametrize("crowd", ALIKE)
+@pytest.mark.parametrize("users", ALIKE)
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_versions_that_are_clicked_alike_are_told_apart_no_more_often_than_allowed(crowd: str, share: float) -> None:
+def test_versions_that_are_clicked_alike_are_told_apart_no_more_often_than_allowed(users: str, share: float) -> None:
     rng = np.random.default_rng(round(10 * share))
-    wrong = sum(trial(rng, 1.0, share, *ALIKE[crowd]) is not Verdict.ALIKE for _ in range(60))
+    wrong = sum(trial(rng, 1.0, share, *ALIKE[users]) is not Verdict.ALIKE for _ in range(60))
     assert wrong <= 0.05 * 60 + 2 * np.sqrt(60 * 0.05 * 0.95)
 
 
@@ -123,13 +123,13 @@ def trial(
     """A trial of 3,000 answers, looked at after every fifty; each user clicks as often as suits that user."""
     tried = canary(share=share)
     weights = np.arange(1, users + 1.0) ** -inequality
-    crowds = rng.integers(CROWDS, size=users)
-    likes = np.minimum(rng.beta(0.5, 2.0, size=users) * np.where(tried.reached[crowds], ratio, 1.0), 1.0)
+    buckets = rng.integers(BUCKETS, size=users)
+    likes = np.minimum(rng.beta(0.5, 2.0, size=users) * np.where(tried.reached[buckets], ratio, 1.0), 1.0)
     asks = rng.choice(users, size=(60, 50), p=weights / weights.sum())
     clicks = rng.random((60, 50)) < likes[asks]
-    counts = np.zeros((CROWDS, 2), dtype=np.int64)
+    counts = np.zeros((BUCKETS, 2), dtype=np.int64)
     for asked, clicked in zip(asks, clicks, strict=True):
-        np.add.at(counts, crowds[asked], np.stack([np.ones(50, dtype=np.int64), clicked], axis=1))
+        np.add.at(counts, buckets[asked], np.stack([np.ones(50, dtype=np.int64), clicked], axis=1))
         found = Trial.of(counts, tried.reached).verdict(0.05, 3_000)
         if found is not None:
             return found

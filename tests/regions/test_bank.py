@@ -92,7 +92,7 @@ def test_a_posterior_is_that_of_the_origin_times_that_within_it() -> None:
     np.testing.assert_allclose(found.probabilities[:, 2:], by_origin[:, 1:])
 
 
-def test_tastes_are_of_set_up_whatever_the_origin() -> None:
+def test_set_up_shares_do_not_depend_on_the_origin() -> None:
     x = encoded(200)
     found, before = bank().posterior(x), RegionBank(bank().regions[:2], OriginModel.certain(FEATURES, 0)).posterior(x)
     assert set(found.setup_tops.tolist()) == {1, 2}

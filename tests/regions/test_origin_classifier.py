@@ -42,7 +42,7 @@ def test_an_empty_window_is_no_news() -> None:
     assert familiarity(EMPTY.numpy(), COUNTS).tolist() == [[0.0, 0.0, 0.0]]
 
 
-def two_tastes(width: int) -> tuple[Region, ...]:
+def two_regions(width: int) -> tuple[Region, ...]:
     """Two set-up regions, along the first two axes."""
     return tuple(Region(i + 1, 0, Status.LIVE, Origin.BASE, None, np.eye(width)[i], 0.5, 20.0, 0.5) for i in range(2))
 
@@ -53,7 +53,7 @@ def test_the_gate_sees_unit_means_last_states_familiarity_and_what_was_taken_sin
     with torch.inference_mode():
         states, vectors = small_backbone(kind)(both)
     width = vectors.shape[1]
-    view, since = GateView(COUNTS, two_tastes(width)), np.arange(len(both)) % 3
+    view, since = GateView(COUNTS, two_regions(width)), np.arange(len(both)) % 3
     seen = view(states, both.numpy(), since)
     assert seen.features.shape == (len(both), 2 * width + 3)
     assert seen.features.dtype == np.float64
@@ -61,20 +61,20 @@ def test_the_gate_sees_unit_means_last_states_familiarity_and_what_was_taken_sin
     np.testing.assert_allclose(np.linalg.norm(seen.features[:, width : 2 * width], axis=1), 1.0, rtol=1e-6)
     np.testing.assert_array_equal(seen.features[:, :width], seen.means)
     np.testing.assert_array_equal(seen.features[:, -3:], familiarity(both.numpy(), COUNTS))
-    setup_tops = shares_among(view.setup_regions, seen.means)
-    np.testing.assert_allclose(seen.recent, np.log1p(since)[:, None] * setup_tops)
+    shares = shares_among(view.setup_regions, seen.means)
+    np.testing.assert_allclose(seen.recent, np.log1p(since)[:, None] * shares)
 
 
-def test_what_was_taken_since_in_one_taste_says_nothing_of_another() -> None:
-    """Windows of the first taste have moved on; those of the second, as recent, look as in set-up."""
-    view = GateView(np.full(ITEMS + 1, 9), two_tastes(8))
+def test_what_was_taken_since_in_one_region_says_nothing_of_another() -> None:
+    """Windows of the first region have moved on; those of the second, as recent, look as in set-up."""
+    view = GateView(np.full(ITEMS + 1, 9), two_regions(8))
     rng = np.random.default_rng(0)
 
-    def seen(taste: int, since: int) -> Encoded:
-        states = torch.from_numpy(np.eye(8)[taste] + rng.normal(scale=0.05, size=(300, 1, 8))).float()
+    def seen(region: int, since: int) -> Encoded:
+        states = torch.from_numpy(np.eye(8)[region] + rng.normal(scale=0.05, size=(300, 1, 8))).float()
         return view(states, np.ones((300, 1), dtype=np.int64), np.full(300, since))
 
-    known = [seen(taste, 0) for taste in (0, 1)]
+    known = [seen(region, 0) for region in (0, 1)]
     setup = Encoded(*(np.concatenate([getattr(one, f.name) for one in known]) for f in fields(Encoded)))
     model = fit_origins([7], [setup, seen(0, 6)], np.array([[1.0, 0.0]]), [1.0, 0.5], 1e-2)
     assert model.posterior(seen(0, 6))[:, 1].min() > 0.8

@@ -6,7 +6,7 @@ import pytest
 from pipeline.evaluation.replay import prepare, replay
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
-from pipeline.strategies import USUAL
+from pipeline.strategies import DEFAULT
 from pipeline.strategies.raie.replayed import Raie
 from tests.replay import world
 from tests.replay.small import config, dataset, plan
@@ -26,7 +26,7 @@ def setup() -> SetUp:
 def finished(tmp_path_factory) -> Path:
     """The folder of a run of the usual strategies."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    replay(dataset(), config(), list(USUAL), 1, out, silent, lambda: 0.0)
+    replay(dataset(), config(), list(DEFAULT), 1, out, silent, lambda: 0.0)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Each ablation of RAIE takes away what it says, and nothing else."""
+"""Ablations of RAIE: each lacks its part and nothing else."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,10 @@ from pipeline.events.edit import Operation
 from pipeline.events.windows import Windows
 from pipeline.regions.vmf import log_density
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies import STRATEGIES, StrategyContext
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 from pipeline.strategies.raie.scheduled import SCHEDULED
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import config, plan
 
 KINDS = [name for name, kind in STRATEGIES.items() if isinstance(kind, type) and issubclass(kind, Raie)]
@@ -68,7 +69,7 @@ def test_one_open_region_is_never_joined_by_a_second(ran):
 
 
 def test_hard_routing_asks_one_place_about_each_window(ran):
-    hard, soft = (ran[name]._gate.answer(windows()).route for name in ("raie_hard", "raie"))
+    hard, soft = (ran[name]._gate.score(windows()).route for name in ("raie_hard", "raie"))
     assert set(np.unique(hard)) == {0.0, 1.0}
     assert (hard.sum(axis=1) == 1.0).all()
     assert ((soft > 0.0).sum(axis=1) > 1).any()
@@ -122,9 +123,9 @@ def test_scheduled_edits_cost_what_drift_triggered_ones_do_and_wait_for_their_da
 
 def test_a_global_trend_counts_all_users_alike_and_changes_no_edit(ran):
     one, stride = ran["raie_global_trend"], ran["raie"]
-    counts = one._gate.trending.to_arrays()["counts"]
+    counts = one._gate.online.to_arrays()["counts"]
     assert counts.any()
     np.testing.assert_array_equal(counts[:, 0], counts[:, 1])
     assert [edit.edit_id for edit, _ in one.ledger] == [edit.edit_id for edit, _ in stride.ledger]
-    answers = [ran[name]._gate.answer(windows()).probabilities for name in ("raie_global_trend", "raie")]
+    answers = [ran[name]._gate.score(windows()).probabilities for name in ("raie_global_trend", "raie")]
     assert np.abs(answers[0] - answers[1]).max() > 1e-4

@@ -6,7 +6,7 @@ import pytest
 from pipeline.evaluation.replay import run_strategy
 from pipeline.evaluation.results import Stopwatch
 from pipeline.events.windows import Windows
-from pipeline.strategies import Scored
+from pipeline.strategies.base import Scored
 from tests.replay.small import plan
 
 

@@ -14,10 +14,12 @@ from pipeline.online.interpolation import GRID
 from pipeline.online.item_transitions import ItemTransitions
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies import STRATEGIES, USUAL, StrategyContext
+from pipeline.strategies import DEFAULT
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.baselines.mole import Mole, fit_gate
 from pipeline.strategies.baselines.nearest import SHARES
 from pipeline.strategies.common.adapter_learner import AdapterLearner
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import config, plan
 
 
@@ -48,7 +50,7 @@ def ranks(name: str, start: StrategyContext, parts: int = 1) -> list[int]:
 
 
 def test_the_usual_strategies_are_known_and_each_name_is_its_own():
-    assert set(USUAL) < set(STRATEGIES)
+    assert set(DEFAULT) < set(STRATEGIES)
     assert all(STRATEGIES[name].name == name for name in STRATEGIES)
 
 

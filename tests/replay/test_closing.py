@@ -6,9 +6,10 @@ from pipeline.errors import LogError
 from pipeline.evaluation.replay import replay
 from pipeline.events.windows import Windows
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies import STRATEGIES, StrategyContext
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.baselines.static import Static
 from pipeline.strategies.raie.replayed import Raie
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.conftest import silent
 from tests.replay.small import config, dataset, plan
 

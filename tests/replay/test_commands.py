@@ -1,4 +1,4 @@
-"""The command line: what it shows, and that what a person can put right is one message and exit code 2."""
+"""The command line: its output, and one message with exit code 2 for every error that a person can fix."""
 
 import json
 import os
@@ -12,25 +12,37 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from consumers.cli import demo as demo_command
 from consumers.cli import replay as commands
-from consumers.cli.main import FURTHER, SCENARIOS, app
-from consumers.cli.main import STRATEGIES as NAMED
+from consumers.cli.main import app
+from consumers.cli.simulate import SCENARIOS
 from consumers.cli.terminal import Terminal
 from pipeline.config import load_config
 from pipeline.datasets.simulator.scenarios import SCENARIOS as KNOWN_SCENARIOS
 from pipeline.evaluation.predictions import read_predictions
 from pipeline.setup.storage import load_setup
-from pipeline.strategies import STRATEGIES, USUAL
+from pipeline.strategies import DEFAULT
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import SET, SMALL, emerging, raie, rows_of, write_log
 
 ROOT = Path(__file__).parents[2]
 CHEAP = ("--strategies", "static,popularity", *SET, "--set", "setup.max_epochs=1")
 
 
+def _commands(group, path=()):
+    """Yield the path of every command; a group that can be invoked by itself is one, too."""
+    for name, found in group.commands.items():
+        if not hasattr(found, "commands") or found.invoke_without_command:
+            yield (*path, name)
+        if hasattr(found, "commands"):
+            yield from _commands(found, (*path, name))
+
+
 def assert_refused(ended, *words: str) -> None:
-    """One message, which says what to do; whatever else is on stderr are stages."""
+    """Assert that stderr has one message with these words, besides the stages of progress."""
     assert ended.code == 2
     assert ended.err.count("raie: ") == 1
     message = ended.err.partition("raie: ")[2]
@@ -204,22 +216,31 @@ def test_slices_are_measured_and_runs_compared(capsys, tmp_path):
 
 def test_all_names_every_strategy(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(commands, "replay", lambda _data, _config, names, *_: asked.append(names) or {})
-    monkeypatch.setattr(commands, "results", lambda _: "")
-    monkeypatch.setattr(commands, "sentences", lambda *_: [])
-    monkeypatch.setattr(commands, "_read", lambda *_: SimpleNamespace(refused=None))
+
+    def recorded(_data, _config, names, *_):
+        asked.append(names)
+        return {}
+
+    monkeypatch.setattr("pipeline.evaluation.replay.replay", recorded)
+    monkeypatch.setattr("consumers.cli.terminal.results", lambda _: "")
+    monkeypatch.setattr("consumers.cli.terminal.sentences", lambda *_: [])
+    monkeypatch.setattr(commands, "read_data", lambda *_: SimpleNamespace(refused=None))
     terminal = Terminal(Console(quiet=True), Console(quiet=True), lambda: 0.0)
-    for chosen, expected in ((["all"], STRATEGIES), (None, USUAL), (["raie", "raie"], ["raie"])):
+    for chosen, expected in ((["all"], STRATEGIES), (None, DEFAULT), (["raie", "raie"], ["raie"])):
         commands.replay_log(tmp_path, tmp_path / "out", chosen, 1, load_config(), terminal)
         assert asked[-1] == list(expected)
 
 
 def test_help_names_every_strategy_scenario_and_command():
-    assert tuple(NAMED.split(", ")) == USUAL
-    assert NAMED.split(", ") + FURTHER.split(", ") == list(STRATEGIES)
     assert SCENARIOS.split(", ") == list(KNOWN_SCENARIOS)
     shown = CliRunner().invoke(app, ["--help"]).output
     assert all(name in shown for name in ("replay", "setup", "demo", "simulate", "report", "data"))
+
+
+@pytest.mark.parametrize("path", list(_commands(get_command(app))), ids=" ".join)
+def test_every_command_explains_itself_with_an_example(path):
+    shown = CliRunner().invoke(app, [*path, "--help"]).output
+    assert f"raie {' '.join(path)}" in shown.partition("Usage:")[2].partition("\n")[2], "its help has an example"
 
 
 def test_a_wrong_option_is_a_usage_error(capsys):
@@ -247,13 +268,14 @@ def test_as_a_program_it_refuses_without_a_traceback(tmp_path):
     assert run.stderr == f"raie: {tmp_path / 'nothing'} does not exist\n"
 
 
-def test_the_version_is_told_without_loading_a_model():
+@pytest.mark.parametrize(("option", "begins"), [("--version", "raie-stream "), ("--help", "")])
+def test_version_and_help_are_shown_without_loading_a_model(option, begins):
     code = (
         "import sys, consumers.cli.main as c\n"
-        "try: c.app(['--version'])\nexcept SystemExit: print('torch' in sys.modules)"
+        f"try: c.app(['{option}'])\nexcept SystemExit: print('torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
-    assert run.stdout.startswith("raie-stream ")
+    assert run.stdout.startswith(begins)
     assert run.stdout.endswith("False\n")
 
 
@@ -275,12 +297,12 @@ def test_an_interrupt_ends_with_130_and_one_line(tmp_path):
 
 
 def test_the_demo_runs_every_strategy_and_can_be_run_again(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "DEMO_EVENTS", 1_000)
-    monkeypatch.setattr(commands, "DEMO_SETTINGS", (*SMALL, "setup.max_epochs=1", "replay.parts=1"))
+    monkeypatch.setattr(demo_command, "DEMO_EVENTS", 1_000)
+    monkeypatch.setattr(demo_command, "DEMO_SETTINGS", (*SMALL, "setup.max_epochs=1", "replay.parts=1"))
     for _ in range(2):
         ended = raie(capsys, "demo", "--out", tmp_path / "demo")
         assert ended.code == 0
-        assert all(name in ended.out for name in USUAL)
+        assert all(name in ended.out for name in DEFAULT)
         assert str(tmp_path / "demo" / "run" / "report.html") in ended.out
     (tmp_path / "demo" / "notes.txt").write_text("mine")
     assert_refused(raie(capsys, "demo", "--out", tmp_path / "demo"), "holds something else than a demo")

@@ -16,7 +16,7 @@ from pipeline.evaluation.segment_masks import candidates_of, edited_regions, set
 from pipeline.evaluation.summary import metrics_schema
 from pipeline.events.windows import Windows
 from pipeline.metrics.continual import MEASURES
-from pipeline.strategies import Scored
+from pipeline.strategies.base import Scored
 from tests.replay.conftest import silent
 from tests.replay.small import config, dataset, plan
 

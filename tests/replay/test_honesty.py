@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.events.windows import Windows
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies import STRATEGIES, Scored, Strategy, StrategyContext
+from pipeline.strategies.base import Scored, Strategy, StrategyContext
 from pipeline.strategies.baselines.finetune import FineTune
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import config, plan
 
 FIRST, SECOND, CHANGED = 128, 96, 40

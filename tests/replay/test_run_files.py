@@ -12,7 +12,7 @@ from pipeline.errors import RaieError
 from pipeline.evaluation.predictions import Predictions, read_predictions
 from pipeline.evaluation.replay import replay
 from pipeline.evaluation.summary import metrics_schema
-from pipeline.strategies import USUAL
+from pipeline.strategies import DEFAULT
 from tests.replay.conftest import silent
 from tests.replay.small import config, dataset, plan
 
@@ -37,13 +37,13 @@ def predictions(folder: Path) -> Predictions:
 
 def test_metrics_fit_their_schema_and_everyone_is_in_them(finished):
     jsonschema.validate(metrics(finished), metrics_schema())
-    assert set(metrics(finished)["strategies"]) == set(USUAL)
+    assert set(metrics(finished)["strategies"]) == set(DEFAULT)
 
 
 def test_every_interaction_of_the_plan_is_scored_by_everyone(finished):
     planned, made = plan(), predictions(finished)
     for name, windows in planned.by_slice.items():
-        for strategy in USUAL:
+        for strategy in DEFAULT:
             block = made.get(strategy, 0, name)
             assert block.event_id.tolist() == windows.event_ids.tolist()
             assert block.cold.tolist() == windows.cold.tolist()
@@ -105,9 +105,9 @@ def test_statistics_count_windows_of_the_stream_once(finished):
 
 def test_the_report_and_timings_cover_every_strategy(finished):
     page = (finished / "report.html").read_text()
-    assert all(name in page for name in USUAL)
+    assert all(name in page for name in DEFAULT)
     assert "is missing" not in page
-    assert set(json.loads((finished / "timings.json").read_text())["strategies"]) == set(USUAL)
+    assert set(json.loads((finished / "timings.json").read_text())["strategies"]) == set(DEFAULT)
 
 
 def test_a_second_run_writes_the_same_bytes_over_the_first(tmp_path):
@@ -145,7 +145,7 @@ def test_without_raie_its_files_are_not_written_and_those_of_an_earlier_run_are_
 
 def test_windows_protocol_runs_every_strategy(tmp_path):
     settings = config("protocol=windows", "windows.length=4", "setup.max_epochs=1", "replay.parts=2")
-    replay(dataset(), settings, list(USUAL), 1, tmp_path / "run", silent, lambda: 0.0)
+    replay(dataset(), settings, list(DEFAULT), 1, tmp_path / "run", silent, lambda: 0.0)
     made, planned = predictions(tmp_path / "run"), plan("protocol=windows", "windows.length=4")
     for name, windows in planned.by_slice.items():
         assert made.get("raie", 0, name).event_id.tolist() == windows.event_ids.tolist()

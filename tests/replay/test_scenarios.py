@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.events.edit import Operation
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.regions.region import Origin
 from tests.replay import world
@@ -44,8 +44,8 @@ def test_users_outside_the_changed_region_are_answered_as_before_to_the_bit(run:
     setup = world.made_for(0, *world.bounds("one_region", 0))
     gate = EventScorer(setup, world.config(), raie.live)
     # The trend is everybody's: what an edit leaves as it was is the model's answer.
-    gate.trending = None
-    answers = gate.answer(windows)
+    gate.online = None
+    answers = gate.score(windows)
     static = next_item_probabilities(raie.live.host, windows.contexts, None).numpy()
     outside = answers.route[:, 0] == 1.0
     assert 0.3 < outside.mean() < 1.0

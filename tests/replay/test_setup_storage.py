@@ -13,7 +13,8 @@ from pipeline.errors import BackboneError, DataError
 from pipeline.models.backbones.base import fingerprint
 from pipeline.setup.calibration import Calibration
 from pipeline.setup.storage import load_setup, save_setup
-from pipeline.strategies import STRATEGIES, StrategyContext
+from pipeline.strategies.base import StrategyContext
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import config, plan
 
 FILES = ("catalogue.json", "regions.json", "arrays.safetensors", "manifest.json", "backbone/model.safetensors")

@@ -1,4 +1,4 @@
-"""What strategies train alike is trained once, and nobody can tell."""
+"""Trainings shared by strategies: run once, with the results of separate runs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies import STRATEGIES, StrategyContext
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common import adapter_learner
 from pipeline.strategies.common.trainings import Trainings, key_of
+from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import config, plan
 
 Taught = tuple[list[list[int]], int]
-"""Ranks of S after each part, and what was trained."""
+"""Ranks of S after each part, and the number of windows trained on."""
 
 
 class Shared:
-    """Trainings whose every look at the clock is a second later than the one before."""
+    """Cache of trainings with a clock that advances one second at each reading."""
 
     def __init__(self, folder: Path) -> None:
         self.spared: list[float] = []
@@ -30,7 +31,7 @@ class Shared:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many windows each run of a training has learned."""
+    """Number of windows of each training that ran."""
     runs: list[int] = []
     fit = adapter_learner.fit
 

@@ -16,7 +16,7 @@ from pipeline.models.catalogue import Catalogue, make_catalogue
 from pipeline.models.text import open_text_encoder
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
-from pipeline.strategies import StrategyContext
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 
 SEEDS = range(5 if os.environ.get("RAIE_ALL_SEEDS") else 1)

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over a pipe: what a person sees and does on the page."""
+"""A headless Chromium, driven over a pipe."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE = 60.0
 SILENCE = 60.0
-"""Seconds after which a browser that says nothing is taken for dead."""
+"""Seconds of silence after which the browser counts as dead."""
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions"),
@@ -34,7 +34,7 @@ os.dup2(read, 30), os.dup2(write, 40)
 os.dup2(30, 3), os.dup2(40, 4)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""The browser takes orders at descriptor 3 and answers at 4, whatever the pipes' numbers are here."""
+"""Launcher: the browser reads commands at descriptor 3 and writes answers at 4, whatever the pipes' numbers are."""
 
 
 def chromium() -> str:
@@ -75,7 +75,7 @@ class Tab:
         self._call("Page.navigate", {"url": url})
 
     def run(self, script: str) -> Any:
-        """The value of an expression; a promise is waited for."""
+        """The value of an expression; a promise is awaited."""
         asked = {"expression": script, "returnByValue": True, "awaitPromise": True}
         answer = self._call("Runtime.evaluate", asked)
         assert "exceptionDetails" not in answer, answer

@@ -1,4 +1,4 @@
-"""What the page draws: statistics, lag, dead letters, versions and explanations, with bounded memory."""
+"""Data of the control room: statistics, lag, dead letters, versions and explanations, in bounded memory."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from consumers.cli.explain import explain
 from consumers.runtime.lockstep import settled
 from consumers.server.views import activity
-from consumers.server.views.activity import History
+from consumers.server.views.activity import Activity
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
 from pipeline.regions.projection import Plane
 from pipeline.regions.revision import Revision
@@ -193,7 +193,7 @@ def test_a_list_of_edits_has_what_its_line_needs(world: World, server: Server) -
 
 
 def test_memory_is_bounded_however_long_the_log_is() -> None:
-    past = History()
+    past = Activity()
     for i in range(activity.INTERVALS + 20):
         past.apply(record(STATISTICS, interval(i, r1=1), i))
     for i in range(activity.LETTERS + 20):
@@ -207,7 +207,7 @@ def test_memory_is_bounded_however_long_the_log_is() -> None:
 
 
 def test_traffic_is_that_of_the_newest_events() -> None:
-    past = History()
+    past = Activity()
     assert past.traffic() == {}
     past.apply(record(STATISTICS, interval(1, r1=activity.TRAFFIC)))
     past.apply(record(STATISTICS, interval(2, r2=activity.TRAFFIC)))
@@ -215,7 +215,7 @@ def test_traffic_is_that_of_the_newest_events() -> None:
 
 
 def test_a_revision_without_another_adapter_is_no_version() -> None:
-    past = History()
+    past = Activity()
     for offset, adapter in enumerate(["r0004_v0001", "r0004_v0001", None, "r0004_v0002"]):
         past.apply(record(REGIONS, Revision((region(A, 1, adapter),), None, 0).to_record(), offset))
     assert [(one["adapter"], one["revision"]) for one in past.versions()[A]] == [("r0004_v0002", 3), ("r0004_v0001", 0)]

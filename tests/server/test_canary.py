@@ -1,4 +1,4 @@
-"""A new version for some users first: who gets it, what their clicks come to, and that it is decided once."""
+"""Canary trials: the users of a new version, the counts of their clicks, and one decision."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from adapters_store import AdaptersStore, Manifest
-from consumers.server.canary_controller import settle, standing
+from consumers.server.canary_controller import current_trial, end_trial
 from consumers.server.feedback import Tally, parse_request_id
-from consumers.server.views.region_history import Logged
+from consumers.server.views.region_history import RegionHistory
 from pipeline.recommend.ab_test import Rate, Trial, Verdict
 from pipeline.recommend.canary import Canary
 from pipeline.regions.region import Status
@@ -26,7 +26,7 @@ OLD, NEW = "r0004_v0001", "r0004_v0002"
 USERS = [f"u{i}" for i in range(24)]
 SHARE = 0.4
 QUICK = config("trend.half_lives=[20, 100]", "trend.shrinkage=5", "log.partitions=2", "canary.answers=60")
-"""As all worlds of these tests, but sixty answers are enough."""
+"""Settings of these tests, with sixty answers as the least for a verdict."""
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def expected(adapter: str = NEW) -> dict[str, str]:
 
 
 def click(server: Server, clicked: Iterable[str], times: int = 1) -> None:
-    """Have every user ask and be shown something so many times; who is told one of these versions clicks."""
+    """Let every user request and see a recommendation so many times; users of these versions click."""
     chosen = set(clicked)
     for _ in range(times):
         answers = [server.recommend(user_id=user) for user in USERS]
@@ -66,7 +66,7 @@ def acts(world: World) -> list[dict]:
 
 
 def shown(server: Server) -> dict[str, int]:
-    """Version -> shown answers of the trial, as the server tells."""
+    """Version -> impressions in the trial, from the server."""
     canary = server.ask("GET", f"/regions/{A}")[1]["canary"]
     return {canary[role]: canary["trial"][rate]["shown"] for role, rate in ROLES.items()}
 
@@ -82,13 +82,15 @@ def test_some_users_get_the_new_version_and_all_others_the_one_before(world: Wor
     server.served(revision)
     assert told(server) == expected()
     assert 0 < list(expected().values()).count(NEW) < len(USERS)
+    shown_canary = server.ask("GET", f"/regions/{A}")[1]["canary"]
+    assert list(shown_canary) == ["region_id", "adapter", "incumbent", "trust", "share", "since", "trial"]
     for user, adapter in expected().items():
         answer = server.recommend(user_id=user)
         assert same(answer, before[user]) is (adapter == OLD)
         assert (answer["revision"], answer["canary"]) == (revision, revision)
         found = parse_request_id(answer["request_id"])
         assert found is not None
-        assert (found.adapter, found.canary, found.crowd) == (adapter, revision, canary_of(revision).crowd(user))
+        assert (found.adapter, found.canary, found.bucket) == (adapter, revision, canary_of(revision).bucket(user))
     assert server.recommend(user_id="b0")["canary"] is None
     with serving(world, instance="other") as other:
         assert told(other) == expected()
@@ -97,7 +99,7 @@ def test_some_users_get_the_new_version_and_all_others_the_one_before(world: Wor
 def test_who_asks_with_a_history_is_told_apart_by_it(world: World, server: Server) -> None:
     _, revision = world.update(A, seed=9, canary=SHARE)
     server.served(revision)
-    ids = server.service.knowledge.item_id
+    ids = server.service.users_items.item_id
     asked = [[ids(row) for row in window] for window in histories(FIRSTS[A], 40).tolist()]
     adapters = [server.recommend(history=history)["adapter"] for history in asked]
     assert set(adapters) == {OLD, NEW}
@@ -235,11 +237,11 @@ def test_who_is_overtaken_while_it_decides_writes_nothing(world: World, verdict:
     canary, trial = canary_of(revision), Trial(Rate(20, 1), Rate(30, 9), 3.5)
     slow = Meanwhile(world.folder / "adapters")
     # The slow one decides that the version is worse, as only then the store is asked.
-    slow.happens = lambda: settle(world.log, world.store, canary, trial, verdict, "quick", 1.6e9)
-    settle(world.log, slow, canary, trial, Verdict.WORSE, "slow", 1.6e9)
+    slow.happens = lambda: end_trial(world.log, world.store, canary, trial, verdict, "quick", 1.6e9)
+    end_trial(world.log, slow, canary, trial, Verdict.WORSE, "slow", 1.6e9)
     assert [act["by"] for act in acts(world)] == ["quick"]
     assert world.log.end_offset(REGIONS, 0) == revision + 2
-    settle(world.log, world.store, canary, trial, verdict, "late", 1.6e9)
+    end_trial(world.log, world.store, canary, trial, verdict, "late", 1.6e9)
     assert [act["by"] for act in acts(world)] == ["quick"]
 
 
@@ -302,7 +304,7 @@ def test_without_a_way_back_the_new_version_stays_on_trial(world: World, server:
     server.served(revision)
     shutil.rmtree(world.folder / "adapters" / OLD)
     click(server, [OLD], times=2)
-    eventually(lambda: any("there is no way back" in said for said in server.said))
+    eventually(lambda: any("cannot be restored" in said for said in server.said))
     assert told(server) == expected()
     assert acts(world) == []
     assert server.ask("GET", "/readyz")[0] == 200
@@ -319,8 +321,8 @@ def test_an_older_revision_is_on_the_trial_that_it_was_on(world: World, server: 
 # --- what the log says ---------------------------------------------------------------------------------------
 
 
-def logged(world: World) -> Logged:
-    return Logged.of(world.log.read(REGIONS, 0, 0, world.log.end_offset(REGIONS, 0)))
+def logged(world: World) -> RegionHistory:
+    return RegionHistory.of(world.log.read(REGIONS, 0, 0, world.log.end_offset(REGIONS, 0)))
 
 
 def test_a_first_version_has_nobody_to_be_tried_against(world: World) -> None:
@@ -352,7 +354,7 @@ def test_only_answers_of_the_trial_count_for_it() -> None:
     tally, canary = Tally(), canary_of(7)
     for i, (adapter, part) in enumerate(OF_ONE_TRIAL):
         tally.add({"request_id": f"{i:016}.4.{adapter}.9{part}", "kind": "click"})
-    found = standing(canary, tally)
+    found = current_trial(canary, tally)
     assert (found.tried, found.incumbent) == (Rate(1, 1), Rate(2, 2))
     assert found.verdict(0.05, 4) is None
     assert found.verdict(0.05, 3) is Verdict.ALIKE
@@ -363,4 +365,4 @@ OF_ONE_TRIAL = [
     *((NEW, ".7.3"), (OLD, ".7.1000"), (OLD, ".7.1023")),
     *((OLD, ".6.1000"), (OLD, ""), (NEW, ""), ("r0004_v0001", ".7.1024")),
 ]
-"""Version and trial of answers; the first three are of the trial that began with revision 7."""
+"""Version and trial of answers; the first three belong to the trial that started with revision 7."""

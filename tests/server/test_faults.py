@@ -1,4 +1,4 @@
-"""Faults 2, 3, 10, 13, 16 and 17 on the path from the store to an answer: what is bad never answers."""
+"""Faults 2, 3, 10, 13, 16 and 17 on the path from the store to an answer: a damaged adapter never answers."""
 
 import errno
 import json
@@ -22,7 +22,7 @@ def refused(server: Server) -> dict[str, int]:
 
 
 def expect_refusal(server: Server, name: str, revision: int, reason: str) -> None:
-    """The revision is in force, its adapter is not, and the version before goes on."""
+    """Assert that the revision is in force, with the previous version in place of its adapter."""
     server.served(revision)
     assert refused(server) == {reason: 1}
     answer = server.recommend(user_id="a0")
@@ -123,7 +123,7 @@ def test_reload_takes_up_what_was_repaired(world: World, server: Server) -> None
 def test_a_full_disk_fails_a_publication_and_touches_no_answer(
     world: World, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file system of 64 KB, of which the store sees nothing but ENOSPC in the middle of a write."""
+    """A file system of 64 KB: a write fails with ENOSPC in the middle."""
     before = server.recommend(user_id="a0")
     room = 64_000
     real = os.write
@@ -170,11 +170,11 @@ def test_a_full_disk_fails_a_publication_and_touches_no_answer(
 
 
 def test_requests_go_on_while_edits_are_published(world: World, server: Server) -> None:
-    """The short form of five minutes: 40 publications, requests all the time, from three threads."""
+    """Short form of a five-minute test: 40 publications under requests of three threads."""
     stop, failures, seen = threading.Event(), [], []
     server.recommend(user_id="a0")
     server.recommend(user_id="b0")
-    full = server.service.live.forward.slots.bytes
+    full = server.service.live.adapter_memory().bytes
 
     def ask(user: str) -> None:
         while not stop.is_set():
@@ -191,7 +191,7 @@ def test_requests_go_on_while_edits_are_published(world: World, server: Server) 
         name, revision = world.update(region_id, seed=100 + i)
         live[revision] = live[max(live)] | {region_id: name}
         server.served(revision)
-        sizes.append(server.service.live.forward.slots.bytes)
+        sizes.append(server.service.live.adapter_memory().bytes)
     stop.set()
     for thread in threads:
         thread.join()
@@ -200,10 +200,10 @@ def test_requests_go_on_while_edits_are_published(world: World, server: Server) 
     for answer in seen:
         assert answer["adapter"] == live[answer["revision"]].get(answer["region_id"])
     assert len({answer["revision"] for answer in seen}) > 3
-    eventually(lambda: set(server.service.live.forward.names) == set(live[max(live)].values()))
+    eventually(lambda: set(server.service.live.adapters) == set(live[max(live)].values()))
     # Two adapters, and for a moment a third that comes or goes: nothing is left of the forty others.
     assert max(sizes) <= 1.5 * full
-    eventually(lambda: server.service.live.forward.slots.bytes <= full)
+    eventually(lambda: server.service.live.adapter_memory().bytes <= full)
 
 
 def test_rollback_takes_less_than_a_second_and_is_a_record(world: World, server: Server) -> None:

@@ -1,4 +1,4 @@
-"""The trend in what a server answers: that of a gate, its counts as fresh as `gated`."""
+"""Online counts of a server: those of a gate, as fresh as `gated`."""
 
 import base64
 import copy
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from consumers.gate.changelog import KeptTrend, trend_outputs
+from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
 from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.online.ensemble import OnlineEnsemble
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
 from pipeline.streams.topics import REGIONS, TREND
@@ -61,7 +61,7 @@ def events(n: int, seed: int, rising: float = 0.5) -> Windows:
 def answers_of(server: Server, handler: EventScorer, history: np.ndarray) -> None:
     """The server answers a history as the gate would."""
     catalogue = the_setup().catalogue
-    expected = handler.answer(taken(history[None])).probabilities[0]
+    expected = handler.score(taken(history[None])).probabilities[0]
     answer = server.recommend(history=[catalogue.item_ids[row - 1] for row in history.tolist()], k=1000)
     found = {catalogue.row_of[item["item_id"]]: item["score"] for item in answer["items"]}
     assert len(found) == len(catalogue) - len(set(history.tolist()))
@@ -69,25 +69,25 @@ def answers_of(server: Server, handler: EventScorer, history: np.ndarray) -> Non
     np.testing.assert_allclose([found[row] for row in rows], expected[rows], rtol=1e-3, atol=1e-7)
 
 
-def asked() -> list[np.ndarray]:
+def windows() -> list[np.ndarray]:
     return [histories(first, 3)[2] for first in (*FIRSTS.values(), 61)]
 
 
 def counted(server: Server, n: int) -> None:
-    eventually(lambda: server.service.trend.events == n)
+    eventually(lambda: server.service.online.events == n)
 
 
-def learned(trending: OnlineEnsemble) -> dict[str, np.ndarray]:
+def learned(ensemble: OnlineEnsemble) -> dict[str, np.ndarray]:
     """What only the gate learns, and the server has from the last snapshot."""
-    return {name: array for name, array in trending.to_arrays().items() if name in ("theta", "hits")}
+    return {name: array for name, array in ensemble.to_arrays().items() if name in ("theta", "hits")}
 
 
 @contextmanager
 def after(world: World, handler: EventScorer, n: int) -> Iterator[Server]:
     """A server that began when a gate had written its trend down after n events."""
-    assert handler.trending is not None
+    assert handler.online is not None
     handler.handle(events(n, seed=1))
-    world.snapshot(handler.trending)
+    world.snapshot(handler.online)
     with serving(world) as server:
         counted(server, n)
         yield server
@@ -95,14 +95,14 @@ def after(world: World, handler: EventScorer, n: int) -> Iterator[Server]:
 
 def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
     handler = gate(world)
-    alone = gate(world, OFF).answer(taken(asked()[0][None])).probabilities[0]
+    alone = gate(world, OFF).score(taken(windows()[0][None])).probabilities[0]
     with after(world, handler, 300) as server:
-        for history in asked():
+        for history in windows():
             answers_of(server, handler, history)
-        mixed = handler.answer(taken(asked()[0][None])).probabilities[0]
-        assert mixed[RISING] > alone[RISING] + 0.05, "there is a trend to be mixed in"
-        assert handler.trending is not None
-        assert np.abs(handler.trending.to_arrays()["eras"]).max() > 0.1, "and an era to be in"
+        mixed = handler.score(taken(windows()[0][None])).probabilities[0]
+        assert mixed[RISING] > alone[RISING] + 0.05, "there are counts to be mixed in"
+        assert handler.online is not None
+        assert np.abs(handler.online.to_arrays()["eras"]).max() > 0.1, "and a correction by the origin prior"
         answer = server.recommend(user_id="a0")
         assert (answer["region_id"], answer["answered_by"]) == (A, "adapter")
         assert server.recommend(user_id="s0")["answered_by"] == "backbone"
@@ -110,67 +110,67 @@ def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
 
 def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -> None:
     handler = gate(world)
-    assert handler.trending is not None
+    assert handler.online is not None
     handler.handle(events(200, seed=3))
     contexts = np.concatenate([*(histories(first, 5) for first in (*FIRSTS.values(), 61)), np.zeros((1, 10), int)])
     since_setup = np.arange(len(contexts)) % LENGTH
-    model = handler._gated(contexts, since_setup)
-    told = handler._features_of(contexts, since_setup, model)
+    model = handler.score_content(contexts, since_setup)
+    features = handler._window_features(contexts, since_setup, model)
     one_by_one = [
-        handler.trending.mix(told[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
+        handler.online.mix(features[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
     ]
-    np.testing.assert_allclose(handler.trending.mix(told, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(handler.online.mix(features, model.probabilities), one_by_one, rtol=1e-9, atol=1e-15)
     in_place = model.probabilities.astype(np.float32)
-    handler.trending.mix_in(told, in_place)
+    handler.online.mix(features, in_place, in_place=True)
     np.testing.assert_allclose(in_place, one_by_one, rtol=1e-6, atol=1e-12)
 
 
 def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> None:
     handler = gate(world)
     with after(world, handler, 200) as server:
-        assert handler.trending is not None
-        weights = learned(handler.trending)
+        assert handler.online is not None
+        weights = learned(handler.online)
         before = server.recommend(user_id="nobody", k=1000)
         for record in handler.handle(events(60, seed=2)):
             world.gated(record)
         counted(server, 260)
-        now = handler.trending.to_arrays()
+        now = handler.online.to_arrays()
         assert not np.allclose(now["theta"], weights["theta"]), "the gate has learned"
-        handler.trending.restore(now | weights)
-        for history in asked():
+        handler.online.restore(now | weights)
+        for history in windows():
             answers_of(server, handler, history)
         assert server.recommend(user_id="nobody", k=1000) != before
         # The next snapshot brings the weights.
-        handler.trending.restore(now)
-        world.snapshot(handler.trending)
-        eventually(lambda: np.array_equal(server.service.trend._trending.to_arrays()["theta"], now["theta"]))  # type: ignore[union-attr]
-        for history in asked():
+        handler.online.restore(now)
+        world.snapshot(handler.online)
+        eventually(lambda: np.array_equal(server.service.online._ensemble.to_arrays()["theta"], now["theta"]))  # type: ignore[union-attr]
+        for history in windows():
             answers_of(server, handler, history)
 
 
 def test_a_server_that_starts_later_counts_every_event_once(world: World) -> None:
     """Whatever topic it reads first: what the snapshot holds is not counted again, what follows is."""
     handler = gate(world)
-    assert handler.trending is not None
-    world.snapshot(handler.trending)
+    assert handler.online is not None
+    world.snapshot(handler.online)
     for record in handler.handle(events(40, seed=4)):
         world.gated(record)
-    kept = learned(handler.trending)
-    world.snapshot(handler.trending)
+    kept = learned(handler.online)
+    world.snapshot(handler.online)
     for record in handler.handle(events(30, seed=5)):
         world.gated(record)
-    handler.trending.restore(handler.trending.to_arrays() | kept)
+    handler.online.restore(handler.online.to_arrays() | kept)
     with serving(world, instance="later") as server:
         counted(server, 70)
-        for history in asked():
+        for history in windows():
             answers_of(server, handler, history)
 
 
 def test_an_unknown_user_is_answered_by_the_shortest_half_life(world: World) -> None:
     handler = gate(world)
     with after(world, handler, 100) as server:
-        assert handler.trending is not None
-        expected = handler.trending.overall()
+        assert handler.online is not None
+        expected = handler.online.overall()
         answer = server.recommend(user_id="nobody", k=1000)
         assert answer["answered_by"] == "trend"
         row_of = the_setup().catalogue.row_of
@@ -184,7 +184,7 @@ def test_a_withdrawn_item_stays_out_however_it_trends(world: World) -> None:
     with after(world, handler, 100) as server:
         item = the_setup().catalogue.item_ids[RISING - 1]
         world.withdraw(RISING)
-        eventually(lambda: bool(server.service.knowledge.withdrawn[RISING]))
+        eventually(lambda: bool(server.service.users_items.withdrawn[RISING]))
         for user in ("a0", "b0", "s0", "nobody"):
             assert item not in [i["item_id"] for i in server.recommend(user_id=user, k=1000)["items"]]
 
@@ -192,24 +192,24 @@ def test_a_withdrawn_item_stays_out_however_it_trends(world: World) -> None:
 def test_of_several_gates_the_one_that_wrote_last_is_followed(world: World) -> None:
     with serving(world) as server:
         world.snapshot(fresh_trend(), "one")
-        eventually(lambda: server.service.trend.gate == "one")
+        eventually(lambda: server.service.online.gate == "one")
         other = fresh_trend()
         for _ in range(5):
             other.count(first_taken(7))
         world.snapshot(other, "two")
-        eventually(lambda: server.service.trend.gate == "two")
+        eventually(lambda: server.service.online.gate == "two")
         world.gated(first_taken(8), "one")
         world.gated(first_taken(9), "two")
         counted(server, 6)
         other.count(first_taken(9))
-        np.testing.assert_array_equal(server.service.trend.overall(), other.overall())
+        np.testing.assert_array_equal(server.service.online.overall(), other.overall())
         # What was passed over is not lost: it is read again with that gate's next snapshot.
         world.events["one"] = 1
         with world.producer.transaction() as transaction:
-            for out in trend_outputs("one", KeptTrend(fresh_trend().to_arrays(), 0, 1, 0), 1.6e9):
+            for out in snapshot_outputs("one", OnlineSnapshot(fresh_trend().to_arrays(), 0, 1, 0), 1.6e9):
                 transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
         counted(server, 1)
-        assert server.service.trend.overall().argmax() == 8
+        assert server.service.online.overall().argmax() == 8
 
 
 @pytest.mark.parametrize("bad", ["damaged", "of other half-lives"])
@@ -218,28 +218,28 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
         for _ in range(5):
             world.taken(77)
         counted(server, 5)
-        before = server.service.trend.overall().copy()
+        before = server.service.online.overall().copy()
         trending = fresh_trend(config("trend.half_lives=[30]") if bad != "damaged" else SETTINGS)
-        for out in trend_outputs("gate", KeptTrend(trending.to_arrays(), 9, 0, 0), 1.6e9):
+        for out in snapshot_outputs("gate", OnlineSnapshot(trending.to_arrays(), 9, 0, 0), 1.6e9):
             value = dict(out.value or {})
             if bad == "damaged":
                 value["data"] = base64.b85encode(b"something else").decode("ascii")
             world.send(TREND, value, out.key or "")
         eventually(lambda: any("the trend stays as it was" in said for said in server.said))
-        np.testing.assert_array_equal(server.service.trend.overall(), before)
+        np.testing.assert_array_equal(server.service.online.overall(), before)
         world.taken(78)
         counted(server, 6)
         assert server.ask("GET", "/readyz")[0] == 200
 
 
 def test_without_half_lives_the_model_answers_alone(world: World) -> None:
-    trending = gate(world)
-    assert trending.trending is not None
-    trending.handle(events(100, seed=1))
-    world.snapshot(trending.trending)
+    handler = gate(world)
+    assert handler.online is not None
+    handler.handle(events(100, seed=1))
+    world.snapshot(handler.online)
     alone = gate(world, OFF)
     with serving(world, settings=OFF) as server:
-        for history in asked():
+        for history in windows():
             answers_of(server, alone, history)
         unknown = server.recommend(user_id="nobody", k=5)
         assert unknown["answered_by"] == "trend"

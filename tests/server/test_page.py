@@ -1,4 +1,4 @@
-"""The page is served whole, loads nothing from elsewhere, and takes nothing from the log for markup."""
+"""The control room: all files are served, nothing is loaded from other hosts, text of the log is never markup."""
 
 import re
 import tomllib
@@ -94,7 +94,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 
 @pytest.fixture
 def full(world: World) -> World:
-    """A world in which something happened, and somebody tried to be clever."""
+    """A world with statistics, an edit and a dead letter, and markup in every text."""
     for i in range(1, 9):
         world.send(STATISTICS, interval(200 * i, r1=100, r2=40, r3=30, r4=20, r5=10), "")
     windows = tuple(Evidence(f"e{i}", i, A) for i in range(5))
@@ -126,7 +126,7 @@ def test_it_shows_regions_edits_versions_lag_and_dead_letters(full: World, brows
         drawn(browser, server, f"#edit={'x' * 24}")
         browser.shows("document.querySelector('.explanation')?.textContent.includes('windows: 5, from event e0 to e4')")
         assert browser.run("document.querySelectorAll('#map .region').length") == 5
-        assert "5, 2 opened since set-up" in text_of(browser, "#facts")
+        assert "5, 2 opened" in text_of(browser, "#facts")
         assert "Region 4" in text_of(browser, "#course") and "loss 2.50 of 13.80" in text_of(browser, "#course")
         assert "0.2500 ± 0.1000" in text_of(browser, "#edits")
         assert "r0004_v0002" in text_of(browser, "#adapters")
@@ -165,7 +165,7 @@ def test_a_user_is_tried_and_an_error_is_said(full: World, browser: Tab) -> None
         assert all(word in answer for word in ("region 4", "an adapter", "r0004_v0002", "confidence"))
         browser.run("document.querySelector('[name=user]').value = '<b>nobody</b>'")
         browser.run(ask)
-        browser.shows("document.querySelector('#ask .answer').innerText.includes('this user is not known')")
+        browser.shows("document.querySelector('#ask .answer').innerText.includes('this user is unknown')")
         browser.run("document.querySelector('[name=revision]').value = '99'")
         browser.run(ask)
         browser.shows(
@@ -195,7 +195,7 @@ def test_a_rollback_needs_the_token_and_is_shown(full: World, browser: Tab) -> N
 def test_without_a_token_there_is_no_button(full: World, browser: Tab) -> None:
     with serving(full, token=None) as server:
         drawn(browser, server)
-        browser.shows("document.querySelector('#adapters-note').textContent.includes('Rolling back is off')")
+        browser.shows("document.querySelector('#adapters-note').textContent.includes('Rollback is off')")
         assert browser.run("document.querySelectorAll('#adapters table button.quiet').length") == 0
 
 
@@ -239,7 +239,7 @@ def test_keys_do_what_the_mouse_does(full: World, browser: Tab) -> None:
         assert browser.run("location.hash") == "#region=4"
         browser.run(f"document.querySelector('svg.drift').{press.format('ArrowLeft')}")
         browser.run(f"document.querySelector('svg.drift').{press.format('ArrowLeft')}")
-        browser.shows("document.querySelector('.course .said').textContent.startsWith('event 1,400')")
+        browser.shows("document.querySelector('.course .values').textContent.startsWith('event 1,400')")
 
 
 def test_every_control_has_a_name_and_every_picture_a_text(full: World, browser: Tab) -> None:

@@ -1,4 +1,4 @@
-"""Administrative calls need the token; feedback is joined by request id; edits say why they fired."""
+"""Administrative calls need the token; feedback is joined by request id; edits have their reasons."""
 
 import pytest
 
@@ -85,7 +85,7 @@ def test_of_one_request_the_first_impression_and_the_first_click_count() -> None
 def test_a_request_id_says_what_answered(region: str, adapter: str, trial: str) -> None:
     found = parse_request_id(f"{'f' * 16}.{region}.{adapter}.-1{trial}")
     assert found is not None
-    assert (found.region_id, found.adapter, found.revision, found.canary, found.crowd) == (
+    assert (found.region_id, found.adapter, found.revision, found.canary, found.bucket) == (
         None if region == "-" else 4,
         None if adapter == "-" else adapter,
         -1,

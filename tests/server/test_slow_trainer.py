@@ -9,11 +9,11 @@ import numpy as np
 
 from consumers.runtime.topic_reader import new_records, value_of
 from consumers.trainer.child_process import TrainingChild
-from consumers.trainer.job import Carrier
+from consumers.trainer.job import JobRunner
 from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
@@ -29,16 +29,16 @@ WINDOWS, KEPT_FROM = 100, 40
 
 
 class Throttled(TrainingChild):
-    """Carries edits out in this process, each at its tenth look.
+    """Applies edits in this process, each at its tenth poll.
 
     Args:
-        carrier: does it.
-        meanwhile: told at each look which edit is under way.
+        runner: applies them.
+        meanwhile: called at each poll with the id of the edit under way.
     """
 
-    def __init__(self, carrier: Carrier, meanwhile: Callable[[str], None]) -> None:
+    def __init__(self, runner: JobRunner, meanwhile: Callable[[str], None]) -> None:
         super().__init__({})
-        self._carrier, self._meanwhile = carrier, meanwhile
+        self._runner, self._meanwhile = runner, meanwhile
 
     def begin(self, job: Mapping[str, Any]) -> None:
         self._job, self._left = job, 10
@@ -48,7 +48,7 @@ class Throttled(TrainingChild):
         self._left -= 1
         if self._left:
             return None
-        outcome, revision = self._carrier.apply(Edit.from_record(self._job["edit"]), self._job["revision"])
+        outcome, revision = self._runner.apply(Edit.from_record(self._job["edit"]), self._job["next_revision"])
         return {"outcome": outcome.to_record(), "revision": revision and revision.to_record(), "seconds": 0.0}
 
     def stop(self) -> None:
@@ -87,7 +87,7 @@ def update(edit_id: str, windows: list[Evidence]) -> Edit:
 
 def test_windows_that_retention_took_are_named_and_serving_is_untouched(world: World, server: Server) -> None:
     windows = gate_windows(world)
-    eventually(lambda: server.service.trend.events == WINDOWS)
+    eventually(lambda: server.service.online.events == WINDOWS)
     before = {user: server.recommend(user_id=user, k=20) for user in USERS}
     for edit in (update("late", windows), update("in time", windows[KEPT_FROM:])):
         world.send(EDITS, edit.to_record(), str(A))
@@ -98,8 +98,8 @@ def test_windows_that_retention_took_are_named_and_serving_is_untouched(world: W
             world.log.delete_before(GATED, 0, windows[KEPT_FROM].offset)
             during.extend((user, server.recommend(user_id=user, k=20)) for user in USERS)
 
-    carrier = Carrier(own_setup(), SETTINGS, world.log, world.store)
-    trainer = Member(LocalLog(world.log_path), "t", Throttled(carrier, meanwhile))
+    runner = JobRunner(own_setup(), SETTINGS, world.log, world.store)
+    trainer = Member(LocalLog(world.log_path), "t", Throttled(runner, meanwhile))
     trainer.turns(30)
     trainer.leave()
 

@@ -17,13 +17,14 @@ import uvicorn
 
 from adapters_store import AdaptersStore
 from consumers.cli.serve import listen
-from consumers.gate.changelog import KeptTrend, trend_outputs
+from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
 from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service
 from pipeline.config import Config
 from pipeline.evaluation.replay import prepare
 from pipeline.events.gated import GatedEvent, GateStamp
-from pipeline.events.windows import Windows
+from pipeline.events.user_state import UserState
+from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.seeding import make_deterministic
 from pipeline.online.ensemble import OnlineEnsemble
@@ -41,11 +42,11 @@ from tests.replay.small import config, dataset, plan
 
 SETTINGS = config("trend.half_lives=[20, 100]", "trend.shrinkage=5", "log.partitions=2")
 A, B = 4, 5
-"""Ids of the regions opened since: set-up has 1, 2 and 3."""
+"""Ids of the opened regions; set-up has 1, 2 and 3."""
 LENGTH = SETTINGS.windows.length
 TOKEN = "a token of the administrator"
 PATIENCE = 20.0
-"""Seconds after which something that should have happened has not."""
+"""Seconds after which a condition that was waited for has failed."""
 
 Json = Any
 
@@ -57,14 +58,14 @@ def the_setup() -> SetUp:
 
 
 def histories(first: int, n: int = 100) -> np.ndarray:
-    """(n, length) windows of 20 items each followed by the next: of set-up, A or B by the first item."""
+    """(n, length) windows over 20 consecutive items; the first item decides if they belong to set-up, A or B."""
     starts = np.random.default_rng(first).integers(20, size=n)
     rows: np.ndarray = (starts[:, None] + np.arange(LENGTH)) % 20 + first
     return rows
 
 
 def first_taken(row: int) -> GatedEvent:
-    """An event in which somebody of the first set-up region takes a first item."""
+    """An event of a user of the first set-up region, with an empty window."""
     inputs = online(probability=0.01, setup_shares=[(0, 1.0)])
     return gated_event(target=row, window=[0] * LENGTH, backbone_probability=0.01, online=inputs)
 
@@ -79,7 +80,7 @@ FIRSTS = {A: 1, B: 101}
 
 @cache
 def origins() -> OriginModel:
-    """Tells the windows of A, of B and of set-up apart."""
+    """Origin classifier for windows of A, of B and of set-up."""
     setup = the_setup()
     host = AdapterHost(copy.deepcopy(setup.backbone), SETTINGS.adapter)
     known = [setup.encoded]
@@ -146,7 +147,7 @@ class World:
         return transaction.offsets[0][2]
 
     def publish(self, region_id: int, seed: int) -> str:
-        """Put the next version of a region into the store; nobody knows of it yet."""
+        """Put the next version of a region into the store, without a revision."""
         version = self.versions[region_id] = self.versions.get(region_id, 0) + 1
         rows = list(range(FIRSTS[region_id], FIRSTS[region_id] + 20))
         manifest = self.store.publish(
@@ -184,8 +185,9 @@ class World:
         return name, self.announce(region(region_id, self.versions[region_id], name), canary=canary)
 
     def user(self, user_id: str, history: Sequence[int], since_setup: int = LENGTH) -> None:
-        """Tell what a user met last, as catalogue rows."""
-        self.send(USERS, {"history": list(history), "since_setup": since_setup}, user_id)
+        """Write the history of a user, as catalogue rows."""
+        state = UserState(History.of(list(history), LENGTH, since_setup))
+        self.send(USERS, state.to_record(0), user_id)
 
     def erase(self, user_id: str) -> None:
         self.send(USERS, None, user_id)
@@ -194,11 +196,11 @@ class World:
         self.send(ITEMS, None, the_setup().catalogue.item_ids[row - 1])
 
     def snapshot(self, trending: OnlineEnsemble, gate: str = "gate") -> None:
-        """Write a gate's trend down, as the gate does."""
-        kept = KeptTrend(trending.to_arrays(), trending.events, 0, self.log.end_offset(GATED, 0))
+        """Write a snapshot of an ensemble, as the gate does."""
+        kept = OnlineSnapshot(trending.to_arrays(), trending.events, 0, self.log.end_offset(GATED, 0))
         self.events[gate] = trending.events
         with self.producer.transaction() as transaction:
-            for out in trend_outputs(gate, kept, 1.6e9):
+            for out in snapshot_outputs(gate, kept, 1.6e9):
                 transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
 
     def gated(self, event: GatedEvent, gate: str = "gate") -> None:
@@ -208,7 +210,7 @@ class World:
         self.events[gate] += 1
 
     def taken(self, row: int) -> None:
-        """Tell that somebody of the first taste took an item."""
+        """Write an event in which a user of the first set-up region takes an item."""
         if "gate" not in self.events:
             self.snapshot(fresh_trend())
         self.gated(first_taken(row))
@@ -251,7 +253,7 @@ class Server:
 
 
 def eventually(holds: Callable[[], bool], patience: float = PATIENCE) -> None:
-    """Wait until something holds; fail where it does not in good time."""
+    """Wait until a condition holds; fail after `PATIENCE` seconds."""
     deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, "it did not happen"
@@ -259,7 +261,7 @@ def eventually(holds: Callable[[], bool], patience: float = PATIENCE) -> None:
 
 
 class Place(Protocol):
-    """Where a log is, and below which folder the adapters are."""
+    """Paths of a log and of the parent folder of the adapters store."""
 
     folder: Path
     log_path: Path

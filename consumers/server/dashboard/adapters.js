@@ -1,14 +1,14 @@
-// Adapter versions of each opened region, and the way back to an older one.
+// Adapter versions of each opened region, and rollback to an older one.
 
 import { post } from "./api.js";
 import { at, changes, h } from "./dom.js";
-import { number, score } from "./words.js";
+import { number, score } from "./format.js";
 import { draws, open } from "./state.js";
 
 const changed = changes();
 const dialog = at("rollback");
 const form = at("rollback-form");
-let wanted = null;
+let rollback = null;
 
 function origin(version) {
   if (version.rollback_of) return `rolled back from ${version.rollback_of}`;
@@ -17,8 +17,8 @@ function origin(version) {
 }
 
 function line(region, version, isLive, administration) {
-  const judged = version.validation;
-  const past = version.adapter !== region.adapter;
+  const validation = version.validation;
+  const isPast = version.adapter !== region.adapter;
   return h(
     "tr",
     { class: isLive ? "live" : null },
@@ -26,21 +26,21 @@ function line(region, version, isLive, administration) {
     h("td", { class: "words" }, isLive ? "live" : ""),
     h("td", {}, String(version.revision)),
     h("td", { class: "words" }, origin(version)),
-    h("td", {}, judged ? `${score(judged.before)} → ${score(judged.after)}` : ""),
+    h("td", {}, validation ? `${score(validation.before)} → ${score(validation.after)}` : ""),
     administration
-      ? h("td", {}, past
-          ? h("button", { type: "button", class: "quiet", "aria-label": `Roll region ${region.region_id} back to ${version.adapter}`, click: () => ask(region, version.adapter) }, "Roll back")
+      ? h("td", {}, isPast
+          ? h("button", { type: "button", class: "quiet", "aria-label": `Roll region ${region.region_id} back to ${version.adapter}`, click: () => confirmRollback(region, version.adapter) }, "Roll back")
           : null)
       : null,
   );
 }
 
 function table(region, versions, administration) {
-  const columns = ["version", "", "revision", "from", "before → after", ...(administration ? [""] : [])];
+  const columns = ["version", "", "revision", "origin", "before → after", ...(administration ? [""] : [])];
   const state = [
-    region.refused ? `${region.refused} is refused, the last good one answers` : null,
-    region.pinned ? `held at ${region.pinned}` : null,
-    `trusted with ${number(region.trust)} of the region's answers`,
+    region.refused ? `${region.refused} is damaged and was rejected; the last good version answers` : null,
+    region.pinned ? `pinned to ${region.pinned}` : null,
+    `adapter weight ${number(region.trust)}`,
   ];
   return h(
     "article",
@@ -59,15 +59,15 @@ function table(region, versions, administration) {
   );
 }
 
-function ask(region, adapter) {
-  wanted = { region_id: region.region_id, to: adapter };
-  at("rollback-what").textContent = `Region ${region.region_id} answers with ${region.adapter} now. A new revision will put ${adapter} in its place, on every server; boundaries stay.`;
+function confirmRollback(region, adapter) {
+  rollback = { region_id: region.region_id, to: adapter };
+  at("rollback-what").textContent = `Region ${region.region_id} is answered with ${region.adapter}. A new revision will replace it by ${adapter} on every server; boundaries do not change.`;
   at("rollback-problem").hidden = true;
   dialog.showModal();
 }
 
 at("rollback-cancel").addEventListener("click", () => dialog.close());
-// The token is kept nowhere: not in storage, and not in the field once the dialog is closed.
+// The token is never stored, and the field is cleared when the dialog closes.
 dialog.addEventListener("close", () => {
   form.elements.token.value = "";
 });
@@ -76,7 +76,7 @@ form.addEventListener("submit", async (event) => {
   const problem = at("rollback-problem");
   problem.hidden = true;
   try {
-    await post("admin/rollback", { ...wanted, by: form.elements.by.value }, form.elements.token.value);
+    await post("admin/rollback", { ...rollback, by: form.elements.by.value }, form.elements.token.value);
     dialog.close();
   } catch (error) {
     problem.textContent = `Nothing was changed: ${error.message}`;
@@ -90,10 +90,10 @@ draws(({ regions, versions, status, region }) => {
   if (!changed("adapters", [opened, versions, status.administration, region])) return;
   at("adapters-note").textContent = !opened.length
     ? region === null
-      ? "No region has an adapter yet: the backbone answers everybody."
+      ? "No region has an adapter yet: the backbone answers all users."
       : `Region ${region} has no adapter: the backbone answers for it.`
     : status.administration
-      ? "Rolling back needs the administrator's token, and is itself a new revision: history only grows."
-      : "Rolling back is off: the server was started without RAIE_ADMIN_TOKEN.";
+      ? "A rollback needs the administrator's token, and is written as a new revision: no record is ever changed."
+      : "Rollback is off: the server was started without RAIE_ADMIN_TOKEN.";
   at("adapters-list").replaceChildren(...opened.map((one) => table(one, versions[one.region_id] ?? [], status.administration)));
 });

@@ -1,4 +1,4 @@
-// The calls of the server. What goes wrong is an Error that says so in words.
+// Calls of the HTTP API; a failure is an Error with a message for the user.
 
 async function answer(response) {
   const text = await response.text();
@@ -16,7 +16,7 @@ async function answer(response) {
 function reason(body) {
   const detail = body?.detail ?? body;
   if (Array.isArray(detail)) return detail.map((one) => `${(one.loc ?? []).slice(1).join(".")}: ${one.msg}`).join("; ");
-  return typeof detail === "string" && detail ? detail.slice(0, 500) : "the server refused";
+  return typeof detail === "string" && detail ? detail.slice(0, 500) : "the server refused the request";
 }
 
 async function call(path, options) {

@@ -1,4 +1,4 @@
-// Elements from values. Text is only ever a text node: nothing from the log is read as markup.
+// Elements from values. Text is always a text node: nothing from the log is parsed as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -12,15 +12,15 @@ function fill(element, given, children) {
   return element;
 }
 
-/** An element of HTML; functions among what is given listen to the event of that name. */
+/** An HTML element with attributes; an attribute that is a function listens to the event of its name. */
 export const h = (tag, given, ...children) => fill(document.createElement(tag), given, children);
 
-/** An element of SVG. */
+/** An SVG element, likewise. */
 export const s = (tag, given, ...children) => fill(document.createElementNS(SVG, tag), given, children);
 
 export const at = (id) => document.getElementById(id);
 
-/** Call `draw(width)` whenever an element has got another width; return what draws anew. */
+/** Call `draw(width)` whenever the width of an element changes; return a function that redraws. */
 export function sized(element, draw) {
   let width = 0;
   const redraw = () => width > 0 && draw(width);
@@ -33,7 +33,7 @@ export function sized(element, draw) {
   return redraw;
 }
 
-/** Say whether a value is another one than at the last call of the same name. */
+/** Return a function that is true if a value differs from that of the last call with the same name. */
 export function changes() {
   const seen = new Map();
   return (name, value) => {

@@ -1,12 +1,12 @@
-// Asks the server every few seconds, and not at all while nobody looks.
+// Polls the server every few seconds, and stops while the page is hidden.
 
 import { get } from "./api.js";
 import { at, changes, h } from "./dom.js";
-import { count, plural } from "./words.js";
+import { count, plural } from "./format.js";
 import { draws, linked, longer, newest, state, update } from "./state.js";
-import { recommend } from "./ask.js";
+import { recommend } from "./recommend.js";
 import "./map.js";
-import "./course.js";
+import "./timeline.js";
 import "./edits.js";
 import "./adapters.js";
 import "./stages.js";
@@ -16,7 +16,7 @@ const LONGEST = 30000;
 
 const changed = changes();
 let timer = null;
-let looking = false;
+let polling = false;
 let pause = EVERY;
 
 const CALLS = {
@@ -27,11 +27,11 @@ const CALLS = {
   letters: () => get("dead-letters"),
 };
 
-async function look() {
+async function poll() {
   const status = await get("status");
-  // Another server, or another log, behind the same address: what was known is of the one before.
-  const anew = state.status && (status.at_event ?? -1) < (state.status.at_event ?? -1);
-  if (anew) update({ intervals: [] });
+  // Fewer events than before: another server or log is behind the same address.
+  const replaced = state.status && (status.at_event ?? -1) < (state.status.at_event ?? -1);
+  if (replaced) update({ intervals: [] });
   const [intervals, ...found] = await Promise.allSettled([
     get(`statistics?after=${newest()?.at_event ?? -1}`),
     ...Object.values(CALLS).map((call) => call()),
@@ -45,25 +45,25 @@ async function look() {
   update(change);
 }
 
-/** One look at the server, and the next one later; a second caller has nothing to add to one under way. */
+/** Poll once, and schedule the next poll; a call during a poll does nothing. */
 async function turn() {
-  if (looking) return;
-  looking = true;
+  if (polling) return;
+  polling = true;
   try {
-    await look();
+    await poll();
     pause = EVERY;
     const ready = state.status.status === "ready";
-    say(ready ? "live" : "stale", ready ? "live" : state.status.status);
+    show(ready ? "live" : "stale", ready ? "live" : state.status.status);
   } catch (error) {
     pause = Math.min(2 * pause, LONGEST);
-    say("lost", `${error.message}; trying again in ${Math.round(pause / 1000)} s`);
+    show("lost", `${error.message}; trying again in ${Math.round(pause / 1000)} s`);
   }
-  looking = false;
-  if (document.hidden) say("stale", "paused while hidden");
+  polling = false;
+  if (document.hidden) show("stale", "paused while hidden");
   else timer = setTimeout(turn, pause);
 }
 
-function say(kind, words) {
+function show(kind, words) {
   if (!changed("live", [kind, words])) return;
   at("live").dataset.kind = kind;
   at("live").lastElementChild.textContent = words;
@@ -71,7 +71,7 @@ function say(kind, words) {
 
 document.addEventListener("visibilitychange", () => {
   clearTimeout(timer);
-  if (document.hidden) say("stale", "paused while hidden");
+  if (document.hidden) show("stale", "paused while hidden");
   else turn();
 });
 
@@ -81,19 +81,19 @@ draws(({ status, regions, letters, stages }) => {
   const behind = stages ? stages.reduce((sum, one) => sum + one.behind, 0) : null;
   const facts = [
     ["events", count(status.at_event)],
-    ["regions", `${count(regions.regions.length)}, ${count(opened)} opened since set-up`],
+    ["regions", `${count(regions.regions.length)}, ${count(opened)} opened`],
     ["edits", `${count(status.edits)}, ${count(status.published)} published`],
     ["revision", status.revision < 0 ? "set-up" : count(status.revision)],
     ["users", count(status.users)],
     ["adapters", `${count(status.adapters_registered)} in memory`],
-    ["behind", behind === null ? "unknown" : plural(behind, "record")],
+    ["lag", behind === null ? "unknown" : plural(behind, "record")],
     ["refused", plural(letters?.count ?? 0, "record")],
   ];
   if (!changed("facts", facts)) return;
   at("facts").replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 });
 
-const asked = linked();
-update({ region: asked.region, edit: asked.edit });
+const link = linked();
+update({ region: link.region, edit: link.edit });
 turn();
-if (asked.user) recommend(asked.user, null);
+if (link.user) recommend(link.user, null);

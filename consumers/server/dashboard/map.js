@@ -1,7 +1,7 @@
-// The map: centroids on the plane of their two main axes.
+// Map of the regions: centroids on the plane of their two principal axes.
 
 import { at, changes, h, s, sized } from "./dom.js";
-import { count, number, percent } from "./words.js";
+import { count, number, percent } from "./format.js";
 import { choose, draws, evidence, lastRow, state } from "./state.js";
 
 const changed = changes();
@@ -13,10 +13,10 @@ const shareOf = (region) => region.traffic ?? region.prior;
 function described(region) {
   const row = lastRow(region.region_id);
   const drift = row && row.drift_statistic !== null
-    ? `, evidence of drift ${number(row.drift_statistic)} of ${number(row.threshold)}`
+    ? `, drift statistic ${number(row.drift_statistic)} of ${number(row.threshold)}`
     : "";
   const confidence = row ? `, confidence ${number(row.confidence)}` : "";
-  const origin = region.origin === "set-up" ? "of set-up" : `opened at event ${count(region.opened_at)}`;
+  const origin = region.origin === "set-up" ? "set-up region" : `opened at event ${count(region.opened_at)}`;
   return `Region ${region.region_id}, ${origin}, ${percent(shareOf(region))} of the traffic${confidence}${drift}`;
 }
 
@@ -28,7 +28,7 @@ function places(regions, width, height) {
   };
   const x = spread("x", width);
   const y = spread("y", height);
-  // One scale for both axes: distances on the page are distances on the plane.
+  // One scale for both axes keeps the proportions of distances.
   const scale = Math.min(x.room / (x.span || 1), y.room / (y.span || 1));
   return new Map(
     regions.map((region) => [
@@ -38,7 +38,7 @@ function places(regions, width, height) {
   );
 }
 
-/** An arc of a ring from the top, clockwise, over a share of it. */
+/** Arc of a ring from the top, clockwise, over a share of its length. */
 function arc([x, y], radius, share) {
   if (share >= 1) return `M${x},${y - radius} a${radius},${radius} 0 1 1 -0.01,0 z`;
   const angle = share * 2 * Math.PI;
@@ -53,7 +53,7 @@ function mark(region, place, label, radius) {
   return s(
     "g",
     {
-      class: `region ${region.origin === "set-up" ? "setup" : "since"}${chosen ? " chosen" : ""}`,
+      class: `region ${region.origin === "set-up" ? "setup" : "opened"}${chosen ? " chosen" : ""}`,
       tabindex: 0,
       role: "button",
       "aria-pressed": String(chosen),
@@ -77,17 +77,17 @@ function mark(region, place, label, radius) {
 
 const radiusOf = (region, biggest) => 7 + (biggest - 7) * Math.sqrt(Math.min(1, shareOf(region)));
 
-/** Where each region's label stands: above its circle, or where no other label is in the way. */
+/** Position of each region's label: above its circle, or beside it if another label is in the way. */
 function labels(regions, place, biggest) {
   const taken = [];
   return new Map(
     regions.map((region) => {
       const [x, y] = place.get(region.region_id);
       const away = radiusOf(region, biggest) + 9;
-      const ways = [[x, y - away], [x, y + away + 10], [x + away + 6, y + 4], [x - away - 6, y + 4]];
-      const free = ways.find(([a, b]) => taken.every(([c, d]) => Math.abs(a - c) > 20 || Math.abs(b - d) > 15));
-      taken.push(free ?? ways[0]);
-      return [region.region_id, free ?? ways[0]];
+      const options = [[x, y - away], [x, y + away + 10], [x + away + 6, y + 4], [x - away - 6, y + 4]];
+      const free = options.find(([a, b]) => taken.every(([c, d]) => Math.abs(a - c) > 20 || Math.abs(b - d) > 15));
+      taken.push(free ?? options[0]);
+      return [region.region_id, free ?? options[0]];
     }),
   );
 }
@@ -124,8 +124,8 @@ draws(({ regions, region, intervals }) => {
   if (!regions) return;
   if (!changed("map", [regions.regions, region, intervals.at(-1)])) return;
   at("map-note").textContent =
-    `Centroids on the plane of their two main axes, which holds ${percent(regions.plane_share)} of their variance. ` +
-    "Choose a region to see its edits alone.";
+    `Centroids on the plane of their two principal axes, which holds ${percent(regions.plane_share)} of their variance. ` +
+    "Select a region to see only its edits.";
   redraw();
 });
 

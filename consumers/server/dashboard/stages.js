@@ -1,7 +1,7 @@
-// How far each stage is behind, and what was refused.
+// Lag of each stage, and refused records.
 
 import { at, changes, h } from "./dom.js";
-import { count, moment, plural } from "./words.js";
+import { count, moment, plural } from "./format.js";
 import { draws } from "./state.js";
 
 const changed = changes();
@@ -37,7 +37,7 @@ draws(({ stages, problems }) => {
   const table = stages && h(
     "table",
     {},
-    h("thead", {}, h("tr", {}, ["stage", "reads", "behind", "of"].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ["stage", "reads", "lag", "records"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, byStage(stages).map(stageLine)),
   );
   at("stages-table").replaceChildren(...[problem, problem ? null : table].filter(Boolean));
@@ -60,7 +60,7 @@ draws(({ letters, problems }) => {
   if (!changed("letters", [letters, problems.letters])) return;
   const list = at("letters-list");
   if (problems.letters) {
-    list.replaceChildren(h("p", { class: "problem" }, `They cannot be read: ${problems.letters}`));
+    list.replaceChildren(h("p", { class: "problem" }, `The dead letters cannot be read: ${problems.letters}`));
     return;
   }
   if (!letters) return;
@@ -69,7 +69,7 @@ draws(({ letters, problems }) => {
     return;
   }
   const reasons = Object.entries(letters.reasons).map(([reason, number]) => `${reason} ${count(number)}`).join(", ");
-  const replayed = letters.replayed ? `; ${count(letters.replayed)} replayed since` : "";
+  const replayed = letters.replayed ? `; ${count(letters.replayed)} replayed` : "";
   list.replaceChildren(
     h("p", { class: "note" }, `${plural(letters.count, "record")} refused (${reasons})${replayed}. The newest:`),
     h("ol", { class: "letters" }, letters.newest.slice(0, NEWEST).map(letterLine)),

@@ -1,6 +1,6 @@
-// What the page knows, and what is chosen in it; sections are told when either changes.
+// State of the page: data of the server and the selection. Sections redraw when either changes.
 
-/** Intervals kept here: as many as the server remembers. */
+/** Most intervals that are stored: as many as the server has. */
 const INTERVALS = 500;
 
 export const state = {
@@ -19,7 +19,7 @@ export const state = {
 
 const listeners = [];
 
-/** Have a section drawn now and whenever something changes. */
+/** Register a function that draws a section at each change. */
 export const draws = (listener) => listeners.push(listener);
 
 export function update(change) {
@@ -27,7 +27,7 @@ export function update(change) {
   for (const listener of listeners) listener(state);
 }
 
-/** Add intervals after those that are known. */
+/** The stored intervals and new ones after them. */
 export function longer(intervals) {
   const last = newest()?.at_event ?? -1;
   return [...state.intervals, ...intervals.filter((one) => one.at_event > last)].slice(-INTERVALS);
@@ -44,24 +44,25 @@ export function lastRow(regionId) {
   return null;
 }
 
-/** The share of its threshold that a region's nearest detector has gathered, 0 to 1. */
+/** Drift statistic of the detector nearest to an alarm as a share of its threshold, 0 to 1. */
 export function evidence(row) {
   if (!row || row.drift_statistic === null || !(row.threshold > 0)) return 0;
   return Math.min(1, Math.max(0, row.drift_statistic / row.threshold));
 }
 
-/** Choose a region, or none if it was chosen already. */
+/** Select a region; none if it was selected already. */
 export function choose(regionId) {
   update({ region: state.region === regionId ? null : regionId });
   link();
 }
 
+/** Open the details of an edit; close them if they were open. */
 export function open(editId) {
   update({ edit: state.edit === editId ? null : editId });
   link();
 }
 
-/** Keep what is chosen in the address, so that it can be passed on. */
+/** Write the selection into the address, so that it can be shared. */
 function link() {
   const chosen = new URLSearchParams();
   if (state.region !== null) chosen.set("region", state.region);
@@ -69,9 +70,9 @@ function link() {
   history.replaceState(null, "", `#${chosen}`);
 }
 
-/** What the address asks for. */
+/** Selection in the address. */
 export function linked() {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  const region = Number(asked.get("region") || NaN);
-  return { region: Number.isInteger(region) ? region : null, edit: asked.get("edit"), user: asked.get("user") };
+  const given = new URLSearchParams(location.hash.slice(1));
+  const region = Number(given.get("region") || NaN);
+  return { region: Number.isInteger(region) ? region : null, edit: given.get("edit"), user: given.get("user") };
 }

@@ -1,4 +1,4 @@
-// Before the first paint: the scheme that was chosen here, or the system's.
+// Sets the colour scheme before the first paint: the stored choice, or the system's.
 "use strict";
 (() => {
   const KEY = "raie-theme";
@@ -8,7 +8,7 @@
     try {
       return localStorage.getItem(KEY);
     } catch {
-      return null; // storage may be blocked; the system's scheme holds then
+      return null; // storage may be blocked; the system's scheme applies then
     }
   };
   const apply = (theme) => {
@@ -28,7 +28,7 @@
       try {
         localStorage.setItem(KEY, now());
       } catch {
-        // It holds until the page is left.
+        // Storage may be blocked; the choice lasts until the page is closed.
       }
     });
     dark.addEventListener("change", label);

@@ -1,4 +1,4 @@
-"""Administrative calls: they need the token, do not exist without one, and are records in the log."""
+"""Administrative calls: they exist only if a token is configured, require it, and become records in the log."""
 
 import secrets
 from typing import Annotated
@@ -16,39 +16,39 @@ def _authorised(
     request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 ) -> None:
     token: str = request.app.state.token
-    # Compared in constant time: the time of an answer says nothing of the token.
+    # Compared in constant time, so that response times reveal nothing about the token.
     if given is None or not secrets.compare_digest(given.credentials.encode(), token.encode()):
         raise HTTPException(401, "this call needs the administrator's token", {"WWW-Authenticate": "Bearer"})
 
 
 router = APIRouter(prefix="/admin", tags=["administration"], dependencies=[Depends(_authorised)])
 
-By = Annotated[str, Field(min_length=1, max_length=256, description="who asks, for the record")]
+By = Annotated[str, Field(min_length=1, max_length=256, description="your name, for the record")]
 Name = Annotated[str, Field(pattern=r"^r\d{4}_v\d{4}$", description="an adapter version")]
 
 
 class RollbackBody(BaseModel):
-    """Which region to put back, and to which version."""
+    """Region to roll back, and the version to restore."""
 
     model_config = ConfigDict(extra="forbid")
 
     region_id: int
-    to: Name | None = Field(None, description="null: the version before the present one")
+    to: Name | None = Field(None, description="null: the previous version")
     by: By
 
 
 class PinBody(BaseModel):
-    """Which region to hold, and at which version."""
+    """Region to pin, and the version to pin it to."""
 
     model_config = ConfigDict(extra="forbid")
 
     region_id: int
-    adapter: Name | None = Field(description="null: let it follow the log again")
+    adapter: Name | None = Field(description="null: remove the pin")
     by: By
 
 
 class ReloadBody(BaseModel):
-    """Who asks."""
+    """Author of a reload."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,7 +57,7 @@ class ReloadBody(BaseModel):
 
 @router.post("/rollback")
 def rollback(body: RollbackBody, request: Request) -> dict[str, int]:
-    """Republish an older version of a region as a new revision."""
+    """Restore an older version of a region as a new revision."""
     service: Service = request.app.state.service
     try:
         return {"revision": service.rollback(body.region_id, body.to, body.by)}
@@ -67,7 +67,7 @@ def rollback(body: RollbackBody, request: Request) -> dict[str, int]:
 
 @router.post("/pin", status_code=202)
 def pin(body: PinBody, request: Request) -> None:
-    """Hold a region at a version on every server."""
+    """Pin a region to a version on every server."""
     service: Service = request.app.state.service
     if body.adapter is not None and int(body.adapter[1:5]) != body.region_id:
         raise HTTPException(422, f"{body.adapter} is no version of region {body.region_id}")
@@ -79,6 +79,6 @@ def pin(body: PinBody, request: Request) -> None:
 
 @router.post("/reload", status_code=202)
 def reload(body: ReloadBody, request: Request) -> None:
-    """Have every server try again what it refused."""
+    """Make every server load the adapters again that it refused."""
     service: Service = request.app.state.service
     service.reload(body.by)

@@ -1,4 +1,4 @@
-"""The application: routes over one service, which starts and ends with it."""
+"""The FastAPI application: routes over one service, which starts and ends with it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

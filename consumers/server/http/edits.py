@@ -1,4 +1,4 @@
-"""`GET /edits`, `GET /edits/{id}` and its explanation: what was changed, why, and what came of it."""
+"""`GET /edits`, `GET /edits/{id}` and its explanation: edits, their reasons and their outcomes."""
 
 from typing import Annotated, Any
 
@@ -10,8 +10,8 @@ from pipeline.errors import DataError, LogError
 
 router = APIRouter(tags=["edits"])
 
-IN_SHORT = ("edit_id", "operation", "region_id", "other_region_id", "at_event", "timestamp")
-OF_OUTCOME = ("published", "version", "detail", "validation", "trained_windows", "moved_windows")
+SUMMARY = ("edit_id", "operation", "region_id", "other_region_id", "at_event", "timestamp")
+OUTCOME = ("published", "version", "detail", "validation", "trained_windows", "moved_windows")
 
 
 @router.get("/edits")
@@ -20,27 +20,24 @@ def edits(
     region_id: int | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[dict[str, Any]]:
-    """The newest edits first, in short."""
+    """The newest edits first, with a summary of each."""
     service: Service = request.app.state.service
-    known = list(service.knowledge.edits.values())
-    chosen = [edit for edit in known if region_id in (None, edit["region_id"])]
-    newest = sorted(chosen, key=lambda edit: (edit["at_event"], edit["offset"]), reverse=True)[:limit]
-    return [_summary(edit, service) for edit in newest]
+    return [_summary(edit, service) for edit in service.edits.newest(region_id, limit)]
 
 
 @router.get("/edits/{edit_id}")
 def edit(edit_id: str, request: Request) -> dict[str, Any]:
-    """One edit: statistic and threshold that called for it, its windows, validation before and after."""
+    """One edit: statistic and threshold behind it, its windows, validation before and after."""
     service: Service = request.app.state.service
-    found = service.knowledge.edits.get(edit_id)
+    found = service.edits.edits.get(edit_id)
     if found is None:
         raise HTTPException(404, f"there is no edit {edit_id}")
-    return {**found, "outcome": service.knowledge.outcomes.get(edit_id)}
+    return {**found, "outcome": service.edits.outcomes.get(edit_id)}
 
 
 @router.get("/edits/{edit_id}/explanation", response_class=PlainTextResponse)
 def explanation(edit_id: str, request: Request) -> str:
-    """An edit that ended in sentences, as `raie explain` writes them."""
+    """Explanation of an edit that has ended, as `raie explain` gives it."""
     service: Service = request.app.state.service
     try:
         return service.explanation(edit_id)
@@ -51,13 +48,13 @@ def explanation(edit_id: str, request: Request) -> str:
 
 
 def _summary(edit: dict[str, Any], service: Service) -> dict[str, Any]:
-    outcome = service.knowledge.outcomes.get(edit["edit_id"])
+    outcome = service.edits.outcomes.get(edit["edit_id"])
     return {
-        **{name: edit[name] for name in IN_SHORT},
+        **{name: edit[name] for name in SUMMARY},
         "signal": edit["reason"].get("signal"),
         "statistic": edit["reason"].get("statistic"),
         "threshold": edit["reason"].get("threshold"),
         "why": edit["reason"].get("text"),
         "windows": edit["windows"]["count"],
-        **{name: None if outcome is None else outcome.get(name) for name in OF_OUTCOME},
+        **{name: None if outcome is None else outcome.get(name) for name in OUTCOME},
     }

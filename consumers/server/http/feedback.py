@@ -1,4 +1,4 @@
-"""`POST /feedback`: what was shown and what was clicked, by request id."""
+"""`POST /feedback`: impressions and clicks, by request id."""
 
 from typing import Annotated, Literal
 
@@ -16,14 +16,14 @@ class FeedbackBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    request_id: str = Field(description="as `/recommend` gave it")
+    request_id: str = Field(description="from the answer of `/recommend`")
     kind: Literal["impression", "click"]
     item_ids: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(max_length=1000)
 
 
 @router.post("/feedback", status_code=202)
 def feedback(body: Annotated[list[FeedbackBody], Field(min_length=1, max_length=1000)], request: Request) -> None:
-    """Write impressions and clicks into the log, each joined to what answered its request."""
+    """Write impressions and clicks into the log, each with the origin of its answer."""
     service: Service = request.app.state.service
     records: list[dict[str, object]] = []
     for one in body:

@@ -1,7 +1,8 @@
-"""`/healthz`, `/readyz`, `/metrics`."""
+"""`/healthz`, `/readyz` and `/metrics` of the server."""
 
 from fastapi import APIRouter, Request, Response
 
+from consumers.runtime.health import probe
 from consumers.server.service import Service
 from pipeline.telemetry import CONTENT_TYPE
 
@@ -9,23 +10,22 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz")
-def healthz() -> dict[str, str]:
-    """The process answers."""
-    return {"status": "ok"}
+def healthz(request: Request, response: Response) -> dict[str, str]:
+    """200 while the process answers."""
+    response.status_code, problem = probe("/healthz", request.app.state.service)
+    return {"status": problem or "ok"}
 
 
 @router.get("/readyz")
 def readyz(request: Request, response: Response) -> dict[str, str]:
-    """200 once the log is read, and as long as it is followed; 503 otherwise, with the reason."""
-    service: Service = request.app.state.service
-    problem = service.problem()
-    response.status_code = 200 if problem is None else 503
+    """200 while the server has read the log and follows it; 503 otherwise, with the reason."""
+    response.status_code, problem = probe("/readyz", request.app.state.service)
     return {"status": problem or "ready"}
 
 
 @router.get("/metrics")
 def metrics(request: Request) -> Response:
-    """Everything for Prometheus."""
+    """All metrics, in Prometheus' text format."""
     service: Service = request.app.state.service
     service.gauge()
     return Response(service.metrics.expose(), media_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""`GET /`: the page, from files that come with the package and load nothing from anywhere else."""
+"""`GET /`: the control room, from files of the package; it loads nothing from other hosts."""
 
 from importlib.resources import files
 from typing import Annotated
@@ -24,7 +24,7 @@ POLICY = "; ".join(
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
-        # Nothing that is not escaped can reach the document, whatever a script does.
+        # Scripts cannot insert unescaped text into the document.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
@@ -43,7 +43,7 @@ FILES = {
     for file in files("consumers.server").joinpath("dashboard").iterdir()
     if file.name.rpartition(".")[2] in KINDS
 }
-"""Name -> content: nothing else can be asked for."""
+"""File name -> content; no other file is served."""
 
 
 @router.get("/")
@@ -54,7 +54,7 @@ def page() -> Response:
 
 @router.get("/page/{name}")
 def file(name: Annotated[str, Path(max_length=100)]) -> Response:
-    """A file of the page."""
+    """A file of the control room."""
     if name not in FILES:
         raise HTTPException(404, "the page has no such file")
     return Response(FILES[name], media_type=KINDS[name.rpartition(".")[2]], headers=HEADERS)

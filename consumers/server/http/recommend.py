@@ -1,4 +1,4 @@
-"""`POST /recommend`: what a user, or a history, is recommended now or as of an older revision."""
+"""`POST /recommend`: recommendations for a user or a history, now or as of an older revision."""
 
 import secrets
 from dataclasses import asdict
@@ -19,17 +19,17 @@ router = APIRouter(tags=["recommendations"])
 
 
 class AskBody(BaseModel):
-    """Whom to answer, and how."""
+    """A request: a user or a history, and options."""
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: Identifier | None = Field(None, description="answer this user's current window")
+    user_id: Identifier | None = Field(None, description="recommend to this user")
     history: list[Identifier] | None = Field(
-        None, max_length=1000, description="or these items, as if just taken: oldest first"
+        None, max_length=1000, description="or after these items, as if just taken: oldest first"
     )
-    k: int = Field(LIST_LENGTH, ge=1, le=1000, description="how many items")
-    exclude: list[Identifier] = Field([], max_length=10_000, description="item ids that must not be answered")
-    revision: int | None = Field(None, ge=-1, description="as of this revision; -1: as set up")
+    k: int = Field(LIST_LENGTH, ge=1, le=1000, description="number of items")
+    exclude: list[Identifier] = Field([], max_length=10_000, description="item ids that must not be recommended")
+    revision: int | None = Field(None, ge=-1, description="as of this revision; -1: set-up")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "AskBody":
@@ -47,24 +47,24 @@ class ItemBody(BaseModel):
 
 
 class RecommendationBody(BaseModel):
-    """What is recommended, and what answered."""
+    """Recommended items, and the origin of the answer."""
 
-    request_id: str = Field(description="name it in feedback")
+    request_id: str = Field(description="identifies the answer in feedback")
     items: list[ItemBody]
-    answered_by: str = Field(description="`adapter`, `backbone`, or `trend` for a user who is not known")
+    answered_by: str = Field(description="`adapter`, `backbone`, or `trend` (online popularity) for an unknown user")
     region_id: int | None
-    adapter: str | None = Field(description="version that answers for the region; null: the backbone")
-    route: dict[int, float] = Field(description="region -> weight in the answer; set-up regions as one under 0")
-    confidence: float = Field(description="top posterior of the gate")
-    revision: int = Field(description="newest revision in the answer; -1: as set up")
-    stood_in: bool = Field(description="whether the backbone stood in for an adapter that could not be loaded")
-    canary: int | None = Field(description="revision that began the trial that this is part of; null: of none")
-    crowd: int | None = Field(description="the crowd of users that this is for, in a trial")
+    adapter: str | None = Field(description="adapter version of the region; null: the backbone")
+    route: dict[int, float] = Field(description="region id -> weight in the answer; set-up regions together under 0")
+    confidence: float = Field(description="highest posterior of the gate")
+    revision: int = Field(description="revision that answered; -1: set-up")
+    stood_in: bool = Field(description="true if the backbone replaced an adapter that could not be loaded")
+    canary: int | None = Field(description="revision that started the canary trial of this answer; null: no trial")
+    crowd: int | None = Field(description="bucket of the user in that trial")
 
 
 @router.post("/recommend")
 async def recommend(body: AskBody, request: Request) -> RecommendationBody:
-    """Recommend what comes next."""
+    """Recommend items for the next interaction."""
     service: Service = request.app.state.service
     newest = service.live.view.revision
     if body.revision is not None and body.revision > newest:
@@ -77,4 +77,7 @@ async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     except Overloaded:
         service.metrics.overloaded.inc()
         raise HTTPException(503, "too many requests are waiting", {"Retry-After": "1"}) from None
-    return RecommendationBody(request_id=request_id_of(secrets.token_hex(8), found), **asdict(found))
+    fields = asdict(found)
+    stood_in, crowd = fields.pop("fallback"), fields.pop("bucket")
+    request_id = request_id_of(secrets.token_hex(8), found)
+    return RecommendationBody(request_id=request_id, stood_in=stood_in, crowd=crowd, **fields)

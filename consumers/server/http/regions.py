@@ -1,4 +1,4 @@
-"""`GET /regions`, `GET /regions/{id}`, `GET /versions`: what is live, where it lies, and how it does."""
+"""`GET /regions`, `GET /regions/{id}` and `GET /versions`: regions, their adapters and hit rates."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Request
 
 from adapters_store.errors import StoreError
-from consumers.server.canary_controller import standing
+from consumers.server.canary_controller import current_trial
 from consumers.server.service import Service
 from consumers.server.views.regions import View
 from pipeline.recommend.canary import Canary
@@ -20,15 +20,15 @@ router = APIRouter(tags=["regions"])
 
 @router.get("/regions")
 def regions(request: Request) -> dict[str, Any]:
-    """Every live region, and the revision that they are of.
+    """Every live region, as of the newest revision.
 
-    `x` and `y` place it on the plane of the two main axes of all centroids, which holds `plane_share` of their
-    variance; `traffic` is its share of the newest events, null before there are any.
+    `x` and `y` are coordinates on the plane of the two principal axes of all centroids, which holds `plane_share` of
+    their variance; `traffic` is the share of the newest events, null before there are any.
     """
     service: Service = request.app.state.service
     view = service.live.view
     centroids = np.stack([region.centroid for region in view.bank.live])
-    plane, traffic = Plane(centroids), service.history.traffic()
+    plane, traffic = Plane(centroids), service.activity.traffic()
     live = [
         {**_summary(region, view, service), "x": float(x), "y": float(y), "traffic": _share(traffic, region)}
         for region, (x, y) in zip(view.bank.live, plane.project(centroids), strict=True)
@@ -43,27 +43,26 @@ def regions(request: Request) -> dict[str, Any]:
 
 @router.get("/versions")
 def versions(request: Request) -> dict[int, list[Mapping[str, Any]]]:
-    """Region -> the adapters that it was given, newest first: what it can be rolled back to."""
+    """Region id -> its adapter versions, newest first: candidates for a rollback."""
     service: Service = request.app.state.service
-    return service.history.versions()
+    return service.activity.versions()
 
 
 @router.get("/regions/{region_id}")
 def region(region_id: int, request: Request) -> dict[str, Any]:
-    """One region, ended ones included: where it lies, what answers for it, its versions and hit rates."""
+    """One region, retired ones included: centroid, adapter, versions, edits and hit rates."""
     service: Service = request.app.state.service
     view = service.live.view
     found = next((r for r in view.bank.regions if r.region_id == region_id), None)
     if found is None:
         raise HTTPException(404, f"there is no region {region_id}")
-    edits = [edit["edit_id"] for edit in list(service.knowledge.edits.values()) if edit["region_id"] == region_id]
     return {
         **_summary(found, view, service),
         "centroid": found.centroid.tolist(),
         "concentration": found.concentration,
         "manifest": _manifest(found.adapter, service),
         "versions": service.store.names(region_id),
-        "edits": edits,
+        "edits": service.edits.of_region(region_id),
     }
 
 
@@ -89,7 +88,8 @@ def _summary(region: Region, view: View, service: Service) -> dict[str, Any]:
 def _canary(canary: Canary | None, service: Service) -> dict[str, Any] | None:
     if canary is None:
         return None
-    return {**asdict(canary), "trial": asdict(standing(canary, service.tally))}
+    fields = {"trust" if name == "adapter_weight" else name: value for name, value in asdict(canary).items()}
+    return {**fields, "trial": asdict(current_trial(canary, service.tally))}
 
 
 def _share(traffic: Mapping[int, float], region: Region) -> float | None:

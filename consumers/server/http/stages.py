@@ -1,4 +1,4 @@
-"""`GET /status`, `/statistics`, `/stages`, `/dead-letters`: how the pipeline does."""
+"""`GET /status`, `/statistics`, `/stages` and `/dead-letters`: the state of the pipeline."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,12 +15,12 @@ router = APIRouter(tags=["stages"])
 
 @router.get("/status")
 def status(request: Request) -> dict[str, Any]:
-    """This server: what it knows, whether it keeps up, and whether there are administrative calls."""
+    """This server: size of its views, readiness, and availability of administrative calls."""
     service: Service = request.app.state.service
-    view, slots = service.live.view, service.live.forward.slots
-    newest = service.history.intervals()[-1:]
+    view, memory = service.live.view, service.live.adapter_memory()
+    newest = service.activity.intervals()[-1:]
     return {
-        "status": service.problem() or "ready",
+        "status": service.unready() or "ready",
         "version": version_of(PROGRAM),
         "instance": service.instance,
         "administration": hasattr(request.app.state, "token"),
@@ -28,12 +28,12 @@ def status(request: Request) -> dict[str, Any]:
         "gate_version": view.bank.gate_version,
         "at_event": newest[0]["at_event"] if newest else None,
         "timestamp": newest[0]["timestamp"] if newest else None,
-        "users": service.knowledge.users,
-        "edits": len(service.knowledge.edits),
-        "published": sum(bool(outcome["published"]) for outcome in list(service.knowledge.outcomes.values())),
-        "adapters_registered": len(slots.names),
-        "adapters_active": len(slots.active),
-        "adapter_bytes": slots.bytes,
+        "users": service.users_items.users,
+        "edits": len(service.edits.edits),
+        "published": service.edits.published(),
+        "adapters_registered": memory.registered,
+        "adapters_active": memory.active,
+        "adapter_bytes": memory.bytes,
         "refused_adapters": dict(service.live.refusals),
     }
 
@@ -43,17 +43,17 @@ def statistics(
     request: Request,
     after: Annotated[int, Query(description="only intervals that ended after this event")] = -1,
 ) -> list[Mapping[str, Any]]:
-    """The newest intervals of the monitor, oldest first: how sure the gate was, and what each region's detector has.
+    """The newest intervals of the monitor, oldest first: gate confidence and drift statistics by region.
 
-    A region that had no events in an interval is not in it. Novelty is a p-value, and 1 for opened regions.
+    A region without events in an interval is not in it. Novelty is a p-value, and 1 for stream regions.
     """
     service: Service = request.app.state.service
-    return service.history.intervals(after)
+    return service.activity.intervals(after)
 
 
 @router.get("/stages")
 def stages(request: Request) -> list[dict[str, Any]]:
-    """How far each stage is behind, by partition."""
+    """Lag of each stage, by partition."""
     service: Service = request.app.state.service
     try:
         return [{**asdict(lag), "behind": lag.behind} for lag in service.lags()]
@@ -63,14 +63,14 @@ def stages(request: Request) -> list[dict[str, Any]]:
 
 @router.get("/dead-letters")
 def dead_letters(request: Request) -> dict[str, Any]:
-    """How many records were refused by reason, how many of these were replayed, and the newest ones.
+    """Number of refused records by reason, number of replayed ones, and the newest refusals.
 
-    What a record holds may be about a person and stays in the log: `raie dead-letters list` shows it.
+    Refused values may be about a person: they stay in the log.
     """
-    history = request.app.state.service.history
+    activity = request.app.state.service.activity
     return {
-        "count": history.refused.total(),
-        "replayed": history.replayed,
-        "reasons": dict(history.refused.most_common()),
-        "newest": history.letters(),
+        "count": activity.refused.total(),
+        "replayed": activity.replayed,
+        "reasons": dict(activity.refused.most_common()),
+        "newest": activity.letters(),
     }

@@ -1,10 +1,11 @@
-"""The trend that answers are mixed with: that of a gate, as the log has it.
+"""Online counts of a server: those of a gate, read from the log.
 
-    trend   ──► the newest snapshot: counts, and the weights of model and trends
-    gated   ──► what its gate has gated since: counts and eras only
+    trend   ──► the newest snapshot: counts, and the weights of model and experts
+    gated   ──► events of that gate since then: counts and origin prior only
 
-The weights are learned from the model's answers of the moment and from held-out windows, which is the gate's work:
-between two snapshots they stay as they are. Every gate counts its own users; whichever wrote last is followed.
+The gate learns the weights from the model's scores under the revision of each event and from held-out windows: between
+two snapshots they stay as they are here. Every gate counts the events of its own users; the server follows the gate
+that wrote the newest snapshot.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +14,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.gate.changelog import KeptTrend, read_trend, take_over
+from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_ensemble
 from consumers.runtime.topic_reader import value_of
 from pipeline.arrays import Array
 from pipeline.config import Config
@@ -21,92 +22,90 @@ from pipeline.errors import LogError
 from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Ids
 from pipeline.online.decayed_popularity import base_probabilities
-from pipeline.online.ensemble import OnlineEnsemble, origin_features, setup_shares_of, window_features
-from pipeline.recommend.batch import Answers
+from pipeline.online.ensemble import OnlineEnsemble, origin_features
+from pipeline.recommend.scorer import ScoredBatch
 from pipeline.regions.bank import Posterior
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, RecordsLostError, UnavailableError
 from pipeline.streams.topics import GATED, TREND
 
 
-class ServedTrend:
-    """Follows the trend in one thread, and mixes it into answers in another.
+class ServedOnlineEnsemble:
+    """Online ensemble that one thread updates from the log and another one mixes into scores.
 
     Args:
-        setup: what everything starts from.
-        config: section `trend`; without half-lives the model answers alone.
-        say: told why a snapshot is not taken over; the trend before it goes on.
+        setup: set-up, the state before any event.
+        config: section `trend`; without half-lives the model alone scores.
+        say: receives the reason why a snapshot is not taken over; the state before it stays.
 
     Attributes:
-        topics: what it is made of.
+        topics: topics that it is made of.
     """
 
     def __init__(self, setup: SetUp, config: Config, say: Callable[[str], None]) -> None:
         self.topics = (GATED, TREND) if config.trend.half_lives else ()
         self._setup, self._config, self._say = setup, config, say
         self._usual = base_probabilities(setup.counts)
-        self._trending: OnlineEnsemble | None = None
+        self._ensemble: OnlineEnsemble | None = None
         if config.trend.half_lives:
             # Counted once: every snapshot that is taken over begins with them.
             self._before = setup.item_transitions(config.trend.shrinkage)
-            self._trending = self._new()
+            self._ensemble = self._new()
         self._gate: str | None = None
         self._position = 0
-        self._whole = Lock()
+        self._lock = Lock()
 
     @property
     def gate(self) -> str | None:
-        """Instance of the gate that is followed, or None before any wrote a snapshot."""
+        """Instance of the followed gate, or None before any wrote a snapshot."""
         return self._gate
 
     @property
     def events(self) -> int:
-        """How many events of its gate it has counted."""
-        return 0 if self._trending is None else self._trending.events
+        """Number of events of its gate in the counts."""
+        return 0 if self._ensemble is None else self._ensemble.events
 
-    def mix_in(self, contexts: Ids, since_setup: NDArray[np.int64], found: Answers) -> None:
-        """Mix the trend into the model's answers to windows, in place, as a gate mixes it.
+    def mix(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> None:
+        """Mix the online counts into the probabilities of a batch, in place, with the weights of the gate.
 
         Args:
             contexts: (n, length) the windows.
-            since_setup: (n,) how many items of each were taken since set-up.
-            found: what the model answers them.
+            since_setup: (n,) number of items of each window taken since set-up.
+            batch: their scores by the model, in single precision.
         """
-        if self._trending is None:
+        if self._ensemble is None:
             return
-        setup_shares = setup_shares_of(self._setup.bank, found.posterior)
-        features = window_features(contexts, setup_shares, since_setup, found.probabilities)
-        with self._whole:
-            self._trending.mix_in(features, found.probabilities)
+        features = batch.window_features(self._setup.bank, contexts, since_setup)
+        with self._lock:
+            self._ensemble.mix(features, batch.probabilities, in_place=True)
 
     def origin_weight(self, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]) -> Array:
-        """(n,) how many times as much of each answer is that of opened regions as the route says, by their era.
+        """(n,) factor of the stream regions in each route, by the origin prior.
 
         Args:
-            posterior: of the windows.
-            route: (n, 1 + opened) likewise.
-            since_setup: (n,) how many items of each were taken since set-up.
+            posterior: posterior of the windows.
+            route: (n, 1 + opened) their routes.
+            since_setup: (n,) number of items of each window taken since set-up.
         """
-        if self._trending is None:
+        if self._ensemble is None:
             return np.ones(len(route))
-        with self._whole:
-            return self._trending.origin_prior.origin_weight(
-                origin_features(self._setup.bank, posterior, route, since_setup)
-            )
+        features = origin_features(self._setup.bank, posterior, route, since_setup)
+        with self._lock:
+            return self._ensemble.origin_prior.origin_weight(features)
 
     def overall(self) -> Array:
-        """(items + 1,) probabilities of what anybody takes of late; without a trend, of what was usual in set-up."""
-        if self._trending is None:
+        """(items + 1,) decayed popularity over all users; without half-lives, the popularity in set-up."""
+        if self._ensemble is None:
             return self._usual
-        with self._whole:
-            return self._trending.overall()
+        with self._lock:
+            return self._ensemble.overall()
 
-    def take(self, records: Sequence[Record], log: Log) -> None:
-        """Take in new records of `topics`, each topic's in its order; others are passed over.
+    def apply(self, records: Sequence[Record], log: Log) -> None:
+        """Apply new records of `topics`, each topic's in its order; records of other topics are skipped.
 
         Args:
-            records: as they were polled.
-            log: where the parts of a snapshot, and what was gated since, are read.
+            records: records as they were polled.
+            log: source of the parts of a snapshot, and of the events since.
 
         Raises:
             UnavailableError: the log is out of reach.
@@ -115,33 +114,33 @@ class ServedTrend:
         if snapshots:
             self._take_over(str(value_of(snapshots[-1])["gate"]), log)
         gated = [record for record in records if record.topic == GATED]
-        if gated and self._trending is not None:
-            with self._whole:
-                _count(self._trending, self._gate, gated)
+        if gated and self._ensemble is not None:
+            with self._lock:
+                _count(self._ensemble, self._gate, gated)
             self._position = gated[-1].offset + 1
 
     def _take_over(self, gate: str, log: Log) -> None:
-        """Go on from a gate's newest snapshot; one that cannot be used changes nothing."""
+        """Replace the state by a gate's newest snapshot; one that cannot be used changes nothing."""
         try:
-            kept = read_trend(log, gate)
-            trending = self._restored(gate, kept) if kept is not None else None
+            kept = read_snapshot(log, gate)
+            ensemble = self._restored(gate, kept) if kept is not None else None
         except UnavailableError:
             raise
         except LogError as error:
             self._say(f"the trend stays as it was: {error}")
             return
-        if kept is not None and trending is not None:
-            _count(trending, gate, self._since(kept, log))
-            with self._whole:
-                self._trending, self._gate = trending, gate
+        if kept is not None and ensemble is not None:
+            _count(ensemble, gate, self._since(kept, log))
+            with self._lock:
+                self._ensemble, self._gate = ensemble, gate
 
-    def _restored(self, gate: str, kept: KeptTrend) -> OnlineEnsemble:
-        trending = self._new()
-        take_over(trending, gate, kept)
-        return trending
+    def _restored(self, gate: str, kept: OnlineSnapshot) -> OnlineEnsemble:
+        ensemble = self._new()
+        restore_ensemble(ensemble, gate, kept)
+        return ensemble
 
-    def _since(self, kept: KeptTrend, log: Log) -> Sequence[Record]:
-        """What stands in `gated` after a snapshot and was passed already; what follows is still to be polled."""
+    def _since(self, kept: OnlineSnapshot, log: Log) -> Sequence[Record]:
+        """Records of `gated` after a snapshot that were polled already; later ones are still to be polled."""
         if self._position <= kept.gated:
             return []
         try:
@@ -154,10 +153,10 @@ class ServedTrend:
         return OnlineEnsemble(self._setup.counts, self._before, len(self._setup.bank.setup), self._config)
 
 
-def _count(trending: OnlineEnsemble, gate: str | None, records: Iterable[Record]) -> None:
-    """Count what a gate gated, each event once; a gate without a trend writes no tastes."""
+def _count(ensemble: OnlineEnsemble, gate: str | None, records: Iterable[Record]) -> None:
+    """Count the events of a gate, each once; a gate without an online ensemble writes no inputs for it."""
     for record in records:
         event = GatedEvent.from_record(value_of(record))
-        written = event.stamp is not None and event.stamp.gate == gate and event.stamp.number >= trending.events
+        written = event.stamp is not None and event.stamp.gate == gate and event.stamp.number >= ensemble.events
         if written and event.online is not None:
-            trending.count(event)
+            ensemble.count(event)

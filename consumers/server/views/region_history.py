@@ -1,9 +1,9 @@
-"""What `regions` says: the regions, and which of their versions are on trial.
+"""View of `regions`: the regions as of a revision, and the canary trials of their adapters.
 
-A record that gives a region another adapter begins a trial where it says so (`canary`, the share of users). It ends
-with a record that lets the version pass (`passed`), or with any that gives the region an adapter without a trial: a
-rollback. A version that comes meanwhile takes the place of the one on trial; the incumbent stays, as nobody has
-proven anything better.
+A record that gives a region another adapter starts a trial if it has a `canary`, the share of users. The trial ends
+with a record that passes the version (`passed`), or with any that gives the region an adapter without a trial: a
+rollback. A version published during a trial replaces the one on trial; the incumbent stays, as no version has been
+proven better.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,8 +19,8 @@ from pipeline.streams.interface import Record
 
 
 @dataclass(frozen=True)
-class Logged:
-    """The regions as of a revision.
+class RegionHistory:
+    """The regions and trials as of a revision.
 
     Attributes:
         bank: every region with its newest adapter.
@@ -32,16 +32,16 @@ class Logged:
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Self:
-        """What records from the first on say; of what set-up made they say nothing."""
+        """The regions that all records of `regions` add to those of set-up."""
         return cls(RegionBank((), OriginModel.certain(0, 0))).after(records)
 
     def after(self, records: Iterable[Record]) -> Self:
         """The regions after more records of `regions`."""
-        logged = self
+        history = self
         for record in records:
             if record.value is not None:
-                logged = logged._next(record.offset, Revision.from_record(record.value))
-        return logged
+                history = history._next(record.offset, Revision.from_record(record.value))
+        return history
 
     def _next(self, offset: int, revision: Revision) -> Self:
         bank, before = revision.after(self.bank), {r.region_id: r for r in self.bank.regions}
@@ -55,7 +55,7 @@ class Logged:
 
 
 def _trial(canary: Canary | None, before: Region | None, now: Region, share: float, offset: int) -> Canary | None:
-    """The trial of a region that changed: the one under way, a new one, or none."""
+    """The trial of a region that changed: the present one, a new one, or none."""
     if before is None or before.adapter is None or now.adapter is None or now.status is not Status.LIVE:
         return None
     if now.adapter == before.adapter:

@@ -1,19 +1,19 @@
-"""Regions and adapters in force, and those of older revisions: loaded beside, activated between batches.
+"""Regions and adapters in force, and those of older revisions: loaded in the background, activated between batches.
 
-A revision comes in three steps. *Prepare* reads and verifies new adapter versions while requests go on; what is
-refused is counted, and the last good version of that region goes on answering (the backbone, where there is
-none). *Activate* swaps one reference between two batches. Then what no view needs any more is freed.
+A revision is applied in three steps. *Prepare* reads and verifies new adapter versions while requests are served;
+refused versions are counted, and the last good version of the region stays (the backbone, where there is none).
+*Activate* swaps one reference between two batches. Then versions that no view needs any more are freed.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import RLock
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
-from consumers.server.views.region_history import Logged
+from consumers.server.views.region_history import RegionHistory
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.canary import Canary
 from pipeline.regions.bank import RegionBank
@@ -23,18 +23,18 @@ from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import REGIONS
 
 KEPT_VIEWS = 4
-"""Older revisions that stay loaded after somebody asked for them."""
+"""Number of older revisions that stay loaded after a request for them."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What requests are answered with; never changed.
+    """Immutable regions and canaries that requests are scored with.
 
     Attributes:
-        bank: the regions, each with the adapter that answers for it.
+        bank: the regions, each with its loaded adapter.
         revision: offset of the newest record of `regions` in it, -1 for set-up.
-        failed: region_id -> version in the log that was refused, for the last good one answers.
-        canaries: region_id -> trial under way; both of its versions are there.
+        failed: region_id -> version of the log that was refused; the last good one replaces it.
+        canaries: region_id -> trial under way; both of its versions are loaded.
     """
 
     bank: RegionBank
@@ -43,17 +43,34 @@ class View:
     canaries: Mapping[int, Canary]
 
 
+@dataclass(frozen=True)
+class AdapterMemory:
+    """Adapters in memory.
+
+    Attributes:
+        registered: number of loaded versions.
+        active: number of those in a slot, ready for a pass.
+        bytes: memory of both, slots included.
+        evictions: number of versions that had to leave their slot so far.
+    """
+
+    registered: int
+    active: int
+    bytes: int
+    evictions: int
+
+
 class Live:
     """The view in force.
 
     Args:
         setup_bank: the regions before any revision.
         forward: holds the adapters of all views, and no others.
-        store: where versions are.
-        backbone_sha256: of the backbone that they must fit.
+        store: adapter versions.
+        backbone_sha256: fingerprint of the backbone that versions must fit.
 
     Attributes:
-        refusals: reason -> how many adapters were refused for it.
+        refusals: reason -> number of adapters refused for it.
     """
 
     def __init__(
@@ -61,7 +78,7 @@ class Live:
     ) -> None:
         self.forward = forward
         self.refusals: Counter[str] = Counter()
-        self._setup = Logged(setup_bank)
+        self._setup = RegionHistory(setup_bank)
         self._store = store
         self._backbone_sha256 = backbone_sha256
         self._logged = self._setup
@@ -77,26 +94,36 @@ class Live:
 
     @property
     def pins(self) -> Mapping[int, str]:
-        """region_id -> version that it is held at."""
+        """Pinned regions: region_id -> version."""
         return dict(self._pins)
+
+    @property
+    def adapters(self) -> Collection[str]:
+        """Names of the loaded versions."""
+        return self.forward.names
+
+    def adapter_memory(self) -> AdapterMemory:
+        """Number and size of the adapters in memory."""
+        slots = self.forward.slots
+        return AdapterMemory(len(slots.names), len(slots.active), slots.bytes, slots.evictions)
 
     @contextmanager
     def batch(self) -> Iterator[View]:
-        """The view for a batch: nothing is activated or freed before the batch is done."""
+        """Hold the view for a batch: nothing is activated or freed before the batch is done."""
         with self._between_batches:
             yield self._view
 
-    def follow(self, records: Sequence[Record]) -> list[StoreError]:
-        """Take new records of `regions` over, and load what the last of them needs.
+    def apply(self, records: Sequence[Record]) -> list[StoreError]:
+        """Apply new records of `regions`, and load the adapters that the last of them needs.
 
         Returns:
-            Why adapters were refused.
+            The reasons for which adapters were refused.
         """
         self._logged = self._logged.after(records)
         return self._renew(records[-1].offset)
 
     def pin(self, region_id: int, name: str | None) -> list[StoreError]:
-        """Hold a region at a version, or let it follow the log again."""
+        """Pin a region to a version, or return it to the version of the log (None)."""
         if name is None:
             self._pins.pop(region_id, None)
         else:
@@ -104,14 +131,14 @@ class Live:
         return self._renew(self._view.revision)
 
     def reload(self) -> list[StoreError]:
-        """Try again what was refused."""
+        """Load refused versions again."""
         return self._renew(self._view.revision)
 
     def as_of(self, log: Log, revision: int) -> View:
-        """The view as of an older revision; adapters that are gone are answered by the backbone.
+        """Build the view as of an older revision; the backbone replaces adapters that are gone.
 
         Args:
-            log: to read the records from.
+            log: source of the records.
             revision: an offset of `regions`; -1 for set-up.
         """
         if revision >= self._view.revision:
@@ -119,7 +146,7 @@ class Live:
         if revision not in self._older:
             logged = self._setup.after(log.read(REGIONS, 0, 0, revision + 1))
             failed, _ = self._load(logged)
-            # A missing adapter is the backbone's: there is no last good one in the past.
+            # No last good version is searched for: the backbone replaces a missing adapter.
             self._older[revision] = View(logged.bank, revision, failed, self._on_trial(logged))
         self._older.move_to_end(revision)
         while len(self._older) > KEPT_VIEWS:
@@ -127,7 +154,7 @@ class Live:
         return self._older[revision]
 
     def _renew(self, offset: int) -> list[StoreError]:
-        # Beside: requests go on.
+        # In the background: requests are served meanwhile.
         wanted = self._wanted()
         failed, refused = self._load(wanted)
         last = {region.region_id: region.adapter for region in self._view.bank.regions}
@@ -140,20 +167,20 @@ class Live:
             self._free()
         return refused
 
-    def _wanted(self) -> Logged:
-        """What the log says, but for what is pinned: that is on no trial."""
+    def _wanted(self) -> RegionHistory:
+        """Regions and canaries of the log, with pinned versions in place; a pinned region is on no trial."""
         live = (region for region in self._logged.bank.regions if region.status is Status.LIVE)
         pinned = [replace(r, adapter=self._pins[r.region_id]) for r in live if r.region_id in self._pins]
         canaries = {i: canary for i, canary in self._logged.canaries.items() if i not in self._pins}
-        return Logged(self._logged.bank.changed(*pinned), canaries)
+        return RegionHistory(self._logged.bank.changed(*pinned), canaries)
 
-    def _on_trial(self, logged: Logged) -> Mapping[int, Canary]:
-        """Trials both of whose versions are there; where one is not, the other is everybody's."""
+    def _on_trial(self, logged: RegionHistory) -> Mapping[int, Canary]:
+        """Trials with both versions loaded; without one of them, all users get the other."""
         names = self.forward.names
         return {i: c for i, c in logged.canaries.items() if c.adapter in names and c.incumbent in names}
 
-    def _load(self, logged: Logged) -> tuple[dict[int, str], list[StoreError]]:
-        """Load what regions and trials need; return the regions' versions that are refused, and why any is."""
+    def _load(self, logged: RegionHistory) -> tuple[dict[int, str], list[StoreError]]:
+        """Load the versions of regions and trials; return the refused ones by region, and the reasons."""
         failed: dict[int, str] = {}
         refused: list[StoreError] = []
         incumbents = [canary.incumbent for canary in logged.canaries.values()]
@@ -171,12 +198,12 @@ class Live:
         return failed, refused
 
     def _free(self) -> None:
-        needed = set(self._adapters(self._view, *self._older.values()))
+        needed = set(self._adapters_of(self._view, *self._older.values()))
         for name in set(self.forward.names) - needed:
             self.forward.drop(name)
 
     @staticmethod
-    def _adapters(*views: View) -> Iterator[str]:
+    def _adapters_of(*views: View) -> Iterator[str]:
         for view in views:
             yield from (region.adapter for region in view.bank.live if region.adapter)
             yield from (canary.incumbent for canary in view.canaries.values())

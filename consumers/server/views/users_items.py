@@ -1,71 +1,66 @@
-"""What the server knows of users, items, edits and outcomes: a view of the log, made anew at every start."""
+"""View of users and items, built from the log at every start."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.events.windows import PADDING, History, Ids
+from consumers.runtime.withdrawn_items import WithdrawnItems
+from pipeline.events.user_state import UserState
+from pipeline.events.windows import History
 from pipeline.models.catalogue import Catalogue
 from pipeline.streams.interface import Record
-from pipeline.streams.topics import EDITS, ITEMS, OUTCOMES, USERS
+from pipeline.streams.topics import ITEMS, USERS
 
-TOPICS = (ITEMS, USERS, EDITS, OUTCOMES)
-"""What this view is made of."""
+TOPICS = (ITEMS, USERS)
+"""Topics of this view."""
 
 
-class Knowledge:
-    """Users, items, edits and outcomes as the log has them.
+class UsersItems:
+    """Histories of users; titles and withdrawals of items.
 
     Args:
         catalogue: items by row.
         length: items of a window.
-
-    Attributes:
-        edits: edit id -> edit, its evidence as counts; `offset` and `partition` say where it stands in the log.
-        outcomes: edit id -> what came of it.
-        withdrawn: (items + 1,) True for items that must not be recommended.
     """
 
     def __init__(self, catalogue: Catalogue, length: int) -> None:
-        self.edits: dict[str, dict[str, Any]] = {}
-        self.outcomes: dict[str, Mapping[str, Any]] = {}
-        self.withdrawn = np.zeros(len(catalogue) + 1, dtype=np.bool_)
-        self.withdrawn[PADDING] = True
         self._catalogue = catalogue
         self._length = length
-        self._users: dict[str, NDArray[np.int32]] = {}
-        self._since_setup: dict[str, int] = {}
+        self._withdrawn = WithdrawnItems(catalogue.row_of)
+        self._histories: dict[str, History] = {}
         self._titles: dict[int, str] = {}
-        self._by_topic: dict[str, Callable[[Record], None]] = {
-            ITEMS: self._item,
-            USERS: self._user,
-            EDITS: self._edit,
-            OUTCOMES: self._outcome,
-        }
 
     @property
     def users(self) -> int:
-        """How many users are known."""
-        return len(self._users)
+        """Number of users."""
+        return len(self._histories)
+
+    @property
+    def withdrawn(self) -> NDArray[np.bool_]:
+        """(items + 1,) True for rows that must not be recommended."""
+        return self._withdrawn.mask
 
     def apply(self, record: Record) -> None:
-        """Take a record of one of `TOPICS` in."""
-        self._by_topic[record.topic](record)
+        """Apply a record of one of `TOPICS`."""
+        if record.topic == ITEMS:
+            self._apply_item(record)
+        elif record.value is None:
+            self._histories.pop(str(record.key), None)
+        else:
+            self._histories[str(record.key)] = UserState.from_record(record.value, self._length).history
 
     def history(self, user_id: str) -> History | None:
-        """What the user met last, or None for a user who is not known."""
-        rows = self._users.get(user_id)
-        return None if rows is None else History(rows.astype(np.int64), self._since_setup[user_id])
+        """The history of a user, or None for an unknown one."""
+        return self._histories.get(user_id)
 
-    def history_of(self, items: list[str]) -> History:
-        """The history of item ids, oldest first, taken just now; items that the catalogue has not are left out."""
+    def history_of(self, items: Sequence[str]) -> History:
+        """The history of item ids, oldest first, as if taken since set-up; items without a row are left out."""
         rows = self.rows(items)
-        return History(self._padded(rows), min(len(rows), self._length))
+        return History.of(rows, self._length, min(len(rows), self._length))
 
-    def rows(self, item_ids: list[str]) -> list[int]:
-        """Catalogue rows of those items that it has."""
+    def rows(self, item_ids: Sequence[str]) -> list[int]:
+        """Catalogue rows of item ids; ids without a row are left out."""
         return [self._catalogue.row_of[item] for item in item_ids if item in self._catalogue.row_of]
 
     def item_id(self, row: int) -> str:
@@ -73,50 +68,10 @@ class Knowledge:
         return self._catalogue.item_ids[row - 1]
 
     def title(self, row: int) -> str:
-        """What is known of an item in words."""
+        """Text of the item in a catalogue row."""
         return self._titles.get(row, self._catalogue.texts[row - 1])
 
-    def _padded(self, rows: list[int]) -> Ids:
-        kept = rows[-self._length :]
-        return np.array([PADDING] * (self._length - len(kept)) + kept, dtype=np.int64)
-
-    def _item(self, record: Record) -> None:
-        row = self._catalogue.row_of.get(record.key or "")
-        if row is None:
-            # The backbone has no row for it: it cannot be recommended before the next set-up.
-            return
-        self.withdrawn[row] = record.value is None
-        if record.value is not None:
+    def _apply_item(self, record: Record) -> None:
+        row = self._withdrawn.apply(record)
+        if row is not None and record.value is not None:
             self._titles[row] = str(record.value.get("text") or self._catalogue.texts[row - 1])
-
-    def _user(self, record: Record) -> None:
-        value: Any = record.value
-        if value is None:
-            self._users.pop(record.key or "", None)
-            self._since_setup.pop(record.key or "", None)
-        else:
-            self._users[str(record.key)] = self._padded([int(row) for row in value["history"]]).astype(np.int32)
-            self._since_setup[str(record.key)] = value.get("since_setup", 0)
-
-    def _edit(self, record: Record) -> None:
-        value: Any = record.value
-        if value is not None:
-            self.edits[value["edit_id"]] = _summary(value) | {"partition": record.partition, "offset": record.offset}
-
-    def _outcome(self, record: Record) -> None:
-        value: Any = record.value
-        if value is not None:
-            self.outcomes[value["edit_id"]] = value
-
-
-def _summary(edit: Mapping[str, Any]) -> dict[str, Any]:
-    """An edit without the ids of its windows: how many there are, and between which offsets of `gated`."""
-    summary = {name: value for name, value in edit.items() if name not in ("windows", "samples")}
-    for name in ("windows", "samples"):
-        offsets = [offset for _, offset, _ in edit[name]]
-        summary[name] = {
-            "count": len(offsets),
-            "first_offset": min(offsets, default=None),
-            "last_offset": max(offsets, default=None),
-        }
-    return summary

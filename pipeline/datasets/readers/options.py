@@ -1,22 +1,24 @@
 """Conversion of the settings of section `data` to the options of a reader."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.config.model import DataSettings
 from pipeline.datasets.readers.names import FIELDS
 from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.errors import ConfigError
 
 
-def read_options(settings: DataSettings) -> ReadOptions:
-    """Turn `data.columns`, `data.items` and `data.repeats` into the options of a reader.
+def read_options(columns: Mapping[str, str], items: str | None = None, repeats: str = "refuse") -> ReadOptions:
+    """Turn settings into the options of a reader.
 
-    In `data.columns`, `text` may list several columns, separated by commas.
+    Args:
+        columns: `data.columns`: our name -> the file's column; `text` may list several, separated by commas.
+        items: `data.items`.
+        repeats: `data.repeats`: `refuse` or `keep`.
 
     Raises:
-        ConfigError: a key of `data.columns` is not one of our names.
+        ConfigError: a key of `columns` is not one of our names.
     """
-    columns = settings.columns
     known = [*FIELDS, "text"]
     unknown = [name for name in columns if name not in known]
     if unknown:
@@ -25,5 +27,5 @@ def read_options(settings: DataSettings) -> ReadOptions:
         )
     named = {name: column for name, column in columns.items() if name != "text"}
     text = tuple(column.strip() for column in columns.get("text", "").split(",") if column.strip())
-    items = None if settings.items is None else Path(settings.items).expanduser()
-    return ReadOptions(**named, text=text, items=items, keep_repeats=settings.repeats == "keep")
+    file = None if items is None else Path(items).expanduser()
+    return ReadOptions(**named, text=text, items=file, keep_repeats=repeats == "keep")

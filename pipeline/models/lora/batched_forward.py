@@ -1,12 +1,12 @@
-"""One forward pass for a batch that mixes regions.
+"""One forward pass for a batch whose rows have different adapters.
 
 The linear layers that adapters change are wrapped once. In a pass each layer gathers the factors of every row's
-adapter, and adds x A' B' s to what the backbone makes of the row. Items that an adapter moved are corrected on
-both sides: in the vectors that the windows are read with, and in the scores, where the backbone's item vectors
-score all rows at once and only the differences are added. These are sums over rows of tables that all adapters
-share, and a compressed matrix says which: nothing is copied, and no loop goes over the rows of a batch.
+adapter, and adds x A' B' s to the output of the backbone's layer. Items that an adapter moved are corrected twice: in
+the vectors that encode the windows, and in the scores, where the backbone's item vectors score all rows at once and
+only the differences are added. Both are sums over rows of tables that all adapters share, selected by a compressed
+matrix: nothing is copied, and no loop goes over the rows of a batch.
 
-The result is that of one adapter after the other up to rounding: sums are the same, in another order.
+The result equals that of one adapter after the other up to rounding: sums are the same, in another order.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,16 +26,16 @@ from pipeline.models.lora.sparse import compressed
 
 
 class MixedForward:
-    """A frozen backbone and the adapters that its rows may have, one thread at a time.
+    """Frozen backbone with adapters by row, for one thread at a time.
 
     Args:
         backbone: without adapters; its linear layers are wrapped, its weights stay.
-        settings: section `adapter`, the one that every adapter was trained with.
+        settings: section `adapter` that every adapter was trained with.
         budget: bytes that active adapters may take (see `AdapterSlots`).
-        most_rows: rows of one pass; more are answered in several.
+        most_rows: most rows of one pass; callers split larger batches.
 
     Attributes:
-        slots: the adapters that are known, and those that are active.
+        slots: registered and active adapters.
         vectors: (items + 1, d) item vectors of the backbone alone.
     """
 
@@ -46,72 +46,77 @@ class MixedForward:
         self._item_rows = backbone.items.rows.weight.detach()
         self.slots = AdapterSlots(layout, backbone.items.text, self._item_rows.shape[1], budget)
         self._mixing = Mixing(layout, self.slots.table)
-        for place in layout.layers:
-            parent, _, name = place.name.rpartition(".")
+        for layer in layout.layers:
+            parent, _, name = layer.name.rpartition(".")
             module = backbone.get_submodule(parent)
-            setattr(module, name, MixedLinear(getattr(module, name), place, self._mixing))
+            setattr(module, name, MixedLinear(getattr(module, name), layer, self._mixing))
         self._buffers: dict[str, Tensor] = {}
         with torch.inference_mode():
             self.vectors = backbone.items.all()
 
     @property
     def names(self) -> Collection[str]:
-        """Adapters that are there."""
+        """Names of the registered adapters."""
         return self.slots.names
 
     def register(self, name: str, tensors: Tensors, rows: Sequence[int]) -> bool:
-        """Make an adapter known; return whether it was not before.
+        """Register an adapter; return False where its name was registered before.
+
+        Args:
+            name: version of the adapter.
+            tensors: tensors by peft's names.
+            rows: catalogue rows that it moves.
 
         Raises:
-            AdapterRefused: `wrong_tensors`, they are not those of an adapter of this backbone.
+            AdapterRefused: `wrong_tensors`, the tensors do not fit this backbone.
         """
         if name in self.names:
             return False
         return self.slots.register(name, make_factors(name, tensors, rows, self._layout, self._item_rows))
 
     def drop(self, name: str) -> bool:
-        """Forget an adapter; return whether it was known."""
+        """Remove an adapter; return False where its name was not registered."""
         return self.slots.drop(name)
 
     @torch.inference_mode()
     def states(self, contexts: Ids) -> Tensor:
-        """(n, length) windows to (n, length, d) states of the backbone alone."""
+        """Encode (n, length) windows: (n, length, d) states of the backbone alone."""
         hidden: Tensor = self.backbone.hidden(torch.from_numpy(contexts), self.vectors)
         return hidden
 
     @torch.inference_mode()
     def alone(self, states: Tensor) -> Tensor:
-        """(n, length, d) states of the backbone to (n, items + 1) probabilities; the next answer overwrites them."""
+        """(n, items + 1) probabilities from (n, length, d) states of the backbone; the next pass overwrites them."""
         return self._probabilities(self._scores(last_states(states)))
 
     @torch.inference_mode()
     def probabilities(self, contexts: Ids, names: Sequence[str]) -> Tensor:
-        """Answer each window with the adapter that is named for it.
+        """Score each window with one adapter.
 
         Args:
             contexts: (n, length) windows.
-            names: (n,) registered adapters.
+            names: (n,) registered adapter of each window.
 
         Returns:
-            (n, items + 1) probabilities of what comes next, padding has 0. The next answer overwrites them.
+            (n, items + 1) probabilities of the next item, padding has 0. The next pass overwrites them.
         """
         out = torch.empty(len(contexts), len(self.vectors))
         for run in self.slots.passes(list(dict.fromkeys(names))):
             active = dict(zip(run, self.slots.activate(run), strict=True))
             rows = [i for i, name in enumerate(names) if name in active]
-            answer = self._pass(contexts[rows], [active[names[i]] for i in rows])
+            scored = self._pass(contexts[rows], [active[names[i]] for i in rows])
             if len(rows) == len(names):
-                return answer
-            out[rows] = answer
+                return scored
+            out[rows] = scored
         return out
 
     def _pass(self, contexts: Ids, adapters: Sequence[Active]) -> Tensor:
-        """(n, length) windows and the adapter of each to (n, items + 1) probabilities."""
+        """(n, items + 1) probabilities of (n, length) windows, each with its adapter."""
         slots = torch.tensor([adapter.slot for adapter in adapters])
         text_a, text_b = self._text_factors(slots)
         read = self._read(contexts, text_a, text_b)
         self.slots.moved.move(read[1:].view(*contexts.shape, -1), slots, torch.from_numpy(contexts))
-        # The backbone looks items up by row: here each place of each window is an item of its own.
+        # The backbone looks items up by row: here each position of each window has a row of its own.
         own = np.where(contexts != PADDING, np.arange(1, contexts.size + 1).reshape(contexts.shape), PADDING)
         with self._mixing.rows(slots):
             states = self.backbone.last(torch.from_numpy(own), read)
@@ -124,11 +129,11 @@ class MixedForward:
         """(n, r, text dimensions) A and (n, r, d) scaled B' of each row's text projection; r is 0 without text."""
         if self._layout.text is None:
             return torch.empty(len(slots), 0, 0), torch.empty(len(slots), 0, self.vectors.shape[1])
-        kept = self._buffer("text", len(slots), self._layout.text.size(self._layout.rank))
-        return gather(self.slots.table, slots, self._layout.text, self._layout.rank, kept)
+        out = self._buffer("text", len(slots), self._layout.text.size(self._layout.rank))
+        return gather(self.slots.table, slots, self._layout.text, self._layout.rank, out)
 
     def _read(self, contexts: Ids, text_a: Tensor, text_b: Tensor) -> Tensor:
-        """(1 + n * length, d) vectors that the windows are read with, padding first."""
+        """(1 + n * length, d) item vectors of all positions of the windows, padding first."""
         rows = torch.from_numpy(contexts)
         read = self._buffer("read", 1 + contexts.size, self.vectors.shape[1])
         vectors = torch.index_select(self.vectors, 0, rows.flatten(), out=read[1:]).view(*contexts.shape, -1)
@@ -138,15 +143,19 @@ class MixedForward:
         return read
 
     def _scores(self, states: Tensor) -> Tensor:
-        """(n, d) last states to (n, items + 1 or more) logits by the backbone's item vectors."""
+        """(n, items + 1 or more) logits of (n, d) last states by the backbone's item vectors."""
         scores = self._buffer("scores", len(states), self.slots.texts.shape[2])
         torch.mm(states, self.vectors.T, out=scores[:, : len(self.vectors)])
         return scores
 
     def _add_texts(self, scores: Tensor, slots: Tensor, turned: Tensor) -> None:
-        """Add what the change of each row's text projection makes of the scores, in place.
+        """Add to the scores, in place, the change of each row's text projection.
 
-        `turned` is states B' of it, (n, r): weights of the r rows that the row's adapter has for the whole catalogue.
+        Args:
+            scores: (n, items + 1 or more) logits.
+            slots: (n,) slot of each row's adapter.
+            turned: (n, r) states times B' of the text projection: weights of the r rows that the slot has for the
+                whole catalogue.
         """
         n, rank = turned.shape
         if self._layout.text is not None:
@@ -155,16 +164,16 @@ class MixedForward:
             scores.addmm_(compressed(torch.full((n,), rank), rows.flatten(), turned.flatten(), len(texts)), texts)
 
     def _probabilities(self, scores: Tensor) -> Tensor:
-        """(n, items + 1 or more) scores to (n, items + 1) probabilities, in their memory; padding has 0."""
+        """(n, items + 1) probabilities of (n, items + 1 or more) logits, in their memory; padding has 0."""
         items = len(self.vectors)
         scores[:, PADDING] = -torch.inf
-        # What fills up a row takes part, with 0: without it rows would have to be copied first.
+        # The fill of a row takes part, with probability 0: without it rows would have to be copied first.
         scores[:, items:] = -torch.inf
         return torch.softmax(scores, dim=1, out=scores)[:, :items]
 
     def _buffer(self, name: str, rows: int, width: int) -> Tensor:
-        """(rows, width) memory that all passes use, 0 at first: to be given fresh memory costs more than to fill it."""
-        kept = self._buffers.get(name)
-        if kept is None or len(kept) < rows:
-            kept = self._buffers[name] = torch.zeros(rows, width)
-        return kept[:rows]
+        """(rows, width) memory that all passes share, 0 at first: allocation costs more than filling it."""
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < rows:
+            buffer = self._buffers[name] = torch.zeros(rows, width)
+        return buffer[:rows]

@@ -1,9 +1,9 @@
-"""Which adapters are known, and which are ready to answer: *registered* on the host, *active* in a slot.
+"""Cache of adapters: *registered* in memory, *active* in a slot of the tables that a pass reads.
 
-What is registered costs what its factors cost. What is active lies in tables, from which a pass takes what all its
-rows need at once: factors, moved item rows, and for the whole catalogue which items it moved and its text projection
-applied to every text, r numbers an item. As many are active as a budget of memory allows, and the least recently used
-makes room.
+A registered adapter takes the memory of its factors. An active one also has rows of tables that a pass reads for all
+its rows at once: factors, moved item rows, and for the whole catalogue the index of moved items and its text projection
+applied to every text, r numbers an item. A memory budget bounds the active adapters; the least recently used one is
+evicted.
 """
 
 from collections import OrderedDict
@@ -25,7 +25,7 @@ class Active:
 
     Attributes:
         slot: its row of the tables.
-        moved: (2, m) catalogue rows that it moved, and where their moves are (see `MovedItems`).
+        moved: (2, m) catalogue rows that it moved, and the rows of their moves in the table (see `MovedItems`).
         bytes: memory that it takes.
     """
 
@@ -35,19 +35,19 @@ class Active:
 
 
 class AdapterSlots:
-    """Adapters of one backbone by name; a name always means the same weights.
+    """Adapters of one backbone by name; a name always denotes the same weights.
 
     Args:
-        layout: of the adapters.
+        layout: layout of the adapters.
         texts: (items + 1, text dimensions) text embeddings of the catalogue.
-        width: of an item vector.
+        width: width of an item vector.
         budget: bytes that active adapters may take; one adapter is always possible.
 
     Attributes:
         table: (slots, layout.size) packed factors of the active adapters.
         texts: (slots, r, items + 1 or more) A of their text projections times every item's text; r is 0 without text.
-        moved: their item rows.
-        evictions: how often an active adapter had to make room.
+        moved: moves of their item rows.
+        evictions: number of active adapters evicted so far.
     """
 
     def __init__(self, layout: Layout, texts: Tensor, width: int, budget: int) -> None:
@@ -60,43 +60,43 @@ class AdapterSlots:
         padded = whole_lines(items)
         self._slot_bytes = (layout.size + rank * padded + items) * 4
         slots = max(1, budget // self._slot_bytes)
-        # The system gives memory to the rows that are ever written, whatever the budget.
+        # The system allocates memory for the rows that are written, whatever the budget.
         self.table = torch.empty(slots, layout.size)
         self.texts = torch.empty(slots, rank, padded)
         self.moved = MovedItems(slots, items, width, max(items, budget // (4 * width)))
         self._free = list(range(slots))
-        # Adapters are dropped while others are brought in.
-        self._whole = Lock()
+        # One thread drops adapters while another one activates some.
+        self._lock = Lock()
         self.evictions = 0
 
     @property
     def names(self) -> Collection[str]:
-        """Registered adapters."""
+        """Names of the registered adapters."""
         return self._registered.keys()
 
     @property
     def active(self) -> list[str]:
-        """Adapters in a slot, the least recently used first."""
+        """Names of the active adapters, the least recently used first."""
         return list(self._active)
 
     @property
     def bytes(self) -> int:
-        """Memory of all that is registered and active."""
+        """Bytes of all registered and active adapters."""
         return sum(factors.bytes for factors in list(self._registered.values())) + self._active_bytes()
 
     def register(self, name: str, factors: Factors) -> bool:
-        """Make an adapter known; return whether it was not before."""
+        """Register an adapter; return False where its name was registered before."""
         if name in self._registered:
             return False
         self._registered[name] = factors
         return True
 
     def drop(self, name: str) -> bool:
-        """Forget an adapter; return whether it was known."""
-        with self._whole:
+        """Remove an adapter; return False where its name was not registered."""
+        with self._lock:
             dropped = self._active.pop(name, None)
             if dropped is not None:
-                # A pass that goes on elsewhere may still read its rows: they are written when the next one begins.
+                # A pass in another thread may still read its rows: they are overwritten when the next pass begins.
                 self._free_slot(dropped)
             return self._registered.pop(name, None) is not None
 
@@ -114,8 +114,8 @@ class AdapterSlots:
             yield run
 
     def activate(self, names: Sequence[str]) -> list[Active]:
-        """Bring registered adapters into slots, at most as many as fit, and return them in order."""
-        with self._whole:
+        """Load registered adapters into slots, at most as many as fit, and return them in order."""
+        with self._lock:
             for name in names:
                 if name in self._active:
                     self._active.move_to_end(name)
@@ -126,7 +126,7 @@ class AdapterSlots:
             return [self._active[name] for name in names]
 
     def _bytes_of(self, name: str) -> int:
-        """Memory that an adapter takes once it is active."""
+        """Bytes of an adapter once it is active."""
         factors = self._registered[name]
         return self._slot_bytes + factors.moves.nbytes + 2 * 4 * len(factors.rows)
 

@@ -9,10 +9,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.config import SoftmaxSettings
 from pipeline.models.backbones.base import Backbone
 
 
@@ -43,6 +46,12 @@ class Candidates:
         rows = torch.unique(torch.cat([drawn, targets]))
         weight = math.log(len(self.rows) / len(drawn))
         return rows, torch.where(torch.isin(rows, drawn), weight, -math.inf)
+
+
+def softmax_rows(rows: NDArray[np.int64], settings: SoftmaxSettings) -> Candidates:
+    """Choose the full softmax over (c,) sorted catalogue rows, or a sampled one where there are many."""
+    sampled = None if len(rows) <= settings.full_up_to else settings.negatives
+    return Candidates(torch.from_numpy(rows), sampled)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.events.windows import Windows
 from pipeline.models.training.loop import fit
-from pipeline.setup.bootstrap import softmax_rows
+from pipeline.models.training.loss import softmax_rows
 from pipeline.strategies.common.full_model import FullModel
 from pipeline.strategies.common.set_up_replay import with_replay
 
@@ -27,7 +27,7 @@ class FineTune(FullModel):
             model,
             with_replay(windows, self._context.learned, self.replayed, (self._context.seed, self._interval)),
             [{"params": list(model.parameters()), "lr": training.learning_rate}],
-            softmax_rows(self._context.config, np.arange(1, len(self._context.setup.catalogue) + 1)),
+            softmax_rows(np.arange(1, len(self._context.setup.catalogue) + 1), self._context.config.softmax),
             epochs=training.epochs,
             batch_size=training.batch_size,
             seed=self._seed,

@@ -9,8 +9,7 @@ import numpy as np
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.training.loop import fit, known_rows
-from pipeline.models.training.loss import Candidates, Loss, cross_entropy_of
-from pipeline.setup.bootstrap import softmax_rows
+from pipeline.models.training.loss import Candidates, Loss, cross_entropy_of, softmax_rows
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.interval_learner import IntervalLearner
 from pipeline.strategies.common.trainings import Tensors, key_of
@@ -88,4 +87,4 @@ class AdapterLearner(IntervalLearner):
 
     @property
     def _candidates(self) -> Candidates:
-        return softmax_rows(self._context.config, np.arange(1, len(self._context.setup.catalogue) + 1))
+        return softmax_rows(np.arange(1, len(self._context.setup.catalogue) + 1), self._context.config.softmax)

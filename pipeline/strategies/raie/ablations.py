@@ -1,4 +1,4 @@
-"""RAIE with one part taken away or exchanged, a row of its own for each."""
+"""Ablations of RAIE: strategies that each lack one part of it, or have another in its place."""
 
 from dataclasses import fields, replace
 from typing import Any, ClassVar, TypeVar
@@ -6,16 +6,13 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters_store import AdaptersStore
 from pipeline.arrays import Array
 from pipeline.config import Config
-from pipeline.editing.editor import Editor, WindowsOf
-from pipeline.editing.publisher import EditPublisher
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.windows import Ids, Windows
-from pipeline.models.lora.host import AdapterHost
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
-from pipeline.recommend.scorer import Answers, EventScorer
+from pipeline.recommend.event_scorer import EventScorer
+from pipeline.recommend.scorer import ScoredBatch
 from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import Encoded
 from pipeline.regions.live import LiveRegions
@@ -29,7 +26,7 @@ Kind = TypeVar("Kind", bound=Posterior | RegionBank)
 
 
 class RaieFrozenRows(Raie):
-    """Adapters move neither item rows nor the text projection."""
+    """RAIE with adapters that change neither item rows nor the text projection."""
 
     name: ClassVar[str] = "raie_frozen_rows"
 
@@ -39,17 +36,17 @@ class RaieFrozenRows(Raie):
 
 
 class RaieNoTrend(Raie):
-    """The gated model alone, without what is taken of late; its edits are those of `raie`."""
+    """RAIE without online counts of recent items; its edits are those of `raie`."""
 
     name: ClassVar[str] = "raie_no_trend"
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
-        self._gate.trending = None
+        self._gate.online = None
 
 
-class RaieNoEras(Raie):
-    """Content alone tells what is as in set-up from what is as since; its edits are its own."""
+class RaieNoOriginPrior(Raie):
+    """RAIE without the origin prior: a window's origin follows from its content alone; edits differ from `raie`."""
 
     name: ClassVar[str] = "raie_no_eras"
 
@@ -59,19 +56,20 @@ class RaieNoEras(Raie):
 
 
 class _GlobalGate(EventScorer):
-    """A gate whose trend is counted over all users alike."""
+    """A scorer with one set of online counts for all users."""
 
     def __init__(self, setup: SetUp, config: Config, live: LiveRegions) -> None:
         super().__init__(setup, config, live)
         if config.trend.half_lives:
-            self.trending = OnlineEnsemble(setup.counts, setup.item_transitions(config.trend.shrinkage), 1, config)
+            self.online = OnlineEnsemble(setup.counts, setup.item_transitions(config.trend.shrinkage), 1, config)
 
-    def _features_of(self, contexts: Ids, since_setup: NDArray[np.int64], answers: Answers) -> WindowFeatures:
-        return replace(super()._features_of(contexts, since_setup, answers), setup_shares=np.ones((len(contexts), 1)))
+    def _window_features(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> WindowFeatures:
+        features = super()._window_features(contexts, since_setup, batch)
+        return replace(features, setup_shares=np.ones((len(contexts), 1)))
 
 
 class RaieGlobalTrend(Raie):
-    """One trend for everybody instead of one for each taste; its edits are those of `raie`."""
+    """RAIE with one set of online counts instead of one for each set-up region; its edits are those of `raie`."""
 
     name: ClassVar[str] = "raie_global_trend"
 
@@ -81,7 +79,7 @@ class RaieGlobalTrend(Raie):
 
 
 class _Refusing(Raie):
-    """Rejects edits of some operations, whatever speaks for them, before anything is trained."""
+    """RAIE that rejects edits of some operations before training, without validation."""
 
     refused: ClassVar[frozenset[Operation]] = frozenset()
 
@@ -91,7 +89,7 @@ class _Refusing(Raie):
             return
         detail = f"{self.name} makes no such edit"
         outcome = Outcome(edit.edit_id, edit.operation, edit.region_id, False, detail)
-        self._monitor.settle(outcome, self.live.bank)
+        self._monitor.apply(outcome, self.live.bank)
         self.ledger.append((edit, outcome))
 
     def _refuses(self, edit: Edit) -> bool:
@@ -99,21 +97,21 @@ class _Refusing(Raie):
 
 
 class RaieNoExpand(_Refusing):
-    """No boundary moves but by opening or ending a region."""
+    """RAIE without Expand: boundaries move only when a region is opened or ended."""
 
     name: ClassVar[str] = "raie_no_expand"
     refused = frozenset({Operation.EXPAND})
 
 
 class RaieNoAdd(_Refusing):
-    """No region is ever opened, so the backbone answers everyone: only boundaries among set-up regions move."""
+    """RAIE without Add: no region is opened, the backbone answers all windows; set-up boundaries still move."""
 
     name: ClassVar[str] = "raie_no_add"
     refused = frozenset({Operation.ADD})
 
 
 class RaieOne(_Refusing):
-    """One open region at a time: a second one is never opened beside it."""
+    """RAIE with at most one stream region at a time."""
 
     name: ClassVar[str] = "raie_one"
 
@@ -122,17 +120,17 @@ class RaieOne(_Refusing):
 
 
 class _HardPosterior(Posterior):
-    """Routes each window to one place: the backbone or one opened region."""
+    """Posterior that routes each window to the backbone or to one stream region."""
 
     def route(self, floor: float) -> Array:
-        """(n, 1 + opened) zeros and ones."""
+        """Return (n, 1 + opened) zeros and ones, a single one in each row."""
         soft = super().route(floor)
         hard: Array = np.eye(soft.shape[1])[soft.argmax(axis=1)]
         return hard
 
 
 class _HardBank(RegionBank):
-    """A bank whose posteriors route hard."""
+    """Bank with hard routing."""
 
     def posterior(self, encoded: Encoded) -> Posterior:
         """See `RegionBank.posterior`."""
@@ -140,7 +138,7 @@ class _HardBank(RegionBank):
 
 
 class RaieHard(Raie):
-    """Hard routing: one adapter answers a window, and one learns it. How far it is trusted stays learned."""
+    """RAIE with hard routing: one adapter answers a window, and one learns it; adapter weights are still learned."""
 
     name: ClassVar[str] = "raie_hard"
 
@@ -149,7 +147,7 @@ class RaieHard(Raie):
 
 
 class _CentroidBank(RegionBank):
-    """Tells regions apart by their centroids and concentrations alone, opened ones like those of set-up."""
+    """Bank whose posterior over all regions follows from centroids, concentrations and priors alone."""
 
     def posterior(self, encoded: Encoded) -> Posterior:
         """See `RegionBank.posterior`: P(region | window) ~ prior x von Mises-Fisher density."""
@@ -164,7 +162,7 @@ class _CentroidBank(RegionBank):
 
 
 class RaieCentroids(Raie):
-    """The gate sees centroids alone: no model tells set-up from since by the windows' states and items."""
+    """RAIE without the origin model, which uses states and items of the windows: the gate uses centroids alone."""
 
     name: ClassVar[str] = "raie_centroids"
 
@@ -172,38 +170,22 @@ class RaieCentroids(Raie):
         super().__init__(replace(context, setup=replace(context.setup, bank=_as(_CentroidBank, context.setup.bank))))
 
 
-class _ReplayingEditor(Editor):
-    """Trains on one set-up window beside each new one."""
-
-    def __init__(self, context: StrategyContext, host: AdapterHost, windows_of: WindowsOf) -> None:
-        super().__init__(context.setup, context.config, host, windows_of)
-        self._pool = context.learned
-
-    def _train(self, edit: Edit, version: int, windows: Windows, parent: str | None) -> tuple[str, int]:
-        return super()._train(edit, version, with_replay(windows, self._pool, 1.0, (edit.seed, version)), parent)
-
-
-class _ReplayingTrainer(EditPublisher):
-    """Carries edits out with replay."""
-
-    def __init__(self, context: StrategyContext, live: LiveRegions, windows_of: WindowsOf) -> None:
-        super().__init__(context.setup, context.config, live, AdaptersStore(context.folder / "adapters"), windows_of)
-        self._editor = _ReplayingEditor(context, live.host, windows_of)
-
-
 class RaieReplay(Raie):
-    """Every Update and Add learns one set-up window beside each new one.
+    """RAIE with replay: every Update and Add trains on one set-up window beside each new one.
 
-    The budget counts replayed passes, so that fewer edits are affordable.
+    Replayed windows count in the budget, so fewer edits are affordable.
     """
 
     name: ClassVar[str] = "raie_replay"
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
-        self._trainer = _ReplayingTrainer(context, self.live, self._windows_of)
+        self._pool = context.learned
+
+    def _training_windows(self, windows: Windows, seed: tuple[int, int]) -> Windows:
+        return with_replay(windows, self._pool, 1.0, seed)
 
 
 def _as(kind: type[Kind], value: Any) -> Kind:
-    """A dataclass instance as one of a subclass, with the same fields."""
+    """Convert a dataclass instance to a subclass with the same fields."""
     return kind(**{f.name: getattr(value, f.name) for f in fields(kind)})

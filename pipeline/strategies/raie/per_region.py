@@ -1,4 +1,4 @@
-"""Regions by taste alone: an adapter for each set-up region, whatever the origin of its windows."""
+"""RAIE without origins: one adapter for each set-up region."""
 
 from typing import ClassVar
 
@@ -15,11 +15,11 @@ from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.adapter_learner import AdapterLearner
 
 
-class RaieTaste(AdapterLearner):
-    """RAIE without origins: old and new of one taste share an adapter; trained after each part, no replay.
+class RaiePerRegion(AdapterLearner):
+    """One adapter for each set-up region, for its old and new windows alike, trained at each update without replay.
 
-    A window belongs to the set-up regions whose posterior reaches `gate.floor`: their adapters learn it, and
-    their answers are mixed by that posterior. Boundaries stay as set-up made them.
+    A window belongs to the set-up regions whose posterior reaches `gate.floor`: their adapters learn it, and their
+    answers are mixed by that posterior. Boundaries stay as set-up made them.
     """
 
     name: ClassVar[str] = "raie_taste"
@@ -31,24 +31,24 @@ class RaieTaste(AdapterLearner):
 
     def _learn(self, windows: Windows) -> None:
         route = self._route(windows.contexts)
-        for place, region in enumerate(self._bank.setup):
-            mine = windows[route[:, place] > 0.0]
-            if len(mine):
-                self._learn_region(place, region.region_id, mine)
+        for index, region in enumerate(self._bank.setup):
+            selected = windows[route[:, index] > 0.0]
+            if len(selected):
+                self._learn_region(index, region.region_id, selected)
 
-    def _learn_region(self, place: int, region_id: int, windows: Windows) -> None:
-        name, before = version_name(region_id, self._interval), self._adapters[place]
+    def _learn_region(self, index: int, region_id: int, windows: Windows) -> None:
+        name, before = version_name(region_id, self._interval), self._adapters[index]
         self._create(name, windows, before, self._seed)
         self._fit(name, windows, self._seed)
         if before:
             self._host.drop(before)
-        self._adapters[place] = name
+        self._adapters[index] = name
 
     def _probabilities(self, contexts: Ids) -> torch.Tensor:
         return mixed_probabilities(self._host, contexts, self._route(contexts), self._adapters)
 
     def _route(self, contexts: Ids) -> Array:
-        """(n, regions) weights of the regions in the answer."""
+        """Return (n, regions) weights of the regions in the answer."""
         means = mean_states(self._host.states(contexts, None), torch.from_numpy(contexts)).double().numpy()
         posterior = shares_among(self._bank.setup, means)
         kept = np.where(posterior >= self._context.config.gate.floor, posterior, 0.0)

@@ -1,7 +1,7 @@
-"""RAIE: the gate, monitor and trainer stages themselves, driven from a data set in event time.
+"""RAIE in one process: the core of gate, monitor and trainer, run over a data set in event time.
 
-Lockstep: a batch is gated, then observed, then whatever the monitor asks for is carried out and in force
-before the next batch. Same events, configuration and seed give the same ledger, byte for byte.
+Lockstep: a batch is scored, then observed, then the edits that the monitor decides on are applied and in force before
+the next batch. The same events, configuration and seed give the same ledger, byte for byte.
 """
 
 import copy
@@ -12,13 +12,14 @@ import numpy as np
 
 from adapters_store import AdaptersStore
 from pipeline.editing.publisher import EditPublisher
+from pipeline.editing.training import only_new
 from pipeline.events.edit import Edit, Evidence, Outcome
 from pipeline.events.gated import GatedEvent, read_windows
 from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
 from pipeline.monitor import Monitor
-from pipeline.recommend.scorer import EventScorer
+from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.strategies.base import Scored, StrategyContext
 from pipeline.streams import open_log
@@ -29,7 +30,7 @@ class Raie:
     """The pipeline as a strategy.
 
     Attributes:
-        ledger: every edit with what came of it, in order.
+        ledger: every edit with its outcome, in order.
         statistics: per-region statistics, a row for each region and interval.
         live: the regions and adapters in force.
     """
@@ -49,7 +50,7 @@ class Raie:
         self.live = LiveRegions(setup.bank, host, store, setup.backbone_sha256)
         self._gate = EventScorer(setup, config, self.live)
         self._monitor = Monitor(config, setup.bank, setup.calibration, context.seed)
-        self._trainer = EditPublisher(setup, config, self.live, store, self._windows_of)
+        self._publisher = EditPublisher(setup, config, self.live, store, self._windows_of, self._training_windows)
         self._config = config
 
     @property
@@ -74,7 +75,7 @@ class Raie:
         )
 
     def learn(self) -> None:
-        """The monitor decides when; the end of a part is when its statistics are noted."""
+        """Note the monitor's statistics at the end of an update interval; the monitor decides when to train."""
         self.statistics += self._monitor.statistics()
 
     def score(self, windows: Windows) -> Scored:
@@ -82,7 +83,7 @@ class Raie:
         ranks, regions, confidence = [], [], []
         for start in range(0, len(windows), self._config.gate.batch_size):
             batch = windows[slice(start, start + self._config.gate.batch_size)]
-            answers = self._gate.answer(batch)
+            answers = self._gate.score(batch)
             ranks.append(rank_of_targets(answers.probabilities, batch.targets, batch.contexts))
             regions.append(answers.posterior.tops)
             confidence.append(answers.posterior.confidence)
@@ -107,7 +108,7 @@ class Raie:
         return gated
 
     def _apply(self, edit: Edit) -> None:
-        outcome, revision = self._trainer.handle(edit)
+        outcome, revision = self._publisher.apply(edit)
         with self._producer.transaction() as transaction:
             transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
             transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=edit.timestamp)
@@ -115,8 +116,12 @@ class Raie:
                 transaction.send(REGIONS, revision.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
         if revision:
             self.live.apply(revision)
-        self._monitor.settle(outcome, self.live.bank)
+        self._monitor.apply(outcome, self.live.bank)
         self.ledger.append((edit, outcome))
+
+    def _training_windows(self, windows: Windows, seed: tuple[int, int]) -> Windows:
+        """See `TrainingWindows`: the windows of the edit and no others."""
+        return only_new(windows, seed)
 
     def _windows_of(self, evidence: Sequence[Evidence]) -> Windows:
         return read_windows(self._log, evidence, self._config.windows.length)

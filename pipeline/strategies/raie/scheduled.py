@@ -1,4 +1,4 @@
-"""RAIE by the calendar: edits at fixed times instead of at alarms, at the cost of the drift-triggered ones."""
+"""RAIE with scheduled training: edits at fixed times instead of at alarms, at equal training cost."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -8,7 +8,7 @@ from pipeline.events.edit import Edit, Evidence, Operation, Outcome, held_out
 from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Windows
 from pipeline.monitor import Monitor
-from pipeline.monitor.edit_factory import boundary_samples, new_edit, reason_of
+from pipeline.monitor.edit_factory import Proposal, boundary_samples, reason_of
 from pipeline.monitor.rules.expand import audit, refit
 from pipeline.monitor.rules.merge import merge
 from pipeline.monitor.rules.retire import retire
@@ -17,21 +17,21 @@ from pipeline.strategies.base import Scored, StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 
 SCHEDULED = "schedule"
-"""The signal of an edit that the calendar called for."""
+"""Signal of a scheduled edit."""
 
 LEAST = 32
-"""An edit on fewer windows is put off to the next date."""
+"""Fewest windows of an edit; with fewer, it waits for the next date."""
 
 
 class Untrained(NamedTuple):
-    """A window that no edit has trained on yet, and the opened regions that took part in its answer."""
+    """A window that no edit has trained on yet, and the stream regions that took part in its answer."""
 
     evidence: Evidence
     route: tuple[int, ...]
 
 
 class ScheduledMonitor(Monitor):
-    """Asks for training on its dates, and for boundaries as their evidence grows; alarms count for nothing."""
+    """Monitor that trains on fixed dates and moves boundaries as their evidence grows; alarms are ignored."""
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context.config, context.setup.bank, context.setup.calibration, context.seed)
@@ -39,58 +39,57 @@ class ScheduledMonitor(Monitor):
         self._untrained: list[Untrained] = []
         self._under_way: dict[str, list[Untrained]] = {}
 
-    def observe(self, gated: GatedEvent, offset: int) -> None:
+    def observe(self, event: GatedEvent, offset: int) -> None:
         """See `Monitor.observe`."""
-        super().observe(gated, offset)
-        if not gated.cold:
-            evidence = Evidence(gated.event_id, offset, gated.region_id)
-            self._untrained.append(Untrained(evidence, tuple(gated.route)))
+        super().observe(event, offset)
+        if not event.cold:
+            evidence = Evidence(event.event_id, offset, event.region_id)
+            self._untrained.append(Untrained(evidence, tuple(event.route)))
 
     def allow(self, passes: int) -> None:
-        """A date has come: edits until the next one may cost so many passes over windows."""
+        """Set the cost of the edits of a date: windows trained on, counting each pass."""
         self._allowed = max(passes, 0)
 
     def decide(self) -> list[Edit]:
-        """One edit that trains, on a date; else one that needs no alarm."""
+        """Return the training edit of a date, or else an edit that needs no alarm."""
         state = self.state
         if state.pending:
             return []
-        edit = self._scheduled() or retire(state) or merge(state) or refit(state) or audit(state)
+        edit = self._scheduled()
         if edit is None:
-            return []
-        state.pending[edit.edit_id] = edit
-        return [edit]
+            proposal = self._first((retire, merge, refit, audit))
+            edit = self._request(proposal) if proposal else None
+        return [edit] if edit else []
 
-    def settle(self, outcome: Outcome, bank: RegionBank) -> None:
-        """See `Monitor.settle`: windows of a training in vain, and those that judged it, are still to be learned."""
+    def apply(self, outcome: Outcome, bank: RegionBank) -> None:
+        """See `Monitor.apply`: windows of a rejected edit, and held-out windows, are still to be learned."""
         if outcome.edit_id in self._under_way:
             chosen = self._under_way.pop(outcome.edit_id)
             judged = held_out({"signal": SCHEDULED}, len(chosen), self.state.config.edits) | (not outcome.published)
             self._untrained += [window for window, unlearned in zip(chosen, judged, strict=True) if unlearned]
-        super().settle(outcome, bank)
+        super().apply(outcome, bank)
 
     def _scheduled(self) -> Edit | None:
-        """Add where nothing is open yet, else Update the largest opened region, on as much as is allowed."""
+        """Add the first stream region, or Update the largest one, at no more than the allowed cost."""
         state = self.state
-        target = state.largest_opened()
-        region = target.region if target else state.next_region_id
+        target = state.largest_stream_region()
         region_id = target.region_id if target else state.next_region_id
         chosen = self._choose(region_id)
         if not chosen:
             self._allowed = 0
             return None
         self._allowed -= self._cost(len(chosen))
-        state.next_region_id += target is None
         evidence = [u.evidence.for_region(region_id) for u in chosen]
         reason = reason_of(None, SCHEDULED, f"{len(chosen)} windows are learned as scheduled") | {"regions": []}
         operation = Operation.UPDATE if target else Operation.ADD
         samples = () if target else boundary_samples(state)
-        edit = new_edit(state, operation, region, None, reason, evidence, samples)
+        region = target.region if target else None
+        edit = self._request(Proposal(operation, region, reason, evidence, samples=samples))
         self._under_way[edit.edit_id] = chosen
         return edit
 
     def _choose(self, region_id: int) -> list[Untrained]:
-        """The newest windows not yet trained on, those of the region first, as many as may be paid for."""
+        """Choose the newest windows not yet trained on, those of the region first, at no more than the allowed cost."""
         count = min(len(self._untrained), self.state.config.edits.pool_windows)
         while count >= LEAST and self._cost(count) > self._allowed:
             count -= 1
@@ -101,18 +100,18 @@ class ScheduledMonitor(Monitor):
         return sorted(chosen, key=lambda u: u.evidence.offset)
 
     def _cost(self, windows: int) -> int:
-        """Passes that an edit on so many windows takes; those that judge it are not trained on."""
+        """Return the cost of an edit on so many windows; those held out are not trained on."""
         config = self.state.config
         judged = int(held_out({"signal": SCHEDULED}, windows, config.edits).sum())
         return config.training.epochs * (windows - judged)
 
 
 class RaieScheduled(Raie):
-    """Trains at the end of each part of the stream, on as many windows as drift-triggered edits did until then.
+    """RAIE that trains at the end of each update interval, on as many windows as drift-triggered edits did until then.
 
-    The drift-triggered pipeline runs beside it, on the same events, and only its cost is looked at: this takes
-    twice the time of `raie`, and `trained_windows` agrees with it but for less than one smallest edit, as long as there
-    are windows left that were not trained on: on a short log drift-triggered edits can pass over all of them twice.
+    The drift-triggered pipeline runs beside it on the same events, only to measure its cost: a run takes twice the
+    time of `raie`. `trained_windows` differs from that of `raie` by less than the smallest edit, unless there are too
+    few windows left that were not trained on: on a short log, drift-triggered edits can train on all of them twice.
     """
 
     name: ClassVar[str] = "raie_scheduled"
@@ -128,7 +127,7 @@ class RaieScheduled(Raie):
         return super().observe(windows)
 
     def learn(self) -> None:
-        """See `Strategy.learn`: the date on which something is trained."""
+        """See `Strategy.learn`: a date for training."""
         self._monitor.allow(self._meter.trained_windows - self.trained_windows)
         while edits := self._monitor.decide():
             for edit in edits:

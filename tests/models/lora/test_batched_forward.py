@@ -12,7 +12,7 @@ from pipeline.config import AdapterSettings
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.models.lora.factors import layout_of
 from pipeline.models.lora.host import AdapterHost
-from pipeline.recommend.batch import mix, present
+from pipeline.recommend.backends import BatchedBackend, HostBackend, Mixture
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities
 from pipeline.regions.region import Origin, Region, Status
@@ -167,6 +167,10 @@ def routes(n: int) -> np.ndarray:
     return route / route.sum(axis=1, keepdims=True)
 
 
+def mixed(forward: MixedForward, windows: np.ndarray, shares: np.ndarray, bank: RegionBank) -> Mixture:
+    return BatchedBackend(forward).mixed(forward.states(windows), windows, shares, bank.adapters)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("most_rows", [512, 7])
 def test_a_route_is_mixed_as_in_routing(kind: str, most_rows: int) -> None:
@@ -174,7 +178,7 @@ def test_a_route_is_mixed_as_in_routing(kind: str, most_rows: int) -> None:
     forward.most_rows = most_rows
     bank, windows = a_bank(), contexts(40, 8)
     shares = bank.shares(routes(40))
-    found = mix(forward, forward.states(windows), windows, shares, bank.adapters)
+    found = mixed(forward, windows, shares, bank).probabilities
     close(found, mixed_probabilities(host, windows, shares, bank.adapters))
     torch.testing.assert_close(found.sum(dim=1), torch.ones(40))
     assert (found[:, 0] == 0).all()
@@ -185,22 +189,25 @@ def test_the_backbone_stands_in_for_what_is_missing_and_says_so() -> None:
     host.drop(NAMES[2])
     assert forward.drop(NAMES[2])
     bank, windows, route = a_bank(), contexts(40, 9), routes(40)
-    shares, missing = present(bank.shares(route), bank.adapters, forward)
-    assert missing.tolist() == (route[:, 3] > 0).tolist()
-    assert 0 < missing.sum() < 40
-    found = mix(forward, forward.states(windows), windows, shares, bank.adapters)
-    close(found, mixed_probabilities(host, windows, bank.shares(route), bank.adapters))
+    shares = bank.shares(route)
+    found = mixed(forward, windows, shares, bank)
+    assert found.fallback.tolist() == (route[:, 3] > 0).tolist()
+    assert 0 < found.fallback.sum() < 40
+    close(found.probabilities, mixed_probabilities(host, windows, shares, bank.adapters))
+    by_host = HostBackend(host).mixed(host.states(windows, None), windows, shares, bank.adapters)
+    assert np.array_equal(by_host.fallback, found.fallback)
+    close(found.probabilities, by_host.probabilities)
 
 
 def test_windows_without_adapters_do_not_see_that_one_changes() -> None:
     host, forward = pair("sasrec", AdapterSettings())
     bank, windows, route = a_bank(), contexts(40, 10), routes(40)
     shares = bank.shares(route)
-    before = mix(forward, forward.states(windows), windows, shares, bank.adapters)
+    before = mixed(forward, windows, shares, bank).probabilities
     forward.drop(NAMES[2])
     randomise(host, "r0005_v0002", 11)
     forward.register(NAMES[2], host.tensors("r0005_v0002"), host.rows("r0005_v0002"))
-    after = mix(forward, forward.states(windows), windows, shares, bank.adapters)
+    after = mixed(forward, windows, shares, bank).probabilities
     untouched = torch.from_numpy(shares[:, 3] == 0.0)
     close(after[untouched], before[untouched])
     assert not torch.allclose(after[~untouched], before[~untouched], atol=1e-3)

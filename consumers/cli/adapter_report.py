@@ -1,4 +1,4 @@
-"""`raie adapters` as functions of values; `consumers.cli.adapters` says how they are called."""
+"""Functions behind `raie adapters`: values in, text for the terminal out."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from pipeline.streams import open_log
 
 
 def listing(adapters: str, region_id: int | None) -> str:
-    """Every version of a store (of one region), a line each; a damaged one says so."""
+    """One line for each version of a store, or of one region; a damaged version's line has the reason."""
     store = AdaptersStore(adapters)
     names = store.names(region_id)
     return "\n".join(_line(name, store) for name in names) if names else "no versions"
@@ -26,7 +26,11 @@ def manifest(adapters: str, version: str) -> str:
 
 
 def difference(adapters: str, one: str, other: str) -> str:
-    """Norm of each tensor of two versions, and of what lies between them: a line each."""
+    """One line for each tensor: its norm in both versions, and the norm of the difference.
+
+    Raises:
+        StoreError: the versions belong to different backbones.
+    """
     store = AdaptersStore(adapters)
     first, second = (store.load(name, backbone_sha256=store.show(name).backbone_sha256) for name in (one, other))
     if first.manifest.backbone_sha256 != second.manifest.backbone_sha256:
@@ -38,7 +42,7 @@ def difference(adapters: str, one: str, other: str) -> str:
 
 
 def check(adapters: str, versions: Sequence[str]) -> tuple[str, bool]:
-    """Verify versions, all where none is named: a line each, and whether all are sound."""
+    """Verify versions, all if none is named: one line each, and True if all are sound."""
     store = AdaptersStore(adapters)
     lines, sound = [], True
     for name in versions or store.names():
@@ -51,10 +55,10 @@ def check(adapters: str, versions: Sequence[str]) -> tuple[str, bool]:
     return "\n".join(lines) or "no versions", sound
 
 
-def put_back(
+def roll_region_back(
     adapters: str, log_url: str, region_id: int, to: str | None, by: str, clock: Callable[[], float] = time.time
 ) -> str:
-    """Roll a region back, and say what was done."""
+    """Roll a region back, and describe the new revision in a sentence."""
     with closing(open_log(log_url)) as log:
         store = AdaptersStore(adapters)
         revision, plan = roll_back(log, log.producer("rollback"), store, region_id, to, by, clock())
@@ -68,10 +72,11 @@ def _line(name: str, store: AdaptersStore) -> str:
         found = store.show(name)
     except AdapterRefused as refusal:
         return f"{name}  {refusal}"
-    return f"{name}  from {found.parent or 'nothing'}, edit {found.edit_id}, {_judged(found)}, {_size(found):,} bytes"
+    validation = _validation(found)
+    return f"{name}  from {found.parent or 'nothing'}, edit {found.edit_id}, {validation}, {_size(found):,} bytes"
 
 
-def _judged(found: Manifest) -> str:
+def _validation(found: Manifest) -> str:
     before, after = found.validation.before, found.validation.after
     return ", ".join(f"{name} {before[name]:.4g} -> {after[name]:.4g}" for name in sorted({*before} & {*after}))
 

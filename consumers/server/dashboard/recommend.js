@@ -1,23 +1,23 @@
-// What a user is recommended, and what answered.
+// Recommendations for a user, and the origin of the answer.
 
 import { post } from "./api.js";
 import { at, h } from "./dom.js";
-import { number, percent } from "./words.js";
+import { number, percent } from "./format.js";
 import { choose } from "./state.js";
 
 const BY = {
-  adapter: "an adapter, beside the backbone",
+  adapter: "an adapter on the backbone",
   backbone: "the backbone",
-  trend: "what is taken of late: this user is not known",
+  trend: "online popularity: this user is unknown",
 };
 
 const K = 10;
 const form = at("ask-form");
-let asked = 0;
+let requests = 0;
 
 function route(weights) {
   const parts = Object.entries(weights).sort((a, b) => b[1] - a[1]);
-  return parts.map(([id, weight]) => `${id === "0" ? "set-up" : `region ${id}`} ${percent(weight)}`).join(", ");
+  return parts.map(([id, weight]) => `${id === "0" ? "set-up regions" : `region ${id}`} ${percent(weight)}`).join(", ");
 }
 
 function facts(answer, seconds) {
@@ -26,7 +26,7 @@ function facts(answer, seconds) {
     : h("button", { type: "button", class: "link", click: () => choose(answer.region_id) }, `region ${answer.region_id}`);
   return [
     ["region", region],
-    ["answered by", `${BY[answer.answered_by] ?? answer.answered_by}${answer.stood_in ? "; an adapter could not be loaded, the backbone stood in" : ""}`],
+    ["answered by", `${BY[answer.answered_by] ?? answer.answered_by}${answer.stood_in ? "; an adapter could not be loaded and was replaced by the backbone" : ""}`],
     ["version", answer.adapter ?? "none"],
     ["confidence", answer.region_id === null ? "–" : number(answer.confidence)],
     ["route", route(answer.route) || "none"],
@@ -49,10 +49,10 @@ function items(answer) {
   );
 }
 
-/** Ask for a user's recommendations and show them; revision null is the newest. */
+/** Fetch a user's recommendations and show them; revision null is the newest. */
 export async function recommend(userId, revision) {
-  const number_ = ++asked;
-  const place = at("ask-answer");
+  const request = ++requests;
+  const output = at("ask-answer");
   form.elements.user.value = userId;
   const began = performance.now();
   let shown;
@@ -66,8 +66,8 @@ export async function recommend(userId, revision) {
   } catch (error) {
     shown = [h("p", { class: "problem", role: "alert" }, `No recommendation: ${error.message}`)];
   }
-  // A slow answer must not replace that of a later question.
-  if (number_ === asked) place.replaceChildren(...shown);
+  // A slow answer must not replace that of a later request.
+  if (request === requests) output.replaceChildren(...shown);
 }
 
 form.addEventListener("submit", (event) => {

@@ -1,4 +1,4 @@
-// Numbers and moments as they are written here.
+// Text for numbers, times and edits.
 
 const whole = new Intl.NumberFormat("en");
 const short = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" });
@@ -6,22 +6,22 @@ const short = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle:
 export const count = (value) => (value === null || value === undefined ? "–" : whole.format(value));
 export const number = (value, digits = 2) =>
   value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−");
-/** With as many digits as a difference needs: the larger, the fewer. */
+/** Number with fewer digits the larger it is, so that differences remain visible. */
 export const score = (value) => number(value, Math.abs(value) < 10 ? 3 : 1);
 export const percent = (value) =>
   value === null || value === undefined ? "–" : value > 0 && value < 0.01 ? "<1%" : `${Math.round(value * 100)}%`;
 export const moment = (seconds) => (seconds > 0 ? `${short.format(seconds * 1000)} UTC` : "");
 export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 
-/** What became of an edit, in one word. */
+/** Status of an edit, in one word. */
 export const verdict = (edit) =>
-  edit.published === null ? "under way" : edit.published ? "published" : "rejected";
+  edit.published === null ? "pending" : edit.published ? "published" : "rejected";
 
-/** The regions that an edit is about, in words. */
+/** The regions of an edit, as text. */
 export const named = (edit) => {
   const ids = regionsOf(edit);
   return `${ids.length > 1 ? "regions" : "region"} ${ids.join(" and ")}`;
 };
 
-/** Ids of all regions that an edit is about. */
+/** Ids of the regions of an edit. */
 export const regionsOf = (edit) => [edit.region_id, edit.other_region_id].filter((id) => id !== null);

@@ -1,7 +1,7 @@
-// Confidence and drift statistic of each region over the stream, its alarms and edits marked.
+// Confidence and drift statistic of each region over the stream, with its alarms and edits.
 
 import { at, changes, h, s, sized } from "./dom.js";
-import { count, number, percent, regionsOf, verdict } from "./words.js";
+import { count, number, percent, regionsOf, verdict } from "./format.js";
 import { choose, draws, open, state, update } from "./state.js";
 
 const SHOWN = 8;
@@ -32,17 +32,16 @@ function path(points) {
 }
 
 function triangle(x, edit) {
-  const kind = verdict(edit).replace(" ", "-");
   return s(
     "g",
-    { class: `mark ${kind}`, click: () => open(edit.edit_id) },
+    { class: `mark ${verdict(edit)}`, click: () => open(edit.edit_id) },
     s("title", {}, `${edit.operation} at event ${count(edit.at_event)}, ${verdict(edit)}`),
     s("line", { x1: x, x2: x, y1: PAD.top - 3, y2: HEIGHT - PAD.bottom }),
     s("path", { d: `M${x - 4.5},2 h9 l-4.5,8 z` }),
   );
 }
 
-/** The scales of a chart: events to x, values up to `top` to y; what is above lies on the upper edge. */
+/** Scales of a chart: events to x, values up to `top` to y; higher values are drawn at the upper edge. */
 function scales(width, top) {
   const [first, last] = span();
   const room = HEIGHT - PAD.bottom - PAD.top;
@@ -55,7 +54,7 @@ function scales(width, top) {
 
 const tick = (y, label) => s("text", { class: "tick", x: PAD.left - 5, y: y + 3.5, "text-anchor": "end" }, label);
 
-/** What both charts have: base line, edits, the line itself, cursor. */
+/** Elements of both charts: base line, edits, the line itself, cursor. */
 function chart({ x, y, right }, series, edits, value) {
   const [first, last] = span();
   const points = series.filter((row) => value(row) !== null).map((row) => [x(row.at), y(value(row)), row]);
@@ -85,11 +84,11 @@ const alarmed = (row) => row.drift_statistic !== null && row.drift_statistic >= 
 
 function driftChart(width, series, edits) {
   const highest = Math.max(0, ...series.map((row) => row.threshold));
-  // Beyond its threshold a statistic says nothing more: twice as far is drawn, so that the threshold stays to be seen.
+  // At most twice the threshold is drawn, so that the threshold remains visible.
   const most = Math.max(0, ...series.map((row) => row.drift_statistic ?? 0));
   const scale = scales(width, Math.min(2 * highest, Math.max(1.15 * highest, most)) || 1);
   const last = series.at(-1);
-  // Each signal has a threshold of its own, and which one is nearest to an alarm changes.
+  // Each signal has its own threshold, and the signal nearest to an alarm changes over time.
   const bounds = series.map((row) => [scale.x(row.at), scale.y(row.threshold)]);
   return [
     bounds.length > 1 ? s("path", { class: "threshold", d: path(bounds) }) : null,
@@ -103,16 +102,16 @@ function move(event, element) {
   const [first, last] = span();
   const box = element.getBoundingClientRect();
   const share = (event.clientX - box.left - PAD.left) / (box.width - PAD.left - PAD.right);
-  const wanted = first + share * (last - first);
+  const target = first + share * (last - first);
   const events = state.intervals.map((one) => one.at_event);
-  const nearest = events.reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best), events[0]);
+  const nearest = events.reduce((best, one) => (Math.abs(one - target) < Math.abs(best - target) ? one : best), events[0]);
   if (nearest !== undefined && nearest !== state.cursor) update({ cursor: nearest });
 }
 
 function step(by) {
   const events = state.intervals.map((one) => one.at_event);
-  const place = state.cursor === null ? events.length - 1 : events.indexOf(state.cursor) + by;
-  if (events.length) update({ cursor: events[Math.max(0, Math.min(events.length - 1, place))] });
+  const index = state.cursor === null ? events.length - 1 : events.indexOf(state.cursor) + by;
+  if (events.length) update({ cursor: events[Math.max(0, Math.min(events.length - 1, index))] });
 }
 
 class Row {
@@ -120,13 +119,13 @@ class Row {
     this.regionId = regionId;
     this.name = h("button", { type: "button", class: "link name", click: () => choose(regionId) }, `Region ${regionId}`);
     this.about = h("p", { class: "about" });
-    this.said = h("p", { class: "said" });
+    this.values = h("p", { class: "values" });
     this.confidence = this.canvas("confidence");
     this.drift = this.canvas("drift");
     this.element = h(
       "article",
       { class: "course" },
-      h("div", { class: "who" }, h("h3", {}, h("i", { class: "dot" }), this.name), this.about, this.said),
+      h("div", { class: "summary" }, h("h3", {}, h("i", { class: "dot" }), this.name), this.about, this.values),
       this.confidence.figure,
       this.drift.figure,
     );
@@ -158,7 +157,7 @@ class Row {
     const series = seriesOf(this.regionId);
     const edits = state.edits.filter((edit) => regionsOf(edit).includes(this.regionId));
     const row = (state.cursor !== null && series.find((one) => one.at === state.cursor)) || series.at(-1);
-    this.tell(region, row);
+    this.describe(region, row);
     const paint = ({ svg, width }, drawn) => {
       if (!width) return;
       svg.setAttribute("width", width);
@@ -168,41 +167,41 @@ class Row {
     paint(this.confidence, confidenceChart);
     paint(this.drift, driftChart);
     const alarms = series.filter(alarmed).length;
-    this.confidence.svg.setAttribute("aria-label", `Region ${this.regionId}: confidence over the stream, now ${number(row?.confidence)}. Arrow keys read values.`);
-    this.drift.svg.setAttribute("aria-label", `Region ${this.regionId}: drift statistic over the stream, now ${number(row?.drift_statistic)} of ${number(row?.threshold)}, ${alarms} intervals in alarm, ${edits.length} edits. Arrow keys read values.`);
+    this.confidence.svg.setAttribute("aria-label", `Region ${this.regionId}: confidence over the stream, now ${number(row?.confidence)}. Use the arrow keys to read values.`);
+    this.drift.svg.setAttribute("aria-label", `Region ${this.regionId}: drift statistic over the stream, now ${number(row?.drift_statistic)} of ${number(row?.threshold)}, ${alarms} intervals in alarm, ${edits.length} edits. Use the arrow keys to read values.`);
   }
 
-  tell(region, row) {
-    const since = region.origin === "set-up" ? "of set-up" : `since event ${count(region.opened_at)}`;
-    this.element.classList.toggle("since", region.origin !== "set-up");
+  describe(region, row) {
+    const origin = region.origin === "set-up" ? "set-up region" : `opened at event ${count(region.opened_at)}`;
+    this.element.classList.toggle("opened", region.origin !== "set-up");
     this.element.classList.toggle("chosen", state.region === this.regionId);
     this.name.setAttribute("aria-pressed", String(state.region === this.regionId));
-    this.about.textContent = `${since}, ${percent(region.traffic ?? region.prior)} of the traffic`;
+    this.about.textContent = `${origin}, ${percent(region.traffic ?? region.prior)} of the traffic`;
     if (!row) {
-      this.said.textContent = "no events yet";
+      this.values.textContent = "no events yet";
       return;
     }
-    const drift = row.drift_statistic === null ? "nothing tested yet" : `${row.signal} ${number(row.drift_statistic)} of ${number(row.threshold)}`;
+    const drift = row.drift_statistic === null ? "no drift test yet" : `${row.signal} ${number(row.drift_statistic)} of ${number(row.threshold)}`;
     const when = state.cursor === null ? "" : `event ${count(row.at)}: `;
-    // 0.5 is as in set-up; regions opened since have no set-up to be told from.
-    const apart = row.told_apart == null ? "" : `, told from set-up ${number(row.told_apart)}`;
-    this.said.textContent = `${when}confidence ${number(row.confidence)}, ${drift}${apart}`;
+    // An AUC: 0.5 is as in set-up. Opened regions have no set-up windows to compare with.
+    const separability = row.told_apart == null ? "" : `, separability from set-up ${number(row.told_apart)}`;
+    this.values.textContent = `${when}confidence ${number(row.confidence)}, ${drift}${separability}`;
   }
 }
 
 function shown(regions) {
   const busiest = [...regions].sort((a, b) => (b.traffic ?? b.prior) - (a.traffic ?? a.prior) || a.region_id - b.region_id);
-  // Whatever is small, a region opened since is what one looks for.
+  // Opened regions come first, even if they are small.
   const first = [...busiest.filter((r) => r.origin !== "set-up"), ...busiest.filter((r) => r.origin === "set-up")];
-  const some = everything ? first : first.slice(0, SHOWN);
-  return [...first.filter((r) => some.includes(r) || r.region_id === state.region)].sort((a, b) => a.region_id - b.region_id);
+  const selected = everything ? first : first.slice(0, SHOWN);
+  return [...first.filter((r) => selected.includes(r) || r.region_id === state.region)].sort((a, b) => a.region_id - b.region_id);
 }
 
 draws(({ regions, intervals, edits, region, cursor }) => {
   if (!regions) return;
   if (!changed("course", [regions.regions, intervals.length, intervals.at(-1)?.at_event, edits, region, cursor, everything])) return;
-  const wanted = shown(regions.regions);
-  const ids = wanted.map((one) => one.region_id);
+  const chosen = shown(regions.regions);
+  const ids = chosen.map((one) => one.region_id);
   for (const id of ids) if (!rows.has(id)) rows.set(id, new Row(id));
   const list = at("course-rows");
   const elements = ids.map((id) => rows.get(id).element);
@@ -210,11 +209,11 @@ draws(({ regions, intervals, edits, region, cursor }) => {
   for (const id of ids) rows.get(id).draw();
   const [first, last] = span();
   at("course-note").textContent = intervals.length
-    ? `Events ${count(first)} to ${count(last)}. The drift statistic is that of the region's detector nearest to an alarm; dashed is its threshold, twice that the upper edge. Triangles are edits, filled where published.`
-    : "The monitor has not said anything yet: it does so every few hundred events.";
+    ? `Events ${count(first)} to ${count(last)}. The drift statistic is that of the region's detector nearest to an alarm; the dashed line is its threshold. Triangles are edits, filled if published.`
+    : "The monitor has not written statistics yet: it does so every few hundred events.";
   const more = at("course-all");
   more.hidden = regions.regions.length <= SHOWN;
-  more.textContent = everything ? "Show the busiest alone" : `Show all ${regions.regions.length} regions`;
+  more.textContent = everything ? "Show only the busiest regions" : `Show all ${regions.regions.length} regions`;
 });
 
 at("course-all").addEventListener("click", () => {

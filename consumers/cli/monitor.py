@@ -1,0 +1,34 @@
+"""`raie monitor`: the monitor stage as a process."""
+
+from pathlib import Path
+
+import typer
+
+from consumers.cli.options import SEED, ConfigFile, Instance, Root, Say, Settings, configuration, say
+from pipeline.config import Config
+
+app = typer.Typer()
+
+MOST_GATED = 1_000
+"""Most records of `gated` that the monitor reads in one step."""
+
+
+@app.command()
+def monitor(root: Root, instance: Instance = "monitor-0", config: ConfigFile = None, settings: Settings = None) -> None:
+    """Run a monitor: test each region for drift, and request edits in topic `edits`.
+
+    One monitor is active; others of different names wait to take over from it.
+
+    Example: `raie monitor --root root`
+    """
+    run_monitor(root, instance, configuration(config, settings), say)
+
+
+def run_monitor(root: Path, instance: str, config: Config, say: Say) -> None:
+    """Run a monitor until it is stopped by a signal."""
+    from consumers.monitor.stage import MonitorStage
+    from consumers.runtime.runner import run_stage
+    from pipeline.setup.storage import load_setup
+
+    setup = load_setup(root)
+    run_stage(lambda metrics: MonitorStage(setup, config, SEED, metrics), instance, config, MOST_GATED, say)

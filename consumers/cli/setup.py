@@ -1,0 +1,58 @@
+"""`raie setup`: the backbone, regions and calibration that the live pipeline starts from."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from consumers.cli.options import SEED, ConfigFile, Data, Items, Settings, configuration, terminal
+from consumers.cli.replay import read_data
+
+if TYPE_CHECKING:
+    from consumers.cli.terminal import Terminal
+    from pipeline.config import Config
+
+app = typer.Typer()
+
+
+@app.command()
+def setup(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="New folder to write to.")],
+    items: Items = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Train the backbone and find the regions on the first part of a log, and write both to a folder.
+
+    The folder is the --root of every command of the live pipeline; each file in it is hashed.
+
+    Example: `raie setup --data ml-latest-small --out root`
+    """
+    set_up_log(data, out, configuration(config, settings, items), terminal())
+
+
+def set_up_log(data: Path, root: Path, config: "Config", terminal: "Terminal") -> None:
+    """Make a set-up from a log and save it.
+
+    Raises:
+        DataError: the folder is not empty, or the log cannot be read or cut.
+    """
+    from rich.text import Text
+
+    from consumers.cli.terminal import Stages
+    from pipeline.evaluation.replay import prepare
+    from pipeline.models.seeding import make_deterministic
+    from pipeline.setup.bootstrap import set_up
+    from pipeline.setup.storage import refuse_existing, save_setup
+
+    refuse_existing(root)
+    make_deterministic()
+    with Stages(terminal.err) as stages:
+        plan, catalogue = prepare(read_data(data, config, stages, terminal.out), config, stages)
+        setup = set_up(config, catalogue, plan.setup, SEED, partial(stages, "set-up"))
+        save_setup(setup, root)
+    recall = f"held-out Recall@10 {max(setup.recalls):.4f} after {len(setup.recalls)} epochs"
+    shape = f"{len(setup.bank.live)} regions, {len(catalogue):,} items"
+    terminal.out.print(Text(f"{root}: backbone {setup.backbone_sha256[:16]}, {recall}, {shape}."), soft_wrap=True)

@@ -1,0 +1,37 @@
+"""`raie train`: the trainer stage as a process."""
+
+from contextlib import closing
+from pathlib import Path
+
+import typer
+
+from consumers.cli.options import ConfigFile, Instance, Root, Say, Settings, configuration, say
+from pipeline.config import Config
+
+app = typer.Typer()
+
+
+@app.command()
+def train(root: Root, instance: Instance = "trainer-0", config: ConfigFile = None, settings: Settings = None) -> None:
+    """Run a trainer: carry out edits, and publish an adapter that beats the incumbent on held-out windows.
+
+    Several trainers of different names share the regions.
+
+    Example: `raie train --root root --instance trainer-0`
+    """
+    run_trainer(root, instance, configuration(config, settings), say)
+
+
+def run_trainer(root: Path, instance: str, config: Config, say: Say) -> None:
+    """Remove adapter versions that no revision uses, then run a trainer until it is stopped by a signal."""
+    from adapters_store import AdaptersStore
+    from consumers.runtime.runner import adapters_of, log_of, run_stage
+    from consumers.trainer.child_process import TrainingChild
+    from consumers.trainer.orphans import collect_orphans
+    from consumers.trainer.stage import TrainerStage
+
+    with closing(log_of(config)) as log:
+        for name in collect_orphans(log, AdaptersStore(adapters_of(root))):
+            say(f"removed {name}: its edit ended without publishing it")
+    start = {"root": str(root), "adapters": str(adapters_of(root)), "config": config.model_dump(mode="json")}
+    run_stage(lambda metrics: TrainerStage(TrainingChild(start), metrics), instance, config, 1, say)

@@ -1,0 +1,85 @@
+"""`raie up`: gate, monitor and trainers as processes of this machine."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+
+from consumers.cli.options import ConfigFile, Root, Say, Settings, configuration, say
+from pipeline.config import Config
+from pipeline.errors import RaieError
+
+app = typer.Typer()
+
+
+@app.command()
+def up(
+    root: Root,
+    trainers: Annotated[int, typer.Option("--trainers", min=1, help="Number of trainers.")] = 1,
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Run one gate, one monitor and the trainers on this machine until interrupted; restart those that die.
+
+    Example: `raie up --root root --set log.url=sqlite:///log.sqlite`
+    """
+    options = ["--config", str(config)] if config else []
+    options += [word for setting in settings or () for word in ("--set", setting)]
+    run_up(root, trainers, configuration(config, settings), options, say)
+
+
+def run_up(root: Path, trainers: int, config: Config, options: Sequence[str], say: Say) -> None:
+    """Run all stages as processes of this machine.
+
+    Args:
+        root: of the set-up.
+        trainers: number of trainers.
+        config: the whole tree.
+        options: `--config` and `--set`, as they were given.
+        say: shows a status line.
+    """
+    from consumers.runtime.compaction import Compaction
+    from consumers.runtime.runner import stopped_by_signals
+    from consumers.runtime.supervisor import Supervisor
+    from pipeline.streams import path_of
+
+    if not root.is_dir():
+        raise RaieError(f"{root} is no folder: make it with `raie setup --data PATH --out {root}`")
+    stop, changes, path = Event(), _Changes(say), path_of(config.log.url)
+    compaction = Compaction(path, time.monotonic, say) if path else None
+
+    def look(states: Mapping[str, str]) -> None:
+        changes(states)
+        if compaction:
+            compaction()
+
+    with stopped_by_signals(stop):
+        Supervisor(_commands(root, trainers, options), time.monotonic).run(stop, look)
+    say("all stages have stopped")
+
+
+def _commands(root: Path, trainers: int, options: Sequence[str]) -> dict[str, list[str]]:
+    """Command line of each process, by instance name."""
+    stages = [("gate", "gate-0"), ("monitor", "monitor-0"), *(("train", f"trainer-{i}") for i in range(trainers))]
+    raie = [sys.executable, "-m", "consumers.cli.main"]
+    return {name: [*raie, stage, "--root", str(root), "--instance", name, *options] for stage, name in stages}
+
+
+class _Changes:
+    """Shows the state of a process whenever it changes."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._shown: dict[str, str] = {}
+
+    def __call__(self, states: Mapping[str, str]) -> None:
+        for name, state in states.items():
+            # The seconds until a restart change all the time.
+            lasting = state.split(", starts")[0]
+            if self._shown.get(name) != lasting:
+                self._say(f"{name:12s} {state}")
+            self._shown[name] = lasting

@@ -1,0 +1,88 @@
+"""The publish rule: every decision to publish or to reject an edit is made here.
+
+    operation   published if
+    Update      better than the incumbent at all
+    Add         better by `edits.confidence` standard errors, and as clearly better than the parent trained alike:
+                if the parent's Update does as well, that is decided instead
+    Expand      better by `edits.confidence` standard errors; by `edits.audit_confidence` in an audit
+    Merge       not worse by more than `edits.confidence` standard errors
+    Retire      always
+
+An edit of any operation is rejected if the region or the boundaries that it starts from changed since it was decided.
+Better and worse are by the validation on held-out windows.
+"""
+
+from typing import NamedTuple
+
+from pipeline.config import EditSettings
+from pipeline.editing.validation import ValidationResult
+from pipeline.events.edit import AUDIT, Edit, Operation
+from pipeline.regions.bank import RegionBank
+
+
+class Decision(NamedTuple):
+    """Decision about an edit, and the reason for it in a sentence (a field of `outcomes` and `ledger.jsonl`)."""
+
+    published: bool
+    detail: str
+
+
+def reject_stale(edit: Edit, bank: RegionBank) -> Decision | None:
+    """Reject an edit whose region or boundaries changed since it was decided; None if neither did."""
+    if edit.operation is not Operation.UPDATE and edit.base_gate != bank.gate_version:
+        moved = f"the gate moved on from version {edit.base_gate} to {bank.gate_version}"
+    elif edit.operation is not Operation.ADD and bank[edit.region_id].version != edit.base_version:
+        moved = f"region {edit.region_id} moved on from version {edit.base_version}"
+    else:
+        return None
+    return Decision(False, f"{moved} since this was decided")
+
+
+def decide(edit: Edit, validation: ValidationResult | None, settings: EditSettings) -> Decision:
+    """Decide about an edit whose candidate is complete.
+
+    Args:
+        edit: gives operation, region and reason.
+        validation: of the candidate against the incumbent; None for a Retire, which is not validated.
+        settings: the section `edits`.
+    """
+    if validation is None:
+        detail = f"region {edit.region_id} takes part in no answer any more; its versions stay in the store"
+        return Decision(True, detail)
+    if edit.operation is Operation.MERGE:
+        published = validation.no_worse(settings.confidence)
+    else:
+        published = validation.better(confidence_of(edit, settings))
+    return Decision(published, _comparison(validation, published))
+
+
+def confidence_of(edit: Edit, settings: EditSettings) -> float:
+    """Return the standard errors by which an edit must beat the incumbent: more where no alarm was raised."""
+    if edit.reason["signal"] == AUDIT:
+        return settings.audit_confidence
+    return 0.0 if edit.operation is Operation.UPDATE else settings.confidence
+
+
+def parent_suffices(new_region: ValidationResult, settings: EditSettings) -> bool:
+    """Return whether an Add is to be replaced by an Update of the parent region.
+
+    Args:
+        new_region: comparison of the parent with the same training (incumbent) and the new region (candidate).
+        settings: the section `edits`.
+    """
+    return not new_region.better(settings.confidence)
+
+
+def decide_parent_update(update: Edit, validation: ValidationResult, settings: EditSettings) -> Decision:
+    """Decide about the Update of the parent region that replaces an Add."""
+    published, detail = decide(update, validation, settings)
+    parent = f"no region is opened: its parent, region {update.region_id}, does as well with the same training"
+    return Decision(published, f"{parent}; {detail}")
+
+
+def _comparison(validation: ValidationResult, published: bool) -> str:
+    verdict = "better than" if published else "not clearly better than"
+    return (
+        f"{validation.metric} {validation.after:.4f} against {validation.before:.4f} (difference's standard error "
+        f"{validation.error:.4f}) on {validation.windows} held-out windows: {verdict} the incumbent"
+    )

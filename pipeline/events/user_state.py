@@ -1,0 +1,100 @@
+"""Records of `users`: one user's history, and the ids of the events that it holds.
+
+    history      catalogue rows, oldest first, without padding
+    since_setup  number of these, the newest ones, that came after the set-up slice
+    latest       id and time of the newest event
+    seen         digests of the newest event ids, to recognise duplicates
+    sequence     in lockstep, the number of the newest event
+    ahead        offsets of `interactions` handled although an earlier one still waits for its time
+    input        offset of `interactions` committed by the same transaction
+
+A tombstone erases the user.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pipeline.events.versioning import versioned
+from pipeline.events.windows import PADDING, History
+
+DIGEST = 8
+"""Bytes of an event id's digest."""
+
+
+def digest(event_id: str) -> bytes:
+    """Digest by which an event id is recognised."""
+    return hashlib.blake2b(event_id.encode(), digest_size=DIGEST).digest()
+
+
+def committed_input(record: Mapping[str, Any]) -> int:
+    """Offset of `interactions` that was committed together with a record of `users`."""
+    return int(record["input"])
+
+
+@dataclass(slots=True)
+class UserState:
+    """One user.
+
+    Attributes:
+        history: the newest items.
+        event_id, timestamp: of the newest event.
+        seen: digests of the newest events, oldest first.
+        sequence: number of the newest event in lockstep, else -1.
+        ahead: offsets handled ahead of the committed one.
+    """
+
+    history: History
+    event_id: str = ""
+    timestamp: float = 0.0
+    seen: bytes = b""
+    sequence: int = -1
+    ahead: tuple[int, ...] = ()
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], length: int) -> Self:
+        """From a JSON object, with the newest `length` items.
+
+        Keys that earlier versions did not write may be missing; so may `since_setup`, which was 0 then.
+        """
+        latest = record["latest"]
+        return cls(
+            History.of(record["history"], length, record.get("since_setup", 0)),
+            latest["event_id"],
+            latest["timestamp"],
+            base64.b64decode(record["seen"]),
+            record.get("sequence", -1),
+            tuple(record.get("ahead", ())),
+        )
+
+    def to_record(self, position: int) -> dict[str, Any]:
+        """As a JSON object, in a transaction that commits `position` of `interactions`."""
+        rows = self.history.rows
+        value: dict[str, Any] = {
+            "history": rows[rows != PADDING].tolist(),
+            "since_setup": self.history.since_setup,
+            "latest": {"event_id": self.event_id, "timestamp": self.timestamp},
+            "seen": base64.b64encode(self.seen).decode("ascii"),
+            "input": position,
+        }
+        if self.sequence >= 0:
+            value["sequence"] = self.sequence
+        ahead = self.ahead_of(position)
+        if ahead:
+            value["ahead"] = list(ahead)
+        return versioned(value)
+
+    def has_seen(self, event_id: str) -> bool:
+        """True if an event of this id is among the remembered ones."""
+        wanted = digest(event_id)
+        index = self.seen.find(wanted)
+        while index > 0 and index % DIGEST:
+            # The end of one digest and the start of the next can look like it.
+            index = self.seen.find(wanted, index + 1)
+        return index >= 0
+
+    def ahead_of(self, position: int) -> tuple[int, ...]:
+        """Offsets handled at or after a position."""
+        return tuple(offset for offset in self.ahead if offset >= position)

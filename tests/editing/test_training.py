@@ -1,0 +1,62 @@
+"""Training of candidates: their windows, their start, their cost and their weight."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.config import AdapterSettings, Config
+from pipeline.editing.training import ADAPTER_WEIGHTS, AdapterTrainer
+from pipeline.events.edit import Edit, Operation
+from pipeline.events.windows import Windows
+from pipeline.models.lora.host import AdapterHost
+from pipeline.regions.region import Origin
+from tests.models.backbones.small import ITEMS, small_backbone, successor_windows
+from tests.regions.test_bank import region
+
+REASON = {"signal": "loss", "statistic": 14.2, "threshold": 13.8, "text": "because"}
+EDIT = Edit("0" * 24, Operation.ADD, 3, None, 0, 0, REASON, (), (), 1_000, 1.6e9, 7, passes=2)
+PARENT = region(3, 2, Origin.STREAM, "r0003_v0001", adapter_weight=0.6)
+
+
+def learned() -> Windows:
+    return successor_windows(40, seed=1)
+
+
+def judged() -> Windows:
+    return successor_windows(10, seed=2)
+
+
+@pytest.fixture
+def host() -> AdapterHost:
+    return AdapterHost(small_backbone("sasrec"), AdapterSettings(rank=2))
+
+
+def test_the_cost_counts_each_pass_and_the_incumbent_stays_as_it_was(host: AdapterHost) -> None:
+    trainer = AdapterTrainer(Config(), host, ITEMS)
+    first = trainer.train(EDIT, 1, learned(), judged(), None)
+    before = host.tensors(first.name)
+    second = trainer.train(replace(EDIT, passes=3), 2, learned(), judged(), PARENT)
+    assert (first.name, second.name) == ("r0003_v0001", "r0003_v0002")
+    assert (first.trained_windows, second.trained_windows) == (2 * 40, 3 * 40)
+    assert all(np.array_equal(value, before[name]) for name, value in host.tensors(first.name).items())
+
+
+def test_the_weight_is_averaged_with_that_of_the_incumbent(host: AdapterHost) -> None:
+    trainer = AdapterTrainer(Config(), host, ITEMS)
+    alone = trainer.train(EDIT, 1, learned(), judged(), None)
+    assert alone.weight in ADAPTER_WEIGHTS
+    after = trainer.train(EDIT, 2, learned(), judged(), PARENT)
+    assert any(after.weight == pytest.approx((0.6 + best) / 2) for best in ADAPTER_WEIGHTS)
+
+
+def test_training_windows_are_chosen_with_the_seed_of_edit_and_version(host: AdapterHost) -> None:
+    seeds = []
+
+    def half(windows: Windows, seed: tuple[int, int]) -> Windows:
+        seeds.append(seed)
+        return windows[slice(0, len(windows) // 2)]
+
+    trainer = AdapterTrainer(Config(), host, ITEMS, half)
+    assert trainer.train(EDIT, 5, learned(), judged(), None).trained_windows == 2 * 20
+    assert seeds == [(7, 5)]
