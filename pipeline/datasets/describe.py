@@ -154,7 +154,7 @@ def render_columns(uses: Sequence[ColumnUse]) -> Group:
     tables = []
     for use in uses:
         rows = [*use.taken, *((name, "ignored") for name in use.ignored), *(("", note) for note in use.notes)]
-        tables.append(_table(f"columns of {use.file}", ("column", "taken for"), rows))
+        tables.append(_table(None, (f"column of {use.file}", "taken for"), rows))
     return Group(*tables)
 
 
@@ -209,7 +209,7 @@ def _refusals(refused: Refusals) -> Table:
     return _table("refused rows", ("reason", "rows", "first of them"), rows)
 
 
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def _table(title: str | None, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(*header, title=title, title_justify="left", show_header=any(header))
     for row in rows:
         # Text of the log is shown literally: brackets in it are no markup.
