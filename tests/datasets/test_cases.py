@@ -100,6 +100,25 @@ def test_the_title_of_a_review_is_no_text_of_the_item(tmp_path, more):
     assert more or "differ between their rows" in dataset.columns[0].notes[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "log"),
+    [
+        ("reviews.csv", "user_id,asin,title,timestamp\nu,i,Broke in a day,1500000000\n"),
+        ("log.csv", "user_id,asin,rating,title,text,timestamp\nu,i,1,Broke in a day,xx,1500000000\n"),
+    ],
+)
+def test_the_title_of_a_single_review_is_known_by_what_stands_beside_it(tmp_path, name, log):
+    dataset = read(tmp_path / name, log)
+    assert dataset.items["i"].text == ""
+    assert "--set data.columns.text=title uses it" in dataset.columns[0].notes[0]
+    assert read_dataset(tmp_path / name, ReadOptions(text=("title",))).items["i"].text == "Broke in a day"
+
+
+def test_columns_of_the_same_name_are_to_be_renamed(tmp_path):
+    with pytest.raises(DataError, match="several columns named user_id: rename all but one"):
+        read(tmp_path / "log.csv", "user_id,user_id,item_id,timestamp\nu,v,i,1500000000\n")
+
+
 def test_titles_that_agree_but_for_one_item_are_texts(tmp_path):
     log = "user,item,title,ts\n" + "".join(f"u{n},i{n % 50},Title {n % 50},{1_500_000_000 + n}\n" for n in range(200))
     dataset = read(tmp_path / "log.csv", log + "u,i7,Another title,1500001000\n")
@@ -202,6 +221,7 @@ def test_lines_inside_a_quoted_cell_are_never_rows(tmp_path, length, quotes):
         r'"He said \"no\", and' + "\nmallory,i1,1700000001,y\n" + 'went"',
         '"the 6" pipe\nmallory,i1,1700000001,y\nis short"',
         '"He said "no" and\nmallory,i1,1700000001,y\nwent"',
+        ' "spaced\nmallory,i1,1700000001,y"',
         '"' + "x" * 140_000 + '\nmallory,i1,1700000001,y\n"',
     ],
 )

@@ -129,6 +129,29 @@ def test_json_beyond_one_object_a_line(tmp_path, form):
     assert met(read_dataset(tmp_path)) == EXPECTED
 
 
+@pytest.mark.parametrize("text", ["[]", '[["ann", "i1", 1500000000]]', '["ann"]\n["bob"]\n'])
+def test_json_without_objects_is_named_as_such(tmp_path, text):
+    (tmp_path / "log.json").write_text(text)
+    with pytest.raises(DataError, match="holds no row with named fields"):
+        read_dataset(tmp_path)
+
+
+def test_lines_that_end_with_carriage_returns(tmp_path):
+    (tmp_path / "log.csv").write_bytes(LOG.replace("ann", "änn").replace("\n", "\r").encode())
+    assert [user for user, *_ in met(read_dataset(tmp_path))] == ["änn", "bob"]
+
+
+def test_files_beside_a_log_that_are_no_items_are_left_out(tmp_path):
+    log = folder(tmp_path, events__csv=LOG, item_properties_part1__csv="a,b\n1,2\n", category_tree__csv="a\n1\n")
+    assert met(read_dataset(log)) == EXPECTED
+
+
+def test_parts_with_other_columns_are_refused(tmp_path):
+    folder(tmp_path, part1__csv=LOG, part2__csv="user_id,item_id,timestamp,rating\nu,i,1500000000,3\n")
+    with pytest.raises(DataError, match=r"part1\.csv and part2\.csv have different columns"):
+        read_dataset(tmp_path)
+
+
 def test_a_broken_element_of_an_array_costs_itself(tmp_path):
     good = [json.dumps({"user": user, "item": item, "ts": time}) for user, item, time in EXPECTED]
     (tmp_path / "log.json").write_text(f'[\n{good[0]},\n{{"user": , "item": 1}},\n{good[1]}\n]')
@@ -148,11 +171,17 @@ def test_files_are_told_apart_by_their_names(tmp_path, items, log):
     assert dataset.items["i1"].text == "Heat"
 
 
-@pytest.mark.parametrize("names", [("part-00000-ab3.csv", "part-00001-cd4.csv"), ("train.csv", "test.csv")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        *[("part-00000-ab3.csv", "part-00001-cd4.csv"), ("train.csv", "test.csv"), ("2019-Oct.csv", "2019-Sep.csv")],
+        *[("log1.csv", "log2.csv"), ("shop.train.tsv", "shop.valid.tsv")],
+    ],
+)
 def test_part_files_are_one_log(tmp_path, names):
     head, first, second = LOG.splitlines(keepends=True)
     for name, row in zip(names, (first, second), strict=True):
-        (tmp_path / name).write_text(head + row)
+        (tmp_path / name).write_text((head + row).replace(",", "\t" if name.endswith("tsv") else ","))
     dataset = read_dataset(tmp_path)
     assert met(dataset) == EXPECTED
     assert "1 more file" in dataset.columns[0].notes[0]
@@ -172,7 +201,7 @@ def test_part_files_of_parquet_and_their_refusals(tmp_path):
 
 def test_files_that_may_each_be_the_log_are_named_with_the_way_out(tmp_path):
     folder(tmp_path, views__csv=LOG, orders__csv=LOG)
-    with pytest.raises(DataError, match=r"orders\.csv, views\.csv\. Name it.*--data .*orders\.csv --items"):
+    with pytest.raises(DataError, match=r"orders\.csv, views\.csv\. Name it: --data .*orders\.csv; .* --items"):
         read_dataset(tmp_path)
 
 

@@ -36,6 +36,7 @@ class Dialect:
         width: number of columns.
         quoted: True if `"` may enclose a cell.
         escaped: True if a backslash marks a quote inside a quoted cell, as in files that Spark writes.
+        spaced: True if spaces stand between a delimiter and a quoted cell.
         kinds: columns asked for, by place.
         types: their pyarrow types, as the first rows show them.
         as_text: True from the first block on in which a number or time is something else.
@@ -46,6 +47,7 @@ class Dialect:
     width: int
     quoted: bool
     escaped: bool
+    spaced: bool
     kinds: Mapping[int, Kind]
     types: Mapping[int, Any]
     as_text: bool = False
@@ -55,9 +57,13 @@ class Dialect:
     def of(cls, layout: "Layout", data: Any, kinds: Mapping[int, Kind]) -> "Dialect":
         """Return the dialect of a file with this layout and content."""
         mark = re.escape(layout.delimiter.encode())
-        escaped = layout.quoted and re.search(rb'\\"(?!' + mark + rb'|[\r\n"]|\Z)', data) is not None
+        # A quote before other text than this neither closes a cell nor is a doubled one.
+        inside = rb'"(?!' + mark + rb'|[\r\n"]|\Z)'
+        quotes = layout.quoted and data.find(b'"') >= 0
+        escaped = quotes and re.search(rb"\\" + inside, data) is not None
+        spaced = quotes and re.search(mark + b" +" + inside, data) is not None
         types = {place: _type(layout.samples[place], kind) for place, kind in kinds.items()}
-        return cls(layout.delimiter, layout.width, layout.quoted, escaped, kinds, types)
+        return cls(layout.delimiter, layout.width, layout.quoted, escaped, spaced, kinds, types)
 
     def text_type(self, place: int) -> Any:
         """Return the pyarrow type of a column that is read as text."""
@@ -74,13 +80,17 @@ class Dialect:
             csv.Error: a quoted cell is broken.
         """
         escape = "\\" if self.escaped else None
-        rows = list(csv.reader([record], delimiter=self.delimiter, strict=True, escapechar=escape))
+        rows = list(
+            csv.reader([record], delimiter=self.delimiter, strict=True, escapechar=escape, skipinitialspace=self.spaced)
+        )
         return rows[0] if rows else []
 
     def record_end(self, data: Any, at: int) -> int | None:
         """Return the place behind the record at a place, None if its last quote is never closed."""
         mark = self.delimiter.encode()
         while True:
+            while self.spaced and data[at : at + 1] == b" ":
+                at += 1
             if data[at : at + 1] == b'"':
                 closed = None if self.unclosed else self._closing(data, at + 1, mark)
                 if closed is None:
@@ -132,7 +142,9 @@ def decoded(line: bytes) -> str:
 def parse_block(block: bytes, line: int, dialect: Dialect) -> Chunk | None:
     """Return the rows of a block of whole lines, None where they must be parsed one by one."""
     has_quotes = dialect.quoted and b'"' in block
-    if has_quotes and (dialect.escaped or len(dialect.delimiter) > 1 or not _simple(block, dialect.delimiter)):
+    if has_quotes and (
+        dialect.escaped or dialect.spaced or len(dialect.delimiter) > 1 or not _simple(block, dialect.delimiter)
+    ):
         return None
     if b"\r" in block:
         block = block.replace(b"\r\n", b"\n").removesuffix(b"\r")

@@ -88,18 +88,25 @@ def _by_place(table: Table, mapped: Mapping[str, int], taken: set[int]) -> dict[
 def _title(table: Table, taken: set[int]) -> int | None:
     """Return the place of the item's title, None where there is none or where it is a review's."""
     names = ["" if place in taken else plain(column) for place, column in enumerate(table.columns)]
-    is_review = any(name in REVIEWS for name in names)
-    titles = [title for title in ITEM_TITLES if not (is_review and title == "title")]
+    titles = [title for title in ITEM_TITLES if not (title == "title" and _is_review(table))]
     return next((names.index(title) for title in titles if title in names), None)
+
+
+def _is_review(table: Table) -> bool:
+    is_named = "review" in table.file.lower()
+    return is_named or any(plain(column) in REVIEWS for column in table.columns)
 
 
 def use_of(bound: BoundTable, notes: Sequence[str] = ()) -> ColumnUse:
     """Return the use of the columns of a table of interactions, to be shown."""
     columns, by_place = bound.table.columns, bound.table.places is not None
-    shown = [f"column {name}" if by_place else name for name in columns]
+    shown = [f"column {name}" if by_place else name or "(no name)" for name in columns]
     taken = [(shown[place], MEANINGS[name]) for name, place in bound.fields.items()]
     taken += [(shown[place], "text of the item") for place in bound.text]
     used = {*bound.fields.values(), *bound.text}
+    title = next((n for place, n in enumerate(columns) if plain(n) == "title" and place not in used), None)
+    if title and not bound.text and _is_review(bound.table):
+        notes = (*notes, f"{title} is taken for the title of a review; --set data.columns.text={title} uses it")
     ignored = tuple(name for place, name in enumerate(shown) if place not in used)
     return ColumnUse(bound.table.file, tuple(taken), ignored, tuple(notes))
 
@@ -167,6 +174,8 @@ def _named(table: Table, column: str) -> int:
 
 
 def _missing(table: Table, name: str) -> str:
+    if not table.columns:
+        return f"{table.file} holds no row with named fields: each must be an object with a user, an item and a time"
     found = ", ".join(table.columns) or "none"
     return (
         f"{table.file} has no column that looks like {name}; its columns are: {found}. "
@@ -176,6 +185,8 @@ def _missing(table: Table, name: str) -> str:
 
 def _ambiguous(table: Table, name: str, places: Sequence[int]) -> str:
     names = [table.columns[place] for place in places]
+    if len(set(names)) < len(names):
+        return f"{table.file} has several columns named {names[0]}: rename all but one"
     ways = " or ".join(f"--set data.columns.{name}={column}" for column in names)
     return f"{table.file}: {' and '.join(names)} can each be the {MEANINGS[name]} ({name}). Choose one: {ways}"
 

@@ -26,6 +26,7 @@ FURTHER = (".inter", ".item", ".user")
 LARGEST = 64 << 30
 """Maximum unpacked size of an archive in bytes."""
 
+CARRIAGE_RETURNS = "cr"
 MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 """Byte order marks of UTF-16."""
 
@@ -87,16 +88,21 @@ def _needs_work(file: Path) -> bool:
     suffix = file.suffix.lower()
     if suffix in OPENERS:
         return is_log_name(file.stem)
-    return suffix == ".zip" or (is_log_name(file.name) and suffix != ".parquet" and _utf_16(file) is not None)
+    return suffix == ".zip" or (is_log_name(file.name) and suffix != ".parquet" and _form(file) is not None)
 
 
-def _utf_16(file: Path) -> str | None:
-    """Return the codec of a file in UTF-16, None for any other: by its mark, or because half of its bytes are 0."""
+def _form(file: Path) -> str | None:
+    """Return `utf-16` or a variant for a file in it, `cr` for lines that end with carriage returns, else None.
+
+    UTF-16 is recognised by its mark, or because half of the bytes are 0.
+    """
     with file.open("rb") as content:
-        first = content.read(256)
+        first = content.read(1 << 16)
     if first.startswith(MARKS):
         return "utf-16"
-    halves = {"utf-16-le": first[1::2], "utf-16-be": first[::2]}
+    if b"\r" in first and b"\n" not in first:
+        return CARRIAGE_RETURNS
+    halves = {"utf-16-le": first[1:256:2], "utf-16-be": first[:256:2]}
     return next((codec for codec, half in halves.items() if half.count(0) > 0.8 * len(half) > 4), None)
 
 
@@ -113,13 +119,15 @@ def _unpack(file: Path, scratch: Path) -> None:
 
 
 def _as_utf_8(file: Path, target: Path) -> None:
-    codec = None if target.suffix.lower() == ".parquet" else _utf_16(file)
-    if codec is None:
+    form = None if target.suffix.lower() == ".parquet" else _form(file)
+    if form is None:
         return
+    # latin-1 keeps every byte.
+    codecs_, newline = (("latin-1", "latin-1"), None) if form == CARRIAGE_RETURNS else ((form, "utf-8"), "")
     draft = target.with_name(f".{target.name}")
     with (
-        file.open(encoding=codec, errors="replace", newline="") as source,
-        draft.open("w", encoding="utf-8", newline="") as out,
+        file.open(encoding=codecs_[0], errors="replace", newline=newline) as source,
+        draft.open("w", encoding=codecs_[1], newline="\n") as out,
     ):
         shutil.copyfileobj(source, out, 1 << 20)
     draft.replace(target)

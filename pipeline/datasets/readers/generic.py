@@ -20,7 +20,11 @@ ITEMS = ("items", "movies", "products", "books", "songs", "articles", "news", "m
 PARTS = ("train", "training", "valid", "validation", "val", "dev", "test")
 """Names of files that are parts of one log."""
 
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
 _ITEM_WORDS = frozenset(name for stem in ITEMS for name in (stem, stem.removesuffix("s")))
+_ITEM_MORE = frozenset(("info", "catalog", "catalogue", "details", "data", "list"))
+_NUMBERS = re.compile(r"[-_. ][0-9a-f]*[0-9][0-9a-f]*(?=[-_. ]|$)|[0-9]+")
 _WORDS = re.compile(r"[^a-z]+")
 _KNOWN = frozenset(alias for aliases in ALIASES.values() for alias in aliases) | {*ITEM_TITLES, *REVIEWS}
 
@@ -101,25 +105,27 @@ def _several(path: Path, files: Sequence[Path]) -> str:
     names = ", ".join(file.name for file in files[:10])
     first, *rest = files
     return (
-        f"{path} holds several files that can be the log: {names}. Name it, and the file of items if there is one: "
-        f"--data {path / first.name} --items {path / rest[-1].name}"
+        f"{path} holds several files that can be the log: {names}. Name it: --data {path / first.name}; if one of them "
+        f"holds the items, name that too: --items {path / rest[-1].name}"
     )
 
 
 def _are_parts(files: Sequence[Path]) -> bool:
-    """Return True for `part-0`, `part-1`, ... and for `train`, `test`: parts of one log by their names."""
+    """Return True for parts of one log by their names: `part-0`, `part-1`; `train`, `test`; `2019-Oct`, `2019-Nov`."""
     suffixes = {file.suffix.lower() for file in files}
-    stems = {re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "", file.stem.lower()).strip("-_. ") for file in files}
-    stems = {re.sub(r"[-_. ]+", "-", stem) for stem in stems}
-    without = {tuple(word for word in _words(file) if word not in PARTS) for file in files}
-    return len(suffixes) == 1 and (
-        len(stems) == 1 or (len(without) == 1 and all(set(_words(f)) & {*PARTS} for f in files))
-    )
+    if len(suffixes) > 1:
+        return False
+    stems = {_NUMBERS.sub("", file.stem.lower()).strip("-_. ") for file in files}
+    words = [_words(file) for file in files]
+    rest = {tuple(word for word in some if word not in (*PARTS, *MONTHS)) for some in words}
+    is_named = all(set(some) & {*PARTS, *MONTHS} for some in words)
+    return len(stems) == 1 or (len(rest) == 1 and is_named)
 
 
 def _is_item_file(file: Path) -> bool:
-    words = _words(file)
-    return bool(_ITEM_WORDS & set(words)) and not set(words) & {*INTERACTIONS, *PARTS}
+    """Return True for names such as `items`, `item_meta` and `movie-catalogue`."""
+    words = set(_words(file))
+    return bool(words & _ITEM_WORDS) and words <= _ITEM_WORDS | _ITEM_MORE
 
 
 def _words(file: Path) -> list[str]:

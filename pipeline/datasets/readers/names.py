@@ -37,7 +37,10 @@ TITLES = ("title", "name", "movietitle", "itemname", "itemtitle", "productname",
 ITEM_TITLES = tuple(title for title in TITLES if title != "name")
 """Title columns in a table of interactions, where `name` would be the user's name."""
 
-REVIEWS = ("review", "reviewtext", "reviewbody", "reviewtitle", "summary", "helpful", "helpfulvote", "verifiedpurchase")
+REVIEWS = (
+    *("review", "reviewid", "reviewtext", "reviewbody", "reviewtitle", "reviewername", "text", "body", "comment"),
+    *("summary", "helpful", "helpfulvote", "helpfulvotes", "verified", "verifiedpurchase"),
+)
 """Columns of reviews: beside one, a column `title` holds the review's title."""
 
 YEARS = ("year", "releaseyear")

@@ -8,7 +8,6 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.datasets.readers.files import visible
 from pipeline.datasets.readers.items import read_items
 from pipeline.datasets.readers.rows import Reader, ReadOptions, Source
 from pipeline.errors import DataError
@@ -26,7 +25,8 @@ def open_source(path: Path, options: ReadOptions) -> Source:
     for reader in readers():
         if reader.recognises(path):
             return _with_items(reader.read(path, options), options)
-    found = ", ".join(file.name for file in visible(path)[:10]) if path.is_dir() else path.name
+    names = sorted(f"{file.name}{'/' * file.is_dir()}" for file in path.iterdir()) if path.is_dir() else [path.name]
+    found = ", ".join(names[:10])
     *first, last = (reader.expects for reader in readers())
     raise DataError(
         f"{path} is in no known format (found: {found or 'nothing'}). Expected {', '.join(first)}, or {last}; "
