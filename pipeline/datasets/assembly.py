@@ -18,7 +18,7 @@ from pipeline.datasets.readers.table import Chunk, Coded, Column, Kind, Numbers
 from pipeline.datasets.refusals import EXAMPLES, RefusalCounter
 from pipeline.datasets.title_texts import TitleTexts
 from pipeline.errors import BadEvent
-from pipeline.events.cells import identifier, is_absent
+from pipeline.events.cells import identifier
 from pipeline.events.interactions import Interactions, joined, packed
 
 KINDS: dict[str, Kind] = {"timestamp": "time", "value": "number"}
@@ -205,9 +205,11 @@ def _given_ids(column: Column) -> tuple[NDArray[Any], Checked]:
     faults = np.full(len(column.cells), FINE, dtype=np.int32)
     for place, cell in enumerate(column.cells):
         try:
-            texts.append("" if is_absent(cell) else identifier(cell, "event_id"))
+            texts.append(identifier(cell, "event_id"))
         except BadEvent as error:
             texts.append("")
+            if error.reason == "missing_event_id":
+                continue
             faults[place] = len(errors)
             errors.append(error)
     ids = packed(texts)[column.codes]

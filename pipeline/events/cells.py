@@ -44,7 +44,9 @@ def identifier(cell: object, name: str) -> str:
     Raises:
         BadEvent: `missing_<name>` or `bad_<name>`.
     """
-    if type(cell) is str and cell.isascii() and cell.isdigit() and len(cell) <= MAX_ID_LENGTH:
+    # Most ids have nothing to strip.
+    is_simple = type(cell) is str and cell.isascii() and cell.isalnum() and len(cell) <= MAX_ID_LENGTH
+    if is_simple and isinstance(cell, str) and cell.lower() not in NO_VALUE:
         return cell
     if isinstance(cell, bytes):
         cell = _decoded(cell, name)

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,16 +73,19 @@ class Dialect:
         """Return the cells of a line without quotes."""
         return text.split() if self.delimiter == " " else text.split(self.delimiter)
 
+    def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        """Return an iterator over the cells of records with quotes; it raises `csv.Error` at a broken one."""
+        escape = "\\" if self.escaped else None
+        form: dict[str, Any] = {"delimiter": self.delimiter, "escapechar": escape, "skipinitialspace": self.spaced}
+        return csv.reader(lines, strict=True, **form)
+
     def parse(self, record: str) -> list[str]:
         """Return the cells of a record with quotes.
 
         Raises:
             csv.Error: a quoted cell is broken.
         """
-        escape = "\\" if self.escaped else None
-        rows = list(
-            csv.reader([record], delimiter=self.delimiter, strict=True, escapechar=escape, skipinitialspace=self.spaced)
-        )
+        rows = list(self.reader([record]))
         return rows[0] if rows else []
 
     def record_end(self, data: Any, at: int) -> int | None:

@@ -97,6 +97,10 @@ class Table:
             yield from zip(chunk.lines, zip(*cells, strict=True), strict=True)
 
 
+WHOLE = 1 << 62
+"""Whole numbers below this fit an array."""
+
+
 def column_of(cells: Sequence[Any], kind: Kind) -> Column:
     """Return the column of Python cells: numbers and times as an array where all are numbers, else each cell once."""
     if kind != "text" and all(cell is None or type(cell) in (int, float) for cell in cells):
@@ -110,14 +114,18 @@ def column_of(cells: Sequence[Any], kind: Kind) -> Column:
 
 def coded(cells: Sequence[Any]) -> Coded:
     """Return the column of Python cells, each different one once."""
+    kinds = set(map(type, cells))
+    if kinds == {int} and max(map(abs, cells)) < WHOLE:
+        whole, inverse = np.unique(np.array(cells, dtype=np.int64), return_inverse=True)
+        return Coded(inverse, whole.tolist())
     places: dict[object, int] = {}
     different: list[object] = []
     codes = np.empty(len(cells), dtype=np.int32)
-    for row, cell in enumerate(cells):
-        # 1, 1.0 and True are equal in Python; lists and objects have no hash.
-        key = cell if type(cell) is str else (type(cell), repr(cell))
+    # 1, 1.0 and True are equal in Python; lists and objects have no hash.
+    keys = cells if kinds == {str} else [one if type(one) is str else (type(one), repr(one)) for one in cells]
+    for row, key in enumerate(keys):
         place = places.setdefault(key, len(different))
         if place == len(different):
-            different.append(cell)
+            different.append(cells[row])
         codes[row] = place
     return Coded(codes, different)

@@ -31,7 +31,8 @@ BOM = b"\xef\xbb\xbf"
 COMMENT = re.compile(rb"(?:[%#][^\n]*(?:\n|\Z)|[ \t\r]*\n)+")
 """Comments and blank lines at the start of a file."""
 
-Record = tuple[int, Sequence[str] | BadEvent]
+Record = tuple[int, int, list[tuple[int, BadEvent]], list[str] | None]
+"""Line, place behind it, errors by line, and cells: None if it is blank or broken."""
 
 
 @contextmanager
@@ -104,19 +105,28 @@ def read_text(path: Path, layout: Layout, kinds: Mapping[int, Kind]) -> Iterator
         start = beginning(data)
         dialect = Dialect.of(layout, data, kinds)
         at, line = start, 1 + data[:start].count(b"\n")
-        skip = layout.header
+        for _ in range(layout.header):
+            at, line = _behind_row(data, at, line, dialect)
         while at < len(data):
             end = _block_end(data, at)
-            block = b"" if skip else data[at:end]
-            chunk = parse_block(block, line, dialect) if block else None
+            block = data[at:end]
+            chunk = parse_block(block, line, dialect)
             if chunk is not None:
                 line += len(chunk.lines) if isinstance(chunk.lines, range) else block.count(b"\n")
                 yield chunk
+                at = end
             else:
-                stop = yield from _by_record(data, at, end, line, dialect, skip)
+                stop = yield from _by_record(data, at, end, line, dialect)
                 line += _lines(data, at, stop)
-                end = stop
-            at, skip = end, 0
+                at = stop
+
+
+def _behind_row(data: Any, at: int, line: int, dialect: Dialect) -> tuple[int, int]:
+    """Return the place and line behind the first record that is not blank."""
+    cells, stop = None, at
+    while cells is None and stop < len(data):
+        stop, _, cells = next_record(data, stop, line, dialect)
+    return stop, line + _lines(data, at, stop)
 
 
 def _lines(data: Any, at: int, end: int) -> int:
@@ -132,33 +142,60 @@ def _block_end(data: Any, at: int) -> int:
     return newline + 1 if newline >= 0 else len(data)
 
 
-def _by_record(data: Any, at: int, end: int, line: int, dialect: Dialect, skip: int) -> Any:
+def _by_record(data: Any, at: int, end: int, line: int, dialect: Dialect) -> Any:
     """Yield chunks of the records from a place on, one parsed after the other; return the place behind the last."""
-    # After the header, the block is tried as a whole.
-    limit = at + 1 if skip else end
     rows: list[Sequence[str]] = []
     lines: list[int] = []
     broken: list[tuple[int, BadEvent]] = []
-    while at < limit:
-        stop, found, cells = next_record(data, at, line, dialect)
-        if cells is not None and skip:
-            skip -= 1
-        elif cells is not None and len(cells) == dialect.width:
-            rows.append(cells)
-            lines.append(line)
-        elif cells is not None:
-            found = [(line, BadEvent("wrong_columns", f"expected {dialect.width} columns, found {len(cells)}"))]
-        broken += found
-        line += _lines(data, at, stop)
+    for line_, stop, found, cells in _records(data, at, end, line, dialect):
         at = stop
-        if skip:
-            limit = at + 1
+        if cells is not None and len(cells) == dialect.width:
+            rows.append(cells)
+            lines.append(line_)
+        elif cells is not None:
+            found_width = f"expected {dialect.width} columns, found {len(cells)}"
+            broken.append((line_, BadEvent("wrong_columns", found_width)))
+        broken += found
         if len(rows) >= ROWS:
             yield _chunk(rows, lines, broken, dialect)
             rows, lines, broken = [], [], []
     if rows or broken:
         yield _chunk(rows, lines, broken, dialect)
     return at
+
+
+def _records(data: Any, at: int, end: int, line: int, dialect: Dialect) -> Iterator[Record]:
+    """Yield the records that begin between two places.
+
+    One csv reader takes them in turn. From the first one on that it cannot parse, each is searched for by itself.
+    """
+    if dialect.quoted:
+        data.seek(at)
+        counts = [0, 0]
+        reader = dialect.reader(_counted(data, counts))
+        try:
+            while at < end:
+                cells = next(reader)
+                is_blank = len(cells) < 2 and not "".join(cells).strip()
+                at, counts[0] = at + counts[0], 0
+                yield line, at, [], None if is_blank else cells
+                line, counts[1] = line + counts[1], 0
+            return
+        except (csv.Error, StopIteration):
+            pass
+    while at < end:
+        stop, found, record = next_record(data, at, line, dialect)
+        yield line, stop, found, record
+        line += _lines(data, at, stop)
+        at = stop
+
+
+def _counted(data: Any, counts: list[int]) -> Iterator[str]:
+    """Yield the lines from the current place on, and add up their bytes and number."""
+    for raw in iter(data.readline, b""):
+        counts[0] += len(raw)
+        counts[1] += 1
+        yield decoded(raw.removesuffix(b"\n")) + "\n"
 
 
 def _chunk(rows: list[Sequence[str]], lines: list[int], broken: list[tuple[int, BadEvent]], dialect: Dialect) -> Chunk:
