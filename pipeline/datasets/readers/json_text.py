@@ -48,8 +48,8 @@ def _chunk(records: list[tuple[int, Record]], keep: Callable[[str], bool]) -> tu
     """Return lines, columns by key, and broken rows."""
     good = [(line, record) for line, record in records if isinstance(record, dict)]
     broken = [(line, record) for line, record in records if isinstance(record, BadEvent)]
-    keys = dict.fromkeys(key for _, record in good for key in record if keep(key))
-    columns = {key: column_of([record.get(key) for _, record in good], "text") for key in keys}
+    keys = dict.fromkeys(key for _, record in good for key in record)
+    columns = {key: column_of([record.get(key) for _, record in good], "text") for key in keys if keep(key)}
     return np.array([line for line, _ in good], dtype=np.int64), columns, broken
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow
 from numpy.typing import NDArray
 
 from pipeline.errors import BadEvent
@@ -118,14 +119,21 @@ def coded(cells: Sequence[Any]) -> Coded:
     if kinds == {int} and max(map(abs, cells)) < WHOLE:
         whole, inverse = np.unique(np.array(cells, dtype=np.int64), return_inverse=True)
         return Coded(inverse, whole.tolist())
+    if kinds == {str}:
+        try:
+            texts = pyarrow.array(cells, pyarrow.string()).dictionary_encode()
+            return Coded(texts.indices.to_numpy(), texts.dictionary.to_pylist())
+        except UnicodeEncodeError:
+            # Half a surrogate pair, as JSON can spell it.
+            pass
     places: dict[object, int] = {}
     different: list[object] = []
     codes = np.empty(len(cells), dtype=np.int32)
     # 1, 1.0 and True are equal in Python; lists and objects have no hash.
-    keys = cells if kinds == {str} else [one if type(one) is str else (type(one), repr(one)) for one in cells]
-    for row, key in enumerate(keys):
+    for row, cell in enumerate(cells):
+        key = cell if type(cell) is str else (type(cell), repr(cell))
         place = places.setdefault(key, len(different))
         if place == len(different):
-            different.append(cells[row])
+            different.append(cell)
         codes[row] = place
     return Coded(codes, different)

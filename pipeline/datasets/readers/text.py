@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 
+from pipeline.datasets.readers.arrow import column
 from pipeline.datasets.readers.blocks import Dialect, decoded, parse_block
-from pipeline.datasets.readers.table import Chunk, Kind, column_of
+from pipeline.datasets.readers.table import Chunk, Kind
 from pipeline.errors import BadEvent, DataError
 
 BLOCK = 1 << 25
@@ -199,7 +201,8 @@ def _counted(data: Any, counts: list[int]) -> Iterator[str]:
 
 
 def _chunk(rows: list[Sequence[str]], lines: list[int], broken: list[tuple[int, BadEvent]], dialect: Dialect) -> Chunk:
-    columns = {place: column_of([cells[place] for cells in rows], kind) for place, kind in dialect.kinds.items()}
+    texts = {place: pyarrow.array([cells[place] for cells in rows], pyarrow.string()) for place in dialect.kinds}
+    columns = {place: column(texts[place], kind) for place, kind in dialect.kinds.items()}
     return Chunk(columns, np.array(lines, dtype=np.int64), broken)
 
 
