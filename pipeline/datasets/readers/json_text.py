@@ -1,4 +1,8 @@
-"""Files of JSON objects as tables: one object a line, one array, or objects that span lines."""
+"""Files of JSON objects as tables: one object a line, one array, or objects that span lines.
+
+Each object is parsed by itself. pyarrow's reader is faster, but deep nesting in one line ends the whole process, and it
+takes ids that look like dates for times.
+"""
 
 import json
 import re
