@@ -7,8 +7,9 @@ from dataclasses import asdict
 from adapters_store import AdaptersStore
 from consumers.runtime.topic_reader import new_records
 from consumers.server.feedback import Tally
-from consumers.server.rollback import control_record, roll_back
+from consumers.server.rollback import roll_back
 from consumers.server.views.region_history import RegionHistory
+from pipeline.events.control import PASS, ControlAct
 from pipeline.recommend.ab_test import Trial, Verdict
 from pipeline.recommend.canary import Canary
 from pipeline.regions.revision import Revision
@@ -50,7 +51,7 @@ def end_trial(
         if verdict is Verdict.WORSE:
             roll_back(log, producer, store, canary.region_id, canary.incumbent, by, now, why)
         else:
-            act = control_record("pass", by, region_id=canary.region_id, adapter=canary.adapter, **why)
+            act = ControlAct(PASS, by, canary.region_id, canary.adapter, why).to_record()
             _pass(producer, history, canary, act, now)
 
 

@@ -7,13 +7,12 @@ any answer, and no id names a user.
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from consumers.server.recommender import Recommendation
+from pipeline.events.feedback import Feedback
 from pipeline.recommend.ab_test import Counts, Rate
 from pipeline.recommend.canary import BUCKETS, Canary
 
@@ -80,17 +79,17 @@ class Tally:
         self._trials: dict[tuple[int, int], Counts] = {}
         self._seen: OrderedDict[str, set[str]] = OrderedDict()
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Count a record of `feedback`; of each request the first impression and the first click count."""
-        answered = parse_request_id(str(record["request_id"]))
+    def add(self, feedback: Feedback) -> None:
+        """Count feedback; of each request the first impression and the first click count."""
+        answered = parse_request_id(feedback.request_id)
         if answered is None or answered.region_id is None:
             return
-        seen = self._seen.setdefault(str(record["request_id"]), set())
-        self._seen.move_to_end(str(record["request_id"]))
+        seen = self._seen.setdefault(feedback.request_id, set())
+        self._seen.move_to_end(feedback.request_id)
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
         # A click implies an impression, even if its record was lost.
-        fresh = {IMPRESSION, str(record["kind"])} - seen
+        fresh = {IMPRESSION, feedback.kind} - seen
         seen |= fresh
         shown, clicked = IMPRESSION in fresh, CLICK in fresh
         rate = self.rates.setdefault((answered.region_id, answered.adapter), Rate())

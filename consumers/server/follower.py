@@ -1,10 +1,9 @@
 """Follower of the log: one thread polls it and keeps the server's views up to date."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Any
 
 from adapters_store.errors import StoreError
 from consumers.server.views import activity, edits, users_items
@@ -14,6 +13,7 @@ from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
 from consumers.server.views.users_items import UsersItems
 from pipeline.errors import LogError
+from pipeline.events.control import PIN, RELOAD, ControlAct
 from pipeline.streams.interface import Log, Record, TopicPartition, UnavailableError
 from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
 
@@ -107,7 +107,7 @@ class Follower:
         self._views.online.apply(records, log)
         for record in records:
             if record.topic == CONTROL and record.value is not None:
-                self._apply_control(record.value)
+                self._apply_control(ControlAct.from_record(record.value))
 
     def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -152,11 +152,12 @@ class Follower:
         elif record.topic == FEEDBACK:
             self._reactions.on_feedback(record)
 
-    def _apply_control(self, act: Mapping[str, Any]) -> None:
-        # `control` has records of the stages, too.
-        if act.get("act") == "pin":
-            self._report(self._views.live.pin(int(act["region_id"]), act["adapter"]))
-        elif act.get("act") == "reload":
+    def _apply_control(self, act: ControlAct | None) -> None:
+        if act is None:
+            return
+        if act.act == PIN and act.region_id is not None:
+            self._report(self._views.live.pin(act.region_id, act.adapter))
+        elif act.act == RELOAD:
             self._report(self._views.live.reload())
 
     def _report(self, refused: Sequence[StoreError]) -> None:

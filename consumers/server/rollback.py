@@ -7,6 +7,7 @@ from adapters_store import AdaptersStore
 from consumers.runtime.topic_reader import new_records, value_of
 from consumers.server.views.region_history import RegionHistory
 from pipeline.errors import DataError
+from pipeline.events.control import ROLLBACK, ControlAct
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.region import Region, Status
 from pipeline.regions.revision import Revision
@@ -66,8 +67,8 @@ def roll_back(
     bank = RegionHistory.of(history).bank
     plan = plan_rollback(bank, history, region_id, to)
     store.verify(str(plan.region.adapter))
-    details = {"region_id": region_id, "from": plan.left, "to": plan.region.adapter, **(why or {})}
-    act = control_record("rollback", by, **details)
+    details = {"from": plan.left, "to": plan.region.adapter, **(why or {})}
+    act = ControlAct(ROLLBACK, by, region_id, details=details).to_record()
     with producer.transaction() as transaction:
         transaction.send(REGIONS, plan.next(bank).to_record(), key=str(region_id), timestamp=now)
         transaction.send(CONTROL, act, key=str(region_id), timestamp=now)
@@ -99,17 +100,6 @@ def plan_rollback(bank: RegionBank, revisions: Iterable[Record], region_id: int,
     # A version number is never used twice: the next one counts on from the present version.
     region = replace(now, version=now.version + 1, adapter=then.adapter, adapter_weight=then.adapter_weight)
     return Rollback(region, now.adapter, offset)
-
-
-def control_record(act: str, by: str, **details: object) -> Mapping[str, object]:
-    """A record of `control`.
-
-    Args:
-        act: `rollback`, `pass`, `pin` or `reload`.
-        by: name of the person or program, for the record.
-        details: further fields.
-    """
-    return {"act": act, "by": by, **details}
 
 
 def _states(revisions: Iterable[Record], region_id: int) -> Iterable[tuple[int, Region]]:

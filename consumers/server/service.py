@@ -1,11 +1,10 @@
 """The server without HTTP: views, batcher and follower put together, and the calls that the routes make."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
@@ -16,13 +15,15 @@ from consumers.server.explanation import explanation
 from consumers.server.feedback import Tally
 from consumers.server.follower import Follower, Reactions, Views
 from consumers.server.recommender import Ask, Recommendation, Recommender
-from consumers.server.rollback import control_record, roll_back
+from consumers.server.rollback import roll_back
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
 from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import Live
 from consumers.server.views.users_items import UsersItems
 from pipeline.config import Config
+from pipeline.events.control import PIN, RELOAD, ControlAct
+from pipeline.events.feedback import Feedback
 from pipeline.models.lora.batched_forward import MixedForward
 from pipeline.recommend.ab_test import Trial, Verdict
 from pipeline.recommend.backends import BatchedBackend
@@ -110,11 +111,11 @@ class Service:
             self.metrics.stood_in.inc()
         return found
 
-    def feedback(self, records: Sequence[Mapping[str, object]]) -> None:
+    def feedback(self, feedback: Sequence[Feedback]) -> None:
         """Write records of `feedback` in one transaction."""
         with self._writing, self._producer.transaction() as transaction:
-            for record in records:
-                transaction.send(FEEDBACK, record, key=str(record["request_id"]), timestamp=self._edges.clock())
+            for one in feedback:
+                transaction.send(FEEDBACK, one.to_record(), key=one.request_id, timestamp=self._edges.clock())
 
     def rollback(self, region_id: int, to: str | None, by: str) -> int:
         """Republish an older version of a region; return the new revision. Raises as `roll_back` does."""
@@ -126,11 +127,11 @@ class Service:
         """Pin a region to a version on every server; None removes the pin."""
         if adapter is not None:
             self.store.verify(adapter)
-        self._control(control_record("pin", by, region_id=region_id, adapter=adapter), str(region_id))
+        self._control(ControlAct(PIN, by, region_id, adapter), str(region_id))
 
     def reload(self, by: str) -> None:
         """Make every server load the adapters again that it refused."""
-        self._control(control_record("reload", by), "adapters")
+        self._control(ControlAct(RELOAD, by), "adapters")
 
     def lags(self) -> list[Lag]:
         """Lag of each stage, at most `LAG_SECONDS` old; raises `LogError` if the log cannot be read."""
@@ -172,14 +173,13 @@ class Service:
             elif rate is not None and rate.hit_rate is not None:
                 self.metrics.hit_rate.labels(region.region_id).set(rate.hit_rate)
 
-    def _control(self, record: Mapping[str, object], key: str) -> None:
+    def _control(self, act: ControlAct, key: str) -> None:
         with self._writing, self._producer.transaction() as transaction:
-            transaction.send(CONTROL, record, key=key, timestamp=self._edges.clock())
+            transaction.send(CONTROL, act.to_record(), key=key, timestamp=self._edges.clock())
 
     def _count_feedback(self, record: Record) -> None:
-        value: Any = record.value
-        if value is not None:
-            self.tally.add(value)
+        if record.value is not None:
+            self.tally.add(Feedback.from_record(record.value))
 
     def _end_decided_trials(self) -> None:
         for canary in self.live.view.canaries.values():

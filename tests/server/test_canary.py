@@ -12,6 +12,7 @@ from adapters_store import AdaptersStore, Manifest
 from consumers.server.canary_controller import current_trial, end_trial
 from consumers.server.feedback import Tally, parse_request_id
 from consumers.server.views.region_history import RegionHistory
+from pipeline.events.feedback import Feedback
 from pipeline.recommend.ab_test import Rate, Trial, Verdict
 from pipeline.recommend.canary import Canary
 from pipeline.regions.region import Status
@@ -353,7 +354,7 @@ def test_what_passes_is_the_version_that_is_named(world: World) -> None:
 def test_only_answers_of_the_trial_count_for_it() -> None:
     tally, canary = Tally(), canary_of(7)
     for i, (adapter, part) in enumerate(OF_ONE_TRIAL):
-        tally.add({"request_id": f"{i:016}.4.{adapter}.9{part}", "kind": "click"})
+        tally.add(Feedback(f"{i:016}.4.{adapter}.9{part}", "click"))
     found = current_trial(canary, tally)
     assert (found.tried, found.incumbent) == (Rate(1, 1), Rate(2, 2))
     assert found.verdict(0.05, 4) is None

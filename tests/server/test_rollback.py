@@ -4,6 +4,7 @@ import pytest
 
 from consumers.server.feedback import Tally, parse_request_id
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
+from pipeline.events.feedback import Feedback
 from pipeline.streams.topics import CONTROL, EDITS, FEEDBACK, OUTCOMES
 from tests.server.world import TOKEN, A, Server, World, eventually, serving
 
@@ -74,7 +75,7 @@ def test_of_one_request_the_first_impression_and_the_first_click_count() -> None
     tally = Tally()
     one, other = ("0" * 15 + f"{i}.4.r0004_v0001.7" for i in range(2))
     for request_id, kind in [(one, "click"), (one, "impression"), (one, "click"), (other, "impression")] * 2:
-        tally.add({"request_id": request_id, "kind": kind})
+        tally.add(Feedback(request_id, kind))
     assert tally.of_region(4) == {"r0004_v0001": {"shown": 2, "clicked": 1, "hit_rate": 0.5}}
     assert tally.of_region(5) == {}
 

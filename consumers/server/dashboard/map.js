@@ -6,7 +6,7 @@ import { choose, draws, evidence, lastRow, state } from "./state.js";
 
 const changed = changes();
 const canvas = at("map-canvas");
-const MARGIN = 46;
+const LABEL = 24;
 
 const shareOf = (region) => region.traffic ?? region.prior;
 
@@ -20,11 +20,11 @@ function described(region) {
   return `Region ${region.region_id}, ${origin}, ${percent(shareOf(region))} of the traffic${confidence}${drift}`;
 }
 
-function places(regions, width, height) {
+function places(regions, width, height, margin) {
   const spread = (name, length) => {
     const values = regions.map((region) => region[name]);
     const low = Math.min(...values);
-    return { middle: (low + Math.max(...values)) / 2, span: Math.max(...values) - low, room: length - 2 * MARGIN };
+    return { middle: (low + Math.max(...values)) / 2, span: Math.max(...values) - low, room: length - 2 * margin };
   };
   const x = spread("x", width);
   const y = spread("y", height);
@@ -96,8 +96,10 @@ function draw(width) {
   const regions = state.regions?.regions ?? [];
   if (!regions.length) return;
   const height = Math.round(Math.min(500, Math.max(270, width * 0.68)));
-  const place = places(regions, width, height);
   const biggest = Math.min(74, width / 7);
+  // The largest circle stays whole, with its label, wherever it lies.
+  const margin = Math.max(...regions.map((region) => radiusOf(region, biggest))) + LABEL;
+  const place = places(regions, width, height, margin);
   const focused = document.activeElement?.dataset?.region;
   const ties = regions.filter((region) => place.has(region.parent)).map((region) => {
     const [from, to] = [place.get(region.parent), place.get(region.region_id)];

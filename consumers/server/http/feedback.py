@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from consumers.server.feedback import parse_request_id
 from consumers.server.service import Service
+from pipeline.events.feedback import Feedback
 
 router = APIRouter(tags=["feedback"])
 
@@ -25,11 +26,11 @@ class FeedbackBody(BaseModel):
 def feedback(body: Annotated[list[FeedbackBody], Field(min_length=1, max_length=1000)], request: Request) -> None:
     """Write impressions and clicks into the log, each with the origin of its answer."""
     service: Service = request.app.state.service
-    records: list[dict[str, object]] = []
+    checked: list[Feedback] = []
     for one in body:
         answered = parse_request_id(one.request_id)
         if answered is None:
             raise HTTPException(422, f"{one.request_id[:80]!r} is no request id of /recommend; nothing was written")
-        joined = {"region_id": answered.region_id, "adapter": answered.adapter, "revision": answered.revision}
-        records.append({**one.model_dump(), **joined})
-    service.feedback(records)
+        origin = answered.region_id, answered.adapter, answered.revision
+        checked.append(Feedback(one.request_id, one.kind, one.item_ids, *origin))
+    service.feedback(checked)
