@@ -135,3 +135,21 @@ def test_json_lines_give_what_single_records_give(tmp_path, some):
     assert {e.event_id: e for e in dataset.interactions} == expected
     assert dataset.refused.total == refused
     assert all(math.isfinite(e.timestamp) for e in dataset.interactions)
+
+
+@QUICK
+@given(
+    st.lists(st.one_of(rows.map(lambda row: written([row])), lines.map(lambda line: line + "\r\n")), max_size=20),
+    st.integers(1, 200),
+)
+def test_the_size_of_blocks_changes_nothing(tmp_path, some, size):
+    content = written([HEADER, FIRST]) + "".join(some)
+    whole = read(tmp_path / "log.csv", content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "BLOCK", size)
+        patch.setattr(text, "ROWS", 3)
+        small = read(tmp_path / "log.csv", content)
+    assert whole is not None
+    assert small is not None
+    assert whole.interactions == small.interactions
+    assert whole.refused == small.refused
