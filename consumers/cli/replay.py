@@ -91,14 +91,14 @@ def replay_log(
     refuse_unknown(chosen)
     refuse_foreign(out)
     with Stages(terminal.err) as stages:
-        dataset = read_data(data, config, stages, terminal.err)
+        dataset = read_data(data, config, stages, terminal.out)
         metrics = replay(dataset, config, chosen, seeds, out, stages, terminal.clock, slices)
     terminal.out.print(results(metrics))
     for sentence in sentences(metrics, dataset.refused, out / REPORT):
         terminal.out.print(Text(sentence), soft_wrap=True)
 
 
-def read_data(data: Path, config: "Config", stages: "Stages", err: "Console") -> "Dataset":
+def read_data(data: Path, config: "Config", stages: "Stages", out: "Console") -> "Dataset":
     """Read a log as the configuration says, as a stage of the progress display, and show the use of its columns."""
     from pipeline.datasets.dataset import read_dataset
     from pipeline.datasets.describe import render_columns
@@ -107,7 +107,7 @@ def read_data(data: Path, config: "Config", stages: "Stages", err: "Console") ->
     stages(f"reading {data}", 0, 0)
     section = config.data
     dataset = read_dataset(data, read_options(section.columns, section.items, section.repeats))
-    err.print(render_columns(dataset.columns))
+    out.print(render_columns(dataset.columns))
     return dataset
 
 

@@ -50,7 +50,7 @@ def set_up_log(data: Path, root: Path, config: "Config", terminal: "Terminal") -
     refuse_existing(root)
     make_deterministic()
     with Stages(terminal.err) as stages:
-        plan, catalogue = prepare(read_data(data, config, stages, terminal.err), config, stages)
+        plan, catalogue = prepare(read_data(data, config, stages, terminal.out), config, stages)
         setup = set_up(config, catalogue, plan.setup, SEED, partial(stages, "set-up"))
         save_setup(setup, root)
     recall = f"held-out Recall@10 {max(setup.recalls):.4f} after {len(setup.recalls)} epochs"

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.datasets.assembly import Assembly
 from pipeline.datasets.event_ids import content_hash
+from pipeline.datasets.readers.columns import TEXT_OF_ITEM
 from pipeline.datasets.readers.files import OPENERS, plain_files
 from pipeline.datasets.readers.registry import open_source
 from pipeline.datasets.readers.rows import ColumnUse, ReadOptions, Row
@@ -102,7 +103,7 @@ def _read(path: Path, plain: Path, options: ReadOptions) -> Dataset:
         raise DataError(f"no row of {path} can be used: {refused.summary() or 'there is none'}. As read, {uses}")
     texts, remark = assembly.item_texts()
     first, *rest = source.uses
-    first = replace(first, notes=(*first.notes, remark)) if remark else first
+    first = _with_remark(first, remark, is_text=bool(texts)) if remark else first
     items = _items(source.items, texts, refused)
     return Dataset(
         name=_name(path),
@@ -114,6 +115,13 @@ def _read(path: Path, plain: Path, options: ReadOptions) -> Dataset:
         positive_from=source.positive_from(interactions),
         truth=_truth(plain / "truth.json") if plain.is_dir() else None,
     )
+
+
+def _with_remark(use: ColumnUse, remark: str, *, is_text: bool) -> ColumnUse:
+    """Return the use of the columns with a remark on those of the item's text, which are ignored if they are none."""
+    texts = () if is_text else tuple(column for column, meaning in use.taken if meaning == TEXT_OF_ITEM)
+    taken = tuple(pair for pair in use.taken if pair[0] not in texts)
+    return replace(use, taken=taken, ignored=(*use.ignored, *texts), notes=(*use.notes, remark))
 
 
 def _name(path: Path) -> str:

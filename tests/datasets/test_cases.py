@@ -97,6 +97,7 @@ def test_the_title_of_a_review_is_no_text_of_the_item(tmp_path, more):
     )
     dataset = read(tmp_path / "log.csv", log)
     assert {item.text for item in dataset.items.values()} == {""}
+    assert "title" in dataset.columns[0].ignored
     assert more or "differ between their rows" in dataset.columns[0].notes[0]
 
 

@@ -25,6 +25,9 @@ from pipeline.errors import BadEvent, DataError
 MEANINGS = {"user_id": "user", "item_id": "item", "timestamp": "time", "value": "value", "event_id": "event id"}
 """Fields as they are shown."""
 
+TEXT_OF_ITEM = "text of the item"
+"""The same for columns that describe the item."""
+
 
 def find(columns: Sequence[str], aliases: Sequence[str]) -> int | None:
     """Return the place of the column with the first of these names that occurs, or None."""
@@ -102,7 +105,7 @@ def use_of(bound: BoundTable, notes: Sequence[str] = ()) -> ColumnUse:
     columns, by_place = bound.table.columns, bound.table.places is not None
     shown = [f"column {name}" if by_place else name or "(no name)" for name in columns]
     taken = [(shown[place], MEANINGS[name]) for name, place in bound.fields.items()]
-    taken += [(shown[place], "text of the item") for place in bound.text]
+    taken += [(shown[place], TEXT_OF_ITEM) for place in bound.text]
     used = {*bound.fields.values(), *bound.text}
     title = next((n for place, n in enumerate(columns) if plain(n) == "title" and place not in used), None)
     if title and not bound.text and _is_review(bound.table):
@@ -142,7 +145,7 @@ class ItemColumns:
         """Return the use of the columns, to be shown."""
         columns = self._table.columns
         texts = [place for place in (self._title, self._year, *self._words) if place is not None]
-        taken = [(columns[self._item], "item"), *((columns[place], "text of the item") for place in texts)]
+        taken = [(columns[self._item], "item"), *((columns[place], TEXT_OF_ITEM) for place in texts)]
         taken += [(name, "attribute of the item") for _, name in self._rest]
         return ColumnUse(self._table.file, tuple(taken), ())
 
