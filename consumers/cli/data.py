@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumers.cli.options import ConfigFile, Settings, configuration, terminal
+from consumers.cli.options import ConfigFile, Items, Settings, configuration, terminal
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.table import Table
 
     from pipeline.datasets.readers.rows import ReadOptions
@@ -49,6 +49,7 @@ def fetch(
 @app.command()
 def describe(
     data: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or file of a log.")],
+    items: Items = None,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
@@ -58,9 +59,11 @@ def describe(
     """
     from pipeline.datasets.readers.options import read_options
 
-    section = configuration(config, settings).data
+    section = configuration(config, settings, items).data
+    options = read_options(section.columns, section.items, section.repeats)
     quantiles = (section.finetune_from, section.test_from)
-    terminal().out.print(describe_dataset(data, read_options(section.columns), section.positive_from, quantiles))
+    out = terminal().out
+    out.print(describe_dataset(data, options, section.positive_from, quantiles, out))
 
 
 def list_datasets() -> "Table":
@@ -81,6 +84,7 @@ def describe_dataset(
     options: "ReadOptions | None" = None,
     positive_from: float | None = None,
     quantiles: tuple[float, float] | None = None,
+    out: "Console | None" = None,
 ) -> "Group":
     """Description of a log.
 
@@ -89,14 +93,17 @@ def describe_dataset(
         options: meaning of its columns.
         positive_from: least value of a positive interaction; None: that of the format.
         quantiles: ends of the slices S and F; None: the usual ones.
+        out: where the use of the columns is shown, also of a log that cannot be cut.
 
     Raises:
         DataError: the log cannot be read or cut.
     """
     from pipeline.datasets.dataset import read_dataset
-    from pipeline.datasets.describe import describe, render
+    from pipeline.datasets.describe import describe, render, render_columns
     from pipeline.datasets.splits import QUANTILES
 
     dataset = read_dataset(path, options)
     threshold = dataset.positive_from if positive_from is None else positive_from
+    if out is not None:
+        out.print(render_columns(dataset.columns))
     return render(describe(dataset, threshold, quantiles or QUANTILES))

@@ -3,6 +3,7 @@
 Nothing here imports torch: `raie --help` loads every command module.
 """
 
+import json
 import os
 import sys
 import time
@@ -32,6 +33,10 @@ Data = Annotated[
         "--data", help="Interaction log: a folder or a file; formats are in docs/datasets.md.", show_default=False
     ),
 ]
+Items = Annotated[
+    Path | None,
+    typer.Option("--items", help="File of items. [default: setting data.items, else the one beside the interactions]"),
+]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", help="YAML file with settings. [default: ./config.yaml if there is one]"),
@@ -59,10 +64,11 @@ LogUrl = Annotated[
 ]
 
 
-def configuration(file: Path | None, settings: list[str] | None) -> Config:
-    """Read the settings: the file, overridden by the environment, overridden by `--set`."""
+def configuration(file: Path | None, settings: list[str] | None, items: Path | None = None) -> Config:
+    """Read the settings: the file, overridden by the environment, overridden by `--set` and `--items`."""
     default = DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
-    return load_config(file or default, settings or (), os.environ)
+    named = [] if items is None else [f"data.items={json.dumps(str(items))}"]
+    return load_config(file or default, [*(settings or ()), *named], os.environ)
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from consumers.cli.options import ConfigFile, Data, Settings, configuration, terminal
+from consumers.cli.options import ConfigFile, Data, Items, Settings, configuration, terminal
 from pipeline.config import Config
 
 app = typer.Typer()
@@ -21,6 +21,7 @@ def command(
         float | None, typer.Option("--speed", min=1e-9, help="Seconds of event time per second of real time.")
     ] = None,
     rate: Annotated[float | None, typer.Option("--rate", min=1e-9, help="Interactions per second.")] = None,
+    items: Items = None,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
@@ -36,7 +37,7 @@ def command(
 
     if speed is not None and rate is not None:
         raise typer.BadParameter("give --speed or --rate, not both")
-    resolved = configuration(config, settings)
+    resolved = configuration(config, settings, items)
     with Stages(terminal().err) as stages:
         count = produce(data, resolved, speed, rate, stages)
     typer.echo(f"{count:,} interactions written to {resolved.log.url}")
@@ -70,7 +71,9 @@ def produce(
     from pipeline.datasets.dataset import read_dataset
     from pipeline.datasets.readers.options import read_options
 
-    feed = feed_of(read_dataset(data, read_options(config.data.columns)), config)
+    feed = feed_of(
+        read_dataset(data, read_options(config.data.columns, config.data.items, config.data.repeats)), config
+    )
     with closing(log_of(config)) as log:
         feed.write_items(log, progress)
         feed.write_past(log, progress)

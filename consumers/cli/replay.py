@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumers.cli.options import ConfigFile, Data, Settings, configuration, terminal
+from consumers.cli.options import ConfigFile, Data, Items, Settings, configuration, terminal
 from pipeline.strategies import DEFAULT, FURTHER
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from consumers.cli.terminal import Stages, Terminal
     from pipeline.config import Config
     from pipeline.datasets.dataset import Dataset
@@ -39,6 +41,7 @@ def replay(
             "learning; takes twice as long.",
         ),
     ] = None,
+    items: Items = None,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
@@ -53,7 +56,7 @@ def replay(
     --strategies static,lora_replay,raie --seeds 3 --set data.columns.user_id=buyer`
     """
     chosen = None if strategies is None else [name.strip() for name in strategies.split(",") if name.strip()]
-    replay_log(data, out, chosen, seeds, configuration(config, settings), terminal(), slices)
+    replay_log(data, out, chosen, seeds, configuration(config, settings, items), terminal(), slices)
 
 
 def replay_log(
@@ -88,20 +91,24 @@ def replay_log(
     refuse_unknown(chosen)
     refuse_foreign(out)
     with Stages(terminal.err) as stages:
-        dataset = read_data(data, config, stages)
+        dataset = read_data(data, config, stages, terminal.out)
         metrics = replay(dataset, config, chosen, seeds, out, stages, terminal.clock, slices)
     terminal.out.print(results(metrics))
     for sentence in sentences(metrics, dataset.refused, out / REPORT):
         terminal.out.print(Text(sentence), soft_wrap=True)
 
 
-def read_data(data: Path, config: "Config", stages: "Stages") -> "Dataset":
-    """Read a log, with the columns of the configuration, as a stage of the progress display."""
+def read_data(data: Path, config: "Config", stages: "Stages", out: "Console") -> "Dataset":
+    """Read a log as the configuration says, as a stage of the progress display, and show the use of its columns."""
     from pipeline.datasets.dataset import read_dataset
+    from pipeline.datasets.describe import render_columns
     from pipeline.datasets.readers.options import read_options
 
     stages(f"reading {data}", 0, 0)
-    return read_dataset(data, read_options(config.data.columns))
+    section = config.data
+    dataset = read_dataset(data, read_options(section.columns, section.items, section.repeats))
+    out.print(render_columns(dataset.columns))
+    return dataset
 
 
 def _chosen(strategies: Sequence[str] | None) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumers.cli.options import SEED, ConfigFile, Data, Settings, configuration, terminal
+from consumers.cli.options import SEED, ConfigFile, Data, Items, Settings, configuration, terminal
 from consumers.cli.replay import read_data
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ app = typer.Typer()
 def setup(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="New folder to write to.")],
+    items: Items = None,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
@@ -29,7 +30,7 @@ def setup(
 
     Example: `raie setup --data ml-latest-small --out root`
     """
-    set_up_log(data, out, configuration(config, settings), terminal())
+    set_up_log(data, out, configuration(config, settings, items), terminal())
 
 
 def set_up_log(data: Path, root: Path, config: "Config", terminal: "Terminal") -> None:
@@ -49,7 +50,7 @@ def set_up_log(data: Path, root: Path, config: "Config", terminal: "Terminal") -
     refuse_existing(root)
     make_deterministic()
     with Stages(terminal.err) as stages:
-        plan, catalogue = prepare(read_data(data, config, stages), config, stages)
+        plan, catalogue = prepare(read_data(data, config, stages, terminal.out), config, stages)
         setup = set_up(config, catalogue, plan.setup, SEED, partial(stages, "set-up"))
         save_setup(setup, root)
     recall = f"held-out Recall@10 {max(setup.recalls):.4f} after {len(setup.recalls)} epochs"

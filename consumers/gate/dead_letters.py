@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from consumers.runtime.stage import Output
 from pipeline.errors import BadEvent
+from pipeline.events.cells import MAX_ID_LENGTH
 from pipeline.events.dead_letter import DeadLetter
-from pipeline.events.interaction import MAX_ID_LENGTH
 from pipeline.streams.codec import UNREADABLE
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import DEAD_LETTERS

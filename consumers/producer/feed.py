@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset, positives
 from pipeline.datasets.splits import cut
 from pipeline.errors import DataError
 from pipeline.events.interaction import Interaction, Item
+from pipeline.events.interactions import Interactions
 from pipeline.events.versioning import versioned
 from pipeline.streams.interface import Log, Producer
 from pipeline.streams.topics import INTERACTIONS, ITEMS
@@ -73,7 +75,7 @@ class Feed:
             The number of events.
         """
         producer, began, done = log.producer("produce-stream"), clock(), 0
-        stamps = [event.timestamp for event in self.stream]
+        stamps = Interactions.of(self.stream).timestamps
         while done < len(self.stream):
             due = _due(stamps, clock() - began, speed, rate)
             batch = range(done, min(due, done + TRANSACTION))
@@ -87,17 +89,17 @@ class Feed:
 
     def _write_batch(self, producer: Producer, numbers: range) -> None:
         with producer.transaction() as transaction:
-            for number in numbers:
-                event, more = self.stream[number], {"sequence": number}
+            for number, event in zip(numbers, self.stream[numbers.start : numbers.stop], strict=True):
+                more = {"sequence": number}
                 value = _value(event, {**more, "cut": True} if number in self.cuts else more)
                 transaction.send(INTERACTIONS, value, key=event.user_id, timestamp=event.timestamp)
 
 
-def _due(stamps: Sequence[float], passed: float, speed: float | None, rate: float | None) -> int:
+def _due(stamps: NDArray[np.float64], passed: float, speed: float | None, rate: float | None) -> int:
     """Number of events that are due after so many seconds; all of them without speed and rate."""
     if rate is not None:
         return min(len(stamps), int(passed * rate) + 1)
-    if speed is not None and stamps:
+    if speed is not None and len(stamps):
         return int(np.searchsorted(stamps, stamps[0] + passed * speed, side="right"))
     return len(stamps)
 
@@ -112,16 +114,16 @@ def feed_of(dataset: Dataset, config: Config) -> Feed:
         raise DataError("a stream is prequential: set protocol to prequential")
     threshold = dataset.positive_from if config.data.positive_from is None else config.data.positive_from
     events = positives(dataset, threshold)
-    slices = cut([e.timestamp for e in events], (config.data.finetune_from, config.data.test_from))
-    before = [e for e in events if slices.of(e.timestamp) == "S"]
-    newest: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=config.windows.length))
-    for index, event in enumerate(before):
-        newest[event.user_id].append(index)
-    kept = sorted(index for indices in newest.values() for index in indices)
-    stream = events[len(before) :]
+    slices = cut(events.timestamps, (config.data.finetune_from, config.data.test_from))
+    until, _ = slices.bounds(events.timestamps)
+    before, stream = events[:until], events[until:]
+    newest: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=config.windows.length))
+    for index, user in enumerate(before.users.tolist()):
+        newest[user].append(index)
+    kept = np.array(sorted(index for indices in newest.values() for index in indices), dtype=np.int64)
     parts = np.array_split(np.arange(len(stream)), config.replay.parts)
     cuts = frozenset(int(part[-1]) for part in parts if len(part))
-    return Feed(list(dataset.items.values()), [before[index] for index in kept], stream, cuts)
+    return Feed(list(dataset.items.values()), before[kept], stream, cuts)
 
 
 def _value(event: Interaction, more: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Sections of the model: windows, data, items, backbone, set-up, loss, adapters and their training."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.config.section import Section
 
@@ -30,8 +30,26 @@ class DataSettings(Section):
     test_from: float = Field(0.8, gt=0, lt=1, description="start of T, likewise")
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="generic logs: field -> column of the file, e.g. {user_id: customer, timestamp: bought_at}",
+        description=(
+            "field -> column of the file, e.g. {user_id: customer, timestamp: bought_at}; the number of the column "
+            "where the file has no names"
+        ),
     )
+    items: str | None = Field(
+        None, description="file of items; null: the one beside the interactions, if its name shows it"
+    )
+    repeats: Literal["refuse", "keep"] = Field(
+        "refuse",
+        description="identical rows without an event id: refused as duplicates, or kept as events of their own",
+    )
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _numbers_are_names(cls, columns: Any) -> Any:
+        """Accept `--set data.columns.user_id=1`, which YAML reads as a number."""
+        if not isinstance(columns, dict):
+            return columns
+        return {name: str(column) if type(column) is int else column for name, column in columns.items()}
 
 
 class ItemSettings(Section):

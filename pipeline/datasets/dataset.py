@@ -1,17 +1,28 @@
 """A dataset: validated interactions and items of one log, in order of time, with counts of its refused rows."""
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pipeline.datasets.assembly import Assembly
+from pipeline.datasets.event_ids import content_hash
+from pipeline.datasets.readers.columns import TEXT_OF_ITEM
+from pipeline.datasets.readers.files import OPENERS, plain_files
 from pipeline.datasets.readers.registry import open_source
-from pipeline.datasets.readers.rows import ReadOptions, Row
+from pipeline.datasets.readers.rows import ColumnUse, ReadOptions, Row
 from pipeline.datasets.refusals import RefusalCounter, Refusals
 from pipeline.errors import BadEvent, DataError
-from pipeline.events.interaction import Interaction, Item, parse_interaction, parse_item
+from pipeline.events.interaction import Item, parse_item
+from pipeline.events.interactions import Interactions
+
+ITEM_PART = 1 << 30
+"""Place of the items among the parts of a log: behind every file of interactions."""
 
 
 @dataclass(frozen=True)
@@ -23,24 +34,29 @@ class Dataset:
         interactions: by (timestamp, event_id), each event once. Event ids are content hashes where the log has none,
             so rows of one second are not in file order, which often is the order of the item ids.
         items: every item of the log and of the item file, by item_id, sorted; text "" where there is none.
+        columns: the use of the columns of each file.
         refused: the refused rows.
         out_of_order: number of accepted rows older than the row before them of the same user, in file order.
-        sha256: hash of the parsed interactions and items; it does not depend on the file format.
         positive_from: smallest value of a positive interaction in this format; None: every interaction is positive.
         truth: known drifts of a simulated log; None for any other log.
     """
 
     name: str
-    interactions: tuple[Interaction, ...]
+    interactions: Interactions
     items: Mapping[str, Item]
+    columns: tuple[ColumnUse, ...]
     refused: Refusals
     out_of_order: int
-    sha256: str
     positive_from: float | None
     truth: list[dict[str, Any]] | None
 
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the parsed interactions and items; it does not depend on the file format."""
+        return content_hash(self.interactions, self.items.values())
 
-def positives(dataset: Dataset, positive_from: float | None) -> list[Interaction]:
+
+def positives(dataset: Dataset, positive_from: float | None) -> Interactions:
     """Return the positive interactions, in order.
 
     Args:
@@ -48,9 +64,10 @@ def positives(dataset: Dataset, positive_from: float | None) -> list[Interaction
         positive_from: smallest value of a positive interaction; None: every interaction is positive. An interaction
             without a value always is.
     """
+    events = dataset.interactions
     if positive_from is None:
-        return list(dataset.interactions)
-    return [event for event in dataset.interactions if event.value is None or event.value >= positive_from]
+        return events
+    return events[np.isnan(events.values) | (events.values >= positive_from)]
 
 
 def read_dataset(path: Path, options: ReadOptions | None = None) -> Dataset:
@@ -58,65 +75,80 @@ def read_dataset(path: Path, options: ReadOptions | None = None) -> Dataset:
 
     Args:
         path: a folder, or one file of interactions.
-        options: columns by meaning, for files whose column names do not show it.
+        options: columns by meaning, for files whose column names do not show it, and further choices.
 
     Raises:
-        DataError: no reader recognises the format, a column is missing, or no row can be used.
+        DataError: no reader recognises the format, a column is missing or doubtful, or no row can be used.
     """
-    if not path.exists():
-        raise DataError(f"{path} does not exist")
-    source = open_source(path, options or ReadOptions())
+    options = options or ReadOptions()
+    for needed in (path, options.items):
+        if needed is not None and not needed.exists():
+            raise DataError(f"{needed} does not exist")
+    with ExitStack() as stack:
+        plain = stack.enter_context(plain_files(path))
+        if options.items is not None:
+            options = replace(options, items=stack.enter_context(plain_files(options.items)))
+        return _read(path, plain, options)
+
+
+def _read(path: Path, plain: Path, options: ReadOptions) -> Dataset:
+    source = open_source(plain, options)
     refused = RefusalCounter()
-    interactions, out_of_order = _interactions(source.interactions, refused)
-    if not interactions:
-        raise DataError(f"no row of {path} can be used: {refused.summary() or 'there is none'}")
-    items = _items(source.items, interactions, refused)
+    assembly = Assembly(refused, options.keep_repeats)
+    for bound in source.interactions:
+        assembly.add(bound)
+    interactions, out_of_order = assembly.finish()
+    if not len(interactions):
+        uses = "; ".join(f"{column} is the {meaning}" for column, meaning in source.uses[0].taken)
+        raise DataError(f"no row of {path} can be used: {refused.summary() or 'there is none'}. As read, {uses}")
+    texts, remark = assembly.item_texts()
+    first, *rest = source.uses
+    first = _with_remark(first, remark, is_text=bool(texts)) if remark else first
+    items = _items(source.items, texts, refused)
     return Dataset(
-        name=path.stem if path.is_file() else path.resolve().name,
+        name=_name(path),
         interactions=interactions,
-        items=items,
+        items=_complete(items, interactions),
+        columns=(first, *rest),
         refused=refused.result(),
         out_of_order=out_of_order,
-        sha256=_content_hash(interactions, items.values()),
-        positive_from=source.positive_from,
-        truth=_truth(path / "truth.json") if path.is_dir() else None,
+        positive_from=source.positive_from(interactions),
+        truth=_truth(plain / "truth.json") if plain.is_dir() else None,
     )
 
 
-def _interactions(rows: Iterable[Row], refused: RefusalCounter) -> tuple[tuple[Interaction, ...], int]:
-    accepted: dict[str, Interaction] = {}
-    latest: dict[str, float] = {}
-    out_of_order = 0
-    for row in rows:
-        try:
-            event = parse_interaction(_record(row))
-        except BadEvent as error:
-            refused.add(row, error.reason, error.detail)
-            continue
-        if event.event_id in accepted:
-            refused.add(row, "duplicate", f"event {event.event_id!r} was there before")
-            continue
-        accepted[event.event_id] = event
-        out_of_order += event.timestamp < latest.get(event.user_id, 0.0)
-        latest[event.user_id] = event.timestamp
-    return tuple(sorted(accepted.values(), key=lambda event: (event.timestamp, event.event_id))), out_of_order
+def _with_remark(use: ColumnUse, remark: str, *, is_text: bool) -> ColumnUse:
+    """Return the use of the columns with a remark on those of the item's text, which are ignored if they are none."""
+    texts = () if is_text else tuple(column for column, meaning in use.taken if meaning == TEXT_OF_ITEM)
+    taken = tuple(pair for pair in use.taken if pair[0] not in texts)
+    return replace(use, taken=taken, ignored=(*use.ignored, *texts), notes=(*use.notes, remark))
 
 
-def _items(rows: Iterable[Row], interactions: Iterable[Interaction], refused: RefusalCounter) -> dict[str, Item]:
+def _name(path: Path) -> str:
+    if path.is_dir():
+        return path.resolve().name
+    return Path(path.stem).stem if path.suffix.lower() in OPENERS else path.stem
+
+
+def _items(rows: Iterable[Row] | None, texts: Mapping[str, str], refused: RefusalCounter) -> dict[str, Item]:
+    if rows is None:
+        return {item_id: Item(item_id, text) for item_id, text in texts.items()}
     items: dict[str, Item] = {}
     for row in rows:
         try:
             item = parse_item(_record(row))
-        except BadEvent as error:
-            refused.add(row, error.reason, error.detail)
-            continue
-        if item.item_id in items:
-            refused.add(row, "duplicate_item", f"item {item.item_id!r} was there before")
-        else:
+            if item.item_id in items:
+                raise BadEvent("duplicate_item", f"item {item.item_id!r} was there before")
             items[item.item_id] = item
-    for event in interactions:
-        if event.item_id not in items:
-            items[event.item_id] = Item(event.item_id)
+        except BadEvent as error:
+            refused.add(ITEM_PART, row.file, [row.line], error)
+    return items
+
+
+def _complete(items: dict[str, Item], interactions: Interactions) -> dict[str, Item]:
+    """Return the items with those that only interactions name, by id."""
+    named: Sequence[str] = interactions.item_ids.tolist()
+    items |= {item_id: Item(item_id) for item_id in named if item_id not in items}
     return dict(sorted(items.items()))
 
 
@@ -124,16 +156,6 @@ def _record(row: Row) -> Mapping[str, object]:
     if isinstance(row.record, BadEvent):
         raise row.record
     return row.record
-
-
-def _content_hash(interactions: Iterable[Interaction], items: Iterable[Item]) -> str:
-    digest = hashlib.sha256()
-    for event in interactions:
-        fields = (event.event_id, event.user_id, event.item_id, event.timestamp, event.value)
-        digest.update(repr(fields).encode())
-    for item in items:
-        digest.update(repr((item.item_id, item.text, sorted(item.attributes.items()))).encode())
-    return digest.hexdigest()
 
 
 def _truth(file: Path) -> list[dict[str, Any]] | None:

@@ -1,19 +1,20 @@
 """Descriptive statistics of a dataset, and their tables for a terminal."""
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from statistics import median
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.datasets.dataset import Dataset, positives
+from pipeline.datasets.readers.rows import ColumnUse
 from pipeline.datasets.refusals import Refusals
 from pipeline.datasets.splits import QUANTILES, Slice, Slices, cut
-from pipeline.events.interaction import Interaction
+from pipeline.events.interactions import Interactions
 
 
 @dataclass(frozen=True)
@@ -100,20 +101,21 @@ def describe(
     """
     liked = positives(dataset, positive_from)
     events = dataset.interactions
-    slices = cut([event.timestamp for event in liked], quantiles)
+    slices = cut(liked.timestamps, quantiles)
+    by_user = np.bincount(liked.users)
     return Description(
         name=dataset.name,
         sha256=dataset.sha256,
-        first=events[0].timestamp,
-        last=events[-1].timestamp,
+        first=float(events.timestamps[0]),
+        last=float(events.timestamps[-1]),
         interactions=len(events),
         positives=len(liked),
         positive_from=positive_from,
-        users=len({event.user_id for event in events}),
+        users=len(np.unique(events.users)),
         items=len(dataset.items),
-        items_met=len({event.item_id for event in events}),
+        items_met=len(np.unique(events.items)),
         with_text=sum(bool(item.text) for item in dataset.items.values()) / len(dataset.items),
-        median_history=float(median(Counter(event.user_id for event in liked).values())),
+        median_history=float(np.median(by_user[by_user > 0])),
         out_of_order=dataset.out_of_order,
         slices=_describe_slices(liked, slices),
         refused=dataset.refused,
@@ -121,30 +123,39 @@ def describe(
     )
 
 
-def _describe_slices(liked: Sequence[Interaction], slices: Slices) -> tuple[SliceDescription, ...]:
-    by_slice: dict[Slice, list[Interaction]] = defaultdict(list)
-    windows: Counter[Slice] = Counter()
-    known: set[str] = set()
-    for event in liked:
-        name = slices.of(event.timestamp)
-        by_slice[name].append(event)
-        windows[name] += event.user_id in known
-        known.add(event.user_id)
-    in_setup = {event.item_id for event in by_slice["S"]}
-    return tuple(_describe_slice(name, by_slice[name], windows[name], in_setup) for name in ("S", "F", "T"))
+def _describe_slices(liked: Interactions, slices: Slices) -> tuple[SliceDescription, ...]:
+    first, second = slices.bounds(liked.timestamps)
+    names: tuple[Slice, ...] = ("S", "F", "T")
+    is_window = np.ones(len(liked), dtype=np.bool_)
+    is_window[np.unique(liked.users, return_index=True)[1]] = False
+    in_setup = np.unique(liked.items[:first])
+    rows = (slice(0, first), slice(first, second), slice(second, len(liked)))
+    return tuple(
+        _describe_slice(name, liked[part], int(is_window[part].sum()), in_setup)
+        for name, part in zip(names, rows, strict=True)
+    )
 
 
-def _describe_slice(name: Slice, events: Sequence[Interaction], windows: int, in_setup: set[str]) -> SliceDescription:
+def _describe_slice(name: Slice, events: Interactions, windows: int, in_setup: NDArray[np.int32]) -> SliceDescription:
     return SliceDescription(
         name=name,
-        first=events[0].timestamp,
-        last=events[-1].timestamp,
+        first=float(events.timestamps[0]),
+        last=float(events.timestamps[-1]),
         interactions=len(events),
         windows=windows,
-        users=len({event.user_id for event in events}),
-        items=len({event.item_id for event in events}),
-        unseen=sum(event.item_id not in in_setup for event in events) / len(events),
+        users=len(np.unique(events.users)),
+        items=len(np.unique(events.items)),
+        unseen=float(np.mean(~np.isin(events.items, in_setup))),
     )
+
+
+def render_columns(uses: Sequence[ColumnUse]) -> Group:
+    """Return the use of the columns of each file as tables for a terminal."""
+    tables = []
+    for use in uses:
+        rows = [*use.taken, *((name, "ignored") for name in use.ignored), *(("", note) for note in use.notes)]
+        tables.append(_table(None, (f"column of {use.file}", "taken for"), rows))
+    return Group(*tables)
 
 
 def render(description: Description) -> Group:
@@ -198,7 +209,7 @@ def _refusals(refused: Refusals) -> Table:
     return _table("refused rows", ("reason", "rows", "first of them"), rows)
 
 
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def _table(title: str | None, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(*header, title=title, title_justify="left", show_header=any(header))
     for row in rows:
         # Text of the log is shown literally: brackets in it are no markup.

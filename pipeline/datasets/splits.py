@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.errors import DataError
 
 Slice = Literal["S", "F", "T"]
@@ -35,8 +38,14 @@ class Slices:
             return "S"
         return "F" if timestamp <= self.finetune_until else "T"
 
+    def bounds(self, timestamps: NDArray[np.float64]) -> tuple[int, int]:
+        """Return the numbers of ascending timestamps in S, and in S and F."""
+        until = (self.setup_until, self.finetune_until)
+        first, second = np.searchsorted(timestamps, until, side="right").tolist()
+        return first, second
 
-def cut(timestamps: Sequence[float], quantiles: tuple[float, float] = QUANTILES) -> Slices:
+
+def cut(timestamps: Sequence[float] | NDArray[np.float64], quantiles: tuple[float, float] = QUANTILES) -> Slices:
     """Cut a log into S, F and T.
 
     A cut is an actual order statistic, `sorted(timestamps)[int(n * q)]`, so events of one second stay together.
@@ -51,23 +60,23 @@ def cut(timestamps: Sequence[float], quantiles: tuple[float, float] = QUANTILES)
     first, second = quantiles
     if not 0 < first < second < 1:
         raise DataError(f"the quantiles must satisfy 0 < S < F < 1, not S={first}, F={second}")
-    if not timestamps:
+    ordered = np.sort(np.asarray(timestamps, dtype=np.float64))
+    if not len(ordered):
         raise DataError("there is no positive interaction to cut into slices; lower the threshold of positive values")
-    ordered = sorted(timestamps)
-    slices = Slices(*(ordered[math.floor(len(ordered) * q)] for q in quantiles))
+    slices = Slices(*(float(ordered[math.floor(len(ordered) * q)]) for q in quantiles))
     _refuse_empty(slices, ordered, quantiles)
     return slices
 
 
-def _refuse_empty(slices: Slices, ordered: Sequence[float], quantiles: tuple[float, float]) -> None:
-    sizes = dict.fromkeys(("S", "F", "T"), 0)
-    for timestamp in ordered:
-        sizes[slices.of(timestamp)] += 1
+def _refuse_empty(slices: Slices, ordered: NDArray[np.float64], quantiles: tuple[float, float]) -> None:
+    first, second = slices.bounds(ordered)
+    sizes = {"S": first, "F": second - first, "T": len(ordered) - second}
     empty = [name for name, size in sizes.items() if not size]
     if empty:
         counts = ", ".join(f"{name}={size}" for name, size in sizes.items())
+        moments = len(np.unique(ordered))
         raise DataError(
-            f"slice {' and '.join(empty)} would be empty: {len(ordered)} positive interactions at {len(set(ordered))} "
+            f"slice {' and '.join(empty)} would be empty: {len(ordered)} positive interactions at {moments} "
             f"different moments, cut at the quantiles {quantiles[0]} and {quantiles[1]}, give {counts}. "
             "Use a longer log, other quantiles, or timestamps finer than these"
         )

@@ -5,7 +5,7 @@
 scored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from pipeline.datasets.dataset import Dataset, positives
 from pipeline.datasets.splits import Slice, Slices, cut
 from pipeline.errors import DataError
 from pipeline.evaluation.facts import SliceFacts
-from pipeline.events.interaction import Interaction
+from pipeline.events.interactions import Interactions
 from pipeline.events.windows import Histories, Windows, concatenate, places_in_sequence, preceding_windows
 
 LEAST_HISTORY = 5
@@ -73,15 +73,14 @@ def plan_replay(dataset: Dataset, config: Config, row_of: Mapping[str, int]) -> 
     """
     threshold = dataset.positive_from if config.data.positive_from is None else config.data.positive_from
     events = positives(dataset, threshold)
-    if not events:
+    if not len(events):
         raise DataError(
             f"none of the {len(dataset.interactions)} interactions has a value of at least {threshold}: "
             "lower data.positive_from"
         )
-    slices = cut([e.timestamp for e in events], (config.data.finetune_from, config.data.test_from))
-    by_slice: dict[Slice, list[Interaction]] = {"S": [], "F": [], "T": []}
-    for event in events:
-        by_slice[slices.of(event.timestamp)].append(event)
+    slices = cut(events.timestamps, (config.data.finetune_from, config.data.test_from))
+    first, second = slices.bounds(events.timestamps)
+    by_slice: dict[Slice, Interactions] = {"S": events[:first], "F": events[first:second], "T": events[second:]}
     protocol = _prequential if config.protocol == "prequential" else _windows
     return protocol(slices, by_slice, config, row_of)
 
@@ -95,25 +94,22 @@ def held_out(windows: Windows) -> NDArray[np.bool_]:
 
 
 def _prequential(
-    slices: Slices, events: Mapping[Slice, Sequence[Interaction]], config: Config, row_of: Mapping[str, int]
+    slices: Slices, events: Mapping[Slice, Interactions], config: Config, row_of: Mapping[str, int]
 ) -> Plan:
     histories = Histories(config.windows.length)
     windows = {
-        name: preceding_windows(events[name], dict(row_of), histories, since_setup=name != "S")
-        for name in ("S", "F", "T")
+        name: preceding_windows(events[name], row_of, histories, since_setup=name != "S") for name in ("S", "F", "T")
     }
     new = held_out(windows["S"])
     known, unseen = windows["S"][~new], windows["S"][new]
     return Plan(slices, known, {"F": windows["F"], "T": windows["T"]}, {"S_new": unseen, "S": known})
 
 
-def _windows(
-    slices: Slices, events: Mapping[Slice, Sequence[Interaction]], config: Config, row_of: Mapping[str, int]
-) -> Plan:
+def _windows(slices: Slices, events: Mapping[Slice, Interactions], config: Config, row_of: Mapping[str, int]) -> Plan:
     length, stride = config.windows.length, config.windows.stride
     # Separate histories for each slice, so that no context crosses a cut.
     inside = {
-        name: preceding_windows(events[name], dict(row_of), Histories(length), since_setup=name != "S")
+        name: preceding_windows(events[name], row_of, Histories(length), since_setup=name != "S")
         for name in ("S", "F", "T")
     }
     positions = {name: places_in_sequence(windows.users) for name, windows in inside.items()}

@@ -5,23 +5,23 @@ with a reason that can be counted.
 """
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.errors import BadEvent
+from pipeline.events.cells import MAX_ID_LENGTH, identifier, is_absent, is_unicode, moment, number
 
-MAX_ID_LENGTH = 256
-"""Longest user, item or event id, in characters."""
+__all__ = ["DIGEST_BYTES", "MAX_ID_LENGTH", "MAX_TEXT_LENGTH", "SEPARATOR", "Interaction", "Item"]
+__all__ += ["parse_interaction", "parse_item"]
+
+SEPARATOR = "\x1f"
+"""Character between the fields whose hash is the id of an event without one."""
+
+DIGEST_BYTES = 10
+"""Bytes of that hash."""
 
 MAX_TEXT_LENGTH = 100_000
 """Longest item text, in characters."""
-
-MILLISECONDS_FROM = 1e11
-"""Timestamps from here on (year 5138 in seconds, 1973 in milliseconds) are read as milliseconds."""
-
-TIMESTAMP_BELOW = 1000 * MILLISECONDS_FROM
-"""Timestamps from here on are neither seconds nor milliseconds (more likely micro- or nanoseconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def parse_interaction(record: Mapping[str, object]) -> Interaction:
     """Validate one interaction.
 
     Args:
-        record: needs `user_id`, `item_id`, `timestamp` (seconds or milliseconds since 1970); may have
+        record: needs `user_id`, `item_id`, `timestamp` (seconds or milliseconds since 1970, or ISO-8601); may have
             `value` and `event_id`. A missing event id is a hash of the other four fields, so the same
             interaction read twice has the same id.
 
@@ -74,17 +74,12 @@ def parse_interaction(record: Mapping[str, object]) -> Interaction:
     """
     if not isinstance(record, Mapping):
         raise BadEvent("not_an_object", f"an event is an object with fields, not {type(record).__name__}")
-    user_id = _identifier(record, "user_id")
-    item_id = _identifier(record, "item_id")
-    timestamp = _number(record, "timestamp")
-    if timestamp is None:
-        raise BadEvent("missing_timestamp", "the event has no timestamp")
-    timestamp = _seconds(timestamp)
-    value = _number(record, "value")
-    if record.get("event_id") in (None, ""):
-        event_id = _content_id(user_id, item_id, timestamp, value)
-    else:
-        event_id = _identifier(record, "event_id")
+    user_id = identifier(record.get("user_id"), "user_id")
+    item_id = identifier(record.get("item_id"), "item_id")
+    timestamp = moment(record.get("timestamp"))
+    value = number(record.get("value"), "value")
+    given = record.get("event_id")
+    event_id = _content_id(user_id, item_id, timestamp, value) if is_absent(given) else identifier(given, "event_id")
     return Interaction(event_id, user_id, item_id, timestamp, value)
 
 
@@ -99,10 +94,10 @@ def parse_item(record: Mapping[str, object]) -> Item:
     """
     if not isinstance(record, Mapping):
         raise BadEvent("not_an_object", f"an item is an object with fields, not {type(record).__name__}")
-    item_id = _identifier(record, "item_id")
+    item_id = identifier(record.get("item_id"), "item_id")
     text = record.get("text")
     text = "" if text is None else text
-    if not isinstance(text, str) or len(text) > MAX_TEXT_LENGTH or not _is_unicode(text):
+    if not isinstance(text, str) or len(text) > MAX_TEXT_LENGTH or not is_unicode(text):
         limit = f"a Unicode string of at most {MAX_TEXT_LENGTH} characters"
         raise BadEvent("bad_text", f"the text of item {item_id!r} must be {limit}")
     return Item(item_id, text, _attributes(record, item_id))
@@ -118,48 +113,6 @@ def _attributes(record: Mapping[str, object], item_id: str) -> dict[str, str]:
     raise BadEvent("bad_attributes", f"the attributes of item {item_id!r} must be an object")
 
 
-def _identifier(record: Mapping[str, object], name: str) -> str:
-    value = record.get(name)
-    if value is None or value == "":
-        raise BadEvent(f"missing_{name}", f"the event has no {name}")
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise BadEvent(f"bad_{name}", f"{name} must be a string or a whole number, not {type(value).__name__}")
-    text = str(value)
-    if len(text) > MAX_ID_LENGTH or "\0" in text or not _is_unicode(text):
-        raise BadEvent(f"bad_{name}", f"{name} must be at most {MAX_ID_LENGTH} Unicode characters without NUL")
-    return text
-
-
-def _is_unicode(text: str) -> bool:
-    """Return True if the text can be stored: JSON can spell half a surrogate pair, which no UTF-8 can."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _seconds(timestamp: float) -> float:
-    if not 0 <= timestamp < TIMESTAMP_BELOW:
-        raise BadEvent("bad_timestamp", f"{timestamp!r} is neither seconds nor milliseconds since 1970")
-    return timestamp / 1000.0 if timestamp >= MILLISECONDS_FROM else timestamp
-
-
-def _number(record: Mapping[str, object], name: str) -> float | None:
-    value = record.get(name)
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise BadEvent(f"bad_{name}", f"{name} must be a number, not {type(value).__name__}")
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise BadEvent(f"bad_{name}", f"{name} must be a number, not {str(value)[:40]!r}") from None
-    if not math.isfinite(number):
-        raise BadEvent(f"bad_{name}", f"{name} must be finite, not {number!r}")
-    return number
-
-
 def _content_id(user_id: str, item_id: str, timestamp: float, value: float | None) -> str:
-    content = "\x1f".join((user_id, item_id, repr(timestamp), repr(value)))
-    return hashlib.blake2b(content.encode("utf-8"), digest_size=10).hexdigest()
+    content = SEPARATOR.join((user_id, item_id, repr(timestamp), repr(value)))
+    return hashlib.blake2b(content.encode("utf-8"), digest_size=DIGEST_BYTES).hexdigest()

@@ -4,14 +4,16 @@ A *window* is the fixed-length context that preceded an interaction, left-padded
 with the interaction it precedes. Rows are catalogue rows (1 … n); 0 is no item.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pipeline.events.interaction import Interaction
+from pipeline.events.interactions import Interactions
 
 Ids = NDArray[np.int64]
 """Catalogue rows or region ids."""
@@ -41,7 +43,7 @@ class History:
         return cls(bytes(_BYTES * length))
 
     @classmethod
-    def of(cls, rows: Sequence[int], length: int, since_setup: int) -> Self:
+    def of(cls, rows: Sequence[int] | Ids, length: int, since_setup: int) -> Self:
         """The newest `length` of catalogue rows that are given oldest first."""
         newest = np.asarray(rows[-length:], dtype="<i4").tobytes()
         return cls(bytes(_BYTES * length - len(newest)) + newest, since_setup)
@@ -127,14 +129,18 @@ class Histories:
         """Add the newest item of a user; the oldest one leaves."""
         self._of[user_id] = self.history(user_id).append(row, since_setup=since_setup)
 
+    def replace(self, user_id: str, history: History) -> None:
+        """Set the newest items of a user."""
+        self._of[user_id] = history
+
     def __len__(self) -> int:
         return len(self._of)
 
 
 def preceding_windows(
-    interactions: Sequence[Interaction], row_of: dict[str, int], histories: Histories, *, since_setup: bool
+    interactions: Sequence[Interaction], row_of: Mapping[str, int], histories: Histories, *, since_setup: bool
 ) -> Windows:
-    """The window that preceded each interaction, appending each to its user's history in turn.
+    """Return the window that preceded each interaction, and append each to its user's history in turn.
 
     Args:
         interactions: n interactions in event order.
@@ -145,21 +151,38 @@ def preceding_windows(
     Returns:
         n windows, in the order given.
     """
-    n = len(interactions)
-    contexts, since = np.zeros((n, histories.length), dtype=np.int64), np.zeros(n, dtype=np.int64)
-    targets = np.fromiter((row_of[e.item_id] for e in interactions), dtype=np.int64, count=n)
-    for i, event in enumerate(interactions):
-        history = histories.history(event.user_id)
-        contexts[i], since[i] = history.rows, history.since_setup
-        histories.append(event.user_id, int(targets[i]), since_setup)
-    return Windows(
-        contexts,
-        targets,
-        np.array([e.user_id for e in interactions], dtype=np.str_),
-        np.array([e.event_id for e in interactions], dtype=np.str_),
-        np.array([e.timestamp for e in interactions], dtype=np.float64),
-        since,
-    )
+    events = Interactions.of(interactions)
+    targets = events.item_rows(row_of)
+    contexts, since = _contexts(events, targets, histories, since_setup)
+    return Windows(contexts, targets, events.user_texts(), events.event_id_texts(), events.timestamps, since)
+
+
+def _contexts(
+    events: Interactions, targets: NDArray[np.int64], histories: Histories, since_setup: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the (n, length) contexts and (n,) counts of items since set-up; the histories go on."""
+    length = histories.length
+    order = np.argsort(events.users, kind="stable")
+    users, starts, counts = np.unique(events.users[order], return_index=True, return_counts=True)
+    before = [histories.history(events.user_ids[user]) for user in users.tolist()]
+    # One row of items after the other, each user's history in front of the user's new items.
+    fronts = starts + length * np.arange(len(users))
+    group = np.repeat(np.arange(len(users)), counts)
+    places = np.arange(len(order)) - starts[group]
+    rows = np.zeros(len(order) + length * len(users), dtype=np.int64)
+    at = fronts[group] + length + places
+    rows[at] = targets[order]
+    for front, history in zip(fronts.tolist(), before, strict=True):
+        rows[front : front + length] = history.rows
+    contexts = np.empty((len(order), length), dtype=np.int64)
+    contexts[order] = sliding_window_view(rows, length)[at - length] if len(order) else 0
+    known = np.array([history.since_setup for history in before], dtype=np.int64)
+    since = np.empty(len(order), dtype=np.int64)
+    since[order] = np.minimum(known[group] + places * since_setup, length)
+    newest = np.minimum(known + counts * since_setup, length)
+    for user, front, count, new in zip(users.tolist(), fronts.tolist(), counts.tolist(), newest.tolist(), strict=True):
+        histories.replace(events.user_ids[user], History.of(rows[front + count : front + count + length], length, new))
+    return contexts, since
 
 
 def places_in_sequence(users: NDArray[np.str_]) -> NDArray[np.int64]:

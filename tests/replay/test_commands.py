@@ -42,12 +42,16 @@ def _commands(group, path=()):
 
 
 def assert_refused(ended, *words: str) -> None:
-    """Assert that stderr has one message with these words, besides the stages of progress."""
+    """Assert that stderr has one message with these words, besides the stages of progress.
+
+    Stdout has nothing but the use of the columns, if the log could be read.
+    """
     assert ended.code == 2
     assert ended.err.count("raie: ") == 1
     message = ended.err.partition("raie: ")[2]
     assert "Traceback" not in ended.err + ended.out
-    assert not ended.out
+    assert not ended.out or ended.out.splitlines()[1].startswith("┃ column of ")
+    assert all(line[0] in "┏┃┡│└" for line in ended.out.splitlines())
     for word in words:
         assert word in message
 

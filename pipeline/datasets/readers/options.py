@@ -1,26 +1,31 @@
-"""Conversion of the setting `data.columns` to the columns of a reader."""
+"""Conversion of the settings of section `data` to the options of a reader."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from pathlib import Path
 
+from pipeline.datasets.readers.names import FIELDS
 from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.errors import ConfigError
 
 
-def read_options(columns: Mapping[str, str]) -> ReadOptions:
-    """Turn `data.columns` into the columns of a reader.
+def read_options(columns: Mapping[str, str], items: str | None = None, repeats: str = "refuse") -> ReadOptions:
+    """Turn settings into the options of a reader.
 
     Args:
-        columns: our name -> the file's column; `text` may list several, separated by commas.
+        columns: `data.columns`: our name -> the file's column; `text` may list several, separated by commas.
+        items: `data.items`.
+        repeats: `data.repeats`: `refuse` or `keep`.
 
     Raises:
-        ConfigError: a key is not one of our names.
+        ConfigError: a key of `columns` is not one of our names.
     """
-    known = [field.name for field in fields(ReadOptions)]
-    problems = [f"data.columns.{name}: there is no such column; there are: {', '.join(known)}" for name in columns]
-    unknown = [problem for name, problem in zip(columns, problems, strict=True) if name not in known]
+    known = [*FIELDS, "text"]
+    unknown = [name for name in columns if name not in known]
     if unknown:
-        raise ConfigError(unknown)
+        raise ConfigError(
+            [f"data.columns.{name}: there is no such column; there are: {', '.join(known)}" for name in unknown]
+        )
     named = {name: column for name, column in columns.items() if name != "text"}
     text = tuple(column.strip() for column in columns.get("text", "").split(",") if column.strip())
-    return ReadOptions(**named, text=text)
+    file = None if items is None else Path(items).expanduser()
+    return ReadOptions(**named, text=text, items=file, keep_repeats=repeats == "keep")

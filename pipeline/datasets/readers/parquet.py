@@ -1,45 +1,51 @@
-"""Parquet files as tables. No other module imports pyarrow."""
+"""Parquet files as tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 
-from pipeline.datasets.readers.delimited import Table
+from pipeline.datasets.readers.arrow import column
+from pipeline.datasets.readers.table import Chunk, Kind, Table
 from pipeline.errors import DataError
 
+ROWS = 500_000
+"""Rows of a chunk."""
 
-def parquet(path: Path) -> Table:
-    """Read a Parquet file; its line numbers are row numbers, from 1.
+
+def parquet_table(path: Path) -> Table:
+    """Open a Parquet file; its line numbers are row numbers, from 1.
 
     Raises:
         DataError: the file is not a Parquet file, or it is damaged.
     """
     try:
-        content = pyarrow.parquet.read_table(path)
-        content.validate(full=True)
+        columns = tuple(pyarrow.parquet.read_schema(path).names)
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {str(error)[:200]}") from error
-    return Table(path.name, tuple(content.column_names), _rows(content))
+        raise _damaged(path, error) from error
+    return Table(path.name, columns, partial(_read, path))
 
 
-def _rows(content: "pyarrow.Table") -> Iterator[tuple[int, Sequence[object]]]:
-    before = 0
-    for batch in content.to_batches(max_chunksize=10_000):
-        columns = [_cells(column) for column in batch.columns]
-        yield from enumerate(zip(*columns, strict=True), start=before + 1)
-        before += batch.num_rows
+def _read(path: Path, kinds: Mapping[int, Kind]) -> Iterator[Chunk]:
+    line = 1
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            for batch in file.iter_batches(ROWS, columns=[names[place] for place in kinds]):
+                batch.validate(full=True)
+                yield _chunk(batch, [names[place] for place in kinds], kinds, line)
+                line += batch.num_rows
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
 
 
-def _cells(column: "pyarrow.Array") -> list[object]:
-    """Return the cells of a column, times as seconds since 1970.
+def _chunk(batch: Any, names: list[str], kinds: Mapping[int, Kind], line: int) -> Chunk:
+    cells = {place: column(batch.column(name), kind) for name, (place, kind) in zip(names, kinds.items(), strict=True)}
+    return Chunk(cells, range(line, line + batch.num_rows))
 
-    Python's datetime has neither nanoseconds nor years beyond 9999, so times are not converted to it.
-    """
-    types = pyarrow.types
-    if types.is_timestamp(column.type) or types.is_date(column.type):
-        seconds = column.cast(pyarrow.timestamp("us"), safe=False).cast(pyarrow.int64()).to_pylist()
-        return [None if cell is None else cell / 1e6 for cell in seconds]
-    cells: list[object] = column.to_pylist()
-    return cells
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read as Parquet: {str(error)[:200]}")

@@ -1,0 +1,56 @@
+"""Names of columns by meaning."""
+
+import re
+from collections.abc import Mapping
+
+FIELDS = ("user_id", "item_id", "timestamp", "value", "event_id")
+"""Fields of an interaction."""
+
+REQUIRED = ("user_id", "item_id", "timestamp")
+
+TIERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "user_id": (
+        ("userid",),
+        ("user", "uid", "reviewerid", "customerid", "visitorid"),
+        ("sessionid", "session"),
+    ),
+    "item_id": (
+        ("itemid",),
+        ("item", "iid", "movieid", "productid", "trackid", "songid", "bookid", "articleid", "newsid", "parentasin"),
+        ("sku", "asin", "isbn"),
+    ),
+    "timestamp": (
+        ("timestamp",),
+        ("ts", "time", "datetime", "unixtime", "unixreviewtime", "eventtime", "createdat"),
+        ("date",),
+    ),
+    "value": (("rating",), ("score", "value", "stars", "overall")),
+    "event_id": (("eventid",),),
+}
+"""Names of a column by meaning, in lower case and without separators: the surest first, equally sure ones together."""
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    name: tuple(alias for tier in tiers for alias in tier) for name, tiers in TIERS.items()
+}
+
+TITLES = ("title", "name", "movietitle", "itemname", "itemtitle", "productname", "producttitle", "productdisplayname")
+ITEM_TITLES = tuple(title for title in TITLES if title != "name")
+"""Title columns in a table of interactions, where `name` would be the user's name."""
+
+REVIEWS = (
+    *("review", "reviewid", "reviewtext", "reviewbody", "reviewtitle", "reviewername", "text", "body", "comment"),
+    *("summary", "helpful", "helpfulvote", "helpfulvotes", "verified", "verifiedpurchase"),
+)
+"""Columns of reviews: beside one, a column `title` holds the review's title."""
+
+YEARS = ("year", "releaseyear")
+WORDS = (
+    *("genres", "genre", "class", "categories", "category", "subcategory", "tags", "tag"),
+    *("brand", "artist", "author", "authors", "subtitle", "description", "abstract", "text"),
+)
+"""Columns that describe an item, in the order in which they enter its text."""
+
+
+def plain(name: str) -> str:
+    """Return a column name in the form of the aliases: `Movie_ID` is `movieid`."""
+    return re.sub(r"[^0-9a-z]", "", name.lower())
