@@ -325,8 +325,8 @@ class Stream:
         self.gate(written=written)
         self._written = [[out for out in outputs if out.topic in (GATED, USERS)] for outputs in written]
         self._ready_made = [[replace(out, value=_encoded(out.value)) for out in outputs] for outputs in self._written]
-        written = (out.value for outputs in self._written for out in outputs if out.topic == GATED)
-        gated = [GatedEvent.from_record(value) for value in written if value is not None]
+        values = (out.value for outputs in self._written for out in outputs if out.topic == GATED)
+        gated = [GatedEvent.from_record(value) for value in values if value is not None]
         self._answers = {event.event_id: event for event in gated}
         size = self.config.gate.batch_size
         length = self.config.windows.length
