@@ -18,7 +18,7 @@ from consumers.runtime.stage import Output, Turn
 from consumers.runtime.topic_reader import new_records, value_of
 from pipeline.config import Config
 from pipeline.errors import LogError
-from pipeline.events.versioning import versioned
+from pipeline.events.statistics import StatisticsInterval
 from pipeline.monitor import Monitor
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, TopicPartition
@@ -143,8 +143,8 @@ class MonitorStage:
 def statistics_output(monitor: Monitor) -> Output:
     """Make the record of `statistics` for the events since the last one; it lacks regions without events."""
     rows = [_finite(row) for row in monitor.statistics()]
-    value = {"at_event": monitor.at_event, "timestamp": monitor.timestamp, "regions": rows}
-    return Output(STATISTICS, versioned(value), None, monitor.timestamp)
+    interval = StatisticsInterval(monitor.at_event, monitor.timestamp, rows)
+    return Output(STATISTICS, interval.to_record(), None, monitor.timestamp)
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,9 +50,7 @@ class Feed:
 
     def write_items(self, log: Log, progress: Progress) -> None:
         """Write items; writing the same content again changes nothing."""
-        values = [
-            versioned({"item_id": i.item_id, "text": i.text, "attributes": dict(i.attributes)}) for i in self.items
-        ]
+        values = [versioned(item.to_record()) for item in self.items]
         _write(log, ITEMS, [(v["item_id"], v, 0.0) for v in values], "items", progress)
 
     def write_past(self, log: Log, progress: Progress) -> None:

@@ -7,6 +7,7 @@ with a reason that can be counted.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from pipeline.errors import BadEvent
 from pipeline.events.cells import MAX_ID_LENGTH, identifier, is_absent, is_unicode, moment, number
@@ -56,6 +57,17 @@ class Item:
     item_id: str
     text: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def to_record(self) -> dict[str, Any]:
+        """As a JSON object of the topic `items`."""
+        return {"item_id": self.item_id, "text": self.text, "attributes": dict(self.attributes)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """From a JSON object; fields that are missing are empty."""
+        attributes = record.get("attributes")
+        known = dict(attributes) if isinstance(attributes, Mapping) else {}
+        return cls(str(record.get("item_id", "")), str(record.get("text") or ""), known)
 
 
 def parse_interaction(record: Mapping[str, object]) -> Interaction:

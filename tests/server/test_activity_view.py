@@ -200,7 +200,7 @@ def test_memory_is_bounded_however_long_the_log_is() -> None:
         past.apply(record(DEAD_LETTERS, letter(i), i))
     for i in range(activity.VERSIONS + 20):
         past.apply(record(REGIONS, Revision((region(A, i, f"r0004_v{i:04d}"),), None, 0).to_record(), i))
-    assert [i["at_event"] for i in past.intervals()] == list(range(20, activity.INTERVALS + 20))
+    assert [i.at_event for i in past.intervals()] == list(range(20, activity.INTERVALS + 20))
     assert len(past.letters()) == activity.LETTERS
     assert past.refused.total() == activity.LETTERS + 20
     assert len(past.versions()[A]) == activity.VERSIONS

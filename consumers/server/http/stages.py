@@ -26,8 +26,8 @@ def status(request: Request) -> dict[str, Any]:
         "administration": hasattr(request.app.state, "token"),
         "revision": view.revision,
         "gate_version": view.bank.gate_version,
-        "at_event": newest[0]["at_event"] if newest else None,
-        "timestamp": newest[0]["timestamp"] if newest else None,
+        "at_event": newest[0].at_event if newest else None,
+        "timestamp": newest[0].timestamp if newest else None,
         "users": service.users_items.users,
         "edits": len(service.edits.edits),
         "published": service.edits.published(),
@@ -48,7 +48,7 @@ def statistics(
     A region without events in an interval is not in it. Novelty is a p-value, and 1 for stream regions.
     """
     service: Service = request.app.state.service
-    return service.activity.intervals(after)
+    return [interval.to_record() for interval in service.activity.intervals(after)]
 
 
 @router.get("/stages")

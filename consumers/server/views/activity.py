@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.events.dead_letter import DeadLetter, Replayed
+from pipeline.events.statistics import StatisticsInterval
 from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import CONTROL, DEAD_LETTERS, REGIONS, STATISTICS
@@ -36,7 +37,7 @@ class Activity:
     def __init__(self) -> None:
         self.refused: Counter[str] = Counter()
         self.replayed = 0
-        self._intervals: deque[Mapping[str, Any]] = deque(maxlen=INTERVALS)
+        self._intervals: deque[StatisticsInterval] = deque(maxlen=INTERVALS)
         self._letters: deque[Mapping[str, Any]] = deque(maxlen=LETTERS)
         self._versions: dict[int, deque[Mapping[str, Any]]] = defaultdict(lambda: deque(maxlen=VERSIONS))
         self._by_topic = {
@@ -51,9 +52,9 @@ class Activity:
         if record.value is not None:
             self._by_topic[record.topic](record, record.value)
 
-    def intervals(self, after: int = -1) -> list[Mapping[str, Any]]:
+    def intervals(self, after: int = -1) -> list[StatisticsInterval]:
         """Statistics of the intervals that ended after an event, oldest first."""
-        return [interval for interval in list(self._intervals) if interval["at_event"] > after]
+        return [interval for interval in list(self._intervals) if interval.at_event > after]
 
     def letters(self) -> list[Mapping[str, Any]]:
         """Dead letters, newest first, without the values that were refused."""
@@ -69,11 +70,11 @@ class Activity:
         for interval in reversed(list(self._intervals)):
             if counts.total() >= TRAFFIC:
                 break
-            counts.update({row["region_id"]: row["windows"] for row in interval["regions"]})
+            counts.update(interval.windows())
         return {region_id: count / counts.total() for region_id, count in counts.items()}
 
     def _apply_statistics(self, _: Record, value: Mapping[str, Any]) -> None:
-        self._intervals.append(value)
+        self._intervals.append(StatisticsInterval.from_record(value))
 
     def _apply_letter(self, record: Record, value: Mapping[str, Any]) -> None:
         letter = DeadLetter.from_record(value)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.runtime.withdrawn_items import WithdrawnItems
+from pipeline.events.interaction import Item
 from pipeline.events.user_state import UserState
 from pipeline.events.windows import History
 from pipeline.models.catalogue import Catalogue
@@ -74,4 +75,4 @@ class UsersItems:
     def _apply_item(self, record: Record) -> None:
         row = self._withdrawn.apply(record)
         if row is not None and record.value is not None:
-            self._titles[row] = str(record.value.get("text") or self._catalogue.texts[row - 1])
+            self._titles[row] = Item.from_record(record.value).text or self._catalogue.texts[row - 1]
