@@ -11,6 +11,7 @@ from consumers.runtime.lockstep import settled
 from consumers.server.views import activity
 from consumers.server.views.activity import Activity
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
+from pipeline.events.statistics import StatisticsInterval
 from pipeline.regions.projection import Plane
 from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Record
@@ -44,7 +45,7 @@ def interval(at_event: int, **windows: int) -> dict[str, Any]:
         }
         for name, count in windows.items()
     ]
-    return {"at_event": at_event, "timestamp": 1.6e9, "regions": rows}
+    return StatisticsInterval(at_event, 1.6e9, rows).to_record()
 
 
 def letter(offset: int, detail: str = "value must be a number") -> dict[str, Any]:
