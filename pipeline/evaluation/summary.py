@@ -52,6 +52,9 @@ NEGATIVES = 99
 SPLIT_SLICES = ("S_new", STREAM)
 """Slices with figures by segment."""
 
+LEAST_USERS = 2
+"""Fewest users of a comparison: its interval describes the variation over users."""
+
 EDIT_KINDS = ("update", "expand", "add", "merge", "retire", "rejected")
 
 SIGNIFICANT = 6
@@ -224,8 +227,9 @@ def _coverage(aligned: Mapping[str, Aligned], strategy: int) -> float | None:
 
 
 def _comparisons(slice_name: str, rows: Aligned, resamples: int) -> list[dict[str, Any]]:
+    """Compare `raie` with every other strategy; one user alone says nothing of others, so there is no interval."""
     others = [name for name in rows.strategies if name != OURS]
-    if OURS not in rows.strategies or not others or not len(rows):
+    if OURS not in rows.strategies or not others or len(np.unique(rows.user)) < LEAST_USERS:
         return []
     hits = dict(zip(rows.strategies, rows.mean_hits(LIST_LENGTH), strict=True))
     intervals = paired_comparisons(hits[OURS], [hits[name] for name in others], rows.user, resamples=resamples)

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from pipeline.errors import DataError
 from pipeline.evaluation.predictions import Predictions, write_predictions
+from pipeline.evaluation.report.words import headline
 from pipeline.evaluation.summary import REPORTED, canonical_json, metrics_schema, summarise, write_summary
 from tests.evaluation.synthetic_run import facts, predictions
 
@@ -21,7 +22,9 @@ def validate(document: Document) -> None:
     Draft202012Validator(metrics_schema()).validate(json.loads(canonical_json(document)))
 
 
-def tiny(ranks: dict[str, list[list[int]]], cold: tuple[bool, ...] = (False, False, False, True)) -> Predictions:
+def tiny(
+    ranks: dict[str, list[list[int]]], cold: tuple[bool, ...] = (False, False, False, True), users: str = "uuvw"
+) -> Predictions:
     made = Predictions()
     for strategy, of_seeds in ranks.items():
         for seed, row in enumerate(of_seeds):
@@ -30,7 +33,7 @@ def tiny(ranks: dict[str, list[list[int]]], cold: tuple[bool, ...] = (False, Fal
                 seed,
                 "F",
                 event_id=list("abcd"),
-                user_id=list("uuvw"),
+                user_id=list(users),
                 rank=row,
                 cold=cold,
                 position=range(4),
@@ -103,6 +106,16 @@ def test_a_comparison_is_the_difference_of_the_published_means() -> None:
         if row["slice"] == "F+T":
             assert row["difference"] == pytest.approx(means["raie"] - means[row["b"]], abs=2e-6)
             assert row["low"] <= row["difference"] <= row["high"]
+
+
+def test_one_user_gives_no_interval_and_no_claim() -> None:
+    ranks = {"raie": [[1, 1, 1, 1]], "static": [[99, 99, 99, 1]]}
+    alone = of_tiny(tiny(ranks, users="uuuu"))
+    validate(alone)
+    assert alone["comparisons"] == []
+    (sentence, *_) = headline(alone)
+    assert "leads" not in sentence and "no interval" in sentence
+    assert "leads" in headline(of_tiny(tiny(ranks)))[0]
 
 
 def test_two_runs_are_the_same_bytes(tmp_path: Path) -> None:
