@@ -44,8 +44,8 @@ def _leads(metrics: Metrics, leader: str, best: float) -> str:
     row = _comparison(metrics, rival if leader == OURS else leader)
     if row is None and rival is not None and OURS in metrics["strategies"]:
         return (
-            f"{leader} has the highest Recall@10 on {STREAM} ({best:.4f}). Fewer than two users were scored: there is no "
-            "interval, and no strategy is said to lead."
+            f"{leader} has the highest Recall@10 on {STREAM} ({best:.4f}). Fewer than two users were scored: there is "
+            "no interval, and no strategy is said to lead."
         )
     if rival is None or row is None:
         return text + "."
