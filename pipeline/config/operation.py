@@ -44,6 +44,9 @@ class ServerSettings(Section):
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: a free one")
     batch_size: int = Field(256, ge=1, description="maximum number of requests scored in one batch")
     waiting: int = Field(4096, ge=1, description="maximum number of waiting requests; further ones are answered 503")
+    max_body: int = Field(
+        1_000_000, ge=1000, description="bytes of the largest body of a request; larger ones are answered 413"
+    )
     adapter_memory: int = Field(
         512, ge=1, description="MB of memory for loaded adapters; beyond it the least recently used are evicted"
     )

@@ -125,7 +125,7 @@ def test_a_log_out_of_reach_is_said_and_not_an_empty_answer(server: Server, monk
 
 def test_dead_letters_are_counted_and_named_without_what_they_hold(world: World, server: Server) -> None:
     for offset in range(3):
-        world.send(DEAD_LETTERS, letter(offset), "bad_value")
+        world.send(DEAD_LETTERS, letter(offset, "value must be a number, not 'ann'"), "bad_value")
     world.send(CONTROL, {"kind": "replayed", "offsets": [0, 1]}, "replayed")
     eventually(lambda: server.ask("GET", "/dead-letters")[1]["replayed"] == 2)
     eventually(lambda: server.ask("GET", "/dead-letters")[1]["count"] == 3)

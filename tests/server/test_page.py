@@ -142,7 +142,7 @@ def test_it_shows_regions_edits_versions_lag_and_dead_letters(full: World, brows
 def test_text_from_the_log_stays_text(full: World, browser: Tab) -> None:
     with serving(full) as server:
         drawn(browser, server, f"#user=a0&edit={'x' * 24}")
-        for place in ("#ask .items", "#letters", "#edits .why", ".explanation"):
+        for place in ("#ask .items", "#edits .why", ".explanation"):
             browser.shows(f"document.querySelector({place!r})?.textContent.includes('<img src=x')")
         assert browser.run("document.querySelectorAll('img, main script').length") == 0
         assert browser.run("document.title") == "RAIE control room"

@@ -1,19 +1,28 @@
 """`raie serve` as a process."""
 
+import asyncio
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
+import pytest
+
+from consumers.cli.serve import SHUTDOWN_SECONDS, listen
 from pipeline.setup.storage import save_setup
 from tests.server.world import SETTINGS, the_setup
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_address_is_printed_once_connections_are_accepted(tmp_path: Path) -> None:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """The process; its port has no fixed number."""
     save_setup(the_setup(), tmp_path / "root")
     settings = (
         f"windows.length={SETTINGS.windows.length}",
@@ -25,14 +34,52 @@ def test_the_address_is_printed_once_connections_are_accepted(tmp_path: Path) ->
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
         try:
-            assert server.stderr is not None
-            line = server.stderr.readline()
-            found = re.match(r"http://127\.0\.0\.1:(\d+) ", line)
-            assert found, line + server.stderr.read()
-            connection = HTTPConnection("127.0.0.1", int(found[1]), timeout=20)
-            connection.request("GET", "/healthz")
-            response = connection.getresponse()
-            assert (response.status, response.read()) == (200, b'{"status":"ok"}')
-            connection.close()
+            yield server
         finally:
-            server.terminate()
+            server.kill()
+
+
+def port_of(server: subprocess.Popen[str]) -> int:
+    """Port in the line that the process prints once it accepts connections."""
+    assert server.stderr is not None
+    line = server.stderr.readline()
+    found = re.match(r"http://127\.0\.0\.1:(\d+) ", line)
+    assert found, line + server.stderr.read()
+    return int(found[1])
+
+
+def test_the_address_is_printed_once_connections_are_accepted(server: subprocess.Popen[str]) -> None:
+    connection = HTTPConnection("127.0.0.1", port_of(server), timeout=20)
+    connection.request("GET", "/healthz")
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (200, b'{"status":"ok"}')
+    connection.close()
+
+
+def test_a_half_sent_body_does_not_keep_the_process_from_ending(server: subprocess.Popen[str]) -> None:
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=20) as client:
+        head = b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        client.sendall(head)
+        server.send_signal(signal.SIGTERM)
+        server.wait(SHUTDOWN_SECONDS + 10)
+        assert client.recv(100).startswith(b"HTTP/1.1 503 ")
+    assert server.stderr is not None
+    assert "Traceback" not in server.stderr.read()
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """The event loop turns TCP_NODELAY on for each connection of such a socket."""
+
+    async def option() -> int:
+        async def handle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted = writer.get_extra_info("socket")
+            done.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        async with await asyncio.start_server(handle, sock=listening):
+            with socket.create_connection(listening.getsockname()):
+                return await done
+
+    with listen("127.0.0.1", 0) as listening:
+        assert asyncio.run(option()) != 0

@@ -282,7 +282,9 @@ def serving(
     setup = replace(made(), backbone=copy.deepcopy(made().backbone))
     edges = Edges(opens or partial(SqliteLog, world.log_path), time.time, said.append)
     service = Service(setup, settings, world.folder / "adapters", instance, edges, new_metrics())
-    running = uvicorn.Server(uvicorn.Config(make_app(service, token), log_level="warning", access_log=False))
+    running = uvicorn.Server(
+        uvicorn.Config(make_app(service, token, settings.server.max_body), log_level="warning", access_log=False)
+    )
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
     try:

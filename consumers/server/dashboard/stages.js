@@ -52,7 +52,6 @@ function letterLine(letter) {
     h("strong", {}, letter.reason),
     h("span", { class: "where" }, `${letter.topic}/${letter.partition}, offset ${letter.offset}`),
     h("span", { class: "when" }, moment(letter.timestamp)),
-    h("span", { class: "why" }, letter.detail),
   );
 }
 

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from adapters_store.errors import StoreError
+from consumers.server.http.bodies import Body, StrictRoute
 from consumers.server.service import Service
 from pipeline.errors import DataError
 
@@ -21,36 +22,32 @@ def _authorised(
         raise HTTPException(401, "this call needs the administrator's token", {"WWW-Authenticate": "Bearer"})
 
 
-router = APIRouter(prefix="/admin", tags=["administration"], dependencies=[Depends(_authorised)])
+router = APIRouter(
+    prefix="/admin", tags=["administration"], dependencies=[Depends(_authorised)], route_class=StrictRoute
+)
 
 By = Annotated[str, Field(min_length=1, max_length=256, description="your name, for the record")]
 Name = Annotated[str, Field(pattern=r"^r\d{4}_v\d{4}$", description="an adapter version")]
 
 
-class RollbackBody(BaseModel):
+class RollbackBody(Body):
     """Region to roll back, and the version to restore."""
-
-    model_config = ConfigDict(extra="forbid")
 
     region_id: int
     to: Name | None = Field(None, description="null: the previous version")
     by: By
 
 
-class PinBody(BaseModel):
+class PinBody(Body):
     """Region to pin, and the version to pin it to."""
-
-    model_config = ConfigDict(extra="forbid")
 
     region_id: int
     adapter: Name | None = Field(description="null: remove the pin")
     by: By
 
 
-class ReloadBody(BaseModel):
+class ReloadBody(Body):
     """Author of a reload."""
-
-    model_config = ConfigDict(extra="forbid")
 
     by: By
 

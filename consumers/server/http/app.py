@@ -6,16 +6,19 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from consumers.server.http import admin, edits, feedback, health, page, recommend, regions, stages
+from consumers.server.http.body_limit import BodyLimit
+from consumers.server.http.errors import add_error_answers
 from consumers.server.service import Service
 from pipeline.build_info import PROGRAM, version_of
 
 
-def make_app(service: Service, token: str | None) -> FastAPI:
+def make_app(service: Service, token: str | None, max_body: int) -> FastAPI:
     """Make the application.
 
     Args:
         service: started and closed with it.
         token: of the administrator; without one there are no administrative calls.
+        max_body: largest body of a request, in bytes.
     """
 
     @asynccontextmanager
@@ -28,6 +31,8 @@ def make_app(service: Service, token: str | None) -> FastAPI:
 
     app = FastAPI(title="RAIE", version=version_of(PROGRAM), lifespan=life)
     app.state.service = service
+    app.add_middleware(BodyLimit, most=max_body)
+    add_error_answers(app)
     for module in (recommend, regions, edits, stages, feedback, health, page):
         app.include_router(module.router)
     if token:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from consumers.server.service import Service
-from pipeline.errors import DataError, LogError
+from pipeline.errors import DataError
 
 router = APIRouter(tags=["edits"])
 
@@ -43,8 +43,6 @@ def explanation(edit_id: str, request: Request) -> str:
         return service.explanation(edit_id)
     except DataError as error:
         raise HTTPException(404, str(error)) from None
-    except LogError as error:
-        raise HTTPException(503, str(error)) from None
 
 
 def _summary(edit: dict[str, Any], service: Service) -> dict[str, Any]:

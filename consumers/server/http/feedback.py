@@ -3,34 +3,35 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from consumers.server.feedback import parse_request_id
+from consumers.server.http.bodies import Body, Identifier, StrictRoute
 from consumers.server.service import Service
 from pipeline.events.feedback import Feedback
 
-router = APIRouter(tags=["feedback"])
+router = APIRouter(tags=["feedback"], route_class=StrictRoute)
 
 
-class FeedbackBody(BaseModel):
+class FeedbackBody(Body):
     """One impression or click."""
-
-    model_config = ConfigDict(extra="forbid")
 
     request_id: str = Field(description="from the answer of `/recommend`")
     kind: Literal["impression", "click"]
-    item_ids: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(max_length=1000)
+    item_ids: list[Identifier] = Field(max_length=1000, fail_fast=True)
 
 
 @router.post("/feedback", status_code=202)
-def feedback(body: Annotated[list[FeedbackBody], Field(min_length=1, max_length=1000)], request: Request) -> None:
+def feedback(
+    body: Annotated[list[FeedbackBody], Field(min_length=1, max_length=1000, fail_fast=True)], request: Request
+) -> None:
     """Write impressions and clicks into the log, each with the origin of its answer."""
     service: Service = request.app.state.service
     checked: list[Feedback] = []
-    for one in body:
+    for place, one in enumerate(body):
         answered = parse_request_id(one.request_id)
         if answered is None:
-            raise HTTPException(422, f"{one.request_id[:80]!r} is no request id of /recommend; nothing was written")
+            raise HTTPException(422, f"request_id {place} is not of /recommend; nothing was written")
         origin = answered.region_id, answered.adapter, answered.revision
         checked.append(Feedback(one.request_id, one.kind, one.item_ids, *origin))
     service.feedback(checked)

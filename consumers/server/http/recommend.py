@@ -2,33 +2,31 @@
 
 import secrets
 from dataclasses import asdict
-from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from consumers.server.batcher import Overloaded
 from consumers.server.feedback import request_id_of
+from consumers.server.http.bodies import Body, Identifier, StrictRoute
 from consumers.server.recommender import Ask
 from consumers.server.service import Service
 from pipeline.metrics.ranking import LIST_LENGTH
 
-Identifier = Annotated[str, Field(min_length=1, max_length=256)]
-
-router = APIRouter(tags=["recommendations"])
+router = APIRouter(tags=["recommendations"], route_class=StrictRoute)
 
 
-class AskBody(BaseModel):
+class AskBody(Body):
     """A request: a user or a history, and options."""
-
-    model_config = ConfigDict(extra="forbid")
 
     user_id: Identifier | None = Field(None, description="recommend to this user")
     history: list[Identifier] | None = Field(
-        None, max_length=1000, description="or after these items, as if just taken: oldest first"
+        None, max_length=1000, fail_fast=True, description="or after these items, as if just taken: oldest first"
     )
     k: int = Field(LIST_LENGTH, ge=1, le=1000, description="number of items")
-    exclude: list[Identifier] = Field([], max_length=10_000, description="item ids that must not be recommended")
+    exclude: list[Identifier] = Field(
+        [], max_length=10_000, fail_fast=True, description="item ids that must not be recommended"
+    )
     revision: int | None = Field(None, ge=-1, description="as of this revision; -1: set-up")
 
     @model_validator(mode="after")

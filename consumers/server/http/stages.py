@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Query, Request
 
 from consumers.server.service import Service
 from pipeline.build_info import PROGRAM, version_of
-from pipeline.errors import LogError
 
 router = APIRouter(tags=["stages"])
 
@@ -55,17 +54,14 @@ def statistics(
 def stages(request: Request) -> list[dict[str, Any]]:
     """Lag of each stage, by partition."""
     service: Service = request.app.state.service
-    try:
-        return [{**asdict(lag), "behind": lag.behind} for lag in service.lags()]
-    except LogError as error:
-        raise HTTPException(503, str(error)) from None
+    return [{**asdict(lag), "behind": lag.behind} for lag in service.lags()]
 
 
 @router.get("/dead-letters")
 def dead_letters(request: Request) -> dict[str, Any]:
     """Number of refused records by reason, number of replayed ones, and the newest refusals.
 
-    Refused values may be about a person: they stay in the log.
+    Refused values, and the details that quote them, may be about a person: they stay in the log.
     """
     activity = request.app.state.service.activity
     return {

@@ -78,8 +78,8 @@ class Activity:
 
     def _apply_letter(self, record: Record, value: Mapping[str, Any]) -> None:
         letter = DeadLetter.from_record(value)
-        # Key and value may be about a person: they stay in the log.
-        shown = {name: getattr(letter, name) for name in ("reason", "detail", "topic", "partition", "offset")}
+        # Key and value may be about a person, and the detail quotes the value: they stay in the log.
+        shown = {name: getattr(letter, name) for name in ("reason", "topic", "partition", "offset")}
         self._letters.append({"letter": record.offset, "timestamp": record.timestamp, **shown})
         self.refused[letter.reason] += 1
 

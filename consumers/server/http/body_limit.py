@@ -1,0 +1,47 @@
+"""Limit on the size of a request's body, checked before anything is parsed."""
+
+import asyncio
+
+from fastapi import HTTPException
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class BodyLimit:
+    """ASGI middleware that answers 413 to larger bodies: by `Content-Length`, and without one while they arrive.
+
+    Args:
+        app: application behind it.
+        most: largest body, in bytes.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._most = app, most
+        self._detail = f"a body may have at most {most} bytes (server.max_body)"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif int(Headers(scope=scope).get("content-length", "0")) > self._most:
+            await JSONResponse({"detail": self._detail}, 413)(scope, receive, send)
+        else:
+            await self._app(scope, self._counted(receive), send)
+
+    def _counted(self, receive: Receive) -> Receive:
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            try:
+                message = await receive()
+            except asyncio.CancelledError:
+                # The server ends, and the rest of the body has not come within its patience.
+                raise HTTPException(503, "the server is ending") from None
+            size += len(message.get("body", b""))
+            if size > self._most:
+                raise HTTPException(413, self._detail)
+            return message
+
+        return counted
