@@ -3,11 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
+from consumers.server.follower import advised
 from consumers.server.http import admin, edits, feedback, health, page, recommend, regions, stages
 from consumers.server.service import Service
 from pipeline.build_info import PROGRAM, version_of
+from pipeline.errors import LogError
 
 
 def make_app(service: Service, token: str | None) -> FastAPI:
@@ -16,6 +19,8 @@ def make_app(service: Service, token: str | None) -> FastAPI:
     Args:
         service: started and closed with it.
         token: of the administrator; without one there are no administrative calls.
+
+    A route that the log fails answers 503 with the reason.
     """
 
     @asynccontextmanager
@@ -26,7 +31,11 @@ def make_app(service: Service, token: str | None) -> FastAPI:
         await service.batcher.stop()
         service.close()
 
+    def log_failed(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": advised(error, service.instance)}, 503)
+
     app = FastAPI(title="RAIE", version=version_of(PROGRAM), lifespan=life)
+    app.add_exception_handler(LogError, log_failed)
     app.state.service = service
     for module in (recommend, regions, edits, stages, feedback, health, page):
         app.include_router(module.router)
