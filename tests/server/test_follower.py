@@ -28,7 +28,7 @@ from tests.server.world import TOKEN, A, Server, World, eventually, fresh_ensemb
 
 MALFORMED: dict[str, list[dict[str, Any]]] = {
     FEEDBACK: [{"x": 1}, {"request_id": "x"}],
-    ITEMS: [{"x": 1}, {"item_id": ["no id"]}, {"item_id": "i", "text": ["no text"]}],
+    ITEMS: [{"text": ["no text"]}, {"item_id": ["no id"]}, {"attributes": 5}],
     USERS: [
         {"x": 1},
         {"history": "abc", "latest": {"event_id": "e", "timestamp": 1.0}, "seen": ""},
@@ -106,7 +106,7 @@ def test_one_batch_may_hold_good_and_bad_records(world: World) -> None:
 
 def test_a_withdrawn_item_is_not_brought_back_by_a_record_that_cannot_be_read(world: World, server: Server) -> None:
     world.withdraw(7)
-    world.send(ITEMS, {"x": 1}, the_setup().catalogue.item_ids[6])
+    world.send(ITEMS, {"text": 5}, the_setup().catalogue.item_ids[6])
     eventually(lambda: skipped(server, ITEMS) == 1)
     assert server.service.users_items.withdrawn[7]
 

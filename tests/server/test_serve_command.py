@@ -1,7 +1,9 @@
 """`raie serve` as a process."""
 
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from http.client import HTTPConnection
@@ -33,6 +35,9 @@ def test_the_address_is_printed_once_connections_are_accepted(tmp_path: Path) ->
             connection.request("GET", "/healthz")
             response = connection.getresponse()
             assert (response.status, response.read()) == (200, b'{"status":"ok"}')
+            connection.request("GET", "/status")
+            # Two servers of a machine listen on two ports, and so have two names.
+            assert json.loads(connection.getresponse().read())["instance"] == f"{socket.gethostname()}-{found[1]}"
             connection.close()
         finally:
             server.terminate()

@@ -77,7 +77,7 @@ class UsersItems:
 
     def _apply_item(self, record: Record) -> None:
         # Read first: a record that cannot be read brings no withdrawn item back.
-        item = None if record.value is None else parse_item(record.value)
+        item = None if record.value is None else parse_item({"item_id": record.key, **record.value})
         row = self._withdrawn.apply(record)
         if row is not None and item is not None:
             self._titles[row] = item.text or self._catalogue.texts[row - 1]
