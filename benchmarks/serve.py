@@ -31,6 +31,8 @@ from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.replay import prepare
+from pipeline.events.user_state import UserState
+from pipeline.events.windows import History
 from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Origin, Region, Status
@@ -115,7 +117,8 @@ class Made:
         for start in range(0, users, 1000):
             with self.producer.transaction() as transaction:
                 for i, history in enumerate(histories[start : start + 1000].tolist(), start):
-                    transaction.send(USERS, {"history": history}, key=f"u{i}", timestamp=1.6e9)
+                    state = UserState(History.of(history, length, 0))
+                    transaction.send(USERS, state.to_record(0), key=f"u{i}", timestamp=1.6e9)
 
     def _next(self, region_id: int) -> Region:
         version = self.versions[region_id] = self.versions[region_id] + 1

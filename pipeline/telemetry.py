@@ -121,6 +121,13 @@ class Metrics:
         self.adapters_active = _gauge(registry, "adapters_active", "Adapters in a slot")
         self.adapter_bytes = _gauge(registry, "adapter_bytes", "Memory of adapters, slots included")
         self.adapter_evictions = _gauge(registry, "adapter_evictions", "Evictions of adapters from slots so far")
+        self.follower_up = _gauge(registry, "follower_up", "1 while a server follows the log, 0 otherwise")
+        self.skipped_records = _counter(
+            registry, "skipped_records", "Records that a server skipped because they cannot be read", "topic"
+        )
+        self.ignored_feedback = _counter(
+            registry, "ignored_feedback", "Records of feedback on answers that no server gave"
+        )
         self.hit_rate = _gauge(
             registry, "online_hit_rate", "Click rate of shown requests, of a region's live version", "region_id"
         )

@@ -43,9 +43,9 @@ def replay(reason: Reason = None, config: ConfigFile = None, settings: Settings 
 
 def list_dead_letters(config: Config, reason: str | None, out: Say) -> None:
     """Show the dead letters of a reason, or all, a line each."""
-    from consumers.runtime.runner import log_of
+    from consumers.runtime.runner import existing_log_of
 
-    with closing(log_of(config)) as log:
+    with closing(existing_log_of(config)) as log:
         replayed = _replayed(log)
         for offset, letter in _letters(log, reason):
             where = f"{letter.topic}/{letter.partition} offset {letter.offset}"
@@ -55,11 +55,11 @@ def list_dead_letters(config: Config, reason: str | None, out: Say) -> None:
 
 def replay_dead_letters(config: Config, reason: str | None, out: Say) -> None:
     """Write dead letters back to their topics, and record in `control` which were written."""
-    from consumers.runtime.runner import log_of
+    from consumers.runtime.runner import existing_log_of
     from pipeline.events.dead_letter import REPLAYED, Replayed
     from pipeline.streams.topics import CONTROL
 
-    with closing(log_of(config)) as log:
+    with closing(existing_log_of(config)) as log:
         replayed = _replayed(log)
         waiting = [(offset, letter) for offset, letter in _letters(log, reason) if offset not in replayed]
         whole = [(offset, letter) for offset, letter in waiting if letter.is_whole]

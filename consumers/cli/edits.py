@@ -50,9 +50,9 @@ def rerun(
 def show_edits(config: Config, follow: bool, out: Say, wait: Callable[[float], None] = time.sleep) -> None:
     """Show the edits that have ended, a line each; with `follow`, new ones as they end."""
     from consumers.runtime.ledger import Ledger
-    from consumers.runtime.runner import log_of
+    from consumers.runtime.runner import existing_log_of
 
-    with closing(log_of(config)) as log:
+    with closing(existing_log_of(config)) as log:
         ledger = Ledger(log, config.log.partitions)
         while True:
             for edit, outcome in ledger.poll():
@@ -77,13 +77,13 @@ def rerun_edit(root: Path, edit_id: str, config: Config, out: Say) -> None:
         RaieError: the result differs from what was published.
     """
     from consumers.runtime.ledger import Ledger
-    from consumers.runtime.runner import adapters_of, log_of
+    from consumers.runtime.runner import adapters_of, existing_log_of
     from consumers.trainer.rerun import rerun
     from pipeline.models.seeding import make_deterministic
     from pipeline.setup.storage import load_setup
 
     make_deterministic()
-    with closing(log_of(config)) as log:
+    with closing(existing_log_of(config)) as log:
         ledger = Ledger(log, config.log.partitions)
         ledger.poll()
         found = rerun(ledger[edit_id], load_setup(root), config, log, adapters_of(root))

@@ -22,9 +22,9 @@ def lag(config: ConfigFile = None, settings: Settings = None) -> None:
 def show_lag(config: Config, out: Say) -> None:
     """Show committed position, end and lag of each stage and partition, a line each."""
     from consumers.runtime.lag import lags
-    from consumers.runtime.runner import log_of
+    from consumers.runtime.runner import existing_log_of
 
-    with closing(log_of(config)) as log:
+    with closing(existing_log_of(config)) as log:
         for lag in lags(log, config.log.partitions):
             where = f"{lag.stage:8s} {lag.topic}/{lag.partition}"
             out(f"{where}: {lag.behind:,} behind, at {lag.position:,} of {lag.end:,}")

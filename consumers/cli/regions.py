@@ -27,11 +27,11 @@ def regions(root: Root, config: ConfigFile = None, settings: Settings = None) ->
 def show_regions(config: Config, root: Path, out: Say) -> None:
     """Show the newest revision, then each region in a line."""
     from consumers.runtime.revisions import RevisionFollower
-    from consumers.runtime.runner import log_of
+    from consumers.runtime.runner import existing_log_of
     from pipeline.setup.storage import load_setup
 
     bank, revisions = load_setup(root).bank, RevisionFollower()
-    with closing(log_of(config)) as log:
+    with closing(existing_log_of(config)) as log:
         for _, revision in revisions.poll(log):
             bank = revision.after(bank)
     newest = "set-up" if revisions.revision < 0 else f"revision {revisions.revision}"

@@ -30,8 +30,13 @@ def command(
         str | None, typer.Option("--adapters", help="Adapters store: a folder or a URL. [default: ROOT/adapters]")
     ] = None,
     instance: Annotated[
-        str, typer.Option("--instance", help="Name of this server: the same after a restart, different from others'.")
-    ] = "1",
+        str | None,
+        typer.Option(
+            "--instance",
+            help="Name of this server: the same after a restart, different from others'. [default: HOST-PORT]",
+            show_default=False,
+        ),
+    ] = None,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
@@ -47,7 +52,13 @@ def command(
 
 
 def serve(
-    root: Path, log_url: str | None, adapters: str | None, instance: str, token: str | None, config: Config, say: Say
+    root: Path,
+    log_url: str | None,
+    adapters: str | None,
+    instance: str | None,
+    token: str | None,
+    config: Config,
+    say: Say,
 ) -> None:
     """Serve until interrupted.
 
@@ -55,7 +66,7 @@ def serve(
         root: folder of `raie setup`.
         log_url: URL of the log; None: `log.url` of the configuration.
         adapters: root of the adapters store; None: `adapters` below `root`.
-        instance: names this server, the same after a restart.
+        instance: names this server, the same after a restart; None: name of the machine and port.
         token: of the administrator, or None for no administrative calls.
         config: the whole tree.
         say: shows a status line.
@@ -76,8 +87,10 @@ def serve(
     edges = Edges(partial(open_log, log_url or config.log.url, config.log), time.time, say)
     with closing(edges.open_log()) as log:
         log.create_topics(pipeline_topics(config.log.partitions))
-    service = Service(setup, config, adapters or root / "adapters", instance, edges, new_metrics())
     host, port = listening.getsockname()[:2]
+    # No two servers of a machine listen on one port, and a restarted one listens on the same.
+    name = instance or f"{socket.gethostname()}-{port}"
+    service = Service(setup, config, adapters or root / "adapters", name, edges, new_metrics())
     administration = f"administrative calls are {'on' if token else 'off'}"
     application = make_app(service, token, config.server.max_body)
     _run(application, listening, lambda: say(f"http://{host}:{port} (/docs: the API); {administration}"))

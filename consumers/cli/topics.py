@@ -7,7 +7,7 @@ import typer
 from consumers.cli.options import ConfigFile, Settings, configuration
 from pipeline.config import Config
 from pipeline.errors import LogError
-from pipeline.streams import Log, open_log
+from pipeline.streams import Log, open_existing_log, open_log
 from pipeline.streams.interface import Topic
 from pipeline.streams.topics import pipeline_topics
 
@@ -51,7 +51,7 @@ def check_topics(config: Config) -> str:
         LogError: lists every topic that is missing or would lose records.
     """
     topics = pipeline_topics(config.log.partitions)
-    with closing(open_log(config.log.url, config.log)) as log:
+    with closing(open_existing_log(config.log.url, config.log)) as log:
         return _checked(log, topics, config)
 
 

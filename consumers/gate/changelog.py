@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from consumers.runtime.snapshots import decode, encode, search_backwards
 from consumers.runtime.stage import Output
-from consumers.runtime.topic_reader import value_of
 from pipeline.errors import LogError
 from pipeline.events.versioning import versioned
 from pipeline.online.ensemble import OnlineEnsemble
@@ -90,7 +89,8 @@ def restore_ensemble(ensemble: OnlineEnsemble, gate: str, snapshot: OnlineSnapsh
 
 def _newest(gate: str, records: Sequence[Record], everything: bool) -> OnlineSnapshot | None:
     """Newest snapshot of a gate in the records; None where it has none, or earlier records are needed."""
-    values = [value for record in records if (value := value_of(record))["gate"] == gate]
+    written: list[Mapping[str, Any]] = [record.value for record in records if record.value is not None]
+    values = [value for value in written if value.get("gate") == gate]
     if not values:
         return None
     last = values[-1]

@@ -12,7 +12,7 @@ from consumers.runtime.http_status import served
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Stage
 from pipeline.config import Config
-from pipeline.streams import Log, open_log
+from pipeline.streams import Log, open_existing_log, open_log
 from pipeline.streams.topics import pipeline_topics
 from pipeline.telemetry import Metrics, new_metrics
 
@@ -30,7 +30,15 @@ def adapters_of(root: Path) -> Path:
 
 def log_of(config: Config) -> Log:
     """Open the log of the configuration; create its topics if they are missing."""
-    log = open_log(config.log.url, config.log)
+    return _with_topics(open_log(config.log.url, config.log), config)
+
+
+def existing_log_of(config: Config) -> Log:
+    """Open the log of the configuration, as `log_of` does; an embedded log without a file is refused, not created."""
+    return _with_topics(open_existing_log(config.log.url, config.log), config)
+
+
+def _with_topics(log: Log, config: Config) -> Log:
     try:
         log.create_topics(pipeline_topics(config.log.partitions))
     except BaseException:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from consumers.server.known_versions import KnownVersions
 from consumers.server.recommender import Recommendation
 from pipeline.events.feedback import Feedback
 from pipeline.recommend.ab_test import Counts, Rate
@@ -70,20 +71,34 @@ def parse_request_id(request_id: str) -> Answered | None:
 class Tally:
     """Online hit rates by region and version, and counts of canary trials, from records of `feedback`.
 
+    Only answers with known versions count, and trials under way: what strangers send takes no memory.
+
+    Args:
+        known: versions and trials of the log, read beforehand.
+
     Attributes:
         rates: (region id, version) -> impressions and clicks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: KnownVersions) -> None:
+        self._known = known
         self.rates: dict[tuple[int, str | None], Rate] = {}
         self._trials: dict[tuple[int, int], Counts] = {}
         self._seen: OrderedDict[str, set[str]] = OrderedDict()
 
-    def add(self, feedback: Feedback) -> None:
-        """Count feedback; of each request the first impression and the first click count."""
+    def add(self, feedback: Feedback) -> bool:
+        """Count feedback; of each request the first impression and the first click count.
+
+        Returns:
+            False where no server gave such an answer: nothing is counted.
+        """
         answered = parse_request_id(feedback.request_id)
-        if answered is None or answered.region_id is None:
-            return
+        if answered is None:
+            return False
+        if answered.region_id is None:
+            return True
+        if not self._known.has(answered.region_id, answered.adapter, answered.revision):
+            return False
         seen = self._seen.setdefault(feedback.request_id, set())
         self._seen.move_to_end(feedback.request_id)
         if len(self._seen) > REMEMBERED:
@@ -96,8 +111,8 @@ class Tally:
         rate.shown += shown
         rate.clicked += clicked
         if answered.canary is not None:
-            trial = answered.region_id, answered.canary
-            self._trials.setdefault(trial, _no_counts())[answered.bucket] += (shown, clicked)
+            self._add_to_trial((answered.region_id, answered.canary), answered.bucket, shown, clicked)
+        return True
 
     def trial(self, canary: Canary) -> Counts:
         """(buckets, 2) impressions and clicks of a trial."""
@@ -110,6 +125,15 @@ class Tally:
             for (region, adapter), rate in list(self.rates.items())
             if region == region_id
         }
+
+    def _add_to_trial(self, trial: tuple[int, int], bucket: int, shown: bool, clicked: bool) -> None:
+        """Count an answer for a trial under way; counts of ended trials are dropped."""
+        if trial not in self._trials:
+            under_way = self._known.trials
+            if trial not in under_way:
+                return
+            self._trials = {one: self._trials.get(one, _no_counts()) for one in under_way}
+        self._trials[trial][bucket] += (shown, clicked)
 
 
 def _no_counts() -> Counts:

@@ -1,20 +1,22 @@
 """Follower of the log: one thread polls it and keeps the server's views up to date."""
 
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Event, Thread
 
 from adapters_store.errors import StoreError
+from consumers.server.malformed import OnSkipped, described, readable
 from consumers.server.views import activity, edits, users_items
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
 from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import ServedRegions
 from consumers.server.views.users_items import UsersItems
-from pipeline.errors import LogError
+from pipeline.errors import RaieError
 from pipeline.events.control import PIN, RELOAD, ControlAct
-from pipeline.streams.interface import Log, Record, TopicPartition, UnavailableError
+from pipeline.streams.interface import FencedError, Log, Record, TopicPartition, UnavailableError
 from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
 
 POLL = 0.05
@@ -53,20 +55,27 @@ class Reactions:
     """Functions called by the follower.
 
     Attributes:
+        before_feedback: called with the log before the first record of `feedback` of a poll.
         on_feedback: called with each record of `feedback`.
         on_caught_up_feedback: called once the log is read, and then after each poll with feedback.
         on_refused: called with each refusal of an adapter.
+        on_skipped: called with each record that cannot be read, and the error.
         say: shows a status line.
     """
 
+    before_feedback: Callable[[Log], None]
     on_feedback: Callable[[Record], None]
     on_caught_up_feedback: Callable[[], None]
     on_refused: Callable[[StoreError], None]
+    on_skipped: OnSkipped
     say: Callable[[str], None]
 
 
 class Follower:
     """Polls the log in a thread. It commits no offsets: the views are built from the whole log at every start.
+
+    A record that cannot be read changes no view: it is skipped and counted, and the rest is followed. Any other error
+    ends the thread, and the server is not ready from then on.
 
     Args:
         open_log: opens the log; called again after it was out of reach.
@@ -76,12 +85,11 @@ class Follower:
 
     Attributes:
         caught_up: set once everything that was in the log at the start is read.
-        failed: error that ended the thread for good, or None.
     """
 
     def __init__(self, open_log: Open, instance: str, views: Views, reactions: Reactions) -> None:
         self.caught_up = Event()
-        self.failed: LogError | None = None
+        self._failure: str | None = None
         self._open, self._instance = open_log, instance
         self._views, self._reactions = views, reactions
         self._positions: dict[TopicPartition, int] = {}
@@ -92,24 +100,43 @@ class Follower:
         """Start the thread."""
         self._thread.start()
 
+    @property
+    def ended(self) -> str | None:
+        """Reason for which the thread has ended, or None where it runs or was not started."""
+        if self._thread.ident is None or self._thread.is_alive():
+            return None
+        return self._failure or "the server has stopped following the log"
+
     def stop(self) -> None:
         """Stop after the present poll."""
         self._stop.set()
         self._thread.join()
 
     def apply(self, records: Sequence[Record], log: Log) -> None:
-        """Apply records to the views, each topic's in order."""
-        revisions = [record for record in records if record.topic == REGIONS]
-        for record in records:
-            self._apply_one(record)
+        """Apply records to the views, each topic's in order; those that cannot be read are skipped."""
+        skip = self._reactions.on_skipped
+        if any(record.topic == FEEDBACK for record in records):
+            self._reactions.before_feedback(log)
+        applied = list(readable(records, self._apply_one, skip))
+        revisions = [record for record in applied if record.topic == REGIONS]
         if revisions:
-            self._report(self._views.live.apply(revisions))
-        self._views.online.apply(records, log)
-        for record in records:
-            if record.topic == CONTROL and record.value is not None:
-                self._apply_control(ControlAct.from_record(record.value))
+            self._report(self._views.live.apply(revisions, skip))
+        self._views.online.apply(applied, log, skip)
+        controls = [record for record in applied if record.topic == CONTROL]
+        for act in readable(controls, _act_of, skip):
+            self._apply_control(act)
 
     def _run(self) -> None:
+        try:
+            self._follow()
+        except Exception as error:
+            # A thread has no caller: its end must show in the server's readiness, whatever the cause.
+            expected = isinstance(error, RaieError)
+            reason = advised(error, self._instance) if expected else described(error)
+            self._failure = f"the server no longer follows the log: {reason}"
+            self._reactions.say(self._failure if expected else f"{self._failure}\n{traceback.format_exc()}")
+
+    def _follow(self) -> None:
         pause = FIRST_PAUSE
         while not self._stop.is_set():
             try:
@@ -120,10 +147,6 @@ class Follower:
                 self._reactions.say(f"{error}; trying again in {pause:g} s")
                 self._stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-            except LogError as error:
-                self.failed = error
-                self._reactions.say(f"the server no longer follows the log: {error}")
-                return
 
     def _poll_until_stopped(self, log: Log) -> None:
         topics = (*users_items.TOPICS, *edits.TOPICS, *activity.TOPICS, *self._views.online.topics, FEEDBACK)
@@ -142,7 +165,7 @@ class Follower:
                 if new_feedback and self.caught_up.is_set():
                     self._reactions.on_caught_up_feedback()
 
-    def _apply_one(self, record: Record) -> None:
+    def _apply_one(self, record: Record) -> Record:
         if record.topic in users_items.TOPICS:
             self._views.users_items.apply(record)
         elif record.topic in edits.TOPICS:
@@ -151,6 +174,7 @@ class Follower:
             self._views.activity.apply(record)
         elif record.topic == FEEDBACK:
             self._reactions.on_feedback(record)
+        return record
 
     def _apply_control(self, act: ControlAct | None) -> None:
         if act is None:
@@ -163,3 +187,17 @@ class Follower:
     def _report(self, refused: Sequence[StoreError]) -> None:
         for refusal in refused:
             self._reactions.on_refused(refusal)
+
+
+def advised(error: Exception, instance: str) -> str:
+    """Message of an error of the log; where another server took over, with the way to run both."""
+    if not isinstance(error, FencedError):
+        return str(error)
+    return (
+        f"another server of instance {instance} runs on this log ({error}): give each server a name of its own with "
+        "--instance, and restart this one"
+    )
+
+
+def _act_of(record: Record) -> ControlAct | None:
+    return None if record.value is None else ControlAct.from_record(record.value)

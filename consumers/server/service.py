@@ -14,6 +14,8 @@ from consumers.server.canary_controller import current_trial, end_trial
 from consumers.server.explanation import explanation
 from consumers.server.feedback import Tally
 from consumers.server.follower import Follower, Reactions, Views
+from consumers.server.known_versions import KnownVersions
+from consumers.server.malformed import SkippedRecords
 from consumers.server.recommender import Ask, Recommendation, Recommender
 from consumers.server.rollback import roll_back
 from consumers.server.views.activity import Activity
@@ -22,6 +24,7 @@ from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import ServedRegions
 from consumers.server.views.users_items import UsersItems
 from pipeline.config import Config
+from pipeline.errors import LogError
 from pipeline.events.control import PIN, RELOAD, ControlAct
 from pipeline.events.feedback import Feedback
 from pipeline.models.lora.batched_forward import BatchedForward
@@ -31,7 +34,7 @@ from pipeline.recommend.canary import Canary
 from pipeline.recommend.scorer import Scorer
 from pipeline.regions.region import Status
 from pipeline.setup.artifacts import SetUp
-from pipeline.streams.interface import Log, Record
+from pipeline.streams.interface import Log, Record, UnavailableError
 from pipeline.streams.topics import CONTROL, FEEDBACK
 from pipeline.telemetry import Metrics
 
@@ -79,7 +82,9 @@ class Service:
         self.metrics = metrics
         self.store = AdaptersStore(adapters)
         self.users_items = UsersItems(setup.catalogue, config.windows.length)
-        self.edits, self.activity, self.tally = Edits(), Activity(), Tally()
+        self.edits, self.activity = Edits(), Activity()
+        self._known = KnownVersions([region.region_id for region in setup.bank.setup])
+        self.tally = Tally(self._known)
         forward = BatchedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
         self.live = ServedRegions(setup.bank, forward, self.store, setup.backbone_sha256)
         self.online = ServedOnlineEnsemble(setup, config, edges.say)
@@ -95,7 +100,14 @@ class Service:
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
         )
         views = Views(self.users_items, self.edits, self.live, self.online, self.activity)
-        reactions = Reactions(self._count_feedback, self._end_decided_trials, self._count_refusal, edges.say)
+        reactions = Reactions(
+            self._known.poll,
+            self._count_feedback,
+            self._end_decided_trials,
+            self._count_refusal,
+            SkippedRecords(metrics, edges.say),
+            edges.say,
+        )
         self.follower = Follower(edges.open_log, instance, views, reactions)
 
     def close(self) -> None:
@@ -151,13 +163,14 @@ class Service:
 
     def unready(self) -> str | None:
         """See `consumers.runtime.health.Health`: a server is ready while it has read the log and follows it."""
-        if self.follower.failed is not None:
-            return str(self.follower.failed)
+        if self.follower.ended is not None:
+            return self.follower.ended
         return None if self.follower.caught_up.is_set() else "the log is still being read"
 
     def gauge(self) -> None:
         """Update the gauges."""
         view, memory = self.live.view, self.live.adapter_memory()
+        self.metrics.follower_up.set(self.follower.ended is None)
         self.metrics.revision.set(view.revision)
         self.metrics.gate_version.set(view.bank.gate_version)
         self.metrics.users.set(self.users_items.users)
@@ -178,8 +191,8 @@ class Service:
             transaction.send(CONTROL, act.to_record(), key=key, timestamp=self._edges.clock())
 
     def _count_feedback(self, record: Record) -> None:
-        if record.value is not None:
-            self.tally.add(Feedback.from_record(record.value))
+        if record.value is not None and not self.tally.add(Feedback.from_record(record.value)):
+            self.metrics.ignored_feedback.inc()
 
     def _end_decided_trials(self) -> None:
         for canary in self.live.view.canaries.values():
@@ -193,6 +206,10 @@ class Service:
         with closing(self._edges.open_log()) as log:
             try:
                 end_trial(log, self.store, canary, trial, verdict, by, now)
+            except UnavailableError:
+                raise
+            except LogError as error:
+                self._edges.say(f"the trial of {canary.adapter} cannot be ended: {error}")
             except StoreError as error:
                 problem = f"{canary.adapter} is worse than its incumbent, which cannot be restored"
                 self._edges.say(f"{problem}, so it stays live: {error}")

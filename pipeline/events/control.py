@@ -37,15 +37,23 @@ class ControlAct:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self | None:
-        """From a JSON object; None for the other records of `control`, by which stages pass on their progress."""
+        """From a JSON object; None for the other records of `control`, by which stages pass on their progress.
+
+        Raises:
+            ValueError: the region is no number.
+            TypeError: the adapter is no name.
+        """
         if "act" not in record:
             return None
+        adapter = record.get("adapter")
+        if not isinstance(adapter, str | None):
+            raise TypeError(f"the adapter of an act must be a name, not {str(adapter)[:40]!r}")
         known = ("act", "by", "region_id", "adapter")
         region_id = record.get("region_id")
         return cls(
             str(record["act"]),
             str(record.get("by", "")),
             None if region_id is None else int(region_id),
-            record.get("adapter"),
+            adapter,
             {name: value for name, value in record.items() if name not in known},
         )

@@ -39,6 +39,7 @@ __all__ = [
     "TopicPartition",
     "Transaction",
     "UnavailableError",
+    "open_existing_log",
     "open_log",
     "path_of",
 ]
@@ -80,3 +81,18 @@ def open_log(url: str, settings: LogSettings = DEFAULTS) -> Log:
         raise LogError(f"{url!r} names no log; use {', '.join(first)} or {last}")
     log: Log = import_module(KINDS[scheme].module).open_log(url, settings)
     return log
+
+
+def open_existing_log(url: str, settings: LogSettings = DEFAULTS) -> Log:
+    """Open a log to read it: an embedded log without a file is refused, where `open_log` would create one.
+
+    Raises:
+        LogError: if there is no such file, the URL names no log, or the log cannot be opened.
+    """
+    path = path_of(url)
+    if path is not None and not path.is_file():
+        raise LogError(
+            f"there is no log at {path} (log.url is {url}): start the command in the folder of the log, or name the "
+            "log with `--set log.url=sqlite:///PATH`"
+        )
+    return open_log(url, settings)

@@ -68,3 +68,36 @@ def test_up_needs_a_set_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ended = raie(capsys, "up", "--root", tmp_path / "none")
     assert ended.code == 2
     assert "make it with `raie setup" in ended.err
+
+
+READING = {
+    "lag": ["lag"],
+    "edits": ["edits"],
+    "rerun": ["edits", "rerun", "e"],
+    "regions": ["regions"],
+    "dead letters": ["dead-letters", "list"],
+    "replay of dead letters": ["dead-letters", "replay"],
+    "explain": ["explain"],
+    "topics": ["topics", "check"],
+}
+"""Command lines that read a log."""
+
+
+@pytest.mark.parametrize("command", READING)
+def test_a_command_that_reads_creates_no_log(
+    command: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "elsewhere" / "log.sqlite"
+    options = ["--root", root] if command in ("rerun", "regions") else []
+    ended = raie(capsys, *READING[command], *options, "--set", f"log.url=sqlite:///{path}")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"raie: there is no log at {path} (log.url is sqlite:///{path}): ")
+    assert not path.parent.exists()
+
+
+def test_a_rollback_creates_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "log.sqlite"
+    ended = raie(capsys, "adapters", "rollback", "4", "--adapters", tmp_path, "--log", f"sqlite:///{path}")
+    assert ended.code == 2
+    assert f"there is no log at {path}" in ended.err
+    assert not path.exists()

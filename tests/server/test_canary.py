@@ -11,6 +11,7 @@ import pytest
 from adapters_store import AdaptersStore, Manifest
 from consumers.server.canary_controller import current_trial, end_trial
 from consumers.server.feedback import Tally, parse_request_id
+from consumers.server.known_versions import KnownVersions
 from consumers.server.views.region_history import RegionHistory
 from pipeline.events.feedback import Feedback
 from pipeline.recommend.ab_test import Rate, Trial, Verdict
@@ -351,10 +352,13 @@ def test_what_passes_is_the_version_that_is_named(world: World) -> None:
     assert logged(world).bank[A].adapter == newest
 
 
-def test_only_answers_of_the_trial_count_for_it() -> None:
-    tally, canary = Tally(), canary_of(7)
+def test_only_answers_of_the_trial_count_for_it(world: World) -> None:
+    _, revision = world.update(A, seed=9, canary=SHARE)
+    known = KnownVersions()
+    known.poll(world.log)
+    tally, canary = Tally(known), canary_of(revision)
     for i, (adapter, part) in enumerate(OF_ONE_TRIAL):
-        tally.add(Feedback(f"{i:016}.4.{adapter}.9{part}", "click"))
+        tally.add(Feedback(f"{i:016}.4.{adapter}.1{part}", "click"))
     found = current_trial(canary, tally)
     assert (found.tried, found.incumbent) == (Rate(1, 1), Rate(2, 2))
     assert found.verdict(0.05, 4) is None
@@ -363,7 +367,7 @@ def test_only_answers_of_the_trial_count_for_it() -> None:
 
 
 OF_ONE_TRIAL = [
-    *((NEW, ".7.3"), (OLD, ".7.1000"), (OLD, ".7.1023")),
-    *((OLD, ".6.1000"), (OLD, ""), (NEW, ""), ("r0004_v0001", ".7.1024")),
+    *((NEW, ".1.3"), (OLD, ".1.1000"), (OLD, ".1.1023")),
+    *((OLD, ".0.1000"), (OLD, ""), (NEW, ""), ("r0004_v0001", ".1.1024")),
 ]
-"""Version and trial of answers; the first three belong to the trial that started with revision 7."""
+"""Version and trial of answers; the first three belong to the trial that started with revision 1."""

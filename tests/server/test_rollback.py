@@ -3,6 +3,7 @@
 import pytest
 
 from consumers.server.feedback import Tally, parse_request_id
+from consumers.server.known_versions import KnownVersions
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
 from pipeline.events.feedback import Feedback
 from pipeline.streams.topics import CONTROL, EDITS, FEEDBACK, OUTCOMES
@@ -71,9 +72,11 @@ def test_feedback_on_nothing_of_ours_is_refused_whole(world: World, server: Serv
     assert [world.log.end_offset(FEEDBACK, p) for p in range(2)] == [0, 0]
 
 
-def test_of_one_request_the_first_impression_and_the_first_click_count() -> None:
-    tally = Tally()
-    one, other = ("0" * 15 + f"{i}.4.r0004_v0001.7" for i in range(2))
+def test_of_one_request_the_first_impression_and_the_first_click_count(world: World) -> None:
+    known = KnownVersions()
+    known.poll(world.log)
+    tally = Tally(known)
+    one, other = ("0" * 15 + f"{i}.4.r0004_v0001.0" for i in range(2))
     for request_id, kind in [(one, "click"), (one, "impression"), (one, "click"), (other, "impression")] * 2:
         tally.add(Feedback(request_id, kind))
     assert tally.of_region(4) == {"r0004_v0001": {"shown": 2, "clicked": 1, "hit_rate": 0.5}}

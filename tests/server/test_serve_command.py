@@ -1,6 +1,7 @@
 """`raie serve` as a process."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -49,10 +50,14 @@ def port_of(server: subprocess.Popen[str]) -> int:
 
 
 def test_the_address_is_printed_once_connections_are_accepted(server: subprocess.Popen[str]) -> None:
-    connection = HTTPConnection("127.0.0.1", port_of(server), timeout=20)
+    port = port_of(server)
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("GET", "/healthz")
     response = connection.getresponse()
     assert (response.status, response.read()) == (200, b'{"status":"ok"}')
+    connection.request("GET", "/status")
+    # Two servers of a machine listen on two ports, and so have two names.
+    assert json.loads(connection.getresponse().read())["instance"] == f"{socket.gethostname()}-{port}"
     connection.close()
 
 

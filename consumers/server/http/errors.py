@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from consumers.server.follower import advised
 from pipeline.errors import LogError
 from pipeline.streams.interface import OversizeError
 
@@ -40,8 +41,8 @@ async def _oversize(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": f"nothing was written: {error}"}, 422)
 
 
-async def _no_log(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 503)
+async def _no_log(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": advised(error, request.app.state.service.instance)}, 503)
 
 
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.errors import BadEvent
 from pipeline.events.dead_letter import DeadLetter, Replayed
 from pipeline.events.statistics import StatisticsInterval
 from pipeline.regions.revision import Revision
@@ -74,10 +75,15 @@ class Activity:
         return {region_id: count / counts.total() for region_id, count in counts.items()}
 
     def _apply_statistics(self, _: Record, value: Mapping[str, Any]) -> None:
-        self._intervals.append(StatisticsInterval.from_record(value))
+        interval = StatisticsInterval.from_record(value)
+        # Read now: a fault in the rows would otherwise show at each request.
+        interval.windows()
+        self._intervals.append(StatisticsInterval(int(interval.at_event), interval.timestamp, interval.regions))
 
     def _apply_letter(self, record: Record, value: Mapping[str, Any]) -> None:
         letter = DeadLetter.from_record(value)
+        if not isinstance(letter.reason, str):
+            raise BadEvent("bad_reason", f"a dead letter needs a reason, not {str(letter.reason)[:40]!r}")
         # Key and value may be about a person, and the detail quotes the value: they stay in the log.
         shown = {name: getattr(letter, name) for name in ("reason", "topic", "partition", "offset")}
         self._letters.append({"letter": record.offset, "timestamp": record.timestamp, **shown})

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.errors import BadEvent
+from pipeline.events.edit import Edit, Outcome
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import EDITS, OUTCOMES
 
@@ -23,14 +25,17 @@ class Edits:
         self.outcomes: dict[str, Mapping[str, Any]] = {}
 
     def apply(self, record: Record) -> None:
-        """Apply a record of one of `TOPICS`."""
+        """Apply a record of one of `TOPICS`; raises one of `MALFORMED` if it cannot be read, without effect."""
         value: Any = record.value
         if value is None:
             return
         if record.topic == OUTCOMES:
-            self.outcomes[value["edit_id"]] = value
+            self.outcomes[Outcome.from_record(_known(Outcome, value)).edit_id] = value
         else:
-            self.edits[value["edit_id"]] = _summary(value) | {"partition": record.partition, "offset": record.offset}
+            edit = Edit.from_record(_known(Edit, value))
+            if not isinstance(edit.reason, Mapping) or not isinstance(edit.at_event, int):
+                raise BadEvent("bad_edit", f"edit {edit.edit_id} has no reason, or no number of events")
+            self.edits[edit.edit_id] = _summary(value) | {"partition": record.partition, "offset": record.offset}
 
     def of_region(self, region_id: int) -> list[str]:
         """Ids of the edits of a region, in order."""
@@ -44,6 +49,11 @@ class Edits:
     def published(self) -> int:
         """Number of edits that were published."""
         return sum(bool(outcome["published"]) for outcome in list(self.outcomes.values()))
+
+
+def _known(kind: type[Edit | Outcome], value: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record that this version has; later versions may write more."""
+    return {name: value[name] for name in kind.__dataclass_fields__ if name in value}
 
 
 def _summary(edit: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_ensemble
 from consumers.runtime.topic_reader import value_of
+from consumers.server.malformed import MALFORMED, OnSkipped, readable
 from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.errors import LogError
@@ -100,26 +101,28 @@ class ServedOnlineEnsemble:
         with self._lock:
             return self._ensemble.overall()
 
-    def apply(self, records: Sequence[Record], log: Log) -> None:
+    def apply(self, records: Sequence[Record], log: Log, on_skipped: OnSkipped) -> None:
         """Apply new records of `topics`, each topic's in its order; records of other topics are skipped.
 
         Args:
             records: records as they were polled.
             log: source of the parts of a snapshot, and of the events since.
+            on_skipped: called with each record that cannot be read.
 
         Raises:
             UnavailableError: the log is out of reach.
         """
         snapshots = [record for record in records if record.topic == TREND]
-        if snapshots:
-            self._take_over(str(value_of(snapshots[-1])["gate"]), log)
+        named = list(readable(snapshots, lambda record: (record, str(value_of(record)["gate"])), on_skipped))
+        if named:
+            self._take_over(*named[-1], log, on_skipped)
         gated = [record for record in records if record.topic == GATED]
         if gated and self._ensemble is not None:
             with self._lock:
-                _count(self._ensemble, self._gate, gated)
+                _count(self._ensemble, self._gate, gated, on_skipped)
             self._position = gated[-1].offset + 1
 
-    def _take_over(self, gate: str, log: Log) -> None:
+    def _take_over(self, record: Record, gate: str, log: Log, on_skipped: OnSkipped) -> None:
         """Replace the state by a gate's newest snapshot; one that cannot be used changes nothing."""
         try:
             kept = read_snapshot(log, gate)
@@ -129,8 +132,12 @@ class ServedOnlineEnsemble:
         except LogError as error:
             self._say(f"the trend stays as it was: {error}")
             return
+        except MALFORMED as error:
+            on_skipped(record, error)
+            return
         if kept is not None and ensemble is not None:
-            _count(ensemble, gate, self._since(kept, log))
+            # Skipped records were reported when they were polled.
+            _count(ensemble, gate, self._since(kept, log), lambda *_: None)
             with self._lock:
                 self._ensemble, self._gate = ensemble, gate
 
@@ -153,10 +160,14 @@ class ServedOnlineEnsemble:
         return OnlineEnsemble(self._setup.counts, self._before, len(self._setup.bank.setup), self._config)
 
 
-def _count(ensemble: OnlineEnsemble, gate: str | None, records: Iterable[Record]) -> None:
+def _count(ensemble: OnlineEnsemble, gate: str | None, records: Iterable[Record], on_skipped: OnSkipped) -> None:
     """Count the events of a gate, each once; a gate without an online ensemble writes no inputs for it."""
-    for record in records:
+
+    def count(record: Record) -> None:
         event = GatedEvent.from_record(value_of(record))
         written = event.stamp is not None and event.stamp.gate == gate and event.stamp.number >= ensemble.events
         if written and event.online is not None:
             ensemble.count(event)
+
+    for _ in readable(records, count, on_skipped):
+        pass

@@ -6,16 +6,18 @@ rollback. A version published during a trial replaces the one on trial; the incu
 proven better.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
+from pipeline.errors import LogError
 from pipeline.recommend.canary import Canary
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Region, Status
 from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Record
+from pipeline.streams.topics import REGIONS
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,27 @@ class RegionHistory:
         return cls(RegionBank((), OriginModel.certain(0, 0))).after(records)
 
     def after(self, records: Iterable[Record]) -> Self:
-        """The regions after more records of `regions`."""
+        """The regions after more records of `regions`.
+
+        Raises:
+            LogError: one of them is no revision of these regions; names its offset.
+        """
         history = self
         for record in records:
             if record.value is not None:
-                history = history._next(record.offset, Revision.from_record(record.value))
+                history = history._after_one(record.offset, record.value)
         return history
+
+    def _after_one(self, offset: int, value: Mapping[str, Any]) -> Self:
+        try:
+            after = self._next(offset, Revision.from_record(value))
+            _check(after.bank.regions)
+            return after
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise LogError(
+                f"{REGIONS}/0 has a record at offset {offset} that is no revision of its regions "
+                f"({type(error).__name__}: {error}): find the program that wrote it"
+            ) from error
 
     def _next(self, offset: int, revision: Revision) -> Self:
         bank, before = revision.after(self.bank), {r.region_id: r for r in self.bank.regions}
@@ -52,6 +69,14 @@ class RegionHistory:
             if canary is not None:
                 canaries[region_id] = canary
         return replace(self, bank=bank, canaries=canaries)
+
+
+def _check(regions: Sequence[Region]) -> None:
+    """Raise ValueError for regions that no request could be answered with."""
+    if len({region.centroid.shape for region in regions}) > 1:
+        raise ValueError("the centroids have different numbers of dimensions")
+    if not all(isinstance(region.adapter, str | None) for region in regions):
+        raise ValueError("an adapter is no name")
 
 
 def _trial(canary: Canary | None, before: Region | None, now: Region, share: float, offset: int) -> Canary | None:

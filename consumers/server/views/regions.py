@@ -6,14 +6,16 @@ refused versions are counted, and the last good version of the region stays (the
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import RLock
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
+from consumers.server.malformed import OnSkipped
 from consumers.server.views.region_history import RegionHistory
+from pipeline.errors import LogError
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.recommend.canary import Canary
 from pipeline.regions.bank import RegionBank
@@ -113,13 +115,17 @@ class ServedRegions:
         with self._between_batches:
             yield self._view
 
-    def apply(self, records: Sequence[Record]) -> list[StoreError]:
+    def apply(self, records: Sequence[Record], on_skipped: OnSkipped) -> list[StoreError]:
         """Apply new records of `regions`, and load the adapters that the last of them needs.
+
+        Args:
+            records: one or more, in order.
+            on_skipped: called with each record that cannot be read; it changes nothing.
 
         Returns:
             The reasons for which adapters were refused.
         """
-        self._logged = self._logged.after(records)
+        self._logged = _after(self._logged, records, on_skipped)
         return self._renew(records[-1].offset)
 
     def pin(self, region_id: int, name: str | None) -> list[StoreError]:
@@ -144,7 +150,8 @@ class ServedRegions:
         if revision >= self._view.revision:
             return self._view
         if revision not in self._older:
-            logged = self._setup.after(log.read(REGIONS, 0, 0, revision + 1))
+            # Skipped records were reported when they were applied.
+            logged = _after(self._setup, log.read(REGIONS, 0, 0, revision + 1), lambda *_: None)
             failed, _ = self._load(logged)
             # No last good version is searched for: the backbone replaces a missing adapter.
             self._older[revision] = View(logged.bank, revision, failed, self._on_trial(logged))
@@ -207,3 +214,13 @@ class ServedRegions:
         for view in views:
             yield from (region.adapter for region in view.bank.live if region.adapter)
             yield from (canary.incumbent for canary in view.canaries.values())
+
+
+def _after(history: RegionHistory, records: Iterable[Record], on_skipped: OnSkipped) -> RegionHistory:
+    """Regions and trials after more records; one that is no revision changes nothing."""
+    for record in records:
+        try:
+            history = history.after([record])
+        except LogError as error:
+            on_skipped(record, error)
+    return history

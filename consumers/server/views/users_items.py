@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.runtime.withdrawn_items import WithdrawnItems
-from pipeline.events.interaction import Item
+from pipeline.errors import BadEvent
+from pipeline.events.interaction import parse_item
 from pipeline.events.user_state import UserState
 from pipeline.events.windows import History
 from pipeline.models.catalogue import Catalogue
@@ -49,7 +50,9 @@ class UsersItems:
         elif record.value is None:
             self._histories.pop(str(record.key), None)
         else:
-            self._histories[str(record.key)] = UserState.from_record(record.value, self._length).history
+            history = UserState.from_record(record.value, self._length).history
+            self._check(history)
+            self._histories[str(record.key)] = history
 
     def history(self, user_id: str) -> History | None:
         """The history of a user, or None for an unknown one."""
@@ -73,6 +76,16 @@ class UsersItems:
         return self._titles.get(row, self._catalogue.texts[row - 1])
 
     def _apply_item(self, record: Record) -> None:
+        # Read first: a record that cannot be read brings no withdrawn item back.
+        item = None if record.value is None else parse_item({"item_id": record.key, **record.value})
         row = self._withdrawn.apply(record)
-        if row is not None and record.value is not None:
-            self._titles[row] = Item.from_record(record.value).text or self._catalogue.texts[row - 1]
+        if row is not None and item is not None:
+            self._titles[row] = item.text or self._catalogue.texts[row - 1]
+
+    def _check(self, history: History) -> None:
+        """Raise BadEvent for a history that a batch of requests could not be scored with."""
+        rows, recent = history.rows, history.since_setup
+        if rows.min() < 0 or rows.max() > len(self._catalogue.item_ids):
+            raise BadEvent("bad_history", f"catalogue rows are 1 to {len(self._catalogue.item_ids)}")
+        if not isinstance(recent, int) or not 0 <= recent <= self._length:
+            raise BadEvent("bad_history", f"since_setup must be 0 to {self._length}, not {str(recent)[:40]!r}")
