@@ -173,22 +173,34 @@ def test_feedback_too_large_for_a_record_is_refused(server: Server) -> None:
     assert server.ask("POST", "/feedback", [{"request_id": request_id, "kind": "click", "item_ids": []}])[0] == 202
 
 
-def test_an_unexpected_error_is_said_in_short_and_logged_once(
-    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+class Kept(logging.Handler):
+    """Keeps records."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+def test_an_unexpected_error_is_said_in_short_and_logged_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError(SECRET)
 
     monkeypatch.setattr(server.service.edits, "newest", fails)
-    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
-    with caplog.at_level(logging.WARNING):
+    kept, logger = Kept(), logging.getLogger("uvicorn.error")
+    logger.addHandler(kept)
+    try:
         status, answer = server.ask("GET", "/edits")
-        eventually(lambda: bool(caplog.records))
+        eventually(lambda: bool(kept.records))
         # The log is written after the answer; a second record would stand before that of the next error.
         server.ask("GET", "/edits")
-        eventually(lambda: len(caplog.records) > 1)
+        eventually(lambda: len(kept.records) > 1)
+    finally:
+        logger.removeHandler(kept)
     assert (status, set(answer)) == (500, {"detail"})
     assert SECRET not in answer["detail"]
-    assert len(caplog.records) == 2
-    assert all(record.exc_info is not None for record in caplog.records)
+    assert len(kept.records) == 2
+    assert all(record.exc_info is not None for record in kept.records)
     assert server.ask("GET", "/healthz")[0] == 200

@@ -198,6 +198,9 @@ def test_topics_that_would_lose_records_are_named(kafka_url: str) -> None:
 
 def test_the_embedded_log_has_its_topics_checked_alike(tmp_path: object) -> None:
     config = load_config(None, [f"log.url=sqlite:///{tmp_path}/log.sqlite"])
+    with pytest.raises(LogError, match="there is no log at"):
+        check_topics(config)
+    open_log(config.log.url).close()
     with pytest.raises(LogError, match="topic gated does not exist"):
         check_topics(config)
     assert "13 topics are as the pipeline needs them" in create_topics(config)

@@ -1,11 +1,19 @@
 """Limit on the size of a request's body, checked before anything is parsed."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
 from fastapi import HTTPException
-from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi.datastructures import Headers
+from fastapi.responses import JSONResponse
+
+# The interface of ASGI (asgi.readthedocs.io).
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class BodyLimit:
