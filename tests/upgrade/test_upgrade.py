@@ -55,7 +55,7 @@ def raie(folder: Path, *arguments: str) -> list[str]:
 
 
 def said(folder: Path, *arguments: str) -> str:
-    """What a command prints."""
+    """Output of a command that succeeds."""
     done = subprocess.run(raie(folder, *arguments), capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -147,7 +147,7 @@ def test_the_server_answers_from_what_was_there(continued: Path) -> None:
 
 
 def ready(address: str) -> bool:
-    """Whether the server has read the log."""
+    """True once the server has read the log."""
     try:
         with urlopen(f"{address}/readyz") as response:
             return response.status == 200
