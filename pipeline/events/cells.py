@@ -99,37 +99,40 @@ def number(cell: object, name: str) -> float | None:
     return value
 
 
-def moment(cell: object) -> float:
+def moment(cell: object, name: str = "timestamp") -> float:
     """Return a time in seconds since 1970: from seconds, milliseconds, ISO-8601 or a date such as 20240501.
 
     A time without a zone is UTC.
 
     Raises:
-        BadEvent: `missing_timestamp` or `bad_timestamp`.
+        BadEvent: `missing_<name>` or `bad_<name>`.
     """
     if isinstance(cell, str) and not NUMBER.fullmatch(cell):
         parsed = iso_moment(cell)
         cell = cell if parsed is None else parsed
-    value = number(cell, "timestamp")
+    value = number(cell, name)
     if value is None:
-        raise BadEvent("missing_timestamp", "the event has no timestamp")
+        raise BadEvent(f"missing_{name}", f"the event has no {name}")
     day = calendar_moment(value)
-    return seconds(value) if day is None else day
+    return seconds(value, name) if day is None else day
 
 
-def seconds(timestamp: float) -> float:
+def seconds(timestamp: float, name: str = "timestamp") -> float:
     """Return seconds since 1970, of seconds or milliseconds.
 
     Raises:
-        BadEvent: `bad_timestamp`.
+        BadEvent: `bad_<name>`.
     """
     if not 0 <= timestamp < TIMESTAMP_BELOW:
-        raise BadEvent("bad_timestamp", f"{timestamp!r} is neither seconds nor milliseconds since 1970")
+        raise BadEvent(f"bad_{name}", f"{timestamp!r} is neither seconds nor milliseconds since 1970")
     return timestamp / 1000.0 if timestamp >= MILLISECONDS_FROM else timestamp
 
 
 def iso_moment(cell: str) -> float | None:
-    """Return the seconds since 1970 of an ISO-8601 text, also with `/`, ` UTC` or ` +0100`; None for other texts."""
+    """Return the seconds since 1970 of an ISO-8601 text, also with `/`, ` UTC` or ` +0100`.
+
+    None for other texts, and from year 5138 on (`9999-12-31` for "never"), whose seconds would pass for milliseconds.
+    """
     text = cell.strip()
     try:
         return _since_1970(datetime.fromisoformat(text))
@@ -160,4 +163,7 @@ def calendar_moment(value: float) -> float | None:
 
 
 def _since_1970(moment: datetime) -> float:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if since >= MILLISECONDS_FROM:
+        raise OverflowError(f"{moment} is as large as milliseconds")
+    return since
