@@ -16,8 +16,9 @@ from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset, positives
 from pipeline.datasets.splits import cut
 from pipeline.errors import DataError
-from pipeline.events.interaction import Interaction, Item
+from pipeline.events.interaction import Interaction
 from pipeline.events.interactions import Interactions
+from pipeline.events.item import Item
 from pipeline.events.versioning import versioned
 from pipeline.streams.interface import Log, Producer
 from pipeline.streams.topics import INTERACTIONS, ITEMS

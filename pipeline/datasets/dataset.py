@@ -18,8 +18,8 @@ from pipeline.datasets.readers.registry import open_source
 from pipeline.datasets.readers.rows import ColumnUse, ReadOptions, Row
 from pipeline.datasets.refusals import RefusalCounter, Refusals
 from pipeline.errors import BadEvent, DataError
-from pipeline.events.interaction import Item, parse_item
 from pipeline.events.interactions import Interactions
+from pipeline.events.item import Item, parse_item
 
 ITEM_PART = 1 << 30
 """Place of the items among the parts of a log: behind every file of interactions."""

@@ -14,8 +14,9 @@ import pyarrow
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from pipeline.events.interaction import DIGEST_BYTES, SEPARATOR, Item
+from pipeline.events.interaction import DIGEST_BYTES, SEPARATOR
 from pipeline.events.interactions import Interactions
+from pipeline.events.item import Item
 
 STEP = 250_000
 """Rows whose text is made at a time."""
@@ -54,7 +55,9 @@ def content_hash(events: Interactions, items: Iterable[Item]) -> str:
         texts = _joined(", ", [*fields, _floats(part.timestamps), _floats(part.values)])
         digest.update("".join(f"({text})" for text in texts.to_pylist()).encode())
     for item in items:
-        digest.update(repr((item.item_id, item.text, sorted(item.attributes.items()))).encode())
+        # Moments only where given, so that logs of items without them keep their hash.
+        content = (item.item_id, item.text, sorted(item.attributes.items()), *item.moments.items())
+        digest.update(repr(content).encode())
     return digest.hexdigest()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.item_text import item_text
 from pipeline.datasets.readers.table import Coded, Column
-from pipeline.events.interaction import MAX_TEXT_LENGTH
+from pipeline.events.item import MAX_TEXT_LENGTH
 
 MOST_DISAGREEING = 0.05
 """Share of the items with several rows whose texts may differ; above it the column does not describe items."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.events.interaction import Item
+from pipeline.events.item import Item
 from pipeline.models.text import TextEncoder
 
 

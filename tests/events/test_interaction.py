@@ -3,7 +3,7 @@ import math
 import pytest
 
 from pipeline.errors import BadEvent
-from pipeline.events.interaction import MAX_ID_LENGTH, MAX_TEXT_LENGTH, Item, parse_interaction, parse_item
+from pipeline.events.interaction import MAX_ID_LENGTH, parse_interaction
 
 GOOD = {"user_id": "u", "item_id": "i", "timestamp": 1_000_000_000}
 
@@ -52,6 +52,7 @@ def test_the_content_id_does_not_run_fields_together():
         ({"timestamp": -1}, "bad_timestamp"),
         ({"timestamp": 10**400}, "bad_timestamp"),
         ({"timestamp": 1_600_000_000_000_000}, "bad_timestamp"),
+        ({"timestamp": "9999-12-31"}, "bad_timestamp"),
         ({"value": {}}, "bad_value"),
         ({"value": "nan"}, "bad_value"),
         ({"event_id": 1.5}, "bad_event_id"),
@@ -63,28 +64,6 @@ def test_a_broken_interaction_is_refused_for_what_is_broken(change, reason):
     assert refusal.value.reason == reason
 
 
-@pytest.mark.parametrize("parse", [parse_interaction, parse_item])
-def test_what_is_no_object_is_refused(parse):
+def test_what_is_no_object_is_refused():
     with pytest.raises(BadEvent, match="not_an_object"):
-        parse(["u", "i", 1])
-
-
-def test_other_fields_of_an_item_become_attributes():
-    assert parse_item({"item_id": 1, "text": "x", "year": 1995, "gone": None}) == Item("1", "x", {"year": "1995"})
-    assert parse_item({"item_id": 1, "text": None, "attributes": {"a": 1}}) == Item("1", "", {"a": "1"})
-
-
-@pytest.mark.parametrize(
-    ("record", "reason"),
-    [
-        ({"text": "x"}, "missing_item_id"),
-        ({"item_id": "1", "text": 5}, "bad_text"),
-        ({"item_id": "1", "text": "x" * (MAX_TEXT_LENGTH + 1)}, "bad_text"),
-        ({"item_id": "1", "text": "\udfff"}, "bad_text"),
-        ({"item_id": "1", "attributes": "x"}, "bad_attributes"),
-    ],
-)
-def test_a_broken_item_is_refused_for_what_is_broken(record, reason):
-    with pytest.raises(BadEvent) as refusal:
-        parse_item(record)
-    assert refusal.value.reason == reason
+        parse_interaction(["u", "i", 1])

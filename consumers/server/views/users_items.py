@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from consumers.runtime.withdrawn_items import WithdrawnItems
 from pipeline.errors import BadEvent
-from pipeline.events.interaction import parse_item
+from pipeline.events.item import parse_item
 from pipeline.events.user_state import UserState
 from pipeline.events.windows import History
 from pipeline.models.catalogue import Catalogue

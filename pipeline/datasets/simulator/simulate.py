@@ -16,7 +16,8 @@ from pipeline.datasets.simulator.scenario import FROM, A, Scenario
 from pipeline.datasets.simulator.scenarios import SCENARIOS
 from pipeline.datasets.simulator.world import Parameters, Regime, World, build_world
 from pipeline.errors import DataError
-from pipeline.events.interaction import Interaction, Item, parse_interaction
+from pipeline.events.interaction import Interaction, parse_interaction
+from pipeline.events.item import MOMENTS, Item
 
 FEWEST_EVENTS = 1_000
 """Minimum number of events; with fewer, a preference has too few users for its drift to show."""
@@ -80,7 +81,10 @@ def write(simulation: Simulation, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     events = ((e.user_id, e.item_id, str(int(e.timestamp))) for e in simulation.interactions)
     _write_csv(folder / "interactions.csv", ("user_id", "item_id", "timestamp"), events)
-    _write_csv(folder / "items.csv", ("item_id", "text"), ((i.item_id, i.text) for i in simulation.items.values()))
+    items = simulation.items.values()
+    moments = [name for name in MOMENTS if any(name in item.moments for item in items)]
+    rows = ((i.item_id, i.text, *(str(i.moments.get(name, "")) for name in moments)) for i in items)
+    _write_csv(folder / "items.csv", ("item_id", "text", *moments), rows)
     with (folder / "truth.json").open("w", encoding="utf-8", newline="\n") as file:
         json.dump(simulation.truth, file, indent=1)
         file.write("\n")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.datasets.simulator.vocabulary import VOCABULARIES, Vocabulary
-from pipeline.events.interaction import Item
+from pipeline.events.item import Item
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
