@@ -9,6 +9,7 @@ from pipeline.datasets.item_text import item_text
 from pipeline.datasets.readers.names import (
     ALIASES,
     FIELDS,
+    ITEM_MOMENTS,
     ITEM_TITLES,
     REQUIRED,
     REVIEWS,
@@ -27,6 +28,9 @@ MEANINGS = {"user_id": "user", "item_id": "item", "timestamp": "time", "value": 
 
 TEXT_OF_ITEM = "text of the item"
 """The same for columns that describe the item."""
+
+MOMENTS_OF_ITEM = {"available_from": "moment from which the item exists", "expires": "moment at which it ends"}
+"""The same for the moments of an item."""
 
 
 def find(columns: Sequence[str], aliases: Sequence[str]) -> int | None:
@@ -132,12 +136,13 @@ class ItemColumns:
         if item is None:
             raise DataError(_missing(table, "item_id"))
         self._item = item
+        self._moments = self._found_moments(options)
         self._title, self._year, self._words = self._texts(options)
-        used = {self._item, self._title, self._year, *self._words}
+        used = {self._item, self._title, self._year, *self._words, *self._moments.values()}
         self._rest = [(place, name) for place, name in enumerate(table.columns) if place not in used]
 
     def rows(self) -> Iterator[Row]:
-        """Yield `item_id`, `text`, and every column that is not part of the text, of each row."""
+        """Yield `item_id`, `text`, the moments and the other columns, as attributes, of each row."""
         for line, cells in self._table.records():
             yield Row(self._table.file, line, cells if isinstance(cells, BadEvent) else self._record(cells))
 
@@ -146,6 +151,7 @@ class ItemColumns:
         columns = self._table.columns
         texts = [place for place in (self._title, self._year, *self._words) if place is not None]
         taken = [(columns[self._item], "item"), *((columns[place], TEXT_OF_ITEM) for place in texts)]
+        taken += [(columns[place], MOMENTS_OF_ITEM[name]) for name, place in self._moments.items()]
         taken += [(name, "attribute of the item") for _, name in self._rest]
         return ColumnUse(self._table.file, tuple(taken), ())
 
@@ -153,7 +159,15 @@ class ItemColumns:
         title, year = [None if place is None else cells[place] for place in (self._title, self._year)]
         text = item_text(title, year, [cells[place] for place in self._words])
         attributes = {name: cells[place] for place, name in self._rest if cells[place] not in (None, "")}
-        return {"item_id": cells[self._item], "text": text, "attributes": attributes}
+        moments = {name: cells[place] for name, place in self._moments.items()}
+        return {"item_id": cells[self._item], "text": text, "attributes": attributes, **moments}
+
+    def _found_moments(self, options: ReadOptions) -> dict[str, int]:
+        """Return the places of the moments, without columns that the user named for something else."""
+        columns = self._table.columns
+        taken = {self._item, *(place for place, column in enumerate(columns) if column in options.text)}
+        found = {name: find(columns, aliases) for name, aliases in ITEM_MOMENTS.items()}
+        return {name: place for name, place in found.items() if place is not None and place not in taken}
 
     def _texts(self, options: ReadOptions) -> tuple[int | None, int | None, list[int]]:
         """Return the places of title, year and the other descriptive columns."""
@@ -164,7 +178,7 @@ class ItemColumns:
         title, year = find(columns, TITLES), find(columns, YEARS)
         words = [place for alias in WORDS if (place := find(columns, [alias])) is not None]
         if title is None and not words:
-            words = [place for place in range(len(columns)) if place not in (self._item, year)]
+            words = [place for place in range(len(columns)) if place not in (year, *self._moments.values())]
         return title, year, [place for place in words if place != self._item]
 
 

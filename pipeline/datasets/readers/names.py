@@ -50,6 +50,16 @@ WORDS = (
 )
 """Columns that describe an item, in the order in which they enter its text."""
 
+ITEM_MOMENTS: Mapping[str, tuple[str, ...]] = {
+    "available_from": ("availablefrom",),
+    "expires": ("expires", "expiresat", "validuntil"),
+}
+"""Columns with the moments of an item.
+
+A date of release is not among them: it may be a year alone, or lie before 1970, and an item that came out on a day need
+not have been in the catalogue from that day on.
+"""
+
 
 def plain(name: str) -> str:
     """Return a column name in the form of the aliases: `Movie_ID` is `movieid`."""
