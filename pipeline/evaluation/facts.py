@@ -1,7 +1,7 @@
 """Facts of a run beside its predictions: sizes of slices, training cost, edits, regions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.evaluation.segments import Segments
@@ -51,3 +51,10 @@ class RunFacts:
     memory_bytes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     segments: Mapping[str, Segments] = field(default_factory=dict)
     continual: Mapping[str, Any] | None = None
+
+    def sizes(self, name: str) -> dict[str, Any]:
+        """Size of a slice, and with segments its number of first interactions with an item since the stream began."""
+        sizes = asdict(self.slices[name])
+        if name in self.segments:
+            sizes["first_interactions"] = int((self.segments[name].occurrence == 1).sum())
+        return sizes

@@ -11,11 +11,17 @@ from pipeline.events.edit import Edit, Outcome
 from pipeline.events.windows import PADDING, Ids, Windows
 from pipeline.setup.artifacts import SetUp
 
+SINCE_SETUP = ("F", "T")
+"""Slices since set-up, in event order."""
+
 
 def segments_of(
     plan: Plan, items: int, setup_regions: Sequence[Mapping[str, Ids]], edited: Sequence[set[int]]
 ) -> dict[str, Segments]:
     """Segments of every slice of a plan.
+
+    Occurrences of an item are counted over the windows of F, then of T. In the protocol `windows` these are a part of
+    the interactions, so an item may have occurred in the stream before the first window with it.
 
     Args:
         plan: of the replay.
@@ -26,6 +32,7 @@ def segments_of(
     setup = [plan.setup, plan.scored["S_new"]]
     targets = np.unique(np.concatenate([windows.targets for windows in setup]))
     users = np.unique(np.concatenate([windows.users for windows in setup]))
+    occurrences = _occurrences(plan, targets)
     segments = {}
     for name, windows in plan.by_slice.items():
         setup_region = np.stack([of_seed[name] for of_seed in setup_regions])
@@ -33,7 +40,7 @@ def segments_of(
         segments[name] = Segments(
             windows.event_ids,
             candidates_of(windows, items),
-            np.isin(windows.targets, targets),
+            occurrences[name],
             np.isin(windows.users, users),
             setup_region,
             np.stack(masks) if masks else None,
@@ -47,6 +54,24 @@ def candidates_of(windows: Windows, items: int) -> Ids:
     distinct = np.diff(ordered, axis=1, prepend=PADDING) > 0
     candidates: Ids = items - distinct.sum(axis=1)
     return candidates
+
+
+def _occurrences(plan: Plan, known: Ids) -> dict[str, Ids]:
+    """Occurrences of `Segments`, by slice; `known` are the items of S."""
+    sizes = [len(plan.by_slice[name]) for name in SINCE_SETUP]
+    stream = np.concatenate([plan.by_slice[name].targets for name in SINCE_SETUP])
+    counted = np.where(np.isin(stream, known), 0, _running_numbers(stream))
+    since = dict(zip(SINCE_SETUP, np.split(counted, np.cumsum(sizes)[:-1]), strict=True))
+    return {name: since.get(name, np.zeros(len(windows), dtype=np.int64)) for name, windows in plan.by_slice.items()}
+
+
+def _running_numbers(targets: Ids) -> Ids:
+    """(n,) number of each row among the rows with its target, from 1."""
+    counts = np.unique(targets, return_counts=True)[1]
+    numbers = np.empty(len(targets), dtype=np.int64)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    numbers[np.argsort(targets, kind="stable")] = np.arange(len(targets)) - starts + 1
+    return numbers
 
 
 def setup_regions_of(plan: Plan, setup: SetUp, batch_size: int) -> dict[str, Ids]:

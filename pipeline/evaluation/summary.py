@@ -5,7 +5,6 @@ The document is specified by `schema/metrics.schema.json` and described in `docs
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -83,7 +82,7 @@ def summarise(predictions: Predictions, facts: RunFacts, *, resamples: int = RES
         "dataset": facts.dataset,
         "protocol": facts.protocol,
         "seeds": predictions.seeds,
-        "slices": {name: asdict(slice_facts) for name, slice_facts in facts.slices.items()},
+        "slices": {name: facts.sizes(name) for name in facts.slices},
         "strategies": {
             name: _strategy(facts, name, number, aligned, known) for number, name in enumerate(predictions.strategies)
         },

@@ -58,9 +58,10 @@ def segments(seeds: int) -> dict[str, Segments]:
     rng = np.random.default_rng(7)
     made = {}
     for name, n in COUNTS.items():
-        half, setup_region = (rng.random(n) < 0.5 for _ in range(2)), rng.integers(1, 4, (seeds, n))
+        occurrence = rng.integers(0, 10, n) if name in ("F", "T") else np.zeros(n, dtype=np.int64)
+        known_user, setup_region = rng.random(n) < 0.5, rng.integers(1, 4, (seeds, n))
         ids = np.array([f"{name}{i}" for i in range(n)])
-        made[name] = Segments(ids, np.full(n, 600), *half, setup_region, setup_region == 1)
+        made[name] = Segments(ids, np.full(n, 600), occurrence, known_user, setup_region, setup_region == 1)
     return made
 
 

@@ -166,6 +166,43 @@ def test_a_run_without_slices_and_splits_says_so(tmp_path: Path) -> None:
     assert "has no segments by target, user and region" in found.words
 
 
+def test_figures_by_target_stand_in_one_table_with_their_numbers(folder: Path) -> None:
+    text = build_report(folder).read_text(encoding="utf-8")
+    section = text[text.index('<section id="parts">') : text.index('<section id="gate">')]
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    split, sizes = metrics["strategies"]["raie"]["splits"]["F+T"], metrics["splits"]["F+T"]
+    names = ["warm_target", "cold_target", "target_first", "target_2_to_5", "target_later"]
+    (heads,) = re.findall(r'<thead><tr><th scope="col">strategy</th>(.*known in S.*)</tr></thead>', section)
+    assert re.findall(r"\(([\d,]+)\)", heads) == [f"{sizes[name][0]:,}" for name in names]
+    row = re.findall(r'<tr class="ours">(.*?)</tr>', section)[0]
+    assert re.findall(r"0\.\d{4}", row) == [f"{split[name]['recall@10']['mean']:.4f}" for name in names]
+
+
+def test_first_interactions_are_counted_in_the_facts_of_f_and_t(folder: Path) -> None:
+    slices = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["slices"]
+    words = page(folder).words
+    for name in ("F", "T"):
+        assert 0 < slices[name]["first_interactions"] < slices[name]["windows"]
+        assert f"{slices[name]['first_interactions']} first interactions with a new item" in words
+    assert words.count("first interactions with a new item") == 2
+
+
+def test_metrics_of_a_version_without_occurrences_still_make_a_report(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "predictions.parquet").write_bytes((folder / "predictions.parquet").read_bytes())
+    old = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    for facts_of_slice in old["slices"].values():
+        del facts_of_slice["first_interactions"]
+    parts = [row["splits"][name] for row in (old, *old["strategies"].values()) for name in ("F+T", "S_new")]
+    for part in parts:
+        for name in [name for name in part if name.startswith("target_")]:
+            del part[name]
+    (tmp_path / "metrics.json").write_text(json.dumps(old), encoding="utf-8")
+    words = page(tmp_path).words
+    assert "known in S (" in words
+    assert "2nd to 5th" not in words
+    assert "miss of every strategy" not in words
+
+
 def test_many_strategies_leave_the_figures_of_lines_readable(tmp_path: Path) -> None:
     many = {f"other_{number}": 0.2 - 0.001 * number for number in range(30)} | {"raie": 0.01}
     made = predictions(many, (0,))

@@ -1,6 +1,7 @@
 """Continual runs, and figures by segment."""
 
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -150,11 +151,14 @@ def test_traits_are_those_of_a_plain_reading(finished, setup):
     known_items = set(planned.setup.targets.tolist()) | set(planned.scored["S_new"].targets.tolist())
     known_users = set(planned.setup.users.tolist()) | set(planned.scored["S_new"].users.tolist())
     by_event = {(row["slice"], row["event_id"]): row for row in rows}
+    times: Counter[int] = Counter()
     assert len(by_event) == len(rows) == sum(map(len, planned.by_slice.values()))
     for name, windows in planned.by_slice.items():
         for i in range(len(windows)):
             row, context = by_event[name, str(windows.event_ids[i])], set(windows.contexts[i].tolist())
             assert row["warm_target"] == (int(windows.targets[i]) in known_items)
+            times[int(windows.targets[i])] += name in ("F", "T")
+            assert row["occurrence"] == (0 if row["warm_target"] else times[int(windows.targets[i])])
             assert row["known_user"] == (str(windows.users[i]) in known_users)
             assert row["candidates"] == len(setup.catalogue) - len(context - {0, int(windows.targets[i])})
     assert {row["taste"] for row in rows} <= {region.region_id for region in setup.bank.regions}
@@ -180,6 +184,10 @@ def test_split_figures_are_those_of_their_rows(finished):
     for name, wanted in {
         "warm_target": lambda t: t["warm_target"],
         "cold_target": lambda t: not t["warm_target"],
+        "target_in_setup": lambda t: t["occurrence"] == 0,
+        "target_first": lambda t: t["occurrence"] == 1,
+        "target_2_to_5": lambda t: t["occurrence"] in range(2, 6),
+        "target_later": lambda t: t["occurrence"] > 5,
         "known_user": lambda t: t["known_user"],
         "new_user": lambda t: not t["known_user"],
         "edited": lambda t: t["edited"],

@@ -13,8 +13,17 @@ from pipeline.metrics.ranking import LIST_LENGTH
 EDITS_SHOWN = 200
 """Maximum number of rows of the table of edits."""
 
-SPLITS = ("warm_target", "cold_target", "known_user", "new_user", "edited", "untouched")
-"""Segments of the stream, in the order of the table."""
+TARGETS = {
+    "warm_target": "known in S",
+    "cold_target": "new since S",
+    "target_first": "new: first interaction",
+    "target_2_to_5": "new: 2nd to 5th",
+    "target_later": "new: later",
+}
+"""Segments of the stream by target, in the order of their table, with its titles."""
+
+SPLITS = {name: name.replace("_", " ") for name in ("known_user", "new_user", "edited", "untouched")}
+"""Segments of the stream by user and set-up region, in the order of their table, with its titles."""
 
 _NDCG = f"ndcg@{LIST_LENGTH}"
 _TITLES = {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR", "auc": "AUC"}
@@ -91,16 +100,21 @@ def lengths(metrics: Metrics) -> Table:
     return _table(names, columns)
 
 
-def segments(metrics: Metrics) -> Table | None:
-    """Table of Recall@10 on the stream by segment; None for a run without segments."""
+def segments(metrics: Metrics, titles: Mapping[str, str]) -> Table | None:
+    """Table of Recall@10 on the stream by segment; None for a run without segments.
+
+    Args:
+        metrics: of the run.
+        titles: of the columns, by segment; those that the run lacks are left out.
+    """
     names = ranked(metrics, STREAM)
     if "splits" not in metrics:
         return None
     split = [metrics["strategies"][name]["splits"][STREAM] for name in names]
     sizes = {name: fmean(counts) for name, counts in metrics["splits"][STREAM].items() if name != "regions"}
     columns = [
-        _bare(f"{name.replace('_', ' ')} ({sizes[name]:,.0f})", [row[name][RECALL]["mean"] for row in split])
-        for name in SPLITS
+        _bare(f"{title} ({sizes[name]:,.0f})", [row[name][RECALL]["mean"] for row in split])
+        for name, title in titles.items()
         if name in sizes
     ]
     return _table(names, columns)
