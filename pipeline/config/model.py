@@ -53,7 +53,7 @@ class DataSettings(Section):
 
 
 class ItemSettings(Section):
-    """Text embeddings of items."""
+    """Items: text embeddings, and how they enter and leave the catalogue."""
 
     text_encoder: str = Field(
         "auto",
@@ -63,6 +63,14 @@ class ItemSettings(Section):
         ),
     )
     cache: str = Field("~/.cache/raie/text", description="folder of cached text embeddings, by content hash")
+    unknown: Literal["add", "refuse"] = Field(
+        "add",
+        description="an interaction with an item that nobody announced: `add` the item, or `refuse` the interaction",
+    )
+    time_to_live: float | None = Field(
+        None, gt=0, description="seconds of event time without an interaction after which an item is evicted"
+    )
+    most: int = Field(1_000_000, ge=1, description="items at most; beyond it the longest untaken are evicted")
 
 
 class BackboneSettings(Section):

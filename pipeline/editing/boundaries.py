@@ -1,6 +1,6 @@
 """Boundaries of regions: the origin model fitted anew, and the border between two set-up regions moved."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +8,8 @@ import numpy as np
 from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.editing.encoding import encode
+from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Evidence
-from pipeline.events.windows import Windows
-from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.features import Encoded
 from pipeline.regions.origin_classifier import OriginModel, fit_origins
@@ -19,9 +18,6 @@ from pipeline.regions.shape import Shape, moved
 from pipeline.regions.vmf import shares_among
 from pipeline.setup.artifacts import SetUp
 
-WindowsOf = Callable[[Sequence[Evidence]], Windows]
-"""Reads the windows of evidence back from `gated`."""
-
 
 class Boundaries:
     """Fitting of boundaries to the evidence of edits.
@@ -29,15 +25,14 @@ class Boundaries:
     Args:
         setup: its regions and encoded reference windows stand for the set-up origin.
         config: sections `setup`, `gate` and `edits`.
-        host: its backbone encodes windows.
-        windows_of: reads the windows of evidence.
+        workspace: encodes and reads windows.
     """
 
-    def __init__(self, setup: SetUp, config: Config, host: AdapterHost, windows_of: WindowsOf) -> None:
+    def __init__(self, setup: SetUp, config: Config, workspace: Workspace) -> None:
         self._setup = setup
         self._config = config
-        self._host = host
-        self._windows_of = windows_of
+        self._host = workspace.host
+        self._windows_of = workspace.windows_of
 
     def samples(self, evidence: Sequence[Evidence], renamed: dict[int, int] | None = None) -> dict[int, Encoded]:
         """Encode the evidence of each stream region.

@@ -10,14 +10,14 @@ import numpy as np
 
 from adapters_store import version_name
 from pipeline.config import Config
-from pipeline.editing.boundaries import Boundaries, WindowsOf, other_region, reshaped
+from pipeline.editing.boundaries import Boundaries, other_region, reshaped
 from pipeline.editing.encoding import encode
 from pipeline.editing.publish_rule import Decision, decide, decide_parent_update, parent_suffices, reject_stale
 from pipeline.editing.training import AdapterTrainer, Candidate, TrainingWindows, only_new
 from pipeline.editing.validation import ValidationResult, Validator
+from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Operation, Outcome, held_out
 from pipeline.events.windows import Windows
-from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.features import Encoded
 from pipeline.regions.region import Origin, Region, Status
@@ -48,8 +48,7 @@ class Editor:
     Args:
         setup: backbone, set-up regions and their reference windows.
         config: the whole tree.
-        host: holds the incumbents' adapters; a candidate is registered with it, and dropped if rejected.
-        windows_of: reads the windows of evidence.
+        workspace: holds the incumbents' adapters; a candidate is registered with its host, and dropped if rejected.
         training_windows: chooses the windows of each training.
     """
 
@@ -57,17 +56,16 @@ class Editor:
         self,
         setup: SetUp,
         config: Config,
-        host: AdapterHost,
-        windows_of: WindowsOf,
+        workspace: Workspace,
         training_windows: TrainingWindows = only_new,
     ) -> None:
         self._setup = setup
         self._config = config
-        self._host = host
-        self._windows_of = windows_of
-        self._trainer = AdapterTrainer(config, host, len(setup.catalogue), training_windows)
-        self._boundaries = Boundaries(setup, config, host, windows_of)
-        self._validator = Validator(setup, config, host)
+        self._workspace = workspace
+        self._host = workspace.host
+        self._trainer = AdapterTrainer(config, workspace, training_windows)
+        self._boundaries = Boundaries(setup, config, workspace)
+        self._validator = Validator(setup, config, workspace)
 
     def apply(self, edit: Edit, bank: RegionBank) -> Result:
         """Apply an edit to the current regions.
@@ -79,6 +77,7 @@ class Editor:
         stale = reject_stale(edit, bank)
         if stale:
             return self._finish(edit, stale, bank, bank)
+        self._workspace.prepare(edit, bank)
         operation = {
             Operation.UPDATE: self._update,
             Operation.ADD: self._add,
@@ -140,7 +139,7 @@ class Editor:
     def _merge(self, edit: Edit, bank: RegionBank) -> Result:
         """End one of two regions and give its share of windows to the other."""
         kept, gone = bank[edit.region_id], bank[other_region(edit)]
-        judged = self._windows_of(edit.windows)
+        judged = self._workspace.windows_of(edit.windows)
         merged = replace(
             reshaped(kept, _merged_shape(kept, gone)), version=kept.version + 1, prior=kept.prior + gone.prior
         )
@@ -166,7 +165,7 @@ class Editor:
 
     def _split(self, edit: Edit) -> tuple[Windows, Windows]:
         """Return the windows to learn and those held out for validation."""
-        windows = self._windows_of(edit.windows)
+        windows = self._workspace.windows_of(edit.windows)
         judged = held_out(edit.reason, len(windows), self._config.edits)
         return windows[~judged], windows[judged]
 

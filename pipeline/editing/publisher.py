@@ -2,24 +2,23 @@
 
 from adapters_store import AdaptersStore
 from pipeline.config import Config
-from pipeline.editing.boundaries import WindowsOf
 from pipeline.editing.editor import Editor, Result
 from pipeline.editing.training import TrainingWindows, only_new
+from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Outcome
-from pipeline.regions.live import LiveRegions
+from pipeline.regions.bank import RegionBank
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 
 
 class EditPublisher:
-    """Application of edits to the newest revision, and publication of the adapters that they train.
+    """Application of edits, and publication of the adapters that they train.
 
     Args:
         setup: backbone, set-up regions and their reference windows.
         config: the whole tree.
-        live: the regions and adapters in force.
+        workspace: of the edits.
         store: new adapter versions are published to it.
-        windows_of: reads the windows of evidence.
         training_windows: chooses the windows of each training.
     """
 
@@ -27,48 +26,46 @@ class EditPublisher:
         self,
         setup: SetUp,
         config: Config,
-        live: LiveRegions,
+        workspace: Workspace,
         store: AdaptersStore,
-        windows_of: WindowsOf,
         training_windows: TrainingWindows = only_new,
     ) -> None:
-        self._live = live
         self._setup = setup
         self._store = store
-        self._editor = Editor(setup, config, live.host, windows_of, training_windows)
+        self._workspace = workspace
+        self._editor = Editor(setup, config, workspace, training_windows)
 
-    def apply(self, edit: Edit) -> tuple[Outcome, Revision | None]:
-        """Apply an edit.
+    def apply(self, edit: Edit, before: RegionBank) -> tuple[Outcome, Revision | None]:
+        """Apply an edit to the regions in force.
 
         Returns:
             Its outcome, and the revision that puts it in force (None where it was rejected). A new adapter version
             is complete in the store by then; the record of the revision makes it live.
 
         Raises:
-            StoreError: the new version cannot be written.
+            StoreError: an adapter that is needed is refused, or the new version cannot be written.
         """
-        before = self._live.bank
         result = self._editor.apply(edit, before)
         if not result.outcome.published:
             return result.outcome, None
         if result.adapter:
-            self._publish(edit, result, result.adapter)
+            self._publish(edit, result, result.adapter, before)
         moved = result.bank.gate_version != before.gate_version
         validation = result.outcome.validation
         revision = Revision.of(result.bank, result.changed, moved, edit_id=edit.edit_id, validation=validation)
         return result.outcome, revision
 
-    def _publish(self, edit: Edit, result: Result, name: str) -> None:
+    def _publish(self, edit: Edit, result: Result, name: str, before: RegionBank) -> None:
         region = next(r for r in result.changed if r.adapter == name)
         # A new region starts from the adapter of the one that it grew out of.
-        known = {r.region_id: r.adapter for r in self._live.bank.regions}
+        known = {r.region_id: r.adapter for r in before.regions}
         origin = region.region_id if region.region_id in known else region.parent
-        host, validation = self._live.host, result.outcome.validation or {}
+        host, validation = self._workspace.host, result.outcome.validation or {}
         self._store.publish(
             region.region_id,
             region.version,
             host.tensors(name),
-            host.describe(name),
+            host.describe(name, self._workspace.catalogue.ids),
             backbone_sha256=self._setup.backbone_sha256,
             edit_id=edit.edit_id,
             parent=known[origin] if origin is not None else None,
@@ -78,5 +75,3 @@ class EditPublisher:
             before={validation["metric"]: float(validation["before"])},
             after={validation["metric"]: float(validation["after"])},
         )
-        # This process, too, serves what it reads back from the store and verifies.
-        host.drop(name)

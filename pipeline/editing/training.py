@@ -8,9 +8,9 @@ import numpy as np
 from adapters_store import version_name
 from pipeline.arrays import Array
 from pipeline.config import Config
+from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit
 from pipeline.events.windows import Windows
-from pipeline.models.lora.host import AdapterHost
 from pipeline.models.training.loop import fit, known_rows
 from pipeline.models.training.loss import softmax_rows
 from pipeline.regions.mixing import next_item_probabilities
@@ -48,18 +48,15 @@ class AdapterTrainer:
 
     Args:
         config: sections `training` and `softmax`.
-        host: candidates are registered with it.
-        items: number of items of the catalogue, over which the softmax runs.
+        workspace: candidates are registered with its host; the softmax runs over its items.
         training_windows: chooses the windows of each training.
     """
 
-    def __init__(
-        self, config: Config, host: AdapterHost, items: int, training_windows: TrainingWindows = only_new
-    ) -> None:
+    def __init__(self, config: Config, workspace: Workspace, training_windows: TrainingWindows = only_new) -> None:
         self._config = config
-        self._host = host
+        self._workspace = workspace
+        self._host = workspace.host
         self._training_windows = training_windows
-        self._candidates = softmax_rows(np.arange(1, items + 1), config.softmax)
 
     def train(self, edit: Edit, version: int, learned: Windows, judged: Windows, incumbent: Region | None) -> Candidate:
         """Register and train a new adapter version.
@@ -86,7 +83,7 @@ class AdapterTrainer:
                 model,
                 windows,
                 self._host.parameter_groups(name, training.learning_rate, training.row_learning_rate),
-                self._candidates,
+                softmax_rows(np.arange(1, self._workspace.catalogue.rows + 1), self._config.softmax),
                 epochs=edit.passes or training.epochs,
                 batch_size=training.batch_size,
                 seed=edit.seed,
@@ -105,6 +102,7 @@ class AdapterTrainer:
 
     def _target_probabilities(self, windows: Windows, adapter: str | None) -> Array:
         """Return (n,) probabilities of the targets under an adapter, or under the backbone for None."""
-        probabilities = next_item_probabilities(self._host, windows.contexts, adapter).numpy()
+        existence = self._workspace.existence
+        probabilities = next_item_probabilities(self._host, windows.contexts, adapter, existence).numpy()
         own: Array = np.maximum(probabilities[np.arange(len(windows)), windows.targets], 1e-12)
         return own

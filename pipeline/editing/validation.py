@@ -11,9 +11,9 @@ import numpy as np
 from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.editing.encoding import encode
+from pipeline.editing.workspace import Workspace
 from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import rank_of_targets
-from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.mixing import mixed_probabilities
 from pipeline.setup.artifacts import SetUp
@@ -64,13 +64,13 @@ class Validator:
     Args:
         setup: backbone and view of the gate.
         config: sections `gate` and `replay`.
-        host: holds the adapters of both states.
+        workspace: its host holds the adapters of both states.
     """
 
-    def __init__(self, setup: SetUp, config: Config, host: AdapterHost) -> None:
+    def __init__(self, setup: SetUp, config: Config, workspace: Workspace) -> None:
         self._setup = setup
         self._config = config
-        self._host = host
+        self._workspace = workspace
 
     def compare_answers(self, windows: Windows, before: RegionBank, after: RegionBank) -> ValidationResult:
         """Compare the log of the target's rank: every rank counts, and no single window decides."""
@@ -78,15 +78,15 @@ class Validator:
 
     def compare_densities(self, windows: Windows, before: RegionBank, after: RegionBank) -> ValidationResult:
         """Compare the densities of the windows under the set-up regions; the backbone's answers are the same."""
-        means = encode(self._setup, self._host, windows).means
+        means = encode(self._setup, self._workspace.host, windows).means
         return ValidationResult.paired("surprise", -before.log_likelihood(means), -after.log_likelihood(means))
 
     def _log_ranks(self, windows: Windows, bank: RegionBank) -> Array:
         """Return (n,) logs of the target's rank in the mixed answer."""
-        ranks = []
+        ranks, host, existence = [], self._workspace.host, self._workspace.existence
         for start in range(0, len(windows), self._config.replay.score_batch):
             batch = windows[slice(start, start + self._config.replay.score_batch)]
-            route = bank.posterior(encode(self._setup, self._host, batch)).route(self._config.gate.floor)
-            answer = mixed_probabilities(self._host, batch.contexts, bank.shares(route), bank.adapters)
+            route = bank.posterior(encode(self._setup, host, batch)).route(self._config.gate.floor)
+            answer = mixed_probabilities(host, batch.contexts, bank.shares(route), bank.adapters, existence)
             ranks.append(rank_of_targets(answer.numpy(), batch.targets, batch.contexts))
         return np.log(np.concatenate(ranks))

@@ -95,15 +95,17 @@ class ContinualResults:
         self._ranks: dict[tuple[str, int], list[list[Ids]]] = {}
 
     def run(self, strategy: Strategy, seed: int, progress: Callable[[int, int], None]) -> None:
-        """Run a new strategy through all slices."""
+        """Run a new strategy through all slices; what exists after each is what it is scored over."""
         slices = self._plan.learned
-        rows = [self._score_all(strategy)]
+        position = int(slices[0][0].positions[0])
+        rows = [self._score_all(strategy, position)]
         for done, intervals in enumerate(slices):
             progress(done, len(slices))
             for interval in intervals:
                 strategy.observe(interval)
                 strategy.learn()
-            rows.append(self._score_all(strategy))
+                position = int(interval.positions[-1]) + 1
+            rows.append(self._score_all(strategy, position))
         progress(len(slices), len(slices))
         self._ranks[strategy.name, seed] = rows
 
@@ -124,8 +126,9 @@ class ContinualResults:
                     for number, ranks in enumerate(row):
                         writer.write_table(self._table(strategy, seed, after, number, ranks))
 
-    def _score_all(self, strategy: Strategy) -> list[Ids]:
-        return [strategy.score(windows).ranks for windows in self._plan.held_out]
+    def _score_all(self, strategy: Strategy, position: int) -> list[Ids]:
+        """Ranks of every held-out window, asked at a position of the log."""
+        return [strategy.score(windows.at(position)).ranks for windows in self._plan.held_out]
 
     def _matrices(self, strategy: str, metric: str) -> list[Matrix]:
         """One results matrix per seed."""

@@ -5,6 +5,7 @@
 scored.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from pipeline.errors import DataError
 from pipeline.evaluation.facts import SliceFacts
 from pipeline.events.interactions import Interactions
 from pipeline.events.windows import Histories, Windows, concatenate, places_in_sequence, preceding_windows
+from pipeline.strategies.timeline import Stream, Timeline
+
+SLICES: tuple[Slice, ...] = ("S", "F", "T")
 
 LEAST_HISTORY = 5
 """Smallest number of interactions in S of a user whose last one is held out as S_new."""
@@ -32,12 +36,14 @@ class Plan:
         setup: training windows of set-up: S without S_new.
         observed: windows of the stream by slice: scored, then learned.
         scored: windows by slice that are scored after the stream, and never learned from it.
+        timeline: which items exist at each event; its rows are those of all windows.
     """
 
     slices: Slices
     setup: Windows
     observed: Mapping[str, Windows]
     scored: Mapping[str, Windows]
+    timeline: Timeline
 
     @property
     def stream(self) -> Windows:
@@ -60,13 +66,12 @@ class Plan:
         return {name: _facts(self.by_slice[name], known) for name in ("S", "F", "T")}
 
 
-def plan_replay(dataset: Dataset, config: Config, row_of: Mapping[str, int]) -> Plan:
+def plan_replay(dataset: Dataset, config: Config) -> Plan:
     """Plan a replay.
 
     Args:
         dataset: the log.
-        config: `protocol` and sections `data` and `windows`.
-        row_of: catalogue row of every item id.
+        config: `protocol` and sections `data`, `windows`, `items`, `gate` and `replay`.
 
     Raises:
         DataError: no interaction is positive, or a slice would be empty.
@@ -81,8 +86,31 @@ def plan_replay(dataset: Dataset, config: Config, row_of: Mapping[str, int]) -> 
     slices = cut(events.timestamps, (config.data.finetune_from, config.data.test_from))
     first, second = slices.bounds(events.timestamps)
     by_slice: dict[Slice, Interactions] = {"S": events[:first], "F": events[first:second], "T": events[second:]}
+    timeline = Timeline(
+        dataset.items, setup_items(dataset, by_slice["S"], slices), _stream(events, first, config), config.items
+    )
     protocol = _prequential if config.protocol == "prequential" else _windows
-    return protocol(slices, by_slice, config, row_of)
+    return protocol(slices, by_slice, config, timeline)
+
+
+def setup_items(dataset: Dataset, events: Interactions, slices: Slices) -> list[str]:
+    """Ids of the items that set-up knows, sorted: those taken in S, and those available before its end."""
+    taken = set(events.item_ids[np.unique(events.items)].tolist())
+    until = slices.setup_until
+    announced = {
+        item_id
+        for item_id, item in dataset.items.items()
+        if item.available_from is not None and item.available_from <= until and not (item.expires or math.inf) <= until
+    }
+    return sorted(taken | announced)
+
+
+def _stream(events: Interactions, first: int, config: Config) -> Stream:
+    """Events after set-up, with the ends of the batches of a gate."""
+    stream, size = events[first:], config.gate.batch_size
+    intervals = np.array_split(np.arange(len(stream)), config.replay.parts)
+    ends = [int(interval[i : i + size][-1]) for interval in intervals for i in range(0, len(interval), size)]
+    return Stream(first, stream.timestamps, stream.item_ids[stream.items].tolist(), ends)
 
 
 def held_out(windows: Windows) -> NDArray[np.bool_]:
@@ -93,24 +121,32 @@ def held_out(windows: Windows) -> NDArray[np.bool_]:
     return mask
 
 
-def _prequential(
-    slices: Slices, events: Mapping[Slice, Interactions], config: Config, row_of: Mapping[str, int]
-) -> Plan:
-    histories = Histories(config.windows.length)
+def _firsts(events: Mapping[Slice, Interactions]) -> dict[Slice, int]:
+    """Number of the first interaction of each slice in the log."""
+    before_test = len(events["S"]) + len(events["F"])
+    return {"S": 0, "F": len(events["S"]), "T": before_test}
+
+
+def _prequential(slices: Slices, events: Mapping[Slice, Interactions], config: Config, timeline: Timeline) -> Plan:
+    histories, firsts = Histories(config.windows.length), _firsts(events)
     windows = {
-        name: preceding_windows(events[name], row_of, histories, since_setup=name != "S") for name in ("S", "F", "T")
+        name: preceding_windows(events[name], timeline.row_of, histories, since_setup=name != "S", first=firsts[name])
+        for name in SLICES
     }
     new = held_out(windows["S"])
     known, unseen = windows["S"][~new], windows["S"][new]
-    return Plan(slices, known, {"F": windows["F"], "T": windows["T"]}, {"S_new": unseen, "S": known})
+    scored = {"S_new": unseen.at(timeline.end), "S": known.at(timeline.end)}
+    return Plan(slices, known, {"F": windows["F"], "T": windows["T"]}, scored, timeline)
 
 
-def _windows(slices: Slices, events: Mapping[Slice, Interactions], config: Config, row_of: Mapping[str, int]) -> Plan:
+def _windows(slices: Slices, events: Mapping[Slice, Interactions], config: Config, timeline: Timeline) -> Plan:
     length, stride = config.windows.length, config.windows.stride
     # Separate histories for each slice, so that no context crosses a cut.
     inside = {
-        name: preceding_windows(events[name], row_of, Histories(length), since_setup=name != "S")
-        for name in ("S", "F", "T")
+        name: preceding_windows(
+            events[name], timeline.row_of, Histories(length), since_setup=name != "S", first=_firsts(events)[name]
+        )
+        for name in SLICES
     }
     positions = {name: places_in_sequence(windows.users) for name, windows in inside.items()}
     new = held_out(inside["S"])
@@ -119,7 +155,12 @@ def _windows(slices: Slices, events: Mapping[Slice, Interactions], config: Confi
         slices,
         inside["S"][~new],
         {"F": inside["F"][positions["F"] >= length]},
-        {"S_new": inside["S"][new], "S": inside["S"][scored["S"] & ~new], "T": inside["T"][scored["T"]]},
+        {
+            "S_new": inside["S"][new].at(timeline.end),
+            "S": inside["S"][scored["S"] & ~new].at(timeline.end),
+            "T": inside["T"][scored["T"]],
+        },
+        timeline,
     )
     _refuse_empty(plan, length)
     return plan

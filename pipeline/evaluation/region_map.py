@@ -30,7 +30,7 @@ def region_map(raie: Raie, setup: SetUp, stream: Windows, regions: NDArray[np.in
     bank = raie.live.bank
     reference = _spread(np.arange(len(setup.reference)), MAP_WINDOWS // 2)
     warm = _spread(np.flatnonzero(~stream.cold), MAP_WINDOWS - len(reference))
-    sample = stream[warm]
+    sample = raie.known_windows(stream[warm])
     encoded = setup.view(raie.live.host.states(sample.contexts, None), sample.contexts, sample.since_setup)
     means = np.concatenate([setup.encoded.means[reference], encoded.means])
     plane = Plane(means)

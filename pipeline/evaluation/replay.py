@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.build_info import versions
-from pipeline.config import Config
+from pipeline.config import Config, ItemSettings
 from pipeline.datasets.dataset import Dataset
 from pipeline.errors import RaieError
 from pipeline.evaluation.continual_run import plan_slices
@@ -23,7 +23,7 @@ from pipeline.evaluation.results import Clock, Results, Stopwatch
 from pipeline.evaluation.run_folder import STATE, claim, refuse_foreign, scratch
 from pipeline.models.catalogue import Catalogue, make_catalogue
 from pipeline.models.seeding import make_deterministic
-from pipeline.models.text import open_text_encoder
+from pipeline.models.text import TextEncoder, open_text_encoder
 from pipeline.setup.bootstrap import set_up
 from pipeline.strategies.base import Scored, Strategy, StrategyContext
 from pipeline.strategies.common.trainings import Trainings
@@ -67,18 +67,23 @@ def replay(
     refuse_foreign(out)
     stopwatch = Stopwatch(clock)
     make_deterministic()
-    plan, catalogue = prepare(dataset, config, progress)
+    plan = plan_replay(dataset, config)
+    encoder = encoder_of(config.items, progress, len(plan.timeline.item_ids))
+    catalogue = make_catalogue(plan.timeline.item_ids, dataset.items, encoder)
     continual = plan_slices(plan, slices, config.replay) if slices else None
     claim(out, _run_facts(dataset, config, plan, catalogue, strategies, seeds) | {"slices": slices})
     results = Results(plan, continual)
     for seed in range(seeds):
-        setup = set_up(config, catalogue, plan.setup, seed, partial(progress, f"seed {seed}: set-up"))
-        results.begin(setup, seed, config.replay.score_batch)
+        known = catalogue.first(plan.timeline.setup_items)
+        setup = set_up(config, known, plan.setup, seed, partial(progress, f"seed {seed}: set-up"))
+        results.begin(setup, catalogue, seed, config.replay.score_batch)
         with scratch(out) as trained:
             trainings = Trainings(trained, stopwatch.spent, stopwatch.spare)
             for name in strategies:
                 folder = out / STATE / f"seed{seed}" / name
-                context = StrategyContext(setup, config, plan.setup, seed, folder, trainings)
+                context = StrategyContext(
+                    setup, config, plan.setup, seed, folder, plan.timeline, dataset.items, catalogue, encoder, trainings
+                )
                 _replay_strategy(name, context, plan, results, stopwatch, progress)
     return results.write(out, dataset.name, config, stopwatch)
 
@@ -113,18 +118,30 @@ def refuse_unknown(strategies: Sequence[str]) -> None:
         raise RaieError(f"{named} is no strategy; known strategies: {', '.join(STRATEGIES)}")
 
 
+def encoder_of(settings: ItemSettings, progress: Progress, texts: int) -> TextEncoder | None:
+    """Open the text encoder of a configuration, which reports the progress of encoding so many texts.
+
+    Raises:
+        BackboneError: it cannot be loaded.
+    """
+    report = partial(progress, "encoding item texts")
+    report(0, texts)
+    return open_text_encoder(settings.text_encoder, Path(settings.cache).expanduser(), report)
+
+
 def prepare(dataset: Dataset, config: Config, progress: Progress) -> tuple[Plan, Catalogue]:
-    """Cut the log, then encode the texts of its items.
+    """Cut the log, and encode the texts of the items that set-up knows.
+
+    Returns:
+        The plan, and the catalogue of set-up.
 
     Raises:
         DataError: the log cannot be cut as configured.
         BackboneError: the text encoder cannot be loaded.
     """
-    plan = plan_replay(dataset, config, make_catalogue(dataset.items, (), None).row_of)
-    report = partial(progress, "encoding item texts")
-    report(0, len(dataset.items))
-    encoder = open_text_encoder(config.items.text_encoder, Path(config.items.cache).expanduser(), report)
-    return plan, make_catalogue(dataset.items, (), encoder)
+    plan = plan_replay(dataset, config)
+    known = plan.timeline.item_ids[: plan.timeline.setup_items]
+    return plan, make_catalogue(known, dataset.items, encoder_of(config.items, progress, len(known)))
 
 
 def run_strategy(

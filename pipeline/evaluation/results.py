@@ -23,6 +23,7 @@ from pipeline.evaluation.segments import Segments, write_segments
 from pipeline.evaluation.summary import EDIT_KINDS, summarise, write_summary
 from pipeline.evaluation.summary import FILE_NAME as METRICS
 from pipeline.events.windows import Ids
+from pipeline.models.catalogue import Catalogue
 from pipeline.setup.artifacts import SetUp
 from pipeline.strategies.base import Scored, Strategy
 from pipeline.strategies.raie.replayed import Raie
@@ -78,7 +79,6 @@ class Results:
         self.predictions = Predictions()
         self.continual = ContinualResults(slices) if slices else None
         self._plan = plan
-        self._items = 0
         self._setup_regions: dict[int, dict[str, Ids]] = {}
         self._edited: dict[int, set[int]] = {}
         self._memory: dict[str, list[int]] = {}
@@ -89,10 +89,9 @@ class Results:
         self._statistics: list[dict[str, Any]] = []
         self._map: list[dict[str, Any]] = []
 
-    def begin(self, setup: SetUp, seed: int, batch_size: int) -> None:
-        """Record the set-up of a seed."""
-        self._items = len(setup.catalogue)
-        self._setup_regions[seed] = setup_regions_of(self._plan, setup, batch_size)
+    def begin(self, setup: SetUp, catalogue: Catalogue, seed: int, batch_size: int) -> None:
+        """Record the set-up of a seed; the catalogue has every item of the log."""
+        self._setup_regions[seed] = setup_regions_of(self._plan, setup, catalogue, batch_size)
 
     def add(self, strategy: Strategy, setup: SetUp, seed: int, ranked: Mapping[str, Scored]) -> None:
         """Record the ranks of a strategy under one seed, by slice, after its last edit."""
@@ -112,7 +111,7 @@ class Results:
         """
         seeds = sorted(self._setup_regions)
         edited = [self._edited[seed] for seed in seeds if seed in self._edited]
-        segments = segments_of(self._plan, self._items, [self._setup_regions[seed] for seed in seeds], edited)
+        segments = segments_of(self._plan, [self._setup_regions[seed] for seed in seeds], edited)
         document = summarise(self.predictions, self._facts(dataset, config, segments))
         write_predictions(self.predictions, out / PREDICTIONS)
         write_segments(segments, seeds, out / SEGMENTS)

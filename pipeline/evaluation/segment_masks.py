@@ -1,5 +1,6 @@
 """Assignment of interactions to segments, from the plan, the set-up, and the ledger of `raie`."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -9,14 +10,21 @@ from pipeline.evaluation.protocols import Plan
 from pipeline.evaluation.segments import Segments
 from pipeline.events.edit import Edit, Outcome
 from pipeline.events.windows import PADDING, Ids, Windows
+from pipeline.models.backbones.base import Backbone
+from pipeline.models.catalogue import Catalogue
 from pipeline.setup.artifacts import SetUp
+from pipeline.strategies.base import grown
+from pipeline.strategies.timeline import Timeline
+
+BATCH = 1_024
+"""Windows whose candidates are counted together."""
 
 SINCE_SETUP = ("F", "T")
 """Slices since set-up, in event order."""
 
 
 def segments_of(
-    plan: Plan, items: int, setup_regions: Sequence[Mapping[str, Ids]], edited: Sequence[set[int]]
+    plan: Plan, setup_regions: Sequence[Mapping[str, Ids]], edited: Sequence[set[int]]
 ) -> dict[str, Segments]:
     """Segments of every slice of a plan.
 
@@ -25,7 +33,6 @@ def segments_of(
 
     Args:
         plan: of the replay.
-        items: size of the catalogue.
         setup_regions: for each seed, the likeliest set-up region of each window, by slice.
         edited: for each seed, the set-up regions that `raie` edited; empty without `raie`.
     """
@@ -39,7 +46,7 @@ def segments_of(
         masks = [np.isin(row, sorted(regions)) for row, regions in zip(setup_region, edited, strict=False)]
         segments[name] = Segments(
             windows.event_ids,
-            candidates_of(windows, items),
+            candidates_of(windows, plan.timeline),
             occurrences[name],
             np.isin(windows.users, users),
             setup_region,
@@ -48,12 +55,17 @@ def segments_of(
     return segments
 
 
-def candidates_of(windows: Windows, items: int) -> Ids:
-    """(n,) candidates of a rank: items of the catalogue, less those of the history other than the target."""
+def candidates_of(windows: Windows, timeline: Timeline) -> Ids:
+    """(n,) candidates of a rank: items that exist, less those of the history other than the target."""
     ordered = np.sort(np.where(windows.contexts == windows.targets[:, None], PADDING, windows.contexts), axis=1)
-    distinct = np.diff(ordered, axis=1, prepend=PADDING) > 0
-    candidates: Ids = items - distinct.sum(axis=1)
-    return candidates
+    distinct = np.where(np.diff(ordered, axis=1, prepend=PADDING) > 0, ordered, PADDING)
+    found = [np.zeros(0, dtype=np.int64)]
+    for start in range(0, len(windows), BATCH):
+        positions, items = windows.positions[start : start + BATCH], distinct[start : start + BATCH]
+        existence = timeline.existence(positions)
+        excluded = [existence.includes(column) for column in items.T]
+        found.append(existence.counts(len(positions)) - np.sum(excluded, axis=0))
+    return np.concatenate(found)
 
 
 def _occurrences(plan: Plan, known: Ids) -> dict[str, Ids]:
@@ -74,9 +86,10 @@ def _running_numbers(targets: Ids) -> Ids:
     return numbers
 
 
-def setup_regions_of(plan: Plan, setup: SetUp, batch_size: int) -> dict[str, Ids]:
-    """Most probable set-up region of every window of a plan, by slice."""
-    return {name: _setup_tops(windows, setup, batch_size) for name, windows in plan.by_slice.items()}
+def setup_regions_of(plan: Plan, setup: SetUp, catalogue: Catalogue, batch_size: int) -> dict[str, Ids]:
+    """Most probable set-up region of every window of a plan, by slice; the catalogue has all items of the windows."""
+    backbone = grown(copy.deepcopy(setup.backbone), catalogue)
+    return {name: _setup_tops(windows, setup, backbone, batch_size) for name, windows in plan.by_slice.items()}
 
 
 def edited_regions(ledger: Iterable[tuple[Edit, Outcome]], setup: SetUp) -> set[int]:
@@ -91,11 +104,11 @@ def edited_regions(ledger: Iterable[tuple[Edit, Outcome]], setup: SetUp) -> set[
 
 
 @torch.inference_mode()
-def _setup_tops(windows: Windows, setup: SetUp, batch_size: int) -> Ids:
-    vectors = setup.backbone.items.all()
+def _setup_tops(windows: Windows, setup: SetUp, backbone: Backbone, batch_size: int) -> Ids:
+    vectors = backbone.items.all()
     found = [np.zeros(0, dtype=np.int64)]
     for start in range(0, len(windows), batch_size):
         batch = windows[slice(start, start + batch_size)]
-        states = setup.backbone.hidden(torch.from_numpy(batch.contexts), vectors)
+        states = backbone.hidden(torch.from_numpy(batch.contexts), vectors)
         found.append(setup.bank.posterior(setup.view(states, batch.contexts, batch.since_setup)).setup_tops)
     return np.concatenate(found)

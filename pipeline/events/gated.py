@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-
 from pipeline.errors import LogError
 from pipeline.events.edit import Evidence
-from pipeline.events.windows import Windows
+from pipeline.events.item_ids import item_ids
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import GATED
 
@@ -18,13 +16,14 @@ class OnlineFeatures:
     """Inputs of the online ensemble for one event, from which it learns the same as from the window itself.
 
     Attributes:
-        probability: of the target under the model alone (`model_chance` in the record).
+        probability: of the target under the model alone, None where it did not exist (`model_chance` in the record).
         max_probability: highest probability in the model's answer (`surest`).
         setup_shares: position of a set-up region and its share of the window; the least shares are left out (`tastes`).
-        hits: for each point of the interpolation grid, True if the target is in the list (`hits`).
+        hits: for each point of the interpolation grid, True if the target is in the list (`hits`); empty where it did
+            not exist.
     """
 
-    probability: float
+    probability: float | None
     max_probability: float
     setup_shares: Sequence[tuple[int, float]]
     hits: Sequence[bool]
@@ -54,21 +53,42 @@ class GateStamp:
         gate: name of the gate instance.
         number: number of events that this gate had scored before.
         next_revision: first offset of `regions` not in force when the event was scored (`revision` in the record).
+        next_item: first offset of `items` not in force then (`items` in the record).
     """
 
     gate: str
     number: int
     next_revision: int
+    next_item: int = 0
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self | None:
+        """From a record of `gated`; None where a replay wrote it."""
+        if "gate" not in record:
+            return None
+        return cls(record["gate"], record["number"], record["revision"], record.get("items", 0))
+
+    def to_fields(self) -> dict[str, Any]:
+        """As fields of a record of `gated`."""
+        return {
+            "gate": self.gate,
+            "number": self.number,
+            "revision": self.next_revision,
+            "items": self.next_item,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class GatedEvent:
     """One interaction as the gate scored it. The record's key stands in brackets where it differs.
 
+    A target that did not exist at that moment, such as the first interaction with an item, is a miss: both ranks are 0,
+    and probabilities and losses None.
+
     Attributes:
         event_id, user_id, timestamp: of the interaction; seconds of event time.
-        target: catalogue row of the item that was taken.
-        window: catalogue rows before it, oldest first, left-padded with 0.
+        target: id of the item that was taken.
+        window: ids of the items before it, oldest first.
         since_setup: number of items of the window taken since set-up.
         cold: True if the window is empty.
         region_id: region of the highest posterior; the event counts in its statistics.
@@ -81,7 +101,8 @@ class GatedEvent:
         angle: radians to the centroid of `region_id`.
         opened: posterior of all stream regions together, with the origin prior.
         backbone_probability: of the target under the backbone alone (`backbone_chance`).
-        loss: negative log probability of the target.
+        loss: negative log probability of the target among the items of set-up and itself: it does not depend on how
+            many other items there are.
         rarity: minus the log of one plus the target's count in set-up.
         model_rank: rank of the target by the model alone.
         rank: rank of the target in the answer.
@@ -93,8 +114,8 @@ class GatedEvent:
     event_id: str
     user_id: str
     timestamp: float
-    target: int
-    window: Sequence[int]
+    target: str
+    window: Sequence[str]
     since_setup: int
     cold: bool
     region_id: int
@@ -106,8 +127,8 @@ class GatedEvent:
     margin: float
     angle: float
     opened: float
-    backbone_probability: float
-    loss: float
+    backbone_probability: float | None
+    loss: float | None
     rarity: float
     model_rank: int
     rank: int
@@ -115,21 +136,31 @@ class GatedEvent:
     online: OnlineFeatures | None = None
     stamp: GateStamp | None = None
 
+    @property
+    def is_scored(self) -> bool:
+        """True where the target existed."""
+        return self.rank > 0
+
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
         record = {key: getattr(self, name) for name, key in _KEYS.items()}
         if self.online is not None:
             record |= self.online.to_fields()
         if self.stamp is not None:
-            record |= {"gate": self.stamp.gate, "number": self.stamp.number, "revision": self.stamp.next_revision}
+            record |= self.stamp.to_fields()
         return record
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """From a JSON object; fields that earlier versions did not write are 0 where they are missing."""
+    def from_record(cls, record: Mapping[str, Any], setup_items: Sequence[str]) -> Self:
+        """From a JSON object; fields that earlier versions did not write are 0 where they are missing.
+
+        Args:
+            record: of `gated`.
+            setup_items: ids of the items of set-up by row, from 1: records of schema 1 hold rows.
+        """
         fields = {name: record.get(key, 0) if key in _LATER else record[key] for name, key in _KEYS.items()}
-        stamp = GateStamp(record["gate"], record["number"], record["revision"]) if "gate" in record else None
-        return cls(**fields, online=OnlineFeatures.from_record(record), stamp=stamp)
+        fields["target"], *fields["window"] = item_ids([record["target"], *record["window"]], setup_items)
+        return cls(**fields, online=OnlineFeatures.from_record(record), stamp=GateStamp.from_record(record))
 
 
 _CONTRACTS = {
@@ -148,25 +179,13 @@ _KEYS = {
 }
 
 
-def windows_of_events(events: Sequence[GatedEvent], length: int) -> Windows:
-    """Windows of `length` items that events hold, in the order given."""
-    return Windows(
-        np.array([e.window for e in events], dtype=np.int64).reshape(len(events), length),
-        np.array([e.target for e in events], dtype=np.int64),
-        np.array([e.user_id for e in events], dtype=np.str_),
-        np.array([e.event_id for e in events], dtype=np.str_),
-        np.array([e.timestamp for e in events], dtype=np.float64),
-        np.array([e.since_setup for e in events], dtype=np.int64),
-    )
-
-
-def gated_events(records: Sequence[Record]) -> list[GatedEvent]:
+def gated_events(records: Sequence[Record], setup_items: Sequence[str]) -> list[GatedEvent]:
     """Events of records of `gated`, in order; records without a value are passed over."""
-    return [GatedEvent.from_record(r.value) for r in records if r.value is not None]
+    return [GatedEvent.from_record(r.value, setup_items) for r in records if r.value is not None]
 
 
-def read_windows(log: Log, evidence: Sequence[Evidence], length: int) -> Windows:
-    """Read the windows of evidence by offset.
+def read_events(log: Log, evidence: Sequence[Evidence], setup_items: Sequence[str]) -> list[GatedEvent]:
+    """Read the events of evidence by offset, in order of offsets.
 
     Raises:
         RecordsLostError: some are deleted already; the message names their offsets.
@@ -182,4 +201,4 @@ def read_windows(log: Log, evidence: Sequence[Evidence], length: int) -> Windows
             f"{GATED}/0 does not hold event {wanted[strange[0]]} at offset {strange[0]} any more ({len(strange)} of "
             f"{len(wanted)} windows differ): the log is another one than that of the edit"
         )
-    return windows_of_events(gated_events(records), length)
+    return gated_events(records, setup_items)

@@ -1,6 +1,6 @@
 """Records of `users`: one user's history, and the ids of the events that it holds.
 
-    history      catalogue rows, oldest first, without padding
+    history      item ids, oldest first
     since_setup  number of these, the newest ones, that came after the set-up slice
     latest       id and time of the newest event
     seen         digests of the newest event ids, to recognise duplicates
@@ -13,12 +13,13 @@ A tombstone erases the user.
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from pipeline.events.item_ids import item_ids
 from pipeline.events.versioning import versioned
-from pipeline.events.windows import PADDING, History
+from pipeline.events.windows import History
 
 DIGEST = 8
 """Bytes of an event id's digest."""
@@ -54,14 +55,19 @@ class UserState:
     ahead: tuple[int, ...] = ()
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], length: int) -> Self:
+    def from_record(cls, record: Mapping[str, Any], length: int, setup_items: Sequence[str]) -> Self:
         """From a JSON object, with the newest `length` items.
 
         Keys that earlier versions did not write may be missing; so may `since_setup`, which was 0 then.
+
+        Args:
+            record: of `users`.
+            length: items kept.
+            setup_items: ids of the items of set-up by row, from 1: records of schema 1 hold rows.
         """
         latest = record["latest"]
         return cls(
-            History.of(record["history"], length, record.get("since_setup", 0)),
+            History.of(item_ids(record["history"], setup_items), length, record.get("since_setup", 0)),
             latest["event_id"],
             latest["timestamp"],
             base64.b64decode(record["seen"]),
@@ -71,9 +77,8 @@ class UserState:
 
     def to_record(self, position: int) -> dict[str, Any]:
         """As a JSON object, in a transaction that commits `position` of `interactions`."""
-        rows = self.history.rows
         value: dict[str, Any] = {
-            "history": rows[rows != PADDING].tolist(),
+            "history": list(self.history.items),
             "since_setup": self.history.since_setup,
             "latest": {"event_id": self.event_id, "timestamp": self.timestamp},
             "seen": base64.b64encode(self.seen).decode("ascii"),

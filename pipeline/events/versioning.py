@@ -2,7 +2,8 @@
 
 The field `schema` of a record is its major version; a record without it has version 1. Within a major version fields
 may be added, and optional ones may be left out: readers ignore unknown fields. A required field that is renamed or
-changes its meaning is a new major version, which readers of the old one refuse.
+changes its meaning is a new major version, which readers of the old one refuse. Version 2 names items by their ids in
+`gated`, `users` and adapters; version 1 named them by catalogue rows of set-up, and is still read.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import BadEvent
 
-SCHEMA = 1
+SCHEMA = 2
 """Major version of every record that is written, and the newest one that can be read."""
 
 
@@ -25,7 +26,7 @@ def check_schema(value: Mapping[str, object]) -> None:
     Raises:
         BadEvent: `bad_schema`, the field is no whole number; `newer_schema`, the record has a newer major version.
     """
-    schema = value.get("schema", SCHEMA)
+    schema = value.get("schema", 1)
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
         raise BadEvent("bad_schema", f"schema must be a whole number from 1 on, not {str(schema)[:40]!r}")
     if schema > SCHEMA:

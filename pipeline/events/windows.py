@@ -5,8 +5,8 @@ with the interaction it precedes. Rows are catalogue rows (1 … n); 0 is no ite
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -21,42 +21,29 @@ Ids = NDArray[np.int64]
 PADDING = 0
 """The catalogue row that stands for no item."""
 
-_BYTES = 4
-"""Bytes of a packed catalogue row."""
-
 
 @dataclass(frozen=True, slots=True)
 class History:
     """The newest items of one user, at most as many as a window holds.
 
     Attributes:
-        packed: (length,) int32 catalogue rows as bytes, oldest first, left-padded with 0; small, as users are many.
-        since_setup: number of these, the newest ones, that came after the set-up slice: 0 to length.
+        items: ids, oldest first. A process resolves them to its own rows only where it scores.
+        since_setup: number of these, the newest ones, that came after the set-up slice.
     """
 
-    packed: bytes
+    items: tuple[str, ...] = ()
     since_setup: int = 0
 
     @classmethod
-    def empty(cls, length: int) -> Self:
-        """The history of a new user: padding alone."""
-        return cls(bytes(_BYTES * length))
+    def of(cls, items: Sequence[str], length: int, since_setup: int) -> Self:
+        """The newest `length` of items that are given oldest first."""
+        newest = tuple(items[-length:])
+        return cls(newest, min(since_setup, len(newest)))
 
-    @classmethod
-    def of(cls, rows: Sequence[int] | Ids, length: int, since_setup: int) -> Self:
-        """The newest `length` of catalogue rows that are given oldest first."""
-        newest = np.asarray(rows[-length:], dtype="<i4").tobytes()
-        return cls(bytes(_BYTES * length - len(newest)) + newest, since_setup)
-
-    def append(self, row: int, *, since_setup: bool) -> Self:
-        """The history after one more item; the oldest one leaves."""
-        count = min(self.since_setup + since_setup, len(self.packed) // _BYTES)
-        return replace(self, packed=self.packed[_BYTES:] + row.to_bytes(_BYTES, "little"), since_setup=count)
-
-    @property
-    def rows(self) -> Ids:
-        """(length,) int64 catalogue rows, oldest first, left-padded with 0."""
-        return np.frombuffer(self.packed, dtype="<i4").astype(np.int64)
+    def append(self, item_id: str, length: int, *, since_setup: bool) -> Self:
+        """The history after one more item; where there are `length` items, the oldest one leaves."""
+        items = (*self.items, item_id)[-length:]
+        return replace(self, items=items, since_setup=min(self.since_setup + since_setup, len(items)))
 
 
 @dataclass(frozen=True)
@@ -70,6 +57,7 @@ class Windows:
         event_ids: (n,) id of the interaction that followed.
         timestamps: (n,) its time in seconds.
         since_setup: (n,) int64 number of items of each context, the newest ones, taken since set-up.
+        positions: (n,) int64 number of the interaction in its log, from which follows what existed then.
     """
 
     contexts: NDArray[np.int64]
@@ -78,19 +66,17 @@ class Windows:
     event_ids: NDArray[np.str_]
     timestamps: NDArray[np.float64]
     since_setup: NDArray[np.int64]
+    positions: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> "Windows":
-        return Windows(
-            self.contexts[chosen],
-            self.targets[chosen],
-            self.users[chosen],
-            self.event_ids[chosen],
-            self.timestamps[chosen],
-            self.since_setup[chosen],
-        )
+        return Windows(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def at(self, position: int) -> "Windows":
+        """The same windows, asked at another position of the log."""
+        return replace(self, positions=np.full(len(self), position, dtype=np.int64))
 
     @property
     def cold(self) -> NDArray[np.bool_]:
@@ -100,14 +86,20 @@ class Windows:
 
 def concatenate(parts: Sequence[Windows]) -> Windows:
     """Join windows in the given order; at least one part is needed."""
-    return Windows(
-        np.concatenate([p.contexts for p in parts]),
-        np.concatenate([p.targets for p in parts]),
-        np.concatenate([p.users for p in parts]),
-        np.concatenate([p.event_ids for p in parts]),
-        np.concatenate([p.timestamps for p in parts]),
-        np.concatenate([p.since_setup for p in parts]),
-    )
+    columns = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Windows))
+    return Windows(*columns)
+
+
+class RowHistory(NamedTuple):
+    """The newest items of one user as rows.
+
+    Attributes:
+        rows: (length,) catalogue rows, oldest first, left-padded with 0.
+        since_setup: number of these, the newest ones, that came after the set-up slice.
+    """
+
+    rows: Ids
+    since_setup: int
 
 
 class Histories:
@@ -119,17 +111,14 @@ class Histories:
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self._of: dict[str, History] = {}
+        self._of: dict[str, RowHistory] = {}
+        self._empty = RowHistory(np.zeros(length, dtype=np.int64), 0)
 
-    def history(self, user_id: str) -> History:
+    def history(self, user_id: str) -> RowHistory:
         """The history of a user, all padding for a new one."""
-        return self._of.get(user_id) or History.empty(self.length)
+        return self._of.get(user_id, self._empty)
 
-    def append(self, user_id: str, row: int, since_setup: bool) -> None:
-        """Add the newest item of a user; the oldest one leaves."""
-        self._of[user_id] = self.history(user_id).append(row, since_setup=since_setup)
-
-    def replace(self, user_id: str, history: History) -> None:
+    def replace(self, user_id: str, history: RowHistory) -> None:
         """Set the newest items of a user."""
         self._of[user_id] = history
 
@@ -138,7 +127,12 @@ class Histories:
 
 
 def preceding_windows(
-    interactions: Sequence[Interaction], row_of: Mapping[str, int], histories: Histories, *, since_setup: bool
+    interactions: Sequence[Interaction],
+    row_of: Mapping[str, int],
+    histories: Histories,
+    *,
+    since_setup: bool,
+    first: int = 0,
 ) -> Windows:
     """Return the window that preceded each interaction, and append each to its user's history in turn.
 
@@ -147,6 +141,7 @@ def preceding_windows(
         row_of: catalogue row of every item id.
         histories: histories before the first interaction; every interaction is appended.
         since_setup: True if the interactions came after the set-up slice.
+        first: number of the first interaction in its log.
 
     Returns:
         n windows, in the order given.
@@ -154,7 +149,8 @@ def preceding_windows(
     events = Interactions.of(interactions)
     targets = events.item_rows(row_of)
     contexts, since = _contexts(events, targets, histories, since_setup)
-    return Windows(contexts, targets, events.user_texts(), events.event_id_texts(), events.timestamps, since)
+    positions = np.arange(first, first + len(targets))
+    return Windows(contexts, targets, events.user_texts(), events.event_id_texts(), events.timestamps, since, positions)
 
 
 def _contexts(
@@ -181,7 +177,8 @@ def _contexts(
     since[order] = np.minimum(known[group] + places * since_setup, length)
     newest = np.minimum(known + counts * since_setup, length)
     for user, front, count, new in zip(users.tolist(), fronts.tolist(), counts.tolist(), newest.tolist(), strict=True):
-        histories.replace(events.user_ids[user], History.of(rows[front + count : front + count + length], length, new))
+        kept = rows[front + count : front + count + length].copy()
+        histories.replace(events.user_ids[user], RowHistory(kept, new))
     return contexts, since
 
 

@@ -1,8 +1,8 @@
 """Catalogue of items: row numbers, texts and text embeddings."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +17,7 @@ class Catalogue:
     """Items in row order; row 0 is padding, item i has row i + 1.
 
     Attributes:
-        item_ids: sorted, so that equal logs have equal rows.
+        item_ids: id of each.
         texts: title and description of each, "" without.
         vectors: (items, t) text embeddings; t = 0 where the log has no text.
         encoder: identity of the text encoder, "" without one.
@@ -40,20 +40,23 @@ class Catalogue:
         digest.update(self.vectors.tobytes())
         return digest.hexdigest()
 
+    def first(self, items: int) -> "Catalogue":
+        """The first so many items."""
+        return replace(self, item_ids=self.item_ids[:items], texts=self.texts[:items], vectors=self.vectors[:items])
+
     def __len__(self) -> int:
         return len(self.item_ids)
 
 
-def make_catalogue(items: Mapping[str, Item], used: Iterable[str], encoder: TextEncoder | None) -> Catalogue:
-    """Build the catalogue of a log.
+def make_catalogue(item_ids: Sequence[str], items: Mapping[str, Item], encoder: TextEncoder | None) -> Catalogue:
+    """Make a catalogue.
 
     Args:
-        items: metadata of items, by id.
-        used: ids that occur in the log.
+        item_ids: in row order.
+        items: records of items, by id.
         encoder: turns texts into vectors; None for a catalogue of ids alone.
     """
-    ids = tuple(sorted(set(items) | set(used)))
-    texts = tuple(items[i].text if i in items else "" for i in ids)
+    texts = tuple(items[i].text if i in items else "" for i in item_ids)
     if encoder is None or not any(texts):
-        return Catalogue(ids, texts, np.zeros((len(ids), 0), dtype=np.float32), "")
-    return Catalogue(ids, texts, encoder.encode(texts), encoder.identity)
+        return Catalogue(tuple(item_ids), texts, np.zeros((len(item_ids), 0), dtype=np.float32), "")
+    return Catalogue(tuple(item_ids), texts, encoder.encode(texts), encoder.identity)

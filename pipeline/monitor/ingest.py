@@ -53,7 +53,7 @@ def _collect_evidence(state: State, evidence: Evidence, counted_in: RegionState,
 
 
 def _update_detectors(
-    state: State, region_state: RegionState, scores: tuple[float, ...], user: str, setup_region: int
+    state: State, region_state: RegionState, scores: tuple[float | None, ...], user: str, setup_region: int
 ) -> None:
     """Update the detectors that this window of the user is shown to."""
     shown = state.users.get(user)
@@ -62,7 +62,7 @@ def _update_detectors(
     turn = shown.windows % state.stride
     shown.windows += 1
     for signal, score in zip(signals.of_windows(), scores, strict=True):
-        if signal.is_shown(turn):
+        if score is not None and signal.is_shown(turn):
             _update_detector(state, region_state, signal.name, score)
     if turn in state.phases:
         _update_moves(state, shown, user, setup_region, state.phases.index(turn))

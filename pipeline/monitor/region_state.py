@@ -24,14 +24,14 @@ class Observation:
     Attributes:
         at_event: number of the stream event.
         evidence: the window.
-        scores: one for each of `signals.of_windows`.
+        scores: one for each of `signals.of_windows`, None where the target did not exist.
         rival: the second likeliest set-up region.
         user: id of the user.
     """
 
     at_event: int
     evidence: Evidence
-    scores: tuple[float, ...]
+    scores: tuple[float | None, ...]
     rival: int
     user: str
 
@@ -135,7 +135,8 @@ class RegionState:
         for place, signal in enumerate(signals.of_windows()):
             for detector in self.detectors.get(signal.name, ()):
                 # A restored window may lack the scores of signals that were added since.
-                detector.reset(scores[place] for scores in newest if place < len(scores))
+                known = (scores[place] for scores in newest if place < len(scores))
+                detector.reset(score for score in known if score is not None)
         for signal in signals.of_moves():
             if signal.name in self.raised:
                 for detector, moves in zip(self.detectors[signal.name], self.moves, strict=True):

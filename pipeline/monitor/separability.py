@@ -23,7 +23,8 @@ def measure_separability(state: State, region_state: RegionState) -> None:
         return
     region_state.windows_since_separability = 0
     places = [place for place, signal in enumerate(signals.of_windows()) if signal.compared]
-    newest = np.array([[o.scores[place] for place in places] for o in list(region_state.observations)[-windows:]])
+    rows = [[o.scores[place] for place in places] for o in list(region_state.observations)[-windows:]]
+    newest = np.array([row for row in rows if None not in row], dtype=np.float64)
     if min(len(setup), len(newest)) >= 2 * LEAST_WINDOWS:
         older, newer = np.array_split(newest, 2)
         region_state.separability = compare_samples(setup, older, newer, state.config.gate.penalty, state.seed).auc

@@ -45,8 +45,9 @@ class Signal:
     Attributes:
         name: in records, metrics and settings, which are contracts.
         kind: meaning of an alarm.
-        score: of an event in a region of an origin, larger is stranger; None for a signal of moves, 1 where a user's
-            next window lies in another set-up region than the one before, else 0.
+        score: of an event in a region of an origin, larger is stranger, None where the target did not exist and the
+            signal is about it. No function for a signal of moves, 1 where a user's next window lies in another set-up
+            region than the one before, else 0.
         reference: (n,) the score on held-out set-up windows; None where the detector starts without any.
         origins: of the regions that have the signal.
         overlap: windows of a user that the detector is shown.
@@ -56,7 +57,7 @@ class Signal:
 
     name: str
     kind: Kind
-    score: Callable[[GatedEvent, Origin], float] | None = None
+    score: Callable[[GatedEvent, Origin], float | None] | None = None
     reference: Callable[[Calibration], Array] | None = None
     origins: tuple[Origin, ...] = tuple(Origin)
     overlap: Overlap = Overlap.THINNED
@@ -107,7 +108,7 @@ SIGNALS: tuple[Signal, ...] = (
     Signal(
         "rarity",
         Kind.NEW,
-        score=lambda event, _: event.rarity,
+        score=lambda event, _: event.rarity if event.is_scored else None,
         reference=lambda calibration: calibration.rarities,
         origins=(Origin.BASE,),
         compared=True,
@@ -142,7 +143,7 @@ def of_kind(kind: Kind) -> list[Signal]:
     return [signal for signal in SIGNALS if signal.kind is kind]
 
 
-def scores(event: GatedEvent, origin: Origin) -> tuple[float, ...]:
+def scores(event: GatedEvent, origin: Origin) -> tuple[float | None, ...]:
     """Scores of an event in a region of this origin, one for each of `of_windows`."""
     return tuple(signal.score(event, origin) for signal in SIGNALS if signal.score is not None)
 

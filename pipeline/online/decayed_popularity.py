@@ -53,7 +53,7 @@ class DecayedPopularity:
     """Decayed item counts of each set-up region.
 
     Args:
-        usual: (items + 1,) occurrences of each item in set-up.
+        usual: (items + 1,) occurrences of each item of set-up; items that come later have none.
         regions: number of set-up regions.
         half_lives: events after which an event counts half, shortest first.
         shrinkage: pseudo-events of the set-up popularity in every count.
@@ -61,13 +61,33 @@ class DecayedPopularity:
 
     def __init__(self, usual: NDArray[np.int64], regions: int, half_lives: Sequence[float], shrinkage: float) -> None:
         self._usual = base_probabilities(usual)
+        self._of_new, self._floor = probability_of_new(usual), 0.1 / len(usual)
         self._shrinkage = shrinkage
         self._growth = 2.0 ** (1.0 / np.array(half_lives, dtype=np.float64))
         self._weight = np.ones(len(half_lives))
-        # The last entry is all regions together.
-        self._counts = np.zeros((regions + 1, len(half_lives), len(usual)))
+        # The last entry is all regions together. Rows with room for more items, and the part of them in use.
+        self._room = np.zeros((regions + 1, len(half_lives), len(usual)))
+        self._counts = self._room
         self._totals = np.zeros((regions + 1, len(half_lives)))
         self._table: PopularityBatch | None = None
+
+    def resize(self, items: int) -> None:
+        """Make room for catalogue rows up to `items`; it never shrinks."""
+        missing = items + 1 - len(self._usual)
+        if missing <= 0:
+            return
+        self._usual = np.concatenate([self._usual, np.full(missing, self._of_new)])
+        if items >= self._room.shape[2]:
+            room = np.zeros((*self._room.shape[:2], items + 1 + items // 4))
+            room[:, :, : self._counts.shape[2]] = self._counts
+            self._room = room
+        self._counts = self._room[:, :, : items + 1]
+        self._table = None
+
+    def forget(self, rows: Ids) -> None:
+        """Drop the counts of (m,) catalogue rows, which other items may get."""
+        self._counts[:, :, rows] = 0.0
+        self._table = None
 
     def blended(self, setup_shares: Array, weights: Array) -> Array:
         """Decayed popularity for windows, by k weightings of the half-lives.
@@ -131,7 +151,7 @@ class DecayedPopularity:
         Returns:
             (n,) mean log ratio over the items of each, -1 to 1; 0 for an empty window.
         """
-        floor, weight, usual = 0.1 / len(self._usual), self._shrinkage * self._weight[0], self._usual[contexts]
+        floor, weight, usual = self._floor, self._shrinkage * self._weight[0], self._usual[contexts]
         overall = (self._counts[ALL_REGIONS, 0, contexts] + weight * usual) / (self._totals[ALL_REGIONS, 0] + weight)
         present = contexts != PADDING
         ratio = np.log((overall + floor) / (usual + floor)) * present
@@ -157,10 +177,18 @@ class DecayedPopularity:
         counts, totals = self._counts.swapaxes(0, 1), self._totals.T
         return {"weight": self._weight.copy(), "counts": counts.copy(), "totals": totals.copy()}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from the result of `to_arrays`."""
+    def restore(self, arrays: Mapping[str, NDArray[Any]], rows: Ids) -> None:
+        """Continue from the result of `to_arrays`.
+
+        Args:
+            arrays: counts over k + 1 catalogue rows of the process that wrote them.
+            rows: (k + 1,) row here of each of them, 0 for an item that is not known here.
+        """
         self._weight, self._totals = arrays["weight"].copy(), arrays["totals"].T.copy()
-        self._counts = arrays["counts"].swapaxes(0, 1).copy()
+        self.resize(int(rows.max(initial=0)))
+        self._counts[:] = 0.0
+        self._counts[:, :, rows] = arrays["counts"].swapaxes(0, 1)
+        self._counts[:, :, PADDING] = 0.0
         self._table = None
 
     def _count_weights(self, setup_shares: Array) -> _Weights:
@@ -186,6 +214,11 @@ def base_probabilities(usual: NDArray[np.int64]) -> Array:
     known = np.where(np.arange(len(usual)) == PADDING, 0.0, usual + 1.0 / len(usual))
     probabilities: Array = known / known.sum()
     return probabilities
+
+
+def probability_of_new(usual: NDArray[np.int64]) -> float:
+    """The small probability of an item beyond those of set-up, the same as of one without a count there."""
+    return 1.0 / len(usual) / float(usual[1:].sum() + (len(usual) - 1) / len(usual))
 
 
 def counted(setup_shares: Array) -> Array:

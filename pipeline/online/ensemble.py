@@ -94,7 +94,7 @@ class OnlineEnsemble:
     """Online counts and their weights beside one model.
 
     Args:
-        usual: (items + 1,) occurrences of each item in set-up.
+        usual: (items + 1,) occurrences of each item of set-up.
         before: item transitions of set-up; they are not changed.
         regions: number of set-up regions that are counted.
         config: section `trend`.
@@ -277,7 +277,7 @@ class OnlineEnsemble:
         probabilities = np.column_stack([model, popularity, before, late])
         self._mixture.learn(since, self._popularity.lifts(contexts), max_probability, probabilities)
         self._mixture.record_hits(hits)
-        self._add(features.setup_shares[index], features.contexts[index], target)
+        self.add(features.setup_shares[index], features.contexts[index], target)
 
     def _others(self) -> NDArray[np.int64]:
         """Indices of the held-out windows of the next event."""
@@ -299,23 +299,43 @@ class OnlineEnsemble:
         counted = np.where(counted.any(axis=1, keepdims=True), counted, features.setup_shares)
         return [[(int(i), float(row[i])) for i in np.flatnonzero(row)] for row in counted]
 
-    def learn_again(self, event: GatedEvent) -> None:
-        """Learn from a scored event again, with the same result to the bit."""
+    def learn_again(self, event: GatedEvent, context: Ids, target: int) -> None:
+        """Learn from a gated event again, with the same result to the bit.
+
+        Args:
+            event: as the gate wrote it.
+            context: (length,) catalogue rows of its window.
+            target: catalogue row of its target.
+        """
         online = _online(event)
-        context = np.array([event.window], dtype=np.int64)
-        since = _since(context, np.array([event.since_setup]))
-        features = WindowFeatures(context, self._shares_of(online)[None], since, np.array([online.max_probability]))
-        self.learn(features, 0, event.target, online.probability, online.hits)
+        if online.probability is None:
+            self.count(event, context, target)
+            return
+        since = _since(context[None], np.array([event.since_setup]))
+        shares, surest = self._shares_of(online)[None], np.array([online.max_probability])
+        features = WindowFeatures(context[None], shares, since, surest)
+        self.learn(features, 0, target, online.probability, online.hits)
         self._learn_origin_prior(event, features.setup_shares[0])
 
-    def count(self, event: GatedEvent) -> None:
+    def count(self, event: GatedEvent, context: Ids, target: int) -> None:
         """Count an event and update the origin prior; the weights of the mixture stay as they are.
 
         To learn the weights takes the model under the revision of the event; the rest follows from the event alone.
+        Arguments as of `learn_again`.
         """
         setup_shares = self._shares_of(_online(event))
-        self._add(setup_shares, np.array(event.window, dtype=np.int64), event.target)
+        self.add(setup_shares, context, target)
         self._learn_origin_prior(event, setup_shares)
+
+    def resize(self, items: int) -> None:
+        """Make room for catalogue rows up to `items`."""
+        self._popularity.resize(items)
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Drop what is counted of (m,) catalogue rows, which other items may get."""
+        if len(rows):
+            self._popularity.forget(np.array(rows, dtype=np.int64))
+            self._transitions.forget(np.array(rows, dtype=np.int64))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything counted and learned; `restore` continues from it to the bit."""
@@ -324,21 +344,35 @@ class OnlineEnsemble:
             "events": np.array(self._events)
         }
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from the result of `to_arrays`."""
-        for part in (self._popularity, self._transitions, self._mixture, self.origin_prior):
-            part.restore(arrays)
+    def restore(self, arrays: Mapping[str, NDArray[Any]], rows: Ids) -> None:
+        """Continue from the result of `to_arrays`.
+
+        Args:
+            arrays: with k + 1 catalogue rows of the process that wrote them.
+            rows: (k + 1,) row here of each of them, 0 for an item that is not known here.
+        """
+        self._popularity.restore(arrays, rows)
+        self._transitions.restore(arrays, rows)
+        self._mixture.restore(arrays)
+        self.origin_prior.restore(arrays)
         self._events = int(arrays["events"])
 
-    def _add(self, setup_shares: Array, context: Ids, target: int) -> None:
+    def add(self, setup_shares: Array, context: Ids, target: int) -> None:
+        """Count an event, and learn nothing from it: its target did not exist when it was scored.
+
+        Args:
+            setup_shares: (regions,) shares of the set-up regions in its window.
+            context: (length,) its window.
+            target: catalogue row of its target.
+        """
         self._popularity.add(setup_shares, target)
         self._transitions.add(context, target)
         self._events += 1
 
     def _learn_origin_prior(self, event: GatedEvent, setup_shares: Array) -> None:
-        self.origin_prior.learn(
-            setup_shares, event.since_setup, event.opened, _online(event).probability, event.backbone_probability
-        )
+        probability, backbone = _online(event).probability, event.backbone_probability
+        if probability is not None and backbone is not None:
+            self.origin_prior.learn(setup_shares, event.since_setup, event.opened, probability, backbone)
 
     def _shares_of(self, online: OnlineFeatures) -> Array:
         setup_shares = np.zeros(self._setup_regions)

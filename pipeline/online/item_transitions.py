@@ -103,6 +103,16 @@ class ItemTransitions:
         known: Array = evidence / (evidence + self._shrinkage)
         return known
 
+    def forget(self, rows: Ids) -> None:
+        """Drop (m,) catalogue rows, which other items may get, from all events."""
+        taken = np.isin(self._rows, rows)
+        for position in np.flatnonzero(taken | np.isin(self._contexts, rows).any(axis=1)).tolist():
+            context, row = self._contexts[position], int(self._rows[position])
+            self._count(context, row, -1)
+            context[np.isin(context, rows) | taken[position]] = PADDING
+            self._count(context, row, 1)
+        self._rows[taken] = PADDING
+
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the newest events; `restore` continues from them to the bit."""
         return {
@@ -111,10 +121,16 @@ class ItemTransitions:
             "followed": np.array(self._added),
         }
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from what `to_arrays` gave."""
-        self._contexts = arrays["followed_contexts"].astype(np.int64)
-        self._rows = arrays["followed_rows"].astype(np.int64)
+    def restore(self, arrays: Mapping[str, NDArray[Any]], rows: Ids) -> None:
+        """Continue from what `to_arrays` gave.
+
+        Args:
+            arrays: with catalogue rows of the process that wrote them.
+            rows: row here of each of them, 0 for an item that is not known here.
+        """
+        self._contexts = rows[arrays["followed_contexts"].astype(np.int64)]
+        self._rows = rows[arrays["followed_rows"].astype(np.int64)]
+        self._contexts[self._rows == PADDING] = PADDING
         self._added = int(arrays["followed"])
         self._counts, self._totals, self._arrays = {}, {}, {}
         for context, row in zip(self._contexts, self._rows.tolist(), strict=True):

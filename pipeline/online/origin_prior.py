@@ -101,6 +101,7 @@ class OriginPrior:
         origin_features: OriginFeatures,
         probabilities: NDArray[np.floating[Any]],
         backbone: NDArray[np.floating[Any]],
+        scored: NDArray[np.bool_],
     ) -> tuple[Array, Array]:
         """Learn from n events one after the other; each is scored before it is learned.
 
@@ -108,6 +109,7 @@ class OriginPrior:
             origin_features: inputs of their windows.
             probabilities: (n,) probabilities of their targets by the route.
             backbone: (n,) probabilities of their targets by the backbone alone.
+            scored: (n,) True for targets that existed; nothing is learned from the others.
 
         Returns:
             (n,) results of `opened` and (n,) of `origin_weight`, each before the event was learned.
@@ -118,10 +120,10 @@ class OriginPrior:
             this = origin_features[event]
             opened[event] = self.opened(this)
             origin_weight[event] = self._origin_weight(this, opened[event])
-            probability = float(reweighted(probabilities[event], backbone[event], origin_weight[event])[0])
-            self.learn(
-                this.setup_shares[0], int(this.since_setup[0]), float(opened[i]), probability, float(backbone[i])
-            )
+            if scored[i]:
+                probability = float(reweighted(probabilities[event], backbone[event], origin_weight[event])[0])
+                since = int(this.since_setup[0])
+                self.learn(this.setup_shares[0], since, float(opened[i]), probability, float(backbone[i]))
         return opened, origin_weight
 
     def learn(self, setup_shares: Array, since_setup: int, opened: float, probability: float, backbone: float) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.arrays import Array
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.host import AdapterHost
@@ -38,7 +39,9 @@ class Backend(Protocol):
         """Encode (n, length) windows: (n, length, d) states of the backbone alone."""
         ...
 
-    def mixed(self, states: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None]) -> Mixture:
+    def mixed(
+        self, states: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None], existence: Existence
+    ) -> Mixture:
         """Score n windows, each with several adapters.
 
         Args:
@@ -46,6 +49,7 @@ class Backend(Protocol):
             contexts: (n, length) the windows.
             shares: (n, c) weights in the probabilities, rows summing to 1; column 0 is the backbone.
             adapters: version name of each column; None is the backbone.
+            existence: of items for each window; those that do not exist have probability 0.
         """
         ...
 
@@ -64,11 +68,14 @@ class HostBackend:
         """See `Backend.states`."""
         return self._host.states(contexts, None)
 
-    def mixed(self, states: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None]) -> Mixture:
+    def mixed(
+        self, states: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None], existence: Existence
+    ) -> Mixture:
         """See `Backend.mixed`."""
-        backbone = scored(self._host, states, None)
+        backbone = scored(self._host, states, None, existence)
         fallback = affected(shares, missing(adapters, self._host.names))
-        return Mixture(mixed_probabilities(self._host, contexts, shares, adapters, backbone), backbone, fallback)
+        mixed = mixed_probabilities(self._host, contexts, shares, adapters, existence, backbone)
+        return Mixture(mixed, backbone, fallback)
 
 
 class BatchedBackend:
@@ -88,8 +95,14 @@ class BatchedBackend:
         """See `Backend.states`."""
         return self._forward.states(contexts)
 
-    def mixed(self, states: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None]) -> Mixture:
-        """See `Backend.mixed`; the probabilities of the backbone alone are not kept."""
+    def mixed(
+        self, states: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None], existence: Existence
+    ) -> Mixture:
+        """See `Backend.mixed`; the probabilities of the backbone alone are not kept.
+
+        Existence is the same for all windows of a batch: `BatchedForward.hide` was told of it.
+        """
+        del existence
         gone = missing(adapters, self._forward.names)
         # The backbone also has the share of a stream region without an adapter; that is no fallback.
         idle = gone | np.array([column > 0 and name is None for column, name in enumerate(adapters)])

@@ -1,16 +1,18 @@
 """Scoring of events: each target is scored before anything is learned from its event."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
 from pipeline.config import Config
+from pipeline.events.existence import Existence, ranks_of_existing
 from pipeline.events.gated import GatedEvent, OnlineFeatures
-from pipeline.events.windows import Ids, Windows
-from pipeline.metrics.ranking import rank_of_targets
+from pipeline.events.windows import PADDING, History, Ids, Windows
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
 from pipeline.recommend.backends import HostBackend
 from pipeline.recommend.scorer import ScoredBatch, Scorer
@@ -25,13 +27,14 @@ class EventScorer:
 
     Attributes:
         live: the regions and adapters in force.
+        catalogue: the items, in the rows of all windows.
         online: the online ensemble, or None where the configuration has no half-lives.
         origin_prior: the origin prior; it works without an online ensemble too.
-        withdrawn: (m,) catalogue rows that are not recommended: no target is ranked among them.
     """
 
-    def __init__(self, setup: SetUp, config: Config, live: LiveRegions) -> None:
+    def __init__(self, setup: SetUp, config: Config, live: LiveRegions, catalogue: OpenCatalogue) -> None:
         self.live = live
+        self.catalogue = catalogue
         self._setup = setup
         self._config = config
         self._scorer = Scorer(HostBackend(live.host), setup.view, config.gate.floor)
@@ -41,12 +44,22 @@ class EventScorer:
             else None
         )
         self.origin_prior = self.online.origin_prior if self.online else None
-        self.withdrawn = np.zeros(0, dtype=np.int64)
         self._held_out_under: RegionBank | None = None
 
-    def score(self, windows: Windows) -> ScoredBatch:
+    def follow(self, freed: Sequence[int] = ()) -> None:
+        """Take over changes of the catalogue, before windows with its new rows are scored.
+
+        Args:
+            freed: rows of items that were evicted.
+        """
+        if self.online is not None:
+            self.online.forget(freed)
+            self.online.resize(self.catalogue.rows)
+        self.live.follow(self.catalogue)
+
+    def score(self, windows: Windows, existence: Existence) -> ScoredBatch:
         """Score windows with origin prior and online ensemble as they stand; targets are not used."""
-        batch = self.score_content(windows.contexts, windows.since_setup)
+        batch = self.score_content(windows.contexts, windows.since_setup, existence)
         if self.origin_prior is not None:
             features = batch.origin_features(self._setup.bank, windows.since_setup)
             batch = batch.reweighted(self.origin_prior.origin_weight(features))
@@ -56,50 +69,55 @@ class EventScorer:
         inputs = self._window_features(windows.contexts, windows.since_setup, batch)
         return replace(batch, probabilities=self.online.mix(inputs, batch.probabilities))
 
-    def handle(self, windows: Windows) -> list[GatedEvent]:
-        """Score the targets of windows; each event is learned before the next one is scored."""
-        own = np.arange(len(windows)), windows.targets
-        batch = self.score_content(windows.contexts, windows.since_setup)
+    def handle(self, windows: Windows, existence: Existence) -> list[GatedEvent]:
+        """Score the targets of windows; each event is learned before the next one is scored.
+
+        Args:
+            windows: in rows of the catalogue.
+            existence: of its items for each window.
+        """
+        own, scored = (np.arange(len(windows)), windows.targets), existence.includes(windows.targets)
+        batch = self.score_content(windows.contexts, windows.since_setup, existence)
         assert batch.backbone is not None
         backbone, opened = batch.backbone[own], batch.posterior.stream
         if self.origin_prior is not None:
-            features = batch.origin_features(self._setup.bank, windows.since_setup)
-            opened, origin_weight = self.origin_prior.score_and_learn(features, batch.probabilities[own], backbone)
-            batch = batch.reweighted(origin_weight)
-        model_ranks = self._ranks(batch.probabilities, windows)
+            features, model = batch.origin_features(self._setup.bank, windows.since_setup), batch.probabilities[own]
+            opened, weight = self.origin_prior.score_and_learn(features, model, backbone, scored)
+            batch = batch.reweighted(weight)
+        model_ranks = ranks_of_existing(batch.probabilities.copy(), windows.targets, windows.contexts, existence)
         columns = {
-            **self._columns(windows, batch),
+            **self._columns(windows, batch, scored),
             "opened": opened.tolist(),
-            "backbone_probability": backbone.tolist(),
+            "backbone_probability": _where(scored, backbone),
             "model_rank": model_ranks.tolist(),
             "rank": model_ranks.tolist(),
         }
         if self.online is not None:
-            columns["rank"], columns["online"] = self._mix_and_learn(self.online, windows, batch)
+            columns["rank"], columns["online"] = self._mix_and_learn(self.online, windows, batch, existence)
         rows = zip(*columns.values(), strict=True)
         return [
             GatedEvent(**dict(zip(columns, row, strict=True)), gate_version=self.live.bank.gate_version) for row in rows
         ]
 
-    def score_content(self, contexts: Ids, since_setup: NDArray[np.int64]) -> ScoredBatch:
+    def score_content(self, contexts: Ids, since_setup: NDArray[np.int64], existence: Existence) -> ScoredBatch:
         """Score windows with the model alone: neither origin prior nor online ensemble.
 
         Args:
             contexts: (n, length) catalogue rows, left-padded.
             since_setup: (n,) number of items of each window taken since set-up.
+            existence: of items for each window.
         """
-        return self._scorer.score(self.live.bank, contexts, since_setup)
+        return self._scorer.score(self.live.bank, contexts, since_setup, existence)
 
-    def _columns(self, windows: Windows, batch: ScoredBatch) -> dict[str, list[Any]]:
+    def _columns(self, windows: Windows, batch: ScoredBatch, scored: NDArray[np.bool_]) -> dict[str, list[Any]]:
         """Fields of `GatedEvent` that follow from windows and scores alone, a list of n values each."""
-        posterior, bank = batch.posterior, self.live.bank
-        probabilities = batch.probabilities[np.arange(len(windows)), windows.targets]
+        posterior, bank, ids = batch.posterior, self.live.bank, self.catalogue.ids
         return {
             "event_id": windows.event_ids.tolist(),
             "user_id": windows.users.tolist(),
             "timestamp": windows.timestamps.tolist(),
-            "target": windows.targets.tolist(),
-            "window": windows.contexts.tolist(),
+            "target": [ids[row] for row in windows.targets.tolist()],
+            "window": [[ids[row] for row in context if row != PADDING] for context in windows.contexts.tolist()],
             "since_setup": windows.since_setup.tolist(),
             "cold": windows.cold.tolist(),
             "region_id": posterior.tops.tolist(),
@@ -113,54 +131,68 @@ class EventScorer:
             "confidence": posterior.confidence.tolist(),
             "margin": posterior.margin.tolist(),
             "angle": posterior.angles.tolist(),
-            "loss": (-np.log(np.maximum(probabilities, 1e-12))).tolist(),
+            "loss": _where(scored, self._losses(windows, batch)),
             "rarity": negative_log_popularity(windows.targets, self._setup.counts).tolist(),
         }
+
+    def _losses(self, windows: Windows, batch: ScoredBatch) -> Array:
+        """(n,) negative log probability of each target among the items of set-up and itself."""
+        own = batch.probabilities[np.arange(len(windows)), windows.targets]
+        known = batch.probabilities[:, : len(self._setup.catalogue) + 1].sum(axis=1)
+        among = known + np.where(windows.targets <= len(self._setup.catalogue), 0.0, own)
+        losses: Array = -np.log(np.maximum(own / np.maximum(among, 1e-12), 1e-12))
+        return losses
 
     def learn_again(self, events: Iterable[GatedEvent]) -> None:
         """Bring the online ensemble up to date with events that were scored under the revision in force."""
         if self.online is not None:
             self._hold_out(self.online)
             for event in events:
-                self.online.learn_again(event)
+                history = History(tuple(event.window), 0)
+                contexts, _ = self.catalogue.contexts([history], self._config.windows.length)
+                self.online.learn_again(event, contexts[0], self.catalogue.row_of[event.target])
 
     def _window_features(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> WindowFeatures:
         return batch.window_features(self._setup.bank, contexts, since_setup)
 
     def _mix_and_learn(
-        self, online: OnlineEnsemble, windows: Windows, batch: ScoredBatch
+        self, online: OnlineEnsemble, windows: Windows, batch: ScoredBatch, existence: Existence
     ) -> tuple[list[int], list[OnlineFeatures]]:
         """Rank of each target in the mixed probabilities, and what the ensemble learned from each window in turn."""
         self._hold_out(online)
         features = self._window_features(windows.contexts, windows.since_setup, batch)
-        shares = online.counted_shares(features)
-        mixed, learned = np.empty(batch.probabilities.shape), []
+        shares, scored = online.counted_shares(features), existence.includes(windows.targets)
+        mixed, learned = np.full(batch.probabilities.shape, -np.inf), []
         for i, target in enumerate(windows.targets.tolist()):
+            surest = float(features.max_probability[i])
+            if not scored[i]:
+                online.add(features.setup_shares[i], windows.contexts[i], target)
+                learned.append(OnlineFeatures(None, surest, shares[i], []))
+                continue
             this, probabilities = features[i : i + 1], batch.probabilities[i : i + 1]
-            excluded = np.append(windows.contexts[i], self.withdrawn)
+            excluded = np.append(windows.contexts[i], existence.hidden_from(i))
             mixed[i : i + 1], hits = online.score_grid(this, probabilities, target, excluded)
             probability = float(probabilities[0, target])
             online.learn(features, i, target, probability, hits)
-            learned.append(OnlineFeatures(probability, float(features.max_probability[i]), shares[i], hits))
-        ranks: list[int] = self._ranks(mixed, windows).tolist()
+            learned.append(OnlineFeatures(probability, surest, shares[i], hits))
+        ranks: list[int] = ranks_of_existing(mixed, windows.targets, windows.contexts, existence).tolist()
         return ranks, learned
 
-    def _ranks(self, probabilities: NDArray[np.floating[Any]], windows: Windows) -> Ids:
-        """Rank of each target among the items that may be recommended, itself always one of them."""
-        if len(self.withdrawn):
-            own = np.arange(len(windows)), windows.targets
-            kept, probabilities = probabilities[own], probabilities.copy()
-            probabilities[:, self.withdrawn] = -1.0
-            probabilities[own] = kept
-        return rank_of_targets(probabilities, windows.targets, windows.contexts)
-
     def _hold_out(self, online: OnlineEnsemble) -> None:
-        """Give the ensemble the scores of held-out set-up windows under the revision in force, once a revision."""
+        """Give the ensemble the scores of held-out set-up windows under the revision in force, once a revision.
+
+        They are scored over the items of set-up alone: arrivals between two revisions change nothing.
+        """
         if self._held_out_under is self.live.bank:
             return
         contexts, targets = self._setup.calibration.sample(self._config.trend.held_out)
-        none = np.zeros(len(targets), dtype=np.int64)
-        batch = self.score_content(contexts, none)
+        none, of_setup = np.zeros(len(targets), dtype=np.int64), Existence.of_all(len(self._setup.catalogue))
+        batch = self.score_content(contexts, none, of_setup)
         probabilities = batch.probabilities[np.arange(len(targets)), targets]
         online.hold_out(self._window_features(contexts, none, batch), targets, probabilities.astype(np.float64))
         self._held_out_under = self.live.bank
+
+
+def _where(scored: NDArray[np.bool_], values: NDArray[np.floating[Any]]) -> list[float | None]:
+    """List of (n,) values, None for targets that did not exist."""
+    return [value if known else None for value, known in zip(values.tolist(), scored.tolist(), strict=True)]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
 from pipeline.online.ensemble import WindowFeatures, origin_features, setup_shares_of, window_features
 from pipeline.online.origin_prior import OriginFeatures, reweighted
@@ -79,6 +80,7 @@ class Scorer:
         bank: RegionBank,
         contexts: Ids,
         since_setup: NDArray[np.int64],
+        existence: Existence,
         origin_weight: OriginWeight | None = None,
         canaries: Sequence[Canary] = (),
         incumbent: NDArray[np.bool_] | None = None,
@@ -89,6 +91,7 @@ class Scorer:
             bank: the regions of the revision.
             contexts: (n, length) catalogue rows, left-padded.
             since_setup: (n,) number of items of each window taken since set-up.
+            existence: of items for each window; the others have probability 0.
             origin_weight: changes the route before anything is mixed. None: the route is that of the posterior, and
                 `ScoredBatch.reweighted` changes it afterwards, for weights that are learned from the probabilities.
             canaries: c trials under way.
@@ -101,6 +104,7 @@ class Scorer:
             route = rerouted(route, origin_weight(posterior, route))
         if incumbent is None:
             incumbent = np.zeros((len(contexts), len(canaries)), dtype=np.bool_)
-        mixture = self._backend.mixed(states, contexts, *split(route, bank, canaries, incumbent))
+        shares, adapters = split(route, bank, canaries, incumbent)
+        mixture = self._backend.mixed(states, contexts, shares, adapters, existence)
         backbone = None if mixture.backbone is None else mixture.backbone.numpy()
         return ScoredBatch(posterior, route, mixture.probabilities.numpy(), backbone, mixture.fallback)

@@ -45,7 +45,7 @@ class GateView:
     """Encoder of windows; set-up fixes it.
 
     Attributes:
-        counts: (items + 1,) occurrences of each item in set-up.
+        counts: (items + 1,) occurrences of each item of set-up.
         setup_regions: the set-up regions before any revision.
     """
 
@@ -71,13 +71,19 @@ def familiarity(contexts: NDArray[np.int64], counts: NDArray[np.int64]) -> Array
     """(n, 3) share of a window's items that set-up lacks, mean and least log count of its items."""
     present = contexts != PADDING
     items = np.maximum(present.sum(axis=1), 1)
-    logs = np.log1p(counts[contexts])
-    unknown = ((counts[contexts] == 0) & present).sum(axis=1) / items
+    occurrences = counts_of(contexts, counts)
+    logs = np.log1p(occurrences)
+    unknown = ((occurrences == 0) & present).sum(axis=1) / items
     least = np.where(present, logs, np.inf).min(axis=1)
     return np.stack([unknown, (logs * present).sum(axis=1) / items, np.where(np.isinf(least), 0.0, least)], axis=1)
 
 
 def negative_log_popularity(targets: NDArray[np.int64], counts: NDArray[np.int64]) -> Array:
     """(n,) minus the log of one plus the count of each item in set-up."""
-    values: Array = -np.log1p(counts[targets])
+    values: Array = -np.log1p(counts_of(targets, counts))
     return values
+
+
+def counts_of(rows: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(...,) occurrences in set-up of catalogue rows; items beyond those of set-up have none."""
+    return np.where(rows < len(counts), counts[np.minimum(rows, len(counts) - 1)], 0)

@@ -1,11 +1,12 @@
 """Regions in force with their adapters, loaded and verified before a revision takes effect."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.lora.moved_items import known_rows, moved_items
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.region import Status
 from pipeline.regions.revision import Revision
@@ -14,16 +15,40 @@ from pipeline.regions.revision import Revision
 class LiveRegions:
     """The newest revision, and the adapters it needs.
 
+    Args:
+        bank: the regions in force at first.
+        host: holds no adapters.
+        store: adapter versions.
+        backbone_sha256: fingerprint of the backbone that versions must fit.
+        catalogue: the items that this process knows.
+
     Attributes:
         bank: the regions in force.
         host: adapters of the stream regions, and no others.
     """
 
-    def __init__(self, bank: RegionBank, host: AdapterHost, store: AdaptersStore, backbone_sha256: str) -> None:
+    def __init__(
+        self, bank: RegionBank, host: AdapterHost, store: AdaptersStore, backbone_sha256: str, catalogue: OpenCatalogue
+    ) -> None:
         self.bank = bank
         self.host = host
         self._store = store
         self._backbone_sha256 = backbone_sha256
+        self._catalogue = catalogue
+        self._missing: dict[str, set[str]] = {}
+
+    def follow(self, catalogue: OpenCatalogue) -> None:
+        """Take over changes of the catalogue; adapters get their rows for items that have come since they were loaded.
+
+        Raises:
+            AdapterRefused: such an adapter is damaged by now.
+        """
+        self._catalogue = catalogue
+        self.host.follow(catalogue)
+        for name, missing in list(self._missing.items()):
+            if not missing.isdisjoint(catalogue.row_of):
+                self.host.drop(name)
+                self._register(name)
 
     def apply(self, revision: Revision) -> None:
         """Apply a revision; adapters are loaded and verified before anything changes.
@@ -69,21 +94,13 @@ class LiveRegions:
 
     def _register(self, name: str) -> None:
         loaded = self._store.load(name, backbone_sha256=self._backbone_sha256)
-        self.host.register(name, loaded.tensors, rows_of(name, loaded.config))
+        items = moved_items(name, loaded.config, self._catalogue.setup.item_ids)
+        moved = known_rows(loaded.tensors, items, self._catalogue.row_of)
+        self.host.register(name, moved.tensors, moved.rows)
+        self._missing[name] = moved.missing
 
     def _take_over(self, bank: RegionBank) -> None:
         self.bank = bank
         for name in set(self.host.names) - set(bank.adapters):
             self.host.drop(name)
-
-
-def rows_of(name: str, config: Mapping[str, object]) -> list[int]:
-    """Catalogue rows for which an adapter version has item rows of its own, from its configuration.
-
-    Raises:
-        AdapterRefused: `bad_config`, the configuration does not list them.
-    """
-    rows = config.get("rows")
-    if not isinstance(rows, list):
-        raise AdapterRefused("bad_config", f"{name}: its configuration does not list the item rows it moves")
-    return [int(row) for row in rows]
+            self._missing.pop(name, None)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from pipeline.arrays import Array
+from pipeline.events.existence import Existence
 from pipeline.events.windows import PADDING, Ids
 from pipeline.models.backbones.base import last_states
 from pipeline.models.lora.host import AdapterHost
@@ -26,16 +27,27 @@ def weighted(route: Array, adapter_weight: Array) -> Array:
 
 
 @torch.inference_mode()
-def next_item_probabilities(host: AdapterHost, contexts: Ids, name: str | None) -> torch.Tensor:
-    """(n, items + 1) probabilities of the next item under one adapter (None: the backbone); padding has 0."""
-    return scored(host, host.states(contexts, name), name)
+def next_item_probabilities(host: AdapterHost, contexts: Ids, name: str | None, existence: Existence) -> torch.Tensor:
+    """(n, items + 1) probabilities of the next item under one adapter (None: the backbone); see `scored`."""
+    return scored(host, host.states(contexts, name), name, existence)
 
 
 @torch.inference_mode()
-def scored(host: AdapterHost, states: torch.Tensor, name: str | None) -> torch.Tensor:
-    """(n, items + 1) probabilities of the next item from (n, length, d) states under that adapter."""
-    logits = last_states(states) @ host.vectors(name).T
+def scored(host: AdapterHost, states: torch.Tensor, name: str | None, existence: Existence) -> torch.Tensor:
+    """Probabilities of the next item.
+
+    Args:
+        host: holds the adapter.
+        states: (n, length, d) under the adapter.
+        name: of the adapter; None: the backbone.
+        existence: of items for each window.
+
+    Returns:
+        (n, items + 1) probabilities; padding and items that do not exist have 0.
+    """
+    logits = last_states(states) @ host.vectors(name)[: existence.items + 1].T
     logits[:, PADDING] = -torch.inf
+    existence.hide(logits, -torch.inf)
     return logits.softmax(dim=1)
 
 
@@ -45,6 +57,7 @@ def mixed_probabilities(
     contexts: Ids,
     route: Array,
     adapters: Sequence[str | None],
+    existence: Existence,
     backbone: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mix the probabilities of several adapters for each window.
@@ -54,20 +67,23 @@ def mixed_probabilities(
         contexts: (n, length) windows.
         route: (n, c) weights in the mixture, rows summing to 1.
         adapters: adapter of each column; the backbone takes the place of None, and of an adapter that the host lacks.
+        existence: of items for each window.
         backbone: (n, items + 1) probabilities of the backbone for all these windows, where they are computed already.
 
     Returns:
         (n, items + 1) probabilities.
     """
     weights = torch.from_numpy(route).to(torch.float32)
-    total = torch.zeros(len(contexts), host.vectors(None).shape[0])
+    total = torch.zeros(len(contexts), existence.items + 1)
     for column, wanted in enumerate(adapters):
         name = wanted if wanted in host.names else None
         # The backbone scores every window, needed or not: the size of a batch can change the last bits of a result,
         # and the adapter weight of one region must not reach the windows of another that way.
-        rows = torch.arange(len(contexts)) if wanted is None else torch.from_numpy(np.flatnonzero(route[:, column]))
+        rows = np.arange(len(contexts)) if wanted is None else np.flatnonzero(route[:, column])
         if len(rows):
             known = backbone if wanted is None else None
-            answer = next_item_probabilities(host, contexts[rows.numpy()], name) if known is None else known
-            total.index_add_(0, rows, answer * weights[rows, column : column + 1])
+            selected = existence.select(rows)
+            answer = next_item_probabilities(host, contexts[rows], name, selected) if known is None else known
+            places = torch.from_numpy(rows)
+            total.index_add_(0, places, answer * weights[places, column : column + 1])
     return total

@@ -21,8 +21,8 @@ class SetUp:
 
     Attributes:
         backbone: the frozen backbone.
-        backbone_sha256: hash of its weights and item texts.
-        catalogue: items by row.
+        backbone_sha256: fingerprint of its weights and the text encoder.
+        catalogue: the items of set-up, by row.
         counts: (items + 1,) occurrences of each item as a target of set-up, held-out windows excluded.
         bank: set-up regions, and an origin model of the set-up origin alone.
         calibration: reference values of gate and drift detectors.

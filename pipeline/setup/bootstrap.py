@@ -38,7 +38,7 @@ def set_up(
 
     Args:
         config: sections `backbone`, `setup`, `softmax`, `windows`.
-        catalogue: every item of the log.
+        catalogue: the items of set-up.
         windows: set-up windows available for training (S_new excluded).
         seed: seed of all random draws.
         on_batch: receives the progress of the training.
@@ -170,7 +170,7 @@ def _describe(
     newest = learned[slice(max(len(learned) - config.trend.followed_events, 0), None)]
     return SetUp(
         backbone,
-        fingerprint(backbone),
+        fingerprint(backbone, catalogue.encoder),
         catalogue,
         counts,
         bank,

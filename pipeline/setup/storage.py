@@ -64,7 +64,7 @@ def save_setup(setup: SetUp, root: Path) -> None:
     draft = root.with_name(f".{root.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    save_backbone(setup.backbone, draft / BACKBONE)
+    save_backbone(setup.backbone, draft / BACKBONE, setup.catalogue.encoder)
     catalogue, bank = setup.catalogue, setup.bank
     _write_json(
         draft / CATALOGUE,

@@ -1,6 +1,7 @@
 """Interface of all strategies, RAIE and baselines."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -10,10 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.events.windows import Windows
-from pipeline.metrics.ranking import rank_of_targets
+from pipeline.events.existence import Existence, ranks_of_existing
+from pipeline.events.item import Item
+from pipeline.events.windows import Ids, Windows
+from pipeline.models.backbones.base import Backbone
+from pipeline.models.catalogue import Catalogue
+from pipeline.models.text import TextEncoder
 from pipeline.setup.artifacts import SetUp
 from pipeline.strategies.common.trainings import Trainings
+from pipeline.strategies.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Scored:
     """Ranks of n windows under a strategy.
 
     Attributes:
-        ranks: (n,) rank of the target, 1 = top.
+        ranks: (n,) rank of the target, 1 = top, 0 where it did not exist at that moment.
         regions: (n,) top region, or None for a strategy without regions.
         confidence: (n,) gate confidence, or None likewise.
     """
@@ -41,6 +47,10 @@ class StrategyContext:
         learned: set-up windows available for replay.
         seed: of all random draws.
         folder: for the files of the strategy.
+        timeline: which items exist at each event of the log.
+        items: records of its items, by id.
+        catalogue: every item of the timeline, in its rows; set-up's come first.
+        encoder: of item texts; None for items by id alone.
         trainings: cache of trainings shared by strategies of the same set-up, or None.
     """
 
@@ -49,7 +59,15 @@ class StrategyContext:
     learned: Windows
     seed: int
     folder: Path
+    timeline: Timeline
+    items: Mapping[str, Item]
+    catalogue: Catalogue
+    encoder: TextEncoder | None
     trainings: Trainings | None = None
+
+    def grown_backbone(self) -> Backbone:
+        """A copy of the backbone with a row for every item of the timeline."""
+        return grown(copy.deepcopy(self.setup.backbone), self.catalogue)
 
 
 class Strategy(Protocol):
@@ -81,22 +99,41 @@ class Strategy(Protocol):
         """End an update interval: learn from the windows observed since the last one."""
 
     def score(self, windows: Windows) -> Scored:
-        """Score windows without a change of state."""
+        """Score windows, over the items that exist at their positions, and learn nothing."""
 
     def close(self) -> None:
         """Release all resources. The strategy is not used afterwards."""
 
 
-def rank_in_batches(windows: Windows, size: int, probabilities: Callable[[NDArray[np.int64]], torch.Tensor]) -> Scored:
+def grown(backbone: Backbone, catalogue: Catalogue) -> Backbone:
+    """The backbone with a row for every item of a catalogue that begins with its own items."""
+    known = backbone.items.last
+    backbone.items.resize(len(catalogue))
+    for row, text in enumerate(catalogue.texts[known:], start=known + 1):
+        backbone.items.set(row, torch.from_numpy(catalogue.vectors[row - 1]), backbone.own_row(text))
+    return backbone
+
+
+def batches(windows: Windows, size: int, timeline: Timeline) -> Iterator[tuple[Windows, Existence]]:
+    """Windows in batches of at most `size`, each with the existence of items."""
+    for start in range(0, len(windows), size):
+        batch = windows[slice(start, start + size)]
+        yield batch, timeline.existence(batch.positions)
+
+
+def rank_in_batches(
+    windows: Windows, size: int, timeline: Timeline, probabilities: Callable[[Ids, Existence], torch.Tensor]
+) -> Scored:
     """Rank targets under a model that is constant over all rows.
 
     Args:
         windows: to score.
         size: windows scored together.
-        probabilities: (n, length) contexts to (n, items + 1) probabilities.
+        timeline: which items exist.
+        probabilities: (n, length) contexts, and the existence of items, to (n, items + 1) probabilities.
     """
     ranks = [np.zeros(0, dtype=np.int64)]
-    for start in range(0, len(windows), size):
-        batch = windows[slice(start, start + size)]
-        ranks.append(rank_of_targets(probabilities(batch.contexts).numpy(), batch.targets, batch.contexts))
+    for batch, existence in batches(windows, size, timeline):
+        scores = probabilities(batch.contexts, existence).numpy()
+        ranks.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence))
     return Scored(np.concatenate(ranks))

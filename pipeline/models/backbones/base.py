@@ -6,6 +6,7 @@ scores the whole catalogue with the same item vectors that it reads (tied input 
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -17,16 +18,21 @@ from pipeline.config import BackboneSettings
 from pipeline.events.windows import PADDING
 from pipeline.models.catalogue import Catalogue
 
+BLOCK = 256
+"""Rows whose vectors are computed together, always in the same shape: a row's vector does not depend on others."""
+
 
 class ItemTable(nn.Module):
     """Item vectors: a row of its own for each item plus a projection of its text embedding.
 
-    An item without interactions so far has a zero row and is represented by its text alone.
+    An item without interactions so far has a zero row and is represented by its text alone. The table grows with the
+    catalogue, a block at a time.
 
     Attributes:
-        rows: (items + 1, d) one row for each item, row 0 for padding.
+        rows: (capacity, d) one row for each item, row 0 for padding; more rows than items once it has grown.
         projection: text dimensions -> d, or None where the log has no text.
-        text: (items + 1, text dimensions) frozen text embeddings, not part of the weights.
+        text: (capacity, text dimensions) frozen text embeddings, not part of the weights.
+        last: highest row in use.
     """
 
     text: Tensor
@@ -36,7 +42,29 @@ class ItemTable(nn.Module):
         self.rows = nn.Embedding(items + 1, dimensions)
         self.projection = nn.Linear(text_dimensions, dimensions, bias=False) if text_dimensions else None
         self.register_buffer("text", torch.zeros(items + 1, text_dimensions), persistent=False)
+        self.last = items
         self._latest: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def capacity(self) -> int:
+        """Number of rows, padding included."""
+        return len(self.text)
+
+    def resize(self, items: int) -> None:
+        """Use catalogue rows up to `items`, with room in whole blocks; rows stay, new ones are zero."""
+        self.last = items
+        capacity = -(-(items + 1) // BLOCK) * BLOCK
+        missing = capacity - self.capacity
+        if missing > 0:
+            weight = self.rows.weight
+            weight.data = functional.pad(weight.data, (0, 0, 0, missing))
+            self.text = functional.pad(self.text, (0, 0, 0, missing))
+
+    def set(self, row: int, text: Tensor, own: Tensor | None = None) -> None:
+        """Write the (t,) text embedding of a row, and its own (d,) row unless that stays."""
+        self.text[row] = text
+        if own is not None:
+            self.rows.weight.data[row] = own
 
     def forward(self, rows: Tensor) -> Tensor:
         """(...,) catalogue rows to (..., d) item vectors."""
@@ -55,8 +83,21 @@ class ItemTable(nn.Module):
         return self._latest[1]
 
     def all(self) -> Tensor:
-        """(items + 1, d) the vector of every catalogue row, padding included."""
-        vectors: Tensor = self(torch.arange(self.rows.weight.shape[0], device=self.rows.weight.device))
+        """(capacity, d) the vector of every catalogue row, padding included."""
+        vectors: Tensor = self(torch.arange(self.capacity, device=self.text.device))
+        return vectors
+
+    def blocks(self, numbers: Sequence[int]) -> Tensor:
+        """(len(numbers) * BLOCK, d) vectors of whole blocks; each is the same whichever others are asked for.
+
+        The table must have been resized to whole blocks.
+        """
+        starts = [number * BLOCK for number in numbers]
+        rows = torch.cat([torch.arange(start, start + BLOCK) for start in starts])
+        vectors: Tensor = self.rows(rows).clone()
+        if self.projection is not None:
+            for place, start in enumerate(starts):
+                vectors[place * BLOCK : (place + 1) * BLOCK] += self.projection(self.text[start : start + BLOCK])
         return vectors
 
 
@@ -104,6 +145,11 @@ class Backbone(PreTrainedModel):
         """(n, d) the last position of `hidden`, computed without the other positions where the model allows it."""
         return last_states(self.hidden(windows, vectors))
 
+    def own_row(self, text: str) -> Tensor:
+        """(d,) row of an item that was never trained on, from its text: zero, unless rows are informed."""
+        del text
+        return torch.zeros(self.items.rows.weight.shape[1])
+
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """(n, length) rows to the (n, length, d) states and the (items + 1, d) item vectors used."""
         vectors = self.items.all()
@@ -126,13 +172,24 @@ def mean_states(states: Tensor, windows: Tensor) -> Tensor:
     return functional.normalize(torch.where(empty, last_states(states), mean), dim=-1)
 
 
-def fingerprint(model: Backbone) -> str:
-    """sha256 over the names, shapes and bytes of all weights and of the text embeddings."""
-    digest = hashlib.sha256()
-    named: dict[str, Any] = dict(model.state_dict())
-    named["items.text"] = model.items.text
+def fingerprint(model: Backbone, encoder: str) -> str:
+    """sha256 over the names, shapes and bytes of all weights, and the identity of the text encoder.
+
+    Texts are not part of it: items come and go, and adapters stay valid.
+    """
+    digest = hashlib.sha256(f"encoder {encoder}".encode())
+    return _digest(digest, dict(model.state_dict()))
+
+
+def fingerprint_with_texts(model: Backbone) -> str:
+    """Fingerprint of backbones that were saved when it covered the text embeddings of all items."""
+    return _digest(hashlib.sha256(), {**model.state_dict(), "items.text": model.items.text})
+
+
+def _digest(digest: Any, named: Mapping[str, Tensor]) -> str:
     for name in sorted(named):
         tensor = named[name].detach().cpu().contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
+    found: str = digest.hexdigest()
+    return found

@@ -8,6 +8,7 @@ None of them can run code: weights are safetensors, and the rest is JSON.
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline.errors import BackboneError
-from pipeline.models.backbones.base import Backbone, fingerprint
+from pipeline.models.backbones.base import Backbone, fingerprint, fingerprint_with_texts
 from pipeline.models.backbones.factory import KINDS
 from pipeline.models.seeding import seeded
 
@@ -25,15 +26,16 @@ CONFIG, WEIGHTS, TEXTS, RECORD = "config.json", "model.safetensors", "item_texts
 _REPAIR = "restore the folder from a backup, or run `raie setup` again"
 
 
-def save_backbone(model: Backbone, folder: Path) -> str:
+def save_backbone(model: Backbone, folder: Path, encoder: str) -> str:
     """Write a backbone into a new folder, atomically.
 
     Args:
         model: not wrapped by an adapter host.
         folder: does not exist yet; its parents are made.
+        encoder: identity of the text encoder, "" without text.
 
     Returns:
-        The fingerprint: sha256 over weights and text embeddings.
+        The fingerprint: sha256 over weights and encoder.
 
     Raises:
         BackboneError: the model has adapters, or the folder exists.
@@ -50,8 +52,8 @@ def save_backbone(model: Backbone, folder: Path) -> str:
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    sha256 = fingerprint(model)
-    _write(model, {"kind": kind, "sha256": sha256}, draft)
+    sha256 = fingerprint(model, encoder)
+    _write(model, {"kind": kind, "sha256": sha256, "encoder": encoder}, draft)
     draft.rename(folder)
     return sha256
 
@@ -77,22 +79,33 @@ def load_backbone(folder: Path) -> Backbone:
             f"{folder / TEXTS} does not hold {tuple(model.items.text.shape)} text embeddings; {_REPAIR}"
         )
     model.items.text.copy_(text)
-    if (found := fingerprint(model)) != record.get("sha256"):
-        raise BackboneError(
-            f"{folder / WEIGHTS} or {folder / TEXTS} is not what was saved: their sha256 is {found}, {RECORD} says "
-            f"{record.get('sha256')}; {_REPAIR}"
-        )
+    _verify(model, record, folder)
     model.eval()  # type: ignore[no-untyped-call]
     return model
 
 
 def _write(model: Backbone, record: dict[str, str], folder: Path) -> None:
     model.config.save_pretrained(folder)
-    record = {**record, "config_sha256": _sha256(folder / CONFIG)}
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
     save_file({"text": model.items.text.detach().cpu().clone()}, folder / TEXTS)
+    record = {**record, "config_sha256": _sha256(folder / CONFIG), "texts_sha256": _sha256(folder / TEXTS)}
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _verify(model: Backbone, record: Mapping[str, Any], folder: Path) -> None:
+    """Compare what was loaded with the hashes in the record; a backbone of an earlier version keeps its fingerprint."""
+    texts = record.get("texts_sha256")
+    if texts is not None and (read := _sha256(folder / TEXTS)) != texts:
+        raise BackboneError(
+            f"{folder / TEXTS} is not what was saved: its sha256 is {read}, {RECORD} says {texts}; {_REPAIR}"
+        )
+    found = fingerprint_with_texts(model) if texts is None else fingerprint(model, str(record.get("encoder", "")))
+    if found != record.get("sha256"):
+        files = f"{folder / WEIGHTS}" if texts is not None else f"{folder / WEIGHTS} or {folder / TEXTS}"
+        raise BackboneError(
+            f"{files} is not what was saved: the sha256 is {found}, {RECORD} says {record.get('sha256')}; {_REPAIR}"
+        )
 
 
 def _empty(architecture: type[Backbone], path: Path, expected: str) -> Backbone:

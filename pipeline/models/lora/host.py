@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
-from pipeline.models.backbones.base import Backbone
+from pipeline.models.backbones.base import BLOCK, Backbone
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.seeding import seeded
 
 _ROWS = "trainable_tokens_delta"
@@ -39,7 +40,9 @@ class AdapterHost:
         self.settings = settings
         if backbone.items.projection is not None:
             backbone.items.projection = _Frozen(backbone.items.projection)
+        backbone.items.resize(backbone.items.last)
         self._vectors: dict[str | None, Tensor] = {}
+        self._stale: dict[str | None, set[int]] = {}
         with _quiet():
             self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
         self._active: str | None = None
@@ -82,7 +85,23 @@ class AdapterHost:
     def drop(self, name: str) -> None:
         """Remove a registered adapter."""
         self._vectors.pop(name, None)
+        self._stale.pop(name, None)
         self._model.delete_adapter(name)
+
+    def follow(self, catalogue: OpenCatalogue) -> None:
+        """Take over the rows and texts that have changed in a catalogue since the last call.
+
+        An adapter keeps no row of its own for a catalogue row that was freed.
+        """
+        changed, table, known = catalogue.take_changes(), self.backbone.items, len(catalogue.setup)
+        table.resize(catalogue.rows)
+        for row in changed:
+            item = catalogue.item(catalogue.ids[row])
+            own = None if row <= known else self.backbone.own_row(item.text if item else "")
+            table.set(row, torch.from_numpy(catalogue.vector(row)), own)
+        self._forget({row for row in changed if not catalogue.ids[row]})
+        for stale in self._stale.values():
+            stale.update(row // BLOCK for row in changed)
 
     def tensors(self, name: str) -> dict[str, NDArray[Any]]:
         """Copy of the tensors of an adapter, by name."""
@@ -94,13 +113,18 @@ class AdapterHost:
         config: Any = self._model.peft_config[name]
         return list(config.trainable_token_indices["items.rows"])
 
-    def describe(self, name: str) -> dict[str, object]:
-        """Configuration of an adapter, stored beside its weights."""
+    def describe(self, name: str, item_of: Sequence[str]) -> dict[str, object]:
+        """Configuration of an adapter, stored beside its weights.
+
+        Args:
+            name: of the adapter.
+            item_of: id of the item in every catalogue row; the adapter's rows are named by them, in their order.
+        """
         return {
             "rank": self.settings.rank,
             "alpha": self.settings.alpha,
             "targets": list(self.targets),
-            "rows": self.rows(name),
+            "items": [item_of[row] for row in self.rows(name)],
         }
 
     def parameter_groups(self, name: str, learning_rate: float, row_learning_rate: float) -> list[dict[str, Any]]:
@@ -110,6 +134,7 @@ class AdapterHost:
             Two groups for an optimizer: the low-rank factors, and the item rows with a separate learning rate.
         """
         self._vectors.pop(name, None)
+        self._stale.pop(name, None)
         factors: list[nn.Parameter] = []
         rows: list[nn.Parameter] = []
         self._model.set_adapter(name)
@@ -140,10 +165,13 @@ class AdapterHost:
     @torch.inference_mode()
     def vectors(self, name: str | None) -> Tensor:
         """(items + 1, d) item vectors under an adapter, cached until it is trained or dropped."""
+        table = self.backbone.items
         if name not in self._vectors:
-            with self.active(name) as model:
-                self._vectors[name] = model.items.all().clone()
-        return self._vectors[name]
+            self._vectors[name] = torch.zeros(0, table.rows.weight.shape[1])
+            self._stale[name] = set(range(table.capacity // BLOCK))
+        if self._stale[name]:
+            self._renew(name)
+        return self._vectors[name][: table.last + 1]
 
     @torch.inference_mode()
     def states(self, contexts: NDArray[np.int64], name: str | None) -> Tensor:
@@ -151,6 +179,29 @@ class AdapterHost:
         vectors = self.vectors(name)
         with self.active(name) as model:
             return model.hidden(torch.from_numpy(contexts), vectors)
+
+    def _renew(self, name: str | None) -> None:
+        """Compute the stale blocks of the item vectors under an adapter."""
+        blocks, vectors = sorted(self._stale[name]), self._vectors[name]
+        missing = self.backbone.items.capacity - len(vectors)
+        if missing:
+            vectors = self._vectors[name] = torch.cat([vectors, vectors.new_zeros(missing, vectors.shape[1])])
+        with self.active(name) as model:
+            found = model.items.blocks(blocks)
+        vectors.view(-1, BLOCK, vectors.shape[1])[blocks] = found.view(-1, BLOCK, vectors.shape[1])
+        self._stale[name].clear()
+
+    def _forget(self, freed: set[int]) -> None:
+        """Remove the rows of adapters for catalogue rows that are free now."""
+        for name in self.names:
+            rows = self.rows(name)
+            if freed.isdisjoint(rows):
+                continue
+            kept = [place for place, row in enumerate(rows) if row not in freed]
+            tensors = self.tensors(name)
+            tensors = {key: value[kept] if _ROWS in key else value for key, value in tensors.items()}
+            self.drop(name)
+            self.register(name, tensors, [rows[place] for place in kept])
 
     def _activate(self) -> None:
         """Enable the layers of the active adapter, and disable all others."""

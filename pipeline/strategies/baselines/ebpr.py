@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from pipeline.events.existence import ranks_of_existing
 from pipeline.events.windows import PADDING, Ids, Windows
-from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
+from pipeline.metrics.ranking import LIST_LENGTH
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.training.loss import Batch, next_item_logits
 from pipeline.strategies.baselines.lora import LoraRows
@@ -46,11 +47,11 @@ class Ebpr(LoraRows):
     def _mistakes(self, windows: Windows) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], Ids]:
         """(n,) windows with a missed target, and the (n,) highest other item."""
         wrong, rivals = [], []
-        size = self._context.config.replay.score_batch
+        size, existence = self._context.config.replay.score_batch, self._existence_after(windows)
         for start in range(0, len(windows), size):
             batch = windows[slice(start, start + size)]
-            scores = self._probabilities(batch.contexts).numpy()
-            wrong.append(rank_of_targets(scores, batch.targets, batch.contexts) > LIST_LENGTH)
+            scores = self._probabilities(batch.contexts, existence).numpy()
+            wrong.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence) > LIST_LENGTH)
             rows = np.arange(len(batch))
             scores[rows[:, None], batch.contexts] = -1.0
             scores[rows, batch.targets] = scores[:, PADDING] = -1.0

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import torch
 
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.strategies.baselines.lora import LoraRows
@@ -19,11 +20,12 @@ class Ensemble(LoraRows):
     name: ClassVar[str] = "ensemble"
     share: ClassVar[float] = 0.5
 
-    def _probabilities(self, contexts: Ids) -> torch.Tensor:
-        adapted = super()._probabilities(contexts)
+    def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
+        adapted = super()._probabilities(contexts, existence)
         if self._adapter is None:
             return adapted
-        return self.share * adapted + (1.0 - self.share) * next_item_probabilities(self._host, contexts, None)
+        backbone = next_item_probabilities(self._host, contexts, None, existence)
+        return self.share * adapted + (1.0 - self.share) * backbone
 
 
 class Ensemble25(Ensemble):

@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 
 from adapters_store import version_name
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids, Windows
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.strategies.base import StrategyContext
@@ -39,8 +40,8 @@ class Lora(AdapterLearner):
     def _train(self, name: str, windows: Windows) -> None:
         self._fit(name, windows, self._seed)
 
-    def _probabilities(self, contexts: Ids) -> torch.Tensor:
-        return next_item_probabilities(self._host, contexts, self._adapter)
+    def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
+        return next_item_probabilities(self._host, contexts, self._adapter, existence)
 
 
 class LoraFrozenReplay(Lora):

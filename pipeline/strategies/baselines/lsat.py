@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 
 from adapters_store import version_name
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids, Windows
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.strategies.base import StrategyContext
@@ -41,6 +42,7 @@ class Lsat(AdapterLearner):
                 self._host.drop(dropped)
         self._long, self._short = long, short
 
-    def _probabilities(self, contexts: Ids) -> torch.Tensor:
-        long, short = (next_item_probabilities(self._host, contexts, name) for name in (self._long, self._short))
+    def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
+        names = (self._long, self._short)
+        long, short = (next_item_probabilities(self._host, contexts, name, existence) for name in names)
         return self.alpha * long + (1.0 - self.alpha) * short

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adapters_store import version_name
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids, Windows
 from pipeline.models.backbones.base import Backbone, last_states, mean_states
 from pipeline.models.training.loss import Batch, Loss, next_item_logits
@@ -69,20 +70,22 @@ class Mole(AdapterLearner):
             self._host.drop(dropped)
         self._names = names
 
-    def _probabilities(self, contexts: Ids) -> torch.Tensor:
+    def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
         if not self._names:
-            return next_item_probabilities(self._host, contexts, None)
+            return next_item_probabilities(self._host, contexts, None, existence)
         gate = self._gated(self._features(contexts))
-        experts = (next_item_probabilities(self._host, contexts, name) for name in self._names)
+        experts = (next_item_probabilities(self._host, contexts, name, existence) for name in self._names)
         return torch.stack([gate[:, e, None] * each for e, each in enumerate(experts)]).sum(dim=0)
 
     def _shares(self, windows: Windows, names: list[str]) -> Tensor:
         """(n, experts) responsibilities of the experts for each window, given its target."""
-        own, size, batches = torch.from_numpy(windows.targets)[:, None], self._context.config.replay.score_batch, []
+        own, batches = torch.from_numpy(windows.targets)[:, None], []
+        size, existence = self._context.config.replay.score_batch, self._existence_after(windows)
         for start in range(0, len(windows), size):
             rows = slice(start, start + size)
             contexts = windows.contexts[rows]
-            probabilities = [next_item_probabilities(self._host, contexts, name).gather(1, own[rows]) for name in names]
+            answers = [next_item_probabilities(self._host, contexts, name, existence) for name in names]
+            probabilities = [answer.gather(1, own[rows]) for answer in answers]
             joint = self._gated(self._features(contexts)) * torch.cat(probabilities, dim=1).clamp(min=1e-12)
             batches.append(joint / joint.sum(dim=1, keepdim=True))
         return torch.cat(batches).clone()

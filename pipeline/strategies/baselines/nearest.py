@@ -1,12 +1,12 @@
 """Nearest-neighbour memory: targets of similar windows, without training."""
 
-import copy
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids, Windows
 from pipeline.models.backbones.base import last_states
 from pipeline.models.lora.host import AdapterHost
@@ -37,8 +37,8 @@ class Nearest:
 
     def __init__(self, context: StrategyContext) -> None:
         self.trained_windows = 0
-        self._host = AdapterHost(copy.deepcopy(context.setup.backbone), context.config.adapter)
-        self._batch = context.config.gate.batch_size
+        self._host = AdapterHost(context.grown_backbone(), context.config.adapter)
+        self._batch, self._timeline = context.config.gate.batch_size, context.timeline
         warm = context.learned[~context.learned.cold]
         unseen = validation_mask(len(warm), context.config, context.seed)
         self._keys, self._values = self._states(warm[~unseen].contexts), torch.from_numpy(warm[~unseen].targets)
@@ -64,13 +64,13 @@ class Nearest:
 
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
-        return rank_in_batches(windows, self._batch, self._probabilities)
+        return rank_in_batches(windows, self._batch, self._timeline, self._probabilities)
 
     def close(self) -> None:
         """Nothing to release."""
 
-    def _probabilities(self, contexts: Ids) -> torch.Tensor:
-        static = next_item_probabilities(self._host, contexts, None)
+    def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
+        static = next_item_probabilities(self._host, contexts, None, existence)
         if self._share == 0.0:
             return static
         return (1.0 - self._share) * static + self._share * self._recalled(contexts, static.shape[1])
@@ -82,11 +82,11 @@ class Nearest:
         return torch.zeros(len(contexts), rows).scatter_add_(1, self._values[near.indices], weights)
 
     def _best_share(self, judged: Windows) -> float:
-        own = torch.from_numpy(judged.targets)[:, None]
+        own, of_setup = torch.from_numpy(judged.targets)[:, None], Existence.of_all(self._timeline.setup_items)
         probabilities = [np.zeros((0, 2))]
         for start in range(0, len(judged), self._batch):
             rows = slice(start, start + self._batch)
-            static = next_item_probabilities(self._host, judged.contexts[rows], None)
+            static = next_item_probabilities(self._host, judged.contexts[rows], None, of_setup)
             recalled = self._recalled(judged.contexts[rows], static.shape[1])
             probabilities.append(
                 torch.cat([p.gather(1, own[rows]) for p in (static, recalled)], dim=1).double().numpy()

@@ -5,9 +5,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from pipeline.events.windows import Windows
-from pipeline.metrics.ranking import rank_of_targets
-from pipeline.strategies.base import Scored, StrategyContext, rank_in_batches
+from pipeline.events.existence import Existence, ranks_of_existing
+from pipeline.events.windows import Ids, Windows
+from pipeline.strategies.base import Scored, StrategyContext, batches, rank_in_batches
 
 LARGEST_WEIGHT = 2.0**500
 """Limit of the event weight. Weights of new events grow instead of old counts decaying; at the limit all are scaled."""
@@ -28,8 +28,8 @@ class Popularity:
 
     def __init__(self, context: StrategyContext) -> None:
         self.trained_windows = 0
-        self._batch = context.config.replay.score_batch
-        self._counts = np.zeros(len(context.setup.catalogue) + 1)
+        self._batch, self._timeline = context.config.replay.score_batch, context.timeline
+        self._counts = np.zeros(len(context.catalogue) + 1)
         self._weight = 1.0
         for target in context.learned.targets:
             self._add(int(target))
@@ -42,15 +42,13 @@ class Popularity:
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`."""
         ranks = [np.zeros(0, dtype=np.int64)]
-        for start in range(0, len(windows), TOGETHER):
-            batch = windows[slice(start, start + TOGETHER)]
+        for batch, existence in batches(windows, TOGETHER, self._timeline):
             # Row i holds the counts before event i; the rows are ranked together.
-            counts = np.empty((len(batch), len(self._counts)))
+            counts = np.empty((len(batch), existence.items + 1))
             for row, target in zip(counts, batch.targets, strict=True):
-                row[:] = self._counts
+                row[:] = self._counts[: existence.items + 1]
                 self._add(int(target))
-            counts[:, 0] = -np.inf
-            ranks.append(rank_of_targets(counts, batch.targets, batch.contexts))
+            ranks.append(ranks_of_existing(counts, batch.targets, batch.contexts, existence))
         return Scored(np.concatenate(ranks))
 
     def learn(self) -> None:
@@ -58,14 +56,14 @@ class Popularity:
 
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
-        counts = self._counts.copy()
-        counts[0] = -np.inf
-        return rank_in_batches(
-            windows, self._batch, lambda contexts: torch.from_numpy(counts).expand(len(contexts), len(counts))
-        )
+        return rank_in_batches(windows, self._batch, self._timeline, self._of_all)
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _of_all(self, contexts: Ids, existence: Existence) -> torch.Tensor:
+        """(n, items + 1) counts as they stand."""
+        return torch.from_numpy(np.tile(self._counts[: existence.items + 1], (len(contexts), 1)))
 
     def _add(self, row: int) -> None:
         if self.half_life is not None:

@@ -5,11 +5,11 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.arrays import Array
+from pipeline.events.existence import ranks_of_existing
 from pipeline.events.windows import Ids, Windows
-from pipeline.metrics.ranking import rank_of_targets
 from pipeline.online.decayed_popularity import DecayedPopularity
 from pipeline.online.item_transitions import ItemTransitions
-from pipeline.strategies.base import Scored, StrategyContext
+from pipeline.strategies.base import Scored, StrategyContext, batches
 
 ALL = np.ones((1, 1))
 """Weights of a single region and a single half-life, for counts over all users."""
@@ -26,7 +26,7 @@ class SequentialRules:
     def __init__(self, context: StrategyContext) -> None:
         config = context.config
         self.trained_windows = 0
-        self._batch = config.replay.score_batch
+        self._batch, self._timeline = config.replay.score_batch, context.timeline
         settings = config.trend
         self._transitions = ItemTransitions(settings.followed_events, config.windows.length, settings.shrinkage)
         self._popularity = DecayedPopularity(context.setup.counts, 1, [config.replay.half_life], settings.shrinkage)
@@ -42,11 +42,15 @@ class SequentialRules:
 
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`: each event updates the counts."""
-        ranks = []
-        for context, target in zip(windows.contexts, windows.targets.tolist(), strict=True):
-            ranks.append(int(rank_of_targets(self._probabilities(context[None]), np.array([target]), context[None])[0]))
-            self._add(context, target)
-        return Scored(np.array(ranks, dtype=np.int64))
+        ranks = [np.zeros(0, dtype=np.int64)]
+        for batch, existence in batches(windows, self._batch, self._timeline):
+            self._popularity.resize(existence.items)
+            scores = np.empty((len(batch), existence.items + 1))
+            for i, (context, target) in enumerate(zip(batch.contexts, batch.targets.tolist(), strict=True)):
+                scores[i] = self._probabilities(context[None])[0]
+                self._add(context, target)
+            ranks.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence))
+        return Scored(np.concatenate(ranks))
 
     def learn(self) -> None:
         """Nothing to do: `observe` updates the counts."""
@@ -54,9 +58,10 @@ class SequentialRules:
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
         ranks = [np.zeros(0, dtype=np.int64)]
-        for start in range(0, len(windows), self._batch):
-            batch = windows[slice(start, start + self._batch)]
-            ranks.append(rank_of_targets(self._probabilities(batch.contexts), batch.targets, batch.contexts))
+        for batch, existence in batches(windows, self._batch, self._timeline):
+            self._popularity.resize(existence.items)
+            scores = self._probabilities(batch.contexts)
+            ranks.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence))
         return Scored(np.concatenate(ranks))
 
     def close(self) -> None:

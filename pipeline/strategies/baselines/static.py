@@ -1,9 +1,11 @@
 """Frozen backbone of set-up, the baseline without adaptation."""
 
-import copy
 from typing import ClassVar
 
-from pipeline.events.windows import Windows
+import torch
+
+from pipeline.events.existence import Existence
+from pipeline.events.windows import Ids, Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.strategies.base import Scored, StrategyContext, rank_in_batches
@@ -16,8 +18,8 @@ class Static:
 
     def __init__(self, context: StrategyContext) -> None:
         self.trained_windows = 0
-        self._host = AdapterHost(copy.deepcopy(context.setup.backbone), context.config.adapter)
-        self._batch = context.config.replay.score_batch
+        self._host = AdapterHost(context.grown_backbone(), context.config.adapter)
+        self._batch, self._timeline = context.config.replay.score_batch, context.timeline
 
     @property
     def memory_bytes(self) -> int:
@@ -33,9 +35,10 @@ class Static:
 
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
-        return rank_in_batches(
-            windows, self._batch, lambda contexts: next_item_probabilities(self._host, contexts, None)
-        )
+        return rank_in_batches(windows, self._batch, self._timeline, self._probabilities)
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
+        return next_item_probabilities(self._host, contexts, None, existence)

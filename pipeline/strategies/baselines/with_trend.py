@@ -3,16 +3,14 @@
 They separate the gain of decayed popularity from that of regions and adapters.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
+from pipeline.events.existence import Existence, ranks_of_existing
 from pipeline.events.windows import Ids, Windows
-from pipeline.metrics.ranking import rank_of_targets
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures, window_features
-from pipeline.strategies.base import Scored, StrategyContext
+from pipeline.strategies.base import Scored, StrategyContext, batches
 from pipeline.strategies.baselines.ensemble import Ensemble
 from pipeline.strategies.baselines.finetune import FineTune
 from pipeline.strategies.baselines.lora import LoraReplay, SingleAdapter
@@ -35,13 +33,11 @@ class WithTrend(IntervalLearner):
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`: the ensemble learns from each window before the next one is scored."""
         ranks = [np.zeros(0, dtype=np.int64)]
-        for features, targets, model in self._features_of(windows.contexts, windows.targets, windows.since_setup):
-            mixed = np.empty(model.shape)
-            for i, target in enumerate(targets.tolist()):
-                row = slice(i, i + 1)
-                mixed[row], hits = self._ensemble.score_grid(features[row], model[row], target, features.contexts[i])
-                self._ensemble.learn(features, i, target, float(model[i, target]), hits)
-            ranks.append(rank_of_targets(mixed, targets, features.contexts))
+        context = self._context
+        for batch, existence in batches(windows, context.config.replay.score_batch, context.timeline):
+            features, model = self._features_of(batch.contexts, batch.since_setup, existence)
+            mixed = self._mix_and_learn(batch, features, model, existence)
+            ranks.append(ranks_of_existing(mixed, batch.targets, batch.contexts, existence))
         self._pending.append(windows[~windows.cold])
         return Scored(np.concatenate(ranks))
 
@@ -53,30 +49,40 @@ class WithTrend(IntervalLearner):
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
         ranks = [np.zeros(0, dtype=np.int64)]
-        for features, targets, model in self._features_of(windows.contexts, windows.targets, windows.since_setup):
-            ranks.append(rank_of_targets(self._ensemble.mix(features, model), targets, features.contexts))
+        context = self._context
+        for batch, existence in batches(windows, context.config.replay.score_batch, context.timeline):
+            mixed = self._ensemble.mix(*self._features_of(batch.contexts, batch.since_setup, existence))
+            ranks.append(ranks_of_existing(mixed, batch.targets, batch.contexts, existence))
         return Scored(np.concatenate(ranks))
 
+    def _mix_and_learn(
+        self, windows: Windows, features: WindowFeatures, model: Probabilities, existence: Existence
+    ) -> NDArray[np.float64]:
+        """(n, items + 1) mixed scores; the ensemble learns from each window in turn."""
+        mixed, scored = np.zeros(model.shape), existence.includes(windows.targets)
+        for i, target in enumerate(windows.targets.tolist()):
+            if not scored[i]:
+                self._ensemble.add(features.setup_shares[i], windows.contexts[i], target)
+                continue
+            row, excluded = slice(i, i + 1), np.append(windows.contexts[i], existence.hidden_from(i))
+            mixed[row], hits = self._ensemble.score_grid(features[row], model[row], target, excluded)
+            self._ensemble.learn(features, i, target, float(model[i, target]), hits)
+        return mixed
+
     def _features_of(
-        self, contexts: Ids, targets: Ids, since_setup: NDArray[np.int64]
-    ) -> Iterator[tuple[WindowFeatures, Ids, Probabilities]]:
-        """Batches of windows: features for the ensemble, targets, and probabilities of the model."""
-        size = self._context.config.replay.score_batch
-        for start in range(0, len(contexts), size):
-            rows = slice(start, start + size)
-            model: Probabilities = self._probabilities(contexts[rows]).numpy()
-            all_users = np.ones((len(model), 1))
-            yield window_features(contexts[rows], all_users, since_setup[rows], model), targets[rows], model
+        self, contexts: Ids, since_setup: NDArray[np.int64], existence: Existence
+    ) -> tuple[WindowFeatures, Probabilities]:
+        """Features of windows for the ensemble, and probabilities of the model."""
+        self._ensemble.resize(existence.items)
+        model: Probabilities = self._probabilities(contexts, existence).numpy()
+        return window_features(contexts, np.ones((len(model), 1)), since_setup, model), model
 
     def _hold_out(self) -> None:
-        """Update the ensemble with the current probabilities of held-out set-up targets."""
+        """Update the ensemble with the current probabilities of held-out set-up targets, among the items of set-up."""
         contexts, targets = self._context.setup.calibration.sample(self._context.config.trend.held_out)
-        batches = list(self._features_of(contexts, targets, np.zeros(len(targets), dtype=np.int64)))
-        probabilities = [model[np.arange(len(chosen)), chosen] for _, chosen, model in batches]
-        since = np.concatenate([features.since for features, _, _ in batches])
-        max_probability = np.concatenate([features.max_probability for features, _, _ in batches])
-        features = WindowFeatures(contexts, np.ones((len(contexts), 1)), since, max_probability)
-        self._ensemble.hold_out(features, targets, np.concatenate(probabilities).astype(np.float64))
+        of_setup = Existence.of_all(len(self._context.setup.catalogue))
+        features, model = self._features_of(contexts, np.zeros(len(targets), dtype=np.int64), of_setup)
+        self._ensemble.hold_out(features, targets, model[np.arange(len(targets)), targets].astype(np.float64))
 
 
 class FineTuneTrend(WithTrend, FineTune):

@@ -1,6 +1,5 @@
 """Base class of baselines that train adapters over the frozen backbone."""
 
-import copy
 from functools import partial
 from typing import ClassVar
 
@@ -29,7 +28,7 @@ class AdapterLearner(IntervalLearner):
         settings = context.config.adapter
         if not self.item_rows:
             settings = settings.model_copy(update={"item_rows": False, "text_projection": False})
-        self._host = AdapterHost(copy.deepcopy(context.setup.backbone), settings)
+        self._host = AdapterHost(context.grown_backbone(), settings)
 
     @property
     def memory_bytes(self) -> int:
@@ -76,7 +75,7 @@ class AdapterLearner(IntervalLearner):
                 model,
                 windows,
                 self._host.parameter_groups(name, training.learning_rate, training.row_learning_rate),
-                self._candidates,
+                self._candidates(name, windows),
                 epochs=epochs,
                 batch_size=training.batch_size,
                 seed=seed,
@@ -85,6 +84,8 @@ class AdapterLearner(IntervalLearner):
             )
         return self._host.tensors(name)
 
-    @property
-    def _candidates(self) -> Candidates:
-        return softmax_rows(np.arange(1, len(self._context.setup.catalogue) + 1), self._context.config.softmax)
+    def _candidates(self, name: str, windows: Windows) -> Candidates:
+        """Items of set-up, of the adapter and of the windows: those that were trained on, or are now."""
+        rows = [np.arange(1, len(self._context.setup.catalogue) + 1), known_rows(windows.contexts, windows.targets)]
+        moved = np.array([row for row in self._host.rows(name) if row], dtype=np.int64)
+        return softmax_rows(np.unique(np.concatenate([*rows, moved])), self._context.config.softmax)

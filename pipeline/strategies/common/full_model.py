@@ -1,9 +1,8 @@
 """Base class of baselines with a full model of their own instead of an adapter."""
 
-import copy
-
 import torch
 
+from pipeline.events.existence import Existence
 from pipeline.events.windows import PADDING, Ids
 from pipeline.models.backbones.base import Backbone
 from pipeline.strategies.base import StrategyContext
@@ -15,7 +14,7 @@ class FullModel(IntervalLearner):
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
-        self._use(copy.deepcopy(context.setup.backbone))
+        self._use(context.grown_backbone())
 
     @property
     def memory_bytes(self) -> int:
@@ -29,7 +28,9 @@ class FullModel(IntervalLearner):
             self._vectors = model.items.all()
 
     @torch.inference_mode()
-    def _probabilities(self, contexts: Ids) -> torch.Tensor:
-        logits = self._model.last(torch.from_numpy(contexts), self._vectors) @ self._vectors.T
+    def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
+        candidates = self._vectors[: existence.items + 1]
+        logits = self._model.last(torch.from_numpy(contexts), self._vectors) @ candidates.T
         logits[:, PADDING] = -torch.inf
+        existence.hide(logits, -torch.inf)
         return logits.softmax(dim=1)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids, Windows, concatenate
 from pipeline.strategies.base import Scored, StrategyContext, rank_in_batches
 
@@ -45,10 +46,15 @@ class IntervalLearner(ABC):
 
     def score(self, windows: Windows) -> Scored:
         """See `Strategy.score`."""
-        return rank_in_batches(windows, self._context.config.replay.score_batch, self._probabilities)
+        context = self._context
+        return rank_in_batches(windows, context.config.replay.score_batch, context.timeline, self._probabilities)
 
     def close(self) -> None:  # noqa: B027
         """Nothing to release."""
+
+    def _existence_after(self, windows: Windows) -> Existence:
+        """Items that exist after the last of these windows, for any window."""
+        return self._context.timeline.existence(windows.positions[-1:] + 1)
 
     @property
     def _seed(self) -> int:
@@ -60,5 +66,5 @@ class IntervalLearner(ABC):
         """Learn the windows of an interval, at least one, all with a history."""
 
     @abstractmethod
-    def _probabilities(self, contexts: Ids) -> torch.Tensor:
-        """(n, length) windows to (n, items + 1) probabilities of the next item."""
+    def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
+        """(n, length) windows to (n, items + 1) probabilities of the next item, among those that exist."""

@@ -10,6 +10,7 @@ from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.windows import Ids, Windows
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.recommend.scorer import ScoredBatch
@@ -58,8 +59,8 @@ class RaieNoOriginPrior(Raie):
 class _GlobalGate(EventScorer):
     """A scorer with one set of online counts for all users."""
 
-    def __init__(self, setup: SetUp, config: Config, live: LiveRegions) -> None:
-        super().__init__(setup, config, live)
+    def __init__(self, setup: SetUp, config: Config, live: LiveRegions, catalogue: OpenCatalogue) -> None:
+        super().__init__(setup, config, live, catalogue)
         if config.trend.half_lives:
             self.online = OnlineEnsemble(setup.counts, setup.item_transitions(config.trend.shrinkage), 1, config)
 
@@ -73,9 +74,8 @@ class RaieGlobalTrend(Raie):
 
     name: ClassVar[str] = "raie_global_trend"
 
-    def __init__(self, context: StrategyContext) -> None:
-        super().__init__(context)
-        self._gate = _GlobalGate(context.setup, context.config, self.live)
+    def _scorer(self, context: StrategyContext) -> EventScorer:
+        return _GlobalGate(context.setup, context.config, self.live, self._items.catalogue)
 
 
 class _Refusing(Raie):

@@ -7,6 +7,7 @@ import torch
 
 from adapters_store import version_name
 from pipeline.arrays import Array
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids, Windows
 from pipeline.models.backbones.base import mean_states
 from pipeline.regions.mixing import mixed_probabilities
@@ -44,8 +45,8 @@ class RaiePerRegion(AdapterLearner):
             self._host.drop(before)
         self._adapters[index] = name
 
-    def _probabilities(self, contexts: Ids) -> torch.Tensor:
-        return mixed_probabilities(self._host, contexts, self._route(contexts), self._adapters)
+    def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
+        return mixed_probabilities(self._host, contexts, self._route(contexts), self._adapters, existence)
 
     def _route(self, contexts: Ids) -> Array:
         """Return (n, regions) weights of the regions in the answer."""

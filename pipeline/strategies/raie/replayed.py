@@ -13,15 +13,17 @@ import numpy as np
 from adapters_store import AdaptersStore
 from pipeline.editing.publisher import EditPublisher
 from pipeline.editing.training import only_new
+from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Evidence, Outcome
-from pipeline.events.gated import GatedEvent, read_windows
+from pipeline.events.existence import Existence, ranks_of_existing
+from pipeline.events.gated import GatedEvent, read_events
 from pipeline.events.windows import Windows
-from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.lora.host import AdapterHost
 from pipeline.monitor import Monitor
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.strategies.base import Scored, StrategyContext
+from pipeline.strategies.raie.items import ReplayedItems
 from pipeline.streams import open_log
 from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
 
@@ -46,12 +48,16 @@ class Raie:
         self._log.create_topics(pipeline_topics(partitions=1))
         self._producer = self._log.producer("replay")
         store = AdaptersStore(context.folder / "adapters")
-        host = AdapterHost(copy.deepcopy(setup.backbone), config.adapter)
-        self.live = LiveRegions(setup.bank, host, store, setup.backbone_sha256)
-        self._gate = EventScorer(setup, config, self.live)
+        host, trained = (AdapterHost(copy.deepcopy(setup.backbone), config.adapter) for _ in range(2))
+        self._items = ReplayedItems(context)
+        self.live = LiveRegions(setup.bank, host, store, setup.backbone_sha256, self._items.catalogue)
+        self._gate = self._scorer(context)
         self._monitor = Monitor(config, setup.bank, setup.calibration, context.seed)
-        self._publisher = EditPublisher(setup, config, self.live, store, self._windows_of, self._training_windows)
-        self._config = config
+        workspace = Workspace(
+            setup, trained, store, context.encoder, context.items.get, self._events_of, config.windows.length
+        )
+        self._publisher = EditPublisher(setup, config, workspace, store, self._training_windows)
+        self._config, self._setup_items = config, setup.catalogue.item_ids
 
     @property
     def trained_windows(self) -> int:
@@ -82,21 +88,34 @@ class Raie:
         """See `Strategy.score`."""
         ranks, regions, confidence = [], [], []
         for start in range(0, len(windows), self._config.gate.batch_size):
-            batch = windows[slice(start, start + self._config.gate.batch_size)]
-            answers = self._gate.score(batch)
-            ranks.append(rank_of_targets(answers.probabilities, batch.targets, batch.contexts))
+            batch, existence = self._follow(windows[slice(start, start + self._config.gate.batch_size)])
+            answers = self._gate.score(batch, existence)
+            ranks.append(ranks_of_existing(answers.probabilities, batch.targets, batch.contexts, existence))
             regions.append(answers.posterior.tops)
             confidence.append(answers.posterior.confidence)
         if not ranks:
             return Scored(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
         return Scored(np.concatenate(ranks), np.concatenate(regions), np.concatenate(confidence))
 
+    def known_windows(self, windows: Windows) -> Windows:
+        """Windows of the stream so far, in the rows of `live`'s catalogue; items evicted since are left out."""
+        return self._items.of(windows)[0]
+
     def close(self) -> None:
         """Close the log; its file stays."""
         self._log.close()
 
+    def _scorer(self, context: StrategyContext) -> EventScorer:
+        """The scorer of events; variants have another one."""
+        return EventScorer(context.setup, context.config, self.live, self._items.catalogue)
+
+    def _follow(self, windows: Windows) -> tuple[Windows, Existence]:
+        """Windows in rows of the catalogue, which has grown up to them, and the existence of its items."""
+        self._gate.follow(self._items.advance(windows.positions))
+        return self._items.of(windows)
+
     def _step(self, windows: Windows) -> list[GatedEvent]:
-        gated = self._gate.handle(windows)
+        gated = self._gate.handle(*self._follow(windows))
         with self._producer.transaction() as transaction:
             for event in gated:
                 transaction.send(GATED, event.to_record(), key=event.user_id, partition=0, timestamp=event.timestamp)
@@ -108,7 +127,7 @@ class Raie:
         return gated
 
     def _apply(self, edit: Edit) -> None:
-        outcome, revision = self._publisher.apply(edit)
+        outcome, revision = self._publisher.apply(edit, self.live.bank)
         with self._producer.transaction() as transaction:
             transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
             transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=edit.timestamp)
@@ -123,5 +142,5 @@ class Raie:
         """See `TrainingWindows`: the windows of the edit and no others."""
         return only_new(windows, seed)
 
-    def _windows_of(self, evidence: Sequence[Evidence]) -> Windows:
-        return read_windows(self._log, evidence, self._config.windows.length)
+    def _events_of(self, evidence: Sequence[Evidence]) -> Sequence[GatedEvent]:
+        return read_events(self._log, evidence, self._setup_items)

@@ -1,0 +1,72 @@
+"""Catalogue of a replayed pipeline: it grows and forgets along the timeline, as a gate does along the log."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.events.existence import Absence, Existence
+from pipeline.events.windows import PADDING, Ids, Windows
+from pipeline.models.open_catalogue import WHEN_TAKEN, OpenCatalogue
+from pipeline.strategies.base import StrategyContext
+
+
+class ReplayedItems:
+    """Rows of the pipeline, which are used again after an eviction, for those of the timeline, which are not.
+
+    Args:
+        context: of the strategy.
+
+    Attributes:
+        catalogue: the items, in rows of the pipeline.
+    """
+
+    def __init__(self, context: StrategyContext) -> None:
+        self.catalogue = OpenCatalogue(context.setup.catalogue, context.encoder)
+        for item in context.items.values():
+            self.catalogue.describe(item, WHEN_TAKEN)
+        self._timeline = context.timeline
+        self._evictions = list(context.timeline.evictions)
+        self._next = 0
+        # Row here of every row of the timeline, 0 for an item that is not known here.
+        self._rows = np.arange(len(context.timeline.item_ids) + 1)
+        self._rows[context.timeline.setup_items + 1 :] = PADDING
+
+    def advance(self, positions: Ids) -> list[int]:
+        """Grow up to windows at (n,) positions; return the rows of items that were evicted before them."""
+        freed: list[int] = []
+        while self._evictions and self._evictions[0].position <= positions[0]:
+            evicted = self._evictions.pop(0)
+            self._appear(evicted.position)
+            freed += self.catalogue.evict(evicted.item_ids)
+            gone = [self._timeline.row_of[item_id] for item_id in evicted.item_ids]
+            self._rows[[row for row in gone if row > self._timeline.setup_items]] = PADDING
+        self._appear(int(positions[-1]) + 1)
+        return freed
+
+    def of(self, windows: Windows) -> tuple[Windows, Existence]:
+        """Windows and the existence of items, in rows of the pipeline."""
+        existence = self._timeline.existence(windows.positions)
+        existing = np.zeros(self.catalogue.rows + 1, dtype=np.bool_)
+        present = np.ones(existence.items + 1, dtype=np.bool_)
+        present[existence.hidden] = False
+        existing[self._rows[: existence.items + 1][present]] = True
+        existing[PADDING] = True
+        absences = [Absence(int(self._rows[row]), start, stop) for row, start, stop in existence.absences]
+        moved = replace(
+            windows, contexts=left_packed(self._rows[windows.contexts]), targets=self._rows[windows.targets]
+        )
+        return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences)
+
+    def _appear(self, until: int) -> None:
+        """Give rows to the items that appear before a position."""
+        if until <= self._next:
+            return
+        for row in self._timeline.appearances(self._next, until):
+            self._rows[row] = self.catalogue.add(self._timeline.item_ids[row - 1])
+        self._next = until
+
+
+def left_packed(contexts: Ids) -> Ids:
+    """(n, length) windows without the items that are not known, padded on the left."""
+    order = np.argsort(contexts != PADDING, axis=1, kind="stable")
+    return np.take_along_axis(contexts, order, axis=1)
