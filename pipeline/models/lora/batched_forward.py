@@ -6,6 +6,8 @@ the vectors that encode the windows, and in the scores, where the backbone's ite
 only the differences are added. Both are sums over rows of tables that all adapters share, selected by a compressed
 matrix: nothing is copied, and no loop goes over the rows of a batch.
 
+The catalogue may grow between passes: tables have room for more items, and only what changed is computed anew.
+
 The result equals that of one adapter after the other up to rounding: sums are the same, in another order.
 """
 
@@ -22,7 +24,8 @@ from pipeline.models.backbones.base import Backbone, last_states
 from pipeline.models.lora.factors import Tensors, layout_of, make_factors
 from pipeline.models.lora.layers import MixedLinear, Mixing, gather
 from pipeline.models.lora.slots import Active, AdapterSlots
-from pipeline.models.lora.sparse import compressed
+from pipeline.models.lora.sparse import compressed, whole_lines
+from pipeline.models.lora.widening import with_slack
 
 
 class BatchedForward:
@@ -43,16 +46,16 @@ class BatchedForward:
         self.backbone = backbone.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
         self.most_rows = most_rows
         self._layout = layout = layout_of(backbone, settings)
-        self._item_rows = backbone.items.rows.weight.detach()
-        self.slots = AdapterSlots(layout, backbone.items.text, self._item_rows.shape[1], budget)
+        with torch.no_grad():
+            self._table = self.vectors = backbone.items.all()
+        self._hidden_rows = torch.tensor([PADDING])
+        self.slots = AdapterSlots(layout, backbone.items.text[: len(self.vectors)], self.vectors.shape[1], budget)
         self._mixing = Mixing(layout, self.slots.table)
         for layer in layout.layers:
             parent, _, name = layer.name.rpartition(".")
             module = backbone.get_submodule(parent)
             setattr(module, name, MixedLinear(getattr(module, name), layer, self._mixing))
         self._buffers: dict[str, Tensor] = {}
-        with torch.inference_mode():
-            self.vectors = backbone.items.all()
 
     @property
     def names(self) -> Collection[str]:
@@ -72,11 +75,45 @@ class BatchedForward:
         """
         if name in self.names:
             return False
-        return self.slots.register(name, make_factors(name, tensors, rows, self._layout, self._item_rows))
+        item_rows = self.backbone.items.rows.weight.detach()[: len(self.vectors)]
+        return self.slots.register(name, make_factors(name, tensors, rows, self._layout, item_rows))
 
     def drop(self, name: str) -> bool:
         """Remove an adapter; return False where its name was not registered."""
         return self.slots.drop(name)
+
+    @torch.no_grad()
+    def set_items(self, items: int, changed: Sequence[int]) -> None:
+        """Follow the backbone's item table, which changed since the last pass.
+
+        Moves of its rows stay: they are moves of the item, and `forget_moves` drops those of an item that is gone.
+
+        Args:
+            items: highest catalogue row in use, not less than before.
+            changed: rows with another text or row of their own; those beyond the highest one so far count as changed.
+        """
+        known = len(self.vectors)
+        rows = torch.tensor(sorted({*changed, *range(known, items + 1)}), dtype=torch.int64)
+        if items >= len(self._table):
+            self._table = self.vectors.new_empty(with_slack(items + 1), self.vectors.shape[1])
+            self._table[:known] = self.vectors
+        self._table[rows] = self.backbone.items(rows)
+        self.vectors = self._table[: items + 1]
+        self.slots.set_items(self.backbone.items.text[: items + 1], rows)
+
+    @torch.no_grad()
+    def forget_moves(self, rows: Sequence[int]) -> None:
+        """Drop the moves of rows that are free or of another item now, from all registered adapters; between passes."""
+        self.slots.forget_moves(torch.tensor(rows, dtype=torch.int64))
+
+    def hide(self, hidden: Tensor) -> None:
+        """Give items the probability 0 in all passes to come, and no others.
+
+        Args:
+            hidden: (items + 1,) bool, True for the hidden ones; padding always is. Items that arrive later are not.
+        """
+        rows = torch.nonzero(hidden).flatten()
+        self._hidden_rows = torch.cat([torch.tensor([PADDING]), rows[rows != PADDING]])
 
     @torch.inference_mode()
     def states(self, contexts: Ids) -> Tensor:
@@ -98,7 +135,8 @@ class BatchedForward:
             names: (n,) registered adapter of each window.
 
         Returns:
-            (n, items + 1) probabilities of the next item, padding has 0. The next pass overwrites them.
+            (n, items + 1) probabilities of the next item, hidden items and padding have 0. The next pass overwrites
+            them.
         """
         out = torch.empty(len(contexts), len(self.vectors))
         for run in self.slots.passes(list(dict.fromkeys(names))):
@@ -143,8 +181,11 @@ class BatchedForward:
         return read
 
     def _scores(self, states: Tensor) -> Tensor:
-        """(n, items + 1 or more) logits of (n, d) last states by the backbone's item vectors."""
-        scores = self._buffer("scores", len(states), self.slots.texts.shape[2])
+        """(n, items + 1 in whole lines) logits of (n, d) last states by the backbone's item vectors."""
+        width = whole_lines(len(self.vectors))
+        # A row ends where the items end, not the table: softmax would copy rows with gaps between them.
+        memory = self._buffer("scores", len(states), self.slots.texts.shape[2]).flatten()
+        scores = memory[: len(states) * width].view(len(states), width)
         torch.mm(states, self.vectors.T, out=scores[:, : len(self.vectors)])
         return scores
 
@@ -160,13 +201,13 @@ class BatchedForward:
         n, rank = turned.shape
         if self._layout.text is not None:
             rows = slots.unsqueeze(1) * rank + torch.arange(rank)
-            texts = self.slots.texts.flatten(0, 1)
+            texts = self.slots.texts.flatten(0, 1)[:, : scores.shape[1]]
             scores.addmm_(compressed(torch.full((n,), rank), rows.flatten(), turned.flatten(), len(texts)), texts)
 
     def _probabilities(self, scores: Tensor) -> Tensor:
-        """(n, items + 1) probabilities of (n, items + 1 or more) logits, in their memory; padding has 0."""
+        """(n, items + 1) probabilities of (n, items + 1 or more) logits, in their memory; hidden items have 0."""
         items = len(self.vectors)
-        scores[:, PADDING] = -torch.inf
+        scores.index_fill_(1, self._hidden_rows, -torch.inf)
         # The fill of a row takes part, with probability 0: without it rows would have to be copied first.
         scores[:, items:] = -torch.inf
         return torch.softmax(scores, dim=1, out=scores)[:, :items]
@@ -174,6 +215,6 @@ class BatchedForward:
     def _buffer(self, name: str, rows: int, width: int) -> Tensor:
         """(rows, width) memory that all passes share, 0 at first: allocation costs more than filling it."""
         buffer = self._buffers.get(name)
-        if buffer is None or len(buffer) < rows:
+        if buffer is None or len(buffer) < rows or buffer.shape[1] < width:
             buffer = self._buffers[name] = torch.zeros(rows, width)
         return buffer[:rows]

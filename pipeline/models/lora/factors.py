@@ -112,6 +112,10 @@ class Factors:
         """Bytes of memory."""
         return self.packed.nbytes + self.rows.nbytes + self.moves.nbytes
 
+    def without(self, forgotten: Tensor) -> "Factors":
+        """Same factors without the moves that are True in (m,) `forgotten`."""
+        return Factors(self.packed, self.rows[~forgotten], self.moves[~forgotten])
+
 
 def make_factors(name: str, tensors: Tensors, rows: Sequence[int], layout: Layout, item_rows: Tensor) -> Factors:
     """Pack an adapter's tensors, as `AdapterHost.tensors` returns and the store keeps them.

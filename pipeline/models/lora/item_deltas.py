@@ -3,12 +3,13 @@
 A pass reads the moves of all its rows at once, on all cores, no matter how many adapters its rows have.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 
 from pipeline.models.lora.sparse import compressed
+from pipeline.models.lora.widening import widened
 
 
 class MovedItems:
@@ -16,7 +17,7 @@ class MovedItems:
 
     Args:
         slots: number of adapters that can be active.
-        items: items of the catalogue, padding included.
+        items: items that the index has room for, padding included.
         width: width of an item vector.
         rows: rows of the table; the system allocates memory for those that are written.
     """
@@ -44,6 +45,37 @@ class MovedItems:
         """Free the rows of the table that `put` returned."""
         self._free[self._left : self._left + moved.shape[1]] = moved[1]
         self._left += moved.shape[1]
+
+    def forget(self, slot: int, moved: Tensor, forgotten: Tensor) -> Tensor:
+        """Drop moves of an active adapter.
+
+        Args:
+            slot: the adapter's slot.
+            moved: (2, m) result of `put`.
+            forgotten: (m,) bool, True for the moves to drop.
+
+        Returns:
+            The other columns of `moved`.
+        """
+        dropped = moved[:, forgotten]
+        self._index[slot, dropped[0]] = -1
+        self.give_back(dropped)
+        return moved[:, ~forgotten]
+
+    def widen(self, items: int, slots: Collection[int]) -> None:
+        """Make room for a larger catalogue: in the index, and in the table for one adapter that moves every item.
+
+        Args:
+            items: new width of the index; more than before.
+            slots: slots in use.
+        """
+        self._index = widened(self._index, items, slots, -1)
+        rows = len(self._table)
+        if items > rows:
+            added = torch.arange(rows, items)
+            self._table = torch.cat([self._table, self._table.new_empty(len(added), self._table.shape[1])])
+            self._free = torch.cat([self._free[: self._left], added, self._free[self._left :]])
+            self._left += len(added)
 
     def move(self, vectors: Tensor, slots: Tensor, contexts: Tensor) -> None:
         """Move the (n, length, d) vectors of the items in (n, length) windows, each by its row's adapter, in place."""

@@ -8,15 +8,17 @@ evicted.
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.models.lora.factors import Factors, Layout, views
 from pipeline.models.lora.item_deltas import MovedItems
 from pipeline.models.lora.sparse import whole_lines
+from pipeline.models.lora.widening import widened, with_slack
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class AdapterSlots:
         layout: layout of the adapters.
         texts: (items + 1, text dimensions) text embeddings of the catalogue.
         width: width of an item vector.
-        budget: bytes that active adapters may take; one adapter is always possible.
+        budget: bytes that active adapters may take; one adapter is always possible, also where the catalogue grew.
 
     Attributes:
         table: (slots, layout.size) packed factors of the active adapters.
@@ -52,18 +54,19 @@ class AdapterSlots:
 
     def __init__(self, layout: Layout, texts: Tensor, width: int, budget: int) -> None:
         self._layout, self._budget = layout, budget
-        self._texts = texts.T.contiguous()
+        self._items = len(texts)
+        padded = whole_lines(self._items)
+        self._texts = texts.new_zeros(texts.shape[1], padded)
+        self._texts[:, : self._items] = texts.T
         self._registered: dict[str, Factors] = {}
         self._active: OrderedDict[str, Active] = OrderedDict()
         rank = layout.rank if layout.text is not None else 0
-        items = len(texts)
-        padded = whole_lines(items)
-        self._slot_bytes = (layout.size + rank * padded + items) * 4
+        self._slot_bytes = (layout.size + (rank + 1) * padded) * 4
         slots = max(1, budget // self._slot_bytes)
         # The system allocates memory for the rows that are written, whatever the budget.
         self.table = torch.empty(slots, layout.size)
         self.texts = torch.empty(slots, rank, padded)
-        self.moved = MovedItems(slots, items, width, max(items, budget // (4 * width)))
+        self.moved = MovedItems(slots, padded, width, max(padded, budget // (4 * width)))
         self._free = list(range(slots))
         # One thread drops adapters while another one activates some.
         self._lock = Lock()
@@ -99,6 +102,38 @@ class AdapterSlots:
                 # A pass in another thread may still read its rows: they are overwritten when the next pass begins.
                 self._free_slot(dropped)
             return self._registered.pop(name, None) is not None
+
+    def set_items(self, texts: Tensor, changed: Tensor) -> None:
+        """Follow a catalogue that changed.
+
+        Args:
+            texts: (items + 1, text dimensions) text embeddings of the catalogue, not fewer than before.
+            changed: (m,) rows whose text changed, all new ones among them.
+        """
+        with self._lock:
+            self._items = len(texts)
+            if self._items > self.texts.shape[2]:
+                self._widen(with_slack(self._items))
+            self._texts[:, changed] = texts[changed].T
+            if self._layout.text is not None:
+                a, _ = views(self.table, self._layout.text, self._layout.rank)
+                slots = torch.tensor([active.slot for active in self._active.values()], dtype=torch.int64)
+                self.texts[slots.unsqueeze(1), :, changed] = (a[slots] @ self._texts[:, changed]).mT
+
+    def forget_moves(self, rows: Tensor) -> None:
+        """Drop what any adapter moved in (m,) catalogue rows that now are of other items."""
+        with self._lock:
+            for name, factors in list(self._registered.items()):
+                forgotten = torch.isin(factors.rows, rows)
+                if forgotten.any():
+                    self._registered[name] = factors.without(forgotten)
+                    if name in self._active:
+                        self._forget(name, forgotten)
+
+    def _forget(self, name: str, forgotten: Tensor) -> None:
+        active = self._active[name]
+        moved = self.moved.forget(active.slot, active.moved, forgotten)
+        self._active[name] = replace(active, moved=moved, bytes=self._bytes_of(name))
 
     def passes(self, names: Sequence[str]) -> Iterator[list[str]]:
         """Split distinct names into runs that fit the budget together."""
@@ -143,12 +178,23 @@ class AdapterSlots:
         self._free.append(active.slot)
         self.moved.give_back(active.moved)
 
+    def _widen(self, padded: int) -> None:
+        """Make room for `padded` items, padding included; what no longer fits the budget is evicted."""
+        self._slot_bytes = (self._layout.size + (self.texts.shape[1] + 1) * padded) * 4
+        for name, active in list(self._active.items()):
+            self._active[name] = replace(active, bytes=self._bytes_of(name))
+        self._make_room(0)
+        slots = [active.slot for active in self._active.values()]
+        self.texts = widened(self.texts, padded, slots, 0.0)
+        self._texts = functional.pad(self._texts, (0, padded - self._texts.shape[1]))
+        self.moved.widen(padded, slots)
+
     def _load(self, name: str) -> Active:
         factors, slot = self._registered[name], self._free.pop()
         self.table[slot] = factors.packed
         if self._layout.text is not None:
             a, _ = views(factors.packed, self._layout.text, self._layout.rank)
             texts = self.texts[slot]
-            torch.mm(a, self._texts, out=texts[:, : self._texts.shape[1]])
-            texts[:, self._texts.shape[1] :] = 0.0
+            torch.mm(a, self._texts[:, : self._items], out=texts[:, : self._items])
+            texts[:, self._items :] = 0.0
         return Active(slot, self.moved.put(slot, factors.rows, factors.moves), self._bytes_of(name))

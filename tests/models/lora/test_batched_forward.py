@@ -28,11 +28,12 @@ MOST_ROWS = 5
 def slot(rows: int) -> int:
     """Bytes of one active adapter of rank 8 that moved so many item rows.
 
-    Its factors, its text projection of all items in whole cache lines, which of them it moved, by how much, and a list.
+    Its factors, for all items in whole cache lines its text projection and which of them it moved, by how much, and a
+    list.
     """
     backbone = small_backbone("sasrec", text_dimensions=6)
     packed = layout_of(backbone, AdapterSettings()).size
-    return 4 * (packed + 8 * 16 + ITEMS + 1) + rows * (4 * backbone.items.rows.embedding_dim + 8)
+    return 4 * (packed + (8 + 1) * 16) + rows * (4 * backbone.items.rows.embedding_dim + 8)
 
 
 SLOT = slot(MOST_ROWS)
