@@ -82,12 +82,12 @@ class DecayedPopularity:
             room[:, :, : self._counts.shape[2]] = self._counts
             self._room = room
         self._counts = self._room[:, :, : items + 1]
-        self._table = None
+        self._renew_table(())
 
     def forget(self, rows: Ids) -> None:
         """Drop the counts of (m,) catalogue rows, which other items may get."""
         self._counts[:, :, rows] = 0.0
-        self._table = None
+        self._renew_table(rows.tolist())
 
     def blended(self, setup_shares: Array, weights: Array) -> Array:
         """Decayed popularity for windows, by k weightings of the half-lives.
@@ -190,6 +190,10 @@ class DecayedPopularity:
         self._counts[:, :, rows] = arrays["counts"].swapaxes(0, 1)
         self._counts[:, :, PADDING] = 0.0
         self._table = None
+
+    def _renew_table(self, changed: Sequence[int]) -> None:
+        if self._table is not None:
+            self._table.resize(self._counts, self._weight, self._usual, changed)
 
     def _count_weights(self, setup_shares: Array) -> _Weights:
         """Weights of counts for n windows with (n, regions) shares."""

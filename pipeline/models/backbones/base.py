@@ -83,8 +83,8 @@ class ItemTable(nn.Module):
         return self._latest[1]
 
     def all(self) -> Tensor:
-        """(capacity, d) the vector of every catalogue row, padding included."""
-        vectors: Tensor = self(torch.arange(self.capacity, device=self.text.device))
+        """(items + 1, d) the vector of every catalogue row in use, padding included."""
+        vectors: Tensor = self(torch.arange(self.last + 1, device=self.text.device))
         return vectors
 
     def blocks(self, numbers: Sequence[int]) -> Tensor:

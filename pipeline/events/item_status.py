@@ -1,0 +1,50 @@
+"""Records of `items` that the monitor writes: an item that nobody announced has arrived, or one was evicted.
+
+Their keys differ from those of producers, so that neither replaces the other when the topic is compacted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pipeline.events.versioning import versioned
+
+MARK = "\x1f"
+"""First character of the key; no item id begins with it, because ids have no white space at their ends."""
+
+ARRIVED, EVICTED = "arrived", "evicted"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemStatus:
+    """One arrival or eviction.
+
+    Attributes:
+        item_id: id of the item.
+        status: `ARRIVED` or `EVICTED`.
+        timestamp: event time, seconds.
+        read: offset of `items` up to which the monitor knew of no record of an arrived item: earlier records of it are
+            those of its life before an eviction, and hold no more.
+    """
+
+    item_id: str
+    status: str
+    timestamp: float
+    read: int = 0
+
+    @property
+    def key(self) -> str:
+        """Key of the record."""
+        return f"{MARK}{self.item_id}"
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self | None:
+        """From a JSON object; None for the record of a producer."""
+        if record.get("status") not in (ARRIVED, EVICTED):
+            return None
+        return cls(str(record["item_id"]), record["status"], float(record["timestamp"]), int(record.get("read", 0)))
+
+    def to_record(self) -> dict[str, Any]:
+        """As a JSON object."""
+        value = {"item_id": self.item_id, "status": self.status, "timestamp": self.timestamp}
+        return versioned(value | ({"read": self.read} if self.status == ARRIVED else {}))
