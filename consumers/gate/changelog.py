@@ -9,6 +9,7 @@ changed, so every record after it was scored under the revision that the snapsho
 Counts are mostly zero: the others are written, with their positions, as little-endian bytes.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from consumers.runtime.snapshots import decode, encode, search_backwards
 from consumers.runtime.stage import Output
 from pipeline.errors import LogError
 from pipeline.events.versioning import versioned
+from pipeline.events.windows import Ids
 from pipeline.online.ensemble import OnlineEnsemble
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import TREND
@@ -37,25 +39,37 @@ class OnlineSnapshot:
         events: number of events learned from.
         next_revision: first offset of `regions` not in force for the records after it (`revision` in the record).
         gated: offset of `gated` at or after which these records are.
+        items: ids of the items in the gate's catalogue rows beyond those of set-up, "" for free rows.
+        untaken: ids of items that were not taken since they got their row.
+        now: latest event time of the gate's catalogue, seconds.
+        next_item: first offset of `items` that was not read.
     """
 
     arrays: Arrays
     events: int
     next_revision: int
     gated: int
+    items: Sequence[str] = ()
+    untaken: Sequence[str] = ()
+    now: float = 0.0
+    next_item: int = 0
 
 
 def snapshot_outputs(gate: str, snapshot: OnlineSnapshot, timestamp: float) -> list[Output]:
     """The records of a snapshot, to be written in one transaction."""
-    encoded = encode(_pack(snapshot.arrays))
+    names = json.dumps([list(snapshot.items), list(snapshot.untaken)]).encode()
+    encoded = encode(_pack(snapshot.arrays) + names)
     shared = {
         "gate": gate,
         "events": snapshot.events,
         "revision": snapshot.next_revision,
         "gated": snapshot.gated,
+        "now": snapshot.now,
+        "next_item": snapshot.next_item,
         "chunks": len(encoded.chunks),
         "sha256": encoded.sha256,
         "shapes": {name: list(array.shape) for name, array in sorted(snapshot.arrays.items())},
+        "names": len(names),
     }
     return [
         Output(TREND, versioned({**shared, "chunk": i, "data": chunk}), f"{gate}/{i:05d}", timestamp, 0)
@@ -72,19 +86,25 @@ def read_snapshot(log: Log, gate: str) -> OnlineSnapshot | None:
     return search_backwards(log, TREND, partial(_newest, gate))
 
 
-def restore_ensemble(ensemble: OnlineEnsemble, gate: str, snapshot: OnlineSnapshot) -> None:
+def restore_ensemble(ensemble: OnlineEnsemble, gate: str, snapshot: OnlineSnapshot, rows: Ids) -> None:
     """Set an ensemble to the state of a gate's snapshot.
+
+    Args:
+        ensemble: of this process.
+        gate: instance that wrote the snapshot.
+        snapshot: its counts are over the items of set-up, then `items`.
+        rows: (k + 1,) catalogue row here of each row there, padding included, 0 for an item that is not known here.
 
     Raises:
         LogError: the shapes differ; the ensemble is unchanged.
     """
-    if _shapes(snapshot.arrays) != _shapes(ensemble.to_arrays()):
+    if _shapes(snapshot.arrays) != _shapes(ensemble.to_arrays()) or len(rows) != snapshot.arrays["counts"].shape[2]:
         raise LogError(
             f"the trend of gate {gate} in topic {TREND} is of another set-up, other settings of the trend or another "
             "version: give servers and gates the same, or start the gate under a new --instance, which counts from "
             "nothing"
         )
-    ensemble.restore(snapshot.arrays)
+    ensemble.restore(snapshot.arrays, rows)
 
 
 def _newest(gate: str, records: Sequence[Record], everything: bool) -> OnlineSnapshot | None:
@@ -108,7 +128,12 @@ def _decoded(chunks: Sequence[Mapping[str, Any]]) -> OnlineSnapshot:
     raw = decode((c["data"] for c in chunks), first["sha256"])
     if raw is None:
         raise _damaged(first["gate"])
-    return OnlineSnapshot(_unpack(raw, first["shapes"]), first["events"], first["revision"], first["gated"])
+    # Snapshots of schema 1 name no items: their rows are those of set-up.
+    split = len(raw) - first.get("names", 0)
+    items, untaken = json.loads(raw[split:]) if split < len(raw) else ([], [])
+    place = (first["events"], first["revision"], first["gated"])
+    arrays = _unpack(raw[:split], first["shapes"])
+    return OnlineSnapshot(arrays, *place, items, untaken, first.get("now", 0.0), first.get("next_item", 0))
 
 
 def _damaged(gate: str) -> LogError:
@@ -119,7 +144,8 @@ def _damaged(gate: str) -> LogError:
 
 
 def _shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}
+    """Shapes of arrays, but for the number of items."""
+    return {name: array.shape[:2] if name == "counts" else array.shape for name, array in arrays.items()}
 
 
 def _pack(arrays: Arrays) -> bytes:

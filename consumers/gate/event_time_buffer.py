@@ -37,7 +37,6 @@ class Arrival:
     Attributes:
         partition, offset: in `interactions`.
         event: the interaction.
-        row: catalogue row of its item.
         past: True for an event of the set-up slice: it enters the history and is not scored.
         sequence: its number in lockstep, else -1.
         cut: True if a batch ends with it in lockstep.
@@ -47,7 +46,6 @@ class Arrival:
     partition: int
     offset: int
     event: Interaction
-    row: int
     past: bool
     sequence: int
     cut: bool

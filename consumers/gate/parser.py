@@ -1,6 +1,6 @@
 """Parser of `interactions`: each record is an event, an erasure, or refused with a reason."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from consumers.gate.dead_letters import readable
@@ -28,13 +28,13 @@ class InteractionParser:
     """Parses records of `interactions`.
 
     Args:
-        row_of: catalogue row of every item id of the set-up.
         positive_from: least value of an interaction that counts, or None if every one does.
+        is_refused: True for an item that must not be added by an interaction.
     """
 
-    def __init__(self, row_of: Mapping[str, int], positive_from: float | None) -> None:
-        self._row_of = row_of
+    def __init__(self, positive_from: float | None, is_refused: Callable[[str], bool]) -> None:
         self._positive_from = positive_from
+        self._is_refused = is_refused
 
     def parse(self, record: Record, number: int) -> Arrival | Erasure | None:
         """Parse a record; None for an interaction that does not count.
@@ -53,13 +53,14 @@ class InteractionParser:
         event = parse_interaction(value)
         if event.value is not None and self._positive_from is not None and event.value < self._positive_from:
             return None
-        row = self._row_of.get(event.item_id)
-        if row is None:
+        if self._is_refused(event.item_id):
             raise BadEvent(
-                "unknown_item", f"item {event.item_id!r} is not in the catalogue of the set-up: run `raie setup` anew"
+                "unknown_item",
+                f"item {event.item_id!r} is unknown, and items.unknown is `refuse`: announce it in topic items, then "
+                "replay the dead letter; or set items.unknown to `add`",
             )
         past, cut = value.get("past") is True, value.get("cut") is True
-        return Arrival(record.partition, record.offset, event, row, past, _sequence(value), cut, number)
+        return Arrival(record.partition, record.offset, event, past, _sequence(value), cut, number)
 
 
 def _user_id(value: Mapping[str, object]) -> str:

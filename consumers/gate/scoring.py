@@ -1,20 +1,27 @@
-"""Scoring of windows under the newest revision, and snapshots of the online ensemble that learns from them."""
+"""Scoring of events under the newest revision, and snapshots of what the gate counts and learns from them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
 
 from adapters_store import AdaptersStore
 from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_ensemble, snapshot_outputs
+from consumers.runtime.item_records import AT_ONCE, ItemFollower
 from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.stage import Output
 from consumers.runtime.topic_reader import new_records
-from consumers.runtime.withdrawn_items import WithdrawnItems
 from pipeline.config import Config
 from pipeline.errors import LogError
+from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent, GateStamp, gated_events
+from pipeline.events.interaction import Interaction
 from pipeline.events.versioning import versioned
-from pipeline.events.windows import Windows
+from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.open_catalogue import WHEN_TAKEN, OpenCatalogue
+from pipeline.models.text import TextEncoder
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
@@ -22,13 +29,17 @@ from pipeline.streams.interface import Log
 from pipeline.streams.topics import GATED
 from pipeline.telemetry import Metrics
 
+Taken = tuple[Interaction, History]
+"""An interaction, and its user's history before it."""
+
 
 class GateScoring:
-    """State of a gate that is not a user's: regions, online ensemble, withdrawn items. It starts as in the set-up.
+    """State of a gate that is not a user's: items, regions, online ensemble. It starts as in the set-up.
 
     Args:
         setup: result of `raie setup`.
         config: the whole tree.
+        encoder: of item texts.
         host: of the set-up's backbone; adapters in it are dropped.
         store: adapter versions.
         instance: names the gate; its snapshots are written under this name.
@@ -42,6 +53,7 @@ class GateScoring:
         self,
         setup: SetUp,
         config: Config,
+        encoder: TextEncoder | None,
         host: AdapterHost,
         store: AdaptersStore,
         instance: str,
@@ -49,38 +61,50 @@ class GateScoring:
     ) -> None:
         for name in list(host.names):
             host.drop(name)
-        self._live = LiveRegions(setup.bank, host, store, setup.backbone_sha256)
-        self.scorer = EventScorer(setup, config, self._live)
-        self._withdrawn = WithdrawnItems(setup.catalogue.row_of)
+        catalogue = OpenCatalogue(setup.catalogue, encoder)
+        self._live = LiveRegions(setup.bank, host, store, setup.backbone_sha256, catalogue)
+        self.scorer = EventScorer(setup, config, self._live, catalogue)
+        # The monitor reports records that cannot be read.
+        unless_given = WHEN_TAKEN if config.consumers.lockstep else AT_ONCE
+        self._items = ItemFollower(catalogue, unless_given, lambda *_: None)
+        self._freed: list[int] = []
+        self._setup_items = setup.catalogue.item_ids
+        self._length = config.windows.length
         self._instance = instance
         self._metrics = metrics
         self._snapshot_events = config.consumers.snapshot_events
         self._revisions = RevisionFollower()
         self._written: tuple[int, int] | None = None
 
-    def score(self, windows: Windows) -> list[Output]:
-        """Score one batch of the model, of at least one window: a record of `gated` for each."""
+    def is_unknown(self, item_id: str) -> bool:
+        """True for an item that was neither announced nor taken so far."""
+        return self.scorer.catalogue.item(item_id) is None
+
+    def score(self, taken: Sequence[Taken]) -> list[Output]:
+        """Score one batch of the model, of at least one event: a record of `gated` for each."""
         online = self.scorer.online
         first = 0 if online is None else online.events
-        events = self.scorer.handle(windows)
+        events = self.scorer.handle(*self._windows(taken))
         self._count(events)
-        stamped = (
-            replace(e, stamp=GateStamp(self._instance, n, self._revisions.next_revision))
-            for n, e in enumerate(events, first)
-        )
+        place = (self._revisions.next_revision, self._items.next_item)
+        stamped = (replace(e, stamp=GateStamp(self._instance, n, *place)) for n, e in enumerate(events, first))
         return [Output(GATED, versioned(e.to_record()), e.user_id, e.timestamp, 0) for e in stamped]
 
     def poll(self, log: Log, until: int | None = None) -> None:
-        """Apply new revisions, up to an offset if one is given, and new withdrawals of items.
+        """Apply new revisions, up to an offset if one is given, and new records of items.
 
         The region of a refused adapter is answered by its last good one, or by the backbone.
         """
+        self.poll_items(log)
         for _, revision in self._revisions.poll(log, until):
             before = {region.region_id for region in self._live.bank.live}
             for refusal in self._live.apply_with_fallback(revision):
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
             self._show(before)
-        self.scorer.withdrawn = self._withdrawn.poll(log)
+
+    def poll_items(self, log: Log, until: int | None = None) -> None:
+        """Apply new records of items, up to an offset if one is given."""
+        self._freed += self._items.poll(log, until)
 
     def snapshot(self, gated: Sequence[Output], log: Log) -> list[Output]:
         """Snapshot of the ensemble, if the revision has changed or enough events have passed."""
@@ -92,11 +116,13 @@ class GateScoring:
             return []
         self._written = next_revision, online.events
         # No record that this transaction is about to write is before the end.
-        snapshot = OnlineSnapshot(online.to_arrays(), online.events, next_revision, log.end_offset(GATED, 0))
+        gated_end, catalogue = log.end_offset(GATED, 0), self.scorer.catalogue
+        items = (catalogue.others(), catalogue.untaken(), catalogue.now, self._items.next_item)
+        snapshot = OnlineSnapshot(online.to_arrays(), online.events, next_revision, gated_end, *items)
         return snapshot_outputs(self._instance, snapshot, gated[-1].timestamp)
 
     def restore(self, log: Log) -> None:
-        """Restore the ensemble from its newest snapshot and the events that this gate has scored since.
+        """Restore items and ensemble from the newest snapshot and the events that this gate has scored since.
 
         Raises:
             LogError: some of these are no longer in the log.
@@ -105,17 +131,55 @@ class GateScoring:
         snapshot = None if online is None else read_snapshot(log, self._instance)
         if online is None or snapshot is None:
             return
-        restore_ensemble(online, self._instance, snapshot)
-        self.poll(log, snapshot.next_revision)
+        catalogue = self.scorer.catalogue
+        self.poll_items(log, snapshot.next_item)
+        catalogue.restore(snapshot.items, snapshot.untaken, snapshot.now)
+        self._freed.clear()
+        self.scorer.follow()
+        restore_ensemble(online, self._instance, snapshot, np.arange(catalogue.rows + 1))
+        for _, revision in self._revisions.poll(log, snapshot.next_revision):
+            for refusal in self._live.apply_with_fallback(revision):
+                self._metrics.refused_adapters.labels(refusal.reason).inc()
+        self._show(())
         self._written = snapshot.next_revision, snapshot.events
-        since = [e for e in gated_events(new_records(log, GATED, snapshot.gated)) if self._wrote(e, snapshot.events)]
+        records = new_records(log, GATED, snapshot.gated)
+        since = [e for e in gated_events(records, self._setup_items) if self._wrote(e, snapshot.events)]
         numbers = [e.stamp.number for e in since if e.stamp is not None]
         if numbers != list(range(snapshot.events, snapshot.events + len(since))):
             raise LogError(
                 f"{GATED} does not hold every event of gate {self._instance} since its trend was written down at "
                 f"event {snapshot.events}: start it under a new --instance, which counts from nothing"
             )
-        self.scorer.learn_again(since)
+        self._learn_again(since, log)
+
+    def _learn_again(self, events: Sequence[GatedEvent], log: Log) -> None:
+        """Pass events again, each batch with the records of items that were read before it."""
+        for next_item, batch in groupby(events, lambda event: event.stamp.next_item if event.stamp else 0):
+            self.poll_items(log, next_item)
+            together = list(batch)
+            moments, targets = [e.timestamp for e in together], [e.target for e in together]
+            self.scorer.catalogue.pass_events(moments, targets)
+            self.scorer.follow(self._freed)
+            self._freed.clear()
+            self.scorer.learn_again(together)
+
+    def _windows(self, taken: Sequence[Taken]) -> tuple[Windows, Existence]:
+        """Windows of events in the rows of the catalogue, and what existed for each of them."""
+        catalogue, events = self.scorer.catalogue, [event for event, _ in taken]
+        changes = catalogue.pass_events([e.timestamp for e in events], [e.item_id for e in events])
+        self.scorer.follow(self._freed)
+        self._freed.clear()
+        contexts, since_setup = catalogue.contexts([history for _, history in taken], self._length)
+        windows = Windows(
+            contexts,
+            np.array(catalogue.known_rows(e.item_id for e in events), dtype=np.int64),
+            np.array([e.user_id for e in events], dtype=np.str_),
+            np.array([e.event_id for e in events], dtype=np.str_),
+            np.array([e.timestamp for e in events], dtype=np.float64),
+            since_setup,
+            np.arange(len(events)),
+        )
+        return windows, Existence.after(catalogue.existing(), changes, len(events))
 
     def _wrote(self, event: GatedEvent, start: int) -> bool:
         """True for an event that this gate scored as its `start`-th or later."""

@@ -13,22 +13,21 @@ An interaction with `past` belongs to the set-up slice: it enters the history an
 """
 
 from collections.abc import Collection, Mapping, Sequence
-
-import numpy as np
+from pathlib import Path
 
 from adapters_store import AdaptersStore
 from consumers.gate.dead_letters import dead_letter
 from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
 from consumers.gate.lockstep_batches import LockstepBatches
 from consumers.gate.parser import Erasure, InteractionParser
-from consumers.gate.scoring import GateScoring
+from consumers.gate.scoring import GateScoring, Taken
 from consumers.gate.user_store import UserStore
 from consumers.runtime.stage import Output, Turn
 from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
 from pipeline.events.user_state import UserState
-from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.text import reopen_text_encoder
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
 from pipeline.streams.topics import INTERACTIONS, USERS
@@ -61,7 +60,9 @@ class GateStage:
         self._store = store
         self._instance = instance
         self._metrics = metrics
-        self._parser = InteractionParser(setup.catalogue.row_of, config.data.positive_from)
+        self._parser = InteractionParser(config.data.positive_from, self._is_refused)
+        cache = Path(config.items.cache).expanduser()
+        self._encoder = reopen_text_encoder(setup.catalogue.encoder, config.items.text_encoder, cache)
         self._host = AdapterHost(setup.backbone, config.adapter)
         self._users: dict[int, UserStore] = {}
         self._buffers: dict[int, EventTimeBuffer[Action]] = {}
@@ -73,7 +74,8 @@ class GateStage:
             self._reset()
             self._scoring.restore(log)
         for (_, partition), committed in came.items():
-            users = UserStore(self._config.windows.length, self._config.gate.remembered_events)
+            known = self._setup.catalogue.item_ids
+            users = UserStore(self._config.windows.length, self._config.gate.remembered_events, known)
             users.restore(log.read(USERS, partition, 0, log.end_offset(USERS, partition)), committed)
             done = {offset for user in users for offset in user.ahead if offset >= committed}
             self._users[partition] = users
@@ -90,6 +92,8 @@ class GateStage:
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
         """Score the events that are due."""
+        if self._config.items.unknown == "refuse" and turn.records:
+            self._scoring.poll_items(turn.log)
         fresh = [r for r in turn.records if self._buffers[r.partition].is_new(r.offset)]
         for record in fresh:
             self._read(record)
@@ -114,10 +118,15 @@ class GateStage:
 
     def _reset(self) -> None:
         """Discard regions, online ensemble and lockstep numbers."""
-        self._scoring = GateScoring(self._setup, self._config, self._host, self._store, self._instance, self._metrics)
+        self._scoring = GateScoring(
+            self._setup, self._config, self._encoder, self._host, self._store, self._instance, self._metrics
+        )
         self._batches = LockstepBatches(self._config.gate.batch_size)
 
     # Reading.
+
+    def _is_refused(self, item_id: str) -> bool:
+        return self._config.items.unknown == "refuse" and self._scoring.is_unknown(item_id)
 
     def _read(self, record: Record) -> None:
         """Put an event or a deferred action into the partition's buffer."""
@@ -210,7 +219,7 @@ class GateStage:
             self._metrics.duplicates.inc()
             return False
         state = users.append(
-            event.user_id, arrival.row, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
+            event.user_id, event.item_id, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
         )
         state.ahead += (arrival.offset,)
         touched[arrival.partition, event.user_id] = state
@@ -219,12 +228,12 @@ class GateStage:
 
     def _score_together(self, arrivals: Sequence[Arrival], touched: Touched) -> list[Output]:
         """Score one batch of the model: each window is taken before its event is appended."""
-        scored: list[tuple[Arrival, History]] = []
+        taken: list[Taken] = []
         for arrival in arrivals:
             history = self._users[arrival.partition].history(arrival.event.user_id)
             if self._append(arrival, touched):
-                scored.append((arrival, history))
-        return self._scoring.score(_windows(scored)) if scored else []
+                taken.append((arrival.event, history))
+        return self._scoring.score(taken) if taken else []
 
     def _user_outputs(self, touched: Touched) -> list[Output]:
         outputs = []
@@ -236,14 +245,3 @@ class GateStage:
 
     def _count_users(self) -> None:
         self._metrics.users.set(sum(len(users) for users in self._users.values()))
-
-
-def _windows(scored: Sequence[tuple[Arrival, History]]) -> Windows:
-    return Windows(
-        np.array([history.rows for _, history in scored], dtype=np.int64),
-        np.array([a.row for a, _ in scored], dtype=np.int64),
-        np.array([a.event.user_id for a, _ in scored], dtype=np.str_),
-        np.array([a.event.event_id for a, _ in scored], dtype=np.str_),
-        np.array([a.event.timestamp for a, _ in scored], dtype=np.float64),
-        np.array([history.since_setup for _, history in scored], dtype=np.int64),
-    )

@@ -1,6 +1,7 @@
 """Users of one partition of `interactions`, restored from its changelog `users`."""
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.events.user_state import DIGEST, UserState, committed_input, digest
@@ -15,10 +16,12 @@ class UserStore:
     Args:
         length: items of a window.
         remembered: event ids remembered of each user.
+        setup_items: ids of the items of set-up by row: records of schema 1 hold rows.
     """
 
     length: int
     remembered: int
+    setup_items: Sequence[str]
     _states: dict[str, UserState] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -32,18 +35,19 @@ class UserStore:
         return self._states.get(user_id)
 
     def history(self, user_id: str) -> History:
-        """The history of a user, all padding for a new one."""
+        """The history of a user, empty for a new one."""
         state = self._states.get(user_id)
-        return History.empty(self.length) if state is None else state.history
+        return History() if state is None else state.history
 
     def append(
-        self, user_id: str, row: int, event_id: str, timestamp: float, sequence: int, *, past: bool
+        self, user_id: str, item_id: str, event_id: str, timestamp: float, sequence: int, *, past: bool
     ) -> UserState:
         """Add the newest event of a user; `past` marks one of the set-up slice."""
         state = self._states.get(user_id)
         if state is None:
-            state = self._states[user_id] = UserState(History.empty(self.length))
-        state.history = state.history.append(row, since_setup=not past)
+            state = self._states[user_id] = UserState(History())
+        # Ids are shared among the users that took an item.
+        state.history = state.history.append(sys.intern(item_id), self.length, since_setup=not past)
         state.event_id, state.timestamp, state.sequence = event_id, timestamp, max(sequence, state.sequence)
         state.seen = (state.seen + digest(event_id))[-DIGEST * self.remembered :]
         return state
@@ -59,7 +63,7 @@ class UserStore:
         ahead = state.ahead_of(position) if state else ()
         if not ahead:
             return None
-        self._states[user_id] = UserState(History.empty(self.length), ahead=ahead)
+        self._states[user_id] = UserState(History(), ahead=ahead)
         return self._states[user_id]
 
     def restore(self, records: Iterable[Record], committed: int) -> None:
@@ -68,4 +72,4 @@ class UserStore:
             if record.value is None:
                 self._states.pop(str(record.key), None)
             elif committed_input(record.value) <= committed:
-                self._states[str(record.key)] = UserState.from_record(record.value, self.length)
+                self._states[str(record.key)] = UserState.from_record(record.value, self.length, self.setup_items)

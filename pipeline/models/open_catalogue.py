@@ -9,7 +9,7 @@ ends at `expires`, or with a tombstone, and can still be read in the windows of 
 
 import math
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +70,11 @@ class OpenCatalogue:
     def rows(self) -> int:
         """The highest row, in use or free."""
         return len(self.ids) - 1
+
+    @property
+    def now(self) -> float:
+        """The latest moment that `advance` was called with, seconds."""
+        return self._now
 
     def exists(self, item_id: str) -> bool:
         """True where an item exists."""
@@ -234,12 +239,12 @@ class OpenCatalogue:
         """Ids of the items that have a row and were not taken since they got it, or were evicted from set-up."""
         return [item_id for item_id, row in self.row_of.items() if not self._taken[row]]
 
-    def restore(self, others: Sequence[str], untaken: Iterable[str]) -> None:
-        """Take over rows as `others` and `untaken` gave them, whatever has a row beyond set-up now."""
-        self.evict(self.others())
+    def restore(self, others: Sequence[str], untaken: Iterable[str], now: float) -> None:
+        """Take over rows as `others` and `untaken` gave them, at the moment `now`; records of items stay."""
         size = len(self.setup) + 1
+        self.row_of = dict(self.setup.row_of)
         del self.ids[size:], self._taken[size:], self._exists[size:]
-        self._free.clear()
+        self._free = []
         for row, item_id in enumerate(others, start=size):
             self.ids.append(item_id)
             self._taken.append(True)
@@ -249,10 +254,10 @@ class OpenCatalogue:
                 self.row_of[item_id] = row
             else:
                 self._free.append(row)
-        heapify(self._free)
         for item_id in untaken:
             self._taken[self.row_of[item_id]] = False
-        for item_id in self.row_of:
+        self._now = max(self._now, now)
+        for item_id in list(self.row_of):
             self._settle(item_id)
 
     def _settle(self, item_id: str) -> Change | None:

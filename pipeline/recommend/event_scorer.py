@@ -55,7 +55,7 @@ class EventScorer:
         if self.online is not None:
             self.online.forget(freed)
             self.online.resize(self.catalogue.rows)
-        self.live.follow(self.catalogue)
+        self.live.follow(self.catalogue, freed)
 
     def score(self, windows: Windows, existence: Existence) -> ScoredBatch:
         """Score windows with origin prior and online ensemble as they stand; targets are not used."""

@@ -1,5 +1,6 @@
 """Regions in force with their adapters, loaded and verified before a revision takes effect."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from adapters_store import AdaptersStore
@@ -37,16 +38,23 @@ class LiveRegions:
         self._catalogue = catalogue
         self._missing: dict[str, set[str]] = {}
 
-    def follow(self, catalogue: OpenCatalogue) -> None:
-        """Take over changes of the catalogue; adapters get their rows for items that have come since they were loaded.
+    def follow(self, catalogue: OpenCatalogue, freed: Collection[int] = ()) -> None:
+        """Take over changes of the catalogue.
+
+        Adapters lose their rows for items that were evicted, and get them for items that have come since.
+
+        Args:
+            catalogue: the items.
+            freed: rows of evicted items; other items may have them already.
 
         Raises:
-            AdapterRefused: such an adapter is damaged by now.
+            AdapterRefused: an adapter that has to be loaded again is damaged by now.
         """
         self._catalogue = catalogue
         self.host.follow(catalogue)
-        for name, missing in list(self._missing.items()):
-            if not missing.isdisjoint(catalogue.row_of):
+        for name in self.host.names:
+            missing = self._missing.get(name, set())
+            if not missing.isdisjoint(catalogue.row_of) or not set(freed).isdisjoint(self.host.rows(name)):
                 self.host.drop(name)
                 self._register(name)
 

@@ -89,17 +89,13 @@ class AdapterHost:
         self._model.delete_adapter(name)
 
     def follow(self, catalogue: OpenCatalogue) -> None:
-        """Take over the rows and texts that have changed in a catalogue since the last call.
-
-        An adapter keeps no row of its own for a catalogue row that was freed.
-        """
+        """Take over the rows and texts that have changed in a catalogue since the last call."""
         changed, table, known = catalogue.take_changes(), self.backbone.items, len(catalogue.setup)
         table.resize(catalogue.rows)
         for row in changed:
             item = catalogue.item(catalogue.ids[row])
             own = None if row <= known else self.backbone.own_row(item.text if item else "")
             table.set(row, torch.from_numpy(catalogue.vector(row)), own)
-        self._forget({row for row in changed if not catalogue.ids[row]})
         for stale in self._stale.values():
             stale.update(row // BLOCK for row in changed)
 
@@ -190,18 +186,6 @@ class AdapterHost:
             found = model.items.blocks(blocks)
         vectors.view(-1, BLOCK, vectors.shape[1])[blocks] = found.view(-1, BLOCK, vectors.shape[1])
         self._stale[name].clear()
-
-    def _forget(self, freed: set[int]) -> None:
-        """Remove the rows of adapters for catalogue rows that are free now."""
-        for name in self.names:
-            rows = self.rows(name)
-            if freed.isdisjoint(rows):
-                continue
-            kept = [place for place, row in enumerate(rows) if row not in freed]
-            tensors = self.tensors(name)
-            tensors = {key: value[kept] if _ROWS in key else value for key, value in tensors.items()}
-            self.drop(name)
-            self.register(name, tensors, [rows[place] for place in kept])
 
     def _activate(self) -> None:
         """Enable the layers of the active adapter, and disable all others."""
