@@ -17,10 +17,11 @@ from pipeline.errors import LogError
 from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent, GateStamp, gated_events
 from pipeline.events.interaction import Interaction
+from pipeline.events.item import WHEN_TAKEN
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.models.open_catalogue import WHEN_TAKEN, OpenCatalogue
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import TextEncoder
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions

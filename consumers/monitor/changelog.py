@@ -27,7 +27,7 @@ class ReadPositions:
     """Offsets up to which one step of the monitor read.
 
     Attributes:
-        gated, outcomes, regions: next offset to read of these topics.
+        gated, outcomes, regions, items: next offset to read of these topics.
         whole: in lockstep, whether a batch was complete, so that a decision was due.
     """
 
@@ -35,6 +35,7 @@ class ReadPositions:
     outcomes: int = 0
     regions: int = 0
     whole: bool = True
+    items: int = 0
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def _steps(records: Sequence[Record], number: int) -> list[ReadPositions]:
 
 
 def _step(value: Mapping[str, Any]) -> ReadPositions:
-    return ReadPositions(value["gated"], value["outcomes"], value["regions"], value["whole"])
+    # Steps of schema 1 did not read `items`.
+    return ReadPositions(value["gated"], value["outcomes"], value["regions"], value["whole"], value.get("items", 0))
 
 
 def _value(record: Record) -> Mapping[str, Any]:

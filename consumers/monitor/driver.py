@@ -3,16 +3,18 @@
 A step is a `ReadPositions`. Each step reads in this order:
 
     1. `regions`: the regions are replaced by the present ones;
-    2. `outcomes`, in order of offsets;
+    2. `items` and `outcomes`, in order of offsets;
     3. `gated`, in order of offsets;
 
-and then writes the edits that are due. The same steps from the same start give the same edits in every process.
+and then writes the arrivals and evictions of items, and the edits that are due. The same steps from the same start give
+the same edits in every process.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from consumers.monitor.changelog import ReadPositions
+from consumers.monitor.items import OwnedItems
 from consumers.runtime.lockstep import settled
 from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.stage import Output
@@ -44,6 +46,7 @@ class MonitorDriver:
     Attributes:
         at: positions read so far.
         monitor: decides on edits.
+        items: the catalogue's owner.
         published_edits: ids of the edits that revisions read so far came from.
     """
 
@@ -54,6 +57,8 @@ class MonitorDriver:
         self._bank = setup.bank
         self._revisions = RevisionFollower()
         self._lockstep = config.consumers.lockstep
+        self._setup_items = setup.catalogue.item_ids
+        self.items = OwnedItems(setup.catalogue.item_ids, config)
         self._queued: list[Edit] = []
         self._rounds = 0
         self._settled = 0
@@ -65,6 +70,7 @@ class MonitorDriver:
             "waiting": [edit.edit_id for edit in self._queued],
             "rounds": self._rounds,
             "settled": self._settled,
+            "items": self.items.state(),
         }
 
     def restore(self, state: Mapping[str, Any], at: ReadPositions, log: Log) -> None:
@@ -73,6 +79,9 @@ class MonitorDriver:
         restore(self.monitor, state["monitor"], self._bank)
         self._queued = [self.monitor.pending[edit_id] for edit_id in state["waiting"]]
         self._rounds, self._settled = state["rounds"], state["settled"]
+        # Snapshots of schema 1 know no items: those of set-up are known, and `items` is read from its start.
+        if "items" in state:
+            self.items.restore(state["items"])
         self.at = at
 
     def apply(self, step: ReadPositions, log: Log, gated: Iterable[Record]) -> list[Output]:
@@ -84,18 +93,24 @@ class MonitorDriver:
             gated: records since the last step.
 
         Returns:
-            Edits; in lockstep one edit at a time, and after the last one the record that the batch is settled.
+            Arrivals and evictions of items, dead letters of bad records of items, and edits; in lockstep one edit at a
+            time, and after the last one the record that the batch is settled.
         """
         self._apply_revisions(log, step.regions)
         self.monitor.set_bank(self._bank)
+        outputs = self.items.read(log, self.at.items, step.items)
         for record in log.read(OUTCOMES, 0, self.at.outcomes, step.outcomes):
             self.monitor.apply(Outcome.from_record(value_of(record)), self._bank)
         for record in gated:
-            self.monitor.observe(GatedEvent.from_record(value_of(record)), record.offset)
+            event = GatedEvent.from_record(value_of(record), self._setup_items)
+            outputs += self.items.observe(event)
+            self.monitor.observe(event, record.offset)
+        if step.whole and step.gated > self.at.gated:
+            outputs += self.items.evict()
         self.at = step
         if self._lockstep:
-            return self._next_in_lockstep()
-        return [_edit_output(edit) for edit in self.monitor.decide()]
+            return [*outputs, *self._next_in_lockstep()]
+        return [*outputs, *(_edit_output(edit) for edit in self.monitor.decide())]
 
     @property
     def has_more_outputs(self) -> bool:

@@ -22,7 +22,7 @@ from pipeline.events.statistics import StatisticsInterval
 from pipeline.monitor import Monitor
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, TopicPartition
-from pipeline.streams.topics import GATED, OUTCOMES, REGIONS, STATISTICS
+from pipeline.streams.topics import GATED, ITEMS, OUTCOMES, REGIONS, STATISTICS
 from pipeline.telemetry import Metrics
 
 
@@ -112,7 +112,7 @@ class MonitorStage:
             outcomes = record.offset + 1
         regions = revisions[-1].offset + 1 if revisions else at.regions
         whole = not self._config.consumers.lockstep or nothing_gated_since(log, gated)
-        return ReadPositions(gated, outcomes, regions, whole)
+        return ReadPositions(gated, outcomes, regions, whole, max(at.items, log.end_offset(ITEMS, 0)))
 
     def _check_gap(self, committed: int, log: Log) -> None:
         """Raise an error for records between the changelog's end and the group's offset.

@@ -5,8 +5,8 @@ both, a live one ignores them. Interactions that are not positive are left out, 
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset, positives
+from pipeline.datasets.setup_items import setup_items
 from pipeline.datasets.splits import cut
 from pipeline.errors import DataError
 from pipeline.events.interaction import Interaction
 from pipeline.events.interactions import Interactions
-from pipeline.events.item import Item
+from pipeline.events.item import WHEN_TAKEN, Item
 from pipeline.events.versioning import versioned
 from pipeline.streams.interface import Log, Producer
 from pipeline.streams.topics import INTERACTIONS, ITEMS
@@ -38,19 +39,21 @@ class Feed:
     """Records to write.
 
     Attributes:
-        items: of the catalogue.
+        items: of set-up.
+        arrivals: items to write before the events of the stream with these numbers.
         past: the newest interactions of each user before the stream, in event order.
         stream: interactions after set-up, in event order.
         cuts: numbers of the events that end a batch in a replay.
     """
 
     items: Sequence[Item]
+    arrivals: Mapping[int, Sequence[Item]]
     past: Sequence[Interaction]
     stream: Sequence[Interaction]
     cuts: frozenset[int]
 
     def write_items(self, log: Log, progress: Progress) -> None:
-        """Write items; writing the same content again changes nothing."""
+        """Write the items of set-up; writing the same content again changes nothing."""
         values = [versioned(item.to_record()) for item in self.items]
         _write(log, ITEMS, [(v["item_id"], v, 0.0) for v in values], "items", progress)
 
@@ -89,6 +92,10 @@ class Feed:
     def _write_batch(self, producer: Producer, numbers: range) -> None:
         with producer.transaction() as transaction:
             for number, event in zip(numbers, self.stream[numbers.start : numbers.stop], strict=True):
+                for item in self.arrivals.get(number, ()):
+                    transaction.send(
+                        ITEMS, versioned(item.to_record()), key=item.item_id, partition=0, timestamp=event.timestamp
+                    )
                 more = {"sequence": number}
                 value = _value(event, {**more, "cut": True} if number in self.cuts else more)
                 transaction.send(INTERACTIONS, value, key=event.user_id, timestamp=event.timestamp)
@@ -122,7 +129,33 @@ def feed_of(dataset: Dataset, config: Config) -> Feed:
     kept = np.array(sorted(index for indices in newest.values() for index in indices), dtype=np.int64)
     parts = np.array_split(np.arange(len(stream)), config.replay.parts)
     cuts = frozenset(int(part[-1]) for part in parts if len(part))
-    return Feed(list(dataset.items.values()), before[kept], stream, cuts)
+    known = setup_items(dataset, before, slices)
+    items = [dataset.items[item_id] for item_id in known]
+    return Feed(items, _arrivals(dataset, set(known), stream), before[kept], stream, cuts)
+
+
+def _arrivals(dataset: Dataset, known: set[str], stream: Interactions) -> dict[int, list[Item]]:
+    """Items by the number of the event before which each is written: its first one, or the first after its moment.
+
+    An item without a moment exists from just after its first interaction, and its record says so: a live gate may
+    have read it before.
+    """
+    arrivals: dict[int, list[Item]] = defaultdict(list)
+    firsts = _first_interactions(stream)
+    for item in dataset.items.values():
+        number = firsts.get(item.item_id, len(stream))
+        if item.available_from is not None:
+            number = min(number, int(np.searchsorted(stream.timestamps, item.available_from)))
+        if item.item_id not in known and number < len(stream):
+            given = WHEN_TAKEN if item.available_from is None else item.available_from
+            arrivals[number].append(replace(item, available_from=given))
+    return arrivals
+
+
+def _first_interactions(stream: Interactions) -> dict[str, int]:
+    """Number of the first event of each item."""
+    places, numbers = np.unique(stream.items, return_index=True)
+    return dict(zip(stream.item_ids[places].tolist(), numbers.tolist(), strict=True))
 
 
 def _value(event: Interaction, more: dict[str, Any]) -> dict[str, Any]:

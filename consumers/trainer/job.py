@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from adapters_store import AdaptersStore
 from consumers.runtime.revisions import RevisionFollower
+from consumers.trainer.item_records import ItemRecords
 from pipeline.config import Config
 from pipeline.editing.publisher import EditPublisher
+from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Outcome
-from pipeline.events.gated import read_windows
+from pipeline.events.gated import read_events
 from pipeline.models.lora.host import AdapterHost
-from pipeline.regions.live import LiveRegions
+from pipeline.models.text import reopen_text_encoder
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, RecordsLostError
@@ -33,10 +36,20 @@ class JobRunner:
         self._log = log
         self._revisions = RevisionFollower()
         self._share = config.canary.share
-        host = AdapterHost(setup.backbone, config.adapter)
-        self._live = LiveRegions(setup.bank, host, adapters, setup.backbone_sha256)
-        windows_of = partial(read_windows, log, length=config.windows.length)
-        self._publisher = EditPublisher(setup, config, self._live, publish_to or adapters, windows_of)
+        self._bank = setup.bank
+        self._items = ItemRecords(log)
+        workspace = Workspace(
+            setup,
+            AdapterHost(setup.backbone, config.adapter),
+            adapters,
+            reopen_text_encoder(
+                setup.catalogue.encoder, config.items.text_encoder, Path(config.items.cache).expanduser()
+            ),
+            self._items.get,
+            partial(read_events, log, setup_items=setup.catalogue.item_ids),
+            config.windows.length,
+        )
+        self._publisher = EditPublisher(setup, config, workspace, publish_to or adapters)
 
     def apply(self, edit: Edit, next_revision: int) -> tuple[Outcome, Revision | None]:
         """Apply an edit to the regions as they were before an offset of `regions`.
@@ -49,9 +62,10 @@ class JobRunner:
             StoreError: an adapter that is needed is refused, or the new one cannot be written.
         """
         for _, newer in self._revisions.poll(self._log, until=next_revision):
-            self._live.apply(newer)
+            self._bank = newer.after(self._bank)
+        self._items.poll()
         try:
-            outcome, changed = self._publisher.apply(edit)
+            outcome, changed = self._publisher.apply(edit, self._bank)
         except RecordsLostError as error:
             return Outcome(edit.edit_id, edit.operation, edit.region_id, False, f"its windows are lost: {error}"), None
         return outcome, changed and replace(changed, base_revision=next_revision, canary=self._share)

@@ -12,11 +12,11 @@ from adapters_store import AdaptersStore
 from pipeline.events.edit import Edit, Evidence
 from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent
-from pipeline.events.item import Item
+from pipeline.events.item import WHEN_TAKEN, Item
 from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.lora.moved_items import known_rows, moved_items
-from pipeline.models.open_catalogue import WHEN_TAKEN, OpenCatalogue
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import TextEncoder
 from pipeline.regions.bank import RegionBank
 from pipeline.setup.artifacts import SetUp

@@ -5,7 +5,6 @@
 scored.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset, positives
+from pipeline.datasets.setup_items import setup_items
 from pipeline.datasets.splits import Slice, Slices, cut
 from pipeline.errors import DataError
 from pipeline.evaluation.facts import SliceFacts
@@ -91,18 +91,6 @@ def plan_replay(dataset: Dataset, config: Config) -> Plan:
     )
     protocol = _prequential if config.protocol == "prequential" else _windows
     return protocol(slices, by_slice, config, timeline)
-
-
-def setup_items(dataset: Dataset, events: Interactions, slices: Slices) -> list[str]:
-    """Ids of the items that set-up knows, sorted: those taken in S, and those available before its end."""
-    taken = set(events.item_ids[np.unique(events.items)].tolist())
-    until = slices.setup_until
-    announced = {
-        item_id
-        for item_id, item in dataset.items.items()
-        if item.available_from is not None and item.available_from <= until and not (item.expires or math.inf) <= until
-    }
-    return sorted(taken | announced)
 
 
 def _stream(events: Interactions, first: int, config: Config) -> Stream:

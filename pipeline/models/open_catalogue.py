@@ -16,13 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.events.existence import Change, Existence
-from pipeline.events.item import Item
+from pipeline.events.item import WHEN_TAKEN, Item
 from pipeline.events.windows import PADDING, History, Ids
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.text import TextEncoder
-
-WHEN_TAKEN = math.inf
-"""`available_from` of an item that exists from its first interaction on."""
 
 
 class Known(NamedTuple):

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from pipeline.config import ItemSettings
 from pipeline.events.existence import Change, Existence
-from pipeline.events.item import Item
+from pipeline.events.item import WHEN_TAKEN, Item
 from pipeline.events.windows import Ids
 from pipeline.models.catalogue import Catalogue
-from pipeline.models.open_catalogue import WHEN_TAKEN, OpenCatalogue
-from pipeline.monitor.evictions import EvictionRule
+from pipeline.models.open_catalogue import OpenCatalogue
+from pipeline.monitor.item_owner import ItemOwner
 
 
 class Stream(NamedTuple):
@@ -68,9 +68,12 @@ class Timeline:
         self._rows: list[int] = []
         self._appearances: list[tuple[int, int]] = []
         self._changes: list[Change] = []
+        owner = ItemOwner(setup_ids, settings)
         for item in items.values():
-            self._catalogue.describe(item, WHEN_TAKEN if item.available_from is None else item.available_from)
-        self._run(stream, EvictionRule(setup_ids, settings))
+            available_from = WHEN_TAKEN if item.available_from is None else item.available_from
+            self._catalogue.describe(item, available_from)
+            owner.announce(item.item_id, available_from)
+        self._run(stream, owner)
         self.item_ids = tuple(self._catalogue.ids[1:])
         self._indices = np.array([change.index for change in self._changes], dtype=np.int64)
         self._existing = self._at_start()
@@ -105,7 +108,7 @@ class Timeline:
         moved = (change.at(first) for change, first in zip(within, firsts, strict=True))
         return Existence.after(existing, moved, len(positions))
 
-    def _run(self, stream: Stream, rule: EvictionRule) -> None:
+    def _run(self, stream: Stream, owner: ItemOwner) -> None:
         ends, catalogue = set(stream.batches), self._catalogue
         for number, (timestamp, item_id) in enumerate(zip(stream.timestamps.tolist(), stream.item_ids, strict=True)):
             position, before = stream.first + number, catalogue.rows
@@ -115,9 +118,9 @@ class Timeline:
             appeared = [row for row in came if row <= before] + list(range(before + 1, catalogue.rows + 1))
             self._appearances += [(position, row) for row in appeared]
             self._rows.append(catalogue.rows)
-            rule.take(item_id, timestamp)
+            owner.observe(item_id, timestamp)
             if number in ends:
-                self._evict(rule.due(timestamp), position + 1)
+                self._evict(owner.evict(), position + 1)
 
     def _evict(self, item_ids: Sequence[str], position: int) -> None:
         if item_ids:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.events.existence import Absence, Existence
+from pipeline.events.item import WHEN_TAKEN
 from pipeline.events.windows import PADDING, Ids, Windows
-from pipeline.models.open_catalogue import WHEN_TAKEN, OpenCatalogue
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.strategies.base import StrategyContext
 
 

@@ -1,0 +1,100 @@
+"""Owner of the catalogue: notes which items arrive, and evicts those that nobody took for long.
+
+Evictions bound the memory of every process. An eviction is no withdrawal: the item comes back with its next
+interaction or record.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from heapq import heappop, heappush
+from typing import Any
+
+from pipeline.config import ItemSettings
+
+
+class ItemOwner:
+    """Known items in the order in which they were last taken, the longest untaken first.
+
+    Args:
+        item_ids: items of set-up, in any order; their time to live begins with the stream.
+        settings: `time_to_live` and `most`.
+    """
+
+    def __init__(self, item_ids: Iterable[str], settings: ItemSettings) -> None:
+        self._settings = settings
+        self._last: OrderedDict[str, float | None] = OrderedDict((item_id, None) for item_id in sorted(item_ids))
+        self._announced: set[str] = set()
+        self._moments: list[tuple[float, str]] = []
+        self._now = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def announce(self, item_id: str, available_from: float) -> None:
+        """Note the record of an item.
+
+        Args:
+            item_id: id of the item.
+            available_from: seconds; minus infinity for at once, infinity for an item that exists when it is taken.
+        """
+        if item_id in self._last:
+            return
+        if available_from == math.inf:
+            self._announced.add(item_id)
+        elif available_from <= self._now or available_from == -math.inf:
+            self._last[item_id] = None if self._now == -math.inf else self._now
+        else:
+            self._announced.add(item_id)
+            heappush(self._moments, (available_from, item_id))
+
+    def observe(self, item_id: str, timestamp: float) -> bool:
+        """Note an interaction at an event time; return True if nobody announced its item."""
+        self._advance(timestamp)
+        arrived = item_id not in self._last and item_id not in self._announced
+        self._last[item_id] = timestamp
+        self._last.move_to_end(item_id)
+        return arrived
+
+    def evict(self) -> list[str]:
+        """Remove and return the items that are due, the longest untaken first."""
+        found: list[str] = []
+        while self._last:
+            item_id, moment = next(iter(self._last.items()))
+            if moment is None:
+                self._last[item_id] = moment = self._now
+            if len(self._last) <= self._settings.most and not self._is_old(moment):
+                break
+            del self._last[item_id]
+            self._announced.discard(item_id)
+            found.append(item_id)
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Everything that is known, as a JSON object."""
+        now = None if self._now == -math.inf else self._now
+        return {
+            "last": list(self._last.items()),
+            "announced": sorted(self._announced),
+            "moments": sorted(self._moments),
+            "now": now,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from the result of `state`."""
+        self._last = OrderedDict((item_id, moment) for item_id, moment in state["last"])
+        self._announced = set(state["announced"])
+        self._moments = [(moment, item_id) for moment, item_id in state["moments"]]
+        self._now = -math.inf if state["now"] is None else state["now"]
+
+    def _advance(self, timestamp: float) -> None:
+        self._now = max(self._now, timestamp)
+        while self._moments and self._moments[0][0] <= self._now:
+            _, item_id = heappop(self._moments)
+            if item_id not in self._last:
+                self._last[item_id] = self._now
+                self._last.move_to_end(item_id)
+
+    def _is_old(self, moment: float) -> bool:
+        time_to_live = self._settings.time_to_live
+        return time_to_live is not None and self._now - moment > time_to_live
