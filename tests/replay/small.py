@@ -14,7 +14,6 @@ from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import Dataset, read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.protocols import Plan, plan_replay
-from pipeline.models.catalogue import make_catalogue
 
 EVENTS = 2_000
 SMALL = (
@@ -76,7 +75,7 @@ def dataset() -> Dataset:
 
 def plan(*overrides: str, log: Dataset | None = None) -> Plan:
     log = log or dataset()
-    return plan_replay(log, config(*overrides), make_catalogue(log.items, (), None).row_of)
+    return plan_replay(log, config(*overrides))
 
 
 def rows_of(folder: Path, name: str = "interactions.csv") -> Rows:
