@@ -85,7 +85,7 @@ class GateScoring:
         """Score one batch of the model, of at least one event: a record of `gated` for each."""
         online = self.scorer.online
         first = 0 if online is None else online.events
-        events = self.scorer.handle(*self._windows(taken))
+        events = self.scorer.handle(*self._windows(taken), [history for _, history in taken])
         self._count(events)
         place = (self._revisions.next_revision, self._items.next_item)
         stamped = (replace(e, stamp=GateStamp(self._instance, n, *place)) for n, e in enumerate(events, first))

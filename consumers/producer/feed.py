@@ -39,7 +39,7 @@ class Feed:
     """Records to write.
 
     Attributes:
-        items: of set-up.
+        items: of set-up, and those that no event of the stream brings.
         arrivals: items to write before the events of the stream with these numbers.
         past: the newest interactions of each user before the stream, in event order.
         stream: interactions after set-up, in event order.
@@ -53,7 +53,7 @@ class Feed:
     cuts: frozenset[int]
 
     def write_items(self, log: Log, progress: Progress) -> None:
-        """Write the items of set-up; writing the same content again changes nothing."""
+        """Write the items that precede the stream; writing the same content again changes nothing."""
         values = [versioned(item.to_record()) for item in self.items]
         _write(log, ITEMS, [(v["item_id"], v, 0.0) for v in values], "items", progress)
 
@@ -129,9 +129,11 @@ def feed_of(dataset: Dataset, config: Config) -> Feed:
     kept = np.array(sorted(index for indices in newest.values() for index in indices), dtype=np.int64)
     parts = np.array_split(np.arange(len(stream)), config.replay.parts)
     cuts = frozenset(int(part[-1]) for part in parts if len(part))
-    known = setup_items(dataset, before, slices)
-    items = [dataset.items[item_id] for item_id in known]
-    return Feed(items, _arrivals(dataset, set(known), stream), before[kept], stream, cuts)
+    known = set(setup_items(dataset, before, slices))
+    arrivals = _arrivals(dataset, known, stream)
+    later = {item.item_id for items in arrivals.values() for item in items}
+    items = [item if item.item_id in known else _when_taken(item) for item in dataset.items.values()]
+    return Feed([item for item in items if item.item_id not in later], arrivals, before[kept], stream, cuts)
 
 
 def _arrivals(dataset: Dataset, known: set[str], stream: Interactions) -> dict[int, list[Item]]:
@@ -147,9 +149,13 @@ def _arrivals(dataset: Dataset, known: set[str], stream: Interactions) -> dict[i
         if item.available_from is not None:
             number = min(number, int(np.searchsorted(stream.timestamps, item.available_from)))
         if item.item_id not in known and number < len(stream):
-            given = WHEN_TAKEN if item.available_from is None else item.available_from
-            arrivals[number].append(replace(item, available_from=given))
+            arrivals[number].append(_when_taken(item))
     return arrivals
+
+
+def _when_taken(item: Item) -> Item:
+    """An item that exists from its first interaction on, unless it has a moment."""
+    return replace(item, available_from=WHEN_TAKEN) if item.available_from is None else item
 
 
 def _first_interactions(stream: Interactions) -> dict[str, int]:

@@ -299,33 +299,38 @@ class OnlineEnsemble:
         counted = np.where(counted.any(axis=1, keepdims=True), counted, features.setup_shares)
         return [[(int(i), float(row[i])) for i in np.flatnonzero(row)] for row in counted]
 
-    def learn_again(self, event: GatedEvent, context: Ids, target: int) -> None:
+    def learn_again(self, event: GatedEvent, contexts: Ids, since_setup: NDArray[np.int64], target: int) -> None:
         """Learn from a gated event again, with the same result to the bit.
 
         Args:
             event: as the gate wrote it.
-            context: (length,) catalogue rows of its window.
+            contexts: (1, length) its window, in catalogue rows.
+            since_setup: (1,) number of its items taken since set-up.
             target: catalogue row of its target.
         """
         online = _online(event)
+        shares = self._shares_of(online)
         if online.probability is None:
-            self.count(event, context, target)
+            self.add(shares, contexts[0], target)
             return
-        since = _since(context[None], np.array([event.since_setup]))
-        shares, surest = self._shares_of(online)[None], np.array([online.max_probability])
-        features = WindowFeatures(context[None], shares, since, surest)
+        surest = np.array([online.max_probability])
+        features = WindowFeatures(contexts, shares[None], _since(contexts, since_setup), surest)
         self.learn(features, 0, target, online.probability, online.hits)
-        self._learn_origin_prior(event, features.setup_shares[0])
+        self._learn_origin_prior(event, shares, int(since_setup[0]))
 
     def count(self, event: GatedEvent, context: Ids, target: int) -> None:
         """Count an event and update the origin prior; the weights of the mixture stay as they are.
 
         To learn the weights takes the model under the revision of the event; the rest follows from the event alone.
-        Arguments as of `learn_again`.
+
+        Args:
+            event: as the gate wrote it.
+            context: (length,) its window, in catalogue rows.
+            target: catalogue row of its target.
         """
         setup_shares = self._shares_of(_online(event))
         self.add(setup_shares, context, target)
-        self._learn_origin_prior(event, setup_shares)
+        self._learn_origin_prior(event, setup_shares, event.since_setup)
 
     def resize(self, items: int) -> None:
         """Make room for catalogue rows up to `items`."""
@@ -369,10 +374,10 @@ class OnlineEnsemble:
         self._transitions.add(context, target)
         self._events += 1
 
-    def _learn_origin_prior(self, event: GatedEvent, setup_shares: Array) -> None:
+    def _learn_origin_prior(self, event: GatedEvent, setup_shares: Array, since_setup: int) -> None:
         probability, backbone = _online(event).probability, event.backbone_probability
         if probability is not None and backbone is not None:
-            self.origin_prior.learn(setup_shares, event.since_setup, event.opened, probability, backbone)
+            self.origin_prior.learn(setup_shares, since_setup, event.opened, probability, backbone)
 
     def _shares_of(self, online: OnlineFeatures) -> Array:
         setup_shares = np.zeros(self._setup_regions)

@@ -11,7 +11,7 @@ from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.events.existence import Existence, ranks_of_existing
 from pipeline.events.gated import GatedEvent, OnlineFeatures
-from pipeline.events.windows import PADDING, History, Ids, Windows
+from pipeline.events.windows import History, Ids, Windows
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
 from pipeline.recommend.backends import HostBackend
@@ -69,12 +69,13 @@ class EventScorer:
         inputs = self._window_features(windows.contexts, windows.since_setup, batch)
         return replace(batch, probabilities=self.online.mix(inputs, batch.probabilities))
 
-    def handle(self, windows: Windows, existence: Existence) -> list[GatedEvent]:
+    def handle(self, windows: Windows, existence: Existence, histories: Sequence[History]) -> list[GatedEvent]:
         """Score the targets of windows; each event is learned before the next one is scored.
 
         Args:
             windows: in rows of the catalogue.
             existence: of its items for each window.
+            histories: the items of each window by id, those without a row included, for the records.
         """
         own, scored = (np.arange(len(windows)), windows.targets), existence.includes(windows.targets)
         batch = self.score_content(windows.contexts, windows.since_setup, existence)
@@ -86,7 +87,7 @@ class EventScorer:
             batch = batch.reweighted(weight)
         model_ranks = ranks_of_existing(batch.probabilities.copy(), windows.targets, windows.contexts, existence)
         columns = {
-            **self._columns(windows, batch, scored),
+            **self._columns(windows, histories, batch, scored),
             "opened": opened.tolist(),
             "backbone_probability": _where(scored, backbone),
             "model_rank": model_ranks.tolist(),
@@ -109,7 +110,9 @@ class EventScorer:
         """
         return self._scorer.score(self.live.bank, contexts, since_setup, existence)
 
-    def _columns(self, windows: Windows, batch: ScoredBatch, scored: NDArray[np.bool_]) -> dict[str, list[Any]]:
+    def _columns(
+        self, windows: Windows, histories: Sequence[History], batch: ScoredBatch, scored: NDArray[np.bool_]
+    ) -> dict[str, list[Any]]:
         """Fields of `GatedEvent` that follow from windows and scores alone, a list of n values each."""
         posterior, bank, ids = batch.posterior, self.live.bank, self.catalogue.ids
         return {
@@ -117,8 +120,8 @@ class EventScorer:
             "user_id": windows.users.tolist(),
             "timestamp": windows.timestamps.tolist(),
             "target": [ids[row] for row in windows.targets.tolist()],
-            "window": [[ids[row] for row in context if row != PADDING] for context in windows.contexts.tolist()],
-            "since_setup": windows.since_setup.tolist(),
+            "window": [list(history.items) for history in histories],
+            "since_setup": [history.since_setup for history in histories],
             "cold": windows.cold.tolist(),
             "region_id": posterior.tops.tolist(),
             "setup_region": posterior.setup_tops.tolist(),
@@ -148,9 +151,9 @@ class EventScorer:
         if self.online is not None:
             self._hold_out(self.online)
             for event in events:
-                history = History(tuple(event.window), 0)
-                contexts, _ = self.catalogue.contexts([history], self._config.windows.length)
-                self.online.learn_again(event, contexts[0], self.catalogue.row_of[event.target])
+                history = History(tuple(event.window), event.since_setup)
+                contexts, since_setup = self.catalogue.contexts([history], self._config.windows.length)
+                self.online.learn_again(event, contexts, since_setup, self.catalogue.row_of[event.target])
 
     def _window_features(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> WindowFeatures:
         return batch.window_features(self._setup.bank, contexts, since_setup)

@@ -11,7 +11,9 @@ from pipeline.config import Config
 from pipeline.evaluation.replay import prepare
 from pipeline.events.edit import Edit, Outcome
 from pipeline.events.windows import Windows
+from pipeline.models.catalogue import make_catalogue
 from pipeline.models.seeding import make_deterministic
+from pipeline.models.text.hashing import HashingEncoder
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
@@ -75,9 +77,16 @@ def the_run() -> Run:
     return run_of(the_setup(), SETTINGS, plan().setup, plan().stream, Path(mkdtemp(prefix="run-of-raie-")))
 
 
+def context_of(setup: SetUp, settings: Config, learned: Windows, folder: Path) -> StrategyContext:
+    """Inputs of a strategy over the small log."""
+    timeline, encoder = plan().timeline, HashingEncoder()
+    catalogue = make_catalogue(timeline.item_ids, dataset().items, encoder)
+    return StrategyContext(setup, settings, learned, 0, folder, timeline, dataset().items, catalogue, encoder)
+
+
 def run_of(setup: SetUp, settings: Config, learned: Windows, stream: Windows, folder: Path) -> Run:
     """Replay a stream."""
-    raie = Raie(StrategyContext(setup, settings, learned, 0, folder))
+    raie = Raie(context_of(setup, settings, learned, folder))
     raie.observe(stream)
     raie.close()
     log = SqliteLog(folder / "log.sqlite")

@@ -208,7 +208,7 @@ def test_a_gated_record_has_every_field_and_is_json(both: Stage) -> None:
     assert len(records) == len(windows)
     assert all(set(record) == FIELDS for record in records)
     assert json.loads(json.dumps(records, allow_nan=False)) == records
-    assert [GatedEvent.from_record(record).to_record() for record in records] == records
+    assert [GatedEvent.from_record(record, ()).to_record() for record in records] == records
     assert [r["event_id"] for r in records] == windows.event_ids.tolist()
     assert {r["gate_version"] for r in records} == {1}
     assert {i for r in records for i in r["route"]} <= {A, B}
@@ -582,7 +582,7 @@ def test_origin_prior_and_counts_come_back_from_records_to_the_bit(both: Stage) 
     again.live.apply(Revision.of(both.live.bank, both.live.bank.stream, moved=True))
     for windows in (changed, back):
         written = json.dumps([event.to_record() for event in both.gate.handle(windows)])
-        again.gate.learn_again([GatedEvent.from_record(record) for record in json.loads(written)])
+        again.gate.learn_again([GatedEvent.from_record(record, ()) for record in json.loads(written)])
     assert both.gate.online is not None
     assert again.gate.online is not None
     kept, restored = both.gate.online.to_arrays(), again.gate.online.to_arrays()

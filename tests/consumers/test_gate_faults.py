@@ -79,7 +79,7 @@ def test_poison_goes_to_the_dead_letters_and_all_else_is_gated(open_log: OpenLog
         "bad_user_id": [{**good[0], "user_id": ["a"]}, {**good[0], "user_id": "u" * 100_000}],
         "missing_item_id": [{"user_id": "u", "timestamp": 1.0}],
         "unknown_item": [{**good[0], "item_id": "nobody knows it"}],
-        "newer_schema": [{**good[0], "schema": 2}],
+        "newer_schema": [{**good[0], "schema": 3}],
         "bad_schema": [{**good[0], "schema": "one"}],
         "missing_user_id": [{"user": "renamed", "item_id": good[0]["item_id"], "timestamp": 1.0}],
     }
@@ -93,7 +93,10 @@ def test_poison_goes_to_the_dead_letters_and_all_else_is_gated(open_log: OpenLog
         transaction.send(
             "interactions", {"_unreadable": "bad_json", "bytes": 3, "sha256": "x"}, partition=1, timestamp=1.0
         )
-    gate_loop(open_log, tmp_path, changed()).run()
+    with log.producer("catalogue").transaction() as transaction:
+        for item_id in {v["item_id"] for v in good}:
+            transaction.send(ITEMS, {"item_id": item_id}, key=item_id, timestamp=1.0)
+    gate_loop(open_log, tmp_path, changed(items={"unknown": "refuse"})).run()
     assert Counter(ids(log)) == Counter(v["event_id"] for v in good)
     reasons = Counter({reason: len(values) for reason, values in bad.items()}) + Counter(["null", "bad_json"])
     assert Counter(letter["reason"] for letter in letters(log)) == reasons
@@ -180,7 +183,7 @@ def test_withdrawn_items_are_no_rivals_of_a_target_until_they_are_back(open_log:
         write(log, stream()[part], partition=0)
     gate_loop(open_log, tmp_path, changed()).run()
     ranks = [(record["rank"], record["model_rank"]) for record in gated(log)]
-    assert set(ranks[40:80]) == {(1, 1)}, "what somebody took is gated, whether it is still to be had or not"
+    assert set(ranks[40:80]) == {(0, 0)}, "what somebody took is gated, and what is not to be had cannot be recommended"
     assert max(ranks[:40]) > (1, 1)
     assert max(ranks[80:]) > (1, 1)
     assert letters(log) == []
@@ -263,5 +266,6 @@ def test_in_lockstep_events_of_several_partitions_are_gated_as_a_replay_does_kil
     gate_loop(open_log, tmp_path, config, kind=Settling).run()
     expected = plan().stream[slice(0, STREAM)]
     assert ids(open_log()) == expected.event_ids.tolist()
-    assert [g["window"] for g in gated(open_log())] == expected.contexts.tolist()
+    names = ["", *plan().timeline.item_ids]
+    assert [g["window"] for g in gated(open_log())] == [[names[r] for r in c if r] for c in expected.contexts]
     assert [g["since_setup"] for g in gated(open_log())] == expected.since_setup.tolist()

@@ -44,7 +44,7 @@ def decided(interrupted: Collection[int]) -> tuple[list[str], list[dict[str, Any
     for number, batch in enumerate(run.batches(SETTINGS)):
         for record in batch:
             assert record.value is not None
-            monitor.observe(GatedEvent.from_record(record.value), record.offset)
+            monitor.observe(GatedEvent.from_record(record.value, ()), record.offset)
         after_step()
         while made := monitor.decide():
             edits += [json.dumps(edit.to_record(), sort_keys=True) for edit in made]

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.events.existence import Absence, Existence
 from pipeline.events.item import WHEN_TAKEN
-from pipeline.events.windows import PADDING, Ids, Windows
+from pipeline.events.windows import PADDING, History, Ids, Windows
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.strategies.base import StrategyContext
 
@@ -57,6 +57,12 @@ class ReplayedItems:
             windows, contexts=left_packed(self._rows[windows.contexts]), targets=self._rows[windows.targets]
         )
         return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences)
+
+    def histories(self, windows: Windows) -> list[History]:
+        """Items of windows by id."""
+        ids = ("", *self._timeline.item_ids)
+        items = (tuple(ids[row] for row in context if row != PADDING) for context in windows.contexts.tolist())
+        return [History.of(of, len(of), since) for of, since in zip(items, windows.since_setup.tolist(), strict=True)]
 
     def _appear(self, until: int) -> None:
         """Give rows to the items that appear before a position."""

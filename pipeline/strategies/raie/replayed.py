@@ -115,7 +115,7 @@ class Raie:
         return self._items.of(windows)
 
     def _step(self, windows: Windows) -> list[GatedEvent]:
-        gated = self._gate.handle(*self._follow(windows))
+        gated = self._gate.handle(*self._follow(windows), self._items.histories(windows))
         with self._producer.transaction() as transaction:
             for event in gated:
                 transaction.send(GATED, event.to_record(), key=event.user_id, partition=0, timestamp=event.timestamp)
