@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from consumers.runtime.stage import Point
@@ -55,7 +54,9 @@ def test_windows_are_those_of_the_replay_and_histories_survive_a_restart(open_lo
         for u, c, t in zip(expected.users, expected.contexts.tolist(), expected.targets, strict=True)
     }
     histories = {user: value["history"] for user, value in users(open_log()).items() if value}
-    assert {user: histories[user] for user in last} == {user: [ids[r] for r in rows if r] for user, rows in last.items()}
+    assert {user: histories[user] for user in last} == {
+        user: [ids[r] for r in rows if r] for user, rows in last.items()
+    }
 
 
 @pytest.mark.parametrize("point", [p for p in Point if p not in (Point.SAVING, Point.RESTORED)])
