@@ -60,7 +60,7 @@ class Metrics:
         self._add_server(registry)
         self._of_region = (
             *(self.gate_confidence, self.gate_margin, self.gate_novelty, self.region_version),
-            *(self.separabilities, self.share, self.since_share),
+            *(self.separabilities, self.share, self.since_share, self.targets),
         )
         self._signals: set[tuple[int, str]] = set()
 
@@ -82,6 +82,14 @@ class Metrics:
         self.gate_margin = _histogram(registry, "gate_margin", "Top posterior minus second", SHARES, "region_id")
         self.gate_novelty = _histogram(
             registry, "gate_novelty_radians", "Angle to the centroid of the top region", ANGLES, "region_id"
+        )
+        self.targets = _counter(registry, "targets", "Interactions scored before they were learned", "region_id")
+        self.hits = _counter(
+            registry,
+            "hits",
+            "Interactions whose item was among the first ten, by answer or popularity",
+            "region_id",
+            "by",
         )
 
     def _add_revisions(self, registry: CollectorRegistry) -> None:
@@ -141,6 +149,8 @@ class Metrics:
         """Drop every label of a region that is no longer live."""
         for collector in self._of_region:
             collector.remove(region_id)
+        for by in ("answer", "popularity"):
+            self.hits.remove(region_id, by)
         for labels in {labels for labels in self._signals if labels[0] == region_id}:
             self._signals.remove(labels)
             self.drift_statistic.remove(*labels)

@@ -26,6 +26,7 @@ USUAL: dict[str, Any] = {
     "rarity": -1.0,
     "model_rank": 1,
     "rank": 1,
+    "popularity_rank": 0,
     "gate_version": 0,
 }
 

@@ -1,5 +1,6 @@
 """Scoring of events under the newest revision, and snapshots of what the gate counts and learns from them."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -20,6 +21,7 @@ from pipeline.events.interaction import Interaction
 from pipeline.events.item import WHEN_TAKEN
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import History, Windows
+from pipeline.metrics.ranking import LIST_LENGTH, NOT_SCORED
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import TextEncoder
@@ -196,6 +198,12 @@ class GateScoring:
             confidence[event.region_id].observe(event.confidence)
             margin[event.region_id].observe(event.margin)
             angle[event.region_id].observe(event.angle)
+        for region_id, of in Counter(event.region_id for event in events).items():
+            metrics.targets.labels(region_id).inc(of)
+        for by, ranks in (("answer", "rank"), ("popularity", "popularity_rank")):
+            listed = Counter(e.region_id for e in events if NOT_SCORED < getattr(e, ranks) <= LIST_LENGTH)
+            for region_id, of in listed.items():
+                metrics.hits.labels(region_id, by).inc(of)
 
     def _show(self, before: Collection[int]) -> None:
         bank = self._live.bank

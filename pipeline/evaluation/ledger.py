@@ -23,6 +23,8 @@ STATISTICS_SCHEMA = pa.schema(
         ("confidence", pa.float64()),
         ("margin", pa.float64()),
         ("novelty", pa.float64()),
+        ("recall", pa.float64()),
+        ("popularity_recall", pa.float64()),
         ("doubtful_share", pa.float64()),
         ("drift_statistic", pa.float64()),
         ("threshold", pa.float64()),

@@ -106,6 +106,7 @@ class GatedEvent:
         rarity: minus the log of one plus the target's count in set-up.
         model_rank: rank of the target by the model alone.
         rank: rank of the target in the answer.
+        popularity_rank: rank of the target by decayed popularity over all users, 0 without online counts.
         gate_version: version of the boundaries.
         online: inputs of the online ensemble, None without one.
         stamp: the gate that wrote the record, None in a replay.
@@ -132,6 +133,7 @@ class GatedEvent:
     rarity: float
     model_rank: int
     rank: int
+    popularity_rank: int
     gate_version: int
     online: OnlineFeatures | None = None
     stamp: GateStamp | None = None
@@ -171,7 +173,7 @@ _CONTRACTS = {
 }
 """Keys in the record that differ from the attribute's name."""
 
-_LATER = {"since_setup", "opened", "backbone_chance", "model_rank"}
+_LATER = {"since_setup", "opened", "backbone_chance", "model_rank", "popularity_rank"}
 """Keys that records of the first versions lack."""
 
 _KEYS = {

@@ -47,11 +47,20 @@ class Visit(NamedTuple):
 
 
 class EventTally(NamedTuple):
-    """Scores of one event: highest posterior, its lead over the second, p-value of the angle."""
+    """Scores of one event.
+
+    Attributes:
+        confidence, margin: highest posterior, and its lead over the second.
+        novelty: p-value of the angle.
+        recall, popularity_recall: 1 where the target is in the list of the answer, and of decayed popularity.
+    """
 
     confidence: float
     margin: float
     novelty: float
+    # Snapshots of schema 1 end here.
+    recall: float = 0.0
+    popularity_recall: float = 0.0
 
 
 class State:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.events.gated import GatedEvent
+from pipeline.metrics.ranking import LIST_LENGTH, NOT_SCORED
 from pipeline.monitor.state import EventTally, State
 from pipeline.regions.region import Origin
 
@@ -17,7 +18,8 @@ NARROW = 0.2
 def count(state: State, event: GatedEvent) -> None:
     """Count an event, cold or not, in the statistics of the region of its highest posterior."""
     region_id = event.region_id
-    tally = EventTally(event.confidence, event.margin, _novelty(state, region_id, event.angle))
+    listed = (float(NOT_SCORED < rank <= LIST_LENGTH) for rank in (event.rank, event.popularity_rank))
+    tally = EventTally(event.confidence, event.margin, _novelty(state, region_id, event.angle), *listed)
     state.tally.setdefault(region_id, []).append(tally)
 
 

@@ -142,6 +142,20 @@ class DecayedPopularity:
         """(half_lives, items + 1) decayed popularity over all users."""
         return self._overall(slice(None))
 
+    def rank(self, target: int, excluded: Ids) -> int:
+        """Rank of an item by the popularity over all users with the shortest half-life; half of the ties are ahead.
+
+        Args:
+            target: catalogue row.
+            excluded: (m,) rows that are not recommended.
+        """
+        # Totals are the same for all items.
+        scores = self._counts[ALL_REGIONS, 0] + self._shrinkage * self._weight[0] * self._usual
+        own = scores[target]
+        scores[excluded] = -1.0
+        scores[PADDING] = -1.0
+        return 1 + int(np.count_nonzero(scores > own)) + max(int(np.count_nonzero(scores == own)) - 1, 0) // 2
+
     def lifts(self, contexts: Ids) -> Array:
         """Lift of the items of windows: recent popularity over that of set-up.
 

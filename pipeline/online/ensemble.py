@@ -241,6 +241,10 @@ class OnlineEnsemble:
         )
         return np.concatenate([learned, np.zeros((len(learned), 1))], axis=1)
 
+    def popularity_rank(self, target: int, excluded: Ids) -> int:
+        """See `DecayedPopularity.rank`."""
+        return self._popularity.rank(target, excluded)
+
     def overall(self) -> Array:
         """(items + 1,) decayed popularity over all users, by the shortest half-life."""
         overall: Array = self._popularity.overall()[0]

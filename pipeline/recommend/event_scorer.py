@@ -12,6 +12,7 @@ from pipeline.config import Config
 from pipeline.events.existence import Existence, ranks_of_existing
 from pipeline.events.gated import GatedEvent, OnlineFeatures
 from pipeline.events.windows import History, Ids, Windows
+from pipeline.metrics.ranking import NOT_SCORED
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
 from pipeline.recommend.backends import HostBackend
@@ -92,9 +93,10 @@ class EventScorer:
             "backbone_probability": _where(scored, backbone),
             "model_rank": model_ranks.tolist(),
             "rank": model_ranks.tolist(),
+            "popularity_rank": [NOT_SCORED] * len(windows),
         }
         if self.online is not None:
-            columns["rank"], columns["online"] = self._mix_and_learn(self.online, windows, batch, existence)
+            columns |= self._mix_and_learn(self.online, windows, batch, existence)
         rows = zip(*columns.values(), strict=True)
         return [
             GatedEvent(**dict(zip(columns, row, strict=True)), gate_version=self.live.bank.gate_version) for row in rows
@@ -160,12 +162,13 @@ class EventScorer:
 
     def _mix_and_learn(
         self, online: OnlineEnsemble, windows: Windows, batch: ScoredBatch, existence: Existence
-    ) -> tuple[list[int], list[OnlineFeatures]]:
-        """Rank of each target in the mixed probabilities, and what the ensemble learned from each window in turn."""
+    ) -> dict[str, list[Any]]:
+        """Fields of `GatedEvent` that follow from the ensemble, which learns from each window in turn."""
         self._hold_out(online)
         features = self._window_features(windows.contexts, windows.since_setup, batch)
         shares, scored = online.counted_shares(features), existence.includes(windows.targets)
         mixed, learned = np.full(batch.probabilities.shape, -np.inf), []
+        popular = [NOT_SCORED] * len(windows)
         for i, target in enumerate(windows.targets.tolist()):
             surest = float(features.max_probability[i])
             if not scored[i]:
@@ -174,12 +177,13 @@ class EventScorer:
                 continue
             this, probabilities = features[i : i + 1], batch.probabilities[i : i + 1]
             excluded = np.append(windows.contexts[i], existence.hidden_from(i))
+            popular[i] = online.popularity_rank(target, excluded)
             mixed[i : i + 1], hits = online.score_grid(this, probabilities, target, excluded)
             probability = float(probabilities[0, target])
             online.learn(features, i, target, probability, hits)
             learned.append(OnlineFeatures(probability, surest, shares[i], hits))
-        ranks: list[int] = ranks_of_existing(mixed, windows.targets, windows.contexts, existence).tolist()
-        return ranks, learned
+        ranks = ranks_of_existing(mixed, windows.targets, windows.contexts, existence).tolist()
+        return {"rank": ranks, "online": learned, "popularity_rank": popular}
 
     def _hold_out(self, online: OnlineEnsemble) -> None:
         """Give the ensemble the scores of held-out set-up windows under the revision in force, once a revision.

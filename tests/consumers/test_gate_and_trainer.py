@@ -69,6 +69,7 @@ FIELDS = {
     "rarity",
     "model_rank",
     "rank",
+    "popularity_rank",
     "model_chance",
     "backbone_chance",
     "opened",
