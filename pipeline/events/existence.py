@@ -109,7 +109,7 @@ def ranks_of_existing(scores: NDArray[Any], targets: Ids, contexts: Ids, existen
     """Rank the target of each window among the items that exist and are not in the window.
 
     Args:
-        scores: (n, items + 1), overwritten where items do not exist.
+        scores: (n, items + 1), overwritten where items do not exist, and for padding.
         targets: (n,) catalogue rows.
         contexts: (n, length) windows.
         existence: of items for each window.
@@ -118,6 +118,7 @@ def ranks_of_existing(scores: NDArray[Any], targets: Ids, contexts: Ids, existen
         (n,) ranks, 1 = top; 0 for a target that does not exist.
     """
     existence.hide(scores, -np.inf)
+    scores[:, 0] = -np.inf
     scored = existence.includes(targets)
     # Items of a window may lie beyond those that are scored: they are no candidates anyway.
     excluded = np.where(contexts <= existence.items, contexts, 0)

@@ -182,7 +182,8 @@ class OnlineEnsemble:
         """(n, k, items + 1) sums of model and experts for n windows, by (n, k, half_lives + 4) weights."""
         found = self._found(features.contexts)
         shifted = self._expert_weights(weights, found)
-        mixed = self._popularity.blended(features.setup_shares, shifted[:, :, 1:-2])
+        # Items may have come for later windows than these.
+        mixed = self._popularity.blended(features.setup_shares, shifted[:, :, 1:-2])[:, :, : probabilities.shape[1]]
         own = shifted[:, :, [0, -2, -1]]
         for i, (row, (before, late)) in enumerate(zip(probabilities, found, strict=True)):
             mixed[i] += own[i] @ np.stack([row, before.over(len(row)), late.over(len(row))])
@@ -326,11 +327,7 @@ class OnlineEnsemble:
         """Count an event and update the origin prior; the weights of the mixture stay as they are.
 
         To learn the weights takes the model under the revision of the event; the rest follows from the event alone.
-
-        Args:
-            event: as the gate wrote it.
-            context: (length,) its window, in catalogue rows.
-            target: catalogue row of its target.
+        Arguments as of `learn_again`, the window as (length,) rows.
         """
         setup_shares = self._shares_of(_online(event))
         self.add(setup_shares, context, target)

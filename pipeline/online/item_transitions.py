@@ -36,9 +36,9 @@ class NextItems:
     evidence: float
 
     def over(self, items: int) -> Array:
-        """(items,) probabilities of all catalogue rows."""
+        """(items,) probabilities of the first catalogue rows."""
         # bincount returns integers where there is nothing to count.
-        return np.bincount(self.rows, self.probabilities, minlength=items).astype(np.float64, copy=False)
+        return np.bincount(self.rows, self.probabilities, minlength=items)[:items].astype(np.float64, copy=False)
 
 
 class ItemTransitions:

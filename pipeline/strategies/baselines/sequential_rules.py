@@ -47,7 +47,7 @@ class SequentialRules:
             self._popularity.resize(existence.items)
             scores = np.empty((len(batch), existence.items + 1))
             for i, (context, target) in enumerate(zip(batch.contexts, batch.targets.tolist(), strict=True)):
-                scores[i] = self._probabilities(context[None])[0]
+                scores[i] = self._probabilities(context[None])[0, : existence.items + 1]
                 self._add(context, target)
             ranks.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence))
         return Scored(np.concatenate(ranks))
@@ -60,7 +60,7 @@ class SequentialRules:
         ranks = [np.zeros(0, dtype=np.int64)]
         for batch, existence in batches(windows, self._batch, self._timeline):
             self._popularity.resize(existence.items)
-            scores = self._probabilities(batch.contexts)
+            scores = self._probabilities(batch.contexts)[:, : existence.items + 1]
             ranks.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence))
         return Scored(np.concatenate(ranks))
 
