@@ -41,6 +41,8 @@ class ReplayedItems:
             freed += self.catalogue.evict(evicted.item_ids)
             gone = [self._timeline.row_of[item_id] for item_id in evicted.item_ids]
             self._rows[[row for row in gone if row > self._timeline.setup_items]] = PADDING
+            # Some have come back already where they were evicted in the middle of a batch.
+            self._next = min(self._next, evicted.position)
         self._appear(int(positions[-1]) + 1)
         return freed
 
@@ -53,8 +55,13 @@ class ReplayedItems:
         existing[self._rows[: existence.items + 1][present]] = True
         existing[PADDING] = True
         absences = [Absence(int(self._rows[row]), start, stop) for row, start, stop in existence.absences]
+        contexts, length = self._rows[windows.contexts], windows.contexts.shape[1]
+        since = (contexts != PADDING) & (np.arange(length) >= length - windows.since_setup[:, None])
         moved = replace(
-            windows, contexts=left_packed(self._rows[windows.contexts]), targets=self._rows[windows.targets]
+            windows,
+            contexts=left_packed(contexts),
+            targets=self._rows[windows.targets],
+            since_setup=since.sum(axis=1),
         )
         return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences)
 
