@@ -9,7 +9,7 @@ ends at `expires`, or with a tombstone, and can still be read in the windows of 
 
 import math
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,9 @@ from pipeline.events.item import WHEN_TAKEN, Item
 from pipeline.events.windows import PADDING, History, Ids
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.text import TextEncoder
+
+MOST_MOMENTS = 8
+"""Moments kept for each record at most; two are needed."""
 
 
 class Known(NamedTuple):
@@ -82,7 +85,7 @@ class OpenCatalogue:
         return item_id in self._withdrawn
 
     def item(self, item_id: str) -> Item | None:
-        """What is known of an item; None where not even its id is."""
+        """Record of an item, its id alone where there is none; None for an id that is not known."""
         known, row = self._known.get(item_id), self.row_of.get(item_id)
         if known is not None:
             return known.item
@@ -140,9 +143,12 @@ class OpenCatalogue:
         row = self.row_of.get(item.item_id)
         if row is not None and (before is None or before.item.text != item.text):
             self._changed.add(row)
-        for moment in (known.available_from, known.expires):
-            if self._now < moment < math.inf and (before is None or moment not in (before[1], before.expires)):
-                heappush(self._moments, (moment, item.item_id))
+        for moment in self._awaited(known):
+            heappush(self._moments, (moment, item.item_id))
+        if len(self._moments) > MOST_MOMENTS * len(self._known):
+            # Moments of records that were replaced: a source may announce one item again and again.
+            self._moments = [(moment, i) for i, of in self._known.items() for moment in self._awaited(of)]
+            heapify(self._moments)
         return self._settle(item.item_id)
 
     def withdraw(self, item_id: str) -> Change | None:
@@ -256,6 +262,10 @@ class OpenCatalogue:
         self._now = max(self._now, now)
         for item_id in list(self.row_of):
             self._settle(item_id)
+
+    def _awaited(self, known: Known) -> list[float]:
+        """Moments to come at which an item begins or ends."""
+        return [moment for moment in (known.available_from, known.expires) if self._now < moment < math.inf]
 
     def _settle(self, item_id: str) -> Change | None:
         """Make an item exist, or end, as its record and its interactions say; None where nothing changes."""

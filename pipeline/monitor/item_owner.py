@@ -24,9 +24,11 @@ class ItemOwner:
     def __init__(self, item_ids: Iterable[str], settings: ItemSettings) -> None:
         self._settings = settings
         self._last: OrderedDict[str, float | None] = OrderedDict((item_id, None) for item_id in sorted(item_ids))
-        self._announced: set[str] = set()
+        # The moment from which each is available; infinity for one that exists when it is taken.
+        self._announced: dict[str, float] = {}
         self._moments: list[tuple[float, str]] = []
         self._now = -math.inf
+        self._begun: float | None = None
 
     def __len__(self) -> int:
         return len(self._last)
@@ -40,13 +42,14 @@ class ItemOwner:
         """
         if item_id in self._last:
             return
-        if available_from == math.inf:
-            self._announced.add(item_id)
-        elif available_from <= self._now or available_from == -math.inf:
+        if available_from <= self._now or available_from == -math.inf:
             self._last[item_id] = None if self._now == -math.inf else self._now
-        else:
-            self._announced.add(item_id)
+            return
+        before, self._announced[item_id] = self._announced.get(item_id), available_from
+        if before != available_from < math.inf:
             heappush(self._moments, (available_from, item_id))
+            if len(self._moments) > 2 * len(self._announced):
+                self._moments = self._awaited()
 
     def observe(self, item_id: str, timestamp: float) -> bool:
         """Note an interaction at an event time; return True if nobody announced its item."""
@@ -62,11 +65,11 @@ class ItemOwner:
         while self._last:
             item_id, moment = next(iter(self._last.items()))
             if moment is None:
-                self._last[item_id] = moment = self._now
+                moment = self._now if self._begun is None else self._begun
             if len(self._last) <= self._settings.most and not self._is_old(moment):
                 break
             del self._last[item_id]
-            self._announced.discard(item_id)
+            self._announced.pop(item_id, None)
             found.append(item_id)
         return found
 
@@ -74,26 +77,33 @@ class ItemOwner:
         """Everything that is known, as a JSON object."""
         now = None if self._now == -math.inf else self._now
         return {
-            "last": list(self._last.items()),
+            "last": [(item_id, self._begun if moment is None else moment) for item_id, moment in self._last.items()],
             "announced": sorted(self._announced),
-            "moments": sorted(self._moments),
+            "moments": self._awaited(),
             "now": now,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from the result of `state`."""
         self._last = OrderedDict((item_id, moment) for item_id, moment in state["last"])
-        self._announced = set(state["announced"])
         self._moments = [(moment, item_id) for moment, item_id in state["moments"]]
+        self._announced = dict.fromkeys(state["announced"], math.inf)
+        self._announced |= {item_id: moment for moment, item_id in self._moments}
         self._now = -math.inf if state["now"] is None else state["now"]
+        self._begun = None
 
     def _advance(self, timestamp: float) -> None:
         self._now = max(self._now, timestamp)
+        self._begun = timestamp if self._begun is None else self._begun
         while self._moments and self._moments[0][0] <= self._now:
-            _, item_id = heappop(self._moments)
-            if item_id not in self._last:
+            moment, item_id = heappop(self._moments)
+            if self._announced.get(item_id) == moment and item_id not in self._last:
                 self._last[item_id] = self._now
                 self._last.move_to_end(item_id)
+
+    def _awaited(self) -> list[tuple[float, str]]:
+        """Moments to come, ascending."""
+        return sorted((moment, item_id) for item_id, moment in self._announced.items() if self._now < moment < math.inf)
 
     def _is_old(self, moment: float) -> bool:
         time_to_live = self._settings.time_to_live
