@@ -59,6 +59,7 @@ class Workspace:
         self.catalogue = OpenCatalogue(setup.catalogue, encoder)
         self._setup, self._store, self._encoder, self._length = setup, store, encoder, length
         self._item_of, self._events_of = item_of, events_of
+        self._items: Sequence[str] = ()
 
     @property
     def existence(self) -> Existence:
@@ -102,6 +103,10 @@ class Workspace:
         """Replace catalogue and adapters by those of an edit without adapters."""
         for name in self.host.names:
             self.host.drop(name)
+        # Items of set-up get the texts of set-up back: this edit may not know the later ones.
+        self.catalogue.evict(self._items)
+        self.host.follow(self.catalogue)
+        self._items = items
         self.catalogue = OpenCatalogue(self._setup.catalogue, self._encoder)
         for item_id in items:
             item = self._item_of(item_id)
