@@ -113,6 +113,8 @@ class Histories:
         self.length = length
         self._of: dict[str, RowHistory] = {}
         self._empty = RowHistory(np.zeros(length, dtype=np.int64), 0)
+        # All strangers share it.
+        self._empty.rows.setflags(write=False)
 
     def history(self, user_id: str) -> RowHistory:
         """The history of a user, all padding for a new one."""
