@@ -34,6 +34,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from pipeline.config import AdapterSettings, Config
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
 from pipeline.models.backbones.base import last_states
 from pipeline.models.backbones.sasrec import SASRec
@@ -187,7 +188,7 @@ class _Trended:
         counts["counts"] = rng.random(counts["counts"].shape, dtype=np.float32).astype(np.float64)
         counts["counts"][counts["counts"] > 0.1] = 0.0
         counts["totals"] = counts["counts"].sum(axis=2)
-        self._online.restore(counts)
+        self._online.restore(counts, np.arange(counts["counts"].shape[2]))
         shares = np.zeros((len(windows), count))
         for share, index in ((0.7, regions), (0.3, rng.integers(count, size=len(windows)))):
             shares[np.arange(len(windows)), index] += share
@@ -211,10 +212,11 @@ class _Trended:
 
 def _switch(host: AdapterHost, windows: Ids, names: Sequence[str]) -> Tensor:
     """One adapter after the other: `set_adapter`, and the windows of its region."""
-    out = torch.empty(len(windows), host.vectors(None).shape[0])
+    rows_in_all = host.vectors(None).shape[0]
+    out, existence = torch.empty(len(windows), rows_in_all), Existence.of_all(rows_in_all - 1)
     for name in dict.fromkeys(names):
         rows = np.flatnonzero(np.array(names) == name)
-        out[torch.from_numpy(rows)] = next_item_probabilities(host, windows[rows], name)
+        out[torch.from_numpy(rows)] = next_item_probabilities(host, windows[rows], name, existence)
     return out
 
 

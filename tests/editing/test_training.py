@@ -1,17 +1,21 @@
 """Training of candidates: their windows, their start, their cost and their weight."""
 
 from dataclasses import replace
+from typing import NamedTuple, cast
 
 import numpy as np
 import pytest
 
 from pipeline.config import AdapterSettings, Config
 from pipeline.editing.training import ADAPTER_WEIGHTS, AdapterTrainer
+from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Operation
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.regions.region import Origin
-from tests.models.backbones.small import ITEMS, small_backbone, successor_windows
+from tests.models.backbones.small import ITEMS, small_backbone, small_catalogue, successor_windows
 from tests.regions.test_bank import region
 
 REASON = {"signal": "loss", "statistic": 14.2, "threshold": 13.8, "text": "because"}
@@ -27,36 +31,45 @@ def judged() -> Windows:
     return successor_windows(10, seed=2)
 
 
+class Known(NamedTuple):
+    """The part of a workspace that training asks for: every item of the small catalogue, and a host."""
+
+    host: AdapterHost
+    catalogue: OpenCatalogue
+    existence: Existence
+
+
 @pytest.fixture
-def host() -> AdapterHost:
-    return AdapterHost(small_backbone("sasrec"), AdapterSettings(rank=2))
+def known() -> Workspace:
+    host = AdapterHost(small_backbone("sasrec"), AdapterSettings(rank=2))
+    return cast(Workspace, Known(host, OpenCatalogue(small_catalogue(), None), Existence.of_all(ITEMS)))
 
 
-def test_the_cost_counts_each_pass_and_the_incumbent_stays_as_it_was(host: AdapterHost) -> None:
-    trainer = AdapterTrainer(Config(), host, ITEMS)
+def test_the_cost_counts_each_pass_and_the_incumbent_stays_as_it_was(known: Workspace) -> None:
+    trainer = AdapterTrainer(Config(), known)
     first = trainer.train(EDIT, 1, learned(), judged(), None)
-    before = host.tensors(first.name)
+    before = known.host.tensors(first.name)
     second = trainer.train(replace(EDIT, passes=3), 2, learned(), judged(), PARENT)
     assert (first.name, second.name) == ("r0003_v0001", "r0003_v0002")
     assert (first.trained_windows, second.trained_windows) == (2 * 40, 3 * 40)
-    assert all(np.array_equal(value, before[name]) for name, value in host.tensors(first.name).items())
+    assert all(np.array_equal(value, before[name]) for name, value in known.host.tensors(first.name).items())
 
 
-def test_the_weight_is_averaged_with_that_of_the_incumbent(host: AdapterHost) -> None:
-    trainer = AdapterTrainer(Config(), host, ITEMS)
+def test_the_weight_is_averaged_with_that_of_the_incumbent(known: Workspace) -> None:
+    trainer = AdapterTrainer(Config(), known)
     alone = trainer.train(EDIT, 1, learned(), judged(), None)
     assert alone.weight in ADAPTER_WEIGHTS
     after = trainer.train(EDIT, 2, learned(), judged(), PARENT)
     assert any(after.weight == pytest.approx((0.6 + best) / 2) for best in ADAPTER_WEIGHTS)
 
 
-def test_training_windows_are_chosen_with_the_seed_of_edit_and_version(host: AdapterHost) -> None:
+def test_training_windows_are_chosen_with_the_seed_of_edit_and_version(known: Workspace) -> None:
     seeds = []
 
     def half(windows: Windows, seed: tuple[int, int]) -> Windows:
         seeds.append(seed)
         return windows[slice(0, len(windows) // 2)]
 
-    trainer = AdapterTrainer(Config(), host, ITEMS, half)
+    trainer = AdapterTrainer(Config(), known, half)
     assert trainer.train(EDIT, 5, learned(), judged(), None).trained_windows == 2 * 20
     assert seeds == [(7, 5)]

@@ -4,12 +4,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.config import Config
 from pipeline.datasets.splits import Slices
 from pipeline.errors import DataError
 from pipeline.evaluation.protocols import Plan
 from pipeline.evaluation.segment_masks import segments_of
 from pipeline.evaluation.segments import read_setup_regions, write_segments
 from pipeline.events.windows import Windows
+from pipeline.strategies.timeline import Stream, Timeline
 from tests.evaluation.synthetic_run import SEEDS, segments
 
 PARTS = ["target_in_setup", "target_first", "target_2_to_5", "target_later"]
@@ -19,14 +21,20 @@ def windows(*targets: int) -> Windows:
     n = len(targets)
     names = np.array([f"e{i}" for i in range(n)], dtype=np.str_)
     contexts, nothing = np.zeros((n, 2), dtype=np.int64), np.zeros(n, dtype=np.int64)
-    return Windows(contexts, np.array(targets, dtype=np.int64), names, names, np.zeros(n), nothing)
+    return Windows(contexts, np.array(targets, dtype=np.int64), names, names, np.zeros(n), nothing, nothing)
+
+
+def nine_items() -> Timeline:
+    """Nine items of set-up and a stream without events."""
+    stream = Stream(0, np.zeros(0), [], [])
+    return Timeline({}, [str(number) for number in range(1, 10)], stream, Config().items)
 
 
 def test_occurrences_are_counted_from_the_first_of_f_to_the_last_of_t_for_items_that_s_lacks() -> None:
     observed = {"F": windows(9, 1, 8, 9, 7), "T": windows(9, 8, 6, 9, 2)}
-    plan = Plan(Slices(0, 0), windows(1, 1), observed, {"S_new": windows(2), "S": windows(1, 1)})
+    plan = Plan(Slices(0, 0), windows(1, 1), observed, {"S_new": windows(2), "S": windows(1, 1)}, nine_items())
     regions = {name: np.zeros(len(part), dtype=np.int64) for name, part in plan.by_slice.items()}
-    found = segments_of(plan, 10, [regions], [])
+    found = segments_of(plan, [regions], [])
     assert found["F"].occurrence.tolist() == [1, 0, 1, 2, 1]
     assert found["T"].occurrence.tolist() == [3, 2, 1, 4, 0]
     assert [found[name].occurrence.tolist() for name in ("S", "S_new")] == [[0, 0], [0]]

@@ -44,9 +44,12 @@ def test_cold_is_who_had_no_history() -> None:
 def test_histories_carry_on_from_call_to_call(cut: int) -> None:
     events = log(("ann", 1), ("bob", 5), ("ann", 2), ("ann", 3), ("ann", 4), ("bob", 6))
     histories = Histories(3)
-    parts = [preceding_windows(part, ROW_OF, histories, since_setup=True) for part in (events[:cut], events[cut:])]
+    parts = [
+        preceding_windows(part, ROW_OF, histories, since_setup=True, first=first)
+        for part, first in ((events[:cut], 0), (events[cut:], cut))
+    ]
     joined = concatenate(parts)
-    for name in ("contexts", "targets", "users", "event_ids", "timestamps", "since_setup"):
+    for name in ("contexts", "targets", "users", "event_ids", "timestamps", "since_setup", "positions"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(windows(), name))
 
 
@@ -61,16 +64,17 @@ def test_choosing_windows_chooses_in_every_array(chosen: slice | np.ndarray) -> 
 
 def test_a_window_given_out_does_not_change_when_its_user_goes_on() -> None:
     histories = Histories(2)
-    histories.append("ann", 1, since_setup=True)
+    preceding_windows(log(("ann", 1)), ROW_OF, histories, since_setup=True)
     before = histories.history("ann")
-    histories.append("ann", 2, since_setup=True)
+    preceding_windows(log(("ann", 2)), ROW_OF, histories, since_setup=True)
     assert before.rows.tolist() == [0, 1]
     assert histories.history("ann").rows.tolist() == [1, 2]
 
 
 def test_a_stranger_has_an_empty_window_and_leaves_no_trace() -> None:
     histories = Histories(2)
-    histories.history("eve").rows[0] = 7
+    with pytest.raises(ValueError, match="read-only"):
+        histories.history("eve").rows[0] = 7
     assert histories.history("eve").rows.tolist() == [0, 0]
     assert len(histories) == 0
 

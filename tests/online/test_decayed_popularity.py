@@ -15,6 +15,7 @@ from pipeline.online.item_transitions import ItemTransitions
 from pipeline.online.mixture import ExpertMixture
 
 ITEMS = 30
+ROWS = np.arange(ITEMS + 1)
 USUAL = np.array([0, *range(1, ITEMS + 1)], dtype=np.int64)
 ONE, TWO = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 
@@ -89,7 +90,7 @@ def test_a_batch_is_blended_in_as_its_windows_are() -> None:
         assert_blended_alike(seen, setup_shares, weights)
     again = DecayedPopularity(USUAL, 12, (50.0, 500.0, 5000.0), 20.0)
     assert_blended_alike(again, setup_shares, weights)
-    again.restore(seen.to_arrays())
+    again.restore(seen.to_arrays(), ROWS)
     assert_blended_alike(again, setup_shares, weights)
 
 
@@ -124,7 +125,7 @@ def test_lift_tells_trending_windows_from_usual_ones() -> None:
 def test_counts_restore_to_the_bit() -> None:
     seen = fed(trend(), random_events(120))
     again = trend()
-    again.restore(seen.to_arrays())
+    again.restore(seen.to_arrays(), ROWS)
     for part in (seen, again):
         fed(part, random_events(80, seed=1))
     np.testing.assert_array_equal(probabilities_by(seen, ONE), probabilities_by(again, ONE))
@@ -250,7 +251,7 @@ def test_hits_are_those_of_the_answers_at_each_grid_point(since: float) -> None:
 def at_point(seen: OnlineEnsemble, point: int, window: WindowFeatures, answers: Array) -> Array:
     """Probabilities of an ensemble with the same counts and weights, in which this point alone had a hit."""
     other, arrays = ensemble(), seen.to_arrays()
-    other.restore(arrays | {"hits": (point == np.arange(len(GRID))).astype(float)})
+    other.restore(arrays | {"hits": (point == np.arange(len(GRID))).astype(float)}, ROWS)
     return other.mix(window, answers)
 
 
@@ -260,7 +261,7 @@ def test_a_component_is_the_transitions_with_popularity_as_the_rest() -> None:
     window = features_of([0, 4, 5], 1.0)
     fallback = probabilities_by(seen._popularity, ONE)[0]
     late, both = ItemTransitions(100, 3, 5.0), ItemTransitions(100, 3, 5.0)
-    late.restore(seen.to_arrays())
+    late.restore(seen.to_arrays(), ROWS)
     for context, target in [*zip(*SET_UP, strict=True), *counted_by(late)]:
         both.add(context, int(target))
     for transitions, points in ((late, (7, 8)), (both, (11, 12))):
@@ -288,7 +289,7 @@ def test_windows_that_are_mixed_together_are_mixed_as_each_by_itself() -> None:
     features = WindowFeatures(contexts, rng.dirichlet([0.5, 0.5], size=6), since, max_probability)
     answers = rng.dirichlet(np.ones(ITEMS + 1), size=6)
     for point in (0, 2, 4, 6, 10):
-        seen.restore(seen.to_arrays() | {"hits": (point == np.arange(len(GRID))).astype(float)})
+        seen.restore(seen.to_arrays() | {"hits": (point == np.arange(len(GRID))).astype(float)}, ROWS)
         each = [seen.mix(features[i : i + 1], answers[i : i + 1])[0] for i in range(6)]
         np.testing.assert_allclose(seen.mix(features, answers), each, rtol=1e-12)
         in_place = answers.astype(np.float32)

@@ -87,7 +87,7 @@ def test_they_restore_to_the_bit_and_what_was_given_out_stays() -> None:
         transitions.add(context, row)
     kept = transitions.to_arrays()
     before = {name: array.copy() for name, array in kept.items()}
-    again.restore(kept)
+    again.restore(kept, np.arange(1 + max(row for _, row in came)))
     for context, row in came[100:]:
         for each in (transitions, again):
             each.add(context, row)

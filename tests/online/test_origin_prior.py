@@ -27,7 +27,7 @@ def learned(
     """Learn n events with these probabilities of their targets; p' before each of them."""
     windows = placed(*[0.5] * n, setup_shares=setup_shares)
     probabilities = np.full(n, 0.5 * (opened_probability + backbone))
-    return seen.score_and_learn(windows, probabilities, np.full(n, backbone))[0]
+    return seen.score_and_learn(windows, probabilities, np.full(n, backbone), np.ones(n, dtype=np.bool_))[0]
 
 
 def test_before_any_event_content_decides() -> None:
@@ -67,7 +67,9 @@ def test_each_region_has_a_correction_of_its_own() -> None:
 
 def test_who_took_nothing_since_set_up_is_left_alone_and_teaches_nothing() -> None:
     seen = origin_prior()
-    seen.score_and_learn(placed(*[0.5] * 60, since_setup=0), np.full(60, 0.1), np.full(60, 0.01))
+    seen.score_and_learn(
+        placed(*[0.5] * 60, since_setup=0), np.full(60, 0.1), np.full(60, 0.01), np.ones(60, dtype=np.bool_)
+    )
     assert seen.opened(placed(0.5))[0] == 0.5
     learned(seen, 60, 0.2, 0.01)
     assert seen.opened(placed(0.5, since_setup=0))[0] == 0.5
@@ -92,7 +94,7 @@ def test_the_gradient_is_that_of_the_log_probability() -> None:
 
     seen = origin_prior()
     probability = (1.0 - opened) * backbone + opened * ours
-    seen.score_and_learn(placed(opened), np.array([probability]), np.array([backbone]))
+    seen.score_and_learn(placed(opened), np.array([probability]), np.array([backbone]), np.array([True]))
     expected = (surprise(step) - surprise(-step)) / (2.0 * step)
     assert seen.to_arrays()["eras"][0] == pytest.approx(expected, rel=1e-6)
 
@@ -126,12 +128,12 @@ def test_one_batch_or_many_and_another_process_are_the_same_to_the_bit() -> None
         rng.random(n), rng.random(n), rng.dirichlet([0.5, 0.5], size=n), rng.integers(0, 4, size=n)
     )
     probabilities, backbone = rng.random(n).astype(np.float32), rng.random(n).astype(np.float32)
-    whole, pieces = origin_prior(), origin_prior()
-    opened, origin_weight = whole.score_and_learn(windows, probabilities, backbone)
+    whole, pieces, scored = origin_prior(), origin_prior(), rng.random(n) < 0.9
+    opened, origin_weight = whole.score_and_learn(windows, probabilities, backbone, scored)
     found = []
     for start in range(0, n, 7):
         part = slice(start, start + 7)
-        found.append(pieces.score_and_learn(windows[part], probabilities[part], backbone[part]))
+        found.append(pieces.score_and_learn(windows[part], probabilities[part], backbone[part], scored[part]))
         again = origin_prior()
         again.restore(pieces.to_arrays())
         pieces = again

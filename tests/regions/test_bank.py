@@ -6,6 +6,7 @@ import torch
 
 from pipeline.arrays import Array
 from pipeline.config import AdapterSettings
+from pipeline.events.existence import Existence
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.training.loop import fit
 from pipeline.models.training.loss import Candidates
@@ -207,6 +208,7 @@ def host() -> AdapterHost:
 
 
 CONTEXTS = successor_windows(48, 7).contexts
+ALL = Existence.of_all(ITEMS)
 ROUTE = np.zeros((48, 3))
 ROUTE[:16, 0] = 1.0
 ROUTE[16:32, 1] = 1.0
@@ -215,11 +217,11 @@ ROUTE[32:] = [0.25, 0.25, 0.5]
 
 
 def answer(host: AdapterHost, route: Array, adapters: tuple[str | None, ...] = (None, A, B)) -> torch.Tensor:
-    return mixed_probabilities(host, CONTEXTS, route, adapters)
+    return mixed_probabilities(host, CONTEXTS, route, adapters, ALL)
 
 
 def test_an_answer_is_the_mixture_of_its_route(host: AdapterHost) -> None:
-    parts = [next_item_probabilities(host, CONTEXTS, name) for name in (None, A, B)]
+    parts = [next_item_probabilities(host, CONTEXTS, name, ALL) for name in (None, A, B)]
     weights = torch.from_numpy(ROUTE).float()
     expected = sum(part * weights[:, i : i + 1] for i, part in enumerate(parts))
     torch.testing.assert_close(answer(host, ROUTE), expected)
@@ -236,7 +238,7 @@ def test_an_answer_is_a_distribution_over_items_and_never_padding(host: AdapterH
 
 def test_windows_of_the_backbone_alone_do_not_see_that_adapters_change(host: AdapterHost) -> None:
     before = answer(host, ROUTE)
-    static = next_item_probabilities(host, CONTEXTS, None)
+    static = next_item_probabilities(host, CONTEXTS, None, ALL)
     assert torch.equal(before[:16], static[:16])
     host.drop(A)
     trained(host, A, 9)
@@ -256,13 +258,13 @@ def test_the_trust_of_one_region_does_not_reach_the_windows_of_another(host: Ada
 
 def test_the_backbone_answers_for_an_adapter_that_is_missing(host: AdapterHost) -> None:
     host.drop(A)
-    found, static = answer(host, ROUTE), next_item_probabilities(host, CONTEXTS, None)
+    found, static = answer(host, ROUTE), next_item_probabilities(host, CONTEXTS, None, ALL)
     torch.testing.assert_close(found[:32], static[:32])
     torch.testing.assert_close(found.sum(dim=1), torch.ones(48))
 
 
 def test_nobody_asked_nobody_answered(host: AdapterHost) -> None:
-    assert mixed_probabilities(host, CONTEXTS[:0], ROUTE[:0], (None, A, B)).shape == (0, ITEMS + 1)
+    assert mixed_probabilities(host, CONTEXTS[:0], ROUTE[:0], (None, A, B), ALL).shape == (0, ITEMS + 1)
 
 
 def test_a_route_in_which_stream_regions_take_more_or_less() -> None:

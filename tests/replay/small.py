@@ -14,6 +14,10 @@ from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import Dataset, read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.protocols import Plan, plan_replay
+from pipeline.models.catalogue import make_catalogue
+from pipeline.models.text import open_text_encoder
+from pipeline.setup.artifacts import SetUp
+from pipeline.strategies.base import StrategyContext
 
 EVENTS = 2_000
 SMALL = (
@@ -76,6 +80,16 @@ def dataset() -> Dataset:
 def plan(*overrides: str, log: Dataset | None = None) -> Plan:
     log = log or dataset()
     return plan_replay(log, config(*overrides))
+
+
+def context_of(setup: SetUp, folder: Path, *overrides: str, planned: Plan | None = None) -> StrategyContext:
+    """Inputs of a strategy over a plan, the usual one if none is given."""
+    planned, settings = planned or plan(), config(*overrides)
+    encoder = open_text_encoder(settings.items.text_encoder, None)
+    catalogue = make_catalogue(planned.timeline.item_ids, dataset().items, encoder)
+    return StrategyContext(
+        setup, settings, planned.setup, 0, folder, planned.timeline, dataset().items, catalogue, encoder
+    )
 
 
 def rows_of(folder: Path, name: str = "interactions.csv") -> Rows:

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from pipeline.events.edit import Operation
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Windows
 from pipeline.regions.vmf import log_density
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 from pipeline.strategies.raie.scheduled import SCHEDULED
 from pipeline.strategies.registry import STRATEGIES
-from tests.replay.small import config, plan
+from tests.replay.small import config, context_of, plan
 
 KINDS = [name for name, kind in STRATEGIES.items() if isinstance(kind, type) and issubclass(kind, Raie)]
 
@@ -21,7 +21,7 @@ def ran(setup: SetUp, tmp_path_factory):
     """RAIE and its ablations after the whole stream."""
     made = {}
     for name in KINDS:
-        start = StrategyContext(setup, config("edits.confidence=0"), plan().setup, 0, tmp_path_factory.mktemp(name))
+        start = context_of(setup, tmp_path_factory.mktemp(name), "edits.confidence=0")
         made[name] = STRATEGIES[name](start)
         for part in plan().update_intervals(3):
             made[name].observe(part)
@@ -35,8 +35,9 @@ def published(strategy: Raie) -> list[Operation]:
     return [outcome.operation for _, outcome in strategy.ledger if outcome.published]
 
 
-def windows() -> Windows:
-    return plan().stream[~plan().stream.cold]
+def asked(strategy: Raie) -> tuple[Windows, Existence]:
+    """Windows with a history, in rows of a strategy, and what existed for each."""
+    return strategy._items.of(plan().stream[~plan().stream.cold])
 
 
 def test_the_whole_method_does_what_its_ablations_leave_out(ran):
@@ -45,14 +46,14 @@ def test_the_whole_method_does_what_its_ablations_leave_out(ran):
 
 @pytest.mark.parametrize(("name", "operation"), [("raie_no_expand", Operation.EXPAND), ("raie_no_add", Operation.ADD)])
 def test_a_refused_operation_is_asked_for_and_never_made(ran, name, operation):
-    asked = [outcome for edit, outcome in ran[name].ledger if edit.operation is operation]
-    assert asked
+    wanted = [outcome for edit, outcome in ran[name].ledger if edit.operation is operation]
+    assert wanted
     assert operation not in published(ran[name])
-    assert sum(outcome.trained_windows for outcome in asked) == 0
+    assert sum(outcome.trained_windows for outcome in wanted) == 0
 
 
 def test_without_add_and_trend_everyone_is_answered_by_the_backbone(setup, tmp_path):
-    start = StrategyContext(setup, config("trend.half_lives=[]"), plan().setup, 0, tmp_path)
+    start = context_of(setup, tmp_path, "trend.half_lives=[]")
     closed, static = STRATEGIES["raie_no_add"](start), STRATEGIES["static"](start)
     ranks = [strategy.observe(plan().stream).ranks.tolist() for strategy in (closed, static)]
     closed.close()
@@ -69,16 +70,21 @@ def test_one_open_region_is_never_joined_by_a_second(ran):
 
 
 def test_hard_routing_asks_one_place_about_each_window(ran):
-    hard, soft = (ran[name]._gate.score(windows()).route for name in ("raie_hard", "raie"))
+    # Without the origin prior, which moves weight between the backbone and the region that a window has.
+    routes = []
+    for name in ("raie_hard", "raie"):
+        windows, existence = asked(ran[name])
+        routes.append(ran[name]._gate.score_content(windows.contexts, windows.since_setup, existence).route)
+    hard, soft = routes
     assert set(np.unique(hard)) == {0.0, 1.0}
     assert (hard.sum(axis=1) == 1.0).all()
     assert ((soft > 0.0).sum(axis=1) > 1).any()
 
 
 def test_a_gate_of_centroids_is_the_posterior_of_their_densities(ran, setup):
-    live = ran["raie_centroids"].live
+    live, windows = ran["raie_centroids"].live, asked(ran["raie_centroids"])[0]
     assert live.bank.stream
-    encoded = setup.view(live.host.states(windows().contexts, None), windows().contexts, windows().since_setup)
+    encoded = setup.view(live.host.states(windows.contexts, None), windows.contexts, windows.since_setup)
     density = np.stack(
         [log_density(encoded.means, r.centroid[None], np.array([r.concentration]))[:, 0] for r in live.bank.live],
         axis=1,
@@ -127,5 +133,5 @@ def test_a_global_trend_counts_all_users_alike_and_changes_no_edit(ran):
     assert counts.any()
     np.testing.assert_array_equal(counts[:, 0], counts[:, 1])
     assert [edit.edit_id for edit, _ in one.ledger] == [edit.edit_id for edit, _ in stride.ledger]
-    answers = [ran[name]._gate.score(windows()).probabilities for name in ("raie_global_trend", "raie")]
+    answers = [ran[name]._gate.score(*asked(ran[name])).probabilities for name in ("raie_global_trend", "raie")]
     assert np.abs(answers[0] - answers[1]).max() > 1e-4

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from pipeline.events.existence import Existence, ranks_of_existing
 from pipeline.events.windows import Windows
-from pipeline.metrics.ranking import rank_of_targets
 from pipeline.online.interpolation import GRID
 from pipeline.online.item_transitions import ItemTransitions
 from pipeline.regions.mixing import next_item_probabilities
@@ -20,12 +20,12 @@ from pipeline.strategies.baselines.mole import Mole, fit_gate
 from pipeline.strategies.baselines.nearest import SHARES
 from pipeline.strategies.common.adapter_learner import AdapterLearner
 from pipeline.strategies.registry import STRATEGIES
-from tests.replay.small import config, plan
+from tests.replay.small import context_of, plan
 
 
 @pytest.fixture
 def start(setup: SetUp, tmp_path: Path) -> StrategyContext:
-    return StrategyContext(setup, config(), plan().setup, 0, tmp_path)
+    return context_of(setup, tmp_path)
 
 
 def part(number: int = 0) -> Windows:
@@ -34,6 +34,11 @@ def part(number: int = 0) -> Windows:
 
 def warm(windows: Windows) -> Windows:
     return windows[~windows.cold]
+
+
+def existence_at(start: StrategyContext, windows: Windows) -> Existence:
+    """What exists at the first of these windows, for any window."""
+    return start.timeline.existence(windows.positions[:1])
 
 
 def taught(name: str, start: StrategyContext, parts: int = 1):
@@ -103,7 +108,8 @@ def test_a_baseline_with_a_trend_answers_those_as_set_up_who_took_nothing_since(
     counts = strategy._ensemble.to_arrays()
 
     def ranks_at(way, since_setup):
-        strategy._ensemble.restore(counts | {"hits": (way == np.arange(len(GRID))).astype(float)})
+        hits = (way == np.arange(len(GRID))).astype(float)
+        strategy._ensemble.restore(counts | {"hits": hits}, np.arange(counts["counts"].shape[2]))
         return strategy.score(replace(windows, since_setup=np.full(len(windows), since_setup))).ranks.tolist()
 
     assert ranks_at(8, 0) == ranks_at(4, 0)
@@ -121,62 +127,63 @@ def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
     counts = taught("popularity_recent", start, 2)._counts
     for context, answer in zip(windows.contexts, strategy._probabilities(windows.contexts), strict=True):
         found = transitions.of(context)
-        rest = answer - transitions.known(np.array([found.evidence])) * found.over(len(counts))
+        rest = answer - transitions.known(np.array([found.evidence])) * found.over(len(answer))
         assert rest.min() > -1e-12
-        assert answer.sum() == pytest.approx(1.0)
-        assert np.corrcoef(rest, counts)[0, 1] > 0.9
+        # Items since set-up have their small probabilities beside those of set-up, which sum to 1.
+        assert answer.sum() == pytest.approx(1.0, abs=1e-5)
+        assert np.corrcoef(rest, counts[: len(rest)])[0, 1] > 0.9
 
 
 def test_ensembles_differ_in_weight_alone(start):
-    contexts = warm(part(1)).contexts
+    contexts, existence = warm(part(1)).contexts, existence_at(start, part(1))
     names = ("ensemble_25", "ensemble", "ensemble_75", "raie_k1")
-    answers = {name: taught(name, start)._probabilities(contexts) for name in names}
-    static = next_item_probabilities(taught("raie_k1", start)._host, contexts, None)
+    answers = {name: taught(name, start)._probabilities(contexts, existence) for name in names}
+    static = next_item_probabilities(taught("raie_k1", start)._host, contexts, None, existence)
     for name, share in (("ensemble_25", 0.25), ("ensemble", 0.5), ("ensemble_75", 0.75)):
         torch.testing.assert_close(answers[name], share * answers["raie_k1"] + (1.0 - share) * static)
 
 
-def divergence(strategy: AdapterLearner, contexts: np.ndarray) -> float:
+def divergence(strategy: AdapterLearner, contexts: np.ndarray, existence: Existence) -> float:
     """KL of what the backbone said before from what the strategy says now."""
-    before, now = next_item_probabilities(strategy._host, contexts, None), strategy._probabilities(contexts)
+    before = next_item_probabilities(strategy._host, contexts, None, existence)
+    now = strategy._probabilities(contexts, existence)
     return float(functional.kl_div(now[:, 1:].log(), before[:, 1:], reduction="batchmean"))
 
 
 def test_distillation_keeps_an_adapter_closer_to_what_it_said_before(setup, tmp_path):
-    settings = config("training.epochs=8", "training.learning_rate=0.01")
-    start = StrategyContext(setup, settings, plan().setup, 0, tmp_path)
-    contexts = warm(part()).contexts
-    kept, free = (divergence(taught(name, start), contexts) for name in ("lora_lwf", "lora_rows"))
+    start = context_of(setup, tmp_path, "training.epochs=8", "training.learning_rate=0.01")
+    contexts, existence = warm(part()).contexts, Existence.of_all(len(setup.catalogue))
+    kept, free = (divergence(taught(name, start), contexts, existence) for name in ("lora_lwf", "lora_rows"))
     assert 0.0 < kept < 0.8 * free
 
 
 def test_lsat_mixes_one_adapter_that_carries_on_with_one_that_starts_anew(start):
     lsat, carried = taught("lsat", start, 2), taught("lora_rows", start, 2)
-    contexts = warm(part(2)).contexts
-    long, short = (next_item_probabilities(lsat._host, contexts, name) for name in (lsat._long, lsat._short))
-    torch.testing.assert_close(long, carried._probabilities(contexts))
-    torch.testing.assert_close(lsat._probabilities(contexts), 0.6 * long + 0.4 * short)
+    contexts, existence = warm(part(2)).contexts, existence_at(start, part(2))
+    long, short = (next_item_probabilities(lsat._host, contexts, name, existence) for name in (lsat._long, lsat._short))
+    torch.testing.assert_close(long, carried._probabilities(contexts, existence))
+    torch.testing.assert_close(lsat._probabilities(contexts, existence), 0.6 * long + 0.4 * short)
     fresh = STRATEGIES["lsat"](start)
     fresh._interval = 1
     fresh.observe(part(1))
     fresh.learn()
     # The short one knows the newest part and nothing else, whatever came before it.
-    torch.testing.assert_close(next_item_probabilities(fresh._host, contexts, fresh._short), short)
+    torch.testing.assert_close(next_item_probabilities(fresh._host, contexts, fresh._short, existence), short)
     assert len(lsat._host.names) == 2
 
 
 def test_experts_are_trained_and_come_to_differ(start):
     mole = taught("mole", start)
     assert isinstance(mole, Mole)
-    contexts = warm(part(1)).contexts
-    answers = [next_item_probabilities(mole._host, contexts, name) for name in (None, *mole._names)]
+    contexts, existence = warm(part(1)).contexts, existence_at(start, part(1))
+    answers = [next_item_probabilities(mole._host, contexts, name, existence) for name in (None, *mole._names)]
     stride = [float((a - b).abs().sum(dim=1).mean()) for i, a in enumerate(answers) for b in answers[:i]]
     assert min(stride) > 1e-3
     gate = mole._gated(mole._features(contexts))
     assert float(gate.std(dim=0).max()) > 0.01
     mixed = sum(gate[:, e, None] * answers[e + 1] for e in range(mole.experts))
-    torch.testing.assert_close(mole._probabilities(contexts), mixed)
-    torch.testing.assert_close(mole._probabilities(contexts).sum(dim=1), torch.ones(len(contexts)))
+    torch.testing.assert_close(mole._probabilities(contexts, existence), mixed)
+    torch.testing.assert_close(mole._probabilities(contexts, existence).sum(dim=1), torch.ones(len(contexts)))
 
 
 def test_a_gate_learns_who_answers_what():
@@ -189,11 +196,16 @@ def test_a_gate_learns_who_answers_what():
 def test_pairwise_edits_cost_and_correct_what_was_answered_wrongly(start):
     windows = warm(part())
     before = STRATEGIES["ebpr"](start)
-    wrong = before.score(windows).ranks > 10
+    # Judged over what exists when it learns.
+    after = windows.at(int(windows.positions[-1]) + 1)
+    wrong, existence = before.score(after).ranks > 10, existence_at(start, after)
     assert 0 < wrong.sum() < len(windows)
     edited = taught("ebpr", start)
     assert edited.trained_windows == wrong.sum()
-    answers = {name: s._probabilities(windows[wrong].contexts) for name, s in (("before", before), ("after", edited))}
+    answers = {
+        name: s._probabilities(windows[wrong].contexts, existence)
+        for name, s in (("before", before), ("after", edited))
+    }
     rows, rivals = torch.arange(int(wrong.sum())), edited._rivals
     targets = torch.from_numpy(windows[wrong].targets)
     assert (answers["before"][rows, rivals] > answers["before"][rows, targets]).all()
@@ -225,20 +237,21 @@ def test_a_memory_weighs_itself_on_set_up_alone(start):
 
 def test_popularity_in_a_window_counts_the_newest_events_and_no_others(setup, tmp_path):
     windows = part()
-    start = StrategyContext(setup, config("replay.popularity_window=50"), plan().setup, 0, tmp_path)
+    start = context_of(setup, tmp_path, "replay.popularity_window=50")
     strategy = STRATEGIES["popularity_window"](start)
     found = strategy.observe(windows).ranks
     history = [*plan().setup.targets.tolist(), *windows.targets.tolist()]
     for i in (0, 30, 49, 50, 51, 200):
         newest = history[: len(plan().setup) + i][-50:]
-        counts = np.bincount(newest, minlength=len(setup.catalogue) + 1).astype(float)
-        counts[0] = -np.inf
         one = slice(i, i + 1)
-        assert found[i] == rank_of_targets(counts[None], windows.targets[one], windows.contexts[one])[0]
+        existence = existence_at(start, windows[one])
+        counts = np.bincount(newest, minlength=existence.items + 1).astype(float)[None]
+        counts[:, 0] = -np.inf
+        assert found[i] == ranks_of_existing(counts, windows.targets[one], windows.contexts[one], existence)[0]
 
 
 def test_retraining_starts_from_scratch_when_its_turn_comes(setup, tmp_path):
-    start = StrategyContext(setup, config("replay.retrain_every=2"), plan().setup, 0, tmp_path)
+    start = context_of(setup, tmp_path, "replay.retrain_every=2")
     strategy = STRATEGIES["retrain"](start)
     static = ranks("static", start, 0)
     strategy.observe(part())
@@ -253,20 +266,20 @@ def test_retraining_starts_from_scratch_when_its_turn_comes(setup, tmp_path):
 
 def test_one_adapter_per_region_with_one_region_is_one_adapter(setup, tmp_path):
     bank = replace(setup.bank, regions=setup.bank.regions[:1])
-    one = StrategyContext(replace(setup, bank=bank), config(), plan().setup, 0, tmp_path)
+    one = context_of(replace(setup, bank=bank), tmp_path)
     assert ranks("raie_taste", one, 2) == ranks("raie_k1", one, 2)
 
 
 def test_an_adapter_of_one_set_up_region_answers_that_region_alone(start):
     learner = STRATEGIES["raie_taste"](start)
     windows = warm(part())
-    route = learner._route(windows.contexts)
+    route, existence = learner._route(windows.contexts), existence_at(start, windows)
     alone = (route > 0.0).sum(axis=1) == 1
     first = alone & (route[:, 0] == 1.0)
     assert first.sum() > 5
     assert (alone & ~first).sum() > 5
-    before = learner._probabilities(windows[alone & ~first].contexts)
+    before = learner._probabilities(windows[alone & ~first].contexts, existence)
     learner.observe(windows[first])
     learner.learn()
-    torch.testing.assert_close(learner._probabilities(windows[alone & ~first].contexts), before)
+    torch.testing.assert_close(learner._probabilities(windows[alone & ~first].contexts, existence), before)
     assert learner.trained_windows == first.sum()

@@ -6,12 +6,11 @@ from pipeline.errors import LogError
 from pipeline.evaluation.replay import replay
 from pipeline.events.windows import Windows
 from pipeline.setup.artifacts import SetUp
-from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.baselines.static import Static
 from pipeline.strategies.raie.replayed import Raie
 from pipeline.strategies.registry import STRATEGIES
 from tests.replay.conftest import silent
-from tests.replay.small import config, dataset, plan
+from tests.replay.small import config, context_of, dataset, plan
 
 
 def test_a_replay_closes_every_strategy_even_one_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +34,7 @@ def test_a_replay_closes_every_strategy_even_one_that_fails(tmp_path: Path, monk
 
 
 def test_raie_closes_its_log(setup: SetUp, tmp_path: Path) -> None:
-    raie = Raie(StrategyContext(setup, config(), plan().setup, 0, tmp_path))
+    raie = Raie(context_of(setup, tmp_path))
     raie.observe(plan().stream[slice(0, 10)])
     raie.close()
     with pytest.raises(LogError):

@@ -18,8 +18,9 @@ from pipeline.evaluation.summary import metrics_schema
 from pipeline.events.windows import Windows
 from pipeline.metrics.continual import MEASURES
 from pipeline.strategies.base import Scored
+from pipeline.strategies.timeline import Stream, Timeline
 from tests.replay.conftest import silent
-from tests.replay.small import config, dataset, plan
+from tests.replay.small import config, context_of, dataset, plan
 
 SLICES = 3
 NAMES = ("static", "lora_rows", "raie")
@@ -122,7 +123,9 @@ def test_the_matrix_can_be_recomputed_from_the_ranks(sliced):
             for j in range(SLICES + 1):
                 asked = (columns["strategy"] == name) & (columns["after"] == i) & (columns["slice"] == j)
                 assert asked.sum() == document["continual"]["windows"][j]
-                assert found["matrix"][i][j] == pytest.approx((columns["rank"][asked] <= 10).mean(), rel=1e-5)
+                assert found["matrix"][i][j] == pytest.approx(
+                    np.isin(columns["rank"][asked], range(1, 11)).mean(), rel=1e-5
+                )
         for measure, of in MEASURES.items():
             assert found[measure]["mean"] == pytest.approx(of(np.array(found["matrix"])), abs=1e-5)
 
@@ -145,13 +148,23 @@ def test_the_pass_slice_after_slice_leaves_the_other_figures_alone(sliced, finis
     assert "continual" not in metrics(finished)
 
 
+def existing() -> list[set[int]]:
+    """Rows that exist at each event of the log, and after it: those of S, then all that were taken before."""
+    planned, order = plan(), dataset().interactions
+    rows = planned.timeline.row_of
+    found = [set(range(1, planned.timeline.setup_items + 1))]
+    for event in order:
+        found.append(found[-1] | {rows[event.item_id]})
+    return found
+
+
 def test_traits_are_those_of_a_plain_reading(finished, setup):
     planned = plan()
     rows = rows_of(finished, "traits")
     known_items = set(planned.setup.targets.tolist()) | set(planned.scored["S_new"].targets.tolist())
     known_users = set(planned.setup.users.tolist()) | set(planned.scored["S_new"].users.tolist())
     by_event = {(row["slice"], row["event_id"]): row for row in rows}
-    times: Counter[int] = Counter()
+    times, exists = Counter[int](), existing()
     assert len(by_event) == len(rows) == sum(map(len, planned.by_slice.values()))
     for name, windows in planned.by_slice.items():
         for i in range(len(windows)):
@@ -160,26 +173,30 @@ def test_traits_are_those_of_a_plain_reading(finished, setup):
             times[int(windows.targets[i])] += name in ("F", "T")
             assert row["occurrence"] == (0 if row["warm_target"] else times[int(windows.targets[i])])
             assert row["known_user"] == (str(windows.users[i]) in known_users)
-            assert row["candidates"] == len(setup.catalogue) - len(context - {0, int(windows.targets[i])})
+            there = exists[int(windows.positions[i])]
+            assert row["candidates"] == len(there) - len(context & there - {int(windows.targets[i])})
     assert {row["taste"] for row in rows} <= {region.region_id for region in setup.bank.regions}
 
 
 def test_a_rank_never_lies_beyond_the_candidates(finished):
     candidates = {(r["slice"], r["event_id"]): r["candidates"] for r in rows_of(finished, "traits")}
     for row in rows_of(finished, "predictions"):
-        assert row["rank"] <= candidates[row["slice"], row["event_id"]]
+        assert 0 <= row["rank"] <= candidates[row["slice"], row["event_id"]]
 
 
 def test_an_item_that_stands_twice_in_a_history_is_left_out_once():
     contexts = np.array([[0, 0, 3], [3, 3, 5], [2, 3, 4]])
     names = np.array(["a", "b", "c"])
-    windows = Windows(contexts, np.array([1, 1, 3]), names, names, np.zeros(3), np.zeros(3, dtype=np.int64))
-    assert candidates_of(windows, 10).tolist() == [9, 8, 8]
+    windows = Windows(
+        contexts, np.array([1, 1, 3]), names, names, np.zeros(3), np.zeros(3, dtype=np.int64), np.arange(3)
+    )
+    ten = Timeline({}, [f"i{row:02}" for row in range(10)], Stream(0, np.zeros(3), ["i00"] * 3, []), config().items)
+    assert candidates_of(windows, ten).tolist() == [9, 8, 8]
 
 
 def test_split_figures_are_those_of_their_rows(finished):
     document = metrics(finished)
-    stream = [(rank <= 10, trait) for rank, trait in scored(finished, "raie")]
+    stream = [(1 <= rank <= 10, trait) for rank, trait in scored(finished, "raie")]
     found, sizes = document["strategies"]["raie"]["splits"]["F+T"], document["splits"]["F+T"]
     for name, wanted in {
         "warm_target": lambda t: t["warm_target"],
@@ -204,7 +221,7 @@ def test_split_figures_are_those_of_their_rows(finished):
 
 def test_auc_without_sampling_lies_where_the_sampled_one_does(finished):
     stream = [(rank, trait["candidates"]) for rank, trait in scored(finished, "static")]
-    exact = np.mean([(c - rank) / (c - 1) for rank, c in stream])
+    exact = np.mean([(c - rank) / (c - 1) if rank else 0.0 for rank, c in stream])
     assert metrics(finished)["strategies"]["static"]["F+T"]["auc"]["mean"] == pytest.approx(exact, abs=0.01)
 
 
@@ -216,6 +233,10 @@ def test_edited_regions_are_those_that_published_edits_name(finished, setup):
         if edit["status"] == "published":
             named |= {edit["region_id"], edit["other_region_id"], *edit["reason"].get("regions", [])}
     marked = {r["taste"] for r in rows_of(finished, "traits") if r["edited"]}
-    seen = set(np.concatenate(list(setup_regions_of(plan(), setup, 512).values())).tolist())
+    seen = set(
+        np.concatenate(
+            list(setup_regions_of(plan(), setup, context_of(setup, finished).catalogue, 512).values())
+        ).tolist()
+    )
     assert marked == named & setup_ids & seen
     assert edited_regions([], setup) == set()

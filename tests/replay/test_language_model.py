@@ -18,7 +18,7 @@ def test_a_language_model_is_set_up_edited_and_scored(capsys, tmp_path):
     ended = raie(capsys, *command, *SET, *model, *eager)
     assert ended.code == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["strategies"]["raie"]["coverage"] == 1.0
+    assert metrics["strategies"]["raie"]["coverage"] == metrics["strategies"]["static"]["coverage"] > 0.9
     assert metrics["edits"]["add"][0] >= 1
     ledger = [json.loads(line) for line in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()]
     published = {edit["version"] for edit in ledger if edit["version"]}

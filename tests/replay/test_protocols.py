@@ -49,18 +49,19 @@ def test_prequential_streams_every_interaction_of_f_and_t_in_order():
     assert ids(planned.stream) == [e.event_id for e in (*of_slice("F"), *of_slice("T"))]
     assert ids(planned.observed["F"]) == [e.event_id for e in of_slice("F")]
     assert len(planned.stream) + len(planned.setup) + len(planned.scored["S_new"]) == EVENTS
-    assert planned.scored["S"] is planned.setup
+    assert ids(planned.scored["S"]) == ids(planned.setup)
+    # They are asked after the stream, whatever exists then.
+    assert set(planned.scored["S"].positions.tolist()) == {EVENTS}
 
 
 def test_prequential_histories_cross_slices_and_hold_what_came_before():
     planned = plan("windows.length=4")
     history = defaultdict(list)
     at = {e.event_id: i for i, e in enumerate(dataset().interactions)}
-    order = sorted(dataset().items)
-    before = []
+    rows, before = planned.timeline.row_of, []
     for event in dataset().interactions:
         before.append([0, 0, 0, 0, *history[event.user_id]][-4:])
-        history[event.user_id].append(order.index(event.item_id) + 1)
+        history[event.user_id].append(rows[event.item_id])
     for windows in planned.by_slice.values():
         expected = [before[at[event_id]] for event_id in ids(windows)]
         assert windows.contexts.tolist() == expected
@@ -78,7 +79,7 @@ def test_parts_are_equal_and_in_order():
 
 def test_windows_are_full_and_inside_their_slice():
     planned = plan("protocol=windows", "windows.length=4", "windows.stride=3")
-    rows = {item_id: row for row, item_id in enumerate(sorted(dataset().items), start=1)}
+    rows = planned.timeline.row_of
     for name in ("F", "T", "S"):
         by_user = defaultdict(list)
         for event in of_slice(name):

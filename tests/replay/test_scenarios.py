@@ -40,13 +40,13 @@ def test_what_is_new_opens_a_region_after_it_came(scenario: str, seed: int, run:
 
 def test_users_outside_the_changed_region_are_answered_as_before_to_the_bit(run: world.Run) -> None:
     raie = run("one_region", 0)
-    windows = world.stream("one_region", 0)[1][slice(-512, None)]
+    windows, existence = raie._items.of(world.stream("one_region", 0)[1][slice(-512, None)])
     setup = world.made_for(0, *world.bounds("one_region", 0))
-    gate = EventScorer(setup, world.config(), raie.live)
+    gate = EventScorer(setup, world.config(), raie.live, raie._items.catalogue)
     # The trend is everybody's: what an edit leaves as it was is the model's answer.
     gate.online = None
-    answers = gate.score(windows)
-    static = next_item_probabilities(raie.live.host, windows.contexts, None).numpy()
+    answers = gate.score(windows, existence)
+    static = next_item_probabilities(raie.live.host, windows.contexts, None, existence).numpy()
     outside = answers.route[:, 0] == 1.0
     assert 0.3 < outside.mean() < 1.0
     assert np.array_equal(answers.probabilities[outside], static[outside])

@@ -13,9 +13,8 @@ from pipeline.errors import BackboneError, DataError
 from pipeline.models.backbones.base import fingerprint
 from pipeline.setup.calibration import Calibration
 from pipeline.setup.storage import load_setup, save_setup
-from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.registry import STRATEGIES
-from tests.replay.small import config, plan
+from tests.replay.small import context_of, plan
 
 FILES = ("catalogue.json", "regions.json", "arrays.safetensors", "manifest.json", "backbone/model.safetensors")
 
@@ -28,7 +27,7 @@ def root(setup, tmp_path):
 
 def test_what_is_loaded_is_what_was_saved(setup, root):
     loaded = load_setup(root)
-    assert fingerprint(loaded.backbone) == loaded.backbone_sha256 == setup.backbone_sha256
+    assert fingerprint(loaded.backbone, loaded.catalogue.encoder) == loaded.backbone_sha256 == setup.backbone_sha256
     for name, value in setup.backbone.state_dict().items():
         assert torch.equal(value, loaded.backbone.state_dict()[name])
     assert loaded.catalogue.sha256 == setup.catalogue.sha256
@@ -48,7 +47,7 @@ def test_what_is_loaded_is_what_was_saved(setup, root):
 def test_raie_makes_the_same_of_it(setup, root, tmp_path):
     made = []
     for number, start in enumerate((setup, load_setup(root))):
-        raie = STRATEGIES["raie"](StrategyContext(start, config(), plan().setup, 0, tmp_path / f"state{number}"))
+        raie = STRATEGIES["raie"](context_of(start, tmp_path / f"state{number}"))
         made.append(raie.observe(plan().stream))
     np.testing.assert_array_equal(made[0].ranks, made[1].ranks)
     np.testing.assert_array_equal(made[0].confidence, made[1].confidence)

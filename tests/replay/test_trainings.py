@@ -13,7 +13,7 @@ from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common import adapter_learner
 from pipeline.strategies.common.trainings import Trainings, key_of
 from pipeline.strategies.registry import STRATEGIES
-from tests.replay.small import config, plan
+from tests.replay.small import config, context_of, plan
 
 Taught = tuple[list[list[int]], int]
 """Ranks of S after each part, and the number of windows trained on."""
@@ -53,7 +53,7 @@ def taught(name: str, start: StrategyContext) -> Taught:
 
 
 def test_each_strategy_answers_as_if_it_had_trained_by_itself(setup: SetUp, tmp_path: Path, trained: list[int]) -> None:
-    alone = StrategyContext(setup, config(), plan().setup, 0, tmp_path)
+    alone = context_of(setup, tmp_path)
     names = ("lora", "raie_k1", "ensemble", "ensemble_trend", "lora_rows", "lora_replay", "lora_replay_trend", "mole")
     expected = {name: taught(name, alone) for name in names}
     by_itself = len(trained)
@@ -69,7 +69,7 @@ def test_a_training_of_other_windows_another_seed_or_other_settings_is_another_o
     setup: SetUp, tmp_path: Path, trained: list[int]
 ) -> None:
     shared = Shared(tmp_path / "shared")
-    first = StrategyContext(setup, config(), plan().setup, 0, tmp_path, shared.trainings)
+    first = replace(context_of(setup, tmp_path), trainings=shared.trainings)
     slower = first.config.training.model_copy(update={"learning_rate": 1e-4})
     starts = [
         first,

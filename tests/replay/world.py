@@ -11,13 +11,15 @@ from pipeline.config import Config, load_config
 from pipeline.datasets.simulator import Simulation, simulate
 from pipeline.datasets.splits import cut
 from pipeline.events.edit import Edit, Operation, Outcome
+from pipeline.events.interaction import Interaction
 from pipeline.events.windows import Histories, Windows, preceding_windows
 from pipeline.models.catalogue import Catalogue, make_catalogue
-from pipeline.models.text import open_text_encoder
+from pipeline.models.text import TextEncoder, open_text_encoder
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
+from pipeline.strategies.timeline import Stream, Timeline
 
 SEEDS = range(5 if os.environ.get("RAIE_ALL_SEEDS") else 1)
 """All five take many minutes: `RAIE_ALL_SEEDS=1 make test`."""
@@ -48,21 +50,43 @@ def simulated(scenario: str, seed: int) -> Simulation:
 
 
 @cache
-def catalogue(seed: int) -> Catalogue:
-    """Every item that any scenario knows, so that one set-up serves them all."""
-    items = {k: v for name in ("new_items", "emerging") for k, v in simulated(name, seed).items.items()}
-    return make_catalogue(items, (), open_text_encoder("hashing", None))
+def events(scenario: str, seed: int) -> tuple[list[Interaction], list[Interaction]]:
+    """The interactions of set-up and those that follow."""
+    ordered = sorted(simulated(scenario, seed).interactions, key=lambda e: (e.timestamp, e.event_id))
+    until = cut([e.timestamp for e in ordered]).setup_until
+    return [e for e in ordered if e.timestamp <= until], [e for e in ordered if e.timestamp > until]
+
+
+@cache
+def timeline(scenario: str, seed: int) -> Timeline:
+    """Existence of the items: those of set-up, and each other one from its first interaction on."""
+    before, after = events(scenario, seed)
+    moments, ids = np.array([e.timestamp for e in after]), [e.item_id for e in after]
+    setup_ids = sorted({e.item_id for e in before})
+    return Timeline(simulated(scenario, seed).items, setup_ids, Stream(len(before), moments, ids, []), config().items)
+
+
+@cache
+def catalogue(scenario: str, seed: int) -> Catalogue:
+    """Every item of a scenario, those of set-up first."""
+    return make_catalogue(timeline(scenario, seed).item_ids, simulated(scenario, seed).items, encoder())
+
+
+@cache
+def encoder() -> TextEncoder | None:
+    return open_text_encoder("hashing", None)
 
 
 def stream(scenario: str, seed: int) -> tuple[Windows, Windows]:
     """The set-up windows and those that follow."""
-    events = sorted(simulated(scenario, seed).interactions, key=lambda e: (e.timestamp, e.event_id))
-    until = cut([e.timestamp for e in events]).setup_until
-    histories = Histories(config().windows.length)
-    slices = [e for e in events if e.timestamp <= until], [e for e in events if e.timestamp > until]
+    histories, row_of, slices = (
+        Histories(config().windows.length),
+        timeline(scenario, seed).row_of,
+        events(scenario, seed),
+    )
     learned, following = (
-        preceding_windows(part, catalogue(seed).row_of, histories, since_setup=since)
-        for since, part in enumerate(slices)
+        preceding_windows(part, row_of, histories, since_setup=bool(number), first=number * len(slices[0]))
+        for number, part in enumerate(slices)
     )
     return learned, following
 
@@ -71,14 +95,16 @@ def stream(scenario: str, seed: int) -> tuple[Windows, Windows]:
 def made_for(seed: int, first: str, last: str, count: int) -> SetUp:
     """Set-up for the windows from `first` to `last`; scenarios that share them share it."""
     scenario = next(s for s in ("quiet", "vanishing") if bounds(s, seed) == (first, last, count))
-    return set_up(config(), catalogue(seed), stream(scenario, seed)[0], seed)
+    known = catalogue(scenario, seed).first(timeline(scenario, seed).setup_items)
+    return set_up(config(), known, stream(scenario, seed)[0], seed)
 
 
 def run(scenario: str, seed: int, folder: Path, setup: SetUp | None = None) -> Raie:
     """Replay a scenario through the pipeline."""
     learned, following = stream(scenario, seed)
     made = setup or made_for(seed, *bounds(scenario, seed))
-    raie = Raie(StrategyContext(made, config(), learned, seed, folder))
+    known = timeline(scenario, seed), simulated(scenario, seed).items, catalogue(scenario, seed), encoder()
+    raie = Raie(StrategyContext(made, config(), learned, seed, folder, *known))
     for part in np.array_split(np.arange(len(following)), 12):
         raie.observe(following[part])
         raie.learn()

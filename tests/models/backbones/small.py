@@ -70,7 +70,9 @@ def windows_of(contexts: NDArray[np.int64], targets: NDArray[np.int64], since_se
     """Windows of as many users, all with as many items taken since set-up."""
     n = len(targets)
     names = np.array([f"n{i}" for i in range(n)])
-    return Windows(contexts, targets, names, names, np.arange(n, dtype=np.float64), np.full(n, since_setup), np.arange(n))
+    return Windows(
+        contexts, targets, names, names, np.arange(n, dtype=np.float64), np.full(n, since_setup), np.arange(n)
+    )
 
 
 def successor_windows(n: int, seed: int, items: int = ITEMS) -> Windows:

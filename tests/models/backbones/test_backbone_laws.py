@@ -108,7 +108,8 @@ def test_the_seed_decides_the_weights_and_the_callers_random_state_is_left_alone
     torch.manual_seed(5)
     first = small_backbone(kind, seed=1)
     assert torch.equal(torch.rand(3), expected)
-    assert fingerprint(first) == fingerprint(small_backbone(kind, seed=1)) != fingerprint(small_backbone(kind, seed=2))
+    again, other = small_backbone(kind, seed=1), small_backbone(kind, seed=2)
+    assert fingerprint(first, "") == fingerprint(again, "") != fingerprint(other, "")
 
 
 def test_an_adapter_target_is_a_linear_layer_of_the_backbone(kind: str) -> None:
@@ -119,10 +120,12 @@ def test_an_adapter_target_is_a_linear_layer_of_the_backbone(kind: str) -> None:
         assert all(isinstance(part, torch.nn.Linear) for part in found)
 
 
-def test_a_fingerprint_sees_every_weight_and_every_text(kind: str) -> None:
+def test_a_fingerprint_sees_every_weight_and_the_encoder_and_no_text(kind: str) -> None:
     model = small_backbone(kind)
-    seen = {fingerprint(model)}
-    for tensor in [*model.state_dict().values(), model.items.text]:
+    seen = {fingerprint(model, "one"), fingerprint(model, "another")}
+    for tensor in model.state_dict().values():
         tensor.view(-1)[-1] += 1.0
-        seen.add(fingerprint(model))
+        seen.add(fingerprint(model, "one"))
     assert len(seen) == len(model.state_dict()) + 2
+    model.items.text += 1.0
+    assert fingerprint(model, "one") in seen

@@ -14,7 +14,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from pipeline.config import AdapterSettings, BackboneSettings
 from pipeline.errors import BackboneError
-from pipeline.models.backbones.base import fingerprint
+from pipeline.models.backbones.base import fingerprint, fingerprint_with_texts
 from pipeline.models.backbones.checkpoint import CONFIG, RECORD, TEXTS, WEIGHTS, load_backbone, save_backbone
 from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.lora.host import AdapterHost
@@ -30,6 +30,8 @@ from tests.models.backbones.small import (
     tiny_llama,
 )
 
+ENCODER = "hashing-6"
+
 
 def language_model(folder: Path) -> BackboneSettings:
     return BackboneSettings(kind="causal_lm", model=str(folder))
@@ -37,16 +39,16 @@ def language_model(folder: Path) -> BackboneSettings:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    save_backbone(small_backbone("sasrec"), tmp_path / "backbone")
+    save_backbone(small_backbone("sasrec"), tmp_path / "backbone", ENCODER)
     return tmp_path / "backbone"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_backbone_comes_back_bit_for_bit(kind: str, tmp_path: Path) -> None:
     model = small_backbone(kind)
-    sha256 = save_backbone(model, tmp_path / "new" / "backbone")
+    sha256 = save_backbone(model, tmp_path / "new" / "backbone", ENCODER)
     loaded = load_backbone(tmp_path / "new" / "backbone")
-    assert sha256 == fingerprint(model) == fingerprint(loaded)
+    assert sha256 == fingerprint(model, ENCODER) == fingerprint(loaded, ENCODER)
     assert torch.equal(scores(loaded, CONTEXTS), scores(model, CONTEXTS))
     assert not loaded.training
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["backbone"]
@@ -62,6 +64,19 @@ def test_tampered_tensors_are_refused(kept: Path, file: str, tensor: str) -> Non
     tensors[tensor][0, 0] += 1e-3
     save_file(tensors, kept / file)
     with pytest.raises(BackboneError, match=rf"{file}.* is not what was saved.*raie setup"):
+        load_backbone(kept)
+
+
+def test_a_backbone_whose_fingerprint_covered_the_texts_keeps_it_and_its_checks(kept: Path) -> None:
+    old = fingerprint_with_texts(load_backbone(kept))
+    record = json.loads((kept / RECORD).read_text())
+    assert old != record["sha256"]
+    (kept / RECORD).write_text(json.dumps({"kind": "sasrec", "sha256": old, "config_sha256": record["config_sha256"]}))
+    assert torch.equal(scores(load_backbone(kept), CONTEXTS), scores(small_backbone("sasrec"), CONTEXTS))
+    texts = load_file(kept / TEXTS)
+    texts["text"][3, 0] += 1e-3
+    save_file(texts, kept / TEXTS)
+    with pytest.raises(BackboneError, match=rf"{TEXTS} is not what was saved.*raie setup"):
         load_backbone(kept)
 
 
@@ -99,21 +114,21 @@ def test_weights_of_another_shape_are_refused(kept: Path) -> None:
 
 def test_a_backbone_is_never_overwritten(kept: Path) -> None:
     with pytest.raises(BackboneError, match="never overwritten"):
-        save_backbone(small_backbone("sasrec", seed=1), kept)
-    assert fingerprint(load_backbone(kept)) == fingerprint(small_backbone("sasrec"))
+        save_backbone(small_backbone("sasrec", seed=1), kept, ENCODER)
+    assert fingerprint(load_backbone(kept), ENCODER) == fingerprint(small_backbone("sasrec"), ENCODER)
 
 
 def test_a_backbone_with_adapters_is_not_saved(tmp_path: Path) -> None:
     model = small_backbone("sasrec")
     AdapterHost(model, AdapterSettings())
     with pytest.raises(BackboneError, match="adapters"):
-        save_backbone(model, tmp_path / "backbone")
+        save_backbone(model, tmp_path / "backbone", ENCODER)
 
 
 def test_a_crash_while_saving_leaves_no_backbone_and_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / ".backbone.draft").mkdir()
     (tmp_path / ".backbone.draft" / "junk").touch()
-    save_backbone(small_backbone("sasrec"), tmp_path / "backbone")
+    save_backbone(small_backbone("sasrec"), tmp_path / "backbone", ENCODER)
     assert {path.name for path in (tmp_path / "backbone").iterdir()} == {CONFIG, WEIGHTS, TEXTS, RECORD}
 
 

@@ -9,6 +9,7 @@ import torch
 
 from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
+from pipeline.events.existence import Existence
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.factors import layout_of
 from pipeline.models.lora.host import AdapterHost
@@ -20,6 +21,7 @@ from tests.models.backbones.small import ITEMS, KINDS, LENGTH, small_backbone
 from tests.regions.test_bank import origins
 
 NAMES = tuple(f"r{region:04}_v0001" for region in range(3, 10))
+ALL = Existence.of_all(ITEMS)
 AMPLE = 10**9
 MOST_ROWS = 5
 """Item rows that an adapter here moves at most."""
@@ -71,7 +73,7 @@ def pair(
 
 
 def one_by_one(host: AdapterHost, windows: np.ndarray, names: Sequence[str]) -> torch.Tensor:
-    return torch.cat([next_item_probabilities(host, windows[i : i + 1], name) for i, name in enumerate(names)])
+    return torch.cat([next_item_probabilities(host, windows[i : i + 1], name, ALL) for i, name in enumerate(names)])
 
 
 def close(found: torch.Tensor, expected: torch.Tensor) -> None:
@@ -102,7 +104,7 @@ def test_between_passes_the_backbone_is_as_it_was_set_up(kind: str) -> None:
     for _ in range(2):
         states = forward.states(windows)
         torch.testing.assert_close(states, host.states(windows, None), rtol=1e-5, atol=1e-6)
-        close(forward.alone(states), next_item_probabilities(host, windows, None))
+        close(forward.alone(states), next_item_probabilities(host, windows, None, ALL))
         forward.probabilities(windows, [NAMES[i % 7] for i in range(16)])
 
 
@@ -171,7 +173,7 @@ def routes(n: int) -> np.ndarray:
 
 
 def mixed(forward: BatchedForward, windows: np.ndarray, shares: np.ndarray, bank: RegionBank) -> Mixture:
-    return BatchedBackend(forward).mixed(forward.states(windows), windows, shares, bank.adapters)
+    return BatchedBackend(forward).mixed(forward.states(windows), windows, shares, bank.adapters, ALL)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -182,7 +184,7 @@ def test_a_route_is_mixed_as_in_routing(kind: str, most_rows: int) -> None:
     bank, windows = a_bank(), contexts(40, 8)
     shares = bank.shares(routes(40))
     found = mixed(forward, windows, shares, bank).probabilities
-    close(found, mixed_probabilities(host, windows, shares, bank.adapters))
+    close(found, mixed_probabilities(host, windows, shares, bank.adapters, ALL))
     torch.testing.assert_close(found.sum(dim=1), torch.ones(40))
     assert (found[:, 0] == 0).all()
 
@@ -196,8 +198,8 @@ def test_the_backbone_stands_in_for_what_is_missing_and_says_so() -> None:
     found = mixed(forward, windows, shares, bank)
     assert found.fallback.tolist() == (route[:, 3] > 0).tolist()
     assert 0 < found.fallback.sum() < 40
-    close(found.probabilities, mixed_probabilities(host, windows, shares, bank.adapters))
-    by_host = HostBackend(host).mixed(host.states(windows, None), windows, shares, bank.adapters)
+    close(found.probabilities, mixed_probabilities(host, windows, shares, bank.adapters, ALL))
+    by_host = HostBackend(host).mixed(host.states(windows, None), windows, shares, bank.adapters, ALL)
     assert np.array_equal(by_host.fallback, found.fallback)
     close(found.probabilities, by_host.probabilities)
 

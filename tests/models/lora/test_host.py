@@ -15,8 +15,17 @@ from pipeline.models.backbones.base import last_states
 from pipeline.models.lora.host import AdapterHost, _Frozen
 from pipeline.models.training.loop import fit
 from pipeline.models.training.loss import Candidates
-from tests.models.backbones.small import CONTEXTS, ITEMS, KINDS, scores, small_backbone, successor_windows
+from tests.models.backbones.small import (
+    CONTEXTS,
+    ITEMS,
+    KINDS,
+    scores,
+    small_backbone,
+    small_catalogue,
+    successor_windows,
+)
 
+ITEM_IDS = ["", *small_catalogue().item_ids]
 A, B = "r0001_v0001", "r0011_v0001"
 """Names whose regions begin alike."""
 
@@ -160,7 +169,8 @@ def test_tensors_register_bit_for_bit_in_another_process_as_it_were(host: Adapte
     other.register(A, host.tensors(A), host.rows(A))
     assert same(other.tensors(A), host.tensors(A))
     assert torch.equal(answer(other, A), answer(host, A))
-    assert other.describe(A) == host.describe(A)
+    assert other.describe(A, ITEM_IDS) == host.describe(A, ITEM_IDS)
+    assert host.describe(A, ITEM_IDS)["items"] == ["i02", "i09"]
 
 
 def test_a_registered_adapter_answers_without_dropout() -> None:
