@@ -1,11 +1,11 @@
-"""`raie serve` under load: requests a second, p50 and p99, while an edit is published each second.
+"""`raie serve` under load: requests a second, p50 and p99, while an edit is published and items arrive each second.
 
 Three processes run: the server, as a user starts it; a load of several connections, each of which sends its next
-request after the answer, up to a bounded rate; and this one, which publishes a new version of a region each second and
-measures the time until it is served. Time and memory from start to ready are measured for a server with an empty log,
-for this one, and for this one after a restart. Prints one JSON object.
+request after the answer, up to a bounded rate; and this one, which announces items and publishes a new version of a
+region each second, and measures the time until both are served. Time and memory from start to ready are measured for a
+server with an empty log, for this one, and for this one after a restart. Prints one JSON object.
 
-    python benchmarks/serve.py --users 100000 --regions 100 --seconds 60
+    python benchmarks/serve.py --users 100000 --regions 100 --seconds 60 --items 10000 --arrivals 20
 """
 
 import argparse
@@ -41,7 +41,7 @@ from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import save_setup
 from pipeline.streams import SqliteLog
-from pipeline.streams.topics import REGIONS, USERS, pipeline_topics
+from pipeline.streams.topics import ITEMS, REGIONS, USERS, pipeline_topics
 
 SETTINGS = ("items.text_encoder=hashing", "setup.max_epochs=1", "backbone.hidden_size=128")
 LOG = "log.sqlite"
@@ -70,6 +70,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--regions", type=int, default=100)
+    parser.add_argument("--items", type=int, default=1_000, help="items that the log has beyond those of set-up")
+    parser.add_argument("--arrivals", type=int, default=10, help="items announced each second")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rate", type=float, default=200.0, help="most requests a second")
     parser.add_argument("--connections", type=int, default=16)
@@ -85,7 +87,8 @@ class Made:
         plan, catalogue = prepare(read_dataset(folder / "data"), config, lambda *_: None)
         setup = set_up(config, catalogue, plan.setup, 0)
         save_setup(setup, folder / "root")
-        self._setup, self.items = setup, len(catalogue)
+        self._setup, self._items, self._texts = setup, catalogue.item_ids, catalogue.texts
+        self.announced = 0
         self._rank = config.adapter.rank
         self._shapes = self._shapes_of(setup, config)
         self.store = AdaptersStore(folder / "root" / "adapters")
@@ -94,12 +97,23 @@ class Made:
         self.producer = self.log.producer("benchmark")
         self.versions = dict.fromkeys(range(FIRST, FIRST + options.regions), 0)
         self._open(setup)
+        self.announce(options.items)
         self._write_users(options.users, config.windows.length)
 
     def update(self, region_id: int) -> int:
         """Publish the next version of a region; return the revision."""
         region = self._next(region_id)
         return self._publish([region], self.bank.changed(region), moved=False)
+
+    def announce(self, items: int) -> str:
+        """Announce new items; return the id of the last one, "" without any."""
+        item_id = ""
+        with self.producer.transaction() as transaction:
+            for _ in range(items):
+                item_id, text = f"new{self.announced}", f"{self._rng.choice(self._texts)} {self.announced}"
+                transaction.send(ITEMS, {"item_id": item_id, "text": text}, key=item_id, timestamp=1.6e9)
+                self.announced += 1
+        return item_id
 
     def _open(self, setup: SetUp) -> None:
         stream, reference = len(self.versions), setup.reference
@@ -113,7 +127,7 @@ class Made:
         self._publish(regions, self.bank, moved=True)
 
     def _write_users(self, users: int, length: int) -> None:
-        histories = self._rng.integers(1, self.items + 1, size=(users, length))
+        histories = self._rng.choice(self._items, size=(users, length))
         for start in range(0, users, 1000):
             with self.producer.transaction() as transaction:
                 for i, history in enumerate(histories[start : start + 1000].tolist(), start):
@@ -122,12 +136,11 @@ class Made:
 
     def _next(self, region_id: int) -> Region:
         version = self.versions[region_id] = self.versions[region_id] + 1
-        rows = list(range(1, 101))
         name = self.store.publish(
             region_id,
             version,
             {key: self._rng.normal(size=s, scale=0.05).astype(np.float32) for key, s in self._shapes.items()},
-            {"rows": rows},
+            {"items": list(self._items[:100])},
             backbone_sha256=self._setup.backbone_sha256,
             edit_id=f"e{region_id}-{version}",
             parent=None,
@@ -225,7 +238,7 @@ def _run(made: Made, port: int, options: argparse.Namespace) -> tuple[dict[str, 
         target=_load, args=(port, options.seconds, options.rate, options.connections, options.users, results)
     )
     load.start()
-    waits, until = [], time.monotonic() + options.seconds
+    waits, arrivals, until = [], [], time.monotonic() + options.seconds
     regions = list(made.versions)
     while time.monotonic() < until:
         began = time.monotonic()
@@ -234,10 +247,15 @@ def _run(made: Made, port: int, options: argparse.Namespace) -> tuple[dict[str, 
         while _get(port, "/regions")[1]["revision"] < revision:
             time.sleep(0.01)
         waits.append(time.monotonic() - announced)
+        announced, last = time.monotonic(), made.announce(options.arrivals)
+        while last and _get(port, f"/items/{last}")[0] != 200:
+            time.sleep(0.01)
+        arrivals.append(time.monotonic() - announced)
         time.sleep(max(0.0, 1.0 - (time.monotonic() - began)))
     found = results.get(timeout=options.seconds + 60)
     load.join()
-    return found, {"edits": len(waits), "publish_to_served_s": _quantiles(waits)}
+    served = {"publish_to_served_s": _quantiles(waits), "announced_to_served_s": _quantiles(arrivals)}
+    return found, {"edits": len(waits), "items": made.announced, **served}
 
 
 def _load(port: int, seconds: float, rate: float, connections: int, users: int, results: "Queue[Any]") -> None:

@@ -122,6 +122,11 @@ class Metrics:
         self.stood_in = _counter(
             registry, "backbone_stood_in", "Answers of the backbone in place of an adapter that is not loaded"
         )
+        self.items = _gauge(
+            registry, "items", "Items of a server: known, existing, withdrawn, and known ones without a text", "state"
+        )
+        self.items_arrived = _counter(registry, "items_arrived", "Items that a server came to know since it started")
+        self.items_evicted = _counter(registry, "items_evicted", "Items that a server forgot since it started")
         self.request_seconds = _histogram(registry, "request_seconds", "Time to answer a request", BATCHES)
         self.batch_requests = _histogram(registry, "batch_requests", "Requests answered in one batch", SIZES)
         self.overloaded = _counter(registry, "overloaded", "Requests refused because of a full queue")

@@ -36,8 +36,8 @@ def difference(adapters: str, one: str, other: str) -> str:
     if first.manifest.backbone_sha256 != second.manifest.backbone_sha256:
         raise StoreError(f"{one} and {other} are of different backbones: their weights cannot be compared")
     lines = [_compared(name, first.tensors, second.tensors) for name in sorted({*first.tensors, *second.tensors})]
-    rows = [set(map(int, _rows(loaded.config))) for loaded in (first, second)]
-    lines.append(f"item rows: {len(rows[0])} and {len(rows[1])}, {len(rows[0] & rows[1])} in both")
+    moved = [set(_moved(loaded.config)) for loaded in (first, second)]
+    lines.append(f"item rows: {len(moved[0])} and {len(moved[1])}, {len(moved[0] & moved[1])} in both")
     return "\n".join(lines)
 
 
@@ -95,6 +95,7 @@ def _compared(name: str, first: Mapping[str, object], second: Mapping[str, objec
     return f"{name}: {np.linalg.norm(a):.4g} and {np.linalg.norm(b):.4g}, {np.linalg.norm(a - b):.4g} apart"
 
 
-def _rows(config: Mapping[str, object]) -> list[int]:
-    rows = config.get("rows")
-    return rows if isinstance(rows, list) else []
+def _moved(config: Mapping[str, object]) -> list[str]:
+    """Items that a version moves, as text: ids, or the rows that versions of schema 1 list."""
+    listed = config.get("items", config.get("rows"))
+    return list(map(str, listed)) if isinstance(listed, list) else []

@@ -1,19 +1,20 @@
 """Follower of the log: one thread polls it and keeps the server's views up to date."""
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Event, Thread
 
 from adapters_store.errors import StoreError
 from consumers.server.malformed import OnSkipped, described, readable
-from consumers.server.views import activity, edits, users_items
+from consumers.server.views import activity, edits, items, users
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
-from consumers.server.views.online import ServedOnlineEnsemble
+from consumers.server.views.items import ServedItems
+from consumers.server.views.online import ServedOnlineEnsemble, Taken
 from consumers.server.views.regions import ServedRegions
-from consumers.server.views.users_items import UsersItems
+from consumers.server.views.users import Users
 from pipeline.errors import RaieError
 from pipeline.events.control import PIN, RELOAD, ControlAct
 from pipeline.streams.interface import FencedError, Log, Record, TopicPartition, UnavailableError
@@ -36,14 +37,16 @@ class Views:
     """Views of the log that a server answers from.
 
     Attributes:
-        users_items: users and items.
+        items: items.
+        users: histories of users.
         edits: edits and outcomes.
         live: regions and adapters.
         online: online ensemble of a gate.
         activity: recent activity.
     """
 
-    users_items: UsersItems
+    items: ServedItems
+    users: Users
     edits: Edits
     live: ServedRegions
     online: ServedOnlineEnsemble
@@ -117,11 +120,13 @@ class Follower:
         skip = self._reactions.on_skipped
         if any(record.topic == FEEDBACK for record in records):
             self._reactions.before_feedback(log)
+        # First: the others name items.
+        self._report(self._views.items.apply([record for record in records if record.topic in items.TOPICS]))
         applied = list(readable(records, self._apply_one, skip))
         revisions = [record for record in applied if record.topic == REGIONS]
         if revisions:
             self._report(self._views.live.apply(revisions, skip))
-        self._views.online.apply(applied, log, skip)
+        self._views.online.apply(applied, log, self._take, skip)
         controls = [record for record in applied if record.topic == CONTROL]
         for act in readable(controls, _act_of, skip):
             self._apply_control(act)
@@ -146,10 +151,11 @@ class Follower:
                 # The server goes on answering from its views.
                 self._reactions.say(f"{error}; trying again in {pause:g} s")
                 self._stop.wait(pause)
+                self._report(self._views.items.apply([]))
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def _poll_until_stopped(self, log: Log) -> None:
-        topics = (*users_items.TOPICS, *edits.TOPICS, *activity.TOPICS, *self._views.online.topics, FEEDBACK)
+        topics = (*items.TOPICS, *users.TOPICS, *edits.TOPICS, *activity.TOPICS, *self._views.online.topics, FEEDBACK)
         with closing(log.consumer(f"server-{self._instance}", topics, self._instance)) as consumer:
             while not self._stop.is_set():
                 records = consumer.poll(MOST, POLL)
@@ -166,8 +172,8 @@ class Follower:
                     self._reactions.on_caught_up_feedback()
 
     def _apply_one(self, record: Record) -> Record:
-        if record.topic in users_items.TOPICS:
-            self._views.users_items.apply(record)
+        if record.topic in users.TOPICS:
+            self._views.users.apply(record)
         elif record.topic in edits.TOPICS:
             self._views.edits.apply(record)
         elif record.topic in activity.TOPICS:
@@ -183,6 +189,9 @@ class Follower:
             self._report(self._views.live.pin(act.region_id, act.adapter))
         elif act.act == RELOAD:
             self._report(self._views.live.reload())
+
+    def _take(self, taken: Iterable[Taken]) -> None:
+        self._report(self._views.items.take(taken))
 
     def _report(self, refused: Sequence[StoreError]) -> None:
         for refusal in refused:

@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from heapq import nsmallest
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.server.views.items import ServedItems
 from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import ServedRegions, View
-from consumers.server.views.users_items import UsersItems
+from consumers.server.views.users import Users
 from pipeline.events.windows import PADDING, History, Ids
 from pipeline.metrics.ranking import LIST_LENGTH
 from pipeline.recommend.scorer import ScoredBatch, Scorer
@@ -78,7 +81,8 @@ class Recommender:
 
     Args:
         live: regions and adapters.
-        users_items: users and items.
+        items: items by row.
+        users: histories of users.
         online: online counts.
         scorer: scores windows with the adapters of `live`.
         log: source of older revisions.
@@ -87,44 +91,50 @@ class Recommender:
     def __init__(
         self,
         live: ServedRegions,
-        users_items: UsersItems,
+        items: ServedItems,
+        users: Users,
         online: ServedOnlineEnsemble,
         scorer: Scorer,
         log: Log,
     ) -> None:
-        self._live, self._users_items, self._online = live, users_items, online
+        self._live, self._items, self._users, self._online = live, items, users, online
         self._scorer, self._log = scorer, log
 
     def answer(self, asks: Sequence[Ask]) -> list[Recommendation]:
         """Answer requests, in their order; requests under the same revision are scored together."""
         with self._live.batch() as now:
             views = [now if ask.revision is None else self._live.as_of(self._log, ask.revision) for ask in asks]
-            histories = [self._history(ask) for ask in asks]
+            windows = self._windows(asks)
             answers: dict[int, Recommendation] = {}
             for view in {id(view): view for view in views}.values():
                 selected = [i for i, other in enumerate(views) if other is view]
-                known = [i for i in selected if histories[i].rows[-1] != PADDING]
+                known = [i for i in selected if windows.contexts[i, -1] != PADDING]
                 answers |= {i: self._unknown(asks[i], view) for i in set(selected) - set(known)}
-                answers |= dict(zip(known, self._known(asks, histories, known, view), strict=True))
+                answers |= dict(zip(known, self._known(asks, windows, known, view), strict=True))
         return [answers[i] for i in range(len(asks))]
 
+    def _windows(self, asks: Sequence[Ask]) -> "_Asked":
+        catalogue, length = self._items.catalogue, self._users.length
+        return _Asked(*catalogue.contexts([self._history(ask) for ask in asks], length))
+
     def _history(self, ask: Ask) -> History:
-        if ask.history is not None:
-            return self._users_items.history_of(list(ask.history))
-        history = None if ask.user_id is None else self._users_items.history(ask.user_id)
-        return self._users_items.history_of([]) if history is None else history
+        if ask.history is None:
+            return History() if ask.user_id is None else self._users.history(ask.user_id)
+        # As if just taken; an unknown item takes no place in the window.
+        known = [item_id for item_id in ask.history if item_id in self._items.catalogue.row_of]
+        return History.of(known, self._users.length, len(known))
 
     def _known(
-        self, asks: Sequence[Ask], histories: Sequence[History], selected: Sequence[int], view: View
+        self, asks: Sequence[Ask], windows: "_Asked", selected: Sequence[int], view: View
     ) -> list[Recommendation]:
         if not selected:
             return []
-        contexts = np.stack([histories[i].rows for i in selected])
-        since_setup = np.array([histories[i].since_setup for i in selected], dtype=np.int64)
+        contexts, since_setup = windows.contexts[selected], windows.since_setup[selected]
         canaries = list(view.canaries.values())
         incumbent = np.array([[not c.reaches(_key_of(asks[i])) for c in canaries] for i in selected], dtype=np.bool_)
         origin_weight = partial(self._online.origin_weight, since_setup=since_setup)
-        batch = self._scorer.score(view.bank, contexts, since_setup, origin_weight, canaries, incumbent)
+        existence = self._items.existence
+        batch = self._scorer.score(view.bank, contexts, since_setup, existence, origin_weight, canaries, incumbent)
         self._online.mix(contexts, since_setup, batch)
         return [self._recommendation(asks[i], contexts[row], batch, row, view) for row, i in enumerate(selected)]
 
@@ -151,27 +161,40 @@ class Recommender:
         )
 
     def _unknown(self, ask: Ask, view: View) -> Recommendation:
-        no_items = self._users_items.history_of([]).rows
-        return Recommendation(
-            self._best(self._online.overall(), ask, no_items), "trend", None, None, revision=view.revision
-        )
+        no_items = np.zeros(0, dtype=np.int64)
+        items = self._best(self._online.overall(), ask, no_items)
+        return Recommendation(items, "trend", None, None, revision=view.revision)
 
     def _best(
         self, probabilities: NDArray[np.float32] | NDArray[np.float64], ask: Ask, window: Ids
     ) -> tuple[Recommended, ...]:
-        """The k best items that are neither withdrawn nor excluded nor in the window."""
-        scores = np.where(self._users_items.withdrawn, -1.0, probabilities)
+        """The k best items that exist and are neither excluded nor in the window."""
+        catalogue = self._items.catalogue
+        scores = np.where(self._items.existing, probabilities, -1.0)
         scores[window] = -1.0
-        scores[self._users_items.rows(list(ask.exclude))] = -1.0
+        scores[catalogue.known_rows(ask.exclude)] = -1.0
         k = min(ask.k, len(scores) - 1)
-        # Ties by row, so that equal requests get equal answers.
-        candidates = np.sort(np.argpartition(-scores, k)[: k + 1])
-        top = candidates[np.argsort(-scores[candidates], kind="stable")][:k]
-        return tuple(
-            Recommended(self._users_items.item_id(row), float(scores[row]), self._users_items.title(row))
-            for row in top.tolist()
-            if scores[row] >= 0.0
-        )
+        least = max(0.0, float(np.partition(scores, -k)[-k]))
+        ids = catalogue.ids
+        # Ties by id, not by row: another server may have the items in other rows.
+        top = nsmallest(k, np.flatnonzero(scores >= least).tolist(), lambda row: (-scores[row], ids[row]))
+        return tuple(self._recommended(ids[row], float(scores[row])) for row in top)
+
+    def _recommended(self, item_id: str, score: float) -> Recommended:
+        item = self._items.catalogue.item(item_id)
+        return Recommended(item_id, score, item.text if item else "")
+
+
+class _Asked(NamedTuple):
+    """Windows of n requests.
+
+    Attributes:
+        contexts: (n, length) catalogue rows.
+        since_setup: (n,) number of items of each taken since set-up.
+    """
+
+    contexts: Ids
+    since_setup: Ids
 
 
 def _key_of(ask: Ask) -> str:

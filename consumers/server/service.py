@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -16,18 +16,22 @@ from consumers.server.feedback import Tally
 from consumers.server.follower import Follower, Reactions, Views
 from consumers.server.known_versions import KnownVersions
 from consumers.server.malformed import SkippedRecords
+from consumers.server.prepared_texts import PreparedTexts
 from consumers.server.recommender import Ask, Recommendation, Recommender
 from consumers.server.rollback import roll_back
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
+from consumers.server.views.items import ServedItems
 from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import ServedRegions
-from consumers.server.views.users_items import UsersItems
+from consumers.server.views.users import Users
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.control import PIN, RELOAD, ControlAct
 from pipeline.events.feedback import Feedback
 from pipeline.models.lora.batched_forward import BatchedForward
+from pipeline.models.open_catalogue import OpenCatalogue
+from pipeline.models.text import reopen_text_encoder
 from pipeline.recommend.ab_test import Trial, Verdict
 from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.canary import Canary
@@ -62,7 +66,7 @@ class Service:
 
     Args:
         setup: result of `raie setup`; the server changes its backbone.
-        config: sections `gate`, `adapter`, `windows`, `trend`, `server`, `canary`, `log`.
+        config: sections `items`, `gate`, `adapter`, `windows`, `trend`, `server`, `canary`, `log`.
         adapters: root of the adapters store.
         instance: names this server, the same after a restart.
         edges: log, clock and status lines.
@@ -70,7 +74,7 @@ class Service:
 
     Attributes:
         instance: its name.
-        users_items, edits, live, online, activity: views of the log; see their classes.
+        items, users, edits, live, online, activity: views of the log; see their classes.
         tally: impressions and clicks.
         batcher: answers requests.
         follower: keeps the views up to date.
@@ -81,13 +85,17 @@ class Service:
     ) -> None:
         self.metrics = metrics
         self.store = AdaptersStore(adapters)
-        self.users_items = UsersItems(setup.catalogue, config.windows.length)
+        self.users = Users(config.windows.length, setup.catalogue.item_ids)
         self.edits, self.activity = Edits(), Activity()
         self._known = KnownVersions([region.region_id for region in setup.bank.setup])
         self.tally = Tally(self._known)
         forward = BatchedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
-        self.live = ServedRegions(setup.bank, forward, self.store, setup.backbone_sha256)
-        self.online = ServedOnlineEnsemble(setup, config, edges.say)
+        prepared = _prepared_texts(setup, config)
+        catalogue = OpenCatalogue(setup.catalogue, prepared)
+        self.live = ServedRegions(setup.bank, forward, self.store, setup.backbone_sha256, catalogue)
+        self.online = ServedOnlineEnsemble(setup, config, catalogue, edges.say)
+        skipped = SkippedRecords(metrics, edges.say)
+        self.items = ServedItems(catalogue, prepared, self.live, self.online, edges.clock, skipped, metrics)
         self.instance = instance
         self._edges, self._partitions, self._canary = edges, config.log.partitions, config.canary
         self._log = edges.open_log()
@@ -95,17 +103,17 @@ class Service:
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None
         scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
-        recommender = Recommender(self.live, self.users_items, self.online, scorer, self._log)
+        recommender = Recommender(self.live, self.items, self.users, self.online, scorer, self._log)
         self.batcher = Batcher(
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
         )
-        views = Views(self.users_items, self.edits, self.live, self.online, self.activity)
+        views = Views(self.items, self.users, self.edits, self.live, self.online, self.activity)
         reactions = Reactions(
             self._known.poll,
             self._count_feedback,
             self._end_decided_trials,
             self._count_refusal,
-            SkippedRecords(metrics, edges.say),
+            skipped,
             edges.say,
         )
         self.follower = Follower(edges.open_log, instance, views, reactions)
@@ -173,7 +181,9 @@ class Service:
         self.metrics.follower_up.set(self.follower.ended is None)
         self.metrics.revision.set(view.revision)
         self.metrics.gate_version.set(view.bank.gate_version)
-        self.metrics.users.set(self.users_items.users)
+        self.metrics.users.set(len(self.users))
+        for state, number in asdict(self.items.counts()).items():
+            self.metrics.items.labels(state).set(number)
         self.metrics.adapters_registered.set(memory.registered)
         self.metrics.adapters_active.set(memory.active)
         self.metrics.adapter_bytes.set(memory.bytes)
@@ -218,3 +228,10 @@ class Service:
         reason = refusal.reason if isinstance(refusal, AdapterRefused) else "unreadable"
         self.metrics.refused_adapters.labels(reason).inc()
         self._edges.say(f"an adapter is refused, the last good version stays live: {refusal}")
+
+
+def _prepared_texts(setup: SetUp, config: Config) -> PreparedTexts | None:
+    """The text encoder of a set-up, None for items by id alone; raises as `reopen_text_encoder` does."""
+    spec, cache = config.items.text_encoder, Path(config.items.cache).expanduser()
+    encoder = reopen_text_encoder(setup.catalogue.encoder, spec, cache)
+    return None if encoder is None else PreparedTexts(encoder)

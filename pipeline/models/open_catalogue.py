@@ -80,6 +80,10 @@ class OpenCatalogue:
         """True where an item exists."""
         return self._exists[self.row_of.get(item_id, PADDING)]
 
+    def has_record(self, item_id: str) -> bool:
+        """True where a record describes an item, and no tombstone or eviction came after it."""
+        return item_id in self._known
+
     def is_withdrawn(self, item_id: str) -> bool:
         """True where a tombstone withdrew an item."""
         return item_id in self._withdrawn
@@ -111,6 +115,10 @@ class OpenCatalogue:
     def existence(self) -> Existence:
         """Existence as it stands, the same for every window."""
         return Existence.after(self.existing(), (), 0)
+
+    def named(self) -> set[str]:
+        """Ids of all items that have a row or a record; those of set-up even if they are evicted."""
+        return self.row_of.keys() | self._known.keys()
 
     def known_rows(self, item_ids: Iterable[str]) -> list[int]:
         """Rows of items, in the order given; items without a row are left out."""
@@ -156,6 +164,12 @@ class OpenCatalogue:
         self._known.pop(item_id, None)
         self._withdrawn.add(item_id)
         return self._settle(item_id)
+
+    def due(self, now: float) -> list[str]:
+        """Ids of the items that `advance` would look at."""
+        if not self._moments or self._moments[0][0] > now:
+            return []
+        return [item_id for moment, item_id in self._moments if moment <= now]
 
     def advance(self, now: float) -> list[Change]:
         """Begin and end the items whose moment has come, in order of moments."""

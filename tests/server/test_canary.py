@@ -22,7 +22,7 @@ from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
 from tests.broker import settings
 from tests.replay.small import config
 from tests.server.test_recommend import same
-from tests.server.world import FIRSTS, TOKEN, A, B, Server, World, eventually, histories, region, serving
+from tests.server.world import FIRSTS, TOKEN, A, B, Server, World, eventually, histories, item_id, region, serving
 
 OLD, NEW = "r0004_v0001", "r0004_v0002"
 USERS = [f"u{i}" for i in range(24)]
@@ -101,8 +101,7 @@ def test_some_users_get_the_new_version_and_all_others_the_one_before(world: Wor
 def test_who_asks_with_a_history_is_told_apart_by_it(world: World, server: Server) -> None:
     _, revision = world.update(A, seed=9, canary=SHARE)
     server.served(revision)
-    ids = server.service.users_items.item_id
-    asked = [[ids(row) for row in window] for window in histories(FIRSTS[A], 40).tolist()]
+    asked = [[item_id(row) for row in window] for window in histories(FIRSTS[A], 40).tolist()]
     adapters = [server.recommend(history=history)["adapter"] for history in asked]
     assert set(adapters) == {OLD, NEW}
     assert adapters == [server.recommend(history=history)["adapter"] for history in asked]

@@ -14,7 +14,19 @@ import pytest
 from adapters_store import backend
 from adapters_store.errors import StoreError
 from consumers.server.feedback import parse_request_id
-from tests.server.world import TOKEN, A, B, Server, World, adapter_tensors, eventually, region, serving, the_setup
+from tests.server.world import (
+    TOKEN,
+    A,
+    B,
+    Server,
+    World,
+    adapter_tensors,
+    eventually,
+    item_id,
+    region,
+    serving,
+    the_setup,
+)
 
 
 def refused(server: Server) -> dict[str, int]:
@@ -85,7 +97,7 @@ def test_tensors_of_another_shape_keep_the_old_one_serving(world: World, server:
         A,
         2,
         tensors,
-        {"rows": list(range(1, 21))},
+        {"items": [item_id(row) for row in range(1, 21)]},
         backbone_sha256=the_setup().backbone_sha256,
         edit_id="e",
         parent=None,

@@ -24,7 +24,7 @@ from pipeline.streams.topics import (
     TREND,
     USERS,
 )
-from tests.server.world import TOKEN, A, Server, World, eventually, fresh_ensemble, region, serving, the_setup
+from tests.server.world import TOKEN, A, Server, World, eventually, fresh_ensemble, item_id, region, serving, the_setup
 
 MALFORMED: dict[str, list[dict[str, Any]]] = {
     FEEDBACK: [{"x": 1}, {"request_id": "x"}],
@@ -106,9 +106,9 @@ def test_one_batch_may_hold_good_and_bad_records(world: World) -> None:
 
 def test_a_withdrawn_item_is_not_brought_back_by_a_record_that_cannot_be_read(world: World, server: Server) -> None:
     world.withdraw(7)
-    world.send(ITEMS, {"text": 5}, the_setup().catalogue.item_ids[6])
+    world.send(ITEMS, {"text": 5}, item_id(7))
     eventually(lambda: skipped(server, ITEMS) == 1)
-    assert server.service.users_items.withdrawn[7]
+    assert not server.service.items.existing[7]
 
 
 def test_later_versions_may_add_fields(world: World, server: Server) -> None:

@@ -11,8 +11,11 @@ import pytest
 from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
 from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
+from pipeline.events.existence import Existence
+from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.ensemble import OnlineEnsemble
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
@@ -30,6 +33,7 @@ from tests.server.world import (
     first_taken,
     fresh_ensemble,
     histories,
+    histories_of,
     serving,
     taken,
     the_setup,
@@ -43,10 +47,11 @@ OFF = config("trend.half_lives=[]")
 def gate(world: World, settings: Config = SETTINGS) -> EventScorer:
     """A gate under the world's revision."""
     setup = the_setup()
+    catalogue = OpenCatalogue(setup.catalogue, None)
     host = AdapterHost(copy.deepcopy(setup.backbone), settings.adapter)
-    live = LiveRegions(setup.bank, host, world.store, setup.backbone_sha256)
+    live = LiveRegions(setup.bank, host, world.store, setup.backbone_sha256, catalogue)
     live.apply(Revision.from_record(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1))))))
-    return EventScorer(setup, settings, live)
+    return EventScorer(setup, settings, live, catalogue)
 
 
 def events(n: int, seed: int, rising: float = 0.5) -> Windows:
@@ -55,18 +60,31 @@ def events(n: int, seed: int, rising: float = 0.5) -> Windows:
     contexts = np.concatenate([histories(first, n) for first in (*FIRSTS.values(), 61)])[rng.permutation(3 * n)[:n]]
     targets = np.where(rng.random(n) < rising, RISING, rng.integers(1, len(the_setup().catalogue) + 1, size=n))
     names = np.array([f"{seed}-{i}" for i in range(n)])
-    return Windows(contexts, targets, names, names, np.arange(n, dtype=np.float64), np.full(n, LENGTH))
+    times = np.arange(n, dtype=np.float64)
+    return Windows(contexts, targets, names, names, times, np.full(n, LENGTH), np.arange(n))
 
 
 def answers_of(server: Server, scorer: EventScorer, history: np.ndarray) -> None:
     """The server answers a history as the gate would."""
     catalogue = the_setup().catalogue
-    expected = scorer.score(taken(history[None])).probabilities[0]
+    expected = scorer.score(taken(history[None]), everything()).probabilities[0]
     answer = server.recommend(history=[catalogue.item_ids[row - 1] for row in history.tolist()], k=1000)
     found = {catalogue.row_of[item["item_id"]]: item["score"] for item in answer["items"]}
     assert len(found) == len(catalogue) - len(set(history.tolist()))
     rows = list(found)
     np.testing.assert_allclose([found[row] for row in rows], expected[rows], rtol=1e-3, atol=1e-7)
+
+
+def everything() -> Existence:
+    return Existence.of_all(len(the_setup().catalogue))
+
+
+def handled(scorer: EventScorer, windows: Windows) -> list[GatedEvent]:
+    return scorer.handle(windows, everything(), histories_of(windows))
+
+
+def same_rows() -> np.ndarray:
+    return np.arange(len(the_setup().catalogue) + 1)
 
 
 def windows() -> list[np.ndarray]:
@@ -86,7 +104,7 @@ def learned(ensemble: OnlineEnsemble) -> dict[str, np.ndarray]:
 def after(world: World, scorer: EventScorer, n: int) -> Iterator[Server]:
     """A server that began when a gate had written its trend down after n events."""
     assert scorer.online is not None
-    scorer.handle(events(n, seed=1))
+    handled(scorer, events(n, seed=1))
     world.snapshot(scorer.online)
     with serving(world) as server:
         counted(server, n)
@@ -95,11 +113,11 @@ def after(world: World, scorer: EventScorer, n: int) -> Iterator[Server]:
 
 def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
     scorer = gate(world)
-    alone = gate(world, OFF).score(taken(windows()[0][None])).probabilities[0]
+    alone = gate(world, OFF).score(taken(windows()[0][None]), everything()).probabilities[0]
     with after(world, scorer, 300) as server:
         for history in windows():
             answers_of(server, scorer, history)
-        mixed = scorer.score(taken(windows()[0][None])).probabilities[0]
+        mixed = scorer.score(taken(windows()[0][None]), everything()).probabilities[0]
         assert mixed[RISING] > alone[RISING] + 0.05, "there are counts to be mixed in"
         assert scorer.online is not None
         assert np.abs(scorer.online.to_arrays()["eras"]).max() > 0.1, "and a correction by the origin prior"
@@ -111,10 +129,10 @@ def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
 def test_requests_of_one_batch_are_mixed_each_by_its_own_weights(world: World) -> None:
     scorer = gate(world)
     assert scorer.online is not None
-    scorer.handle(events(200, seed=3))
+    handled(scorer, events(200, seed=3))
     contexts = np.concatenate([*(histories(first, 5) for first in (*FIRSTS.values(), 61)), np.zeros((1, 10), int)])
     since_setup = np.arange(len(contexts)) % LENGTH
-    model = scorer.score_content(contexts, since_setup)
+    model = scorer.score_content(contexts, since_setup, everything())
     features = scorer._window_features(contexts, since_setup, model)
     one_by_one = [
         scorer.online.mix(features[i : i + 1], model.probabilities[i : i + 1])[0] for i in range(len(contexts))
@@ -131,17 +149,17 @@ def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> Non
         assert scorer.online is not None
         weights = learned(scorer.online)
         before = server.recommend(user_id="nobody", k=1000)
-        for record in scorer.handle(events(60, seed=2)):
+        for record in handled(scorer, events(60, seed=2)):
             world.gated(record)
         counted(server, 260)
         now = scorer.online.to_arrays()
         assert not np.allclose(now["theta"], weights["theta"]), "the gate has learned"
-        scorer.online.restore(now | weights)
+        scorer.online.restore(now | weights, same_rows())
         for history in windows():
             answers_of(server, scorer, history)
         assert server.recommend(user_id="nobody", k=1000) != before
         # The next snapshot brings the weights.
-        scorer.online.restore(now)
+        scorer.online.restore(now, same_rows())
         world.snapshot(scorer.online)
         eventually(lambda: np.array_equal(server.service.online._ensemble.to_arrays()["theta"], now["theta"]))  # type: ignore[union-attr]
         for history in windows():
@@ -153,13 +171,13 @@ def test_a_server_that_starts_later_counts_every_event_once(world: World) -> Non
     scorer = gate(world)
     assert scorer.online is not None
     world.snapshot(scorer.online)
-    for record in scorer.handle(events(40, seed=4)):
+    for record in handled(scorer, events(40, seed=4)):
         world.gated(record)
     kept = learned(scorer.online)
     world.snapshot(scorer.online)
-    for record in scorer.handle(events(30, seed=5)):
+    for record in handled(scorer, events(30, seed=5)):
         world.gated(record)
-    scorer.online.restore(scorer.online.to_arrays() | kept)
+    scorer.online.restore(scorer.online.to_arrays() | kept, same_rows())
     with serving(world, instance="later") as server:
         counted(server, 70)
         for history in windows():
@@ -184,7 +202,7 @@ def test_a_withdrawn_item_stays_out_however_it_trends(world: World) -> None:
     with after(world, scorer, 100) as server:
         item = the_setup().catalogue.item_ids[RISING - 1]
         world.withdraw(RISING)
-        eventually(lambda: bool(server.service.users_items.withdrawn[RISING]))
+        eventually(lambda: not server.service.items.existing[RISING])
         for user in ("a0", "b0", "s0", "nobody"):
             assert item not in [i["item_id"] for i in server.recommend(user_id=user, k=1000)["items"]]
 
@@ -195,13 +213,13 @@ def test_of_several_gates_the_one_that_wrote_last_is_followed(world: World) -> N
         eventually(lambda: server.service.online.gate == "one")
         other = fresh_ensemble()
         for _ in range(5):
-            other.count(first_taken(7))
+            other.count(first_taken(7), np.zeros(LENGTH, dtype=np.int64), 7)
         world.snapshot(other, "two")
         eventually(lambda: server.service.online.gate == "two")
         world.gated(first_taken(8), "one")
         world.gated(first_taken(9), "two")
         counted(server, 6)
-        other.count(first_taken(9))
+        other.count(first_taken(9), np.zeros(LENGTH, dtype=np.int64), 9)
         np.testing.assert_array_equal(server.service.online.overall(), other.overall())
         # What was passed over is not lost: it is read again with that gate's next snapshot.
         world.events["one"] = 1
@@ -235,7 +253,7 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
 def test_without_half_lives_the_model_answers_alone(world: World) -> None:
     scorer = gate(world)
     assert scorer.online is not None
-    scorer.handle(events(100, seed=1))
+    handled(scorer, events(100, seed=1))
     world.snapshot(scorer.online)
     alone = gate(world, OFF)
     with serving(world, settings=OFF) as server:

@@ -5,7 +5,9 @@ import copy
 import numpy as np
 
 from consumers.runtime.topic_reader import value_of
+from pipeline.events.existence import Existence
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
@@ -64,18 +66,21 @@ def test_the_backbone_answers_for_set_up_regions(server: Server) -> None:
 def gate_of(world: World) -> EventScorer:
     """A gate under the world's revision."""
     setup = the_setup()
-    live = LiveRegions(
-        setup.bank, AdapterHost(copy.deepcopy(setup.backbone), SETTINGS.adapter), world.store, setup.backbone_sha256
-    )
+    catalogue, host = OpenCatalogue(setup.catalogue, None), AdapterHost(copy.deepcopy(setup.backbone), SETTINGS.adapter)
+    live = LiveRegions(setup.bank, host, world.store, setup.backbone_sha256, catalogue)
     live.apply(Revision.from_record(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1))))))
-    return EventScorer(setup, SETTINGS, live)
+    return EventScorer(setup, SETTINGS, live, catalogue)
+
+
+def everything() -> Existence:
+    return Existence.of_all(len(the_setup().catalogue))
 
 
 def test_answers_are_those_of_the_gate_through_peft(world: World, server: Server) -> None:
     setup, gate = the_setup(), gate_of(world)
     for first in (*FIRSTS.values(), 61):
         window = histories(first, 1)
-        expected = gate.score(taken(window)).probabilities[0]
+        expected = gate.score(taken(window), everything()).probabilities[0]
         history = [setup.catalogue.item_ids[row - 1] for row in window[0].tolist()]
         for item in server.recommend(history=history, k=20)["items"]:
             np.testing.assert_allclose(item["score"], expected[setup.catalogue.row_of[item["item_id"]]], rtol=1e-3)
@@ -85,9 +90,9 @@ def test_how_much_a_user_took_since_set_up_counts_as_it_does_for_the_gate(world:
     rows, gate = histories(61, 1), gate_of(world)
     for since_setup in (0, 10):
         world.user(f"since{since_setup}", rows[0].tolist(), since_setup)
-    eventually(lambda: server.service.users_items.history("since10") is not None)
+    eventually(lambda: len(server.service.users.history("since10").items) > 0)
     confidences = [server.recommend(user_id=f"since{n}")["confidence"] for n in (0, 10)]
-    expected = [float(gate.score(taken(rows, n)).posterior.confidence[0]) for n in (0, 10)]
+    expected = [float(gate.score(taken(rows, n), everything()).posterior.confidence[0]) for n in (0, 10)]
     np.testing.assert_allclose(confidences, expected, rtol=1e-4)
     assert abs(expected[0] - expected[1]) > 0.01
 
@@ -111,7 +116,7 @@ def test_a_withdrawn_item_is_never_recommended(world: World, server: Server) -> 
     best = scores(server.recommend(user_id="a0"))[0][0]
     row = the_setup().catalogue.row_of[best]
     world.withdraw(row)
-    eventually(lambda: bool(server.service.users_items.withdrawn[row]))
+    eventually(lambda: not server.service.items.existing[row])
     for user in ("a0", "a1", "b0", "s0", "nobody"):
         assert best not in scores(server.recommend(user_id=user, k=1000))[0]
 
@@ -128,9 +133,9 @@ def test_an_unknown_user_is_answered_from_the_trend_and_told_so(world: World, se
 
 def test_an_erased_user_leaves_nothing(world: World, server: Server) -> None:
     assert server.recommend(user_id="a0")["answered_by"] == "adapter"
-    users = server.service.users_items.users
+    users = len(server.service.users)
     world.erase("a0")
-    eventually(lambda: server.service.users_items.users == users - 1)
+    eventually(lambda: len(server.service.users) == users - 1)
     assert server.recommend(user_id="a0")["answered_by"] == "trend"
     with serving(world, instance="again") as again:
         assert again.recommend(user_id="a0")["answered_by"] == "trend"

@@ -11,8 +11,10 @@ from consumers.runtime.topic_reader import new_records, value_of
 from consumers.trainer.child_process import TrainingChild
 from consumers.trainer.job import JobRunner
 from pipeline.events.edit import Edit, Evidence, Operation
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
@@ -31,6 +33,7 @@ from tests.server.world import (
     eventually,
     fresh_ensemble,
     histories,
+    histories_of,
     the_setup,
 )
 
@@ -73,7 +76,8 @@ def own_setup() -> SetUp:
 def gate_windows(world: World) -> list[Evidence]:
     """Gate windows of the region, as the gate does."""
     setup = own_setup()
-    live = LiveRegions(setup.bank, AdapterHost(setup.backbone, SETTINGS.adapter), world.store, setup.backbone_sha256)
+    catalogue, host = OpenCatalogue(setup.catalogue, None), AdapterHost(setup.backbone, SETTINGS.adapter)
+    live = LiveRegions(setup.bank, host, world.store, setup.backbone_sha256, catalogue)
     live.apply(Revision.from_record(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1))))))
     contexts, names = histories(FIRSTS[A], WINDOWS), [f"e{i}" for i in range(WINDOWS)]
     windows = Windows(
@@ -83,10 +87,12 @@ def gate_windows(world: World) -> list[Evidence]:
         np.array(names),
         np.arange(WINDOWS) + 1.6e9,
         np.full(WINDOWS, LENGTH),
+        np.arange(WINDOWS),
     )
     world.snapshot(fresh_ensemble())
     first = world.log.end_offset(GATED, 0)
-    for record in EventScorer(setup, SETTINGS, live).handle(windows):
+    everything = Existence.of_all(len(setup.catalogue))
+    for record in EventScorer(setup, SETTINGS, live, catalogue).handle(windows, everything, histories_of(windows)):
         world.gated(record)
     return [Evidence(name, first + i, A) for i, name in enumerate(names)]
 
@@ -127,6 +133,7 @@ def test_windows_that_retention_took_are_named_and_serving_is_untouched(world: W
 
     eventually(lambda: server.ask("GET", "/edits/late")[1]["outcome"] is not None)
     assert lost in server.ask("GET", "/edits/late")[1]["outcome"]["detail"]
+    world.versions[A] += outcomes[1]["published"]
     name, revision = world.update(A, seed=7)
     server.served(revision)
     assert server.recommend(user_id="a0")["adapter"] == name

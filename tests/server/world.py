@@ -23,6 +23,7 @@ from consumers.server.service import Edges, Service
 from pipeline.config import Config
 from pipeline.evaluation.replay import prepare
 from pipeline.events.gated import GatedEvent, GateStamp
+from pipeline.events.item_status import ARRIVED, EVICTED, ItemStatus
 from pipeline.events.user_state import UserState
 from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
@@ -57,6 +58,11 @@ def the_setup() -> SetUp:
     return set_up(SETTINGS, prepare(dataset(), SETTINGS, lambda *_: None)[1], plan().setup[slice(-700, None)], seed=0)
 
 
+def item_id(row: int) -> str:
+    """Id of the item of set-up in a catalogue row, from 1."""
+    return the_setup().catalogue.item_ids[row - 1]
+
+
 def histories(first: int, n: int = 100) -> np.ndarray:
     """(n, length) windows over 20 consecutive items; the first item decides if they belong to set-up, A or B."""
     starts = np.random.default_rng(first).integers(20, size=n)
@@ -67,12 +73,18 @@ def histories(first: int, n: int = 100) -> np.ndarray:
 def first_taken(row: int) -> GatedEvent:
     """An event of a user of the first set-up region, with an empty window."""
     inputs = online(probability=0.01, setup_shares=[(0, 1.0)])
-    return gated_event(target=row, window=[0] * LENGTH, backbone_probability=0.01, online=inputs)
+    return gated_event(target=item_id(row), window=[], backbone_probability=0.01, online=inputs)
 
 
 def taken(rows: np.ndarray, since_setup: int = LENGTH) -> Windows:
     """Windows of (n, length) items, so many of them taken since set-up."""
     return windows_of(rows, np.ones(len(rows), dtype=np.int64), since_setup)
+
+
+def histories_of(windows: Windows) -> list[History]:
+    """The items of windows over items of set-up, by id."""
+    rows = zip(windows.contexts.tolist(), windows.since_setup.tolist(), strict=True)
+    return [History.of([item_id(row) for row in context if row], LENGTH, since) for context, since in rows]
 
 
 FIRSTS = {A: 1, B: 101}
@@ -146,15 +158,15 @@ class World:
             transaction.send(topic, value, key=key, timestamp=1.6e9)
         return transaction.offsets[0][2]
 
-    def publish(self, region_id: int, seed: int) -> str:
-        """Put the next version of a region into the store, without a revision."""
+    def publish(self, region_id: int, seed: int, others: Sequence[str] = ()) -> str:
+        """Put the next version of a region into the store, without a revision; it also moves other items."""
         version = self.versions[region_id] = self.versions.get(region_id, 0) + 1
-        rows = list(range(FIRSTS[region_id], FIRSTS[region_id] + 20))
+        items = [*(item_id(row) for row in range(FIRSTS[region_id], FIRSTS[region_id] + 20)), *others]
         manifest = self.store.publish(
             region_id,
             version,
-            adapter_tensors(rows, seed),
-            {"rows": rows},
+            adapter_tensors(range(len(items)), seed),
+            {"items": list(items)},
             backbone_sha256=the_setup().backbone_sha256,
             edit_id=f"edit-{region_id}-{version}",
             parent=None,
@@ -186,14 +198,30 @@ class World:
 
     def user(self, user_id: str, history: Sequence[int], since_setup: int = LENGTH) -> None:
         """Write the history of a user, as catalogue rows."""
-        state = UserState(History.of(list(history), LENGTH, since_setup))
+        state = UserState(History.of([item_id(row) for row in history], LENGTH, since_setup))
         self.send(USERS, state.to_record(0), user_id)
 
     def erase(self, user_id: str) -> None:
         self.send(USERS, None, user_id)
 
+    def item(self, item_id: str, text: str, **fields: object) -> int:
+        """Write the record of an item, as a producer does; return its offset."""
+        return self.send(ITEMS, {"item_id": item_id, "text": text, **fields}, item_id)
+
+    def arrived(self, item_id: str) -> int:
+        """Write that an item arrived, as the monitor does."""
+        return self._status(item_id, ARRIVED)
+
+    def evict(self, item_id: str) -> int:
+        """Write that an item was evicted, as the monitor does."""
+        return self._status(item_id, EVICTED)
+
+    def _status(self, item_id: str, status: str) -> int:
+        said = ItemStatus(item_id, status, 1.6e9, self.log.end_offset(ITEMS, 0))
+        return self.send(ITEMS, said.to_record(), said.key)
+
     def withdraw(self, row: int) -> None:
-        self.send(ITEMS, None, the_setup().catalogue.item_ids[row - 1])
+        self.send(ITEMS, None, item_id(row))
 
     def snapshot(self, ensemble: OnlineEnsemble, gate: str = "gate") -> None:
         """Write a snapshot of an ensemble, as the gate does."""
@@ -203,9 +231,9 @@ class World:
             for out in snapshot_outputs(gate, kept, 1.6e9):
                 transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
 
-    def gated(self, event: GatedEvent, gate: str = "gate") -> None:
-        """Write an event as a gate does."""
-        stamped = replace(event, stamp=GateStamp(gate, self.events[gate], 0))
+    def gated(self, event: GatedEvent, gate: str = "gate", next_item: int = 0) -> None:
+        """Write an event as a gate does that has read so many records of items."""
+        stamped = replace(event, stamp=GateStamp(gate, self.events[gate], 0, next_item))
         self.send(GATED, stamped.to_record(), "somebody")
         self.events[gate] += 1
 

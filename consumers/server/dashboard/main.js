@@ -10,6 +10,7 @@ import "./timeline.js";
 import "./edits.js";
 import "./adapters.js";
 import "./stages.js";
+import "./items.js";
 
 const EVERY = 3000;
 const LONGEST = 30000;
@@ -25,6 +26,7 @@ const CALLS = {
   versions: () => get("versions"),
   stages: () => get("stages"),
   letters: () => get("dead-letters"),
+  items: () => get("items"),
 };
 
 async function poll() {

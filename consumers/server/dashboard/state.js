@@ -11,6 +11,7 @@ export const state = {
   versions: {},
   stages: null,
   letters: null,
+  items: null,
   problems: {},
   region: null,
   edit: null,

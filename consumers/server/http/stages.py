@@ -27,7 +27,7 @@ def status(request: Request) -> dict[str, Any]:
         "gate_version": view.bank.gate_version,
         "at_event": newest[0].at_event if newest else None,
         "timestamp": newest[0].timestamp if newest else None,
-        "users": service.users_items.users,
+        "users": len(service.users),
         "edits": len(service.edits.edits),
         "published": service.edits.published(),
         "adapters_registered": memory.registered,

@@ -17,9 +17,10 @@ from consumers.server.malformed import OnSkipped
 from consumers.server.views.region_history import RegionHistory
 from pipeline.errors import LogError
 from pipeline.models.lora.batched_forward import BatchedForward
+from pipeline.models.lora.moved_items import Tensors, known_rows, moved_items
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.recommend.canary import Canary
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.live import rows_of
 from pipeline.regions.region import Status
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import REGIONS
@@ -70,19 +71,28 @@ class ServedRegions:
         forward: holds the adapters of all views, and no others.
         store: adapter versions.
         backbone_sha256: fingerprint of the backbone that versions must fit.
+        catalogue: items by row.
 
     Attributes:
+        forward: as given.
         refusals: reason -> number of adapters refused for it.
     """
 
     def __init__(
-        self, setup_bank: RegionBank, forward: BatchedForward, store: AdaptersStore, backbone_sha256: str
+        self,
+        setup_bank: RegionBank,
+        forward: BatchedForward,
+        store: AdaptersStore,
+        backbone_sha256: str,
+        catalogue: OpenCatalogue,
     ) -> None:
         self.forward = forward
         self.refusals: Counter[str] = Counter()
         self._setup = RegionHistory(setup_bank)
         self._store = store
         self._backbone_sha256 = backbone_sha256
+        self._catalogue = catalogue
+        self._moved: dict[str, frozenset[str]] = {}
         self._logged = self._setup
         self._pins: dict[int, str] = {}
         self._view = View(setup_bank, -1, {}, {})
@@ -114,6 +124,32 @@ class ServedRegions:
         """Hold the view for a batch: nothing is activated or freed before the batch is done."""
         with self._between_batches:
             yield self._view
+
+    @contextmanager
+    def between_batches(self) -> Iterator[None]:
+        """Keep batches out: what they read may change."""
+        with self._between_batches:
+            yield
+
+    def follow(self, item_ids: Collection[str]) -> list[StoreError]:
+        """Load the adapters again that move one of these items, which have got a row or another text.
+
+        Returns:
+            The reasons for which adapters were refused; they stay as they are, without rows for these items.
+        """
+        refused: list[StoreError] = []
+        changed = set(item_ids)
+        for name in [name for name, moved in list(self._moved.items()) if not moved.isdisjoint(changed)]:
+            try:
+                tensors, rows = self._read(name)
+            except StoreError as error:
+                self._count(error)
+                refused.append(error)
+                continue
+            with self._between_batches:
+                if self.forward.drop(name):
+                    self.forward.register(name, tensors, rows)
+        return refused
 
     def apply(self, records: Sequence[Record], on_skipped: OnSkipped) -> list[StoreError]:
         """Apply new records of `regions`, and load the adapters that the last of them needs.
@@ -195,19 +231,38 @@ class ServedRegions:
             if name is None or name in self.forward.names:
                 continue
             try:
-                loaded = self._store.load(name, backbone_sha256=self._backbone_sha256)
-                self.forward.register(name, loaded.tensors, rows_of(name, loaded.config))
+                self.forward.register(name, *self._read(name))
             except StoreError as error:
                 refused.append(error)
-                self.refusals[error.reason if isinstance(error, AdapterRefused) else "unreadable"] += 1
+                self._count(error)
                 if region_id is not None:
                     failed[region_id] = name
         return failed, refused
+
+    def _read(self, name: str) -> tuple[Tensors, list[int]]:
+        """Load a version: its tensors for the items that have rows now, and these rows.
+
+        The thread that changes the catalogue calls it, or one between whose batches the catalogue changes: the rows are
+        still right when the version is registered.
+
+        Raises:
+            StoreError: it is refused, or cannot be read.
+        """
+        loaded, setup = self._store.load(name, backbone_sha256=self._backbone_sha256), self._catalogue.setup
+        items = moved_items(name, loaded.config, setup.item_ids)
+        # Rows of set-up never go to other items.
+        self._moved[name] = frozenset(item for item in items if item and item not in setup.row_of)
+        moved = known_rows(loaded.tensors, items, self._catalogue.row_of)
+        return moved.tensors, moved.rows
+
+    def _count(self, refusal: StoreError) -> None:
+        self.refusals[refusal.reason if isinstance(refusal, AdapterRefused) else "unreadable"] += 1
 
     def _free(self) -> None:
         needed = set(self._adapters_of(self._view, *self._older.values()))
         for name in set(self.forward.names) - needed:
             self.forward.drop(name)
+        self._moved = {name: moved for name, moved in self._moved.items() if name in needed}
 
     @staticmethod
     def _adapters_of(*views: View) -> Iterator[str]:

@@ -61,9 +61,10 @@ def known_rows(tensors: Tensors, items: Sequence[str], row_of: Mapping[str, int]
     rows = [row_of.get(item, PADDING) for item in items]
     kept = [place for place, (item, row) in enumerate(zip(items, rows, strict=True)) if row != PADDING or not item]
     missing = {item for item, row in zip(items, rows, strict=True) if item and row == PADDING}
-    if not missing or ROWS not in tensors:
+    own = np.asarray(tensors.get(ROWS, ()))
+    if not missing or len(own) != len(items):
+        # Tensors that do not fit the list are refused by their shapes.
         return MovedRows(tensors, rows, missing)
-    own = np.asarray(tensors[ROWS])
     if not kept:
         # An adapter has at least one row: that of padding, which no window reads.
         return MovedRows({**tensors, ROWS: np.zeros((1, own.shape[1]), own.dtype)}, [PADDING], missing)

@@ -1,0 +1,54 @@
+"""View of users, built from the log at every start."""
+
+import sys
+from collections.abc import Sequence
+
+from pipeline.errors import BadEvent
+from pipeline.events.user_state import UserState
+from pipeline.events.windows import History
+from pipeline.streams.interface import Record
+from pipeline.streams.topics import USERS
+
+TOPICS = (USERS,)
+"""Topics of this view."""
+
+
+class Users:
+    """Histories of users.
+
+    Args:
+        length: items of a window.
+        setup_items: ids of the items of set-up by row, from 1: older records hold rows.
+
+    Attributes:
+        length: as given.
+    """
+
+    def __init__(self, length: int, setup_items: Sequence[str]) -> None:
+        self.length, self._setup_items = length, setup_items
+        self._histories: dict[str, History] = {}
+
+    def __len__(self) -> int:
+        return len(self._histories)
+
+    def apply(self, record: Record) -> None:
+        """Apply a record of `users`.
+
+        Raises:
+            BadEvent, LookupError, TypeError, ValueError: it cannot be read; nothing changes.
+        """
+        if record.value is None:
+            self._histories.pop(str(record.key), None)
+            return
+        if not isinstance(record.value["history"], list):
+            raise BadEvent("bad_history", "a history is a list of item ids")
+        history = UserState.from_record(record.value, self.length, self._setup_items).history
+        recent = history.since_setup
+        if not isinstance(recent, int) or not 0 <= recent <= self.length:
+            raise BadEvent("bad_history", f"since_setup must be 0 to {self.length}, not {str(recent)[:40]!r}")
+        # Each id is in memory once, however many users took the item.
+        self._histories[str(record.key)] = History(tuple(map(sys.intern, history.items)), recent)
+
+    def history(self, user_id: str) -> History:
+        """The history of a user, empty for an unknown one."""
+        return self._histories.get(user_id, History())
