@@ -10,7 +10,8 @@ them. The clocks of two machines may differ; so may a step's time, by as much.
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.streams.interface import Log, RecordsLostError
+from pipeline.errors import LogError
+from pipeline.streams.interface import Log
 from pipeline.streams.topics import EDITS, GATED, REGIONS
 from pipeline.telemetry import Step
 
@@ -26,12 +27,13 @@ def newest_window_gated_at(edit: Mapping[str, Any], log: Log) -> float | None:
         log: has its windows.
 
     Returns:
-        None for an edit without windows, and where the log has no time for the record, or no longer has the record.
+        None for an edit without windows, and where the log has no time for the record or cannot return it.
     """
     newest = max((offset for name in ("windows", "samples") for _, offset, _ in edit[name]), default=None)
     if newest is None:
         return None
     try:
         return next((record.written_at for record in log.read(GATED, 0, newest, newest + 1)), None)
-    except RecordsLostError:
+    except LogError:
+        # A figure for people must stop no process.
         return None
