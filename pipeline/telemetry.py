@@ -4,6 +4,9 @@ Times are in seconds, counters end in `_total`. Labels are few and bounded; the 
 `retire` drops it. There are no user, item or version labels.
 """
 
+from collections.abc import Iterable
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -26,6 +29,20 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 TRAININGS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Buckets of training times in seconds."""
+
+WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+"""Buckets of the times between an event and its effect, in seconds."""
+
+Step = Literal["arrived", "gated", "decided", "trained", "published", "served", "counted"]
+"""Steps from an event to its effect, each in the process that ends it:
+
+- `arrived`: event to its record in `interactions` (gate);
+- `gated`: that record to the committed record in `gated` (gate);
+- `decided`: newest window of an edit in `gated` to the committed edit (monitor);
+- `trained`: committed edit to the end of its training and validation (trainer);
+- `published`: end of the training to the committed record in `regions` (trainer);
+- `served`: that record to its regions in the answers (server);
+- `counted`: record in `gated` to its counts in the answers (server)."""
 
 
 def _counter(registry: CollectorRegistry, name: str, description: str, *labels: str) -> Counter:
@@ -57,6 +74,9 @@ class Metrics:
         self._add_gate(registry)
         self._add_revisions(registry)
         self._add_edits(registry)
+        self.freshness_seconds = _histogram(
+            registry, "freshness_seconds", "Time of a step from an event to its effect", WAITS, "step"
+        )
         self._add_server(registry)
         self._of_region = (
             *(self.gate_confidence, self.gate_margin, self.gate_novelty, self.region_version),
@@ -144,6 +164,12 @@ class Metrics:
         self.hit_rate = _gauge(
             registry, "online_hit_rate", "Click rate of shown requests, of a region's live version", "region_id"
         )
+
+    def fresh(self, step: Step, seconds: Iterable[float]) -> None:
+        """Observe times of a step; one below 0, which takes the clocks of two machines, counts as 0."""
+        collector = self.freshness_seconds.labels(step)
+        for each in seconds:
+            collector.observe(max(0.0, each))
 
     def drift(self, region_id: int, signal: str, statistic: float) -> None:
         """Set the statistic of one detector."""

@@ -41,6 +41,7 @@ class Arrival:
         sequence: its number in lockstep, else -1.
         cut: True if a batch ends with it in lockstep.
         number: number of events of the partition read before it since the start.
+        written_at: wall clock at which its record was written, seconds since 1970, or None.
     """
 
     partition: int
@@ -50,6 +51,7 @@ class Arrival:
     sequence: int
     cut: bool
     number: int = 0
+    written_at: float | None = field(default=None, compare=False)
 
 
 def in_time(arrivals: Iterable[Arrival]) -> list[Arrival]:

@@ -60,7 +60,8 @@ class InteractionParser:
                 "replay the dead letter; or set items.unknown to `add`",
             )
         past, cut = value.get("past") is True, value.get("cut") is True
-        return Arrival(record.partition, record.offset, event, past, _sequence(value), cut, number)
+        sequence = _sequence(value)
+        return Arrival(record.partition, record.offset, event, past, sequence, cut, number, record.written_at)
 
 
 def _user_id(value: Mapping[str, object]) -> str:

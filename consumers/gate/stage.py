@@ -13,6 +13,7 @@ An interaction with `past` belongs to the set-up slice: it enters the history an
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adapters_store import AdaptersStore
@@ -229,11 +230,18 @@ class GateStage:
     def _score_together(self, arrivals: Sequence[Arrival], touched: Touched) -> list[Output]:
         """Score one batch of the model: each window is taken before its event is appended."""
         taken: list[Taken] = []
+        written: list[float | None] = []
         for arrival in arrivals:
             history = self._users[arrival.partition].history(arrival.event.user_id)
             if self._append(arrival, touched):
                 taken.append((arrival.event, history))
-        return self._scoring.score(taken) if taken else []
+                written.append(arrival.written_at)
+        if not taken:
+            return []
+        delays = (at - event.timestamp for (event, _), at in zip(taken, written, strict=True) if at is not None)
+        self._metrics.fresh("arrived", delays)
+        outputs = self._scoring.score(taken)
+        return [replace(out, since=at) for out, at in zip(outputs, written, strict=True)]
 
     def _user_outputs(self, touched: Touched) -> list[Output]:
         outputs = []

@@ -9,10 +9,12 @@ reads them.
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from consumers.monitor.changelog import ReadPositions, read_newest, snapshot_outputs, step_output
 from consumers.monitor.driver import MonitorDriver
+from consumers.runtime.freshness import newest_window_gated_at
 from consumers.runtime.lockstep import nothing_gated_since
 from consumers.runtime.stage import Output, Turn
 from consumers.runtime.topic_reader import new_records, value_of
@@ -22,7 +24,7 @@ from pipeline.events.statistics import StatisticsInterval
 from pipeline.monitor import Monitor
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, TopicPartition
-from pipeline.streams.topics import GATED, ITEMS, OUTCOMES, REGIONS, STATISTICS
+from pipeline.streams.topics import EDITS, GATED, ITEMS, OUTCOMES, REGIONS, STATISTICS
 from pipeline.telemetry import Metrics
 
 
@@ -71,7 +73,7 @@ class MonitorStage:
         step = self._next_step(turn.log, records)
         if step == self._driver.at and not self._driver.has_more_outputs:
             return []
-        outputs = self._apply(step, turn.log, records)
+        outputs = [_since_gated(out, turn.log) for out in self._apply(step, turn.log, records)]
         monitor = self._driver.monitor
         self._steps += 1
         outputs.append(step_output(self._number, self._steps, step, monitor.timestamp))
@@ -145,6 +147,13 @@ def statistics_output(monitor: Monitor) -> Output:
     rows = [_finite(row) for row in monitor.statistics()]
     interval = StatisticsInterval(monitor.at_event, monitor.timestamp, rows)
     return Output(STATISTICS, interval.to_record(), None, monitor.timestamp)
+
+
+def _since_gated(output: Output, log: Log) -> Output:
+    """Return an edit with the time at which its newest window was gated, and any other output as it is."""
+    if output.topic != EDITS or output.value is None:
+        return output
+    return replace(output, since=newest_window_gated_at(output.value, log))
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:

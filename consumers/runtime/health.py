@@ -4,11 +4,13 @@ Healthy is a process that still works; ready is one whose state is restored and 
 """
 
 import math
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from consumers.runtime.freshness import ENDS
 from consumers.runtime.stage import Output
 from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
 from pipeline.streams.topics import DEAD_LETTERS
@@ -40,6 +42,7 @@ class LoopHealth:
         say: shows a status line.
         patience: seconds without a turn after which the loop counts as stuck.
         interval: seconds between two reads of end offsets and positions, which query the log.
+        wall_clock: seconds since 1970, for the freshness of what is committed.
 
     Attributes:
         ready: True if the last turn had its partitions restored and the log within reach.
@@ -53,6 +56,7 @@ class LoopHealth:
         say: Callable[[str], None],
         patience: float = math.inf,
         interval: float = 1.0,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.ready = False
         self.turned = clock()
@@ -61,6 +65,7 @@ class LoopHealth:
         self._say = say
         self._patience = patience
         self._interval = interval
+        self._wall_clock = wall_clock
         self._measured = clock() - interval
         self._last_move: dict[TopicPartition, tuple[int, float]] = {}
 
@@ -93,9 +98,14 @@ class LoopHealth:
 
     def committed(self, outputs: Sequence[Output]) -> None:
         """Note the records of a transaction that is committed."""
+        now, waits = self._wall_clock(), defaultdict(list)
         for output in outputs:
             if output.topic == DEAD_LETTERS:
                 self._metrics.dead_letters.labels(output.key).inc()
+            if output.since is not None:
+                waits[output.topic].append(now - output.since)
+        for topic, seconds in waits.items():
+            self._metrics.fresh(ENDS[topic], seconds)
 
     def failed(self, message: str, pause: float) -> None:
         """Note that the log is out of reach, and that the next attempt follows after `pause` seconds."""

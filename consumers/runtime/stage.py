@@ -1,7 +1,7 @@
 """Interface of a stage to the loop that runs it: records in, records out, state by partition."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -34,13 +34,19 @@ def live_on(_: Point) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A record to write; the fields are those of `Transaction.send`."""
+    """A record to write; the fields are those of `Transaction.send`, and one that is not written.
+
+    Attributes:
+        since: wall clock at which the step began that ends with this record, in seconds since 1970, for the metrics
+            of freshness; None if it is not known.
+    """
 
     topic: str
     value: Mapping[str, object] | None
     key: str | None
     timestamp: float
     partition: int | None = None
+    since: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ same edit, and writing the same bytes under the same name changes nothing. An ed
 again.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,15 +46,23 @@ class TrainerStage:
         child: applies edits.
         metrics: counts edits and measures their duration.
         at: called when a new version is in the store and not yet in the log.
+        clock: seconds since 1970, for the freshness of what is trained.
     """
 
     name = "trainer"
     topics = (EDITS,)
 
-    def __init__(self, child: TrainingChild, metrics: Metrics, at: KillPoint = live_on) -> None:
+    def __init__(
+        self,
+        child: TrainingChild,
+        metrics: Metrics,
+        at: KillPoint = live_on,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._child = child
         self._metrics = metrics
         self._at = at
+        self._clock = clock
         self._job: Job | None = None
         self._ended: set[str] = set()
         self._outcomes = 0
@@ -113,10 +122,13 @@ class TrainerStage:
         turn.consumer.resume(turn.consumer.assignment)
         self._metrics.edits.labels(outcome["operation"], "published" if outcome["published"] else "rejected").inc()
         self._metrics.training_seconds.observe(result["seconds"])
+        trained = self._clock()
+        if job.record.written_at is not None:
+            self._metrics.fresh("trained", [trained - job.record.written_at])
         edit = Edit.from_record(value_of(job.record))
         outputs = [Output(OUTCOMES, outcome, edit.edit_id, edit.timestamp)]
         if revision:
-            outputs.append(Output(REGIONS, revision, job.record.key, edit.timestamp))
+            outputs.append(Output(REGIONS, revision, job.record.key, edit.timestamp, since=trained))
         return outputs
 
 

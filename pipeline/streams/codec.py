@@ -98,7 +98,7 @@ def decode_key(raw: bytes | None) -> str | None:
 
 
 def encode_timestamp(timestamp: float) -> int:
-    """Return event time in whole milliseconds, the resolution of a broker.
+    """Return a time in whole milliseconds, the resolution of a broker.
 
     Raises:
         LogError: if it is no finite number of seconds from 1970 to `MAX_TIMESTAMP`.
@@ -109,7 +109,7 @@ def encode_timestamp(timestamp: float) -> int:
 
 
 def decode_timestamp(milliseconds: int) -> float:
-    """Return event time in seconds."""
+    """Return a time in seconds."""
     return milliseconds / 1000
 
 

@@ -13,7 +13,7 @@ It follows Kafka's transactions, so that both a broker and a file can implement 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from pipeline.errors import LogError
@@ -92,6 +92,8 @@ class Record:
         key: identity of its subject, or None.
         value: a JSON object; None is a tombstone, the deletion of the key.
         timestamp: event time in seconds since 1970 UTC, kept to the millisecond.
+        written_at: wall clock of the writer at the commit, in seconds since 1970 UTC, kept to the millisecond; None
+            where the log does not have it. It is no content: records are equal without it.
     """
 
     topic: str
@@ -100,6 +102,7 @@ class Record:
     key: str | None
     value: Mapping[str, object] | None
     timestamp: float
+    written_at: float | None = field(default=None, compare=False)
 
 
 class Consumer(Protocol):

@@ -5,7 +5,8 @@ compare a whole partition with a list.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -19,7 +20,7 @@ from pipeline.streams.checks import (
     fenced_producer,
     lost_partition,
 )
-from pipeline.streams.codec import MAX_RECORD_BYTES, decode_key, decode_timestamp, decode_value
+from pipeline.streams.codec import MAX_RECORD_BYTES, decode_key, decode_timestamp, decode_value, encode_timestamp
 from pipeline.streams.group_consumer import GroupConsumer
 from pipeline.streams.interface import Consumer, Record, Topic, TopicPartition
 from pipeline.streams.transaction import BufferedProducer, Outgoing, Positions, positions_of
@@ -35,10 +36,14 @@ ABORT = Marker.ABORT
 """Marker of a record of an aborted transaction."""
 
 
+Entry = tuple[Outgoing, int] | Marker
+"""A record with the milliseconds at which it was written, or a marker."""
+
+
 @dataclass(slots=True)
 class _Partition:
     start: int = 0
-    entries: list[Outgoing | Marker] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -51,11 +56,16 @@ class _Group:
 
 
 class MemoryLog:
-    """A `Log` in lists, for one process; its threads may share it."""
+    """A `Log` in lists, for one process; its threads may share it.
+
+    Args:
+        wall_clock: seconds since 1970; the time at which records are written.
+    """
 
     longest_record = MAX_RECORD_BYTES
 
-    def __init__(self) -> None:
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
         self._topics: dict[str, Topic] = {}
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._groups: dict[str, _Group] = {}
@@ -97,7 +107,7 @@ class MemoryLog:
     def contents(self, topic: str, partition: int = 0) -> list[Record | Marker]:
         """Return all entries of a partition, ABORT markers included."""
         entries = self._partition(topic, partition).entries
-        return [e if isinstance(e, Marker) else _record(e, offset) for offset, e in enumerate(entries)]
+        return [e if isinstance(e, Marker) else _record(*e, offset) for offset, e in enumerate(entries)]
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Delete the records before `offset`, as retention does on a broker."""
@@ -131,7 +141,8 @@ class MemoryLog:
                 self._check_claims(position)
             for position in positions:
                 self._groups[position.group].offsets.update(position.offsets)
-            return [(o.topic, o.partition, self._append(o.topic, o.partition, o)) for o in sent]
+            written = encode_timestamp(self._wall_clock())
+            return [(o.topic, o.partition, self._append(o.topic, o.partition, (o, written))) for o in sent]
 
     def abort(self, sent: Sequence[Outgoing]) -> None:
         """Leave an ABORT marker for each record."""
@@ -193,9 +204,9 @@ class MemoryLog:
         for offset in range(start, min(end, len(entries))):
             entry = entries[offset]
             if not isinstance(entry, Marker):
-                yield _record(entry, offset)
+                yield _record(*entry, offset)
 
-    def _append(self, topic: str, partition: int, entry: Outgoing | Marker) -> int:
+    def _append(self, topic: str, partition: int, entry: Entry) -> int:
         entries = self._partition(topic, partition).entries
         entries.append(entry)
         return len(entries) - 1
@@ -223,7 +234,7 @@ def open_log(url: str, _: object) -> MemoryLog:
     return MemoryLog()
 
 
-def _record(entry: Outgoing, offset: int) -> Record:
+def _record(entry: Outgoing, written: int, offset: int) -> Record:
     # Decoded for each reader, so that none can change the values of another one.
     return Record(
         entry.topic,
@@ -232,4 +243,5 @@ def _record(entry: Outgoing, offset: int) -> Record:
         decode_key(entry.key),
         decode_value(entry.value),
         decode_timestamp(entry.timestamp),
+        decode_timestamp(written),
     )

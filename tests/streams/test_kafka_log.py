@@ -178,6 +178,7 @@ def test_foreign_bytes_come_as_stubs_and_skewed_stamps_as_they_are(kafka: KafkaL
     assert first.value is not None
     assert first.value[UNREADABLE] == "bad_json"
     assert first.timestamp > 1.6e9
+    assert first.written_at == first.timestamp, "a stock client writes no header: the broker's stamp stands in"
     assert [record.timestamp for record in rest] == [0.0, 4_070_908_800.0, 9e14, 0.5]
     assert rest[-1].value is None
 

@@ -417,6 +417,22 @@ def test_event_time_is_kept_to_the_millisecond(log: Log) -> None:
     assert everything(log, "one")[0].timestamp == 1_700_000_000.123
 
 
+def test_a_record_tells_when_it_was_written_however_old_its_event(log: Log) -> None:
+    before = time.time()
+    write(log, "one", [0])
+    between = time.time()
+    write(log, "one", [1, 2])
+    after = time.time()
+    consumer = log.consumer("g", ["one"], "a")
+    polled = [record.written_at for record in drain(consumer)]
+    assert polled == [record.written_at for record in everything(log, "one")]
+    first, second, third = (at for at in polled if at is not None)
+    # Times are kept to the millisecond, so one may be rounded by half of it.
+    assert before - 0.001 < first < between + 0.001
+    assert between - 0.001 < second < after + 0.001
+    assert second == third, "a transaction is written at one time"
+
+
 def test_a_reader_cannot_change_what_another_reads(log: Log) -> None:
     sent: dict[str, object] = {"n": [1]}
     with log.producer("p").transaction() as transaction:

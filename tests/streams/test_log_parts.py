@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from pipeline.errors import LogError
 from pipeline.streams import MemoryLog, SqliteLog, Topic, open_log
 from pipeline.streams.assignment import Member, assign_ranges, plan_moves
 from pipeline.streams.codec import UNREADABLE, decode_key, decode_value, encode_value
+from pipeline.streams.kafka.serialization import decode_record, encode_headers
 from pipeline.streams.memory import ABORT
 from pipeline.streams.topics import REGIONS, pipeline_topics
 
@@ -42,6 +44,18 @@ def test_reading_foreign_bytes_never_fails_but_says_what_they_are(raw: bytes, re
 def test_a_foreign_key_is_read_somehow() -> None:
     assert decode_key(b"\xff") == "�"
     assert decode_key(None) is None
+
+
+def test_the_headers_of_a_message_are_its_times_and_its_own_stamp_stands_in_for_them() -> None:
+    message = SimpleNamespace(partition=0, offset=7, key=None, value=b"{}", timestamp=5_000, headers=[])
+    foreign = decode_record("one", message)
+    assert (foreign.timestamp, foreign.written_at) == (5.0, 5.0)
+    message.headers = encode_headers(1_500, 2_250)
+    ours = decode_record("one", message)
+    assert (ours.timestamp, ours.written_at) == (1.5, 2.25)
+    message.headers, message.timestamp = [("written-at", b"noon")], -1
+    unstamped = decode_record("one", message)
+    assert (unstamped.timestamp, unstamped.written_at) == (0.0, None)
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 3, 8])

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -279,6 +280,22 @@ def test_what_is_no_log_is_refused_and_left_alone(path: Path, tmp_path: Path) ->
     assert foreign.read_bytes() == before
     with pytest.raises(LogError, match=r"cannot be opened|unable to open"):
         SqliteLog(tmp_path)
+
+
+def test_a_file_of_the_format_before_goes_on_and_tells_of_new_records_when_they_were_written(tmp_path: Path) -> None:
+    with tarfile.open(Path(__file__).parents[1] / "upgrade/pipeline.tar.xz") as archive:
+        archive.extract("log.sqlite", tmp_path, filter="data")
+    path = tmp_path / "log.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+        kept = database.execute("SELECT count(*) FROM records").fetchone()[0]
+    for count in (1, 2):
+        with closing(SqliteLog(path, wall_clock=lambda: 1.8e9)) as log:
+            put(log, "feedback", ("k", count))
+            places = [(topic.name, number) for topic in log.topics() for number in range(topic.partitions)]
+            found = [record for place in places for record in everything(log, *place)]
+            assert len(found) == kept + count
+            assert [r.written_at for r in found if r.written_at is not None] == [1.8e9] * count
 
 
 def test_a_file_of_another_format_is_refused(path: Path) -> None:

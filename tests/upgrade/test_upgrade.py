@@ -112,7 +112,9 @@ def continued(folder: Path) -> Path:
 
 def test_gate_and_monitor_go_on_where_the_version_before_stopped(continued: Path) -> None:
     with closing(open_log(f"sqlite:///{continued / 'log.sqlite'}")) as log:
-        records: list[Any] = [record.value for record in new_records(log, GATED, 0)]
+        gated = new_records(log, GATED, 0)
+    assert [record.written_at is None for record in gated] == [True] * GATED_BEFORE + [False] * MORE
+    records: list[Any] = [record.value for record in gated]
     numbers = [record["number"] for record in records]
     assert numbers == list(range(GATED_BEFORE + MORE)), "no event is lost, or counted twice"
     after = records[GATED_BEFORE:]

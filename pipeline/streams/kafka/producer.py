@@ -26,6 +26,7 @@ from kafka.errors import (
 
 from pipeline.errors import LogError
 from pipeline.streams.checks import fenced_consumer, fenced_producer, foreign_consumer, lost_partition
+from pipeline.streams.codec import encode_timestamp
 from pipeline.streams.interface import Consumer, Topic, TopicPartition, UnavailableError
 from pipeline.streams.kafka.config import Connection, make_client, milliseconds
 from pipeline.streams.kafka.consumer import BrokerConsumer
@@ -52,6 +53,7 @@ class BrokerProducer:
         topic: returns a topic by its name, or raises LogError.
         written: called with the offsets of each committed transaction.
         clock: seconds, monotonic, for deadlines.
+        wall_clock: seconds since 1970; the time at which records are written.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class BrokerProducer:
         topic: Callable[[str], Topic],
         written: Callable[[Sequence[tuple[str, int, int]]], None],
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.topic = topic
         self.longest_record = connection.settings.max_record_bytes
@@ -68,6 +71,7 @@ class BrokerProducer:
         self._id = transactional_id
         self._written = written
         self._clock = clock
+        self._wall_clock = wall_clock
         self._refusal: LogError | None = None
         with translated(self._name()):
             self._producer = make_client(KafkaProducer, connection.producer(transactional_id))
@@ -116,8 +120,9 @@ class BrokerProducer:
         self, sent: Sequence[Outgoing], positions: Sequence[BrokerPositions], deadline: float
     ) -> list[tuple[str, int, int]]:
         producer, manager = self._producer, self._producer._transaction_manager
+        now = encode_timestamp(self._wall_clock())
         producer.begin_transaction()
-        futures = [self._send(each) for each in sent]
+        futures = [self._send(each, now) for each in sent]
         producer.flush(timeout=self._left(deadline))
         for standing in positions:
             if standing.offsets:
@@ -127,14 +132,14 @@ class BrokerProducer:
         self._await(manager.begin_commit(), deadline)
         return [(each.topic, each.partition, offset) for each, offset in zip(sent, written, strict=True)]
 
-    def _send(self, outgoing: Outgoing) -> Any:
+    def _send(self, outgoing: Outgoing, written: int) -> Any:
         return self._producer.send(
             self._connection.named(outgoing.topic),
             value=outgoing.value,
             # Kafka needs a key or a value: a tombstone without a key gets an empty key.
             key=b"" if outgoing.key is None and outgoing.value is None else outgoing.key,
             partition=outgoing.partition,
-            headers=encode_headers(outgoing.timestamp),
+            headers=encode_headers(outgoing.timestamp, written),
         )
 
     def _offsets(self, standing: BrokerPositions) -> dict[Where, OffsetAndMetadata]:

@@ -1,7 +1,9 @@
 """Serialization of records for a broker.
 
-A broker stamps records of our topics on arrival (`admin.py` gives the reason), so event time is stored in a header.
-Records of foreign producers have no such header; their event time is the broker's stamp.
+A broker stamps records of our topics on arrival (`admin.py` gives the reason), so event time is stored in a header,
+and the wall clock of the writer in another one. Records of foreign producers have neither; their event time, and the
+time at which they were written, is the record's own stamp: the broker's in our topics (`LogAppendTime`), the producer's
+in topics of another type.
 """
 
 from typing import Any
@@ -12,21 +14,32 @@ from pipeline.streams.interface import Record
 EVENT_TIME = "t"
 """Header of the event time: milliseconds since 1970, 8 bytes, big-endian."""
 
+WRITTEN_AT = "written-at"
+"""Header of the writer's wall clock at the commit, encoded alike."""
 
-def encode_headers(timestamp: int) -> list[tuple[str, bytes]]:
-    """Return the headers of a record with this event time, in milliseconds."""
-    return [(EVENT_TIME, timestamp.to_bytes(8, "big"))]
+
+def encode_headers(timestamp: int, written: int) -> list[tuple[str, bytes]]:
+    """Return the headers of a record: its event time and the time at which it is written, both in milliseconds."""
+    return [(EVENT_TIME, timestamp.to_bytes(8, "big")), (WRITTEN_AT, written.to_bytes(8, "big"))]
 
 
 def decode_record(topic: str, raw: Any) -> Record:
     """Return the record of a broker's message; foreign bytes become a stub, so it never fails."""
+    written = _stamp(raw, WRITTEN_AT)
     return Record(
-        topic, raw.partition, raw.offset, decode_key(raw.key), decode_value(raw.value), decode_timestamp(_stamp(raw))
+        topic,
+        raw.partition,
+        raw.offset,
+        decode_key(raw.key),
+        decode_value(raw.value),
+        decode_timestamp(max(0, _stamp(raw, EVENT_TIME))),
+        None if written < 0 else decode_timestamp(written),
     )
 
 
-def _stamp(raw: Any) -> int:
+def _stamp(raw: Any, header: str) -> int:
+    """Return the milliseconds of a header, or the record's own stamp where it has none: -1 if it has no stamp."""
     for name, value in raw.headers:
-        if name == EVENT_TIME and value is not None and len(value) == 8:
+        if name == header and value is not None and len(value) == 8:
             return min(int.from_bytes(value, "big"), int(MAX_TIMESTAMP * 1000))
-    return max(0, int(raw.timestamp))
+    return int(raw.timestamp)

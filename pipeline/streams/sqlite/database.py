@@ -9,8 +9,8 @@ from pathlib import Path
 from pipeline.errors import LogError
 from pipeline.streams.interface import UnavailableError
 
-FORMAT = 1
-"""Version of the file format; raised when older files cannot be read any more."""
+FORMAT = 2
+"""Version of the file format, raised by each change of the schema: a version refuses the files of later ones."""
 
 _APPLICATION_ID = 0x52414945
 """Application id in the header of our files: databases of other programs are refused."""
@@ -22,7 +22,7 @@ CREATE TABLE partitions (
     first INTEGER NOT NULL DEFAULT 0, end INTEGER NOT NULL DEFAULT 0, UNIQUE (topic, number));
 CREATE TABLE records (
     partition_id INTEGER NOT NULL, "offset" INTEGER NOT NULL, key BLOB, value BLOB, milliseconds INTEGER NOT NULL,
-    PRIMARY KEY (partition_id, "offset")) WITHOUT ROWID;
+    written INTEGER, PRIMARY KEY (partition_id, "offset")) WITHOUT ROWID;
 CREATE TABLE producers (id TEXT PRIMARY KEY, epoch INTEGER NOT NULL);
 CREATE TABLE groups (name TEXT PRIMARY KEY, generation INTEGER NOT NULL);
 CREATE TABLE members (
@@ -35,6 +35,9 @@ CREATE TABLE offsets (
     "group" TEXT NOT NULL, topic TEXT NOT NULL, number INTEGER NOT NULL, "offset" INTEGER NOT NULL,
     PRIMARY KEY ("group", topic, number)) WITHOUT ROWID;
 """
+
+_UPGRADES = {1: "ALTER TABLE records ADD COLUMN written INTEGER"}
+"""Earlier format -> statement that makes it the next one."""
 
 _ADVICE = {
     "SQLITE_BUSY": "another process holds its lock for too long: find and end it, or allow a longer lock_timeout",
@@ -55,7 +58,8 @@ class Database:
     """Connection to one file; threads may share it, a forked child may not.
 
     Args:
-        path: the file; it and its folder are created if they are missing.
+        path: the file; it and its folder are created if they are missing, and a file of an earlier format becomes one
+            of this format, which versions of before refuse.
         lock_timeout: seconds to wait for another process to finish writing.
 
     Raises:
@@ -119,13 +123,14 @@ class Database:
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and application != _APPLICATION_ID:
             raise LogError(f"{self.path} is the database of another program; name another path")
-        if tables and version != FORMAT:
+        if tables and version != FORMAT and version not in _UPGRADES:
             raise LogError(f"{self.path} has format {version}, this version reads {FORMAT}; use the one that wrote it")
-        if not tables:
+        due = [_UPGRADES[earlier] for earlier in range(version, FORMAT)] if tables else _SCHEMA.split(";\n")[:-1]
+        for statement in due:
+            connection.execute(statement)
+        if due:
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
-            for statement in _SCHEMA.split(";\n")[:-1]:
-                connection.execute(statement)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:

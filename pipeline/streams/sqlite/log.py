@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from pipeline.errors import LogError
 from pipeline.streams.checks import check_kept, check_same, differences, fenced_producer
-from pipeline.streams.codec import MAX_RECORD_BYTES, decode_key, decode_timestamp, decode_value
+from pipeline.streams.codec import MAX_RECORD_BYTES, decode_key, decode_timestamp, decode_value, encode_timestamp
 from pipeline.streams.group_consumer import GroupConsumer
 from pipeline.streams.interface import Consumer, Record, Topic, TopicPartition
 from pipeline.streams.sqlite.database import Database
@@ -35,6 +35,7 @@ class SqliteLog:
         lease: seconds without a poll after which a consumer's partitions go to the other members of its group, which
             claim them within a further third of it.
         lock_timeout: seconds to wait for another process to finish a commit.
+        wall_clock: seconds since 1970; the time at which records are written.
 
     Raises:
         LogError: if the file cannot be opened, is damaged, or belongs to another program; the message has advice.
@@ -48,10 +49,12 @@ class SqliteLog:
         clock: Callable[[], float] = time.monotonic,
         lease: float = 10.0,
         lock_timeout: float = 30.0,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = Path(path)
         self._database = Database(self.path, lock_timeout)
         self._leases = Leases(self._database, clock, lease)
+        self._wall_clock = wall_clock
         self._topics: dict[str, Topic] = {}
         self._ids: dict[TopicPartition, int] = {}
 
@@ -192,13 +195,14 @@ class SqliteLog:
         where = self._id(topic, partition)
         while start < end:
             rows: list[Any] = self._database.rows(
-                'SELECT "offset", key, value, milliseconds FROM records '
+                'SELECT "offset", key, value, milliseconds, written FROM records '
                 'WHERE partition_id = ? AND "offset" >= ? AND "offset" < ? ORDER BY "offset" LIMIT ?',
                 (where, start, end, PAGE),
             )
-            for offset, key, value, milliseconds in rows:
+            for offset, key, value, milliseconds, written in rows:
                 timestamp = decode_timestamp(milliseconds)
-                yield Record(topic, partition, offset, decode_key(key), decode_value(value), timestamp)
+                written_at = None if written is None else decode_timestamp(written)
+                yield Record(topic, partition, offset, decode_key(key), decode_value(value), timestamp, written_at)
             start = rows[-1][0] + 1 if len(rows) == PAGE else end
 
     def _append(self, connection: sqlite3.Connection, sent: Sequence[Outgoing]) -> list[tuple[str, int, int]]:
@@ -210,11 +214,13 @@ class SqliteLog:
                 ends[where] = end_of_partition(connection, self._id(*where))
             offsets.append((*where, ends[where]))
             ends[where] += 1
+        # Read under the write lock: waiting for it is no part of the past of these records.
+        written = encode_timestamp(self._wall_clock())
         rows = [
-            (self._id(topic, number), offset, outgoing.key, outgoing.value, outgoing.timestamp)
+            (self._id(topic, number), offset, outgoing.key, outgoing.value, outgoing.timestamp, written)
             for (topic, number, offset), outgoing in zip(offsets, sent, strict=True)
         ]
-        connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", rows)
+        connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", rows)
         moved = [(end, self._id(*where)) for where, end in ends.items()]
         connection.executemany("UPDATE partitions SET end = ? WHERE id = ?", moved)
         return offsets

@@ -1,0 +1,39 @@
+"""Freshness: how long each step takes between an event and its effect, by the wall clocks of the writers.
+
+    event ──arrived──► interactions ──gated──► gated ──decided──► edits ──trained, published──► regions ──served──►
+                                                 └──────────────────────counted──────────────────────────────────►
+
+Times are those of `Record.written_at`: they are no content of any record, so what a stage writes does not depend on
+them. The clocks of two machines may differ; so may a step's time, by as much.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.errors import LogError
+from pipeline.streams.interface import Log
+from pipeline.streams.topics import EDITS, GATED, REGIONS
+from pipeline.telemetry import Step
+
+ENDS: Mapping[str, Step] = {GATED: "gated", EDITS: "decided", REGIONS: "published"}
+"""Topic -> step that ends with the commit of its record."""
+
+
+def newest_window_gated_at(edit: Mapping[str, Any], log: Log) -> float | None:
+    """Return the time at which the newest window of an edit was written to `gated`, in seconds since 1970.
+
+    Args:
+        edit: record of the edit.
+        log: has its windows.
+
+    Returns:
+        None for an edit without windows, and where the log has no time for the record or cannot return it.
+    """
+    newest = max((offset for name in ("windows", "samples") for _, offset, _ in edit[name]), default=None)
+    if newest is None:
+        return None
+    try:
+        return next((record.written_at for record in log.read(GATED, 0, newest, newest + 1)), None)
+    except LogError:
+        # A figure for people must stop no process.
+        return None
