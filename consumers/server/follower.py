@@ -11,6 +11,7 @@ from consumers.server.malformed import OnSkipped, described, readable
 from consumers.server.views import activity, edits, items, users
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
+from consumers.server.views.freshness import Freshness
 from consumers.server.views.items import ServedItems
 from consumers.server.views.online import ServedOnlineEnsemble, Taken
 from consumers.server.views.regions import ServedRegions
@@ -43,6 +44,7 @@ class Views:
         live: regions and adapters.
         online: online ensemble of a gate.
         activity: recent activity.
+        freshness: times of the newest steps.
     """
 
     items: ServedItems
@@ -51,6 +53,7 @@ class Views:
     live: ServedRegions
     online: ServedOnlineEnsemble
     activity: Activity
+    freshness: Freshness
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,22 @@ class Follower:
         self._report(self._views.items.apply([record for record in records if record.topic in items.TOPICS]))
         applied = list(readable(records, self._apply_one, skip))
         revisions = [record for record in applied if record.topic == REGIONS]
-        if revisions:
-            self._report(self._views.live.apply(revisions, skip))
+        refused = self._views.live.apply(revisions, skip) if revisions else []
+        self._report(refused)
         self._views.online.apply(applied, log, self._take, skip)
         controls = [record for record in applied if record.topic == CONTROL]
         for act in readable(controls, _act_of, skip):
             self._apply_control(act)
+        self._note_freshness(applied, log, refused=bool(refused))
+
+    def _note_freshness(self, applied: Sequence[Record], log: Log, refused: bool) -> None:
+        """Note what is in force now; a revision whose adapter was refused is not."""
+        freshness = self._views.freshness
+        freshness.read(applied, log)
+        if self.caught_up.is_set():
+            freshness.counted(applied, self._views.online.gate)
+            if not refused:
+                freshness.served(applied)
 
     def _run(self) -> None:
         try:

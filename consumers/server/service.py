@@ -21,6 +21,7 @@ from consumers.server.recommender import Ask, Recommendation, Recommender
 from consumers.server.rollback import roll_back
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
+from consumers.server.views.freshness import Freshness
 from consumers.server.views.items import ServedItems
 from consumers.server.views.online import ServedOnlineEnsemble
 from consumers.server.views.regions import ServedRegions
@@ -74,7 +75,7 @@ class Service:
 
     Attributes:
         instance: its name.
-        items, users, edits, live, online, activity: views of the log; see their classes.
+        items, users, edits, live, online, activity, freshness: views of the log; see their classes.
         tally: impressions and clicks.
         batcher: answers requests.
         follower: keeps the views up to date.
@@ -87,6 +88,7 @@ class Service:
         self.store = AdaptersStore(adapters)
         self.users = Users(config.windows.length, setup.catalogue.item_ids)
         self.edits, self.activity = Edits(), Activity()
+        self.freshness = Freshness(edges.clock, metrics)
         self._known = KnownVersions([region.region_id for region in setup.bank.setup])
         self.tally = Tally(self._known)
         forward = BatchedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
@@ -107,7 +109,7 @@ class Service:
         self.batcher = Batcher(
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
         )
-        views = Views(self.items, self.users, self.edits, self.live, self.online, self.activity)
+        views = Views(self.items, self.users, self.edits, self.live, self.online, self.activity, self.freshness)
         reactions = Reactions(
             self._known.poll,
             self._count_feedback,

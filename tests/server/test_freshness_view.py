@@ -8,6 +8,7 @@ from consumers.server.views.freshness import KEPT, Freshness
 from pipeline.streams import Log, MemoryLog, Record
 from pipeline.streams.topics import EDITS, GATED, REGIONS, pipeline_topics
 from pipeline.telemetry import Metrics, new_metrics
+from tests.server.world import A, Server, World, eventually, region
 
 
 class Clock:
@@ -107,3 +108,15 @@ def test_only_the_newest_times_count(clock: Clock, log: MemoryLog) -> None:
     assert times["p50"] == 1.0 and math.isclose(times["p99"], 50.0), "10 of 512 are more than one in a hundred"
     view.read(write(log, EDITS, *(edit(f"e{n}") for n in range(KEPT + 5))), log)
     assert len(view._edited) == KEPT
+
+
+def test_a_server_measures_the_revisions_that_it_puts_in_force_after_its_start(world: World, server: Server) -> None:
+    def served() -> object:
+        return server.ask("GET", "/status")[1]["freshness"].get("served", {}).get("count")
+
+    assert served() is None, "the revision of before the start is no measure of this server"
+    world.announce(region(A, 9, "r0004_v0009"))
+    eventually(lambda: server.ask("GET", "/status")[1]["refused_adapters"] != {})
+    world.update(A, seed=9)
+    eventually(lambda: served() == 1)
+    assert 'raie_freshness_seconds_count{step="served"} 1.0' in server.ask("GET", "/metrics")[1]

@@ -143,6 +143,16 @@ def test_it_shows_regions_edits_versions_lag_and_dead_letters(full: World, brows
         assert browser.complaints == []
 
 
+def test_it_shows_how_long_a_revision_took_to_be_served(full: World, browser: Tab) -> None:
+    with serving(full) as server:
+        drawn(browser, server)
+        browser.shows("document.querySelector('#freshness').textContent.includes('Nothing was measured yet')")
+        full.update(A, seed=5)
+        browser.shows("document.querySelector('#freshness tbody th')?.textContent === 'served'")
+        assert browser.run("[...document.querySelectorAll('#freshness td')].at(-1).textContent") == "1"
+        assert browser.complaints == []
+
+
 def test_text_from_the_log_stays_text(full: World, browser: Tab) -> None:
     with serving(full) as server:
         drawn(browser, server, f"#user=a0&edit={'x' * 24}")

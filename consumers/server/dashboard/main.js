@@ -10,6 +10,7 @@ import "./timeline.js";
 import "./edits.js";
 import "./adapters.js";
 import "./stages.js";
+import "./freshness.js";
 import "./items.js";
 
 const EVERY = 3000;

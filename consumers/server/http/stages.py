@@ -34,6 +34,7 @@ def status(request: Request) -> dict[str, Any]:
         "adapters_active": memory.active,
         "adapter_bytes": memory.bytes,
         "refused_adapters": dict(service.live.refusals),
+        "freshness": service.freshness.quantiles(),
     }
 
 
