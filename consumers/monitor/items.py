@@ -75,8 +75,11 @@ class OwnedItems:
         self.arrived, self.evicted = state["arrived"], state["evicted"]
 
     def _apply(self, record: Record) -> None:
-        # A withdrawn item stays known, and goes in its time.
-        if record.value is None or ItemStatus.from_record(record.value) is not None:
+        if record.value is None:
+            # Withdrawn items are remembered, too, and go in their time.
+            self._owner.announce((record.key or "").strip(), AT_ONCE)
+            return
+        if ItemStatus.from_record(record.value) is not None:
             return
         item = item_of(record)
         self._owner.announce(item.item_id, self._unless_given if item.available_from is None else item.available_from)
