@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.arrays import Array
+from pipeline.events.existence import Existence
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.backends import BatchedBackend, HostBackend
@@ -19,6 +20,7 @@ from tests.server.world import FIRSTS, LENGTH, SETTINGS, A, B, adapter_tensors, 
 OLD, NEW, OTHER = "r0004_v0001", "r0004_v0002", "r0005_v0001"
 CONTEXTS = np.concatenate([histories(first, 8) for first in (*FIRSTS.values(), 61)])
 SINCE = np.arange(len(CONTEXTS)) % (LENGTH + 1)
+EVERYTHING = Existence.of_all(len(the_setup().catalogue))
 CANARY = Canary(A, NEW, OLD, 0.5, 0.3, 7)
 
 
@@ -59,7 +61,7 @@ def close(one: ScoredBatch, other: ScoredBatch) -> None:
 
 def test_both_backends_give_the_same_scores() -> None:
     scorers = pair()
-    exact, batched = (s.score(bank(), CONTEXTS, SINCE) for s in (scorers.exact, scorers.batched))
+    exact, batched = (s.score(bank(), CONTEXTS, SINCE, EVERYTHING) for s in (scorers.exact, scorers.batched))
     close(exact, batched)
     assert (exact.route[:, 1:] > 0).any()
     assert not exact.fallback.any()
@@ -70,11 +72,11 @@ def test_both_backends_give_the_same_scores() -> None:
 def test_windows_that_a_canary_does_not_reach_get_the_incumbent() -> None:
     scorers, reached = pair(), np.arange(len(CONTEXTS)) % 2 == 0
     exact, batched = (
-        s.score(bank(), CONTEXTS, SINCE, canaries=[CANARY], incumbent=~reached[:, None])
+        s.score(bank(), CONTEXTS, SINCE, EVERYTHING, canaries=[CANARY], incumbent=~reached[:, None])
         for s in (scorers.exact, scorers.batched)
     )
     close(exact, batched)
-    without = scorers.exact.score(bank(), CONTEXTS, SINCE)
+    without = scorers.exact.score(bank(), CONTEXTS, SINCE, EVERYTHING)
     np.testing.assert_array_equal(exact.route, without.route)
     np.testing.assert_array_equal(exact.probabilities[reached], without.probabilities[reached])
     changed = (exact.probabilities != without.probabilities).any(axis=1)
@@ -88,24 +90,24 @@ def test_the_origin_weight_before_or_after_the_mixture_is_the_same() -> None:
         assert len(posterior.probabilities) == len(route) == len(weight)
         return weight
 
-    exact = scorers.exact.score(bank(), CONTEXTS, SINCE)
-    close(exact.reweighted(weight), scorers.batched.score(bank(), CONTEXTS, SINCE, origin_weight))
+    exact = scorers.exact.score(bank(), CONTEXTS, SINCE, EVERYTHING)
+    close(exact.reweighted(weight), scorers.batched.score(bank(), CONTEXTS, SINCE, EVERYTHING, origin_weight))
     assert exact.reweighted(np.ones(len(weight))) is exact
 
 
 def test_without_probabilities_of_the_backbone_there_is_no_weight_afterwards() -> None:
-    batch = pair().batched.score(bank(), CONTEXTS, SINCE)
+    batch = pair().batched.score(bank(), CONTEXTS, SINCE, EVERYTHING)
     with pytest.raises(ValueError, match="backbone alone"):
         batch.reweighted(np.full(len(CONTEXTS), 0.5))
 
 
 def test_the_backbone_is_the_fallback_of_a_missing_adapter() -> None:
     scorers = pair([NEW])
-    exact, batched = (s.score(bank(), CONTEXTS, SINCE) for s in (scorers.exact, scorers.batched))
+    exact, batched = (s.score(bank(), CONTEXTS, SINCE, EVERYTHING) for s in (scorers.exact, scorers.batched))
     close(exact, batched)
     np.testing.assert_array_equal(exact.fallback, exact.route[:, 2] > 0)
     assert 0 < exact.fallback.sum() < len(CONTEXTS)
     alone = bank().changed(region(B, 1, None, 0.6))
-    without = scorers.batched.score(replace(alone, origins=origins()), CONTEXTS, SINCE)
+    without = scorers.batched.score(replace(alone, origins=origins()), CONTEXTS, SINCE, EVERYTHING)
     assert not without.fallback.any()
     np.testing.assert_allclose(without.probabilities, batched.probabilities, rtol=1e-5, atol=1e-8)
