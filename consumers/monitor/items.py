@@ -10,7 +10,7 @@ from pipeline.errors import BadEvent
 from pipeline.events.dead_letter import DeadLetter
 from pipeline.events.gated import GatedEvent
 from pipeline.events.item import WHEN_TAKEN
-from pipeline.events.item_status import ARRIVED, EVICTED, ItemStatus
+from pipeline.events.item_status import ARRIVED, EVICTED, MARK, ItemStatus
 from pipeline.monitor.item_owner import ItemOwner
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import DEAD_LETTERS, ITEMS
@@ -79,7 +79,7 @@ class OwnedItems:
             # Withdrawn items are remembered, too, and go in their time.
             self._owner.announce((record.key or "").strip(), AT_ONCE)
             return
-        if ItemStatus.from_record(record.value) is not None:
+        if (record.key or "").startswith(MARK):
             return
         item = item_of(record)
         self._owner.announce(item.item_id, self._unless_given if item.available_from is None else item.available_from)

@@ -63,11 +63,11 @@ class ItemFollower:
         """Take over one record; return the rows that an eviction freed."""
         self.next_item = record.offset + 1
         try:
-            status = None if record.value is None else ItemStatus.from_record(record.value)
+            status = None if record.value is None else ItemStatus.from_record(record.key, record.value)
             if status is not None:
                 return self._apply_status(status)
             self._apply_item(record)
-        except (BadEvent, KeyError, TypeError, ValueError) as error:
+        except (BadEvent, KeyError, TypeError, ValueError, OverflowError) as error:
             self._on_skipped(record, error)
         return []
 

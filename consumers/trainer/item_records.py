@@ -38,11 +38,11 @@ class ItemRecords:
                 continue
             try:
                 self._apply(record, record.value)
-            except (BadEvent, KeyError, TypeError, ValueError):
+            except (BadEvent, KeyError, TypeError, ValueError, OverflowError):
                 continue
 
     def _apply(self, record: Record, value: Mapping[str, Any]) -> None:
-        status = ItemStatus.from_record(value)
+        status = ItemStatus.from_record(record.key, value)
         if status is None:
             item = item_of(record)
             self._items[item.item_id] = record.offset, item

@@ -38,9 +38,9 @@ class ItemStatus:
         return f"{MARK}{self.item_id}"
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self | None:
-        """From a JSON object; None for the record of a producer."""
-        if record.get("status") not in (ARRIVED, EVICTED):
+    def from_record(cls, key: str | None, record: Mapping[str, Any]) -> Self | None:
+        """From key and JSON object; None for the record of a producer, whatever fields it has."""
+        if key is None or not key.startswith(MARK):
             return None
         return cls(str(record["item_id"]), record["status"], float(record["timestamp"]), int(record.get("read", 0)))
 

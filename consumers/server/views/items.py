@@ -24,7 +24,7 @@ from consumers.server.views.online import ServedOnlineEnsemble, Taken
 from consumers.server.views.regions import ServedRegions
 from pipeline.events.existence import Existence
 from pipeline.events.item import Item
-from pipeline.events.item_status import EVICTED
+from pipeline.events.item_status import EVICTED, MARK
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import ITEMS
@@ -134,7 +134,7 @@ class ServedItems:
         item_id = str(value.get("item_id", record.key)).strip()
         with self._counted(item_id):
             freed = self._follower.apply(record)
-        if value.get("status") == EVICTED:
+        if (record.key or "").startswith(MARK) and value.get("status") == EVICTED:
             self._remember_eviction(item_id, record.offset)
         return freed
 
