@@ -185,7 +185,9 @@ class Row {
     const when = state.cursor === null ? "" : `event ${count(row.at)}: `;
     // An AUC: 0.5 is as in set-up. Opened regions have no set-up windows to compare with.
     const separability = row.told_apart == null ? "" : `, separability from set-up ${number(row.told_apart)}`;
-    this.values.textContent = `${when}confidence ${number(row.confidence)}, ${drift}${separability}`;
+    // Statistics of earlier versions have no recall.
+    const recall = row.recall == null ? "" : `, Recall@10 ${number(row.recall)} (popularity ${number(row.popularity_recall)})`;
+    this.values.textContent = `${when}confidence ${number(row.confidence)}, ${drift}${separability}${recall}`;
   }
 }
 
