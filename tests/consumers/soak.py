@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -262,7 +262,11 @@ def left(folder: Path) -> Left:
 
 
 def gated_of(log: Log) -> list[Mapping[str, Any]]:
-    values = (value_of(record) for record in new_records(log, GATED, 0))
+    return without_the_log(value_of(record) for record in new_records(log, GATED, 0))
+
+
+def without_the_log(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Records of `gated` as a replay writes them."""
     return [{name: field for name, field in value.items() if name not in OF_THE_LOG} for value in values]
 
 
