@@ -55,7 +55,7 @@ EARLY = 0.25
 PARTITIONS = 4
 WORKERS = (("gate", "g"), ("monitor", "m"), ("trainer", "t0"), ("trainer", "t1"))
 
-OF_THE_LOG = ("gate", "number", "revision", "items", "schema")
+OF_THE_LOG = ("gate", "number", "revision", "items", "batch", "schema")
 """Fields of a record of `gated` that a replay does not write."""
 
 Worker = tuple[str, str]
