@@ -89,7 +89,7 @@ class GateScoring:
         first = 0 if online is None else online.events
         events = self.scorer.handle(*self._windows(taken), [history for _, history in taken])
         self._count(events)
-        place = (self._revisions.next_revision, self._items.next_item)
+        place = (self._revisions.next_revision, self._items.next_item, first)
         stamped = (replace(e, stamp=GateStamp(self._instance, n, *place)) for n, e in enumerate(events, first))
         return [Output(GATED, versioned(e.to_record()), e.user_id, e.timestamp, 0) for e in stamped]
 
@@ -157,7 +157,7 @@ class GateScoring:
 
     def _learn_again(self, events: Sequence[GatedEvent], log: Log) -> None:
         """Pass events again, each batch with the records of items that were read before it."""
-        for next_item, batch in groupby(events, lambda event: event.stamp.next_item if event.stamp else 0):
+        for (next_item, _), batch in groupby(events, _batch_of):
             self.poll_items(log, next_item)
             together = list(batch)
             moments, targets = [e.timestamp for e in together], [e.target for e in together]
@@ -213,3 +213,8 @@ class GateScoring:
             self._metrics.region_version.labels(region.region_id).set(region.version)
         for region_id in set(before) - {region.region_id for region in bank.live}:
             self._metrics.retire(region_id)
+
+
+def _batch_of(event: GatedEvent) -> tuple[int, int]:
+    """First offset of `items` that was not read when an event was scored, and its batch."""
+    return (event.stamp.next_item, event.stamp.batch) if event.stamp else (0, 0)

@@ -93,8 +93,8 @@ class MonitorDriver:
             gated: records since the last step.
 
         Returns:
-            Arrivals and evictions of items, dead letters of bad records of items, and edits; in lockstep one edit at a
-            time, and after the last one the record that the batch is settled.
+            Arrivals and evictions of items, dead letters of bad records of items, and edits; in lockstep edits come in
+            later steps, one in each, and after the last one the record that the batch is settled.
         """
         self._apply_revisions(log, step.regions)
         self.monitor.set_bank(self._bank)
@@ -109,7 +109,9 @@ class MonitorDriver:
             outputs += self.items.evict()
         self.at = step
         if self._lockstep:
-            return [*outputs, *self._next_in_lockstep()]
+            # A broker may show the records of one transaction one by one: whoever reads an edit, or the end of a batch,
+            # must find what became of the items before it.
+            return outputs or self._next_in_lockstep()
         return [*outputs, *(_edit_output(edit) for edit in self.monitor.decide())]
 
     @property

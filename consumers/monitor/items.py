@@ -30,7 +30,8 @@ class OwnedItems:
     def __init__(self, setup_items: Sequence[str], config: Config) -> None:
         self.arrived = self.evicted = 0
         self._owner = ItemOwner(setup_items, config.items)
-        self._unless_given = WHEN_TAKEN if config.consumers.lockstep else AT_ONCE
+        self._lockstep = config.consumers.lockstep
+        self._unless_given = WHEN_TAKEN if self._lockstep else AT_ONCE
         self._read = 0
         self._timestamp = 0.0
 
@@ -50,18 +51,22 @@ class OwnedItems:
         return outputs
 
     def observe(self, event: GatedEvent) -> list[Output]:
-        """Note an interaction; return the record of its item's arrival if nobody announced it."""
+        """Note an interaction; return the record of its item's arrival if nobody announced it, or as `when_taken`.
+
+        In lockstep the one gate knows of the first interaction with an announced item; of several, one does.
+        """
         self._timestamp = max(self._timestamp, event.timestamp)
-        if not self._owner.observe(event.target, event.timestamp):
+        begins = not self._lockstep and self._owner.waits_to_be_taken(event.target)
+        if not self._owner.observe(event.target, event.timestamp) and not begins:
             return []
         self.arrived += 1
-        return [self._output(event.target, ARRIVED)]
+        return [self._output(event.target, ARRIVED, 0 if begins else self._read)]
 
     def evict(self) -> list[Output]:
         """Records of the evictions that are due."""
         found = self._owner.evict()
         self.evicted += len(found)
-        return [self._output(item_id, EVICTED) for item_id in found]
+        return [self._output(item_id, EVICTED, self._read) for item_id in found]
 
     def state(self) -> dict[str, Any]:
         """Everything that is known, as a JSON object."""
@@ -84,6 +89,6 @@ class OwnedItems:
         item = item_of(record)
         self._owner.announce(item.item_id, self._unless_given if item.available_from is None else item.available_from)
 
-    def _output(self, item_id: str, status: str) -> Output:
-        value = ItemStatus(item_id, status, self._timestamp, self._read)
+    def _output(self, item_id: str, status: str, read: int) -> Output:
+        value = ItemStatus(item_id, status, self._timestamp, read)
         return Output(ITEMS, value.to_record(), value.key, self._timestamp, 0)

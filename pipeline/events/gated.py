@@ -54,19 +54,21 @@ class GateStamp:
         number: number of events that this gate had scored before.
         next_revision: first offset of `regions` not in force when the event was scored (`revision` in the record).
         next_item: first offset of `items` not in force then (`items` in the record).
+        batch: `number` of the first event that was scored together with it: the items of all of them were known then.
     """
 
     gate: str
     number: int
     next_revision: int
     next_item: int = 0
+    batch: int = 0
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self | None:
         """From a record of `gated`; None where a replay wrote it."""
         if "gate" not in record:
             return None
-        return cls(record["gate"], record["number"], record["revision"], record.get("items", 0))
+        return cls(record["gate"], record["number"], record["revision"], record.get("items", 0), record.get("batch", 0))
 
     def to_fields(self) -> dict[str, Any]:
         """As fields of a record of `gated`."""
@@ -75,6 +77,7 @@ class GateStamp:
             "number": self.number,
             "revision": self.next_revision,
             "items": self.next_item,
+            "batch": self.batch,
         }
 
 

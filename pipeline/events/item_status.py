@@ -1,4 +1,4 @@
-"""Records of `items` that the monitor writes: an item that nobody announced has arrived, or one was evicted.
+"""Records of `items` that the monitor writes: an item has arrived with its first interaction, or one was evicted.
 
 Their keys differ from those of producers, so that neither replaces the other when the topic is compacted.
 """
@@ -24,7 +24,8 @@ class ItemStatus:
         status: `ARRIVED` or `EVICTED`.
         timestamp: event time, seconds.
         read: offset of `items` up to which the monitor knew of no record of an arrived item: earlier records of it are
-            those of its life before an eviction, and hold no more.
+            those of its life before an eviction, and hold no more. 0 for an item that was announced as one to arrive
+            with its first interaction.
     """
 
     item_id: str

@@ -51,6 +51,10 @@ class ItemOwner:
             if len(self._moments) > 2 * len(self._announced):
                 self._moments = self._awaited()
 
+    def waits_to_be_taken(self, item_id: str) -> bool:
+        """True for an announced item that exists from its first interaction on, which is still to come."""
+        return item_id not in self._last and self._announced.get(item_id) == math.inf
+
     def observe(self, item_id: str, timestamp: float) -> bool:
         """Note an interaction at an event time; return True if nobody announced its item."""
         self._advance(timestamp)

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -55,7 +55,7 @@ EARLY = 0.25
 PARTITIONS = 4
 WORKERS = (("gate", "g"), ("monitor", "m"), ("trainer", "t0"), ("trainer", "t1"))
 
-OF_THE_LOG = ("gate", "number", "revision", "items", "schema")
+OF_THE_LOG = ("gate", "number", "revision", "items", "batch", "schema")
 """Fields of a record of `gated` that a replay does not write."""
 
 Worker = tuple[str, str]
@@ -262,7 +262,11 @@ def left(folder: Path) -> Left:
 
 
 def gated_of(log: Log) -> list[Mapping[str, Any]]:
-    values = (value_of(record) for record in new_records(log, GATED, 0))
+    return without_the_log(value_of(record) for record in new_records(log, GATED, 0))
+
+
+def without_the_log(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Records of `gated` as a replay writes them."""
     return [{name: field for name, field in value.items() if name not in OF_THE_LOG} for value in values]
 
 

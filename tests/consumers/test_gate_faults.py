@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from threading import Event, Thread
 
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -14,12 +15,14 @@ from consumers.gate.stage import GateStage
 from consumers.runtime.lockstep import settled
 from consumers.runtime.stage import Output, Point, Turn
 from pipeline.errors import LogError
+from pipeline.events.item_status import EVICTED, ItemStatus
 from pipeline.streams import SqliteLog
 from pipeline.streams import open_log as open_log_at
 from pipeline.streams.topics import GATED, ITEMS, USERS
 from pipeline.telemetry import Metrics
 from tests.broker import settings
 from tests.consumers.gating import (
+    BATCH,
     OpenLog,
     UntilQuiet,
     changed,
@@ -187,6 +190,27 @@ def test_withdrawn_items_are_no_rivals_of_a_target_until_they_are_back(open_log:
     assert max(ranks[:40]) > (1, 1)
     assert max(ranks[80:]) > (1, 1)
     assert letters(log) == []
+
+
+def test_a_restart_learns_again_from_the_items_that_were_known_when_each_event_was_scored(
+    open_log: OpenLog, tmp_path: Path
+) -> None:
+    config, log = changed(consumers={"snapshot_events": 10_000}), open_log()
+    before, after = stream()[: STREAM - BATCH - 1], stream()[STREAM - BATCH - 1 :]
+    takers = sorted({str(v["user_id"]) for v in after})
+    fill(log, [*before, *({**before[-1], "user_id": u, "item_id": "novelty", "event_id": u} for u in takers)], 0)
+    gate_loop(open_log, tmp_path, config).run()
+    with log.producer("monitor").transaction() as transaction:
+        evicted = ItemStatus("novelty", EVICTED, 1.0)
+        transaction.send(ITEMS, evicted.to_record(), key=evicted.key, timestamp=1.0)
+    # It comes back in the second batch of one turn; in the first it is in histories and not known.
+    write(log, [*after, {**after[-1], "item_id": "novelty", "event_id": "~back"}], partition=0)
+    lived, again = (gate_loop(open_log, tmp_path, config, most=1_000) for _ in range(2))
+    lived.run()
+    again._stage.restore({}, log)
+    arrays = [loop._stage._scoring.scorer.online.to_arrays() for loop in (lived, again)]  # type: ignore[attr-defined]
+    assert arrays[0]["events"] == STREAM + len(takers) + 1
+    assert all(np.array_equal(arrays[1][name], array) for name, array in arrays[0].items())
 
 
 def test_a_trend_of_other_settings_is_refused_and_another_instance_counts_anew(

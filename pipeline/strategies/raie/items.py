@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.events.existence import Absence, Existence
-from pipeline.events.item import WHEN_TAKEN
+from pipeline.events.item import WHEN_TAKEN, Item
 from pipeline.events.windows import PADDING, History, Ids, Windows
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.strategies.base import StrategyContext
@@ -25,6 +25,11 @@ class ReplayedItems:
         self.catalogue = OpenCatalogue(context.setup.catalogue, context.encoder)
         for item in context.items.values():
             self.catalogue.describe(item, WHEN_TAKEN)
+        self._items = context.items
+        # Position from which the record of each evicted item is gone for good.
+        self._gone: dict[str, int] = {}
+        for eviction in reversed(context.timeline.evictions):
+            self._gone |= dict.fromkeys(eviction.item_ids, eviction.position)
         self._timeline = context.timeline
         self._evictions = list(context.timeline.evictions)
         self._next = 0
@@ -64,6 +69,10 @@ class ReplayedItems:
             since_setup=since.sum(axis=1),
         )
         return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences)
+
+    def record_of(self, item_id: str) -> Item | None:
+        """The record of an item as an edit after the present batch finds it: without those evicted so far."""
+        return None if self._gone.get(item_id, self._next + 1) <= self._next else self._items.get(item_id)
 
     def histories(self, windows: Windows) -> list[History]:
         """Items of windows by id."""

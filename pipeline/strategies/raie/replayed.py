@@ -54,7 +54,7 @@ class Raie:
         self._gate = self._scorer(context)
         self._monitor = Monitor(config, setup.bank, setup.calibration, context.seed)
         workspace = Workspace(
-            setup, trained, store, context.encoder, context.items.get, self._events_of, config.windows.length
+            setup, trained, store, context.encoder, self._items.record_of, self._events_of, config.windows.length
         )
         self._publisher = EditPublisher(setup, config, workspace, store, self._training_windows)
         self._config, self._setup_items = config, setup.catalogue.item_ids
