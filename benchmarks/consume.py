@@ -28,7 +28,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -41,6 +41,7 @@ from kafka import TopicPartition as Where
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from adapters_store import AdaptersStore
+from consumers.gate.scoring import GateScoring, Taken
 from consumers.gate.stage import GateStage
 from consumers.gate.user_store import UserStore
 from consumers.producer.feed import Feed, feed_of
@@ -51,12 +52,14 @@ from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.replay import prepare
-from pipeline.events.gated import GatedEvent, windows_of_events
-from pipeline.events.windows import Windows
+from pipeline.events.existence import Existence
+from pipeline.events.gated import GatedEvent
+from pipeline.events.interaction import Interaction
+from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.seeding import make_deterministic
-from pipeline.recommend.event_scorer import EventScorer
-from pipeline.regions.live import LiveRegions
+from pipeline.models.text.hashing import HashingEncoder
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
@@ -236,10 +239,11 @@ def user_memory(config: Config) -> dict[str, Any]:
     """Bytes that the gate holds of a user whose history and remembered event ids are full."""
     events = max(config.windows.length, config.gate.remembered_events)
     tracemalloc.start()
-    users = UserStore(config.windows.length, config.gate.remembered_events)
+    users = UserStore(config.windows.length, config.gate.remembered_events, ())
     for user in range(REMEMBERED_USERS):
         for event in range(events):
-            users.append(f"user-{user:08d}", event + 1, f"event-{user:08d}-{event:04d}", 1.6e9 + event, -1, past=False)
+            item, event_id = f"item-{event:04d}", f"event-{user:08d}-{event:04d}"
+            users.append(f"user-{user:08d}", item, event_id, 1.6e9 + event, -1, past=False)
     bytes_each = tracemalloc.get_traced_memory()[0] / len(users)
     tracemalloc.stop()
     how = f"tracemalloc over {REMEMBERED_USERS:,} users of {events} events each: state, id and place in the table"
@@ -252,13 +256,17 @@ class Canned:
 
     Attributes:
         answers: event id -> the event as it was gated.
+        catalogue: of the gate.
     """
 
-    answers: Mapping[str, GatedEvent] = field(default_factory=dict)
+    answers: Mapping[str, GatedEvent]
+    catalogue: OpenCatalogue
     online: None = None
-    withdrawn: tuple[int, ...] = ()
 
-    def handle(self, windows: Windows) -> list[GatedEvent]:
+    def follow(self, freed: Sequence[int]) -> None:
+        """Ignore changes of the catalogue."""
+
+    def handle(self, windows: Windows, _: Existence, __: Sequence[History]) -> list[GatedEvent]:
         """Look the answers up."""
         return [self.answers[event_id] for event_id in windows.event_ids.tolist()]
 
@@ -272,7 +280,7 @@ class MeasuredGate(GateStage):
     """
 
     written: list[list[Output]] | None = None
-    canned: Canned | None = None
+    canned: Mapping[str, GatedEvent] | None = None
     taken = 0
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
@@ -285,7 +293,14 @@ class MeasuredGate(GateStage):
 
     def _reset(self) -> None:
         super()._reset()
-        self._scoring.scorer = self.canned or self._scoring.scorer
+        if self.canned is not None:
+            self._scoring.scorer = Canned(self.canned, self._scoring.scorer.catalogue)
+
+
+def _taken(event: GatedEvent) -> Taken:
+    """An event and its user's history, as a gate sees them."""
+    interaction = Interaction(event.event_id, event.user_id, event.target, event.timestamp)
+    return interaction, History(tuple(event.window), event.since_setup)
 
 
 class Stream:
@@ -311,7 +326,7 @@ class Stream:
             "poll": self.poll,
             "transactional": lambda: self.transactional(json.loads, _encoded),
             "ready_made": lambda: self.transactional(bytes, lambda value: value, self._ready_made),
-            "gate_canned": lambda: self.gate(Canned(self._answers)),
+            "gate_canned": lambda: self.gate(self._answers),
             **self.model_runs(),
         }
 
@@ -326,11 +341,10 @@ class Stream:
         self._written = [[out for out in outputs if out.topic in (GATED, USERS)] for outputs in written]
         self._ready_made = [[replace(out, value=_encoded(out.value)) for out in outputs] for outputs in self._written]
         values = (out.value for outputs in self._written for out in outputs if out.topic == GATED)
-        gated = [GatedEvent.from_record(value) for value in values if value is not None]
+        gated = [GatedEvent.from_record(value, ()) for value in values if value is not None]
         self._answers = {event.event_id: event for event in gated}
-        size = self.config.gate.batch_size
-        length = self.config.windows.length
-        self._windows = [windows_of_events(gated[start : start + size], length) for start in range(0, len(gated), size)]
+        size, taken = self.config.gate.batch_size, [_taken(event) for event in gated]
+        self._batches = [taken[start : start + size] for start in range(0, len(taken), size)]
 
     def poll(self) -> Stopwatch:
         """Read, and nothing else."""
@@ -376,7 +390,9 @@ class Stream:
                 positions[where] = OffsetAndMetadata(records[-1].offset + 1, "", -1)
         return values, positions
 
-    def gate(self, canned: Canned | None = None, written: list[list[Output]] | None = None) -> Stopwatch:
+    def gate(
+        self, canned: Mapping[str, GatedEvent] | None = None, written: list[list[Output]] | None = None
+    ) -> Stopwatch:
         """Our gate over the whole stream, as a group that has never read it."""
         config, stop, watch, metrics = self._afresh(), Event(), Stopwatch(len(self.events)), new_metrics()
         MeasuredGate.canned = canned
@@ -394,20 +410,30 @@ class Stream:
     def handler(self) -> Stopwatch:
         """Run the computations of the gate on windows, without a log."""
         setup = self._own_setup()
-        host = AdapterHost(setup.backbone, self.config.adapter)
-        live = LiveRegions(setup.bank, host, self._store, setup.backbone_sha256)
-        return self._each(EventScorer(setup, self.config, live).handle)
+        host, encoder = AdapterHost(setup.backbone, self.config.adapter), HashingEncoder()
+        scoring = GateScoring(setup, self.config, encoder, host, self._store, "handler", new_metrics())
+        return self._each(scoring.score)
 
     def encoder(self) -> Stopwatch:
         """Encode and score windows once, the least that a gate can ask of a model."""
-        host = AdapterHost(self._own_setup().backbone, self.config.adapter)
-        return self._each(lambda windows: next_item_probabilities(host, windows.contexts, None))
+        setup, length = self._own_setup(), self.config.windows.length
+        host, catalogue = AdapterHost(setup.backbone, self.config.adapter), OpenCatalogue(setup.catalogue, None)
+        for event in self._answers.values():
+            catalogue.take(event.target)
+        host.follow(catalogue)
+        existence = catalogue.existence()
 
-    def _each(self, ask: Callable[[Windows], object]) -> Stopwatch:
+        def encode(taken: Sequence[Taken]) -> object:
+            contexts, _ = catalogue.contexts([history for _, history in taken], length)
+            return next_item_probabilities(host, contexts, None, existence)
+
+        return self._each(encode)
+
+    def _each(self, ask: Callable[[Sequence[Taken]], object]) -> Stopwatch:
         watch = Stopwatch(len(self.events))
-        for windows in self._windows:
-            ask(windows)
-            watch.add(len(windows))
+        for taken in self._batches:
+            ask(taken)
+            watch.add(len(taken))
         return watch
 
     def _afresh(self) -> Config:

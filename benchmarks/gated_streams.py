@@ -42,6 +42,7 @@ UNUSED: dict[str, Any] = {
     "margin": 1.0,
     "opened": 0.0,
     "backbone_probability": 0.0,
+    "popularity_rank": 0,
     "model_rank": 1,
     "rank": 1,
     "gate_version": 0,
