@@ -24,10 +24,11 @@ from consumers.trainer.stage import TrainerStage
 from pipeline.events.edit import Operation
 from pipeline.setup.storage import save_setup
 from pipeline.streams import SqliteLog
-from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
+from pipeline.streams.topics import EDITS, GATED, ITEMS, OUTCOMES, REGIONS, pipeline_topics
 from pipeline.telemetry import new_metrics
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
 from tests.consumers.test_small_disk import SMALL_DISK
+from tests.replay.small import dataset
 from tests.server.world import Server, eventually, serving
 
 MOUNTED = Path(os.environ[SMALL_DISK])
@@ -47,6 +48,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
     log = SqliteLog(tmp_path / "log.sqlite")
     log.create_topics(pipeline_topics(1))
     with log.producer("before").transaction() as transaction:
+        for item in dataset().items.values():
+            transaction.send(ITEMS, item.to_record(), key=item.item_id, timestamp=0.0)
         for record in the_run().gated:
             transaction.send(GATED, record.value, key=record.key, timestamp=record.timestamp)
     log.close()

@@ -20,13 +20,13 @@ def test_a_moment_is_reached_by_the_third_newest_of_the_stamps_looked_at(disorde
         before = nlargest(CORROBORATED, stamps[max(0, offset - LOOKED_AT) : offset])
         reached = before[-1] if len(before) == CORROBORATED else 0.0
         event = Interaction(str(offset), "u", "i", stamp)
-        assert buffer.add(Arrival(0, offset, event, 1, False, -1, False)) is (stamp + lateness < reached)
+        assert buffer.add(Arrival(0, offset, event, False, -1, False)) is (stamp + lateness < reached)
 
 
 def test_an_event_id_is_known_where_a_digest_begins_and_nowhere_else() -> None:
-    users = UserStore(length=2, remembered=3)
+    users = UserStore(length=2, remembered=3, setup_items=())
     for event_id in "abcd":
-        state = users.append("u", 1, event_id, 0.0, -1, past=False)
+        state = users.append("u", "i", event_id, 0.0, -1, past=False)
     assert [event_id for event_id in "abcde" if state.has_seen(event_id)] == ["b", "c", "d"]
     state.seen = b"x" + digest("e") + bytes(DIGEST - 1)
     assert not state.has_seen("e")

@@ -20,18 +20,21 @@ from pipeline.config import CanarySettings
 from pipeline.events.edit import Edit, Operation
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams import MemoryLog, RecordsLostError
-from pipeline.streams.topics import GATED, OUTCOMES, pipeline_topics
+from pipeline.streams.topics import GATED, ITEMS, OUTCOMES, pipeline_topics
 from tests.consumers.recorded import World, monitor_loop
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
 from tests.consumers.test_monitor_stage import lockstep
+from tests.replay.small import dataset
 
 
 @pytest.fixture
 def log() -> Iterator[MemoryLog]:
-    """Log with the gated records of the replay."""
+    """Log with the items and the gated records of the replay."""
     log = MemoryLog()
     log.create_topics(pipeline_topics(4))
     with log.producer("gate").transaction() as transaction:
+        for item in dataset().items.values():
+            transaction.send(ITEMS, item.to_record(), key=item.item_id, partition=0, timestamp=0.0)
         for record in the_run().gated:
             transaction.send(GATED, record.value, key=record.key, partition=0, timestamp=record.timestamp)
     yield log
