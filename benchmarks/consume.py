@@ -238,12 +238,14 @@ def ratios(rates: Mapping[str, float]) -> dict[str, float]:
 def user_memory(config: Config) -> dict[str, Any]:
     """Bytes that the gate holds of a user whose history and remembered event ids are full."""
     events = max(config.windows.length, config.gate.remembered_events)
+    # Ids of items are in memory once, whoever took them.
+    items = [sys.intern(f"item-{event:04d}") for event in range(events)]
     tracemalloc.start()
     users = UserStore(config.windows.length, config.gate.remembered_events, ())
     for user in range(REMEMBERED_USERS):
         for event in range(events):
-            item, event_id = f"item-{event:04d}", f"event-{user:08d}-{event:04d}"
-            users.append(f"user-{user:08d}", item, event_id, 1.6e9 + event, -1, past=False)
+            event_id = f"event-{user:08d}-{event:04d}"
+            users.append(f"user-{user:08d}", items[event], event_id, 1.6e9 + event, -1, past=False)
     bytes_each = tracemalloc.get_traced_memory()[0] / len(users)
     tracemalloc.stop()
     how = f"tracemalloc over {REMEMBERED_USERS:,} users of {events} events each: state, id and place in the table"

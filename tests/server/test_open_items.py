@@ -10,6 +10,7 @@ import pytest
 
 from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
 from pipeline.events.item import MAX_TEXT_LENGTH
+from pipeline.events.item_status import MARK
 from pipeline.streams.topics import GATED, ITEMS
 from tests.server.test_follower import skipped
 from tests.server.test_recommend import same, scores
@@ -255,12 +256,13 @@ def test_a_record_that_is_no_item_is_skipped_and_counted(world: World, server: S
         {"item_id": NEW, "text": "x" * (MAX_TEXT_LENGTH + 1)},
         {"item_id": "x" * 1000, "text": "a text"},
         {"item_id": NEW, "text": "a text", "available_from": 5, "expires": 4},
-        {"item_id": NEW, "status": "evicted", "timestamp": 10**400},
-        {"status": "arrived", "timestamp": 1.0},
     ]
+    statuses = [{"item_id": NEW, "status": "evicted", "timestamp": 10**400}, {"status": "arrived", "timestamp": 1.0}]
     for value in bad:
         world.send(ITEMS, value, NEW)
-    eventually(lambda: skipped(server, ITEMS) == len(bad))
+    for value in statuses:
+        world.send(ITEMS, value, f"{MARK}{NEW}")
+    eventually(lambda: skipped(server, ITEMS) == len(bad) + len(statuses))
     assert server.ask("GET", PATH)[0] == 404
     world.item(NEW, TEXT)
     eventually(lambda: listed(server, NEW))
