@@ -18,6 +18,8 @@ from consumers.trainer.job import JobRunner
 from consumers.trainer.orphans import collect_orphans
 from pipeline.config import CanarySettings
 from pipeline.events.edit import Edit, Operation
+from pipeline.events.gated import read_events
+from pipeline.models.lora.moved_items import moved_items
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams import MemoryLog, RecordsLostError
 from pipeline.streams.topics import GATED, ITEMS, OUTCOMES, pipeline_topics
@@ -56,6 +58,22 @@ def test_an_edit_applied_twice_finds_its_own_version_in_the_store(log: MemoryLog
     assert len(revisions) == 2 and revisions[0] == revisions[1]
     assert store.names() == [results[0][0].version]
     assert results[0][0] == next(outcome for edit, outcome in the_run().ledger if edit == first_add())
+
+
+def test_items_that_change_or_go_before_an_edit_trains_stay_part_of_it(log: MemoryLog, tmp_path: Path) -> None:
+    events = read_events(log, first_add().windows, the_setup().catalogue.item_ids)
+    taken = sorted({event.target for event in events} - set(the_setup().catalogue.item_ids))
+    changed, gone = taken[:2]
+    with log.producer("shop").transaction() as transaction:
+        transaction.send(ITEMS, {"item_id": changed, "text": "Another text"}, key=changed, partition=0, timestamp=1.0)
+        transaction.send(ITEMS, None, key=gone, partition=0, timestamp=1.0)
+    store = AdaptersStore(tmp_path)
+    outcome, revision = JobRunner(setup(), SETTINGS, log, store).apply(first_add(), 0)
+    assert outcome.published and revision is not None and outcome.version is not None
+    loaded = store.load(outcome.version, backbone_sha256=the_setup().backbone_sha256)
+    assert {changed, gone} <= set(moved_items(outcome.version, loaded.config, ()))
+    before = next(outcome for edit, outcome in the_run().ledger if edit == first_add())
+    assert outcome.validation != before.validation, "the new text was read"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2])
