@@ -85,7 +85,7 @@ def measured(folder: Path, arrivals: int, most: int, unbounded: int) -> dict[str
 
 
 class Gate:
-    """What a gate and the monitor hold of items.
+    """Items as a gate and the monitor hold them.
 
     Args:
         setup: of a small log.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from consumers.runtime.item_records import AT_ONCE, item_of
+from consumers.runtime.item_records import AT_ONCE, item_of, withdrawn_id
 from consumers.runtime.stage import Output
 from pipeline.config import Config
 from pipeline.errors import BadEvent
@@ -82,7 +82,8 @@ class OwnedItems:
     def _apply(self, record: Record) -> None:
         if record.value is None:
             # Withdrawn items are remembered, too, and go in their time.
-            self._owner.announce((record.key or "").strip(), AT_ONCE)
+            if withdrawn := withdrawn_id(record):
+                self._owner.announce(withdrawn, AT_ONCE)
             return
         if (record.key or "").startswith(MARK):
             return

@@ -28,6 +28,12 @@ def item_of(record: Record) -> Item:
     return parse_item({**value, "item_id": value.get("item_id", record.key)})
 
 
+def withdrawn_id(record: Record) -> str:
+    """Id of the item that a record without a value withdraws, "" if it names none."""
+    key = record.key or ""
+    return "" if key.startswith(MARK) else key.strip()
+
+
 class ItemFollower:
     """Takes over the records of `items` into one catalogue.
 
@@ -84,9 +90,8 @@ class ItemFollower:
 
     def _apply_item(self, record: Record) -> None:
         if record.value is None:
-            key = (record.key or "").strip()
-            if key and not (record.key or "").startswith(MARK):
-                self._catalogue.withdraw(key)
+            if withdrawn := withdrawn_id(record):
+                self._catalogue.withdraw(withdrawn)
             return
         item = item_of(record)
         self._offsets[item.item_id] = record.offset

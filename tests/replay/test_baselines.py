@@ -37,7 +37,7 @@ def warm(windows: Windows) -> Windows:
 
 
 def existence_at(start: StrategyContext, windows: Windows) -> Existence:
-    """What exists at the first of these windows, for any window."""
+    """Existence at the first of these windows, for any window."""
     return start.timeline.existence(windows.positions[:1])
 
 
