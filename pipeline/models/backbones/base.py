@@ -109,12 +109,14 @@ class Backbone(PreTrainedModel):
     Attributes:
         items: the item table.
         adapter_targets: names of the linear layers that an adapter may change.
+        tokenizer: of the language model, None without one; saved with the weights.
         informed_rows: True if item rows are meaningful before training, as those of a language model are; otherwise
             items outside the training windows get a zero row.
     """
 
     items: ItemTable
     adapter_targets: tuple[str, ...]
+    tokenizer: Any = None
     informed_rows: ClassVar[bool] = False
 
     def __init__(self, config: PretrainedConfig) -> None:
@@ -146,7 +148,7 @@ class Backbone(PreTrainedModel):
         return last_states(self.hidden(windows, vectors))
 
     def own_row(self, text: str) -> Tensor:
-        """(d,) row of an item that was never trained on, from its text: zero, unless rows are informed."""
+        """(d,) row of an item that was never trained on, from its text: zero without a tokenizer."""
         del text
         return torch.zeros(self.items.rows.weight.shape[1])
 

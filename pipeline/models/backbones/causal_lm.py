@@ -4,7 +4,6 @@ The model reads a window as a sequence of item tokens and predicts the next one.
 item table: they start as the mean embedding of the tokens of the item's text, where there is a tokenizer.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -84,9 +83,20 @@ class CausalLM(Backbone):
         wrapped = cls(CausalLMConfig(shape, len(catalogue), catalogue.vectors.shape[1], length))
         wrapped.decoder.load_state_dict(model.get_decoder().state_dict())
         with torch.no_grad():
-            wrapped.items.rows.weight.copy_(_token_means(settings.model, model, catalogue.texts))
             wrapped.start.copy_(_start(model))
+            wrapped.tokenizer = _tokenizer(settings.model)
+            wrapped.items.rows.weight.zero_()
+            for row, text in enumerate(catalogue.texts, start=1):
+                wrapped.items.rows.weight[row] = wrapped.own_row(text)
         return wrapped
+
+    def own_row(self, text: str) -> Tensor:
+        """(d,) mean token embedding of an item's text, zero where there is no text or no tokenizer."""
+        tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"] if self.tokenizer else []
+        if not tokens:
+            return super().own_row(text)
+        table: Tensor = self.decoder.get_input_embeddings().weight
+        return table[tokens].mean(dim=0).detach()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -120,19 +130,6 @@ def _load(name: str) -> Any:
         ) from error
 
 
-def _token_means(name: str, model: Any, texts: Sequence[str]) -> Tensor:
-    """(items + 1, d) mean token embedding of each text, zero where there is no text or no tokenizer."""
-    table = model.get_input_embeddings().weight.detach()
-    means = torch.zeros(len(texts) + 1, table.shape[1])
-    if not Path(name).is_dir() or any(Path(name).glob("tokenizer*")):
-        tokenizer = _tokenizer(name)
-        for row, text in enumerate(texts, start=1):
-            tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-            if tokens:
-                means[row] = table[tokens].mean(dim=0)
-    return means
-
-
 def _start(model: Any) -> Tensor:
     """(d,) the embedding of the beginning-of-text token, or the mean embedding where there is none."""
     table: Tensor = model.get_input_embeddings().weight.detach()
@@ -141,6 +138,9 @@ def _start(model: Any) -> Tensor:
 
 
 def _tokenizer(name: str) -> Any:
+    """Tokenizer of a language model, None for a folder without one."""
+    if Path(name).is_dir() and not any(Path(name).glob("tokenizer*")):
+        return None
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:

@@ -1,7 +1,8 @@
 """Saving and loading a backbone.
 
-A saved backbone is a folder of four files: `config.json` (its shape), `model.safetensors` (its weights),
-`item_texts.safetensors` (the text embeddings it reads) and `backbone.json` (its kind and the sha256 of the others).
+A saved backbone is a folder: `config.json` (its shape), `model.safetensors` (its weights), `item_texts.safetensors`
+(the text embeddings it reads), `backbone.json` (its kind and the sha256 of the others) and, for a language model that
+has one, `tokenizer` (from which items that arrive later get their rows).
 None of them can run code: weights are safetensors, and the rest is JSON.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from pipeline.errors import BackboneError
 from pipeline.models.backbones.base import Backbone, fingerprint, fingerprint_with_texts
@@ -22,6 +24,7 @@ from pipeline.models.backbones.factory import KINDS
 from pipeline.models.seeding import seeded
 
 CONFIG, WEIGHTS, TEXTS, RECORD = "config.json", "model.safetensors", "item_texts.safetensors", "backbone.json"
+TOKENIZER = "tokenizer"
 
 _REPAIR = "restore the folder from a backup, or run `raie setup` again"
 
@@ -80,6 +83,8 @@ def load_backbone(folder: Path) -> Backbone:
         )
     model.items.text.copy_(text)
     _verify(model, record, folder)
+    if "tokenizer_sha256" in record:
+        model.tokenizer = _tokenizer(folder / TOKENIZER, record["tokenizer_sha256"])
     model.eval()  # type: ignore[no-untyped-call]
     return model
 
@@ -90,6 +95,9 @@ def _write(model: Backbone, record: dict[str, str], folder: Path) -> None:
     save_file(weights, folder / WEIGHTS)
     save_file({"text": model.items.text.detach().cpu().clone()}, folder / TEXTS)
     record = {**record, "config_sha256": _sha256(folder / CONFIG), "texts_sha256": _sha256(folder / TEXTS)}
+    if model.tokenizer is not None:
+        model.tokenizer.save_pretrained(folder / TOKENIZER)
+        record["tokenizer_sha256"] = _sha256_of_files(folder / TOKENIZER)
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -134,6 +142,20 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise BackboneError(f"{path} cannot be read ({error}); {_REPAIR}") from error
+
+
+def _tokenizer(folder: Path, expected: str) -> Any:
+    if (found := _sha256_of_files(folder)) != expected:
+        raise BackboneError(
+            f"{folder} is not what was saved: its sha256 is {found}, {RECORD} says {expected}; {_REPAIR}"
+        )
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+def _sha256_of_files(folder: Path) -> str:
+    """Hash over the names and contents of the files in a folder."""
+    listed = "".join(f"{path.name} {_sha256(path)}\n" for path in sorted(folder.glob("*")))
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from pipeline.config import AdapterSettings, BackboneSettings
 from pipeline.errors import BackboneError
 from pipeline.models.backbones.base import fingerprint, fingerprint_with_texts
-from pipeline.models.backbones.checkpoint import CONFIG, RECORD, TEXTS, WEIGHTS, load_backbone, save_backbone
+from pipeline.models.backbones.checkpoint import CONFIG, RECORD, TEXTS, TOKENIZER, WEIGHTS, load_backbone, save_backbone
 from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.lora.host import AdapterHost
 from tests.models.backbones.small import (
@@ -148,15 +148,47 @@ def test_half_precision_weights_are_read_as_float32(tmp_path: Path) -> None:
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_items_start_as_the_mean_of_their_texts_tokens(tmp_path: Path) -> None:
-    shutil.copytree(tiny_llama(), tmp_path / "llm")
+def llama_with_tokenizer(folder: Path) -> Path:
+    """Folder of a model whose tokenizer knows `toy` (4) and `story` (7)."""
+    shutil.copytree(tiny_llama(), folder / "llm")
     vocabulary = {"[UNK]": 0, "toy": 4, "story": 7}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(tmp_path / "llm")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder / "llm")
+    return folder / "llm"
+
+
+def test_items_that_arrive_later_get_the_mean_of_their_texts_tokens_too(tmp_path: Path) -> None:
+    folder = llama_with_tokenizer(tmp_path)
+    model = build_backbone(language_model(folder), LENGTH, small_catalogue(), seed=0)
+    save_backbone(model, tmp_path / "backbone", ENCODER)
+    shutil.rmtree(folder)
+    loaded = load_backbone(tmp_path / "backbone")
+    table = model.decoder.get_input_embeddings().weight
+    torch.testing.assert_close(loaded.own_row("toy story"), (table[4] + table[7]) / 2)
+    assert not loaded.own_row("").any()
+
+
+def test_a_saved_tokenizer_that_was_changed_is_refused(tmp_path: Path) -> None:
+    model = build_backbone(language_model(llama_with_tokenizer(tmp_path)), LENGTH, small_catalogue(), seed=0)
+    save_backbone(model, tmp_path / "backbone", ENCODER)
+    with (tmp_path / "backbone" / TOKENIZER / "tokenizer.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(BackboneError, match="tokenizer is not what was saved"):
+        load_backbone(tmp_path / "backbone")
+
+
+def test_a_saved_backbone_without_a_tokenizer_gives_later_items_a_zero_row(tmp_path: Path) -> None:
+    model = build_backbone(language_model(tiny_llama()), LENGTH, small_catalogue(), seed=0)
+    save_backbone(model, tmp_path / "backbone", ENCODER)
+    assert not load_backbone(tmp_path / "backbone").own_row("toy story").any()
+
+
+def test_items_start_as_the_mean_of_their_texts_tokens(tmp_path: Path) -> None:
+    folder = llama_with_tokenizer(tmp_path)
     texts = ("toy story", "story", "", *["toy"] * (ITEMS - 3))
-    model = build_backbone(language_model(tmp_path / "llm"), LENGTH, small_catalogue(texts), seed=0)
-    table = load_file(tmp_path / "llm" / "model.safetensors")["model.embed_tokens.weight"]
+    model = build_backbone(language_model(folder), LENGTH, small_catalogue(texts), seed=0)
+    table = load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
     rows = model.items.rows.weight
     torch.testing.assert_close(rows[1], (table[4] + table[7]) / 2)
     torch.testing.assert_close(rows[2], table[7])
