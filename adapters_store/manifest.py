@@ -87,12 +87,12 @@ class Manifest(_Strict):
 
     Attributes:
         format_version: see `FORMAT`.
-        region_id: region of the adapter.
+        region_id: region of the adapter, 0 for injected items.
         version: n-th adapter of that region.
         backbone_sha256: hash of the backbone that it was trained on, the only one it fits.
         edit_id: edit that produced it.
         parent: name of the version it was trained from, or None.
-        rank: rank of its low-rank matrices.
+        rank: rank of its low-rank matrices, 0 for injected items.
         targets: names of the adapted modules.
         seed: seed of its training.
         validation: metrics on which the decision to publish it rests.
@@ -105,7 +105,7 @@ class Manifest(_Strict):
     backbone_sha256: Sha256
     edit_id: Annotated[str, Field(min_length=1, max_length=256)]
     parent: Name | None
-    rank: Annotated[int, Field(ge=1)]
+    rank: Annotated[int, Field(ge=0)]
     targets: tuple[str, ...]
     seed: int
     validation: Validation

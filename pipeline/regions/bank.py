@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.arrays import Array
 from pipeline.events.windows import Ids
 from pipeline.regions.features import Encoded
+from pipeline.regions.injection import NO_INJECTION, Injection
 from pipeline.regions.mixing import weighted
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Origin, Region, Status
@@ -95,11 +96,13 @@ class RegionBank:
         regions: by region id, ended ones included.
         origins: classifier of set-up and each live stream region.
         gate_version: number of changes of the boundaries.
+        injection: versions of injected items, the same for all regions.
     """
 
     regions: tuple[Region, ...]
     origins: OriginModel
     gate_version: int = 0
+    injection: Injection = NO_INJECTION
 
     @cached_property
     def setup(self) -> tuple[Region, ...]:

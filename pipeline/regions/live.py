@@ -1,10 +1,11 @@
-"""Regions in force with their adapters, loaded and verified before a revision takes effect."""
+"""Regions in force with their adapters and injected items, loaded and verified before a revision takes effect."""
 
 from collections.abc import Collection
 from dataclasses import replace
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused
+from pipeline.models.injected import InjectedVersions
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.lora.moved_items import known_rows, moved_items
 from pipeline.models.open_catalogue import OpenCatalogue
@@ -37,6 +38,8 @@ class LiveRegions:
         self._backbone_sha256 = backbone_sha256
         self._catalogue = catalogue
         self._missing: dict[str, set[str]] = {}
+        width = host.backbone.items.rows.weight.shape[1]
+        self._injected = InjectedVersions(store, backbone_sha256, width)
 
     def follow(self, catalogue: OpenCatalogue, freed: Collection[int] = ()) -> None:
         """Take over changes of the catalogue.
@@ -66,6 +69,7 @@ class LiveRegions:
         """
         registered: list[str] = []
         try:
+            self._inject(revision)
             for name in self._wanted(revision):
                 self._register(name)
                 registered.append(name)
@@ -78,12 +82,18 @@ class LiveRegions:
     def apply_with_fallback(self, revision: Revision) -> list[AdapterRefused]:
         """Apply a revision even where adapters are refused: boundaries never lag behind the log.
 
-        The last good adapter of a region replaces a refused one, or the backbone where it has none.
+        The last good adapter of a region replaces a refused one, or the backbone where it has none; the injected items
+        of before stay where a version of them is refused.
 
         Returns:
             The reasons for which adapters were refused, for the caller to count.
         """
         refused: dict[str, AdapterRefused] = {}
+        try:
+            self._inject(revision)
+        except AdapterRefused as refusal:
+            refused["injected items"] = refusal
+            revision = replace(revision, injection=self.bank.injection)
         for name in self._wanted(revision):
             try:
                 self._register(name)
@@ -94,6 +104,10 @@ class LiveRegions:
         failed = [replace(r, adapter=last.get(r.region_id)) for r in bank.regions if r.adapter in refused]
         self._take_over(bank.changed(*failed))
         return list(refused.values())
+
+    def _inject(self, revision: Revision) -> None:
+        if revision.injection is not None:
+            self.host.inject(self._injected.load(revision.injection.names), self._catalogue.row_of)
 
     def _wanted(self, revision: Revision) -> list[str]:
         """Names of the adapters that a revision needs and the host lacks."""

@@ -8,7 +8,6 @@ import torch
 from pipeline.arrays import Array
 from pipeline.events.existence import Existence
 from pipeline.events.windows import PADDING, Ids
-from pipeline.models.backbones.base import last_states
 from pipeline.models.lora.host import AdapterHost
 
 
@@ -45,7 +44,7 @@ def scored(host: AdapterHost, states: torch.Tensor, name: str | None, existence:
     Returns:
         (n, items + 1) probabilities; padding and items that do not exist have 0.
     """
-    logits = last_states(states) @ host.vectors(name)[: existence.items + 1].T
+    logits = host.logits(states, name, existence.items)
     logits[:, PADDING] = -torch.inf
     existence.hide(logits, -torch.inf)
     return logits.softmax(dim=1)

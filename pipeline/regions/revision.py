@@ -1,4 +1,4 @@
-"""Record of `regions`: the regions that changed, the boundaries if they moved, and the cause of both.
+"""Record of `regions`: the regions that changed, boundaries if they moved, injected items if any, and their cause.
 
 The number of a revision is the offset of its record. The first offset of `regions` that was not read is called
 `next_revision`.
@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pipeline.errors import LogError
 from pipeline.regions.bank import RegionBank
+from pipeline.regions.injection import Injection
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Region
 from pipeline.streams.topics import REGIONS
@@ -30,6 +31,7 @@ class Revision:
         passed: adapter whose trial ends with this revision, or None.
         rollback_of: adapter that a rollback leaves, None for the backbone.
         restored: revision whose adapter a rollback restores, None where it is no rollback.
+        injection: versions of injected items from now on; None where they stay. It comes with no other change.
     """
 
     regions: tuple[Region, ...]
@@ -42,6 +44,7 @@ class Revision:
     passed: str | None = None
     rollback_of: str | None = None
     restored: int | None = None
+    injection: Injection | None = None
 
     @classmethod
     def of(cls, bank: RegionBank, changed: tuple[Region, ...], moved: bool, **cause: Any) -> Self:
@@ -57,13 +60,18 @@ class Revision:
 
     def after(self, bank: RegionBank) -> RegionBank:
         """Return the regions after this revision."""
+        if self.injection is not None:
+            # It may have been made beside an edit that moved boundaries.
+            return replace(bank, injection=self.injection)
         changed = bank.changed(*self.regions)
         if self.origins is not None:
             changed = replace(changed, origins=self.origins)
         return replace(changed, gate_version=self.gate_version)
 
     def conflicts_with(self, other: "Revision") -> bool:
-        """Return True where both change the same region, or one of them changes the boundaries."""
+        """Return True where both change the same region or inject items, or one of them changes the boundaries."""
+        if self.injection is not None or other.injection is not None:
+            return self.injection is not None and other.injection is not None
         if not other.regions:
             # It ends a trial, and changes nothing that an edit depends on.
             return False
@@ -85,6 +93,8 @@ class Revision:
             record["passed"] = self.passed
         if self.restored is not None:
             record |= {"rollback_of": self.rollback_of, "restored": self.restored}
+        if self.injection is not None:
+            record["injection"] = self.injection.to_record()
         return record
 
     @classmethod
@@ -105,6 +115,7 @@ class Revision:
             record.get("passed"),
             record.get("rollback_of"),
             record.get("restored"),
+            Injection.from_record(record["injection"]) if "injection" in record else None,
         )
 
 

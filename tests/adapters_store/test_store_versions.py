@@ -141,7 +141,7 @@ def test_weights_that_cannot_be_served_are_not_published(
 @pytest.mark.parametrize(
     "change",
     [
-        {"rank": 0},
+        {"rank": -1},
         {"backbone_sha256": "short"},
         {"edit_id": ""},
         {"parent": "r3_v6"},

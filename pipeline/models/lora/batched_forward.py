@@ -39,7 +39,7 @@ class BatchedForward:
 
     Attributes:
         slots: registered and active adapters.
-        vectors: (items + 1, d) item vectors of the backbone alone.
+        vectors: (items + 1, d) item vectors of the backbone alone, as windows are read with them.
     """
 
     def __init__(self, backbone: Backbone, settings: AdapterSettings, budget: int, most_rows: int = 512) -> None:
@@ -48,6 +48,8 @@ class BatchedForward:
         self._layout = layout = layout_of(backbone, settings)
         with torch.no_grad():
             self._table = self.vectors = backbone.items.all()
+        self._outputs = self._table
+        self._injected = torch.zeros(0, dtype=torch.int64), self.vectors.new_zeros(0, self.vectors.shape[1])
         self._hidden_rows = torch.tensor([PADDING])
         self.slots = AdapterSlots(layout, backbone.items.text[: len(self.vectors)], self.vectors.shape[1], budget)
         self._mixing = Mixing(layout, self.slots.table)
@@ -99,7 +101,35 @@ class BatchedForward:
             self._table[:known] = self.vectors
         self._table[rows] = self.backbone.items(rows)
         self.vectors = self._table[: items + 1]
+        self._write_outputs(rows)
         self.slots.set_items(self.backbone.items.text[: items + 1], rows)
+
+    @torch.no_grad()
+    def inject(self, rows: Sequence[int], vectors: Tensor) -> None:
+        """Score items by other vectors than those that windows are read with; between passes.
+
+        An adapter's own rows take precedence.
+
+        Args:
+            rows: (m,) catalogue rows, in place of those injected before.
+            vectors: (m, d) their vectors.
+        """
+        order = torch.argsort(torch.tensor(rows, dtype=torch.int64))
+        before, _ = self._injected
+        self._injected = torch.tensor(rows, dtype=torch.int64)[order], vectors[order]
+        self._write_outputs(before)
+
+    def _write_outputs(self, rows: Tensor) -> None:
+        """Write the vectors that score, where (m,) rows changed or items are injected."""
+        injected, vectors = self._injected
+        if not len(injected):
+            self._outputs = self._table
+        elif self._outputs is self._table or len(self._outputs) != len(self._table):
+            self._outputs = self._table.clone()
+        else:
+            self._outputs[rows] = self._table[rows]
+        self._outputs[injected] = vectors
+        self.slots.inject(injected, vectors - self._table[injected])
 
     @torch.no_grad()
     def forget_moves(self, rows: Sequence[int]) -> None:
@@ -186,7 +216,7 @@ class BatchedForward:
         # A row ends where the items end, not the table: softmax would copy rows with gaps between them.
         memory = self._buffer("scores", len(states), self.slots.texts.shape[2]).flatten()
         scores = memory[: len(states) * width].view(len(states), width)
-        torch.mm(states, self.vectors.T, out=scores[:, : len(self.vectors)])
+        torch.mm(states, self._outputs[: len(self.vectors)].T, out=scores[:, : len(self.vectors)])
         return scores
 
     def _add_texts(self, scores: Tensor, slots: Tensor, turned: Tensor) -> None:

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
-from pipeline.models.backbones.base import BLOCK, Backbone
+from pipeline.events.windows import PADDING
+from pipeline.models.backbones.base import BLOCK, Backbone, last_states
+from pipeline.models.injected import InjectedItems
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.seeding import seeded
 
@@ -43,6 +45,9 @@ class AdapterHost:
         backbone.items.resize(backbone.items.last)
         self._vectors: dict[str | None, Tensor] = {}
         self._stale: dict[str | None, set[int]] = {}
+        self._injected = InjectedItems.none(backbone.items.rows.weight.shape[1])
+        self._injected_rows = torch.zeros(0, dtype=torch.int64)
+        self._shift: Tensor | None = None
         with _quiet():
             self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
         self._active: str | None = None
@@ -98,6 +103,21 @@ class AdapterHost:
             table.set(row, torch.from_numpy(catalogue.vector(row)), own)
         for stale in self._stale.values():
             stale.update(row // BLOCK for row in changed)
+        if changed:
+            self.inject(self._injected, catalogue.row_of)
+
+    def inject(self, injected: InjectedItems, row_of: Mapping[str, int]) -> None:
+        """Score items by other vectors than those that windows are read with, under every adapter.
+
+        An adapter's own rows take precedence.
+
+        Args:
+            injected: in place of the ones before.
+            row_of: catalogue row of every item, by id; items without a row wait for one (see `follow`).
+        """
+        self._injected, self._shift = injected, None
+        rows = [row_of.get(item_id, PADDING) for item_id in injected.items]
+        self._injected_rows = torch.tensor(rows, dtype=torch.int64)
 
     def tensors(self, name: str) -> dict[str, NDArray[Any]]:
         """Copy of the tensors of an adapter, by name."""
@@ -175,6 +195,27 @@ class AdapterHost:
         vectors = self.vectors(name)
         with self.active(name) as model:
             return model.hidden(torch.from_numpy(contexts), vectors)
+
+    @torch.inference_mode()
+    def logits(self, states: Tensor, name: str | None, items: int) -> Tensor:
+        """(n, length, d) states under an adapter to (n, items + 1) logits of catalogue rows up to `items`."""
+        last = last_states(states)
+        logits = last @ self.vectors(name)[: items + 1].T
+        rows, shift = self._shifts()
+        selected = rows <= items
+        if name is not None:
+            selected &= ~torch.isin(rows, torch.tensor(self.rows(name)))
+        if selected.any():
+            logits.index_add_(1, rows[selected], last @ shift[selected].T)
+        return logits
+
+    def _shifts(self) -> tuple[Tensor, Tensor]:
+        """(m,) rows of injected items, and (m, d) their vectors less those of the backbone."""
+        known = self._injected_rows != PADDING
+        rows = self._injected_rows[known]
+        if self._shift is None:
+            self._shift = torch.from_numpy(self._injected.vectors)[known] - self.vectors(None)[rows]
+        return rows, self._shift
 
     def _renew(self, name: str | None) -> None:
         """Compute the stale blocks of the item vectors under an adapter."""

@@ -24,12 +24,25 @@ class MovedItems:
 
     def __init__(self, slots: int, items: int, width: int, rows: int) -> None:
         self._table = torch.empty(rows, width)
+        # Moves that score differ from those that are read where items are injected; one table without any.
+        self._scoring = self._table
         self._index = torch.empty(slots, items, dtype=torch.int32)
         self._free = torch.arange(rows)
         self._left = rows
 
-    def put(self, slot: int, rows: Tensor, moves: Tensor) -> Tensor:
-        """Store the (m, d) moves of an adapter.
+    @property
+    def tables(self) -> int:
+        """Number of tables that hold each move."""
+        return 1 if self._scoring is self._table else 2
+
+    def put(self, slot: int, rows: Tensor, moves: Tensor, scoring: Tensor) -> Tensor:
+        """Store the moves of an adapter.
+
+        Args:
+            slot: its slot.
+            rows: (m,) catalogue rows.
+            moves: (m, d) moves of the vectors that windows are read with.
+            scoring: (m, d) moves of the vectors that score; the same as `moves` where no item is injected.
 
         Returns:
             (2, m) the moved catalogue rows, and the rows of the table that hold their moves.
@@ -37,9 +50,20 @@ class MovedItems:
         self._left -= len(rows)
         positions = self._free[self._left : self._left + len(rows)].clone()
         self._table[positions] = moves
+        if self._scoring is not self._table:
+            self._scoring[positions] = scoring
         self._index[slot] = -1
         self._index[slot, rows] = positions.int()
         return torch.stack([rows, positions]).int()
+
+    def split(self) -> None:
+        """Keep moves that score apart from those that windows are read with; the caller gives them to `rescore`."""
+        if self._scoring is self._table:
+            self._scoring = torch.empty_like(self._table)
+
+    def rescore(self, moved: Tensor, scoring: Tensor) -> None:
+        """Replace the (m, d) moves that score of what `put` returned, after `split`."""
+        self._scoring[moved[1].long()] = scoring
 
     def give_back(self, moved: Tensor) -> None:
         """Free the rows of the table that `put` returned."""
@@ -73,7 +97,9 @@ class MovedItems:
         rows = len(self._table)
         if items > rows:
             added = torch.arange(rows, items)
-            self._table = torch.cat([self._table, self._table.new_empty(len(added), self._table.shape[1])])
+            more, shared = self._table.new_empty(len(added), self._table.shape[1]), self._scoring is self._table
+            self._table = torch.cat([self._table, more])
+            self._scoring = self._table if shared else torch.cat([self._scoring, more])
             self._free = torch.cat([self._free[: self._left], added, self._free[self._left :]])
             self._left += len(added)
 
@@ -95,5 +121,5 @@ class MovedItems:
         counts = torch.tensor([own.shape[1] for own in moved])
         # A sparse matrix selects the products of states and moves, so that no move is copied.
         wanted = compressed(counts, positions, torch.zeros(len(positions)), len(self._table))
-        products = torch.sparse.sampled_addmm(wanted, states, self._table.T, beta=0.0).values()
+        products = torch.sparse.sampled_addmm(wanted, states, self._scoring.T, beta=0.0).values()
         scores.add_(compressed(counts, rows, products, scores.shape[1]))

@@ -67,6 +67,7 @@ class AdapterSlots:
         self.table = torch.empty(slots, layout.size)
         self.texts = torch.empty(slots, rank, padded)
         self.moved = MovedItems(slots, padded, width, max(padded, budget // (4 * width)))
+        self._shift_rows, self._shifts = torch.zeros(0, dtype=torch.int64), texts.new_zeros(0, width)
         self._free = list(range(slots))
         # One thread drops adapters while another one activates some.
         self._lock = Lock()
@@ -120,6 +121,29 @@ class AdapterSlots:
                 slots = torch.tensor([active.slot for active in self._active.values()], dtype=torch.int64)
                 self.texts[slots.unsqueeze(1), :, changed] = (a[slots] @ self._texts[:, changed]).mT
 
+    def inject(self, rows: Tensor, shifts: Tensor) -> None:
+        """Follow vectors that score other than those that windows are read with.
+
+        Args:
+            rows: (m,) ascending catalogue rows of these items.
+            shifts: (m, d) their scoring vectors less those that windows are read with.
+        """
+        if not len(rows) and not len(self._shift_rows):
+            return
+        with self._lock:
+            self._shift_rows, self._shifts = rows, shifts
+            self.moved.split()
+            for name, active in self._active.items():
+                self.moved.rescore(active.moved, self._scoring_moves(self._registered[name]))
+
+    def _scoring_moves(self, factors: Factors) -> Tensor:
+        """(m, d) moves of an adapter's own rows from the vectors that score."""
+        places = torch.searchsorted(self._shift_rows, factors.rows).clamp(max=max(len(self._shift_rows) - 1, 0))
+        if not len(self._shift_rows):
+            return factors.moves
+        injected = self._shift_rows[places] == factors.rows
+        return factors.moves - self._shifts[places] * injected.unsqueeze(1)
+
     def forget_moves(self, rows: Tensor) -> None:
         """Drop what any adapter moved in (m,) catalogue rows that now are of other items."""
         with self._lock:
@@ -163,7 +187,7 @@ class AdapterSlots:
     def _bytes_of(self, name: str) -> int:
         """Bytes of an adapter once it is active."""
         factors = self._registered[name]
-        return self._slot_bytes + factors.moves.nbytes + 2 * 4 * len(factors.rows)
+        return self._slot_bytes + self.moved.tables * factors.moves.nbytes + 2 * 4 * len(factors.rows)
 
     def _active_bytes(self) -> int:
         return sum(active.bytes for active in list(self._active.values()))
@@ -197,4 +221,5 @@ class AdapterSlots:
             texts = self.texts[slot]
             torch.mm(a, self._texts[:, : self._items], out=texts[:, : self._items])
             texts[:, self._items :] = 0.0
-        return Active(slot, self.moved.put(slot, factors.rows, factors.moves), self._bytes_of(name))
+        moved = self.moved.put(slot, factors.rows, factors.moves, self._scoring_moves(factors))
+        return Active(slot, moved, self._bytes_of(name))

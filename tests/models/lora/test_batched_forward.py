@@ -10,14 +10,16 @@ import torch
 from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
 from pipeline.events.existence import Existence
+from pipeline.models.injected import InjectedItems
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.factors import layout_of
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.recommend.backends import BatchedBackend, HostBackend, Mixture
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities
 from pipeline.regions.region import Origin, Region, Status
-from tests.models.backbones.small import ITEMS, KINDS, LENGTH, small_backbone
+from tests.models.backbones.small import ITEMS, KINDS, LENGTH, small_backbone, small_catalogue
 from tests.regions.test_bank import origins
 
 NAMES = tuple(f"r{region:04}_v0001" for region in range(3, 10))
@@ -302,3 +304,58 @@ def test_tensors_that_do_not_fit_are_refused_and_nothing_is_registered(change: s
     with pytest.raises(AdapterRefused, match="wrong_tensors"):
         forward.register("r0020_v0001", tensors, rows)
     assert set(forward.names) == before
+
+
+def injected(rows: Sequence[int], seed: int = 5) -> InjectedItems:
+    vectors = np.random.default_rng(seed).normal(size=(len(rows), 16)).astype(np.float32)
+    return InjectedItems(tuple(f"i{row:02}" for row in rows), vectors)
+
+
+ROW_OF = {f"i{row:02}": row for row in range(1, ITEMS + 1)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", [0, 6])
+def test_injected_items_are_scored_alike_and_windows_read_as_before(kind: str, text: int) -> None:
+    host, forward = pair(kind, AdapterSettings(), text)
+    windows = contexts(24, 1)
+    names = [NAMES[i % 7] for i in range(24)]
+    states, before = host.states(windows, None), one_by_one(host, windows, names)
+    forward.probabilities(windows, names)  # Some adapters are active when the items come, and some are not.
+    for rows in ([3, 11], [11, 4, 2], []):
+        items = injected(rows)
+        host.inject(items, ROW_OF)
+        forward.inject(rows, torch.from_numpy(items.vectors))
+        torch.testing.assert_close(host.states(windows, None), states)
+        close(forward.probabilities(windows, names), one_by_one(host, windows, names))
+        close(forward.alone(forward.states(windows)), next_item_probabilities(host, windows, None, ALL))
+        assert torch.allclose(one_by_one(host, windows, names), before, atol=1e-6) == (not rows)
+
+
+def test_an_adapters_own_row_takes_precedence_over_an_injected_one() -> None:
+    host, forward = pair("sasrec", AdapterSettings())
+    name, windows = NAMES[4], contexts(8, 2)
+    own = host.rows(name)
+    before = host.logits(host.states(windows, name), name, ITEMS)
+    others = [row for row in range(1, ITEMS + 1) if row not in own]
+    items = injected([*own, others[0]])
+    host.inject(items, ROW_OF)
+    forward.inject([*own, others[0]], torch.from_numpy(items.vectors))
+    after = host.logits(host.states(windows, name), name, ITEMS)
+    torch.testing.assert_close(after[:, own], before[:, own])
+    assert (after[:, others[0]] - before[:, others[0]]).abs().min() > 1e-3
+    close(forward.probabilities(windows, [name] * 8), one_by_one(host, windows, [name] * 8))
+
+
+def test_an_item_that_is_injected_before_it_has_a_row_gets_its_vector_with_the_row() -> None:
+    host, _ = pair("sasrec", AdapterSettings())
+    catalogue = OpenCatalogue(small_catalogue(), None)
+    host.follow(catalogue)
+    windows = contexts(8, 3)
+    states = host.states(windows, None)
+    items = InjectedItems(("late",), np.ones((1, 16), dtype=np.float32))
+    host.inject(items, catalogue.row_of)
+    row = catalogue.add("late")
+    host.follow(catalogue)
+    logits = host.logits(states, None, row)
+    close(logits[:, row], states[:, -1].sum(dim=1))
