@@ -33,7 +33,7 @@ DRIFTED = 1
 
 
 UNUSED: dict[str, Any] = {
-    "target": 1,
+    "target": "i1",
     "window": (),
     "since_setup": 0,
     "cold": False,
@@ -80,7 +80,7 @@ def monitor(config: Config, seed: int) -> Monitor:
     calibration = Calibration(
         ids, angle, margin, losses, negative_log_popularity, windows, windows[:, 0], phase, ids, moved
     )
-    return Monitor(config, RegionBank(_regions(), OriginModel.certain(1, 0)), calibration, seed)
+    return Monitor(config, RegionBank(_regions(), OriginModel.certain(1, 0)), calibration, seed, ("i1",))
 
 
 @dataclass(frozen=True)

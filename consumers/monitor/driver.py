@@ -31,8 +31,8 @@ from pipeline.streams.topics import EDITS, OUTCOMES
 MAX_ROUNDS = 16
 """Decisions after one batch in lockstep, as in a replay."""
 
-OF_ONE_REGION = (Operation.UPDATE, Operation.ADD)
-"""Edits that train: trainers share them by region. The others move boundaries, one at a time."""
+OF_ONE_REGION = (Operation.UPDATE, Operation.ADD, Operation.INJECT)
+"""Edits that trainers share by region; injections have one of their own. The others move boundaries, one at a time."""
 
 
 class MonitorDriver:
@@ -52,7 +52,7 @@ class MonitorDriver:
 
     def __init__(self, setup: SetUp, config: Config, seed: int) -> None:
         self.at = ReadPositions()
-        self.monitor = Monitor(config, setup.bank, setup.calibration, seed)
+        self.monitor = Monitor(config, setup.bank, setup.calibration, seed, setup.catalogue.item_ids)
         self.published_edits: set[str] = set()
         self._bank = setup.bank
         self._revisions = RevisionFollower()
@@ -105,8 +105,9 @@ class MonitorDriver:
             event = GatedEvent.from_record(value_of(record), self._setup_items)
             outputs += self.items.observe(event)
             self.monitor.observe(event, record.offset)
-        if step.whole and step.gated > self.at.gated:
-            outputs += self.items.evict()
+        evicted = self.items.evict() if step.whole and step.gated > self.at.gated else []
+        outputs += self.items.evictions_of(evicted)
+        self.monitor.note_items(self.items.take_begun(), evicted)
         self.at = step
         if self._lockstep:
             # A broker may show the records of one transaction one by one: whoever reads an edit, or the end of a batch,

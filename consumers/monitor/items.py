@@ -1,6 +1,6 @@
 """The monitor as owner of the catalogue: reads `items`, and writes arrivals and evictions back to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from consumers.runtime.item_records import AT_ONCE, item_of, withdrawn_id
@@ -62,11 +62,19 @@ class OwnedItems:
         self.arrived += 1
         return [self._output(event.target, ARRIVED, 0 if begins else self._read)]
 
-    def evict(self) -> list[Output]:
-        """Records of the evictions that are due."""
+    def take_begun(self) -> list[str]:
+        """Ids of the items that began to exist, or came back, since the last call."""
+        return self._owner.take_begun()
+
+    def evict(self) -> list[str]:
+        """Forget the items that are due; return their ids."""
         found = self._owner.evict()
         self.evicted += len(found)
-        return [self._output(item_id, EVICTED, self._read) for item_id in found]
+        return found
+
+    def evictions_of(self, item_ids: Iterable[str]) -> list[Output]:
+        """Records of evictions."""
+        return [self._output(item_id, EVICTED, self._read) for item_id in item_ids]
 
     def state(self) -> dict[str, Any]:
         """Everything that is known, as a JSON object."""

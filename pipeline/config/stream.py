@@ -126,6 +126,12 @@ class EditSettings(Section):
         description="minimum training steps of an Add, even if `training.epochs` gives fewer; the first Add takes as "
         "many as the budget allows, any later one waits until it allows all",
     )
+    inject_items: int = Field(
+        32,
+        ge=0,
+        description="items that are new or were taken anew required for an Inject, and one in 64 of all new items; "
+        "0: items are never injected",
+    )
     cool_down: int = Field(256, ge=0, description="events after an edit before the next one of the same regions")
     max_regions: int = Field(64, ge=2, description="maximum number of live regions, set-up ones included")
     merge_angle: float = Field(

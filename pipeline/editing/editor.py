@@ -1,7 +1,8 @@
-"""The five edit operations: each builds its candidate beside the incumbent, has it validated and decided about.
+"""The edit operations: each builds its candidate beside the incumbent, has it validated and decided about.
 
 No log and no store is used here: an editor takes an edit and the current regions, and returns the regions after it.
-Training is in `training`, validation in `validation`, the decision in `publish_rule`; `publisher` publishes.
+Training is in `training`, the closed form of an Inject in `injection`, validation in `validation`, the decision in
+`publish_rule`; `publisher` publishes.
 """
 
 from dataclasses import dataclass, replace
@@ -12,17 +13,33 @@ from adapters_store import version_name
 from pipeline.config import Config
 from pipeline.editing.boundaries import Boundaries, other_region, reshaped
 from pipeline.editing.encoding import encode
-from pipeline.editing.publish_rule import Decision, decide, decide_parent_update, parent_suffices, reject_stale
+from pipeline.editing.injection import Injector
+from pipeline.editing.publish_rule import (
+    Decision,
+    decide,
+    decide_parent_update,
+    parent_suffices,
+    reject_stale,
+    reject_unreachable,
+)
 from pipeline.editing.training import AdapterTrainer, Candidate, TrainingWindows, only_new
 from pipeline.editing.validation import ValidationResult, Validator
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Operation, Outcome, held_out
 from pipeline.events.windows import Windows
+from pipeline.models.injected import InjectedItems
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.features import Encoded
+from pipeline.regions.injection import EVERY_REGION, Injection
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.shape import Shape, moved, shape_of
 from pipeline.setup.artifacts import SetUp
+
+MOST_INJECTED = 65_536
+"""Injected items in force at most; those unchanged for longest go back to the vectors of their texts."""
+
+MOST_PARTS = 32
+"""Versions of injected items in force at most; the next one holds all of them."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +51,14 @@ class Result:
         bank: the regions after it; as before where it was rejected.
         changed: regions that differ from before.
         adapter: name of the new adapter version, registered with the host and to be published, or None.
+        injected: content of the new version of injected items, to be published, or None.
     """
 
     outcome: Outcome
     bank: RegionBank
     changed: tuple[Region, ...] = ()
     adapter: str | None = None
+    injected: InjectedItems | None = None
 
 
 class Editor:
@@ -66,6 +85,7 @@ class Editor:
         self._trainer = AdapterTrainer(config, workspace, training_windows)
         self._boundaries = Boundaries(setup, config, workspace)
         self._validator = Validator(setup, config, workspace)
+        self._injector = Injector(setup, workspace)
 
     def apply(self, edit: Edit, bank: RegionBank) -> Result:
         """Apply an edit to the current regions.
@@ -77,6 +97,8 @@ class Editor:
         stale = reject_stale(edit, bank)
         if stale:
             return self._finish(edit, stale, bank, bank)
+        if edit.operation is Operation.INJECT:
+            self._injector.prepare()
         self._workspace.prepare(edit, bank)
         operation = {
             Operation.UPDATE: self._update,
@@ -84,6 +106,7 @@ class Editor:
             Operation.EXPAND: self._expand,
             Operation.MERGE: self._merge,
             Operation.RETIRE: self._retire,
+            Operation.INJECT: self._inject,
         }[edit.operation]
         return operation(edit, bank)
 
@@ -155,6 +178,25 @@ class Editor:
         samples = self._boundaries.samples([e for e in edit.samples if e.region_id != edit.region_id])
         after = after.rebound(self._boundaries.refit(samples) if region.adapter else bank.origins)
         return self._decide(edit, bank, after, None)
+
+    def _inject(self, edit: Edit, bank: RegionBank) -> Result:
+        """Give new items output vectors in closed form; train nothing and change no region."""
+        before, judged = self._workspace.injected(bank), self._workspace.windows_of(edit.samples)
+        injected = self._injector.inject(edit, self._workspace.windows_of(edit.windows), before)
+        newer = injected.items
+        if not len(newer):
+            return self._finish(edit, reject_unreachable(edit), bank, bank)
+        after = before.updated(newer).newest(MOST_INJECTED)
+        validation = self._injector.compare(judged, before, after, injected.left_out)
+        decision = decide(edit, validation, self._config.edits)
+        result = self._finish(edit, decision, bank, bank, validation)
+        if not decision.published:
+            return result
+        version = bank.injection.version + 1
+        name, whole = version_name(EVERY_REGION, version), len(bank.injection.names) >= MOST_PARTS
+        injection = Injection(version, (name,) if whole else (*bank.injection.names, name))
+        outcome = replace(result.outcome, version=name)
+        return Result(outcome, replace(bank, injection=injection), injected=after if whole else newer)
 
     @property
     def _quantile(self) -> float:

@@ -1,4 +1,4 @@
-"""Publication of edits: a new adapter version goes to the store, then a revision names it."""
+"""Publication of edits: a new version goes to the store, then a revision names it."""
 
 from adapters_store import AdaptersStore
 from pipeline.config import Config
@@ -6,7 +6,9 @@ from pipeline.editing.editor import Editor, Result
 from pipeline.editing.training import TrainingWindows, only_new
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Outcome
+from pipeline.models.injected import InjectedItems
 from pipeline.regions.bank import RegionBank
+from pipeline.regions.injection import EVERY_REGION
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 
@@ -48,12 +50,15 @@ class EditPublisher:
         result = self._editor.apply(edit, before)
         if not result.outcome.published:
             return result.outcome, None
+        if result.injected is not None:
+            self._publish_injected(edit, result.outcome, result.injected, before)
         if result.adapter:
             self._publish(edit, result, result.adapter, before)
         moved = result.bank.gate_version != before.gate_version
         validation = result.outcome.validation
-        revision = Revision.of(result.bank, result.changed, moved, edit_id=edit.edit_id, validation=validation)
-        return result.outcome, revision
+        cause = {"edit_id": edit.edit_id, "validation": validation}
+        injection = None if result.injected is None else result.bank.injection
+        return result.outcome, Revision.of(result.bank, result.changed, moved, injection=injection, **cause)
 
     def _publish(self, edit: Edit, result: Result, name: str, before: RegionBank) -> None:
         region = next(r for r in result.changed if r.adapter == name)
@@ -71,6 +76,23 @@ class EditPublisher:
             parent=known[origin] if origin is not None else None,
             rank=host.settings.rank,
             targets=host.targets,
+            seed=edit.seed,
+            before={validation["metric"]: float(validation["before"])},
+            after={validation["metric"]: float(validation["after"])},
+        )
+
+    def _publish_injected(self, edit: Edit, outcome: Outcome, injected: InjectedItems, before: RegionBank) -> None:
+        validation, injection = outcome.validation or {}, before.injection
+        self._store.publish(
+            EVERY_REGION,
+            injection.version + 1,
+            injected.to_tensors(),
+            injected.to_config(),
+            backbone_sha256=self._setup.backbone_sha256,
+            edit_id=edit.edit_id,
+            parent=injection.names[-1] if injection.names else None,
+            rank=0,
+            targets=(),
             seed=edit.seed,
             before={validation["metric"]: float(validation["before"])},
             after={validation["metric"]: float(validation["after"])},

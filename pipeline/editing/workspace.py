@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from adapters_store import AdaptersStore
-from pipeline.events.edit import Edit, Evidence
+from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent
 from pipeline.events.item import WHEN_TAKEN, Item
 from pipeline.events.windows import History, Windows
+from pipeline.models.injected import InjectedItems, InjectedVersions
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.lora.moved_items import known_rows, moved_items
 from pipeline.models.open_catalogue import OpenCatalogue
@@ -60,6 +61,8 @@ class Workspace:
         self._setup, self._store, self._encoder, self._length = setup, store, encoder, length
         self._item_of, self._events_of = item_of, events_of
         self._items: Sequence[str] = ()
+        self._width = setup.backbone.items.rows.weight.shape[1]
+        self._injected = InjectedVersions(store, setup.backbone_sha256, self._width)
 
     @property
     def existence(self) -> Existence:
@@ -73,16 +76,32 @@ class Workspace:
             AdapterRefused: an adapter is damaged or does not fit.
             RecordsLostError: windows of the edit are deleted from the log.
         """
-        names = dict.fromkeys(region.adapter for region in bank.live if region.adapter)
+        # No adapter has a part in an Inject.
+        regions = () if edit.operation is Operation.INJECT else bank.live
+        names = dict.fromkeys(region.adapter for region in regions if region.adapter)
         loaded = {name: self._store.load(name, backbone_sha256=self._setup.backbone_sha256) for name in names}
         known = self._setup.catalogue.item_ids
         moved = {name: moved_items(name, adapter.config, known) for name, adapter in loaded.items()}
         events = self._events_of([*edit.windows, *edit.samples])
         items = {item for event in events for item in (*event.window, event.target)}
-        self._fill(sorted(items.union(*moved.values()) - {""}))
+        self._fill(sorted(items.union(edit.items, *moved.values()) - {""}))
+        if edit.operation is not Operation.INJECT:
+            self.host.inject(self.injected(bank), self.catalogue.row_of)
         for name, adapter in loaded.items():
             rows = known_rows(adapter.tensors, moved[name], self.catalogue.row_of)
             self.host.register(name, rows.tensors, rows.rows)
+
+    def clear(self) -> None:
+        """Go back to the items of set-up, with the texts of set-up, and to no adapters."""
+        self._fill(())
+
+    def injected(self, bank: RegionBank) -> InjectedItems:
+        """Injected items in force.
+
+        Raises:
+            AdapterRefused: one of their versions is damaged or does not fit.
+        """
+        return self._injected.load(bank.injection.names)
 
     def windows_of(self, evidence: Sequence[Evidence]) -> Windows:
         """Windows of evidence of the prepared edit, in order of offsets."""
@@ -103,6 +122,7 @@ class Workspace:
         """Replace catalogue and adapters by those of an edit without adapters."""
         for name in self.host.names:
             self.host.drop(name)
+        self.host.inject(InjectedItems.none(self._width), {})
         # Items of set-up get the texts of set-up back: this edit may not know the later ones.
         self.catalogue.evict(self._items)
         self.host.follow(self.catalogue)

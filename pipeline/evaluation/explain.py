@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.errors import DataError
+from pipeline.events.edit import Operation
 
 Line = Mapping[str, Any]
 
@@ -16,7 +17,7 @@ def listed(ledger: Sequence[Line]) -> str:
     """List of edits, one per line."""
     return "\n".join(
         f"{line['edit_id'][:SHORT]}  event {line['at_event']:>8,}  {line['operation']:<7} "
-        f"region {line['region_id']:<4} {line['status']:<10} {line['reason']['signal']}"
+        f"{_concerned(line):<11} {line['status']:<10} {line['reason']['signal']}"
         for line in ledger
     )
 
@@ -53,9 +54,13 @@ def _decision(line: Line) -> list[str]:
     when = datetime.fromtimestamp(line["timestamp"], UTC).isoformat(sep=" ", timespec="seconds")
     version = f" as {line['version']}" if line["version"] else ""
     return [
-        f"{line['edit_id']}: {line['operation']} of region {line['region_id']}{other}",
+        f"{line['edit_id']}: {line['operation']} of {_concerned(line)}{other}",
         f"decided at event {line['at_event']:,} ({when}), {line['status']}{version}: {line['detail']}",
     ]
+
+
+def _concerned(line: Line) -> str:
+    return "new items" if line["operation"] == Operation.INJECT else f"region {line['region_id']}"
 
 
 def _reason(line: Line) -> list[str]:

@@ -54,7 +54,7 @@ SPLIT_SLICES = ("S_new", STREAM)
 LEAST_USERS = 2
 """Fewest users of a comparison: its interval describes the variation over users."""
 
-EDIT_KINDS = ("update", "expand", "add", "merge", "retire", "rejected")
+EDIT_KINDS = ("update", "expand", "add", "merge", "retire", "inject", "rejected")
 
 SIGNIFICANT = 6
 """Significant digits of published figures: finer than any interval, and coarser than float noise."""

@@ -20,10 +20,11 @@ LEAST_HELD_OUT = 48
 
 
 class Operation(StrEnum):
-    """The five edit operations.
+    """The edit operations.
 
     Update trains a stream region's adapter on its new windows; Expand moves a boundary and trains nothing; Add opens
-    a region; Merge ends one of two regions that came to coincide; Retire ends a region without windows.
+    a region; Merge ends one of two regions that came to coincide; Retire ends a region without windows. Inject gives
+    new items output vectors, in closed form, for all regions.
     """
 
     UPDATE = "update"
@@ -31,6 +32,7 @@ class Operation(StrEnum):
     ADD = "add"
     MERGE = "merge"
     RETIRE = "retire"
+    INJECT = "inject"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +60,21 @@ class Edit:
 
     Attributes:
         edit_id: hash of its content (see `edit_id`): equal edits have equal ids.
-        operation: one of the five.
-        region_id: region to change (the new one, for an Add).
+        operation: its kind.
+        region_id: region to change (the new one for an Add, 0 for an Inject).
         other_region_id: second region of a Merge, or of an Expand between two set-up regions.
-        base_version: version of the region that the edit starts from.
+        base_version: version of the region, or of the injected items, that the edit starts from.
         base_gate: version of the gate that the edit starts from.
         reason: signal, statistic, threshold and a sentence.
-        windows: evidence for training and validation, in event order.
-        samples: newest evidence of every stream region, for operations that move boundaries.
+        windows: evidence for training and validation, in event order; of an Inject, the windows that preceded its
+            items.
+        samples: newest evidence of every stream region, for operations that move boundaries; of an Inject, the
+            windows that judge it.
         at_event: number of stream events seen when it was decided.
         timestamp: event time of the newest of them, seconds.
         seed: seed of its training.
         passes: passes over the windows trained on; None: `training.epochs`.
+        items: ids of the items of an Inject.
     """
 
     edit_id: str
@@ -85,6 +90,7 @@ class Edit:
     timestamp: float
     seed: int
     passes: int | None = None
+    items: tuple[str, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """Convert to a JSON object."""
@@ -92,6 +98,10 @@ class Edit:
         record["operation"] = str(self.operation)
         for name in ("windows", "samples"):
             record[name] = [[e.event_id, e.offset, e.region_id] for e in getattr(self, name)]
+        if self.items:
+            record["items"] = list(self.items)
+        else:
+            del record["items"]
         return record
 
     @classmethod
@@ -101,6 +111,7 @@ class Edit:
         fields["operation"] = Operation(fields["operation"])
         for name in ("windows", "samples"):
             fields[name] = tuple(Evidence(*e) for e in fields[name])
+        fields["items"] = tuple(fields.get("items", ()))
         return cls(**fields)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.events.edit import Edit, Evidence, Operation, edit_id
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
+from pipeline.regions.injection import EVERY_REGION
 from pipeline.regions.region import Origin, Region
 
 MOST_SAMPLES = 8_192
@@ -19,12 +20,13 @@ class Proposal:
 
     Attributes:
         operation: the kind of edit.
-        region: to be changed; None for a new region, whose id the monitor issues.
+        region: to be changed; None for a new region, whose id the monitor issues, and for an Inject.
         reason: signal, statistic, threshold, a sentence, and the operation's own fields.
         windows: evidence to train and judge on, in event order; that of a new region is relabelled with its id.
         other: id of the second region, where there are two.
         samples: see `Edit`.
         passes: see `Edit`.
+        items: see `Edit`.
     """
 
     operation: Operation
@@ -34,6 +36,7 @@ class Proposal:
     other: int | None = None
     samples: Sequence[Evidence] = ()
     passes: int | None = None
+    items: Sequence[str] = ()
 
 
 def new_edit(state: State, proposal: Proposal, new_region_id: int) -> Edit:
@@ -46,7 +49,9 @@ def new_edit(state: State, proposal: Proposal, new_region_id: int) -> Edit:
     """
     region, windows = proposal.region, proposal.windows
     region_id, version = (new_region_id, 0) if region is None else (region.region_id, region.version)
-    if region is None:
+    if proposal.operation is Operation.INJECT:
+        region_id, version = EVERY_REGION, state.bank.injection.version
+    elif region is None:
         windows = [e.for_region(region_id) for e in windows]
     events = (e.event_id for e in windows)
     identity = edit_id(proposal.operation, region_id, version, events, _content(state, proposal), state.seed)
@@ -64,6 +69,7 @@ def new_edit(state: State, proposal: Proposal, new_region_id: int) -> Edit:
         state.timestamp,
         int(identity[:8], 16),
         proposal.passes,
+        tuple(proposal.items),
     )
 
 
@@ -72,7 +78,8 @@ def _content(state: State, proposal: Proposal) -> dict[str, Any]:
     training = state.config.training.model_dump() | state.config.adapter.model_dump()
     # The gate's version stands for all boundary moves since: two edits on the same windows have two ids.
     gate_version = state.bank.gate_version
-    return {**training, "gate_version": gate_version, "other": proposal.other, "passes": proposal.passes}
+    content = {**training, "gate_version": gate_version, "other": proposal.other, "passes": proposal.passes}
+    return content | ({"items": list(proposal.items)} if proposal.items else {})
 
 
 def reason_of(region_state: RegionState | None, signal: str, text: str) -> dict[str, Any]:

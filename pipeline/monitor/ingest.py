@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.events.edit import Evidence
 from pipeline.events.gated import GatedEvent
+from pipeline.metrics.ranking import NOT_SCORED
 from pipeline.monitor import signals
 from pipeline.monitor.region_state import Observation, RegionState
 from pipeline.monitor.separability import measure_separability
@@ -26,11 +27,12 @@ def observe(state: State, event: GatedEvent, offset: int) -> None:
     if event.cold:
         return
     state.warm_events += 1
+    evidence = Evidence(event.event_id, offset, event.region_id)
+    state.new_items.observe(event.target, evidence, existed=event.rank != NOT_SCORED)
     region_state = state.regions.get(event.region_id)
     if region_state is None:
         return
     scores = signals.scores(event, region_state.region.origin)
-    evidence = Evidence(event.event_id, offset, region_state.region_id)
     observation = Observation(state.at_event, evidence, scores, event.setup_rival, event.user_id)
     region_state.observations.append(observation)
     measure_separability(state, region_state)

@@ -29,6 +29,7 @@ class ItemOwner:
         self._moments: list[tuple[float, str]] = []
         self._now = -math.inf
         self._begun: float | None = None
+        self._new: list[str] = []
 
     def __len__(self) -> int:
         return len(self._last)
@@ -43,7 +44,7 @@ class ItemOwner:
         if item_id in self._last:
             return
         if available_from <= self._now or available_from == -math.inf:
-            self._last[item_id] = None if self._now == -math.inf else self._now
+            self._add(item_id, None if self._now == -math.inf else self._now)
             return
         before, self._announced[item_id] = self._announced.get(item_id), available_from
         if before != available_from < math.inf:
@@ -59,8 +60,7 @@ class ItemOwner:
         """Note an interaction at an event time; return True if nobody announced its item."""
         self._advance(timestamp)
         arrived = item_id not in self._last and item_id not in self._announced
-        self._last[item_id] = timestamp
-        self._last.move_to_end(item_id)
+        self._add(item_id, timestamp)
         return arrived
 
     def evict(self) -> list[str]:
@@ -76,6 +76,11 @@ class ItemOwner:
             self._announced.pop(item_id, None)
             found.append(item_id)
         return found
+
+    def take_begun(self) -> list[str]:
+        """Ids of the items that began to exist, or came back, since the last call."""
+        begun, self._new = self._new, []
+        return begun
 
     def state(self) -> dict[str, Any]:
         """Everything that is known, as a JSON object."""
@@ -96,14 +101,19 @@ class ItemOwner:
         self._now = -math.inf if state["now"] is None else state["now"]
         self._begun = None
 
+    def _add(self, item_id: str, moment: float | None) -> None:
+        if item_id not in self._last:
+            self._new.append(item_id)
+        self._last[item_id] = moment
+        self._last.move_to_end(item_id)
+
     def _advance(self, timestamp: float) -> None:
         self._now = max(self._now, timestamp)
         self._begun = timestamp if self._begun is None else self._begun
         while self._moments and self._moments[0][0] <= self._now:
             moment, item_id = heappop(self._moments)
             if self._announced.get(item_id) == moment and item_id not in self._last:
-                self._last[item_id] = self._now
-                self._last.move_to_end(item_id)
+                self._add(item_id, self._now)
 
     def _awaited(self) -> list[tuple[float, str]]:
         """Moments to come, ascending."""

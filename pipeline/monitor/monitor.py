@@ -1,6 +1,6 @@
 """The monitor: gated events and outcomes go in, edits and statistics come out."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from pipeline.config import Config
@@ -10,6 +10,7 @@ from pipeline.monitor import ingest, outcomes, statistics
 from pipeline.monitor.edit_factory import Proposal, new_edit
 from pipeline.monitor.rules.add import child, drifted
 from pipeline.monitor.rules.expand import audit, between, refit
+from pipeline.monitor.rules.inject import inject
 from pipeline.monitor.rules.merge import merge
 from pipeline.monitor.rules.retire import retire
 from pipeline.monitor.rules.update import updates
@@ -29,14 +30,16 @@ class Monitor:
     """Decides on edits: evaluates the rules in order, and applies the outcomes of its edits.
 
     Args:
-        config, bank, calibration, seed: see `State`.
+        config, bank, calibration, seed, setup_items: see `State`.
 
     Attributes:
         state: all of its state.
     """
 
-    def __init__(self, config: Config, bank: RegionBank, calibration: Calibration, seed: int) -> None:
-        self.state = State(config, bank, calibration, seed)
+    def __init__(
+        self, config: Config, bank: RegionBank, calibration: Calibration, seed: int, setup_items: Collection[str]
+    ) -> None:
+        self.state = State(config, bank, calibration, seed, setup_items)
 
     @property
     def at_event(self) -> int:
@@ -62,17 +65,34 @@ class Monitor:
         """Update the state with one event, whose record is at this offset of `gated`."""
         ingest.observe(self.state, event, offset)
 
+    def note_items(self, begun: Iterable[str], evicted: Iterable[str]) -> None:
+        """Note items that exist from now on, and items that were evicted."""
+        for item_id in begun:
+            self.state.new_items.arrive(item_id)
+        self.state.new_items.forget(evicted)
+
     def decide(self) -> list[Edit]:
         """Make the edits that are due now; each region is in at most one pending edit."""
-        state = self.state
+        proposals = [*self._of_regions(), *self._of_items()]
+        return [self._request(proposal) for proposal in proposals]
+
+    def _of_regions(self) -> list[Proposal]:
+        pending = [e for e in self.state.pending.values() if e.operation is not Operation.INJECT]
         # Training takes time in live mode. A boundary that moves meanwhile would make a pending Update out of date,
         # and the other way round.
-        moving = any(e.operation is not Operation.UPDATE for e in state.pending.values())
-        proposals = [] if moving else updates(state)
-        if not state.pending and not proposals:
-            boundary = self._first(BOUNDARY)
-            proposals = [boundary] if boundary else []
-        return [self._request(proposal) for proposal in proposals]
+        moving = any(e.operation is not Operation.UPDATE for e in pending)
+        proposals = [] if moving else updates(self.state)
+        if pending or proposals:
+            return proposals
+        boundary = self._first(BOUNDARY)
+        return [boundary] if boundary else []
+
+    def _of_items(self) -> list[Proposal]:
+        """Injections change no region: they are made beside all other edits, one at a time."""
+        if any(e.operation is Operation.INJECT for e in self.state.pending.values()):
+            return []
+        proposal = inject(self.state)
+        return [proposal] if proposal else []
 
     def apply(self, outcome: Outcome, bank: RegionBank) -> None:
         """Update the state with the outcome of an edit, and with the regions after it."""
@@ -113,6 +133,6 @@ class Monitor:
     def _request(self, proposal: Proposal) -> Edit:
         """Make a proposal a pending edit; an Add takes the next region id."""
         edit = new_edit(self.state, proposal, self.state.next_region_id)
-        self.state.next_region_id += proposal.region is None
+        self.state.next_region_id += proposal.operation is Operation.ADD
         self.state.pending[edit.edit_id] = edit
         return edit

@@ -25,6 +25,8 @@ def apply(state: State, edit: Edit, outcome: Outcome) -> None:
             _after_merge(state, edit, outcome)
         case Operation.RETIRE:
             pass  # A retired region has no state left.
+        case Operation.INJECT:
+            state.new_items.apply(edit, outcome.published)
 
 
 def _after_update(state: State, edit: Edit, outcome: Outcome) -> None:

@@ -61,6 +61,7 @@ def snapshot(monitor: Monitor) -> dict[str, Any]:
         "moves": [[m.at_event, m.origin, m.target, m.user] for m in state.moves],
         "visits": [list(visit) for visit in state.visits],
         "tally": [[region_id, [list(t) for t in tallies]] for region_id, tallies in state.tally.items()],
+        "new_items": state.new_items.state(),
     }
 
 
@@ -93,6 +94,9 @@ def restore(monitor: Monitor, record: Mapping[str, Any], bank: RegionBank) -> No
     state.moves.extend(Move(*move) for move in record["moves"])
     state.visits.extend(Visit(*visit) for visit in record["visits"])
     state.tally = {region_id: [EventTally(*t) for t in tallies] for region_id, tallies in record["tally"]}
+    # Monitors before injections wrote none.
+    if "new_items" in record:
+        state.new_items.restore(record["new_items"])
 
 
 def _region_record(region_state: RegionState) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from pipeline.drift import DriftDetector, build_detector
 from pipeline.drift.subsampling import phases, stride
 from pipeline.events.edit import Edit, Operation
 from pipeline.monitor import signals
+from pipeline.monitor.new_items import NewItems
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.signals import Overlap, Signal
 from pipeline.regions.bank import RegionBank
@@ -71,6 +72,7 @@ class State:
         bank: set-up regions.
         calibration: their scores on held-out set-up windows.
         seed: of everything random, and of the edits' trainings.
+        setup_items: ids of the items of set-up.
 
     Attributes:
         config, seed: as given.
@@ -91,9 +93,12 @@ class State:
         moves: the newest.
         visits: the newest.
         tally: events since the last statistics, by region id.
+        new_items: items that set-up lacks.
     """
 
-    def __init__(self, config: Config, bank: RegionBank, calibration: Calibration, seed: int) -> None:
+    def __init__(
+        self, config: Config, bank: RegionBank, calibration: Calibration, seed: int, setup_items: Collection[str]
+    ) -> None:
         self.config = config
         self.seed = seed
         self.stride = stride(config)
@@ -111,6 +116,7 @@ class State:
         self.moves: deque[Move] = deque(maxlen=config.edits.pool_windows)
         self.visits: deque[Visit] = deque(maxlen=config.monitor.visits_window)
         self.tally: dict[int, list[EventTally]] = {}
+        self.new_items = NewItems(setup_items, config.edits)
         self.angles: dict[int, list[float]] = {}
         self.setup_scores: dict[int, Array] = {}
         self._calibrate(calibration)

@@ -45,6 +45,8 @@ FURTHER: Mapping[str, str] = {
     "raie_hard": "raie.ablations:RaieHard",
     "raie_no_expand": "raie.ablations:RaieNoExpand",
     "raie_no_add": "raie.ablations:RaieNoAdd",
+    "raie_no_inject": "raie.ablations:RaieNoInject",
+    "static_inject": "raie.ablations:StaticInject",
     "raie_replay": "raie.ablations:RaieReplay",
     "raie_frozen_rows": "raie.ablations:RaieFrozenRows",
     "raie_one": "raie.ablations:RaieOne",

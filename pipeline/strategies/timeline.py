@@ -55,6 +55,7 @@ class Timeline:
         item_ids: id of every row from 1 on.
         setup_items: number of items of set-up.
         evictions: in order.
+        begun: items that begin to exist, or come back, each with the event that it begins with, in order.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Timeline:
         self._catalogue = OpenCatalogue(Catalogue(tuple(setup_ids), ("",) * len(setup_ids), none, ""), None)
         self.setup_items = len(setup_ids)
         self.evictions: list[Eviction] = []
+        self.begun: list[tuple[int, str]] = []
         self._first = stream.first
         self._rows: list[int] = []
         self._appearances: list[tuple[int, int]] = []
@@ -119,6 +121,7 @@ class Timeline:
             self._appearances += [(position, row) for row in appeared]
             self._rows.append(catalogue.rows)
             owner.observe(item_id, timestamp)
+            self.begun += [(position, begun) for begun in owner.take_begun()]
             if number in ends:
                 self._evict(owner.evict(), position + 1)
 

@@ -17,7 +17,7 @@ from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
 
 def fresh() -> Monitor:
     setup = the_setup()
-    return Monitor(SETTINGS, setup.bank, setup.calibration, seed=0)
+    return Monitor(SETTINGS, setup.bank, setup.calibration, seed=0, setup_items=setup.catalogue.item_ids)
 
 
 def again(monitor: Monitor, bank: RegionBank) -> Monitor:
@@ -33,6 +33,7 @@ def decided(interrupted: Collection[int]) -> tuple[list[str], list[dict[str, Any
     A step is an observed batch or an applied outcome.
     """
     run, monitor, bank, step = the_run(), fresh(), the_setup().bank, 0
+    seen: set[str] = set()
     edits, statistics = [], []
 
     def after_step() -> None:
@@ -42,9 +43,12 @@ def decided(interrupted: Collection[int]) -> tuple[list[str], list[dict[str, Any
         step += 1
 
     for number, batch in enumerate(run.batches(SETTINGS)):
-        for record in batch:
-            assert record.value is not None
-            monitor.observe(GatedEvent.from_record(record.value, ()), record.offset)
+        events = [(GatedEvent.from_record(record.value or {}, ()), record.offset) for record in batch]
+        for event, offset in events:
+            monitor.observe(event, offset)
+        # No item of this log is announced: each begins with its first interaction.
+        monitor.note_items(dict.fromkeys(e.target for e, _ in events if e.target not in seen), [])
+        seen.update(event.target for event, _ in events)
         after_step()
         while made := monitor.decide():
             edits += [json.dumps(edit.to_record(), sort_keys=True) for edit in made]

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.config import EditSettings
 from pipeline.editing.publish_rule import (
+    LITTLE,
     confidence_of,
     decide,
     decide_parent_update,
@@ -53,6 +54,13 @@ def test_a_merge_is_published_unless_it_is_clearly_worse() -> None:
     assert not decide(edit(Operation.MERGE), validation(-1.51), SETTINGS).published
 
 
+def test_an_inject_is_published_unless_it_is_clearly_worse_by_more_than_a_little() -> None:
+    clear = ValidationResult("log_rank", 256, 2.0, 2.0 + LITTLE + 0.001, 0.0001)
+    assert not decide(edit(Operation.INJECT), clear, SETTINGS).published
+    assert decide(edit(Operation.INJECT), replace(clear, error=0.1), SETTINGS).published
+    assert decide(edit(Operation.INJECT), replace(clear, after=2.0 + LITTLE - 0.001), SETTINGS).published
+
+
 def test_a_retire_is_always_published() -> None:
     expected = (True, "region 4 takes part in no answer any more; its versions stay in the store")
     assert decide(edit(Operation.RETIRE), None, SETTINGS) == expected
@@ -83,7 +91,7 @@ def test_a_parent_is_updated_under_the_rule_of_an_update() -> None:
     assert not decide_parent_update(update, validation(-0.01), SETTINGS).published
 
 
-@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("operation", [each for each in Operation if each is not Operation.INJECT])
 def test_an_edit_of_regions_that_changed_meanwhile_is_rejected(operation: Operation) -> None:
     current = replace(bank(), gate_version=3)
     region = current.regions[0]

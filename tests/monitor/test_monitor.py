@@ -117,6 +117,7 @@ class Driven:
             RegionBank(tuple(r for r in self.bank.regions if r.origin == Origin.BASE), origins()),
             self.calibration or calibration(self.regions),
             seed=0,
+            setup_items=["i1"],
         )
         self.rng = np.random.default_rng(1)
         self.shown: list[GatedEvent] = []

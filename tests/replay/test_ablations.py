@@ -53,11 +53,28 @@ def test_a_refused_operation_is_asked_for_and_never_made(ran, name, operation):
 
 
 def test_without_add_and_trend_everyone_is_answered_by_the_backbone(setup, tmp_path):
-    start = context_of(setup, tmp_path, "trend.half_lives=[]")
+    start = context_of(setup, tmp_path, "trend.half_lives=[]", "edits.inject_items=0")
     closed, static = STRATEGIES["raie_no_add"](start), STRATEGIES["static"](start)
     ranks = [strategy.observe(plan().stream).ranks.tolist() for strategy in (closed, static)]
     closed.close()
     assert ranks[0] == ranks[1]
+
+
+def test_static_inject_makes_injections_and_nothing_else(setup, tmp_path):
+    strategy = STRATEGIES["static_inject"](context_of(setup, tmp_path))
+    ranks = strategy.observe(plan().stream).ranks
+    strategy.close()
+    assert set(published(strategy)) == {Operation.INJECT}
+    assert strategy.trained_windows == 0
+    static = STRATEGIES["static"](context_of(setup, tmp_path))
+    assert ranks.tolist() != static.observe(plan().stream).ranks.tolist()
+
+
+def test_without_inject_no_item_is_injected(setup, tmp_path):
+    strategy = STRATEGIES["raie_no_inject"](context_of(setup, tmp_path))
+    strategy.observe(plan().stream)
+    strategy.close()
+    assert Operation.INJECT not in {edit.operation for edit, _ in strategy.ledger}
 
 
 def test_one_open_region_is_never_joined_by_a_second(ran):

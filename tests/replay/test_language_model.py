@@ -24,4 +24,4 @@ def test_a_language_model_is_set_up_edited_and_scored(capsys, tmp_path):
     published = {edit["version"] for edit in ledger if edit["version"]}
     store = AdaptersStore(tmp_path / "run" / "state" / "seed0" / "raie" / "adapters")
     assert published == set(store.names())
-    assert all(store.verify(name).rank == 8 for name in published)
+    assert {store.verify(name).rank for name in published if not name.startswith("r0000")} == {8}

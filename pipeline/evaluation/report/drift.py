@@ -13,6 +13,7 @@ from pipeline.evaluation.report.figure import ACCENT, INK, MUTED, OURS, PAPER, S
 from pipeline.evaluation.report.labels import Box, place
 from pipeline.evaluation.report.lines import MARKERS
 from pipeline.metrics.ranking import Floats
+from pipeline.regions.injection import EVERY_REGION
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -94,7 +95,7 @@ def time_line(name: str, alt: str, edits: Rows) -> Markup:
 
     def paint(figure: Figure) -> None:
         plane = axes(figure, left=92, right=20, top=36, bottom=46)
-        names = [f"region {region}" if isinstance(region, int) else str(region or "none") for region in regions]
+        names = [_row_name(region) for region in regions]
         plane.set(xlabel="stream events seen", yticks=range(len(regions)), yticklabels=names)
         plane.set_ylim(len(regions) - 0.5, -0.5)
         for kind, marker in MARKERS.items():
@@ -106,6 +107,12 @@ def time_line(name: str, alt: str, edits: Rows) -> Markup:
         _key(plane)
 
     return draw(name, alt, height, paint)
+
+
+def _row_name(region: Any) -> str:
+    if region == EVERY_REGION:
+        return "new items"
+    return f"region {region}" if isinstance(region, int) else str(region or "none")
 
 
 def _confidence(panel: Axes, rows: Rows) -> None:

@@ -110,6 +110,26 @@ class RaieNoAdd(_Refusing):
     refused = frozenset({Operation.ADD})
 
 
+class RaieNoInject(Raie):
+    """RAIE without injections: new items have the vectors of their texts until an adapter learns them."""
+
+    name: ClassVar[str] = "raie_no_inject"
+
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(replace(context, config=_with_edits(context.config, inject_items=0)))
+
+
+class StaticInject(_Refusing):
+    """The backbone of set-up with injected items: neither regions of the stream nor online counts."""
+
+    name: ClassVar[str] = "static_inject"
+    refused = frozenset(Operation) - {Operation.INJECT}
+
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        self._gate.online = self._gate.origin_prior = None
+
+
 class RaieOne(_Refusing):
     """RAIE with at most one stream region at a time."""
 
@@ -184,6 +204,11 @@ class RaieReplay(Raie):
 
     def _training_windows(self, windows: Windows, seed: tuple[int, int]) -> Windows:
         return with_replay(windows, self._pool, 1.0, seed)
+
+
+def _with_edits(config: Config, **changed: Any) -> Config:
+    """Configuration with other settings of edits."""
+    return config.model_copy(update={"edits": config.edits.model_copy(update=changed)})
 
 
 def _as(kind: type[Kind], value: Any) -> Kind:

@@ -1,5 +1,6 @@
 """Catalogue of a replayed pipeline: it grows and forgets along the timeline, as a gate does along the log."""
 
+from bisect import bisect_left, bisect_right
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +34,7 @@ class ReplayedItems:
         self._timeline = context.timeline
         self._evictions = list(context.timeline.evictions)
         self._next = 0
+        self._noted = 0, 0
         # Row here of every row of the timeline, 0 for an item that is not known here.
         self._rows = np.arange(len(context.timeline.item_ids) + 1)
         self._rows[context.timeline.setup_items + 1 :] = PADDING
@@ -69,6 +71,17 @@ class ReplayedItems:
             since_setup=since.sum(axis=1),
         )
         return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences)
+
+    def take_news(self) -> tuple[list[str], list[str]]:
+        """Items that began, and items that were evicted, since the last call; the end of the batch included."""
+        begun, evicted = self._noted
+        timeline, end = self._timeline, self._next
+        self._noted = (
+            bisect_left(timeline.begun, end, key=lambda begin: begin[0]),
+            bisect_right(timeline.evictions, end, key=lambda eviction: eviction.position),
+        )
+        gone = [item_id for eviction in timeline.evictions[evicted : self._noted[1]] for item_id in eviction.item_ids]
+        return [item_id for _, item_id in timeline.begun[begun : self._noted[0]]], gone
 
     def record_of(self, item_id: str) -> Item | None:
         """The record of an item as an edit after the present batch finds it: without those evicted so far."""

@@ -52,7 +52,7 @@ class Raie:
         self._items = ReplayedItems(context)
         self.live = LiveRegions(setup.bank, host, store, setup.backbone_sha256, self._items.catalogue)
         self._gate = self._scorer(context)
-        self._monitor = Monitor(config, setup.bank, setup.calibration, context.seed)
+        self._monitor = Monitor(config, setup.bank, setup.calibration, context.seed, setup.catalogue.item_ids)
         workspace = Workspace(
             setup, trained, store, context.encoder, self._items.record_of, self._events_of, config.windows.length
         )
@@ -121,6 +121,7 @@ class Raie:
                 transaction.send(GATED, event.to_record(), key=event.user_id, partition=0, timestamp=event.timestamp)
         for event, (_, _, offset) in zip(gated, transaction.offsets, strict=True):
             self._monitor.observe(event, offset)
+        self._monitor.note_items(*self._items.take_news())
         while edits := self._monitor.decide():
             for edit in edits:
                 self._apply(edit)

@@ -34,7 +34,8 @@ class ScheduledMonitor(Monitor):
     """Monitor that trains on fixed dates and moves boundaries as their evidence grows; alarms are ignored."""
 
     def __init__(self, context: StrategyContext) -> None:
-        super().__init__(context.config, context.setup.bank, context.setup.calibration, context.seed)
+        setup = context.setup
+        super().__init__(context.config, setup.bank, setup.calibration, context.seed, setup.catalogue.item_ids)
         self._allowed = 0
         self._untrained: list[Untrained] = []
         self._under_way: dict[str, list[Untrained]] = {}
@@ -51,10 +52,12 @@ class ScheduledMonitor(Monitor):
         self._allowed = max(passes, 0)
 
     def decide(self) -> list[Edit]:
-        """Return the training edit of a date, or else an edit that needs no alarm."""
+        """Return the training edit of a date, or else an edit that needs no alarm; and injections as they are due."""
         state = self.state
         if state.pending:
             return []
+        if injections := self._of_items():
+            return [self._request(injection) for injection in injections]
         edit = self._scheduled()
         if edit is None:
             proposal = self._first((retire, merge, refit, audit))
