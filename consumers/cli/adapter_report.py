@@ -62,9 +62,8 @@ def roll_region_back(
     with closing(open_existing_log(log_url)) as log:
         store = AdaptersStore(adapters)
         revision, plan = roll_back(log, log.producer("rollback"), store, region_id, to, by, clock())
-    return (
-        f"revision {revision}: region {region_id} is back at {plan.region.adapter}, from {plan.left or 'the backbone'}"
-    )
+    restored = plan.restored[-1] if plan.restored else "no injected items"
+    return f"revision {revision}: region {region_id} is back at {restored}, from {plan.left or 'the backbone'}"
 
 
 def _line(name: str, store: AdaptersStore) -> str:

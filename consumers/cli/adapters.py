@@ -74,7 +74,9 @@ def rollback(
     log: Annotated[
         str, typer.Option("--log", metavar="URL", help="Log: sqlite:///PATH or kafka://HOST:PORT.", show_default=False)
     ],
-    region_id: Annotated[int, typer.Argument(metavar="REGION", min=0, help="Id of a live region.", show_default=False)],
+    region_id: Annotated[
+        int, typer.Argument(metavar="REGION", min=0, help="Live region; 0: injected items.", show_default=False)
+    ],
     to: Annotated[
         str | None, typer.Option("--to", metavar="VERSION", help="Version to restore. [default: the previous one]")
     ] = None,

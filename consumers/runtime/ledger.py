@@ -57,8 +57,9 @@ class Ledger:
 
 
 def adapters_ever_live(log: Log) -> set[str]:
-    """Return all adapter versions that any revision names: a rollback may restore any of them."""
+    """Return all versions in the store that any revision names: a rollback may restore any of them."""
     found: set[str] = set()
     for _, revision in RevisionFollower().poll(log):
         found |= {region.adapter for region in revision.regions if region.adapter}
+        found |= set(revision.injection.names) if revision.injection else set()
     return found

@@ -1,6 +1,6 @@
 """Administrative acts as records: a rollback is a new revision, so no record is ever changed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from adapters_store import AdaptersStore
@@ -9,6 +9,7 @@ from consumers.server.views.region_history import RegionHistory
 from pipeline.errors import DataError
 from pipeline.events.control import ROLLBACK, ControlAct
 from pipeline.regions.bank import RegionBank
+from pipeline.regions.injection import EVERY_REGION, Injection
 from pipeline.regions.region import Region, Status
 from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Log, Producer, Record
@@ -17,21 +18,32 @@ from pipeline.streams.topics import CONTROL, REGIONS
 
 @dataclass(frozen=True)
 class Rollback:
-    """Plan to restore an older adapter of a region.
+    """Plan to restore an older adapter of a region, or older injected items.
 
     Attributes:
-        region: the next version of the region, with the older adapter and its weight.
-        left: adapter that is replaced, None for the backbone.
-        revision: revision that published the older adapter.
+        region: the next version of the region, with the older adapter and its weight; None for injected items.
+        injection: the injected items from then on; None for a region.
+        left: version that is replaced, None for the backbone.
+        revision: revision that published the older version, -1 for none.
     """
 
-    region: Region
+    region: Region | None
+    injection: Injection | None
     left: str | None
     revision: int
 
+    @property
+    def restored(self) -> Sequence[str]:
+        """Versions in force from then on; all must be undamaged."""
+        if self.region is not None:
+            return [str(self.region.adapter)]
+        return () if self.injection is None else self.injection.names
+
     def next(self, bank: RegionBank) -> Revision:
         """Revision that carries the plan out; boundaries are unchanged."""
-        return Revision.of(bank, (self.region,), moved=False, rollback_of=self.left, restored=self.revision)
+        changed = () if self.region is None else (self.region,)
+        cause = {"rollback_of": self.left, "restored": self.revision}
+        return Revision.of(bank, changed, moved=False, injection=self.injection, **cause)
 
 
 def roll_back(
@@ -66,8 +78,10 @@ def roll_back(
     history = new_records(log, REGIONS, 0)
     bank = RegionHistory.of(history).bank
     plan = plan_rollback(bank, history, region_id, to)
-    store.verify(str(plan.region.adapter))
-    details = {"from": plan.left, "to": plan.region.adapter, **(why or {})}
+    for version in plan.restored:
+        store.verify(version)
+    restored = plan.restored[-1] if plan.restored else None
+    details = {"from": plan.left, "to": restored, **(why or {})}
     act = ControlAct(ROLLBACK, by, region_id, details=details).to_record()
     with producer.transaction() as transaction:
         transaction.send(REGIONS, plan.next(bank).to_record(), key=str(region_id), timestamp=now)
@@ -81,12 +95,14 @@ def plan_rollback(bank: RegionBank, revisions: Iterable[Record], region_id: int,
     Args:
         bank: the newest regions.
         revisions: all records of `regions`.
-        region_id: of a live stream region.
-        to: adapter version to restore, or None for the previous one.
+        region_id: of a live stream region, or 0 for the injected items.
+        to: version to restore, or None for the previous one.
 
     Raises:
         DataError: there is no such region, or no such version in its history.
     """
+    if region_id == EVERY_REGION:
+        return _plan_injection(bank, revisions, to)
     now = next((r for r in bank.stream if r.region_id == region_id and r.status is Status.LIVE), None)
     if now is None:
         raise DataError(f"region {region_id} is not a live region opened since set-up: there is nothing to roll back")
@@ -99,7 +115,24 @@ def plan_rollback(bank: RegionBank, revisions: Iterable[Record], region_id: int,
     offset, then = found
     # A version number is never used twice: the next one counts on from the present version.
     region = replace(now, version=now.version + 1, adapter=then.adapter, adapter_weight=then.adapter_weight)
-    return Rollback(region, now.adapter, offset)
+    return Rollback(region, None, now.adapter, offset)
+
+
+def _plan_injection(bank: RegionBank, revisions: Iterable[Record], to: str | None) -> Rollback:
+    """Plan to restore the injected items of before a version, or of when another one was the newest."""
+    now = bank.injection.names
+    if not now:
+        raise DataError("no items are injected: there is nothing to roll back")
+    states: list[tuple[int, Sequence[str]]] = [(-1, ())]
+    for record in revisions:
+        injection = Revision.from_record(value_of(record)).injection
+        if injection is not None:
+            states.append((record.offset, injection.names))
+    earlier = [state for state in states if state[1] != now and (to is None or (state[1] and state[1][-1] == to))]
+    if not earlier:
+        raise DataError(f"region {EVERY_REGION} never had {to} live: see its history in `regions`")
+    offset, names = earlier[-1]
+    return Rollback(None, Injection(bank.injection.version, tuple(names)), now[-1], offset)
 
 
 def _states(revisions: Iterable[Record], region_id: int) -> Iterable[tuple[int, Region]]:

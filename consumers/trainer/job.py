@@ -68,4 +68,8 @@ class JobRunner:
             outcome, changed = self._publisher.apply(edit, self._bank)
         except RecordsLostError as error:
             return Outcome(edit.edit_id, edit.operation, edit.region_id, False, f"its windows are lost: {error}"), None
-        return outcome, changed and replace(changed, base_revision=next_revision, canary=self._share)
+        if changed is None:
+            return outcome, None
+        # An injection has no incumbent that could answer some of the users.
+        share = self._share if changed.injection is None else 0.0
+        return outcome, replace(changed, base_revision=next_revision, canary=share)

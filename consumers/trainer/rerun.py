@@ -53,7 +53,8 @@ def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) ->
         LogError: the edit was not published, or by a replay, whose revisions have no base.
     """
     published, base = _revision_of(edit, log)
-    name = next((r.adapter for r in published.regions if _is_new(r.adapter, edit, adapters)), None)
+    named = [r.adapter for r in published.regions] + list(published.injection.names if published.injection else ())
+    name = next((name for name in named if _is_new(name, edit, adapters)), None)
     with TemporaryDirectory() as folder:
         runner = JobRunner(setup, config, log, AdaptersStore(adapters), AdaptersStore(Path(folder)))
         outcome, again = runner.apply(edit, base)

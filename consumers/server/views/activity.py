@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.errors import BadEvent
 from pipeline.events.dead_letter import DeadLetter, Replayed
 from pipeline.events.statistics import StatisticsInterval
+from pipeline.regions.injection import EVERY_REGION
 from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import CONTROL, DEAD_LETTERS, REGIONS, STATISTICS
@@ -91,15 +92,18 @@ class Activity:
 
     def _apply_revision(self, record: Record, value: Mapping[str, Any]) -> None:
         revision = Revision.from_record(value)
-        for region in (r for r in revision.regions if r.adapter is not None):
-            versions = self._versions[region.region_id]
-            if not versions or versions[-1]["adapter"] != region.adapter:
+        changed = [(r.region_id, r.adapter, r.adapter_weight) for r in revision.regions if r.adapter is not None]
+        if revision.injection is not None and revision.injection.names:
+            changed.append((EVERY_REGION, revision.injection.names[-1], 1.0))
+        for region_id, adapter, weight in changed:
+            versions = self._versions[region_id]
+            if not versions or versions[-1]["adapter"] != adapter:
                 versions.append(
                     {
-                        "adapter": region.adapter,
+                        "adapter": adapter,
                         "revision": record.offset,
                         "timestamp": record.timestamp,
-                        "trust": region.adapter_weight,
+                        "trust": weight,
                         "edit_id": revision.edit_id,
                         "validation": revision.validation,
                         "rollback_of": revision.rollback_of,

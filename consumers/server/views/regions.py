@@ -11,16 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import RLock
 
+import torch
+
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
 from consumers.server.malformed import OnSkipped
 from consumers.server.views.region_history import RegionHistory
 from pipeline.errors import LogError
+from pipeline.models.injected import InjectedItems, InjectedVersions
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.moved_items import Tensors, known_rows, moved_items
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.recommend.canary import Canary
 from pipeline.regions.bank import RegionBank
+from pipeline.regions.injection import Injection
 from pipeline.regions.region import Status
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import REGIONS
@@ -93,6 +97,8 @@ class ServedRegions:
         self._backbone_sha256 = backbone_sha256
         self._catalogue = catalogue
         self._moved: dict[str, frozenset[str]] = {}
+        width = forward.vectors.shape[1]
+        self._versions, self._injected = InjectedVersions(store, backbone_sha256, width), InjectedItems.none(width)
         self._logged = self._setup
         self._pins: dict[int, str] = {}
         self._view = View(setup_bank, -1, {}, {})
@@ -151,6 +157,11 @@ class ServedRegions:
                     self.forward.register(name, tensors, rows)
         return refused
 
+    def inject_known(self) -> None:
+        """Let injected items follow a catalogue whose rows or texts have changed; between batches."""
+        rows, vectors = self._injected.known(self._catalogue.row_of)
+        self.forward.inject(rows, torch.from_numpy(vectors))
+
     def apply(self, records: Sequence[Record], on_skipped: OnSkipped) -> list[StoreError]:
         """Apply new records of `regions`, and load the adapters that the last of them needs.
 
@@ -181,7 +192,7 @@ class ServedRegions:
 
         Args:
             log: source of the records.
-            revision: an offset of `regions`; -1 for set-up.
+            revision: an offset of `regions`; -1 for set-up. Injected items are those in force.
         """
         if revision >= self._view.revision:
             return self._view
@@ -200,13 +211,18 @@ class ServedRegions:
         # In the background: requests are served meanwhile.
         wanted = self._wanted()
         failed, refused = self._load(wanted)
+        injection, injected = self._load_injected(wanted.bank.injection, refused)
         last = {region.region_id: region.adapter for region in self._view.bank.regions}
         last |= {canary.region_id: canary.incumbent for canary in wanted.canaries.values()}
         good = [replace(wanted.bank[i], adapter=last[i]) for i in failed if last.get(i) in self.forward.names]
-        view = View(wanted.bank.changed(*good), offset, failed, self._on_trial(wanted))
+        bank = replace(wanted.bank.changed(*good), injection=injection)
+        view = View(bank, offset, failed, self._on_trial(wanted))
         # Between batches.
         with self._between_batches:
             self._view = view
+            if injected is not self._injected:
+                self._injected = injected
+                self.inject_known()
             self._free()
         return refused
 
@@ -238,6 +254,17 @@ class ServedRegions:
                 if region_id is not None:
                     failed[region_id] = name
         return failed, refused
+
+    def _load_injected(self, wanted: Injection, refused: list[StoreError]) -> tuple[Injection, InjectedItems]:
+        """Load injected items; where a version is refused, which is noted, those in force stay."""
+        now = self._view.bank.injection
+        if wanted != now:
+            try:
+                return wanted, self._versions.load(wanted.names)
+            except StoreError as error:
+                refused.append(error)
+                self._count(error)
+        return now, self._injected
 
     def _read(self, name: str) -> tuple[Tensors, list[int]]:
         """Load a version: its tensors for the items that have rows now, and these rows.
