@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from consumers.gate.dead_letters import readable
 from consumers.gate.event_time_buffer import Arrival
+from pipeline.datasets.objects import field_of, interaction_of
 from pipeline.errors import BadEvent
-from pipeline.events.interaction import parse_interaction
+from pipeline.events.cells import identifier
 from pipeline.events.versioning import check_schema
 from pipeline.streams.interface import Record
 
@@ -28,11 +29,15 @@ class InteractionParser:
     """Parses records of `interactions`.
 
     Args:
+        columns: field -> key of a record, where the names do not show it.
         positive_from: least value of an interaction that counts, or None if every one does.
         is_refused: True for an item that must not be added by an interaction.
     """
 
-    def __init__(self, positive_from: float | None, is_refused: Callable[[str], bool]) -> None:
+    def __init__(
+        self, columns: Mapping[str, str], positive_from: float | None, is_refused: Callable[[str], bool]
+    ) -> None:
+        self._columns = columns
         self._positive_from = positive_from
         self._is_refused = is_refused
 
@@ -49,8 +54,9 @@ class InteractionParser:
         value = readable(record)
         check_schema(value)
         if value.get("erase") is True:
-            return Erasure(_user_id(value), max(0.0, record.timestamp))
-        event = parse_interaction(value)
+            user_id = identifier(field_of(value, "user_id", self._columns), "user_id")
+            return Erasure(user_id, max(0.0, record.timestamp))
+        event = interaction_of(value, self._columns)
         if event.value is not None and self._positive_from is not None and event.value < self._positive_from:
             return None
         if self._is_refused(event.item_id):
@@ -62,13 +68,6 @@ class InteractionParser:
         past, cut = value.get("past") is True, value.get("cut") is True
         sequence = _sequence(value)
         return Arrival(record.partition, record.offset, event, past, sequence, cut, number, record.written_at)
-
-
-def _user_id(value: Mapping[str, object]) -> str:
-    user_id = value.get("user_id")
-    if not isinstance(user_id, str | int) or isinstance(user_id, bool) or user_id == "":
-        raise BadEvent("bad_user_id", "an erasure names the user_id that is to be erased")
-    return str(user_id)
 
 
 def _sequence(value: Mapping[str, object]) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.datasets.checks import FINE, Checked, Ids, Moments, check_values
 from pipeline.datasets.event_ids import made_ids, repeat_ids
 from pipeline.datasets.readers.rows import BoundTable
-from pipeline.datasets.readers.table import Chunk, Coded, Column, Kind, Numbers
+from pipeline.datasets.readers.table import Chunk, Coded, Column, Kind, Numbers, first_given
 from pipeline.datasets.refusals import EXAMPLES, RefusalCounter
 from pipeline.datasets.title_texts import TitleTexts
 from pipeline.errors import BadEvent
@@ -59,7 +59,7 @@ class Assembly:
         """Read a table and check its rows."""
         moments = Moments()
         kinds: dict[int, Kind] = dict.fromkeys(bound.text, "text")
-        kinds |= {place: KINDS.get(name, "text") for name, place in bound.fields.items()}
+        kinds |= {place: KINDS.get(name, "text") for name in bound.fields for place in bound.places(name)}
         self._titles_mapped |= bound.mapped_text
         for chunk in bound.table.read(kinds):
             for line, error in chunk.broken:
@@ -69,7 +69,7 @@ class Assembly:
         self._parts += 1
 
     def _check(self, bound: BoundTable, chunk: Chunk, moments: Moments) -> None:
-        columns = {name: chunk.columns[place] for name, place in bound.fields.items()}
+        columns = {name: first_given([chunk.columns[n] for n in bound.places(name)]) for name in bound.fields}
         checked = {
             "user_id": self._users.check(columns["user_id"]),
             "item_id": self._items.check(columns["item_id"]),

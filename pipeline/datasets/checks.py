@@ -13,13 +13,11 @@ from pipeline.datasets.readers.table import Coded, Column, Numbers, coded
 from pipeline.errors import BadEvent
 from pipeline.events.cells import (
     MILLISECONDS_FROM,
-    NUMBER,
     TIMESTAMP_BELOW,
     calendar_moment,
     identifier,
-    iso_moment,
+    moment,
     number,
-    seconds,
 )
 
 FINE = -1
@@ -121,18 +119,7 @@ class Moments:
         return _parsed(_coded(column), self._moment)
 
     def _moment(self, cell: object) -> float:
-        if isinstance(cell, str) and not NUMBER.fullmatch(cell):
-            parsed = iso_moment(cell)
-            cell = cell if parsed is None else parsed
-        value = number(cell, "timestamp")
-        if value is None:
-            raise BadEvent("missing_timestamp", "the event has no timestamp")
-        if not self._is_calendar:
-            return seconds(value)
-        day = calendar_moment(value)
-        if day is None:
-            raise BadEvent("bad_timestamp", f"{value:.0f} is no date, unlike the other times of the file")
-        return day
+        return moment(cell, calendar=self._is_calendar)
 
 
 def _is_calendar(column: Column) -> bool:

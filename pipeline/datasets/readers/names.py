@@ -1,12 +1,15 @@
 """Names of columns by meaning."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 FIELDS = ("user_id", "item_id", "timestamp", "value", "event_id")
 """Fields of an interaction."""
 
 REQUIRED = ("user_id", "item_id", "timestamp")
+
+MEANINGS = {"user_id": "user", "item_id": "item", "timestamp": "time", "value": "value", "event_id": "event id"}
+"""Fields as they are shown."""
 
 TIERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "user_id": (
@@ -59,6 +62,19 @@ ITEM_MOMENTS: Mapping[str, tuple[str, ...]] = {
 A date of release is not among them: it may be a year alone, or lie before 1970, and an item that came out on a day need
 not have been in the catalogue from that day on.
 """
+
+
+def candidates(names: Mapping[int, str], field: str) -> Iterator[list[int]]:
+    """Yield the places of the columns that can be a field, equally sure ones together, the surest first.
+
+    Args:
+        names: name of each column that is not used yet, in the form of the aliases.
+        field: field of an interaction.
+    """
+    for tier in TIERS[field]:
+        places = [place for place, name in names.items() if name in tier]
+        if places:
+            yield places
 
 
 def plain(name: str) -> str:

@@ -5,7 +5,7 @@ alike.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,13 +53,19 @@ class BoundTable:
         table: the table.
         fields: field (`user_id`, ...) -> place of its column.
         text: places of the columns that describe the item, the title first.
+        otherwise: field -> places of further columns, for rows of a sparse table without the ones before.
         mapped_text: True if the user named these columns, False if their names did.
     """
 
     table: Table
     fields: Mapping[str, int]
     text: tuple[int, ...] = ()
+    otherwise: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     mapped_text: bool = False
+
+    def places(self, field: str) -> tuple[int, ...]:
+        """Return the places of the columns of a field, the surest first."""
+        return self.fields[field], *self.otherwise.get(field, ())
 
 
 Threshold = Callable[[Interactions], float | None]
