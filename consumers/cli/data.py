@@ -60,7 +60,7 @@ def describe(
     from pipeline.datasets.readers.options import read_options
 
     section = configuration(config, settings, items).data
-    options = read_options(section.columns, section.items, section.repeats)
+    options = read_options(section.columns, section.items, section.repeats, section.event_types)
     quantiles = (section.finetune_from, section.test_from)
     out = terminal().out
     out.print(describe_dataset(data, options, section.positive_from, quantiles, out))
@@ -98,12 +98,12 @@ def describe_dataset(
     Raises:
         DataError: the log cannot be read or cut.
     """
-    from pipeline.datasets.dataset import read_dataset
+    from pipeline.datasets.dataset import read_dataset, threshold_of
     from pipeline.datasets.describe import describe, render, render_columns
     from pipeline.datasets.splits import QUANTILES
 
     dataset = read_dataset(path, options)
-    threshold = dataset.positive_from if positive_from is None else positive_from
+    threshold = threshold_of(dataset, positive_from)
     if out is not None:
         out.print(render_columns(dataset.columns))
     return render(describe(dataset, threshold, quantiles or QUANTILES))

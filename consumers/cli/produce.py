@@ -71,9 +71,9 @@ def produce(
     from pipeline.datasets.dataset import read_dataset
     from pipeline.datasets.readers.options import read_options
 
-    feed = feed_of(
-        read_dataset(data, read_options(config.data.columns, config.data.items, config.data.repeats)), config
-    )
+    section = config.data
+    options = read_options(section.columns, section.items, section.repeats, section.event_types)
+    feed = feed_of(read_dataset(data, options), config)
     with closing(log_of(config)) as log:
         feed.write_items(log, progress)
         feed.write_past(log, progress)

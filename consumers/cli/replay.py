@@ -106,7 +106,7 @@ def read_data(data: Path, config: "Config", stages: "Stages", out: "Console") ->
 
     stages(f"reading {data}", 0, 0)
     section = config.data
-    dataset = read_dataset(data, read_options(section.columns, section.items, section.repeats))
+    dataset = read_dataset(data, read_options(section.columns, section.items, section.repeats, section.event_types))
     out.print(render_columns(dataset.columns))
     return dataset
 

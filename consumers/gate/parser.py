@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from consumers.gate.dead_letters import readable
 from consumers.gate.event_time_buffer import Arrival
 from pipeline.datasets.objects import field_of, interaction_of
+from pipeline.datasets.readers.names import EVENT_TYPE
 from pipeline.errors import BadEvent
 from pipeline.events.cells import identifier
+from pipeline.events.counting import CountingRule
 from pipeline.events.versioning import check_schema
 from pipeline.streams.interface import Record
 
@@ -30,15 +32,13 @@ class InteractionParser:
 
     Args:
         columns: field -> key of a record, where the names do not show it.
-        positive_from: least value of an interaction that counts, or None if every one does.
+        rule: says which interactions count.
         is_refused: True for an item that must not be added by an interaction.
     """
 
-    def __init__(
-        self, columns: Mapping[str, str], positive_from: float | None, is_refused: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, columns: Mapping[str, str], rule: CountingRule, is_refused: Callable[[str], bool]) -> None:
         self._columns = columns
-        self._positive_from = positive_from
+        self._rule = rule
         self._is_refused = is_refused
 
     def parse(self, record: Record, number: int) -> Arrival | Erasure | None:
@@ -57,7 +57,8 @@ class InteractionParser:
             user_id = identifier(field_of(value, "user_id", self._columns), "user_id")
             return Erasure(user_id, max(0.0, record.timestamp))
         event = interaction_of(value, self._columns)
-        if event.value is not None and self._positive_from is not None and event.value < self._positive_from:
+        kind = field_of(value, EVENT_TYPE, self._columns) if self._rule.event_types else None
+        if not self._rule.counts_kind(kind) or not self._rule.counts_value(event.value):
             return None
         if self._is_refused(event.item_id):
             raise BadEvent(

@@ -61,7 +61,7 @@ class GateStage:
         self._store = store
         self._instance = instance
         self._metrics = metrics
-        self._parser = InteractionParser(config.data.columns, config.data.positive_from, self._is_refused)
+        self._parser = InteractionParser(config.data.columns, setup.counting_rule(config.data), self._is_refused)
         cache = Path(config.items.cache).expanduser()
         self._encoder = reopen_text_encoder(setup.catalogue.encoder, config.items.text_encoder, cache)
         self._host = AdapterHost(setup.backbone, config.adapter)

@@ -21,7 +21,14 @@ class DataSettings(Section):
         None,
         description=(
             "smallest value of a positive interaction; null: the reader's default (MovieLens 4, MovieTweetings "
-            "7, otherwise every interaction is positive)"
+            "7, otherwise every interaction is positive), for a gate that of set-up"
+        ),
+    )
+    event_types: dict[str, bool] = Field(
+        default_factory=dict,
+        description=(
+            "kind of event -> whether it counts as an interaction, e.g. {view: true, purchase: true, dislike: false}; "
+            "a kind that is missing here is refused; {}: kinds are not looked at"
         ),
     )
     finetune_from: float = Field(
@@ -31,8 +38,8 @@ class DataSettings(Section):
     columns: dict[str, str] = Field(
         default_factory=dict,
         description=(
-            "field -> column of the file, e.g. {user_id: customer, timestamp: bought_at}; the number of the column "
-            "where the file has no names"
+            "field -> column of the file, or key of a record of `interactions`, e.g. {user_id: customer, timestamp: "
+            "bought_at}; the number of the column where the file has no names"
         ),
     )
     items: str | None = Field(
@@ -50,6 +57,14 @@ class DataSettings(Section):
         if not isinstance(columns, dict):
             return columns
         return {name: str(column) if type(column) is int else column for name, column in columns.items()}
+
+    @field_validator("event_types", mode="before")
+    @classmethod
+    def _kinds_in_lower_case(cls, kinds: Any) -> Any:
+        """Accept numbers as kinds, and any case."""
+        return (
+            {str(kind).strip().lower(): counts for kind, counts in kinds.items()} if isinstance(kinds, dict) else kinds
+        )
 
 
 class ItemSettings(Section):

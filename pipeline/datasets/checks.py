@@ -19,6 +19,7 @@ from pipeline.events.cells import (
     moment,
     number,
 )
+from pipeline.events.counting import CountingRule
 
 FINE = -1
 """Fault of a row that has none."""
@@ -97,6 +98,11 @@ def check_values(column: Column) -> Checked:
 
 def _value(cell: object) -> float | None:
     return number(cell, "value")
+
+
+def check_kinds(column: Column, rule: CountingRule) -> Checked:
+    """Return 1 for each row whose kind of event counts, else 0."""
+    return _parsed(_coded(column), lambda cell: float(rule.counts_kind(cell)))
 
 
 class Moments:

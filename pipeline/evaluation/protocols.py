@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.datasets.dataset import Dataset, positives
+from pipeline.datasets.dataset import Dataset, positives, threshold_of
 from pipeline.datasets.setup_items import setup_items
 from pipeline.datasets.splits import Slice, Slices, cut
 from pipeline.errors import DataError
@@ -76,7 +76,7 @@ def plan_replay(dataset: Dataset, config: Config) -> Plan:
     Raises:
         DataError: no interaction is positive, or a slice would be empty.
     """
-    threshold = dataset.positive_from if config.data.positive_from is None else config.data.positive_from
+    threshold = threshold_of(dataset, config.data.positive_from)
     events = positives(dataset, threshold)
     if not len(events):
         raise DataError(

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -15,6 +16,7 @@ from consumers.runtime.item_records import item_of
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.errors import BadEvent, DataError
+from pipeline.events.counting import CountingRule
 from pipeline.events.interaction import Interaction
 from pipeline.events.item import Item
 from pipeline.events.versioning import versioned
@@ -63,18 +65,22 @@ def record(value: object, key: str | None = None, topic: str = "interactions") -
     return Record(topic, 0, 0, key, value, 1.0)  # type: ignore[arg-type]
 
 
-def live(value: object, columns: dict[str, str] | None = None) -> Interaction | str:
-    """What the gate makes of a record: an event, or the reason of its refusal."""
-    parser = InteractionParser(columns or {}, None, lambda _: False)
+def live(
+    value: object, columns: dict[str, str] | None = None, rule: CountingRule | None = None
+) -> Interaction | str | None:
+    """What the gate makes of a record: an event, the reason of its refusal, or nothing."""
+    parser = InteractionParser(columns or {}, rule or CountingRule(), lambda _: False)
     try:
         arrival = parser.parse(record(value), 0)
     except BadEvent as error:
         return error.reason
+    if arrival is None:
+        return None
     assert isinstance(arrival, Arrival)
     return arrival.event
 
 
-def filed(folder: Path, *values: object, **columns: str) -> list[Interaction] | str:
+def filed(folder: Path, *values: object, **columns: Any) -> list[Interaction] | str:
     """What the reader makes of JSON lines: events, or its refusal of the file."""
     (folder / "log.jsonl").write_text("\n".join(map(json.dumps, values)))
     try:
@@ -150,11 +156,49 @@ def test_named_columns_hold_for_both_and_not_for_what_the_pipeline_writes(tmp_pa
 
 
 def test_an_erasure_names_its_user_as_an_event_does():
-    parser = InteractionParser({}, None, lambda _: False)
+    parser = InteractionParser({}, CountingRule(), lambda _: False)
     for value in ({"user": 7.0}, {"user_id": " 7 "}, {"uid": "7", "item": 1, "movie_id": 2}):
         assert parser.parse(record({"erase": True, **value}), 0) == Erasure("7", 1.0)
     with pytest.raises(BadEvent, match="missing_user_id"):
         parser.parse(record({"erase": True, "name": "x"}), 0)
+
+
+KINDS = {"view": True, "purchase": True, "dislike": False}
+kinds = st.sampled_from(["view", "Purchase", " dislike ", "refund", 3, None, "NA", ["view"]])
+of_kinds = st.lists(st.builds(lambda value, kind: {**value, "event": kind}, likely, kinds), max_size=8)
+
+
+@QUICK
+@given(of_kinds)
+def test_kinds_that_do_not_count_are_left_out_of_files_and_of_the_log(tmp_path, some):
+    good = {**GOOD, "event": "view"}
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, (good, *some))))
+    dataset = read_dataset(tmp_path / "log.jsonl", ReadOptions(event_types=KINDS))
+    events, reasons, left_out = {}, Counter(), 0
+    for value in (good, *some):
+        made = live(value, rule=CountingRule(event_types=KINDS))
+        if made is None:
+            left_out += 1
+        elif isinstance(made, str) or made.event_id in events:
+            reasons["duplicate" if isinstance(made, Interaction) else made] += 1
+        else:
+            events[made.event_id] = made
+    assert {e.event_id: e for e in dataset.interactions} == events
+    assert (dataset.refused.counts, dataset.not_counted) == (reasons, left_out)
+
+
+def test_without_a_table_kinds_are_not_looked_at(tmp_path):
+    value = {"user_id": "u", "item_id": "i", "timestamp": 5, "event": "dislike", "action": "refund"}
+    assert filed(tmp_path, value) == [live(value)]
+
+
+def test_a_table_of_kinds_needs_the_column(tmp_path):
+    plain = {"user_id": "u", "item_id": "i", "timestamp": 5, "act": "dislike"}
+    assert "looks like event_type" in str(filed(tmp_path, plain, event_types=KINDS))
+    assert len(filed(tmp_path, {**plain, "act": "view"}, event_types=KINDS, event_type="act")) == 1
+    assert "1 rows are of a kind that does not count" in str(
+        filed(tmp_path, plain, event_types=KINDS, event_type="act")
+    )
 
 
 item_records = st.fixed_dictionaries(

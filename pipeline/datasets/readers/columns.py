@@ -31,14 +31,14 @@ def bind(table: Table, options: ReadOptions, *, has_items: bool = False) -> Boun
         DataError: a required or a named column is missing, or the guess is doubtful; the message names the columns
             found and the setting.
     """
-    mapped = {name: _named(table, column) for name in FIELDS if (column := getattr(options, name)) is not None}
+    mapped = {name: _named(table, column) for name, column in options.named.items()}
     text = () if has_items else tuple(_named(table, column) for column in options.text)
     guess, taken = _by_name if table.places is None else _by_place, {*mapped.values(), *text}
-    fields = mapped | guess(table, mapped, taken)
-    for name in REQUIRED:
+    fields = mapped | guess(table, options.fields, mapped, taken)
+    for name in (*REQUIRED, *options.fields[len(FIELDS) :]):
         if name not in fields:
             raise DataError(_missing(table, name))
-    fields = {name: fields[name] for name in FIELDS if name in fields}
+    fields = {name: fields[name] for name in options.fields if name in fields}
     otherwise = _otherwise(table, [n for n in fields if n not in mapped], taken) if table.is_sparse else {}
     if text:
         return BoundTable(table, fields, text, otherwise, mapped_text=True)
@@ -46,11 +46,11 @@ def bind(table: Table, options: ReadOptions, *, has_items: bool = False) -> Boun
     return BoundTable(table, fields, () if title is None else (title,), otherwise)
 
 
-def _by_name(table: Table, mapped: Mapping[str, int], taken: set[int]) -> dict[str, int]:
+def _by_name(table: Table, fields: Sequence[str], mapped: Mapping[str, int], taken: set[int]) -> dict[str, int]:
     """Guess the fields that are not mapped, among the columns that are not taken."""
     free = {place: plain(column) for place, column in enumerate(table.columns) if place not in taken}
     found = {}
-    for name in FIELDS:
+    for name in fields:
         places = None if name in mapped else next(candidates(free, name), None)
         if places is None:
             continue
@@ -68,9 +68,9 @@ def _otherwise(table: Table, guessed: Collection[str], taken: Collection[int]) -
     return {name: places for name, places in found.items() if places}
 
 
-def _by_place(table: Table, mapped: Mapping[str, int], taken: set[int]) -> dict[str, int]:
+def _by_place(table: Table, fields: Sequence[str], mapped: Mapping[str, int], taken: set[int]) -> dict[str, int]:
     """Take the places of a table without names, unless they are doubtful and needed."""
-    places = table.places or {}
+    places = {name: place for name, place in (table.places or {}).items() if name in fields}
     if all(name in mapped for name in REQUIRED):
         return {}
     if table.doubt:

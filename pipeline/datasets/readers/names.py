@@ -6,9 +6,15 @@ from collections.abc import Iterator, Mapping
 FIELDS = ("user_id", "item_id", "timestamp", "value", "event_id")
 """Fields of an interaction."""
 
+EVENT_TYPE = "event_type"
+"""Field with the kind of event: read only where settings say which kinds count."""
+
 REQUIRED = ("user_id", "item_id", "timestamp")
 
-MEANINGS = {"user_id": "user", "item_id": "item", "timestamp": "time", "value": "value", "event_id": "event id"}
+MEANINGS = {
+    **{"user_id": "user", "item_id": "item", "timestamp": "time", "value": "value", "event_id": "event id"},
+    EVENT_TYPE: "kind of event",
+}
 """Fields as they are shown."""
 
 TIERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -29,6 +35,11 @@ TIERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "value": (("rating",), ("score", "value", "stars", "overall")),
     "event_id": (("eventid",),),
+    EVENT_TYPE: (
+        ("eventtype",),
+        ("event", "action", "behavior", "behaviour", "interaction", "actiontype", "interactiontype"),
+        ("type", "kind"),
+    ),
 }
 """Names of a column by meaning, in lower case and without separators: the surest first, equally sure ones together."""
 
