@@ -57,13 +57,12 @@ def describe(
 
     Example: `raie data describe orders.csv --set data.columns.user_id=buyer`
     """
-    from pipeline.datasets.readers.options import read_options
+    from pipeline.datasets.readers.options import options_of
 
     section = configuration(config, settings, items).data
-    options = read_options(section.columns, section.items, section.repeats, section.event_types)
     quantiles = (section.finetune_from, section.test_from)
     out = terminal().out
-    out.print(describe_dataset(data, options, section.positive_from, quantiles, out))
+    out.print(describe_dataset(data, options_of(section), section.positive_from, quantiles, out))
 
 
 def list_datasets() -> "Table":

@@ -102,11 +102,10 @@ def read_data(data: Path, config: "Config", stages: "Stages", out: "Console") ->
     """Read a log as the configuration says, as a stage of the progress display, and show the use of its columns."""
     from pipeline.datasets.dataset import read_dataset
     from pipeline.datasets.describe import render_columns
-    from pipeline.datasets.readers.options import read_options
+    from pipeline.datasets.readers.options import options_of
 
     stages(f"reading {data}", 0, 0)
-    section = config.data
-    dataset = read_dataset(data, read_options(section.columns, section.items, section.repeats, section.event_types))
+    dataset = read_dataset(data, options_of(config.data))
     out.print(render_columns(dataset.columns))
     return dataset
 

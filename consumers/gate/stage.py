@@ -75,8 +75,8 @@ class GateStage:
             self._reset()
             self._scoring.restore(log)
         for (_, partition), committed in came.items():
-            known = self._setup.catalogue.item_ids
-            users = UserStore(self._config.windows.length, self._config.gate.remembered_events, known)
+            gate, known = self._config.gate, self._setup.catalogue.item_ids
+            users = UserStore(self._config.windows.length, gate.remembered_events, gate.remembered_items, known)
             users.restore(log.read(USERS, partition, 0, log.end_offset(USERS, partition)), committed)
             done = {offset for user in users for offset in user.ahead if offset >= committed}
             self._users[partition] = users

@@ -11,6 +11,13 @@ class WindowSettings(Section):
     """Windows: the newest items of a user, from which the next one is predicted."""
 
     length: int = Field(10, ge=1, le=1000, description="number of items of a window")
+    repeats: bool = Field(
+        False,
+        description=(
+            "true: an item of the window may be recommended again, and is a rival in every rank; false: it is neither, "
+            "and an interaction with it is a miss; the same in replay, gate and server"
+        ),
+    )
     stride: int = Field(5, ge=1, description="protocol `windows`: events between the targets of two scored windows")
 
 
@@ -62,9 +69,9 @@ class DataSettings(Section):
     @classmethod
     def _kinds_in_lower_case(cls, kinds: Any) -> Any:
         """Accept numbers as kinds, and any case."""
-        return (
-            {str(kind).strip().lower(): counts for kind, counts in kinds.items()} if isinstance(kinds, dict) else kinds
-        )
+        if not isinstance(kinds, dict):
+            return kinds
+        return {str(kind).strip().lower(): counts for kind, counts in kinds.items()}
 
 
 class ItemSettings(Section):

@@ -87,7 +87,11 @@ def plan_replay(dataset: Dataset, config: Config) -> Plan:
     first, second = slices.bounds(events.timestamps)
     by_slice: dict[Slice, Interactions] = {"S": events[:first], "F": events[first:second], "T": events[second:]}
     timeline = Timeline(
-        dataset.items, setup_items(dataset, by_slice["S"], slices), _stream(events, first, config), config.items
+        dataset.items,
+        setup_items(dataset, by_slice["S"], slices),
+        _stream(events, first, config),
+        config.items,
+        repeats=config.windows.repeats,
     )
     protocol = _prequential if config.protocol == "prequential" else _windows
     return protocol(slices, by_slice, config, timeline)

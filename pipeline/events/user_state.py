@@ -2,6 +2,7 @@
 
     history      item ids, oldest first
     since_setup  number of these, the newest ones, that came after the set-up slice
+    taken        distinct items that left the history, the one that left last at the end; bounded
     latest       id and time of the newest event
     seen         digests of the newest event ids, to recognise duplicates
     sequence     in lockstep, the number of the newest event
@@ -45,6 +46,7 @@ class UserState:
         seen: digests of the newest events, oldest first.
         sequence: number of the newest event in lockstep, else -1.
         ahead: offsets handled ahead of the committed one.
+        taken: distinct items that left the history, the one that left last at the end.
     """
 
     history: History
@@ -53,6 +55,7 @@ class UserState:
     seen: bytes = b""
     sequence: int = -1
     ahead: tuple[int, ...] = ()
+    taken: tuple[str, ...] = ()
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], length: int, setup_items: Sequence[str]) -> Self:
@@ -73,7 +76,16 @@ class UserState:
             base64.b64decode(record["seen"]),
             record.get("sequence", -1),
             tuple(record.get("ahead", ())),
+            tuple(record.get("taken", ())),
         )
+
+    def append(self, item_id: str, length: int, remembered: int, *, since_setup: bool) -> None:
+        """Append an item to a history of at most `length`; at most `remembered` items that left it are kept."""
+        gone = self.history.items[:1] if len(self.history.items) >= length else ()
+        if gone:
+            kept = (*(item for item in self.taken if item != gone[0]), *gone)
+            self.taken = kept[max(len(kept) - remembered, 0) :]
+        self.history = self.history.append(item_id, length, since_setup=since_setup)
 
     def to_record(self, position: int) -> dict[str, Any]:
         """As a JSON object, in a transaction that commits `position` of `interactions`."""
@@ -84,6 +96,8 @@ class UserState:
             "seen": base64.b64encode(self.seen).decode("ascii"),
             "input": position,
         }
+        if self.taken:
+            value["taken"] = list(self.taken)
         if self.sequence >= 0:
             value["sequence"] = self.sequence
         ahead = self.ahead_of(position)

@@ -3,9 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.config import DataSettings
 from pipeline.datasets.readers.names import EVENT_TYPE, FIELDS
 from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.errors import ConfigError
+
+
+def options_of(data: DataSettings) -> ReadOptions:
+    """Turn section `data` into the options of a reader; raises as `read_options` does."""
+    return read_options(data.columns, data.items, data.repeats, data.event_types)
 
 
 def read_options(

@@ -68,7 +68,7 @@ class ReplayedItems:
             targets=self._rows[windows.targets],
             since_setup=since.sum(axis=1),
         )
-        return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences)
+        return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences, existence.repeats)
 
     def record_of(self, item_id: str) -> Item | None:
         """The record of an item as an edit after the present batch finds it: without those evicted so far."""
