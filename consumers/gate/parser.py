@@ -10,6 +10,8 @@ from pipeline.datasets.readers.names import EVENT_TYPE
 from pipeline.errors import BadEvent
 from pipeline.events.cells import identifier
 from pipeline.events.counting import CountingRule
+from pipeline.events.interaction import Interaction
+from pipeline.events.loaded_history import LoadedHistory
 from pipeline.events.versioning import check_schema
 from pipeline.streams.interface import Record
 
@@ -56,6 +58,8 @@ class InteractionParser:
         if value.get("erase") is True:
             user_id = identifier(field_of(value, "user_id", self._columns), "user_id")
             return Erasure(user_id, max(0.0, record.timestamp))
+        if value.get("load") is True:
+            return _loaded(record, LoadedHistory.from_record(value), number)
         event = interaction_of(value, self._columns)
         kind = field_of(value, EVENT_TYPE, self._columns) if self._rule.event_types else None
         if not self._rule.counts_kind(kind) or not self._rule.counts_value(event.value):
@@ -69,6 +73,14 @@ class InteractionParser:
         past, cut = value.get("past") is True, value.get("cut") is True
         sequence = _sequence(value)
         return Arrival(record.partition, record.offset, event, past, sequence, cut, number, record.written_at)
+
+
+def _loaded(record: Record, loaded: LoadedHistory, number: int) -> Arrival:
+    """Arrival of a history, at the time of its newest event."""
+    event_id = loaded.event_ids[-1] if loaded.event_ids else ""
+    newest = Interaction(event_id, loaded.user_id, loaded.items[-1], loaded.timestamp)
+    place = (record.partition, record.offset)
+    return Arrival(*place, newest, past=True, sequence=-1, cut=False, number=number, loaded=loaded)
 
 
 def _sequence(value: Mapping[str, object]) -> int:

@@ -9,7 +9,8 @@ Live, an event is scored under the newest revision. In lockstep the producer has
 barrier. In both modes `gated`, `users`, snapshots of the ensemble and positions are written in one transaction.
 
 An interaction with `past` belongs to the set-up slice: it enters the history and is not scored. A record
-`{"erase": true, "user_id": ...}` of `interactions` erases the user.
+`{"erase": true, "user_id": ...}` of `interactions` erases the user. One with `load` holds a whole history of before the
+stream, which goes in front of what came live.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -144,7 +145,7 @@ class GateStage:
             return
         if isinstance(parsed, Erasure):
             buffer.deferred[record.offset] = parsed
-        elif parsed is not None and buffer.add(parsed):
+        elif parsed is not None and buffer.add(parsed) and not parsed.past:
             self._metrics.late.inc()
 
     def _perform(self, partition: int, action: Action) -> list[Output]:
@@ -216,12 +217,15 @@ class GateStage:
         """Append an event to its user's history; return False for a duplicate."""
         users, event = self._users[arrival.partition], arrival.event
         state = users.get(event.user_id)
-        if state is not None and state.has_seen(event.event_id):
+        if arrival.loaded is not None:
+            state = users.load(arrival.loaded)
+        elif state is not None and state.has_seen(event.event_id):
             self._metrics.duplicates.inc()
             return False
-        state = users.append(
-            event.user_id, event.item_id, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
-        )
+        else:
+            state = users.append(
+                event.user_id, event.item_id, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
+            )
         state.ahead += (arrival.offset,)
         touched[arrival.partition, event.user_id] = state
         self._batches.advance(arrival.sequence)

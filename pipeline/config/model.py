@@ -39,7 +39,13 @@ class DataSettings(Section):
         ),
     )
     finetune_from: float = Field(
-        0.5, gt=0, lt=1, description="start of F, as a quantile of the timestamps of positive interactions"
+        0.5,
+        gt=0,
+        le=1,
+        description=(
+            "start of F, as a quantile of the timestamps of positive interactions; 1: `raie setup` learns from the "
+            "whole log, and nothing is left to replay"
+        ),
     )
     test_from: float = Field(0.8, gt=0, lt=1, description="start of T, likewise")
     columns: dict[str, str] = Field(

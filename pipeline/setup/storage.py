@@ -114,6 +114,21 @@ def load_setup(root: Path) -> SetUp:
     )
 
 
+def read_training_log(root: Path) -> TrainingLog:
+    """Read which log a stored set-up learned from.
+
+    Raises:
+        DataError: there is no set-up, or an earlier version of the program wrote it.
+    """
+    manifest = _json(root / MANIFEST)
+    if "log" not in manifest:
+        raise DataError(
+            f"{root} does not say which log it learned from, because an earlier version of the program wrote it: run "
+            "`raie setup` again, or feed histories and stream with `raie produce`"
+        )
+    return TrainingLog.from_record(manifest["log"])
+
+
 def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
     arrays = {
         "vectors": setup.catalogue.vectors,
