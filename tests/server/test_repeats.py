@@ -8,6 +8,7 @@ from tempfile import mkdtemp
 import numpy as np
 import pytest
 
+from consumers.runtime.asyncapi import document
 from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset, read_dataset
 from pipeline.evaluation.protocols import plan_replay
@@ -107,6 +108,13 @@ def test_candidates_of_a_replay_are_all_items_with_repeats_and_the_others_withou
         counts = candidates_of(plan.stream[slice(0, 50)], plan.timeline)
         # A target of the window is counted with the candidates: its rank is 0 in any case.
         assert set(counts.tolist()) <= {number, number + 1}
+
+
+def test_the_server_describes_the_records_of_the_log(world):
+    with serving(world) as server:
+        status, found = server.ask("GET", "/asyncapi.json")
+    assert status == 200
+    assert found == document()
 
 
 def listed(server: Server, **ask: object) -> list[str]:
