@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from consumers.gate.dead_letters import readable
 from consumers.gate.event_time_buffer import Arrival
-from pipeline.datasets.objects import field_of, interaction_of
+from pipeline.datasets.objects import InteractionFields
 from pipeline.datasets.readers.names import EVENT_TYPE
 from pipeline.errors import BadEvent
 from pipeline.events.cells import identifier
@@ -55,13 +55,14 @@ class InteractionParser:
         """
         value = readable(record)
         check_schema(value)
+        fields = InteractionFields(value, self._columns)
         if value.get("erase") is True:
-            user_id = identifier(field_of(value, "user_id", self._columns), "user_id")
+            user_id = identifier(fields.value("user_id"), "user_id")
             return Erasure(user_id, max(0.0, record.timestamp))
         if value.get("load") is True:
             return _loaded(record, LoadedHistory.from_record(value), number)
-        event = interaction_of(value, self._columns)
-        kind = field_of(value, EVENT_TYPE, self._columns) if self._rule.event_types else None
+        event = fields.interaction()
+        kind = fields.value(EVENT_TYPE) if self._rule.event_types else None
         if not self._rule.counts_kind(kind) or not self._rule.counts_value(event.value):
             return None
         if self._is_refused(event.item_id):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 FIELDS = ("user_id", "item_id", "timestamp", "value", "event_id")
 """Fields of an interaction."""
@@ -43,6 +44,11 @@ TIERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 """Names of a column by meaning, in lower case and without separators: the surest first, equally sure ones together."""
 
+RANKS: Mapping[str, tuple[str, int]] = {
+    alias: (name, rank) for name, tiers in TIERS.items() for rank, tier in enumerate(tiers) for alias in tier
+}
+"""Alias -> its field and rank, 0 for the surest."""
+
 ALIASES: Mapping[str, tuple[str, ...]] = {
     name: tuple(alias for tier in tiers for alias in tier) for name, tiers in TIERS.items()
 }
@@ -56,6 +62,11 @@ REVIEWS = (
     *("summary", "helpful", "helpfulvote", "helpfulvotes", "verified", "verifiedpurchase"),
 )
 """Columns of reviews: beside one, a column `title` holds the review's title."""
+
+LONGEST = 64
+"""Longest column name, in characters, whose plain form is kept: names come from outside."""
+
+_SEPARATORS = re.compile(r"[^0-9a-z]")
 
 YEARS = ("year", "releaseyear")
 WORDS = (
@@ -90,4 +101,9 @@ def candidates(names: Mapping[int, str], field: str) -> Iterator[list[int]]:
 
 def plain(name: str) -> str:
     """Return a column name in the form of the aliases: `Movie_ID` is `movieid`."""
-    return re.sub(r"[^0-9a-z]", "", name.lower())
+    return _plain(name) if len(name) <= LONGEST else _SEPARATORS.sub("", name.lower())
+
+
+@lru_cache(maxsize=4096)
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("", name.lower())
