@@ -248,6 +248,15 @@ def test_items_of_producers(given, item):
     assert made.attributes in ({"price": "5"}, {"studio": "W"})
 
 
+@pytest.mark.parametrize("text", [5, ["a"], {"a": 1}, True, "x" * 100_001])
+def test_a_text_is_text(tmp_path, text):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\nann,i,1500000000\n")
+    (tmp_path / "items.jsonl").write_text(json.dumps({"item_id": "i", "text": text}))
+    assert read_dataset(tmp_path).refused.counts == {"bad_text": 1}
+    with pytest.raises(BadEvent, match="bad_text"):
+        item_of(record({"item_id": "i", "text": text}, topic="items"))
+
+
 def test_what_the_pipeline_writes_comes_back_as_it_was():
     item = Item("i/1", "Toy Story (1995). Adventure, Animation", {"studio": "Pixar", "year": "1995"}, 5.0, 9.0)
     assert item_of(record(versioned(item.to_record()), topic="items")) == item

@@ -33,6 +33,7 @@ class ItemFields:
         title, year: places of these parts of the text, or None.
         words: places of the further parts of the text, in their order.
         rest: place and name of each attribute.
+        is_whole_text: True if the place of the title holds the whole text.
     """
 
     item: int | None
@@ -41,6 +42,7 @@ class ItemFields:
     year: int | None
     words: Sequence[int]
     rest: Sequence[tuple[int, str]]
+    is_whole_text: bool = False
 
     @classmethod
     def of_columns(cls, columns: Sequence[str], options: ReadOptions) -> "ItemFields":
@@ -68,6 +70,9 @@ class ItemFields:
         attributes = record["attributes"]
         assert isinstance(attributes, dict)
         nested = attributes.pop(ATTRIBUTES, {})
+        if self.is_whole_text and self.title is not None and not isinstance(cells[self.title], str):
+            # Refused by `parse_item`.
+            record["text"] = cells[self.title]
         if not isinstance(nested, Mapping):
             return {**record, "attributes": nested}
         given = {name: value for name, value in nested.items() if value not in (None, "")}
@@ -84,7 +89,8 @@ def _fields(columns: Sequence[str], options: ReadOptions, *, is_object: bool) ->
     used = {item, title, year, *words, *moments.values()}
     unused = NO_ATTRIBUTES if is_object else ()
     rest = [(place, name) for place, name in enumerate(columns) if place not in used and name not in unused]
-    return ItemFields(item, moments, title, year, words, rest)
+    is_whole_text = is_object and not options.text and title is not None and plain(columns[title]) == TEXT
+    return ItemFields(item, moments, title, year, words, rest, is_whole_text)
 
 
 def _texts(
