@@ -241,7 +241,7 @@ def user_memory(config: Config) -> dict[str, Any]:
     # Ids of items are in memory once, whoever took them.
     items = [sys.intern(f"item-{event:04d}") for event in range(events)]
     tracemalloc.start()
-    users = UserStore(config.windows.length, config.gate.remembered_events, ())
+    users = UserStore(config.windows.length, config.gate.remembered_events, config.gate.remembered_items, ())
     for user in range(REMEMBERED_USERS):
         for event in range(events):
             event_id = f"event-{user:08d}-{event:04d}"

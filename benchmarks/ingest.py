@@ -28,6 +28,7 @@ from pipeline.datasets.readers.registry import open_source
 from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.datasets.refusals import RefusalCounter
 from pipeline.datasets.splits import cut
+from pipeline.events.counting import CountingRule
 
 USERS, ITEMS = 200_000, 50_000
 
@@ -89,7 +90,7 @@ def read(file: Path) -> Mapping[str, Any]:
     """Read a log once; return the seconds until its columns are checked and until it is cut, and the peak memory."""
     started = time.perf_counter()
     refused = RefusalCounter()
-    assembly = Assembly(refused, keep_repeats=False)
+    assembly = Assembly(refused, keep_repeats=False, rule=CountingRule())
     for bound in open_source(file, ReadOptions()).interactions:
         assembly.add(bound)
     checked = time.perf_counter() - started

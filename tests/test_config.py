@@ -135,6 +135,7 @@ def test_the_message_holds_every_problem() -> None:
 
 UNREACHABLE = {
     "F is empty": ["data.finetune_from=0.8"],
+    "set protocol to prequential": ["data.finetune_from=1", "protocol=windows"],
     r"edits.min_windows (300)": ["edits.pool_windows=256", "edits.min_windows=300", "edits.update_windows=200"],
     r"edits.update_windows (2048)": ["edits.pool_windows=2047"],
     "Add and Update can hardly fire": ["edits.passes_per_event=0.1"],

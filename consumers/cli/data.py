@@ -57,13 +57,12 @@ def describe(
 
     Example: `raie data describe orders.csv --set data.columns.user_id=buyer`
     """
-    from pipeline.datasets.readers.options import read_options
+    from pipeline.datasets.readers.options import options_of
 
     section = configuration(config, settings, items).data
-    options = read_options(section.columns, section.items, section.repeats)
     quantiles = (section.finetune_from, section.test_from)
     out = terminal().out
-    out.print(describe_dataset(data, options, section.positive_from, quantiles, out))
+    out.print(describe_dataset(data, options_of(section), section.positive_from, quantiles, out))
 
 
 def list_datasets() -> "Table":
@@ -98,12 +97,12 @@ def describe_dataset(
     Raises:
         DataError: the log cannot be read or cut.
     """
-    from pipeline.datasets.dataset import read_dataset
+    from pipeline.datasets.dataset import read_dataset, threshold_of
     from pipeline.datasets.describe import describe, render, render_columns
     from pipeline.datasets.splits import QUANTILES
 
     dataset = read_dataset(path, options)
-    threshold = dataset.positive_from if positive_from is None else positive_from
+    threshold = threshold_of(dataset, positive_from)
     if out is not None:
         out.print(render_columns(dataset.columns))
     return render(describe(dataset, threshold, quantiles or QUANTILES))

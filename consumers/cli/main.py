@@ -35,7 +35,7 @@ COMMANDS = (
 )
 """Modules of one command each, in the order of `raie --help`."""
 
-GROUPS = ("data", "topics", "edits", "adapters", "dead_letters")
+GROUPS = ("data", "topics", "events", "histories", "edits", "adapters", "dead_letters")
 """Modules of several commands under the module's name."""
 
 

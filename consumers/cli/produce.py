@@ -69,11 +69,9 @@ def produce(
     from consumers.producer.feed import feed_of
     from consumers.runtime.runner import log_of
     from pipeline.datasets.dataset import read_dataset
-    from pipeline.datasets.readers.options import read_options
+    from pipeline.datasets.readers.options import options_of
 
-    feed = feed_of(
-        read_dataset(data, read_options(config.data.columns, config.data.items, config.data.repeats)), config
-    )
+    feed = feed_of(read_dataset(data, options_of(config.data)), config)
     with closing(log_of(config)) as log:
         feed.write_items(log, progress)
         feed.write_past(log, progress)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+FEW_RETURNS = 0.01
+"""Share of returns to items of the window below which nothing is said of them."""
+
 
 @app.command()
 def replay(
@@ -98,16 +101,32 @@ def replay_log(
         terminal.out.print(Text(sentence), soft_wrap=True)
 
 
+def _on_returns(dataset: "Dataset", config: "Config") -> list[str]:
+    """Sentence on returns to items of the window that count as misses; none where they are few."""
+    from pipeline.datasets.dataset import positives, threshold_of
+    from pipeline.datasets.returns import share_of_returns
+
+    counted = positives(dataset, threshold_of(dataset, config.data.positive_from))
+    share = share_of_returns(counted, config.windows.length) if len(counted) else 0.0
+    if config.windows.repeats or share < FEW_RETURNS:
+        return []
+    what = f"{share:.1%} of the interactions return to an item of the window, and count as misses"
+    return [f"{what}: set windows.repeats=true, for replay and the live pipeline, if such items may be recommended."]
+
+
 def read_data(data: Path, config: "Config", stages: "Stages", out: "Console") -> "Dataset":
-    """Read a log as the configuration says, as a stage of the progress display, and show the use of its columns."""
+    """Read a log as the configuration says, as a stage of the progress display; show columns and returns."""
+    from rich.text import Text
+
     from pipeline.datasets.dataset import read_dataset
     from pipeline.datasets.describe import render_columns
-    from pipeline.datasets.readers.options import read_options
+    from pipeline.datasets.readers.options import options_of
 
     stages(f"reading {data}", 0, 0)
-    section = config.data
-    dataset = read_dataset(data, read_options(section.columns, section.items, section.repeats))
+    dataset = read_dataset(data, options_of(config.data))
     out.print(render_columns(dataset.columns))
+    for sentence in _on_returns(dataset, config):
+        out.print(Text(sentence), soft_wrap=True)
     return dataset
 
 

@@ -1,5 +1,6 @@
 """`raie setup`: the backbone, regions and calibration that the live pipeline starts from."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,17 +43,22 @@ def set_up_log(data: Path, root: Path, config: "Config", terminal: "Terminal") -
     from rich.text import Text
 
     from consumers.cli.terminal import Stages
+    from pipeline.datasets.dataset import threshold_of
     from pipeline.evaluation.replay import prepare
+    from pipeline.events.counting import CountingRule
     from pipeline.models.seeding import make_deterministic
+    from pipeline.setup.artifacts import TrainingLog
     from pipeline.setup.bootstrap import set_up
     from pipeline.setup.storage import refuse_existing, save_setup
 
     refuse_existing(root)
     make_deterministic()
     with Stages(terminal.err) as stages:
-        plan, catalogue = prepare(read_data(data, config, stages, terminal.out), config, stages)
+        dataset = read_data(data, config, stages, terminal.out)
+        plan, catalogue = prepare(dataset, config, stages)
         setup = set_up(config, catalogue, plan.setup, SEED, partial(stages, "set-up"))
-        save_setup(setup, root)
+        rule = CountingRule(threshold_of(dataset, config.data.positive_from), config.data.event_types)
+        save_setup(replace(setup, log=TrainingLog(dataset.sha256, plan.slices.setup_until, rule)), root)
     recall = f"held-out Recall@10 {max(setup.recalls):.4f} after {len(setup.recalls)} epochs"
     shape = f"{len(setup.bank.live)} regions, {len(catalogue):,} items"
     terminal.out.print(Text(f"{root}: backbone {setup.backbone_sha256[:16]}, {recall}, {shape}."), soft_wrap=True)

@@ -6,7 +6,7 @@ from consumers.runtime.stage import Output
 from pipeline.errors import BadEvent
 from pipeline.events.cells import MAX_ID_LENGTH
 from pipeline.events.dead_letter import DeadLetter
-from pipeline.streams.codec import UNREADABLE
+from pipeline.streams.codec import FORMATS, UNREADABLE
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import DEAD_LETTERS
 
@@ -15,12 +15,13 @@ def readable(record: Record) -> Mapping[str, object]:
     """The object that a record holds.
 
     Raises:
-        BadEvent: `null`, or the reason that the log gives (`bad_json`, `not_an_object`, `oversize`).
+        BadEvent: `null`, or the reason that the log gives (`bad_json`, `not_an_object`, `oversize`, a format).
     """
     if record.value is None:
         raise BadEvent("null", "the record has no value")
     if UNREADABLE in record.value:
-        raise BadEvent(str(record.value[UNREADABLE])[:MAX_ID_LENGTH], "the log cannot read the bytes of the value")
+        reason = str(record.value[UNREADABLE])[:MAX_ID_LENGTH]
+        raise BadEvent(reason, FORMATS.get(reason, "the log cannot read the bytes of the value"))
     return record.value
 
 

@@ -19,6 +19,7 @@ from heapq import nlargest
 from typing import Generic, TypeVar
 
 from pipeline.events.interaction import Interaction
+from pipeline.events.loaded_history import LoadedHistory
 
 CORROBORATED = 3
 """Timestamps that must have reached a time before it is the partition's event time."""
@@ -42,6 +43,7 @@ class Arrival:
         cut: True if a batch ends with it in lockstep.
         number: number of events of the partition read before it since the start.
         written_at: wall clock at which its record was written, seconds since 1970, or None.
+        loaded: history of before the live stream, whose newest event this is; None for a single event.
     """
 
     partition: int
@@ -52,6 +54,7 @@ class Arrival:
     cut: bool
     number: int = 0
     written_at: float | None = field(default=None, compare=False)
+    loaded: LoadedHistory | None = None
 
 
 def in_time(arrivals: Iterable[Arrival]) -> list[Arrival]:

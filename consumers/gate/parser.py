@@ -5,8 +5,13 @@ from dataclasses import dataclass
 
 from consumers.gate.dead_letters import readable
 from consumers.gate.event_time_buffer import Arrival
+from pipeline.datasets.objects import InteractionFields
+from pipeline.datasets.readers.names import EVENT_TYPE
 from pipeline.errors import BadEvent
-from pipeline.events.interaction import parse_interaction
+from pipeline.events.cells import identifier
+from pipeline.events.counting import CountingRule
+from pipeline.events.interaction import Interaction
+from pipeline.events.loaded_history import LoadedHistory
 from pipeline.events.versioning import check_schema
 from pipeline.streams.interface import Record
 
@@ -28,12 +33,14 @@ class InteractionParser:
     """Parses records of `interactions`.
 
     Args:
-        positive_from: least value of an interaction that counts, or None if every one does.
+        columns: field -> key of a record, where the names do not show it.
+        rule: says which interactions count.
         is_refused: True for an item that must not be added by an interaction.
     """
 
-    def __init__(self, positive_from: float | None, is_refused: Callable[[str], bool]) -> None:
-        self._positive_from = positive_from
+    def __init__(self, columns: Mapping[str, str], rule: CountingRule, is_refused: Callable[[str], bool]) -> None:
+        self._columns = columns
+        self._rule = rule
         self._is_refused = is_refused
 
     def parse(self, record: Record, number: int) -> Arrival | Erasure | None:
@@ -48,10 +55,15 @@ class InteractionParser:
         """
         value = readable(record)
         check_schema(value)
+        fields = InteractionFields(value, self._columns)
         if value.get("erase") is True:
-            return Erasure(_user_id(value), max(0.0, record.timestamp))
-        event = parse_interaction(value)
-        if event.value is not None and self._positive_from is not None and event.value < self._positive_from:
+            user_id = identifier(fields.value("user_id"), "user_id")
+            return Erasure(user_id, max(0.0, record.timestamp))
+        if value.get("load") is True:
+            return _loaded(record, LoadedHistory.from_record(value), number)
+        event = fields.interaction()
+        kind = fields.value(EVENT_TYPE) if self._rule.event_types else None
+        if not self._rule.counts_kind(kind) or not self._rule.counts_value(event.value):
             return None
         if self._is_refused(event.item_id):
             raise BadEvent(
@@ -64,11 +76,12 @@ class InteractionParser:
         return Arrival(record.partition, record.offset, event, past, sequence, cut, number, record.written_at)
 
 
-def _user_id(value: Mapping[str, object]) -> str:
-    user_id = value.get("user_id")
-    if not isinstance(user_id, str | int) or isinstance(user_id, bool) or user_id == "":
-        raise BadEvent("bad_user_id", "an erasure names the user_id that is to be erased")
-    return str(user_id)
+def _loaded(record: Record, loaded: LoadedHistory, number: int) -> Arrival:
+    """Arrival of a history, at the time of its newest event."""
+    event_id = loaded.event_ids[-1] if loaded.event_ids else ""
+    newest = Interaction(event_id, loaded.user_id, loaded.items[-1], loaded.timestamp)
+    place = (record.partition, record.offset)
+    return Arrival(*place, newest, past=True, sequence=-1, cut=False, number=number, loaded=loaded)
 
 
 def _sequence(value: Mapping[str, object]) -> int:

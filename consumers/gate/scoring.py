@@ -72,7 +72,7 @@ class GateScoring:
         self._items = ItemFollower(catalogue, unless_given, lambda *_: None)
         self._freed: list[int] = []
         self._setup_items = setup.catalogue.item_ids
-        self._length = config.windows.length
+        self._length, self._repeats = config.windows.length, config.windows.repeats
         self._instance = instance
         self._metrics = metrics
         self._snapshot_events = config.consumers.snapshot_events
@@ -182,7 +182,7 @@ class GateScoring:
             since_setup,
             np.arange(len(events)),
         )
-        return windows, Existence.after(catalogue.existing(), changes, len(events))
+        return windows, Existence.after(catalogue.existing(), changes, len(events), repeats=self._repeats)
 
     def _wrote(self, event: GatedEvent, start: int) -> bool:
         """True for an event that this gate scored as its `start`-th or later."""

@@ -9,7 +9,8 @@ Live, an event is scored under the newest revision. In lockstep the producer has
 barrier. In both modes `gated`, `users`, snapshots of the ensemble and positions are written in one transaction.
 
 An interaction with `past` belongs to the set-up slice: it enters the history and is not scored. A record
-`{"erase": true, "user_id": ...}` of `interactions` erases the user.
+`{"erase": true, "user_id": ...}` of `interactions` erases the user. One with `load` holds a whole history of before the
+stream, which goes in front of what came live.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -61,7 +62,7 @@ class GateStage:
         self._store = store
         self._instance = instance
         self._metrics = metrics
-        self._parser = InteractionParser(config.data.positive_from, self._is_refused)
+        self._parser = InteractionParser(config.data.columns, setup.counting_rule(config.data), self._is_refused)
         cache = Path(config.items.cache).expanduser()
         self._encoder = reopen_text_encoder(setup.catalogue.encoder, config.items.text_encoder, cache)
         self._host = AdapterHost(setup.backbone, config.adapter)
@@ -75,8 +76,8 @@ class GateStage:
             self._reset()
             self._scoring.restore(log)
         for (_, partition), committed in came.items():
-            known = self._setup.catalogue.item_ids
-            users = UserStore(self._config.windows.length, self._config.gate.remembered_events, known)
+            gate, known = self._config.gate, self._setup.catalogue.item_ids
+            users = UserStore(self._config.windows.length, gate.remembered_events, gate.remembered_items, known)
             users.restore(log.read(USERS, partition, 0, log.end_offset(USERS, partition)), committed)
             done = {offset for user in users for offset in user.ahead if offset >= committed}
             self._users[partition] = users
@@ -144,7 +145,7 @@ class GateStage:
             return
         if isinstance(parsed, Erasure):
             buffer.deferred[record.offset] = parsed
-        elif parsed is not None and buffer.add(parsed):
+        elif parsed is not None and buffer.add(parsed) and not parsed.past:
             self._metrics.late.inc()
 
     def _perform(self, partition: int, action: Action) -> list[Output]:
@@ -216,12 +217,15 @@ class GateStage:
         """Append an event to its user's history; return False for a duplicate."""
         users, event = self._users[arrival.partition], arrival.event
         state = users.get(event.user_id)
-        if state is not None and state.has_seen(event.event_id):
+        if arrival.loaded is not None:
+            state = users.load(arrival.loaded)
+        elif state is not None and state.has_seen(event.event_id):
             self._metrics.duplicates.inc()
             return False
-        state = users.append(
-            event.user_id, event.item_id, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
-        )
+        else:
+            state = users.append(
+                event.user_id, event.item_id, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
+            )
         state.ahead += (arrival.offset,)
         touched[arrival.partition, event.user_id] = state
         self._batches.advance(arrival.sequence)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.events.loaded_history import LoadedHistory
 from pipeline.events.user_state import DIGEST, UserState, committed_input, digest
 from pipeline.events.windows import History
 from pipeline.streams.interface import Record
@@ -16,11 +17,13 @@ class UserStore:
     Args:
         length: items of a window.
         remembered: event ids remembered of each user.
+        remembered_items: items remembered of each user beyond the history.
         setup_items: ids of the items of set-up by row: records of schema 1 hold rows.
     """
 
     length: int
     remembered: int
+    remembered_items: int
     setup_items: Sequence[str]
     _states: dict[str, UserState] = field(default_factory=dict)
 
@@ -47,9 +50,15 @@ class UserStore:
         if state is None:
             state = self._states[user_id] = UserState(History())
         # Ids are shared among the users that took an item.
-        state.history = state.history.append(sys.intern(item_id), self.length, since_setup=not past)
+        state.append(sys.intern(item_id), self.length, self.remembered_items, since_setup=not past)
         state.event_id, state.timestamp, state.sequence = event_id, timestamp, max(sequence, state.sequence)
         state.seen = (state.seen + digest(event_id))[-DIGEST * self.remembered :]
+        return state
+
+    def load(self, loaded: LoadedHistory) -> UserState:
+        """Put a history of before the live stream in front of what came live."""
+        state = self._states.setdefault(loaded.user_id, UserState(History()))
+        state.load(loaded, self.length, self.remembered, self.remembered_items)
         return state
 
     def erase(self, user_id: str, position: int) -> UserState | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.datasets.dataset import Dataset, positives
+from pipeline.datasets.dataset import Dataset, positives, threshold_of
 from pipeline.datasets.setup_items import setup_items
 from pipeline.datasets.splits import cut
 from pipeline.errors import DataError
@@ -118,8 +118,7 @@ def feed_of(dataset: Dataset, config: Config) -> Feed:
     """
     if config.protocol != "prequential":
         raise DataError("a stream is prequential: set protocol to prequential")
-    threshold = dataset.positive_from if config.data.positive_from is None else config.data.positive_from
-    events = positives(dataset, threshold)
+    events = positives(dataset, threshold_of(dataset, config.data.positive_from))
     slices = cut(events.timestamps, (config.data.finetune_from, config.data.test_from))
     until, _ = slices.bounds(events.timestamps)
     before, stream = events[:until], events[until:]

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from consumers.runtime.topic_reader import new_records
+from pipeline.datasets import objects
 from pipeline.errors import BadEvent
-from pipeline.events.item import Item, parse_item
+from pipeline.events.item import Item
 from pipeline.events.item_status import ARRIVED, MARK, ItemStatus
 from pipeline.events.versioning import check_schema
 from pipeline.models.open_catalogue import OpenCatalogue
@@ -25,7 +26,7 @@ def item_of(record: Record) -> Item:
     """
     value: Mapping[str, Any] = record.value or {}
     check_schema(value)
-    return parse_item({**value, "item_id": value.get("item_id", record.key)})
+    return objects.item_of(value, record.key)
 
 
 def withdrawn_id(record: Record) -> str:

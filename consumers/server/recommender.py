@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import nsmallest
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from pipeline.metrics.ranking import LIST_LENGTH
 from pipeline.recommend.scorer import ScoredBatch, Scorer
 from pipeline.streams.interface import Log
 
+Excluded = Literal["nothing", "window", "taken"]
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -27,13 +29,16 @@ class Ask:
         user_id: user whose current window is scored, or None where a history is given.
         history: item ids, oldest first, in place of the user's own.
         k: number of items.
-        exclude: item ids that must not be recommended.
+        excluded: kind of items that must not be recommended: `nothing`, `window`, or `taken` (everything that the
+            user has taken, as far as it is known); None: `nothing` where settings allow repeats, else `window`.
+        exclude: ids of further items that must not be recommended.
         revision: an older revision to recommend under, or None for the one in force.
     """
 
     user_id: str | None = None
     history: tuple[str, ...] | None = None
     k: int = LIST_LENGTH
+    excluded: Excluded | None = None
     exclude: tuple[str, ...] = ()
     revision: int | None = None
 
@@ -86,6 +91,7 @@ class Recommender:
         online: online counts.
         scorer: scores windows with the adapters of `live`.
         log: source of older revisions.
+        repeats: setting `windows.repeats`.
     """
 
     def __init__(
@@ -96,7 +102,9 @@ class Recommender:
         online: ServedOnlineEnsemble,
         scorer: Scorer,
         log: Log,
+        repeats: bool,
     ) -> None:
+        self._excluded: Excluded = "nothing" if repeats else "window"
         self._live, self._items, self._users, self._online = live, items, users, online
         self._scorer, self._log = scorer, log
 
@@ -136,9 +144,9 @@ class Recommender:
         existence = self._items.existence
         batch = self._scorer.score(view.bank, contexts, since_setup, existence, origin_weight, canaries, incumbent)
         self._online.mix(contexts, since_setup, batch)
-        return [self._recommendation(asks[i], contexts[row], batch, row, view) for row, i in enumerate(selected)]
+        return [self._recommendation(asks[i], batch, row, view) for row, i in enumerate(selected)]
 
-    def _recommendation(self, ask: Ask, window: Ids, batch: ScoredBatch, row: int, view: View) -> Recommendation:
+    def _recommendation(self, ask: Ask, batch: ScoredBatch, row: int, view: View) -> Recommendation:
         region_id = int(batch.posterior.tops[row])
         # A region with a refused version holds the last good one in the view.
         canary, adapter = view.canaries.get(region_id), view.bank[region_id].adapter
@@ -148,7 +156,7 @@ class Recommender:
         ids = [0, *(region.region_id for region in view.bank.stream)]
         route = {i: float(w) for i, w in zip(ids, batch.route[row], strict=True) if w > 0.0}
         return Recommendation(
-            items=self._best(batch.probabilities[row], ask, window),
+            items=self._best(batch.probabilities[row], ask),
             answered_by="adapter" if loaded else "backbone",
             region_id=region_id,
             adapter=loaded,
@@ -161,24 +169,29 @@ class Recommender:
         )
 
     def _unknown(self, ask: Ask, view: View) -> Recommendation:
-        no_items = np.zeros(0, dtype=np.int64)
-        items = self._best(self._online.overall(), ask, no_items)
+        items = self._best(self._online.overall(), ask)
         return Recommendation(items, "trend", None, None, revision=view.revision)
 
-    def _best(
-        self, probabilities: NDArray[np.float32] | NDArray[np.float64], ask: Ask, window: Ids
-    ) -> tuple[Recommended, ...]:
-        """The k best items that exist and are neither excluded nor in the window."""
+    def _best(self, probabilities: NDArray[np.float32] | NDArray[np.float64], ask: Ask) -> tuple[Recommended, ...]:
+        """The k best items that exist and are not excluded."""
         catalogue = self._items.catalogue
         scores = np.where(self._items.existing, probabilities, -1.0)
-        scores[window] = -1.0
-        scores[catalogue.known_rows(ask.exclude)] = -1.0
+        scores[[PADDING, *catalogue.known_rows([*self._held(ask), *ask.exclude])]] = -1.0
         k = min(ask.k, len(scores) - 1)
         least = max(0.0, float(np.partition(scores, -k)[-k]))
         ids = catalogue.ids
         # Ties by id, not by row: another server may have the items in other rows.
         top = nsmallest(k, np.flatnonzero(scores >= least).tolist(), lambda row: (-scores[row], ids[row]))
         return tuple(self._recommended(ids[row], float(scores[row])) for row in top)
+
+    def _held(self, ask: Ask) -> Sequence[str]:
+        """Items that the request excludes by kind."""
+        kind = ask.excluded or self._excluded
+        if kind == "nothing":
+            return ()
+        if kind == "window":
+            return self._history(ask).items
+        return ask.history if ask.history is not None else self._users.taken(ask.user_id or "")
 
     def _recommended(self, item_id: str, score: float) -> Recommended:
         item = self._items.catalogue.item(item_id)

@@ -105,7 +105,8 @@ class Service:
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None
         scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
-        recommender = Recommender(self.live, self.items, self.users, self.online, scorer, self._log)
+        repeats = config.windows.repeats
+        recommender = Recommender(self.live, self.items, self.users, self.online, scorer, self._log, repeats)
         self.batcher = Batcher(
             recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
         )

@@ -11,7 +11,10 @@ def unreachable(config: Config) -> list[str]:
 
 
 def _of_data(config: Config) -> Iterator[str]:
-    if config.data.finetune_from >= config.data.test_from:
+    if config.data.finetune_from == 1:
+        if config.protocol == "windows":
+            yield "data.finetune_from is 1 (no stream), and protocol is `windows`: set protocol to prequential"
+    elif config.data.finetune_from >= config.data.test_from:
         yield (
             f"data.finetune_from ({config.data.finetune_from}) must lie before data.test_from "
             f"({config.data.test_from}): F is empty otherwise"

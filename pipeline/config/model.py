@@ -11,6 +11,13 @@ class WindowSettings(Section):
     """Windows: the newest items of a user, from which the next one is predicted."""
 
     length: int = Field(10, ge=1, le=1000, description="number of items of a window")
+    repeats: bool = Field(
+        False,
+        description=(
+            "true: an item of the window may be recommended again, and is a rival in every rank; false: it is neither, "
+            "and an interaction with it is a miss; the same in replay, gate and server"
+        ),
+    )
     stride: int = Field(5, ge=1, description="protocol `windows`: events between the targets of two scored windows")
 
 
@@ -21,18 +28,31 @@ class DataSettings(Section):
         None,
         description=(
             "smallest value of a positive interaction; null: the reader's default (MovieLens 4, MovieTweetings "
-            "7, otherwise every interaction is positive)"
+            "7, otherwise every interaction is positive), for a gate that of set-up"
+        ),
+    )
+    event_types: dict[str, bool] = Field(
+        default_factory=dict,
+        description=(
+            "kind of event -> whether it counts as an interaction, e.g. {view: true, purchase: true, dislike: false}; "
+            "a kind that is missing here is refused; {}: kinds are not looked at"
         ),
     )
     finetune_from: float = Field(
-        0.5, gt=0, lt=1, description="start of F, as a quantile of the timestamps of positive interactions"
+        0.5,
+        gt=0,
+        le=1,
+        description=(
+            "start of F, as a quantile of the timestamps of positive interactions; 1: `raie setup` learns from the "
+            "whole log, and nothing is left to replay"
+        ),
     )
     test_from: float = Field(0.8, gt=0, lt=1, description="start of T, likewise")
     columns: dict[str, str] = Field(
         default_factory=dict,
         description=(
-            "field -> column of the file, e.g. {user_id: customer, timestamp: bought_at}; the number of the column "
-            "where the file has no names"
+            "field -> column of the file, or key of a record of `interactions`, e.g. {user_id: customer, timestamp: "
+            "bought_at}; the number of the column where the file has no names"
         ),
     )
     items: str | None = Field(
@@ -50,6 +70,14 @@ class DataSettings(Section):
         if not isinstance(columns, dict):
             return columns
         return {name: str(column) if type(column) is int else column for name, column in columns.items()}
+
+    @field_validator("event_types", mode="before")
+    @classmethod
+    def _kinds_in_lower_case(cls, kinds: Any) -> Any:
+        """Accept numbers as kinds, and any case."""
+        if not isinstance(kinds, dict):
+            return kinds
+        return {str(kind).strip().lower(): counts for kind, counts in kinds.items()}
 
 
 class ItemSettings(Section):

@@ -78,10 +78,12 @@ def _name(annotation: object) -> str:
         return " | ".join(map(str, get_args(annotation)))
     if get_origin(annotation) is list:
         return "list of numbers"
-    if parts := [part for part in get_args(annotation) if get_origin(annotation) is not dict]:
+    if get_origin(annotation) is dict:
+        return f"mapping of text to {_name(get_args(annotation)[1])}"
+    if parts := get_args(annotation):
         return " or ".join(map(_name, parts))
     names = {bool: "true | false", int: "whole number", float: "number", str: "text", type(None): "null"}
-    return names.get(annotation, "mapping of text to text")  # type: ignore[call-overload, no-any-return]
+    return names[annotation]  # type: ignore[index]
 
 
 if __name__ == "__main__":

@@ -31,6 +31,14 @@ class GateSettings(Section):
             "ones are counted as late and processed on arrival"
         ),
     )
+    remembered_items: int = Field(
+        256,
+        ge=0,
+        description=(
+            "items that left the window kept per user, so that `/recommend` can exclude everything taken; they are "
+            "written with each event of the user; 0: none"
+        ),
+    )
     remembered_events: int = Field(
         32, ge=1, description="newest event ids kept per user; an event with one of them is a duplicate"
     )

@@ -11,14 +11,16 @@ import numpy as np
 import pyarrow
 from numpy.typing import NDArray
 
-from pipeline.datasets.checks import FINE, Checked, Ids, Moments, check_values
+from pipeline.datasets.checks import FINE, Checked, Ids, Moments, check_kinds, check_values
 from pipeline.datasets.event_ids import made_ids, repeat_ids
+from pipeline.datasets.readers.names import EVENT_TYPE
 from pipeline.datasets.readers.rows import BoundTable
-from pipeline.datasets.readers.table import Chunk, Coded, Column, Kind, Numbers
+from pipeline.datasets.readers.table import Chunk, Coded, Column, Kind, Numbers, first_given
 from pipeline.datasets.refusals import EXAMPLES, RefusalCounter
 from pipeline.datasets.title_texts import TitleTexts
 from pipeline.errors import BadEvent
 from pipeline.events.cells import identifier
+from pipeline.events.counting import CountingRule
 from pipeline.events.interactions import Interactions, joined, packed
 
 KINDS: dict[str, Kind] = {"timestamp": "time", "value": "number"}
@@ -44,9 +46,15 @@ class Assembly:
     Args:
         refused: counts the refused rows.
         keep_repeats: True if identical rows without an event id are events of their own.
+        rule: says which kinds of event count; rows of the others are left out.
+
+    Attributes:
+        not_counted: number of rows left out.
     """
 
-    def __init__(self, refused: RefusalCounter, keep_repeats: bool) -> None:
+    def __init__(self, refused: RefusalCounter, keep_repeats: bool, rule: CountingRule) -> None:
+        self.not_counted = 0
+        self._rule = rule
         self._refused = refused
         self._keep_repeats = keep_repeats
         self._users, self._items = Ids("user_id"), Ids("item_id")
@@ -59,7 +67,7 @@ class Assembly:
         """Read a table and check its rows."""
         moments = Moments()
         kinds: dict[int, Kind] = dict.fromkeys(bound.text, "text")
-        kinds |= {place: KINDS.get(name, "text") for name, place in bound.fields.items()}
+        kinds |= {place: KINDS.get(name, "text") for name in bound.fields for place in bound.places(name)}
         self._titles_mapped |= bound.mapped_text
         for chunk in bound.table.read(kinds):
             for line, error in chunk.broken:
@@ -69,7 +77,7 @@ class Assembly:
         self._parts += 1
 
     def _check(self, bound: BoundTable, chunk: Chunk, moments: Moments) -> None:
-        columns = {name: chunk.columns[place] for name, place in bound.fields.items()}
+        columns = {name: first_given([chunk.columns[n] for n in bound.places(name)]) for name in bound.fields}
         checked = {
             "user_id": self._users.check(columns["user_id"]),
             "item_id": self._items.check(columns["item_id"]),
@@ -81,7 +89,11 @@ class Assembly:
         if "event_id" in columns:
             fields["event_id"], refused = _given_ids(columns["event_id"])
             faults.append(refused)
-        fine = self._refuse(bound.table.file, chunk, faults)
+        kinds = check_kinds(columns[EVENT_TYPE], self._rule) if EVENT_TYPE in columns else None
+        fine = self._refuse(bound.table.file, chunk, faults if kinds is None else [*faults, kinds])
+        if kinds is not None:
+            self.not_counted += int(np.count_nonzero(fine & (kinds.data == 0)))
+            fine &= kinds.data != 0
         rows = np.flatnonzero(fine)
         if bound.text and len(rows):
             self._titles.add(fields["item_id"][rows], [_rows_of(chunk.columns[place], rows) for place in bound.text])

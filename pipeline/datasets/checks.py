@@ -13,14 +13,13 @@ from pipeline.datasets.readers.table import Coded, Column, Numbers, coded
 from pipeline.errors import BadEvent
 from pipeline.events.cells import (
     MILLISECONDS_FROM,
-    NUMBER,
     TIMESTAMP_BELOW,
     calendar_moment,
     identifier,
-    iso_moment,
+    moment,
     number,
-    seconds,
 )
+from pipeline.events.counting import CountingRule
 
 FINE = -1
 """Fault of a row that has none."""
@@ -101,6 +100,11 @@ def _value(cell: object) -> float | None:
     return number(cell, "value")
 
 
+def check_kinds(column: Column, rule: CountingRule) -> Checked:
+    """Return 1 for each row whose kind of event counts, else 0."""
+    return _parsed(_coded(column), lambda cell: float(rule.counts_kind(cell)))
+
+
 class Moments:
     """Times of one file: seconds, milliseconds, ISO-8601, or dates such as 20240501.
 
@@ -121,18 +125,7 @@ class Moments:
         return _parsed(_coded(column), self._moment)
 
     def _moment(self, cell: object) -> float:
-        if isinstance(cell, str) and not NUMBER.fullmatch(cell):
-            parsed = iso_moment(cell)
-            cell = cell if parsed is None else parsed
-        value = number(cell, "timestamp")
-        if value is None:
-            raise BadEvent("missing_timestamp", "the event has no timestamp")
-        if not self._is_calendar:
-            return seconds(value)
-        day = calendar_moment(value)
-        if day is None:
-            raise BadEvent("bad_timestamp", f"{value:.0f} is no date, unlike the other times of the file")
-        return day
+        return moment(cell, calendar=self._is_calendar)
 
 
 def _is_calendar(column: Column) -> bool:

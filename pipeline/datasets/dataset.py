@@ -18,6 +18,7 @@ from pipeline.datasets.readers.registry import open_source
 from pipeline.datasets.readers.rows import ColumnUse, ReadOptions, Row
 from pipeline.datasets.refusals import RefusalCounter, Refusals
 from pipeline.errors import BadEvent, DataError
+from pipeline.events.counting import CountingRule
 from pipeline.events.interactions import Interactions
 from pipeline.events.item import Item, parse_item
 
@@ -36,6 +37,7 @@ class Dataset:
         items: every item of the log and of the item file, by item_id, sorted; text "" where there is none.
         columns: the use of the columns of each file.
         refused: the refused rows.
+        not_counted: number of rows left out because their kind of event does not count.
         out_of_order: number of accepted rows older than the row before them of the same user, in file order.
         positive_from: smallest value of a positive interaction in this format; None: every interaction is positive.
         truth: known drifts of a simulated log; None for any other log.
@@ -46,6 +48,7 @@ class Dataset:
     items: Mapping[str, Item]
     columns: tuple[ColumnUse, ...]
     refused: Refusals
+    not_counted: int
     out_of_order: int
     positive_from: float | None
     truth: list[dict[str, Any]] | None
@@ -54,6 +57,11 @@ class Dataset:
     def sha256(self) -> str:
         """Hash of the parsed interactions and items; it does not depend on the file format."""
         return content_hash(self.interactions, self.items.values())
+
+
+def threshold_of(dataset: Dataset, setting: float | None) -> float | None:
+    """Return the smallest value of a positive interaction: that of the settings, else that of the format."""
+    return dataset.positive_from if setting is None else setting
 
 
 def positives(dataset: Dataset, positive_from: float | None) -> Interactions:
@@ -94,13 +102,15 @@ def read_dataset(path: Path, options: ReadOptions | None = None) -> Dataset:
 def _read(path: Path, plain: Path, options: ReadOptions) -> Dataset:
     source = open_source(plain, options)
     refused = RefusalCounter()
-    assembly = Assembly(refused, options.keep_repeats)
+    assembly = Assembly(refused, options.keep_repeats, CountingRule(event_types=options.event_types))
     for bound in source.interactions:
         assembly.add(bound)
     interactions, out_of_order = assembly.finish()
     if not len(interactions):
         uses = "; ".join(f"{column} is the {meaning}" for column, meaning in source.uses[0].taken)
-        raise DataError(f"no row of {path} can be used: {refused.summary() or 'there is none'}. As read, {uses}")
+        kinds = f" ({assembly.not_counted} rows are of a kind that does not count)" if assembly.not_counted else ""
+        why = refused.summary() or "there is none"
+        raise DataError(f"no row of {path} can be used: {why}{kinds}. As read, {uses}")
     texts, remark = assembly.item_texts()
     first, *rest = source.uses
     first = _with_remark(first, remark, is_text=bool(texts)) if remark else first
@@ -111,6 +121,7 @@ def _read(path: Path, plain: Path, options: ReadOptions) -> Dataset:
         items=_complete(items, interactions),
         columns=(first, *rest),
         refused=refused.result(),
+        not_counted=assembly.not_counted,
         out_of_order=out_of_order,
         positive_from=source.positive_from(interactions),
         truth=_truth(plain / "truth.json") if plain.is_dir() else None,

@@ -63,6 +63,7 @@ class Description:
         out_of_order: number of rows older than the row before them of the same user.
         slices: S, F and T.
         refused: the refused rows.
+        not_counted: number of rows whose kind of event does not count.
         drifts: number of known drifts; None if the log is not a simulated one.
     """
 
@@ -81,6 +82,7 @@ class Description:
     out_of_order: int
     slices: tuple[SliceDescription, ...]
     refused: Refusals
+    not_counted: int
     drifts: int | None
 
 
@@ -119,6 +121,7 @@ def describe(
         out_of_order=dataset.out_of_order,
         slices=_describe_slices(liked, slices),
         refused=dataset.refused,
+        not_counted=dataset.not_counted,
         drifts=None if dataset.truth is None else len(dataset.truth),
     )
 
@@ -179,6 +182,7 @@ def _overview(d: Description) -> Table:
         "positives of a user, median": f"{d.median_history:g}",
         "rows out of order": f"{d.out_of_order:,}",
         "rows refused": f"{d.refused.total:,}",
+        **({"rows of kinds that do not count": f"{d.not_counted:,}"} if d.not_counted else {}),
         "known drifts": drifts,
         "sha256": d.sha256[:16],
     }

@@ -58,6 +58,11 @@ def cut(timestamps: Sequence[float] | NDArray[np.float64], quantiles: tuple[floa
         DataError: the quantiles are out of order, or a slice would be empty.
     """
     first, second = quantiles
+    if first == 1:
+        raise DataError(
+            "data.finetune_from is 1: set-up learns from the whole log, and nothing is left to replay or to produce; "
+            "`raie setup` and `raie histories load` take such a log"
+        )
     if not 0 < first < second < 1:
         raise DataError(f"the quantiles must satisfy 0 < S < F < 1, not S={first}, F={second}")
     ordered = np.sort(np.asarray(timestamps, dtype=np.float64))

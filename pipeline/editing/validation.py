@@ -3,7 +3,7 @@
 `pipeline.events.edit.held_out` chooses these windows, because the monitor has to leave them out of what was learned.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,5 +88,6 @@ class Validator:
             batch = windows[slice(start, start + self._config.replay.score_batch)]
             route = bank.posterior(encode(self._setup, host, batch)).route(self._config.gate.floor)
             answer = mixed_probabilities(host, batch.contexts, bank.shares(route), bank.adapters, existence)
-            ranks.append(rank_of_targets(answer.numpy(), batch.targets, batch.contexts))
+            held = replace(existence, repeats=self._config.windows.repeats).held(batch.contexts)
+            ranks.append(rank_of_targets(answer.numpy(), batch.targets, held))
         return np.log(np.concatenate(ranks))

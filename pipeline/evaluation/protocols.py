@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.datasets.dataset import Dataset, positives
+from pipeline.datasets.dataset import Dataset, positives, threshold_of
 from pipeline.datasets.setup_items import setup_items
 from pipeline.datasets.splits import Slice, Slices, cut
 from pipeline.errors import DataError
@@ -76,21 +76,52 @@ def plan_replay(dataset: Dataset, config: Config) -> Plan:
     Raises:
         DataError: no interaction is positive, or a slice would be empty.
     """
-    threshold = dataset.positive_from if config.data.positive_from is None else config.data.positive_from
+    events = _positives(dataset, config)
+    slices = cut(events.timestamps, (config.data.finetune_from, config.data.test_from))
+    first, second = slices.bounds(events.timestamps)
+    by_slice: dict[Slice, Interactions] = {"S": events[:first], "F": events[first:second], "T": events[second:]}
+    timeline = Timeline(
+        dataset.items,
+        setup_items(dataset, by_slice["S"], slices),
+        _stream(events, first, config),
+        config.items,
+        repeats=config.windows.repeats,
+    )
+    protocol = _prequential if config.protocol == "prequential" else _windows
+    return protocol(slices, by_slice, config, timeline)
+
+
+def plan_setup(dataset: Dataset, config: Config) -> Plan:
+    """Plan a set-up: as a replay does, or without a stream where set-up learns from the whole log.
+
+    Args:
+        dataset: the log.
+        config: as for `plan_replay`; `data.finetune_from` may be 1.
+
+    Raises:
+        DataError: as `plan_replay`.
+    """
+    if config.data.finetune_from < 1:
+        return plan_replay(dataset, config)
+    events = _positives(dataset, config)
+    until = float(events.timestamps[-1])
+    slices, nothing = Slices(until, until), Stream(len(events), np.zeros(0), [], [])
+    timeline = Timeline(dataset.items, setup_items(dataset, events, slices), nothing, config.items)
+    windows = preceding_windows(events, timeline.row_of, Histories(config.windows.length), since_setup=False)
+    none = windows[:0]
+    return Plan(slices, windows, {"F": none, "T": none}, {"S_new": none, "S": windows}, timeline)
+
+
+def _positives(dataset: Dataset, config: Config) -> Interactions:
+    """Positive interactions; raises DataError where there is none."""
+    threshold = threshold_of(dataset, config.data.positive_from)
     events = positives(dataset, threshold)
     if not len(events):
         raise DataError(
             f"none of the {len(dataset.interactions)} interactions has a value of at least {threshold}: "
             "lower data.positive_from"
         )
-    slices = cut(events.timestamps, (config.data.finetune_from, config.data.test_from))
-    first, second = slices.bounds(events.timestamps)
-    by_slice: dict[Slice, Interactions] = {"S": events[:first], "F": events[first:second], "T": events[second:]}
-    timeline = Timeline(
-        dataset.items, setup_items(dataset, by_slice["S"], slices), _stream(events, first, config), config.items
-    )
-    protocol = _prequential if config.protocol == "prequential" else _windows
-    return protocol(slices, by_slice, config, timeline)
+    return events
 
 
 def _stream(events: Interactions, first: int, config: Config) -> Stream:

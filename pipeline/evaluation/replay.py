@@ -18,7 +18,7 @@ from pipeline.config import Config, ItemSettings
 from pipeline.datasets.dataset import Dataset
 from pipeline.errors import RaieError
 from pipeline.evaluation.continual_run import plan_slices
-from pipeline.evaluation.protocols import Plan, plan_replay
+from pipeline.evaluation.protocols import Plan, plan_replay, plan_setup
 from pipeline.evaluation.results import Clock, Results, Stopwatch
 from pipeline.evaluation.run_folder import STATE, claim, refuse_foreign, scratch
 from pipeline.models.catalogue import Catalogue, make_catalogue
@@ -139,7 +139,7 @@ def prepare(dataset: Dataset, config: Config, progress: Progress) -> tuple[Plan,
         DataError: the log cannot be cut as configured.
         BackboneError: the text encoder cannot be loaded.
     """
-    plan = plan_replay(dataset, config)
+    plan = plan_setup(dataset, config)
     known = plan.timeline.item_ids[: plan.timeline.setup_items]
     return plan, make_catalogue(known, dataset.items, encoder_of(config.items, progress, len(known)))
 

@@ -56,15 +56,15 @@ def segments_of(
 
 
 def candidates_of(windows: Windows, timeline: Timeline) -> Ids:
-    """(n,) candidates of a rank: items that exist, less those of the history other than the target."""
+    """(n,) candidates of a rank: items that exist, less those of the history other than the target if they are none."""
     ordered = np.sort(np.where(windows.contexts == windows.targets[:, None], PADDING, windows.contexts), axis=1)
     distinct = np.where(np.diff(ordered, axis=1, prepend=PADDING) > 0, ordered, PADDING)
     found = [np.zeros(0, dtype=np.int64)]
     for start in range(0, len(windows), BATCH):
         positions, items = windows.positions[start : start + BATCH], distinct[start : start + BATCH]
         existence = timeline.existence(positions)
-        excluded = [existence.includes(column) for column in items.T]
-        found.append(existence.counts(len(positions)) - np.sum(excluded, axis=0))
+        excluded = [existence.includes(column) for column in existence.held(items).T]
+        found.append(existence.counts(len(positions)) - np.sum(excluded, axis=0, dtype=np.int64))
     return np.concatenate(found)
 
 

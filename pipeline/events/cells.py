@@ -99,21 +99,29 @@ def number(cell: object, name: str) -> float | None:
     return value
 
 
-def moment(cell: object, name: str = "timestamp") -> float:
+def moment(cell: object, name: str = "timestamp", *, calendar: bool | None = None) -> float:
     """Return a time in seconds since 1970: from seconds, milliseconds, ISO-8601 or a date such as 20240501.
 
     A time without a zone is UTC.
+
+    Args:
+        cell: the time.
+        name: field that it comes from.
+        calendar: True if numbers are dates, False if they are seconds or milliseconds; None: each as it looks.
 
     Raises:
         BadEvent: `missing_<name>` or `bad_<name>`.
     """
     if isinstance(cell, str) and not NUMBER.fullmatch(cell):
         parsed = iso_moment(cell)
-        cell = cell if parsed is None else parsed
+        if parsed is not None:
+            return seconds(parsed, name)
     value = number(cell, name)
     if value is None:
         raise BadEvent(f"missing_{name}", f"the event has no {name}")
-    day = calendar_moment(value)
+    day = None if calendar is False else calendar_moment(value)
+    if day is None and calendar:
+        raise BadEvent(f"bad_{name}", f"{value:.0f} is no date, unlike the other times of the file")
     return seconds(value, name) if day is None else day
 
 

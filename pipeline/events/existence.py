@@ -46,11 +46,13 @@ class Existence:
         items: highest catalogue row that is scored; scores have `items` + 1 columns.
         hidden: (h,) rows up to `items` that exist for none of the windows.
         absences: rows that begin or end among the windows.
+        repeats: True if the items of a window may be recommended after it.
     """
 
     items: int
     hidden: Ids
     absences: Sequence[Absence] = ()
+    repeats: bool = False
 
     @classmethod
     def of_all(cls, items: int) -> "Existence":
@@ -58,13 +60,16 @@ class Existence:
         return cls(items, np.zeros(0, dtype=np.int64))
 
     @classmethod
-    def after(cls, existing: NDArray[np.bool_], changes: Iterable[Change], windows: int) -> "Existence":
+    def after(
+        cls, existing: NDArray[np.bool_], changes: Iterable[Change], windows: int, *, repeats: bool = False
+    ) -> "Existence":
         """Existence for windows among which items begin and end.
 
         Args:
             existing: (items + 1,) True for rows that exist after all changes; row 0 does not.
             changes: in order; each turns the existence of its row over.
             windows: n.
+            repeats: see `Existence`.
         """
         by_row: dict[int, list[Change]] = {}
         for change in changes:
@@ -72,7 +77,7 @@ class Existence:
         absences = [a for row, of in by_row.items() for a in _absences(row, of, windows)]
         hidden = ~existing
         hidden[[0, *by_row]] = False
-        return cls(len(existing) - 1, np.flatnonzero(hidden), absences)
+        return cls(len(existing) - 1, np.flatnonzero(hidden), absences, repeats)
 
     def hide(self, scores: Any, value: float) -> None:
         """Set the (n, items + 1) scores, of numpy or torch, of rows that do not exist to a value, in place."""
@@ -84,6 +89,19 @@ class Existence:
         """(m,) rows that do not exist for one window."""
         absent = [row for row, start, stop in self.absences if start <= window < stop]
         return np.concatenate([self.hidden, np.array(absent, dtype=np.int64)]) if absent else self.hidden
+
+    def excluded(self, window: int, context: Ids) -> Ids:
+        """(m,) rows that are no candidates after one window: those that do not exist, and its own without repeats."""
+        return np.append(self.held(context), self.hidden_from(window))
+
+    def held(self, contexts: Ids) -> Ids:
+        """(n, length) rows of windows that are no candidates after them: all of them, or none with repeats."""
+        return contexts[..., :0] if self.repeats else contexts
+
+    def candidates(self, rows: Ids, contexts: Ids) -> NDArray[np.bool_]:
+        """(n,) True where a row may be recommended after its (n, length) window."""
+        held: NDArray[np.bool_] = (self.held(contexts) == rows[:, None]).any(axis=1)
+        return self.includes(rows) & ~held
 
     def includes(self, rows: Ids) -> NDArray[np.bool_]:
         """(n,) True where the row of each window exists for it; row 0 is no item."""
@@ -106,7 +124,7 @@ class Existence:
 
 
 def ranks_of_existing(scores: NDArray[Any], targets: Ids, contexts: Ids, existence: Existence) -> Ids:
-    """Rank the target of each window among the items that exist and are not in the window.
+    """Rank the target of each window among its candidates: items that exist and, without repeats, are not in it.
 
     Args:
         scores: (n, items + 1), overwritten where items do not exist, and for padding.
@@ -115,13 +133,13 @@ def ranks_of_existing(scores: NDArray[Any], targets: Ids, contexts: Ids, existen
         existence: of items for each window.
 
     Returns:
-        (n,) ranks, 1 = top; 0 for a target that does not exist.
+        (n,) ranks, 1 = top; 0 for a target that is no candidate.
     """
     existence.hide(scores, -np.inf)
     scores[:, 0] = -np.inf
-    scored = existence.includes(targets)
+    scored, held = existence.candidates(targets, contexts), existence.held(contexts)
     # Items of a window may lie beyond those that are scored: they are no candidates anyway.
-    excluded = np.where(contexts <= existence.items, contexts, 0)
+    excluded = np.where(held <= existence.items, held, 0)
     ranks = rank_of_targets(scores, np.where(scored, targets, 0), excluded)
     return np.where(scored, ranks, NOT_SCORED)
 

@@ -148,7 +148,7 @@ class GatedEvent:
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
-        record = {key: getattr(self, name) for name, key in _KEYS.items()}
+        record = {key: getattr(self, name) for name, key in KEYS.items()}
         if self.online is not None:
             record |= self.online.to_fields()
         if self.stamp is not None:
@@ -163,7 +163,7 @@ class GatedEvent:
             record: of `gated`.
             setup_items: ids of the items of set-up by row, from 1: records of schema 1 hold rows.
         """
-        fields = {name: record.get(key, 0) if key in _LATER else record[key] for name, key in _KEYS.items()}
+        fields = {name: record.get(key, 0) if key in _LATER else record[key] for name, key in KEYS.items()}
         fields["target"], *fields["window"] = item_ids([record["target"], *record["window"]], setup_items)
         return cls(**fields, online=OnlineFeatures.from_record(record), stamp=GateStamp.from_record(record))
 
@@ -179,9 +179,8 @@ _CONTRACTS = {
 _LATER = {"since_setup", "opened", "backbone_chance", "model_rank", "popularity_rank"}
 """Keys that records of the first versions lack."""
 
-_KEYS = {
-    name: _CONTRACTS.get(name, name) for name in GatedEvent.__dataclass_fields__ if name not in ("online", "stamp")
-}
+KEYS = {name: _CONTRACTS.get(name, name) for name in GatedEvent.__dataclass_fields__ if name not in ("online", "stamp")}
+"""Attribute -> key in the record."""
 
 
 def gated_events(records: Sequence[Record], setup_items: Sequence[str]) -> list[GatedEvent]:

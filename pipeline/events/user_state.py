@@ -2,6 +2,7 @@
 
     history      item ids, oldest first
     since_setup  number of these, the newest ones, that came after the set-up slice
+    taken        distinct items that left the history, the one that left last at the end; bounded
     latest       id and time of the newest event
     seen         digests of the newest event ids, to recognise duplicates
     sequence     in lockstep, the number of the newest event
@@ -13,13 +14,16 @@ A tombstone erases the user.
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pipeline.events.item_ids import item_ids
+from pipeline.events.loaded_history import LoadedHistory
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import History
+
+T = TypeVar("T")
 
 DIGEST = 8
 """Bytes of an event id's digest."""
@@ -35,6 +39,11 @@ def committed_input(record: Mapping[str, Any]) -> int:
     return int(record["input"])
 
 
+def _distinct(values: Iterable[T]) -> tuple[T, ...]:
+    """Return each value once, where it is last."""
+    return tuple(dict.fromkeys(reversed(tuple(values))))[::-1]
+
+
 @dataclass(slots=True)
 class UserState:
     """One user.
@@ -45,6 +54,7 @@ class UserState:
         seen: digests of the newest events, oldest first.
         sequence: number of the newest event in lockstep, else -1.
         ahead: offsets handled ahead of the committed one.
+        taken: distinct items that left the history, the one that left last at the end.
     """
 
     history: History
@@ -53,6 +63,7 @@ class UserState:
     seen: bytes = b""
     sequence: int = -1
     ahead: tuple[int, ...] = ()
+    taken: tuple[str, ...] = ()
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], length: int, setup_items: Sequence[str]) -> Self:
@@ -73,7 +84,50 @@ class UserState:
             base64.b64decode(record["seen"]),
             record.get("sequence", -1),
             tuple(record.get("ahead", ())),
+            tuple(record.get("taken", ())),
         )
+
+    def append(self, item_id: str, length: int, remembered: int, *, since_setup: bool) -> None:
+        """Append an item to a history of at most `length`; at most `remembered` items that left it are kept."""
+        gone = self.history.items[:1] if len(self.history.items) >= length else ()
+        if gone:
+            kept = _distinct((*self.taken, *gone))
+            self.taken = kept[max(len(kept) - remembered, 0) :]
+        self.history = self.history.append(item_id, length, since_setup=since_setup)
+
+    def load(self, loaded: LoadedHistory, length: int, remembered: int, remembered_items: int) -> None:
+        """Put a history of before the live stream in front of what came live; a second time it changes nothing.
+
+        A live event that is one of the loaded ones belongs to them from here on.
+
+        Args:
+            loaded: the history.
+            length: items kept.
+            remembered: event ids kept.
+            remembered_items: items kept that left the history.
+        """
+        known = list(map(digest, loaded.event_ids))
+        seen = [self.seen[start : start + DIGEST] for start in range(0, len(self.seen), DIGEST)]
+        live = self._live_items(seen, known)
+        items = (*loaded.items, *live)
+        self.history = History.of(items, length, len(live))
+        left = _distinct((*loaded.taken, *items[: max(len(items) - length, 0)], *self.taken))
+        self.taken = left[max(len(left) - remembered_items, 0) :]
+        self.seen = b"".join([*known, *(one for one in seen if one not in known)][-remembered:])
+        if not live:
+            self.event_id = loaded.event_ids[-1] if loaded.event_ids else ""
+            self.timestamp = loaded.timestamp
+
+    def _live_items(self, seen: Sequence[bytes], known: Collection[bytes]) -> list[str]:
+        """Items taken since set-up, without those of events that are known otherwise.
+
+        The newest events are remembered in the order of the items.
+        """
+        live = self.history.items[len(self.history.items) - self.history.since_setup :]
+        if len(seen) < len(live):
+            return list(live)
+        newest = seen[len(seen) - len(live) :]
+        return [item for item, one in zip(live, newest, strict=True) if one not in known]
 
     def to_record(self, position: int) -> dict[str, Any]:
         """As a JSON object, in a transaction that commits `position` of `interactions`."""
@@ -84,6 +138,8 @@ class UserState:
             "seen": base64.b64encode(self.seen).decode("ascii"),
             "input": position,
         }
+        if self.taken:
+            value["taken"] = list(self.taken)
         if self.sequence >= 0:
             value["sequence"] = self.sequence
         ahead = self.ahead_of(position)

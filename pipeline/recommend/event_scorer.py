@@ -168,7 +168,7 @@ class EventScorer:
         features = self._window_features(windows.contexts, windows.since_setup, batch)
         shares, scored = online.counted_shares(features), existence.includes(windows.targets)
         mixed, learned = np.full(batch.probabilities.shape, -np.inf), []
-        popular = [NOT_SCORED] * len(windows)
+        popular, candidates = [NOT_SCORED] * len(windows), existence.candidates(windows.targets, windows.contexts)
         for i, target in enumerate(windows.targets.tolist()):
             surest = float(features.max_probability[i])
             if not scored[i]:
@@ -176,8 +176,9 @@ class EventScorer:
                 learned.append(OnlineFeatures(None, surest, shares[i], []))
                 continue
             this, probabilities = features[i : i + 1], batch.probabilities[i : i + 1]
-            excluded = np.append(windows.contexts[i], existence.hidden_from(i))
-            popular[i] = online.popularity_rank(target, excluded)
+            excluded = existence.excluded(i, windows.contexts[i])
+            if candidates[i]:
+                popular[i] = online.popularity_rank(target, excluded)
             mixed[i : i + 1], hits = online.score_grid(this, probabilities, target, excluded)
             probability = float(probabilities[0, target])
             online.learn(features, i, target, probability, hits)

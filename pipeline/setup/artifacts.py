@@ -1,18 +1,46 @@
 """Artifacts of set-up."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
+from pipeline.config import DataSettings
+from pipeline.events.counting import CountingRule
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.online.item_transitions import ItemTransitions
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.features import Encoded, GateView
 from pipeline.setup.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """Log that a set-up learned from.
+
+    Attributes:
+        sha256: hash of its content; see `Dataset.sha256`.
+        until: time of the last interaction that set-up learned from, seconds since 1970.
+        rule: says which interactions counted.
+    """
+
+    sha256: str
+    until: float
+    rule: CountingRule
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """From a JSON object."""
+        return cls(record["sha256"], record["until"], CountingRule.from_record(record["rule"]))
+
+    def to_record(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {"sha256": self.sha256, "until": self.until, "rule": self.rule.to_record()}
 
 
 @dataclass(frozen=True)
@@ -30,6 +58,7 @@ class SetUp:
         reference_regions: (m,) their regions.
         recalls: held-out Recall@10 after each epoch of training.
         newest: (w, length) newest windows that the backbone was trained on, and their (w,) targets.
+        log: the log that it learned from; None in a replay, and where an earlier version wrote the set-up.
     """
 
     backbone: Backbone
@@ -42,6 +71,13 @@ class SetUp:
     reference_regions: NDArray[np.int64]
     recalls: tuple[float, ...]
     newest: tuple[NDArray[np.int64], NDArray[np.int64]]
+    log: TrainingLog | None = None
+
+    def counting_rule(self, settings: DataSettings) -> CountingRule:
+        """Rule of the settings where they have one, else that of set-up."""
+        rule = CountingRule() if self.log is None else self.log.rule
+        threshold = rule.positive_from if settings.positive_from is None else settings.positive_from
+        return CountingRule(threshold, settings.event_types or rule.event_types)
 
     def item_transitions(self, shrinkage: float) -> ItemTransitions:
         """Item transitions of the newest windows."""

@@ -81,6 +81,7 @@ class _EarlyStopping:
         self._backbone = backbone
         self._held_out = held_out
         self._batch_size, self._patience = config.replay.score_batch, config.setup.patience
+        self._repeats = config.windows.repeats
         self._unknown = torch.from_numpy(np.setdiff1d(np.arange(len(backbone.items.text)), known))
         initial = backbone.items.rows.weight.detach()[self._unknown].clone()
         self._initial = initial if backbone.informed_rows else torch.zeros_like(initial)
@@ -89,7 +90,7 @@ class _EarlyStopping:
         """Measure an epoch; False ends the training."""
         with torch.no_grad():
             self._backbone.items.rows.weight[self._unknown] = self._initial
-        recall = _recall(self._backbone, self._held_out, self._batch_size)
+        recall = _recall(self._backbone, self._held_out, self._batch_size, self._repeats)
         if recall > max(self.recalls, default=-1.0):
             self.best = self._weights_of(self._backbone)
         self.recalls.append(recall)
@@ -140,15 +141,16 @@ def train_backbone(
 
 
 @torch.inference_mode()
-def _recall(backbone: Backbone, windows: Windows, batch_size: int) -> float:
-    """Recall@10 of the backbone on windows."""
+def _recall(backbone: Backbone, windows: Windows, batch_size: int, repeats: bool) -> float:
+    """Recall@10 of the backbone on windows, whose items are rivals of the target with repeats alone."""
     vectors = backbone.items.all()
     hits = 0
     for start in range(0, len(windows), batch_size):
         batch = windows[slice(start, start + batch_size)]
         scores = backbone.last(torch.from_numpy(batch.contexts), vectors) @ vectors.T
         scores[:, 0] = -torch.inf
-        hits += int((rank_of_targets(scores.numpy(), batch.targets, batch.contexts) <= LIST_LENGTH).sum())
+        held = batch.contexts[:, :0] if repeats else batch.contexts
+        hits += int((rank_of_targets(scores.numpy(), batch.targets, held) <= LIST_LENGTH).sum())
     return hits / len(windows)
 
 

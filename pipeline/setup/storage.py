@@ -2,7 +2,7 @@
 
 A stored set-up is a folder: `backbone/` (see `pipeline.models.backbones.checkpoint`), `catalogue.json` (items and their
 texts), `regions.json` (set-up regions and the gate), `arrays.safetensors` (text embeddings, counts, calibration,
-reference sample) and `manifest.json`, which holds the sha256 of the others and is written last.
+reference sample) and `manifest.json`, which holds the sha256 of the others and facts of the log, and is written last.
 None of them can run code: arrays are safetensors, and the rest is JSON.
 """
 
@@ -25,7 +25,7 @@ from pipeline.models.catalogue import Catalogue
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Region
-from pipeline.setup.artifacts import SetUp
+from pipeline.setup.artifacts import SetUp, TrainingLog
 from pipeline.setup.calibration import Calibration
 
 BACKBONE, MANIFEST = "backbone", "manifest.json"
@@ -74,7 +74,8 @@ def save_setup(setup: SetUp, root: Path) -> None:
     _write_json(draft / REGIONS, {**regions, "gate_version": bank.gate_version, "recalls": setup.recalls})
     save_file(_arrays(setup), draft / ARRAYS)
     hashes = {name: _sha256(draft / name) for name in HASHED}
-    _write_json(draft / MANIFEST, {"files": hashes, "backbone_sha256": setup.backbone_sha256})
+    log = {} if setup.log is None else {"log": setup.log.to_record()}
+    _write_json(draft / MANIFEST, {"files": hashes, "backbone_sha256": setup.backbone_sha256, **log})
     if root.exists():
         root.rmdir()
     draft.rename(root)
@@ -109,7 +110,23 @@ def load_setup(root: Path) -> SetUp:
         reference_regions=arrays["reference_tastes"],
         recalls=tuple(regions["recalls"]),
         newest=_newest(root / ARRAYS, arrays),
+        log=TrainingLog.from_record(manifest["log"]) if "log" in manifest else None,
     )
+
+
+def read_training_log(root: Path) -> TrainingLog:
+    """Read which log a stored set-up learned from.
+
+    Raises:
+        DataError: there is no set-up, or an earlier version of the program wrote it.
+    """
+    manifest = _json(root / MANIFEST)
+    if "log" not in manifest:
+        raise DataError(
+            f"{root} does not say which log it learned from, because an earlier version of the program wrote it: run "
+            "`raie setup` again, or feed histories and stream with `raie produce`"
+        )
+    return TrainingLog.from_record(manifest["log"])
 
 
 def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:

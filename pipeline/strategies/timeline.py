@@ -50,6 +50,7 @@ class Timeline:
         setup_ids: ids of the items of set-up, sorted.
         stream: the events.
         settings: section `items`.
+        repeats: setting `windows.repeats`.
 
     Attributes:
         item_ids: id of every row from 1 on.
@@ -59,8 +60,15 @@ class Timeline:
     """
 
     def __init__(
-        self, items: Mapping[str, Item], setup_ids: Sequence[str], stream: Stream, settings: ItemSettings
+        self,
+        items: Mapping[str, Item],
+        setup_ids: Sequence[str],
+        stream: Stream,
+        settings: ItemSettings,
+        *,
+        repeats: bool = False,
     ) -> None:
+        self._repeats = repeats
         none = np.zeros((len(setup_ids), 0), dtype=np.float32)
         self._catalogue = OpenCatalogue(Catalogue(tuple(setup_ids), ("",) * len(setup_ids), none, ""), None)
         self.setup_items = len(setup_ids)
@@ -108,7 +116,7 @@ class Timeline:
         within = self._changes[start:stop]
         firsts = np.searchsorted(positions, [change.index for change in within]).tolist()
         moved = (change.at(first) for change, first in zip(within, firsts, strict=True))
-        return Existence.after(existing, moved, len(positions))
+        return Existence.after(existing, moved, len(positions), repeats=self._repeats)
 
     def _run(self, stream: Stream, owner: ItemOwner) -> None:
         ends, catalogue = set(stream.batches), self._catalogue

@@ -27,7 +27,14 @@ MAX_TIMESTAMP = 9.0e15
 """Latest event time in seconds: its milliseconds fit the 63 bits of a broker's stamp."""
 
 UNREADABLE = "_unreadable"
-"""Field of a stub that holds the reason (`bad_json`, `not_an_object`, `oversize`)."""
+"""Field of a stub that holds the reason (`bad_json`, `not_an_object`, `oversize`, or a key of `FORMATS`)."""
+
+FORMATS = {
+    "avro": "the value is Avro, and the pipeline reads JSON objects",
+    "avro_or_protobuf": "the value is Avro or Protobuf of a schema registry, and the pipeline reads JSON objects",
+    "json_with_schema_id": "the value is JSON behind the id of a schema registry: send the object alone",
+}
+"""Reason -> explanation, for values in formats of other serializers."""
 
 
 def encode_value(value: Mapping[str, object] | None) -> bytes | None:
@@ -78,8 +85,21 @@ def decode_value(raw: bytes | None) -> Mapping[str, object] | None:
     try:
         value = _DECODER.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except (ValueError, RecursionError):
-        return _stub("bad_json", raw)
+        return _stub(_format(raw) or "bad_json", raw)
     return value if isinstance(value, dict) else _stub("not_an_object", raw)
+
+
+def _format(raw: bytes) -> str | None:
+    """Return the format of a value by its first bytes, a key of `FORMATS`; None where it is none of them.
+
+    A schema registry puts a zero byte and four bytes of an id in front. What follows tells JSON from the others alone:
+    Protobuf without such a header has no mark at all.
+    """
+    if raw.startswith((b"Obj\x01", b"\xc3\x01")):
+        return "avro"
+    if raw[:1] != b"\0" or len(raw) < 6:
+        return None
+    return "json_with_schema_id" if raw[5:].lstrip().startswith(b"{") else "avro_or_protobuf"
 
 
 def encode_key(key: str | None) -> bytes | None:

@@ -24,7 +24,7 @@ def test_a_moment_is_reached_by_the_third_newest_of_the_stamps_looked_at(disorde
 
 
 def test_an_event_id_is_known_where_a_digest_begins_and_nowhere_else() -> None:
-    users = UserStore(length=2, remembered=3, setup_items=())
+    users = UserStore(length=2, remembered=3, remembered_items=0, setup_items=())
     for event_id in "abcd":
         state = users.append("u", "i", event_id, 0.0, -1, past=False)
     assert [event_id for event_id in "abcde" if state.has_seen(event_id)] == ["b", "c", "d"]

@@ -84,7 +84,7 @@ def test_poison_goes_to_the_dead_letters_and_all_else_is_gated(open_log: OpenLog
         "unknown_item": [{**good[0], "item_id": "nobody knows it"}],
         "newer_schema": [{**good[0], "schema": 3}],
         "bad_schema": [{**good[0], "schema": "one"}],
-        "missing_user_id": [{"user": "renamed", "item_id": good[0]["item_id"], "timestamp": 1.0}],
+        "missing_user_id": [{"client": "renamed", "item_id": good[0]["item_id"], "timestamp": 1.0}],
     }
     mixed = [value for values in bad.values() for value in values] + good
     Random(1).shuffle(mixed)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.datasets.dataset import Dataset, read_dataset
+from pipeline.datasets.readers.names import RANKS, TIERS
 from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.errors import DataError
 
@@ -239,3 +240,7 @@ def test_events_with_an_id_are_never_kept_twice(tmp_path):
     dataset = read_dataset(tmp_path, ReadOptions(keep_repeats=True))
     assert dataset.refused.counts == {"duplicate": 1}
     assert len(dataset.interactions) == 2
+
+
+def test_no_name_stands_for_two_fields():
+    assert len(RANKS) == sum(len(tier) for tiers in TIERS.values() for tier in tiers)

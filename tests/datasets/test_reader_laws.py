@@ -2,8 +2,6 @@
 
 import csv
 import io
-import json
-import math
 from pathlib import Path
 
 import pytest
@@ -12,9 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.datasets.dataset import Dataset, read_dataset
 from pipeline.datasets.readers import text
-from pipeline.errors import BadEvent, DataError
+from pipeline.errors import DataError
 from pipeline.events.cells import NO_VALUE
-from pipeline.events.interaction import parse_interaction
 
 QUICK = settings(
     max_examples=60,
@@ -116,25 +113,6 @@ def test_a_block_parsed_as_a_whole_is_parsed_as_line_by_line(tmp_path, some):
     assert whole.interactions == single.interactions
     assert whole.refused == single.refused
     assert (whole.sha256, whole.out_of_order) == (single.sha256, single.out_of_order)
-
-
-@QUICK
-@given(st.lists(records, max_size=12))
-def test_json_lines_give_what_single_records_give(tmp_path, some):
-    good = {"user_id": "first", "item_id": "i0", "timestamp": 1_500_000_000, "value": 1, "event_id": "e", "more": 1}
-    expected, refused = {}, 0
-    for record in (good, *some):
-        try:
-            event = parse_interaction(record)
-            refused += event.event_id in expected
-            expected.setdefault(event.event_id, event)
-        except BadEvent:
-            refused += 1
-    dataset = read(tmp_path / "log.jsonl", "\n".join(map(json.dumps, (good, *some))))
-    assert dataset is not None
-    assert {e.event_id: e for e in dataset.interactions} == expected
-    assert dataset.refused.total == refused
-    assert all(math.isfinite(e.timestamp) for e in dataset.interactions)
 
 
 @QUICK

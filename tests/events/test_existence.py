@@ -1,5 +1,7 @@
 """Existence of items for the windows of a batch, against a plain matrix of who exists when."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -50,15 +52,20 @@ def test_some_of_the_windows_see_what_they_saw_among_all(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_target_is_ranked_among_what_exists_and_stands_not_in_the_window(seed: int) -> None:
+@pytest.mark.parametrize("repeats", [True, False])
+def test_a_target_is_ranked_among_what_exists_and_may_be_recommended(seed: int, repeats: bool) -> None:
     existence, matrix = drawn(seed)
     rng = np.random.default_rng(seed)
     scores, targets = rng.random((WINDOWS, ITEMS + 1)), rng.integers(1, ITEMS + 2, WINDOWS)
     contexts = rng.integers(0, ITEMS + 3, (WINDOWS, 3))
+    existence = replace(existence, repeats=repeats)
     found = ranks_of_existing(scores.copy(), targets, contexts, existence)
+    held: list[list[int]] = [[] for _ in contexts] if repeats else contexts.tolist()
     for i, target in enumerate(targets.tolist()):
-        if target > ITEMS or not matrix[i, target]:
+        expected = sorted({*range(1, ITEMS + 1)} & ({*held[i]} | {*(np.flatnonzero(~matrix[i]).tolist())}))
+        assert sorted({*existence.excluded(i, contexts[i]).tolist()} & {*range(1, ITEMS + 1)}) == expected
+        if target > ITEMS or not matrix[i, target] or target in held[i]:
             assert found[i] == 0
             continue
-        rivals = [r for r in np.flatnonzero(matrix[i]).tolist() if r not in contexts[i] and r != target]
+        rivals = [r for r in np.flatnonzero(matrix[i]).tolist() if r not in held[i] and r != target]
         assert found[i] == 1 + sum(scores[i, r] > scores[i, target] for r in rivals)

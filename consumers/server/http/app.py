@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from consumers.server.http import admin, edits, feedback, health, items, page, recommend, regions, stages
+from consumers.server.http import admin, edits, feedback, health, items, page, recommend, records, regions, stages
 from consumers.server.http.body_limit import BodyLimit
 from consumers.server.http.errors import add_error_answers
 from consumers.server.service import Service
@@ -33,7 +33,7 @@ def make_app(service: Service, token: str | None, max_body: int) -> FastAPI:
     app.state.service = service
     app.add_middleware(BodyLimit, most=max_body)
     add_error_answers(app)
-    for module in (recommend, regions, items, edits, stages, feedback, health, page):
+    for module in (recommend, regions, items, edits, stages, feedback, records, health, page):
         app.include_router(module.router)
     if token:
         app.state.token = token

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import asdict
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field, model_validator
@@ -9,9 +10,11 @@ from pydantic import BaseModel, Field, model_validator
 from consumers.server.batcher import Overloaded
 from consumers.server.feedback import request_id_of
 from consumers.server.http.bodies import Body, Identifier, StrictRoute
-from consumers.server.recommender import Ask
+from consumers.server.recommender import Ask, Excluded
 from consumers.server.service import Service
 from pipeline.metrics.ranking import LIST_LENGTH
+
+Ids = Annotated[list[Identifier], Field(max_length=10_000, fail_fast=True)]
 
 router = APIRouter(tags=["recommendations"], route_class=StrictRoute)
 
@@ -24,9 +27,12 @@ class AskBody(Body):
         None, max_length=1000, fail_fast=True, description="or after these items, as if just taken: oldest first"
     )
     k: int = Field(LIST_LENGTH, ge=1, le=1000, description="number of items")
-    exclude: list[Identifier] = Field(
-        [], max_length=10_000, fail_fast=True, description="item ids that must not be recommended"
+    exclude: Excluded | Ids | None = Field(
+        None,
+        description="`nothing`, the items of the `window`, or everything `taken`, as far as it is known; or item ids, "
+        "beside the default, which is `nothing` with the setting windows.repeats, else `window`",
     )
+    exclude_items: Ids = Field([], description="further item ids that must not be recommended")
     revision: int | None = Field(None, ge=-1, description="as of this revision; -1: set-up")
 
     @model_validator(mode="after")
@@ -68,7 +74,9 @@ async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     if body.revision is not None and body.revision > newest:
         raise HTTPException(404, f"revision {body.revision} is not there yet: the newest is {newest}")
     history = None if body.history is None else tuple(body.history)
-    ask = Ask(body.user_id, history, body.k, tuple(body.exclude), body.revision)
+    kind = body.exclude if isinstance(body.exclude, str) else None
+    ids = body.exclude if isinstance(body.exclude, list) else []
+    ask = Ask(body.user_id, history, body.k, kind, (*ids, *body.exclude_items), body.revision)
     try:
         with service.metrics.request_seconds.time():
             found = await service.recommend(ask)

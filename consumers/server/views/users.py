@@ -27,6 +27,7 @@ class Users:
     def __init__(self, length: int, setup_items: Sequence[str]) -> None:
         self.length, self._setup_items = length, setup_items
         self._histories: dict[str, History] = {}
+        self._taken: dict[str, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._histories)
@@ -39,16 +40,24 @@ class Users:
         """
         if record.value is None:
             self._histories.pop(str(record.key), None)
+            self._taken.pop(str(record.key), None)
             return
-        if not isinstance(record.value["history"], list):
-            raise BadEvent("bad_history", "a history is a list of item ids")
-        history = UserState.from_record(record.value, self.length, self._setup_items).history
+        if not isinstance(record.value["history"], list) or not isinstance(record.value.get("taken", []), list):
+            raise BadEvent("bad_history", "a history is a list of item ids, and so is what left it")
+        state = UserState.from_record(record.value, self.length, self._setup_items)
+        history, taken = state.history, tuple(map(sys.intern, state.taken))
         recent = history.since_setup
         if not isinstance(recent, int) or not 0 <= recent <= self.length:
             raise BadEvent("bad_history", f"since_setup must be 0 to {self.length}, not {str(recent)[:40]!r}")
         # Each id is in memory once, however many users took the item.
         self._histories[str(record.key)] = History(tuple(map(sys.intern, history.items)), recent)
+        if taken:
+            self._taken[str(record.key)] = taken
 
     def history(self, user_id: str) -> History:
         """The history of a user, empty for an unknown one."""
         return self._histories.get(user_id, History())
+
+    def taken(self, user_id: str) -> tuple[str, ...]:
+        """Everything that a user is known to have taken: the history, and the items that left it."""
+        return (*self._taken.get(user_id, ()), *self.history(user_id).items)

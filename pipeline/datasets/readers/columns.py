@@ -3,40 +3,20 @@
 A doubtful guess is an error that shows the setting that settles it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain, takewhile
 
-from pipeline.datasets.item_text import item_text
-from pipeline.datasets.readers.names import (
-    ALIASES,
-    FIELDS,
-    ITEM_MOMENTS,
-    ITEM_TITLES,
-    REQUIRED,
-    REVIEWS,
-    TIERS,
-    TITLES,
-    WORDS,
-    YEARS,
-    plain,
-)
+from pipeline.datasets.readers.item_fields import ItemFields
+from pipeline.datasets.readers.names import FIELDS, ITEM_TITLES, MEANINGS, REQUIRED, REVIEWS, candidates, plain
 from pipeline.datasets.readers.rows import BoundTable, ColumnUse, ReadOptions, Row
 from pipeline.datasets.readers.table import Table
 from pipeline.errors import BadEvent, DataError
-
-MEANINGS = {"user_id": "user", "item_id": "item", "timestamp": "time", "value": "value", "event_id": "event id"}
-"""Fields as they are shown."""
 
 TEXT_OF_ITEM = "text of the item"
 """The same for columns that describe the item."""
 
 MOMENTS_OF_ITEM = {"available_from": "moment from which the item exists", "expires": "moment at which it ends"}
 """The same for the moments of an item."""
-
-
-def find(columns: Sequence[str], aliases: Sequence[str]) -> int | None:
-    """Return the place of the column with the first of these names that occurs, or None."""
-    names = [plain(column) for column in columns]
-    return next((names.index(alias) for alias in aliases if alias in names), None)
 
 
 def bind(table: Table, options: ReadOptions, *, has_items: bool = False) -> BoundTable:
@@ -51,40 +31,46 @@ def bind(table: Table, options: ReadOptions, *, has_items: bool = False) -> Boun
         DataError: a required or a named column is missing, or the guess is doubtful; the message names the columns
             found and the setting.
     """
-    mapped = {name: _named(table, column) for name in FIELDS if (column := getattr(options, name)) is not None}
+    mapped = {name: _named(table, column) for name, column in options.named.items()}
     text = () if has_items else tuple(_named(table, column) for column in options.text)
-    guess = _by_name if table.places is None else _by_place
-    fields = mapped | guess(table, mapped, {*mapped.values(), *text})
-    for name in REQUIRED:
+    guess, taken = _by_name if table.places is None else _by_place, {*mapped.values(), *text}
+    fields = mapped | guess(table, options.fields, mapped, taken)
+    for name in (*REQUIRED, *options.fields[len(FIELDS) :]):
         if name not in fields:
             raise DataError(_missing(table, name))
-    fields = {name: fields[name] for name in FIELDS if name in fields}
+    fields = {name: fields[name] for name in options.fields if name in fields}
+    otherwise = _otherwise(table, [n for n in fields if n not in mapped], taken) if table.is_sparse else {}
     if text:
-        return BoundTable(table, fields, text, mapped_text=True)
-    title = None if has_items else _title(table, set(fields.values()))
-    return BoundTable(table, fields, () if title is None else (title,))
+        return BoundTable(table, fields, text, otherwise, mapped_text=True)
+    title = None if has_items else _title(table, {*fields.values(), *chain(*otherwise.values())})
+    return BoundTable(table, fields, () if title is None else (title,), otherwise)
 
 
-def _by_name(table: Table, mapped: Mapping[str, int], taken: set[int]) -> dict[str, int]:
+def _by_name(table: Table, fields: Sequence[str], mapped: Mapping[str, int], taken: set[int]) -> dict[str, int]:
     """Guess the fields that are not mapped, among the columns that are not taken."""
     free = {place: plain(column) for place, column in enumerate(table.columns) if place not in taken}
     found = {}
-    for name in FIELDS:
-        if name in mapped:
+    for name in fields:
+        places = None if name in mapped else next(candidates(free, name), None)
+        if places is None:
             continue
-        for tier in TIERS[name]:
-            candidates = [place for place, column in free.items() if column in tier]
-            if len(candidates) > 1:
-                raise DataError(_ambiguous(table, name, candidates))
-            if candidates:
-                found[name] = candidates[0]
-                break
+        if len(places) > 1:
+            raise DataError(_ambiguous(table, name, places))
+        found[name] = places[0]
     return found
 
 
-def _by_place(table: Table, mapped: Mapping[str, int], taken: set[int]) -> dict[str, int]:
+def _otherwise(table: Table, guessed: Collection[str], taken: Collection[int]) -> dict[str, tuple[int, ...]]:
+    """Return the less sure columns of each guessed field, up to the first doubtful, for rows without the surest."""
+    free = {place: plain(column) for place, column in enumerate(table.columns) if place not in taken}
+    further = {name: takewhile(lambda places: len(places) == 1, candidates(free, name)) for name in guessed}
+    found = {name: tuple(places[0] for places in tiers)[1:] for name, tiers in further.items()}
+    return {name: places for name, places in found.items() if places}
+
+
+def _by_place(table: Table, fields: Sequence[str], mapped: Mapping[str, int], taken: set[int]) -> dict[str, int]:
     """Take the places of a table without names, unless they are doubtful and needed."""
-    places = table.places or {}
+    places = {name: place for name, place in (table.places or {}).items() if name in fields}
     if all(name in mapped for name in REQUIRED):
         return {}
     if table.doubt:
@@ -109,8 +95,9 @@ def use_of(bound: BoundTable, notes: Sequence[str] = ()) -> ColumnUse:
     columns, by_place = bound.table.columns, bound.table.places is not None
     shown = [f"column {name}" if by_place else name or "(no name)" for name in columns]
     taken = [(shown[place], MEANINGS[name]) for name, place in bound.fields.items()]
+    taken += [(shown[n], f"{MEANINGS[name]}, if need be") for name, places in bound.otherwise.items() for n in places]
     taken += [(shown[place], TEXT_OF_ITEM) for place in bound.text]
-    used = {*bound.fields.values(), *bound.text}
+    used = {*bound.fields.values(), *chain(*bound.otherwise.values()), *bound.text}
     title = next((n for place, n in enumerate(columns) if plain(n) == "title" and place not in used), None)
     if title and not bound.text and _is_review(bound.table):
         notes = (*notes, f"{title} is taken for the title of a review; --set data.columns.text={title} uses it")
@@ -130,56 +117,36 @@ class ItemColumns:
     """
 
     def __init__(self, table: Table, options: ReadOptions) -> None:
-        self._table = table
-        named = find(table.columns, [plain(options.item_id)]) if options.item_id else None
-        item = find(table.columns, (*ALIASES["item_id"], "id")) if named is None else named
-        if item is None:
+        for column in options.text:
+            _named(table, column)
+        self._table, self._options = table, options
+        self._fields = (ItemFields.of_object if table.is_sparse else ItemFields.of_columns)(table.columns, options)
+        if self._fields.item is None:
             raise DataError(_missing(table, "item_id"))
-        self._item = item
-        self._moments = self._found_moments(options)
-        self._title, self._year, self._words = self._texts(options)
-        used = {self._item, self._title, self._year, *self._words, *self._moments.values()}
-        self._rest = [(place, name) for place, name in enumerate(table.columns) if place not in used]
+        self._of_keys: dict[tuple[str, ...], ItemFields] = {}
 
     def rows(self) -> Iterator[Row]:
         """Yield `item_id`, `text`, the moments and the other columns, as attributes, of each row."""
+        record = self._object if self._table.is_sparse else self._fields.record
         for line, cells in self._table.records():
-            yield Row(self._table.file, line, cells if isinstance(cells, BadEvent) else self._record(cells))
+            yield Row(self._table.file, line, cells if isinstance(cells, BadEvent) else record(cells))
 
     def use(self) -> ColumnUse:
         """Return the use of the columns, to be shown."""
-        columns = self._table.columns
-        texts = [place for place in (self._title, self._year, *self._words) if place is not None]
-        taken = [(columns[self._item], "item"), *((columns[place], TEXT_OF_ITEM) for place in texts)]
-        taken += [(columns[place], MOMENTS_OF_ITEM[name]) for name, place in self._moments.items()]
-        taken += [(name, "attribute of the item") for _, name in self._rest]
+        columns, fields = self._table.columns, self._fields
+        texts = [place for place in (fields.title, fields.year, *fields.words) if place is not None]
+        taken = [(columns[fields.item or 0], "item"), *((columns[place], TEXT_OF_ITEM) for place in texts)]
+        taken += [(columns[place], MOMENTS_OF_ITEM[name]) for name, place in fields.moments.items()]
+        taken += [(name, "attribute of the item") for _, name in fields.rest]
         return ColumnUse(self._table.file, tuple(taken), ())
 
-    def _record(self, cells: Sequence[object]) -> dict[str, object]:
-        title, year = [None if place is None else cells[place] for place in (self._title, self._year)]
-        text = item_text(title, year, [cells[place] for place in self._words])
-        attributes = {name: cells[place] for place, name in self._rest if cells[place] not in (None, "")}
-        moments = {name: cells[place] for name, place in self._moments.items()}
-        return {"item_id": cells[self._item], "text": text, "attributes": attributes, **moments}
-
-    def _found_moments(self, options: ReadOptions) -> dict[str, int]:
-        """Return the places of the moments, without columns that the user named for something else."""
-        columns = self._table.columns
-        taken = {self._item, *(place for place, column in enumerate(columns) if column in options.text)}
-        found = {name: find(columns, aliases) for name, aliases in ITEM_MOMENTS.items()}
-        return {name: place for name, place in found.items() if place is not None and place not in taken}
-
-    def _texts(self, options: ReadOptions) -> tuple[int | None, int | None, list[int]]:
-        """Return the places of title, year and the other descriptive columns."""
-        columns = self._table.columns
-        if options.text:
-            first, *others = (_named(self._table, column) for column in options.text)
-            return first, None, others
-        title, year = find(columns, TITLES), find(columns, YEARS)
-        words = [place for alias in WORDS if (place := find(columns, [alias])) is not None]
-        if title is None and not words:
-            words = [place for place in range(len(columns)) if place not in (year, *self._moments.values())]
-        return title, year, [place for place in words if place != self._item]
+    def _object(self, cells: Sequence[object]) -> dict[str, object]:
+        """Return the fields of one JSON object; objects of the same keys share their meaning."""
+        given = {name: cell for name, cell in zip(self._table.columns, cells, strict=True) if cell is not None}
+        keys = tuple(given)
+        if keys not in self._of_keys:
+            self._of_keys[keys] = ItemFields.of_object(keys, self._options)
+        return self._of_keys[keys].object_record(tuple(given.values()))
 
 
 def _named(table: Table, column: str) -> int:

@@ -8,7 +8,7 @@ from pipeline.datasets.readers.columns import bind, use_of
 from pipeline.datasets.readers.files import SUFFIXES, is_log_name, visible
 from pipeline.datasets.readers.items import JSON, read_items
 from pipeline.datasets.readers.json_text import json_table
-from pipeline.datasets.readers.names import ALIASES, FIELDS, ITEM_TITLES, REVIEWS, plain
+from pipeline.datasets.readers.names import ALIASES, ITEM_TITLES, REVIEWS, plain
 from pipeline.datasets.readers.parquet import parquet_table
 from pipeline.datasets.readers.rows import Reader, ReadOptions, Source
 from pipeline.datasets.readers.sniff import interaction_table
@@ -64,7 +64,7 @@ def _open(file: Path, options: ReadOptions) -> Table:
     if suffix == ".parquet":
         return parquet_table(file)
     if suffix in JSON:
-        named = {getattr(options, name) for name in FIELDS} | set(options.text)
+        named = {*options.named.values(), *options.text}
         return json_table(file, lambda key: plain(key) in _KNOWN or key in named)
     return interaction_table(file, options)
 

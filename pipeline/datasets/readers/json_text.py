@@ -28,7 +28,7 @@ Record = dict[str, Any] | BadEvent
 
 
 def json_table(path: Path, keep: Callable[[str], bool]) -> Table:
-    """Read a file of JSON objects. Its columns are the keys of all objects, in order of their first occurrence.
+    """Read a file of JSON objects. Its columns are the keys of all objects, in order of their first value but null.
 
     Args:
         path: the file.
@@ -42,10 +42,10 @@ def json_table(path: Path, keep: Callable[[str], bool]) -> Table:
     for records in _batches(path):
         for _, record in records:
             if isinstance(record, dict):
-                columns.update(dict.fromkeys(record))
+                columns.update(dict.fromkeys(key for key, cell in record.items() if cell is not None))
         chunks.append(_chunk(records, keep))
     names = tuple(columns)
-    return Table(path.name, names, partial(_read, chunks, names))
+    return Table(path.name, names, partial(_read, chunks, names), is_sparse=True)
 
 
 def _chunk(records: list[tuple[int, Record]], keep: Callable[[str], bool]) -> tuple[Any, Mapping[str, Column], Any]:

@@ -1,12 +1,22 @@
 """Names of columns by meaning."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 FIELDS = ("user_id", "item_id", "timestamp", "value", "event_id")
 """Fields of an interaction."""
 
+EVENT_TYPE = "event_type"
+"""Field with the kind of event: read only where settings say which kinds count."""
+
 REQUIRED = ("user_id", "item_id", "timestamp")
+
+MEANINGS = {
+    **{"user_id": "user", "item_id": "item", "timestamp": "time", "value": "value", "event_id": "event id"},
+    EVENT_TYPE: "kind of event",
+}
+"""Fields as they are shown."""
 
 TIERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "user_id": (
@@ -26,8 +36,18 @@ TIERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "value": (("rating",), ("score", "value", "stars", "overall")),
     "event_id": (("eventid",),),
+    EVENT_TYPE: (
+        ("eventtype",),
+        ("event", "action", "behavior", "behaviour", "interaction", "actiontype", "interactiontype"),
+        ("type", "kind"),
+    ),
 }
 """Names of a column by meaning, in lower case and without separators: the surest first, equally sure ones together."""
+
+RANKS: Mapping[str, tuple[str, int]] = {
+    alias: (name, rank) for name, tiers in TIERS.items() for rank, tier in enumerate(tiers) for alias in tier
+}
+"""Alias -> its field and rank, 0 for the surest."""
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     name: tuple(alias for tier in tiers for alias in tier) for name, tiers in TIERS.items()
@@ -42,6 +62,11 @@ REVIEWS = (
     *("summary", "helpful", "helpfulvote", "helpfulvotes", "verified", "verifiedpurchase"),
 )
 """Columns of reviews: beside one, a column `title` holds the review's title."""
+
+LONGEST = 64
+"""Longest column name, in characters, whose plain form is kept: names come from outside."""
+
+_SEPARATORS = re.compile(r"[^0-9a-z]")
 
 YEARS = ("year", "releaseyear")
 WORDS = (
@@ -61,6 +86,24 @@ not have been in the catalogue from that day on.
 """
 
 
+def candidates(names: Mapping[int, str], field: str) -> Iterator[list[int]]:
+    """Yield the places of the columns that can be a field, equally sure ones together, the surest first.
+
+    Args:
+        names: name of each column that is not used yet, in the form of the aliases.
+        field: field of an interaction.
+    """
+    for tier in TIERS[field]:
+        places = [place for place, name in names.items() if name in tier]
+        if places:
+            yield places
+
+
 def plain(name: str) -> str:
     """Return a column name in the form of the aliases: `Movie_ID` is `movieid`."""
-    return re.sub(r"[^0-9a-z]", "", name.lower())
+    return _plain(name) if len(name) <= LONGEST else _SEPARATORS.sub("", name.lower())
+
+
+@lru_cache(maxsize=4096)
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("", name.lower())

@@ -5,10 +5,11 @@ alike.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.datasets.readers.names import EVENT_TYPE, FIELDS
 from pipeline.datasets.readers.table import Table
 from pipeline.errors import BadEvent
 from pipeline.events.interactions import Interactions
@@ -53,13 +54,19 @@ class BoundTable:
         table: the table.
         fields: field (`user_id`, ...) -> place of its column.
         text: places of the columns that describe the item, the title first.
+        otherwise: field -> places of further columns, for rows of a sparse table without the ones before.
         mapped_text: True if the user named these columns, False if their names did.
     """
 
     table: Table
     fields: Mapping[str, int]
     text: tuple[int, ...] = ()
+    otherwise: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     mapped_text: bool = False
+
+    def places(self, field: str) -> tuple[int, ...]:
+        """Return the places of the columns of a field, the surest first."""
+        return self.fields[field], *self.otherwise.get(field, ())
 
 
 Threshold = Callable[[Interactions], float | None]
@@ -97,9 +104,11 @@ class ReadOptions:
         timestamp: column of the time: seconds or milliseconds since 1970, ISO-8601, or dates such as 20240501.
         value: column of the rating, if there is one.
         event_id: column of the event's id, if there is one.
+        event_type: column of the kind of event; read only if `event_types` is not empty.
         text: columns that describe the item, the title first; empty: guessed from their names.
         items: file of items; None: the one beside the interactions, if its name shows it.
         keep_repeats: True if identical rows without an event id are events of their own.
+        event_types: kind of event, in lower case -> whether it counts; empty: kinds are not looked at.
     """
 
     user_id: str | None = None
@@ -107,9 +116,22 @@ class ReadOptions:
     timestamp: str | None = None
     value: str | None = None
     event_id: str | None = None
+    event_type: str | None = None
     text: tuple[str, ...] = ()
     items: Path | None = None
     keep_repeats: bool = False
+    event_types: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields of an interaction that are read."""
+        return (*FIELDS, EVENT_TYPE) if self.event_types else FIELDS
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Field -> the column that the user named for it."""
+        found = {name: getattr(self, name) for name in self.fields}
+        return {name: column for name, column in found.items() if column is not None}
 
 
 @dataclass(frozen=True, slots=True)

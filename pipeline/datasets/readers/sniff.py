@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from pipeline.datasets.readers.names import ALIASES, FIELDS, plain
+from pipeline.datasets.readers.names import ALIASES, plain
 from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.datasets.readers.table import Table
 from pipeline.datasets.readers.text import Layout, head, read_text
@@ -57,7 +57,7 @@ def interaction_table(path: Path, options: ReadOptions, delimiter: str | None = 
     lines = [line for line in head(path) if line.strip()]
     delimiter = _delimiter(path, lines, delimiter)
     quoted = _is_quoted(lines[0], delimiter)
-    named = {column for name in FIELDS if (column := getattr(options, name)) is not None} | set(options.text)
+    named = {*options.named.values(), *options.text}
     rows = _cells(lines, delimiter, quoted)
     is_numbered = _is_numbered(rows[0])
     has_header = is_numbered or _has_names(rows, named)

@@ -82,6 +82,7 @@ class Table:
         read: reads the chunks of the columns asked for, by place; may be called again.
         places: meaning -> place of the column, for a file without column names; None: the names decide.
         doubt: description of what is unclear about `places`; "" where nothing is.
+        is_sparse: True if each row has keys of its own, as JSON objects have: a cell that is None is not there.
     """
 
     file: str
@@ -89,6 +90,7 @@ class Table:
     read: Callable[[Mapping[int, Kind]], Iterator[Chunk]] = field(repr=False)
     places: Mapping[str, int] | None = None
     doubt: str = ""
+    is_sparse: bool = False
 
     def records(self) -> Iterator[tuple[int, Sequence[object] | BadEvent]]:
         """Yield line and cells, or the error, of every row: for tables of items, which are short."""
@@ -100,6 +102,15 @@ class Table:
 
 WHOLE = 1 << 62
 """Whole numbers below this fit an array."""
+
+
+def first_given(columns: Sequence[Column]) -> Column:
+    """Return the column whose cells are, row by row, the first of the given columns that is not None."""
+    filled = [c for c in columns if not (isinstance(c, Coded) and list(c.cells) == [None])]
+    if len(filled) < 2:
+        return filled[0] if filled else columns[0]
+    rows = zip(*(c.rows() for c in filled), strict=True)
+    return coded([next((cell for cell in row if cell is not None), None) for row in rows])
 
 
 def column_of(cells: Sequence[Any], kind: Kind) -> Column:

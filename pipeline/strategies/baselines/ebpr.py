@@ -53,7 +53,7 @@ class Ebpr(LoraRows):
             scores = self._probabilities(batch.contexts, existence).numpy()
             wrong.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence) > LIST_LENGTH)
             rows = np.arange(len(batch))
-            scores[rows[:, None], batch.contexts] = -1.0
+            scores[rows[:, None], existence.held(batch.contexts)] = -1.0
             scores[rows, batch.targets] = scores[:, PADDING] = -1.0
             rivals.append(scores.argmax(axis=1))
         return np.concatenate(wrong), np.concatenate(rivals)

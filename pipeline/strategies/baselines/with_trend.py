@@ -64,7 +64,7 @@ class WithTrend(IntervalLearner):
             if not scored[i]:
                 self._ensemble.add(features.setup_shares[i], windows.contexts[i], target)
                 continue
-            row, excluded = slice(i, i + 1), np.append(windows.contexts[i], existence.hidden_from(i))
+            row, excluded = slice(i, i + 1), existence.excluded(i, windows.contexts[i])
             mixed[row], hits = self._ensemble.score_grid(features[row], model[row], target, excluded)
             self._ensemble.learn(features, i, target, float(model[i, target]), hits)
         return mixed

@@ -70,7 +70,7 @@ class ReplayedItems:
             targets=self._rows[windows.targets],
             since_setup=since.sum(axis=1),
         )
-        return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences)
+        return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences, existence.repeats)
 
     def take_news(self) -> tuple[list[str], list[str]]:
         """Items that began, and items that were evicted, since the last call; the end of the batch included."""
