@@ -30,8 +30,8 @@ UNREADABLE = "_unreadable"
 """Field of a stub that holds the reason (`bad_json`, `not_an_object`, `oversize`)."""
 
 
-def encode_value(value: Mapping[str, object] | None) -> bytes | None:
-    """Return the value as canonical JSON: sorted keys, no spaces, ASCII; None stays None.
+def encode_value(value: Mapping[str, object] | bytes | None) -> bytes | None:
+    """Return the value as canonical JSON: sorted keys, no spaces, ASCII; None stays None, and so do encoded bytes.
 
     ASCII with escapes, because a lone surrogate (legal in JSON, found in malformed events) has no UTF-8 encoding.
 
@@ -39,8 +39,8 @@ def encode_value(value: Mapping[str, object] | None) -> bytes | None:
         LogError: if it is no JSON object or holds NaN or infinity.
         OversizeError: if it is longer than `MAX_VALUE_BYTES`.
     """
-    if value is None:
-        return None
+    if value is None or isinstance(value, bytes):
+        return value
     if not isinstance(value, Mapping):
         raise LogError(f"a value must be an object with fields, not {type(value).__name__}")
     try:
@@ -111,14 +111,6 @@ def encode_timestamp(timestamp: float) -> int:
 def decode_timestamp(milliseconds: int) -> float:
     """Return a time in seconds."""
     return milliseconds / 1000
-
-
-def partition_of(key: str | None, partitions: int) -> int:
-    """Return the partition of a key, the same in every process and on every log; 0 for None."""
-    raw = encode_key(key)
-    if raw is None:
-        return 0
-    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big") % partitions
 
 
 def _refuse_constant(name: str) -> NoReturn:

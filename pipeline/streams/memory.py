@@ -244,4 +244,5 @@ def _record(entry: Outgoing, written: int, offset: int) -> Record:
         decode_value(entry.value),
         decode_timestamp(entry.timestamp),
         decode_timestamp(written),
+        entry.value,
     )

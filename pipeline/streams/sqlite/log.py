@@ -202,7 +202,9 @@ class SqliteLog:
             for offset, key, value, milliseconds, written in rows:
                 timestamp = decode_timestamp(milliseconds)
                 written_at = None if written is None else decode_timestamp(written)
-                yield Record(topic, partition, offset, decode_key(key), decode_value(value), timestamp, written_at)
+                yield Record(
+                    topic, partition, offset, decode_key(key), decode_value(value), timestamp, written_at, value
+                )
             start = rows[-1][0] + 1 if len(rows) == PAGE else end
 
     def _append(self, connection: sqlite3.Connection, sent: Sequence[Outgoing]) -> list[tuple[str, int, int]]:
