@@ -8,7 +8,8 @@
     ahead        offsets of `interactions` handled although an earlier one still waits for its time
     input        offset of `interactions` committed by the same transaction
 
-A tombstone erases the user.
+A tombstone erases the user. A record under the key `SENT_ON` is of no user: its `ahead` names the offsets of records
+that belong to users of other partitions and were sent on to these.
 """
 
 import base64
@@ -20,6 +21,9 @@ from typing import Any, Self
 from pipeline.events.item_ids import item_ids
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import History
+
+SENT_ON = ""
+"""Key of the record of a partition's records that were sent on; no user id is empty."""
 
 DIGEST = 8
 """Bytes of an event id's digest."""
