@@ -39,6 +39,31 @@ def committed_input(record: Mapping[str, Any]) -> int:
     return int(record["input"])
 
 
+def merged(records: Sequence[Mapping[str, Any]], position: int) -> dict[str, Any]:
+    """Return one record for the states of one user on several partitions.
+
+    The histories follow each other in the order of their latest events: a history has no times of its own.
+
+    Args:
+        records: of `users`, at least one.
+        position: offset of `interactions` that the transaction of the new record commits on its partition.
+    """
+    states = sorted(records, key=lambda state: state["latest"]["timestamp"])
+    since_setup = 0
+    for state in reversed(states):
+        since_setup += state.get("since_setup", 0)
+        if state.get("since_setup", 0) < len(state["history"]):
+            break
+    return {
+        **{name: value for name, value in states[-1].items() if name != "ahead"},
+        "history": [item for state in states for item in state["history"]],
+        "since_setup": since_setup,
+        "seen": base64.b64encode(b"".join(base64.b64decode(state["seen"]) for state in states)).decode("ascii"),
+        "sequence": max(state.get("sequence", -1) for state in states),
+        "input": position,
+    }
+
+
 @dataclass(slots=True)
 class UserState:
     """One user.

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -70,6 +70,14 @@ def arrived(log: Log) -> Counter[str]:
     return ids
 
 
+def scatter(log: Log, values: Iterable[Mapping[str, object]], place: Callable[[str], int]) -> None:
+    """Write each value to the partition that a function gives its user."""
+    with log.producer("scatter").transaction() as transaction:
+        for value in values:
+            user = str(value["user_id"])
+            transaction.send(INTERACTIONS, value, key=user, partition=place(user), timestamp=1.0)
+
+
 def by_user(records: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
     found: defaultdict[str, list[object]] = defaultdict(list)
     for record in records:
@@ -107,9 +115,9 @@ def test_killed_while_earlier_events_wait_each_record_is_sent_on_once_and_order_
     config, log = changed(gate={"horizon": 2 * STREAM}), open_log()
     log.create_topics(pipeline_topics(PARTITIONS))
     rng = Random(3)
-    for value in sorted(stream(), key=lambda v: float(str(v["timestamp"])) + rng.uniform(0, 12)):
-        # Half of them by their key, the others on any partition.
-        write(log, [value], rng.choice([None, *range(PARTITIONS)]))
+    values = sorted(stream(), key=lambda v: float(str(v["timestamp"])) + rng.uniform(0, 12))
+    # Half of them by their key, the others on any partition.
+    scatter(log, values, lambda user: rng.choice([partition_of(user, PARTITIONS), rng.randrange(PARTITIONS)]))
     waiting = 0
     for passing in (3, 2, 4, 2):
         with pytest.raises(Killed):
