@@ -17,9 +17,6 @@ SAMPLE = 200
 SURE = 0.95
 """Share of the keys that a partitioner must place as they are, to be named as the one in use."""
 
-NO_GROUP = "topics-check"
-"""Group that never commits, so that its offset is the first that is kept."""
-
 
 @dataclass(frozen=True)
 class Placement:
@@ -56,7 +53,7 @@ def placements(log: Log) -> Iterator[Placement]:
     partitions = log.topic(INTERACTIONS).partitions
     for partition in range(partitions):
         end = log.end_offset(INTERACTIONS, partition)
-        start = max(log.committed(NO_GROUP, INTERACTIONS, partition), end - SAMPLE)
+        start = max(log.start_offset(INTERACTIONS, partition), end - SAMPLE)
         yield _placement(partition, partitions, list(log.read(INTERACTIONS, partition, start, end)))
 
 

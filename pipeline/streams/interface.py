@@ -250,6 +250,9 @@ class Log(Protocol):
             RecordsLostError: at the call, with the exact range of the requested offsets that are deleted.
         """
 
+    def start_offset(self, topic: str, partition: int) -> int:
+        """Return the first offset kept."""
+
     def end_offset(self, topic: str, partition: int) -> int:
         """Return the offset after the last committed record."""
 

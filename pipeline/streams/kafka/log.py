@@ -79,6 +79,10 @@ class KafkaLog:
         check_kept(topic, partition, start, end, self._readers.first(where))
         return self._readers.scan(topic, where, start, min(end, self._readers.end(where)))
 
+    def start_offset(self, topic: str, partition: int) -> int:
+        """See `Log.start_offset`."""
+        return self._readers.first(self._topics.partition(topic, partition))
+
     def end_offset(self, topic: str, partition: int) -> int:
         """See `Log.end_offset`."""
         return self._readers.end(self._topics.partition(topic, partition))

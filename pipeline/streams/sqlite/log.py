@@ -92,6 +92,10 @@ class SqliteLog:
         check_kept(topic, partition, start, end, first)
         return self.scan(topic, partition, start, min(end, last))
 
+    def start_offset(self, topic: str, partition: int) -> int:
+        """See `Log.start_offset`."""
+        return self.bounds(topic, partition)[0]
+
     def end_offset(self, topic: str, partition: int) -> int:
         """See `Log.end_offset`."""
         return self.bounds(topic, partition)[1]
