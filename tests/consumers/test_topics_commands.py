@@ -22,7 +22,7 @@ from pipeline.streams import open_log as open_log_at
 from pipeline.streams.partitioner import EARLIER, PARTITIONERS, partition_of
 from pipeline.streams.topics import INTERACTIONS, USERS, pipeline_topics
 from tests.broker import settings
-from tests.consumers.gating import OpenLog, changed, fill, gate_loop, gated, read, users
+from tests.consumers.gating import OpenLog, changed, gate_loop, gated, read, users
 from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_gate_commands import OnALog
 from tests.consumers.test_gate_faults import Patient
@@ -117,9 +117,8 @@ def test_the_command_moves_every_user_and_may_be_repeated(on: OnALog) -> None:
 def test_a_migrated_log_goes_on_as_if_it_had_always_been_so(open_any_log: OpenLog, tmp_path: Path) -> None:
     log, values = open_any_log(), stream()[:80]
     log.create_topics(pipeline_topics(PARTITIONS))
-    expected = in_order(tmp_path, values, changed(gate={"horizon": 500.0}))
+    expected = in_order(tmp_path, values, changed(gate={"horizon": 500.0}), past=False)
     config = changed(gate={"horizon": 500.0})
-    fill(log, [], partitions=PARTITIONS)
     scatter(log, values[:40], earlier)
     gate_loop(open_any_log, tmp_path, config).run()
     _move_back(log)
