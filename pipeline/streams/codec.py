@@ -51,7 +51,7 @@ def encode_value(value: Mapping[str, object] | bytes | None) -> bytes | None:
         raise OversizeError(
             f"the value takes {len(text):,} bytes, more than the allowed {MAX_VALUE_BYTES:,}; "
             f"write a reference to a file, or a stub with its hash",
-            _stub("oversize", text.encode("ascii")),
+            stub("oversize", text.encode("ascii")),
         )
     return text.encode("ascii")
 
@@ -67,7 +67,7 @@ def check_size(key: bytes | None, value: bytes | None, longest: int) -> None:
         raise OversizeError(
             f"the record takes {size:,} bytes with its key, more than the {longest:,} that the log takes; "
             f"write a reference to a file, or a stub with its hash",
-            _stub("oversize", value or b""),
+            stub("oversize", value or b""),
         )
 
 
@@ -78,8 +78,8 @@ def decode_value(raw: bytes | None) -> Mapping[str, object] | None:
     try:
         value = _DECODER.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except (ValueError, RecursionError):
-        return _stub("bad_json", raw)
-    return value if isinstance(value, dict) else _stub("not_an_object", raw)
+        return stub("bad_json", raw)
+    return value if isinstance(value, dict) else stub("not_an_object", raw)
 
 
 def encode_key(key: str | None) -> bytes | None:
@@ -122,5 +122,6 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fal
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _stub(reason: str, raw: bytes) -> dict[str, object]:
+def stub(reason: str, raw: bytes) -> dict[str, object]:
+    """Return the value that stands for bytes that cannot be stored."""
     return {UNREADABLE: reason, "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}

@@ -18,6 +18,7 @@ from pipeline.errors import LogError
 from pipeline.events.item_status import EVICTED, ItemStatus
 from pipeline.streams import SqliteLog
 from pipeline.streams import open_log as open_log_at
+from pipeline.streams.codec import stub as codec_stub
 from pipeline.streams.topics import GATED, ITEMS, USERS
 from pipeline.telemetry import Metrics
 from tests.broker import settings
@@ -107,6 +108,17 @@ def test_poison_goes_to_the_dead_letters_and_all_else_is_gated(open_log: OpenLog
     for letter in letters(log):
         assert (letter["topic"], letter["partition"]) == ("interactions", 1)
         assert letter["value"] == values[letter["offset"]]
+
+
+def test_a_number_beyond_all_floats_does_not_stop_the_gate(open_log: OpenLog, tmp_path: Path) -> None:
+    log, raw = open_log(), b'{"user_id": "", "more": 1e400}'
+    fill(log, stream()[:1], partitions=1)
+    with log.producer("poison").transaction() as transaction:
+        transaction.send("interactions", raw, key="u", timestamp=1.0)
+    gate_loop(open_log, tmp_path, changed()).run()
+    (letter,) = letters(log)
+    assert (letter["reason"], letter["value"]) == ("missing_user_id", codec_stub("bad_json", raw))
+    assert len(ids(log)) == 1
 
 
 def test_fields_that_are_added_or_optional_ones_that_are_dropped_pass(open_log: OpenLog, tmp_path: Path) -> None:
