@@ -97,6 +97,9 @@ class Metrics:
     def _add_gate(self, registry: CollectorRegistry) -> None:
         self.duplicates = _counter(registry, "duplicates", "Events with an id already processed")
         self.late = _counter(registry, "late", "Events later than the allowed lateness")
+        self.repartitioned = _counter(
+            registry, "repartitioned", "Records sent on to the partition of their user", "reason"
+        )
         self.users = _gauge(registry, "users", "Users with a history in this gate")
         self.gate_confidence = _histogram(registry, "gate_confidence", "Top posterior", SHARES, "region_id")
         self.gate_margin = _histogram(registry, "gate_margin", "Top posterior minus second", SHARES, "region_id")

@@ -9,7 +9,13 @@ import pytest
 from tests.server.browser import NAMES
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "test-tools"
-PROGRAMS = {"chromium": "chromium", "prometheus": "prometheus", "promtool": "prometheus", "mvn": "maven"}
+PROGRAMS = {
+    "chromium": "chromium",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "mvn": "maven",
+    "kcat": "kcat",
+}
 """Program -> its Debian package. Java is apart, as its version counts."""
 
 
@@ -43,7 +49,7 @@ def test_without_apt_it_names_in_one_line_what_is_missing(path: Path) -> None:
     ended = run(path)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert "missing here: chromium prometheus default-jre-headless (" in line
+    assert "missing here: chromium prometheus default-jre-headless kcat (" in line
 
 
 @pytest.mark.parametrize("browser", NAMES)

@@ -41,15 +41,16 @@ def load_histories(data: Path, root: Path, config: Config, progress: Callable[[s
         DataError: the log is not the one that set-up learned from, or an earlier version wrote the set-up.
     """
     from consumers.producer.histories import histories_of, write_histories
-    from consumers.runtime.runner import log_of
+    from consumers.runtime.runner import bound_log_of
     from pipeline.datasets.dataset import read_dataset
     from pipeline.datasets.readers.options import options_of
+    from pipeline.setup.binding import read_binding
     from pipeline.setup.storage import read_training_log
 
     learned = read_training_log(root)
     progress(f"reading {data}", 0, 0)
     dataset = read_dataset(data, replace(options_of(config.data), event_types=learned.rule.event_types))
     histories = list(histories_of(dataset, learned, config))
-    with closing(log_of(config)) as log:
+    with closing(bound_log_of(config, "produce-histories", read_binding(root))) as log:
         write_histories(histories, log, progress)
     return len(histories)

@@ -67,12 +67,12 @@ def produce(
         Number of interactions written as the stream.
     """
     from consumers.producer.feed import feed_of
-    from consumers.runtime.runner import log_of
+    from consumers.runtime.runner import bound_log_of
     from pipeline.datasets.dataset import read_dataset
     from pipeline.datasets.readers.options import options_of
 
     feed = feed_of(read_dataset(data, options_of(config.data)), config)
-    with closing(log_of(config)) as log:
+    with closing(bound_log_of(config, "produce-log")) as log:
         feed.write_items(log, progress)
         feed.write_past(log, progress)
         return feed.write_stream(log, progress, speed, rate, sleep, clock)

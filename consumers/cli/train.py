@@ -25,13 +25,14 @@ def train(root: Root, instance: Instance = "trainer-0", config: ConfigFile = Non
 def run_trainer(root: Path, instance: str, config: Config, say: Say) -> None:
     """Remove adapter versions that no revision uses, then run a trainer until it is stopped by a signal."""
     from adapters_store import AdaptersStore
-    from consumers.runtime.runner import adapters_of, log_of, run_stage
+    from consumers.runtime.runner import adapters_of, binding_of, bound_log_of, run_stage
     from consumers.trainer.child_process import TrainingChild
     from consumers.trainer.orphans import collect_orphans
     from consumers.trainer.stage import TrainerStage
 
-    with closing(log_of(config)) as log:
+    # Versions that another log published are no orphans.
+    with closing(bound_log_of(config, f"trainer-{instance}", binding_of(root, config))) as log:
         for name in collect_orphans(log, AdaptersStore(adapters_of(root))):
             say(f"removed {name}: its edit ended without publishing it")
     start = {"root": str(root), "adapters": str(adapters_of(root)), "config": config.model_dump(mode="json")}
-    run_stage(lambda metrics: TrainerStage(TrainingChild(start), metrics), instance, config, 1, say)
+    run_stage(lambda metrics: TrainerStage(TrainingChild(start), metrics), root, instance, config, 1, say)

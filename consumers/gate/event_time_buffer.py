@@ -100,10 +100,14 @@ class EventTimeBuffer(Generic[A]):
     def add(self, arrival: Arrival) -> bool:
         """Hold an event; return True if it is late: older than the allowed lateness."""
         self.held[arrival.offset] = arrival
-        self.read += 1
         late = arrival.event.timestamp + self.allowed_lateness < self._event_time
-        self._advance(arrival.event.timestamp)
+        self.note(arrival.event.timestamp)
         return late
+
+    def note(self, timestamp: float) -> None:
+        """Note the time of an event, here or of another partition: events that are held wait for later ones."""
+        self.read += 1
+        self._advance(timestamp)
 
     def due(self, silent: bool) -> list[Arrival]:
         """Events whose time has come; all of them if the partition is silent."""

@@ -1,12 +1,15 @@
 """The gate stage: holds the histories of its users, and scores every interaction before anything learns from it.
 
-    interactions ──► refused? ──► duplicate? ──► due? ──► window, gated ──► history
-                        │              │
-                  dead-letters      counted
+    interactions ──► refused? ──► at home? ──► duplicate? ──► due? ──► window, gated ──► history
+         ▲              │            │              │
+         │        dead-letters       │           counted
+         └───────────────────────────┘
 
 Live, an event is scored under the newest revision. In lockstep the producer has numbered the events (`sequence`, and
 `cut` where a replay ends a batch early): batches are those of the replay, one to a transaction, each after the
 barrier. In both modes `gated`, `users`, snapshots of the ensemble and positions are written in one transaction.
+
+A record that is not on its user's partition is sent on to it (`consumers.gate.repartition`).
 
 An interaction with `past` belongs to the set-up slice: it enters the history and is not scored. A record
 `{"erase": true, "user_id": ...}` of `interactions` erases the user. One with `load` holds a whole history of before the
@@ -22,6 +25,7 @@ from consumers.gate.dead_letters import dead_letter
 from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
 from consumers.gate.lockstep_batches import LockstepBatches
 from consumers.gate.parser import Erasure, InteractionParser
+from consumers.gate.repartition import Repartitioner
 from consumers.gate.scoring import GateScoring, Taken
 from consumers.gate.user_store import UserStore
 from consumers.runtime.stage import Output, Turn
@@ -68,6 +72,7 @@ class GateStage:
         self._host = AdapterHost(setup.backbone, config.adapter)
         self._users: dict[int, UserStore] = {}
         self._buffers: dict[int, EventTimeBuffer[Action]] = {}
+        self._others: dict[int, Repartitioner] = {}
         self._reset()
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
@@ -81,7 +86,9 @@ class GateStage:
             users.restore(log.read(USERS, partition, 0, log.end_offset(USERS, partition)), committed)
             done = {offset for user in users for offset in user.ahead if offset >= committed}
             self._users[partition] = users
-            self._buffers[partition] = EventTimeBuffer(committed, done, self._config.gate.horizon)
+            self._buffers[partition] = EventTimeBuffer(committed, done | users.sent_on, self._config.gate.horizon)
+            partitions, longest = log.topic(INTERACTIONS).partitions, log.longest_record
+            self._others[partition] = Repartitioner(partition, partitions, longest, users.sent_on)
             for user in users:
                 self._batches.advance(user.sequence)
         self._count_users()
@@ -89,7 +96,7 @@ class GateStage:
     def drop(self, went: Collection[TopicPartition]) -> None:
         """See `Stage.drop`."""
         for _, partition in went:
-            del self._users[partition], self._buffers[partition]
+            del self._users[partition], self._buffers[partition], self._others[partition]
         self._count_users()
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
@@ -102,16 +109,17 @@ class GateStage:
         if self._read_again(turn.consumer) or (turn.records and not fresh):
             # Held events were read again after the last commit; the next poll shows if anything follows them.
             return None
+        batch: list[Arrival] | None
         if self._config.consumers.lockstep:
             batch = self._next_batch(turn)
-            if batch is None:
-                return None
         else:
             batch = in_time(a for buffer in self._buffers.values() for a in buffer.due(silent=not turn.records))
         outputs = self._score(batch, turn.log) if batch else []
-        outputs += [
-            out for p, buffer in self._buffers.items() for action in buffer.passed() for out in self._perform(p, action)
-        ]
+        if batch is not None:
+            outputs += self._perform_passed()
+        outputs += [out for p, others in self._others.items() for out in others.outputs(self._buffers[p].position)]
+        if batch is None and not outputs:
+            return None
         self._step_back(turn.consumer)
         return outputs
 
@@ -135,6 +143,7 @@ class GateStage:
         buffer = self._buffers[record.partition]
         try:
             parsed = self._parser.parse(record, buffer.read)
+            sent_on = None if parsed is None else self._others[record.partition].take(record, parsed)
         except BadEvent as error:
             if self._config.consumers.lockstep:
                 raise LogError(
@@ -143,10 +152,19 @@ class GateStage:
                 ) from error
             buffer.deferred[record.offset] = dead_letter(record, error)
             return
-        if isinstance(parsed, Erasure):
+        if sent_on is not None:
+            self._metrics.repartitioned.labels(sent_on).inc()
+            if isinstance(parsed, Arrival):
+                buffer.note(parsed.event.timestamp)
+        elif isinstance(parsed, Erasure):
             buffer.deferred[record.offset] = parsed
         elif parsed is not None and buffer.add(parsed) and not parsed.past:
             self._metrics.late.inc()
+
+    def _perform_passed(self) -> list[Output]:
+        """Perform the deferred actions that the positions have passed, and return their records."""
+        due = [(partition, action) for partition, buffer in self._buffers.items() for action in buffer.passed()]
+        return [out for partition, action in due for out in self._perform(partition, action)]
 
     def _perform(self, partition: int, action: Action) -> list[Output]:
         """Perform a deferred action, and return its records."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.events.loaded_history import LoadedHistory
-from pipeline.events.user_state import DIGEST, UserState, committed_input, digest
+from pipeline.events.user_state import DIGEST, SENT_ON, UserState, committed_input, digest
 from pipeline.events.windows import History
 from pipeline.streams.interface import Record
 
@@ -19,12 +19,16 @@ class UserStore:
         remembered: event ids remembered of each user.
         remembered_items: items remembered of each user beyond the history.
         setup_items: ids of the items of set-up by row: records of schema 1 hold rows.
+
+    Attributes:
+        sent_on: offsets of records that were sent on to other partitions, among those not committed at the restore.
     """
 
     length: int
     remembered: int
     remembered_items: int
     setup_items: Sequence[str]
+    sent_on: set[int] = field(default_factory=set)
     _states: dict[str, UserState] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -82,3 +86,5 @@ class UserStore:
                 self._states.pop(str(record.key), None)
             elif committed_input(record.value) <= committed:
                 self._states[str(record.key)] = UserState.from_record(record.value, self.length, self.setup_items)
+        others = self._states.pop(SENT_ON, None)
+        self.sent_on = set(others.ahead_of(committed)) if others else set()

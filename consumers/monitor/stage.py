@@ -151,7 +151,7 @@ def statistics_output(monitor: Monitor) -> Output:
 
 def _since_gated(output: Output, log: Log) -> Output:
     """Return an edit with the time at which its newest window was gated, and any other output as it is."""
-    if output.topic != EDITS or output.value is None:
+    if output.topic != EDITS or not isinstance(output.value, Mapping):
         return output
     return replace(output, since=newest_window_gated_at(output.value, log))
 

@@ -4,14 +4,17 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.http_status import served
+from consumers.runtime.log_binding import bind_log
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Stage
 from pipeline.config import Config
+from pipeline.setup.binding import Binding, check_settings, read_binding
 from pipeline.streams import Log, open_existing_log, open_log
 from pipeline.streams.topics import pipeline_topics
 from pipeline.telemetry import Metrics, new_metrics
@@ -38,13 +41,36 @@ def existing_log_of(config: Config) -> Log:
     return _with_topics(open_existing_log(config.log.url, config.log), config)
 
 
+def bound_log_of(config: Config, writer: str, binding: Binding | None = None) -> Log:
+    """Open the log of the configuration, as `log_of` does, and check that this process may use it.
+
+    Args:
+        config: the whole tree.
+        writer: id of the process' producer.
+        binding: set-up of the process; None for one without.
+
+    Raises:
+        RaieError: see `bind_log`.
+    """
+    log = log_of(config)
+    with _closed_on_error(log):
+        bind_log(log, writer, config, binding)
+    return log
+
+
 def _with_topics(log: Log, config: Config) -> Log:
-    try:
+    with _closed_on_error(log):
         log.create_topics(pipeline_topics(config.log.partitions))
+    return log
+
+
+@contextmanager
+def _closed_on_error(log: Log) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         log.close()
         raise
-    return log
 
 
 @contextmanager
@@ -58,22 +84,36 @@ def stopped_by_signals(stop: Event) -> Iterator[None]:
             signal.signal(sign, handler)
 
 
-def run_stage(make: Callable[[Metrics], Stage], instance: str, config: Config, most: int, say: Say) -> None:
+def binding_of(root: Path, config: Config) -> Binding:
+    """Read the binding of a set-up.
+
+    Raises:
+        ConfigError: the configuration does not fit the set-up.
+        DataError: the folder is no set-up.
+    """
+    binding = read_binding(root)
+    check_settings(binding.settings, config, f"the set-up in {root}")
+    return binding
+
+
+def run_stage(make: Callable[[Metrics], Stage], root: Path, instance: str, config: Config, most: int, say: Say) -> None:
     """Run a stage until a signal stops it.
 
     Args:
         make: makes the stage, given the metrics of the process.
+        root: folder of the set-up.
         instance: names this process, the same after a restart.
         config: the whole tree.
         most: most records of a turn.
         say: shows a status line.
     """
-    stop, metrics = Event(), new_metrics()
+    stop, metrics, binding = Event(), new_metrics(), binding_of(root, config)
     with stopped_by_signals(stop):
         stage = make(metrics)
         health = LoopHealth(metrics, time.monotonic, say, config.consumers.stuck_after)
         host = config.consumers.host
         with served(metrics, health, host, config.consumers.port) as port:
             say(f"{stage.name} {instance} runs on {config.log.url}; metrics on http://{host}:{port}/metrics")
-            Loop(stage, lambda: log_of(config), instance, config.consumers, most, stop, health).run()
+            open_log = partial(bound_log_of, config, f"{stage.name}-{instance}", binding)
+            Loop(stage, open_log, instance, config.consumers, most, stop, health).run()
     say(f"{stage.name} {instance} has stopped")

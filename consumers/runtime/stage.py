@@ -42,7 +42,7 @@ class Output:
     """
 
     topic: str
-    value: Mapping[str, object] | None
+    value: Mapping[str, object] | bytes | None
     key: str | None
     timestamp: float
     partition: int | None = None

@@ -40,7 +40,7 @@ from pipeline.recommend.scorer import Scorer
 from pipeline.regions.region import Status
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, UnavailableError
-from pipeline.streams.topics import CONTROL, FEEDBACK
+from pipeline.streams.topics import CONTROL, FEEDBACK, USERS
 from pipeline.telemetry import Metrics
 
 LAG_SECONDS = 2.0
@@ -86,7 +86,8 @@ class Service:
     ) -> None:
         self.metrics = metrics
         self.store = AdaptersStore(adapters)
-        self.users = Users(config.windows.length, setup.catalogue.item_ids)
+        self._log = edges.open_log()
+        self.users = Users(config.windows.length, setup.catalogue.item_ids, self._log.topic(USERS).partitions)
         self.edits, self.activity = Edits(), Activity()
         self.freshness = Freshness(edges.clock, metrics)
         self._known = KnownVersions([region.region_id for region in setup.bank.setup])
@@ -100,7 +101,6 @@ class Service:
         self.items = ServedItems(catalogue, prepared, self.live, self.online, edges.clock, skipped, metrics)
         self.instance = instance
         self._edges, self._partitions, self._canary = edges, config.log.partitions, config.canary
-        self._log = edges.open_log()
         self._producer = self._log.producer(f"server-{instance}")
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from pipeline.errors import BadEvent
+from pipeline.errors import BadEvent, LogError
 from pipeline.events.interaction import MAX_ID_LENGTH
 from pipeline.events.versioning import versioned
-from pipeline.streams.codec import UNREADABLE, encode_value
+from pipeline.streams.codec import UNREADABLE, encode_value, stub
 from pipeline.streams.interface import OversizeError, Record
 
 MAX_DETAIL = 500
@@ -39,7 +39,7 @@ class DeadLetter:
 
     @classmethod
     def of(cls, record: Record, error: BadEvent) -> Self:
-        """Dead letter of a refused record; a value that does not fit into a record is replaced by its hash."""
+        """Dead letter of a refused record; a value that cannot be written is replaced by its hash."""
         key = None if record.key is None else record.key[:MAX_ID_LENGTH]
         place = (record.topic, record.partition, record.offset)
         letter = cls(error.reason, error.detail[:MAX_DETAIL], *place, key, record.value)
@@ -47,6 +47,9 @@ class DeadLetter:
             encode_value(letter.to_record())
         except OversizeError as oversize:
             return replace(letter, value=dict(oversize.stub))
+        except LogError:
+            # JSON can spell a number beyond all floats; it is read as infinity, which JSON cannot spell.
+            return replace(letter, value=stub("bad_json", record.raw or b""))
         return letter
 
     @classmethod

@@ -9,7 +9,8 @@
     ahead        offsets of `interactions` handled although an earlier one still waits for its time
     input        offset of `interactions` committed by the same transaction
 
-A tombstone erases the user.
+A tombstone erases the user. A record under the key `SENT_ON` is of no user: its `ahead` names the offsets of records
+that belong to users of other partitions and were sent on to these.
 """
 
 import base64
@@ -24,6 +25,9 @@ from pipeline.events.versioning import versioned
 from pipeline.events.windows import History
 
 T = TypeVar("T")
+
+SENT_ON = ""
+"""Key of the record of a partition's records that were sent on; no user id is empty."""
 
 DIGEST = 8
 """Bytes of an event id's digest."""
@@ -42,6 +46,32 @@ def committed_input(record: Mapping[str, Any]) -> int:
 def _distinct(values: Iterable[T]) -> tuple[T, ...]:
     """Return each value once, where it is last."""
     return tuple(dict.fromkeys(reversed(tuple(values))))[::-1]
+
+
+def merged(records: Sequence[Mapping[str, Any]], position: int) -> dict[str, Any]:
+    """Return one record for the states of one user on several partitions.
+
+    The histories follow each other in the order of their latest events: a history has no times of its own.
+
+    Args:
+        records: of `users`, at least one.
+        position: offset of `interactions` that the transaction of the new record commits on its partition.
+    """
+    states = sorted(records, key=lambda state: state["latest"]["timestamp"])
+    since_setup = 0
+    for state in reversed(states):
+        since_setup += state.get("since_setup", 0)
+        if state.get("since_setup", 0) < len(state["history"]):
+            break
+    return {
+        **{name: value for name, value in states[-1].items() if name != "ahead"},
+        "history": [item for state in states for item in state["history"]],
+        "since_setup": since_setup,
+        "seen": base64.b64encode(b"".join(base64.b64decode(state["seen"]) for state in states)).decode("ascii"),
+        "sequence": max(state.get("sequence", -1) for state in states),
+        "taken": list(_distinct(item for state in states for item in state.get("taken", ()))),
+        "input": position,
+    }
 
 
 @dataclass(slots=True)

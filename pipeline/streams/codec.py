@@ -37,8 +37,8 @@ FORMATS = {
 """Reason -> explanation, for values in formats of other serializers."""
 
 
-def encode_value(value: Mapping[str, object] | None) -> bytes | None:
-    """Return the value as canonical JSON: sorted keys, no spaces, ASCII; None stays None.
+def encode_value(value: Mapping[str, object] | bytes | None) -> bytes | None:
+    """Return the value as canonical JSON: sorted keys, no spaces, ASCII; None stays None, and so do encoded bytes.
 
     ASCII with escapes, because a lone surrogate (legal in JSON, found in malformed events) has no UTF-8 encoding.
 
@@ -46,8 +46,8 @@ def encode_value(value: Mapping[str, object] | None) -> bytes | None:
         LogError: if it is no JSON object or holds NaN or infinity.
         OversizeError: if it is longer than `MAX_VALUE_BYTES`.
     """
-    if value is None:
-        return None
+    if value is None or isinstance(value, bytes):
+        return value
     if not isinstance(value, Mapping):
         raise LogError(f"a value must be an object with fields, not {type(value).__name__}")
     try:
@@ -58,7 +58,7 @@ def encode_value(value: Mapping[str, object] | None) -> bytes | None:
         raise OversizeError(
             f"the value takes {len(text):,} bytes, more than the allowed {MAX_VALUE_BYTES:,}; "
             f"write a reference to a file, or a stub with its hash",
-            _stub("oversize", text.encode("ascii")),
+            stub("oversize", text.encode("ascii")),
         )
     return text.encode("ascii")
 
@@ -74,7 +74,7 @@ def check_size(key: bytes | None, value: bytes | None, longest: int) -> None:
         raise OversizeError(
             f"the record takes {size:,} bytes with its key, more than the {longest:,} that the log takes; "
             f"write a reference to a file, or a stub with its hash",
-            _stub("oversize", value or b""),
+            stub("oversize", value or b""),
         )
 
 
@@ -85,8 +85,8 @@ def decode_value(raw: bytes | None) -> Mapping[str, object] | None:
     try:
         value = _DECODER.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
     except (ValueError, RecursionError):
-        return _stub(_format(raw) or "bad_json", raw)
-    return value if isinstance(value, dict) else _stub("not_an_object", raw)
+        return stub(_format(raw) or "bad_json", raw)
+    return value if isinstance(value, dict) else stub("not_an_object", raw)
 
 
 def _format(raw: bytes) -> str | None:
@@ -133,14 +133,6 @@ def decode_timestamp(milliseconds: int) -> float:
     return milliseconds / 1000
 
 
-def partition_of(key: str | None, partitions: int) -> int:
-    """Return the partition of a key, the same in every process and on every log; 0 for None."""
-    raw = encode_key(key)
-    if raw is None:
-        return 0
-    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big") % partitions
-
-
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
@@ -150,5 +142,6 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fal
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _stub(reason: str, raw: bytes) -> dict[str, object]:
+def stub(reason: str, raw: bytes) -> dict[str, object]:
+    """Return the value that stands for bytes that cannot be stored."""
     return {UNREADABLE: reason, "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}

@@ -94,6 +94,7 @@ class Record:
         timestamp: event time in seconds since 1970 UTC, kept to the millisecond.
         written_at: wall clock of the writer at the commit, in seconds since 1970 UTC, kept to the millisecond; None
             where the log does not have it. It is no content: records are equal without it.
+        raw: the value's bytes in the log, by which a record is passed on unchanged; None for a tombstone.
     """
 
     topic: str
@@ -103,6 +104,7 @@ class Record:
     value: Mapping[str, object] | None
     timestamp: float
     written_at: float | None = field(default=None, compare=False)
+    raw: bytes | None = field(default=None, compare=False, repr=False)
 
 
 class Consumer(Protocol):
@@ -168,7 +170,7 @@ class Transaction(Protocol):
     def send(
         self,
         topic: str,
-        value: Mapping[str, object] | None,
+        value: Mapping[str, object] | bytes | None,
         *,
         key: str | None = None,
         partition: int | None = None,
@@ -178,9 +180,11 @@ class Transaction(Protocol):
 
         Args:
             topic: an existing topic.
-            value: a JSON object without NaN or infinity, or None for a tombstone.
+            value: a JSON object without NaN or infinity, the `raw` bytes of a record that is passed on, or None for
+                a tombstone.
             key: identity of its subject; required in compacted topics.
-            partition: partition number; by default a stable hash of the key, and 0 for records without a key.
+            partition: partition number; by default that of the key (`pipeline.streams.partitioner`), and 0 for records
+                without a key.
             timestamp: event time in seconds since 1970 UTC.
 
         Raises:
@@ -205,7 +209,14 @@ class Producer(Protocol):
 
 
 class Log(Protocol):
-    """Topics of records, written in transactions and read by consumer groups."""
+    """Topics of records, written in transactions and read by consumer groups.
+
+    Attributes:
+        longest_record: maximum length of a record in bytes, its key and frame included.
+    """
+
+    @property
+    def longest_record(self) -> int: ...  # noqa: D102
 
     def create_topics(self, topics: Iterable[Topic]) -> None:
         """Create the missing topics.
@@ -216,6 +227,9 @@ class Log(Protocol):
 
     def problems(self, topics: Iterable[Topic]) -> list[str]:
         """Return how the existing topics differ from these, one line each; empty without differences."""
+
+    def topic(self, name: str) -> Topic:
+        """Return a topic as the log has it, or raise LogError if there is none of this name."""
 
     def producer(self, transactional_id: str) -> Producer:
         """Return a new producer and fence older ones of the same id."""
@@ -235,6 +249,9 @@ class Log(Protocol):
         Raises:
             RecordsLostError: at the call, with the exact range of the requested offsets that are deleted.
         """
+
+    def start_offset(self, topic: str, partition: int) -> int:
+        """Return the first offset kept."""
 
     def end_offset(self, topic: str, partition: int) -> int:
         """Return the offset after the last committed record."""

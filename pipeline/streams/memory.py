@@ -100,6 +100,10 @@ class MemoryLog:
         check_kept(topic, partition, start, end, self.bounds(topic, partition)[0])
         return self.scan(topic, partition, start, end)
 
+    def start_offset(self, topic: str, partition: int) -> int:
+        """See `Log.start_offset`."""
+        return self.bounds(topic, partition)[0]
+
     def end_offset(self, topic: str, partition: int) -> int:
         """See `Log.end_offset`."""
         return self.bounds(topic, partition)[1]
@@ -244,4 +248,5 @@ def _record(entry: Outgoing, written: int, offset: int) -> Record:
         decode_value(entry.value),
         decode_timestamp(entry.timestamp),
         decode_timestamp(written),
+        entry.value,
     )

@@ -11,9 +11,10 @@ from typing import Generic, Protocol, TypeVar
 
 from pipeline.errors import LogError
 from pipeline.streams.checks import foreign_consumer
-from pipeline.streams.codec import check_size, encode_key, encode_timestamp, encode_value, partition_of
+from pipeline.streams.codec import check_size, encode_key, encode_timestamp, encode_value
 from pipeline.streams.group_consumer import GroupConsumer
 from pipeline.streams.interface import Consumer, OversizeError, Topic, TopicPartition, Transaction
+from pipeline.streams.partitioner import partition_of
 
 P = TypeVar("P")
 """Positions of a consumer, in the form that a log commits."""
@@ -96,7 +97,7 @@ class BufferedTransaction(Generic[P]):
     def send(
         self,
         topic: str,
-        value: Mapping[str, object] | None,
+        value: Mapping[str, object] | bytes | None,
         *,
         key: str | None = None,
         partition: int | None = None,

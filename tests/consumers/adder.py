@@ -11,7 +11,7 @@ from consumers.runtime.loop import Loop
 from consumers.runtime.stage import KillPoint, Output, Turn, live_on
 from pipeline.config import ConsumerSettings
 from pipeline.streams import Log, Topic, TopicPartition
-from pipeline.streams.codec import partition_of
+from pipeline.streams.partitioner import partition_of
 from pipeline.telemetry import Metrics
 
 PARTITIONS = 4

@@ -120,9 +120,9 @@ def letters(log: Log) -> list[Json]:
     return [value_of(record) for record in read(log, DEAD_LETTERS)]
 
 
-def users(log: Log, partitions: int = PARTITIONS) -> dict[str, Json | None]:
+def users(log: Log) -> dict[str, Json | None]:
     """The newest value of every user."""
-    return {str(r.key): r.value for p in range(partitions) for r in read(log, USERS, p)}
+    return {str(r.key): r.value for p in range(log.topic(USERS).partitions) for r in read(log, USERS, p) if r.key}
 
 
 def count(metrics: Metrics, name: str) -> float:

@@ -18,6 +18,7 @@ from pipeline.errors import LogError
 from pipeline.events.item_status import EVICTED, ItemStatus
 from pipeline.streams import SqliteLog
 from pipeline.streams import open_log as open_log_at
+from pipeline.streams.codec import stub as codec_stub
 from pipeline.streams.topics import GATED, ITEMS, USERS
 from pipeline.telemetry import Metrics
 from tests.broker import settings
@@ -69,7 +70,7 @@ def ids(log: SqliteLog) -> list[str]:
 def test_an_event_that_comes_again_counts_once(open_log: OpenLog, tmp_path: Path) -> None:
     rng, metrics = Random(0), Metrics(CollectorRegistry())
     again = [value for value in stream() for _ in range(rng.randint(1, 3))]
-    fill(open_log(), [*again, *rng.sample(stream()[-20:], 10)], partition=0)
+    fill(open_log(), [*again, *rng.sample(stream()[-20:], 10)], partitions=1)
     gate_loop(open_log, tmp_path, changed(), metrics=metrics).run()
     assert ids(open_log()) == [v["event_id"] for v in stream()]
     assert count(metrics, "duplicates_total") == len(again) + 10 - STREAM
@@ -109,11 +110,22 @@ def test_poison_goes_to_the_dead_letters_and_all_else_is_gated(open_log: OpenLog
         assert letter["value"] == values[letter["offset"]]
 
 
+def test_a_number_beyond_all_floats_does_not_stop_the_gate(open_log: OpenLog, tmp_path: Path) -> None:
+    log, raw = open_log(), b'{"user_id": "", "more": 1e400}'
+    fill(log, stream()[:1], partitions=1)
+    with log.producer("poison").transaction() as transaction:
+        transaction.send("interactions", raw, key="u", timestamp=1.0)
+    gate_loop(open_log, tmp_path, changed()).run()
+    (letter,) = letters(log)
+    assert (letter["reason"], letter["value"]) == ("missing_user_id", codec_stub("bad_json", raw))
+    assert len(ids(log)) == 1
+
+
 def test_fields_that_are_added_or_optional_ones_that_are_dropped_pass(open_log: OpenLog, tmp_path: Path) -> None:
     values = [{**v, "colour": "red", "schema": 1} for v in stream()]
     for value in values:
         del value["value"]
-    fill(open_log(), values, partition=0)
+    fill(open_log(), values, partitions=1)
     gate_loop(open_log, tmp_path, changed()).run()
     assert len(ids(open_log())) == STREAM
     assert letters(open_log()) == []
@@ -128,7 +140,7 @@ def disordered(span: int) -> list[dict[str, object]]:
 
 def test_within_the_horizon_the_order_is_that_of_event_time(open_log: OpenLog, tmp_path: Path) -> None:
     metrics = Metrics(CollectorRegistry())
-    fill(open_log(), disordered(8), partition=0)
+    fill(open_log(), disordered(8), partitions=1)
     gate_loop(open_log, tmp_path, changed(gate={"horizon": 12.0}), most=16, metrics=metrics).run()
     assert ids(open_log()) == [v["event_id"] for v in stream()]
     assert count(metrics, "late_total") == 0
@@ -141,7 +153,7 @@ def test_killed_with_events_waiting_none_is_lost_and_none_counts_twice(
     config = changed(gate={"horizon": 12.0})
     values = disordered(8)
     values[60:60] = [{"user_id": "poison"}]
-    fill(open_log(), values, partition=0)
+    fill(open_log(), values, partitions=1)
     for passing in (2, 5, 3):
         # The first turns read what set-up has learned from.
         with pytest.raises(Killed):
@@ -156,7 +168,7 @@ def test_a_clock_that_is_wrong_holds_nothing_up_and_makes_nobody_else_late(open_
     wrong = {10: 4.07e9, 40: 0.0, 70: 2e9 + 86_400, 90: 2e9 - 86_400}
     for place, timestamp in wrong.items():
         values[place] = {**values[place], "timestamp": timestamp}
-    fill(open_log(), values, partition=0)
+    fill(open_log(), values, partitions=1)
     gate_loop(open_log, tmp_path, changed(gate={"horizon": 5.0}), most=16, metrics=metrics).run()
     others = {str(v["event_id"]) for i, v in enumerate(values) if i not in wrong}
     assert [e for e in ids(open_log()) if e in others] == [v["event_id"] for v in stream() if v["event_id"] in others]
@@ -166,24 +178,24 @@ def test_a_clock_that_is_wrong_holds_nothing_up_and_makes_nobody_else_late(open_
 
 def test_an_erased_user_is_gone_and_stays_gone_after_a_restart(open_log: OpenLog, tmp_path: Path) -> None:
     user = str(stream()[-1]["user_id"])
-    fill(open_log(), stream(), partition=0)
-    write(open_log(), [{"erase": True, "user_id": user}], partition=0)
+    fill(open_log(), stream(), partitions=1)
+    write(open_log(), [{"erase": True, "user_id": user}])
     gate_loop(open_log, tmp_path, changed()).run()
     assert users(open_log())[user] is None
-    write(open_log(), [{**stream()[-1], "event_id": "new"}], partition=0)
+    write(open_log(), [{**stream()[-1], "event_id": "new"}])
     gate_loop(open_log, tmp_path, changed()).run()
     assert gated(open_log())[-1]["cold"] is True
 
 
 def test_withdrawn_items_are_no_rivals_of_a_target_until_they_are_back(open_log: OpenLog, tmp_path: Path) -> None:
     log, items = open_log(), [*the_setup().catalogue.item_ids, "unknown to set-up"]
-    fill(log, stream()[:40], partition=0)
+    fill(log, stream()[:40], partitions=1)
     for part, value in ((slice(40, 80), None), (slice(80, 120), {"text": "back"})):
         gate_loop(open_log, tmp_path, changed()).run()
         with log.producer("catalogue").transaction() as transaction:
             for item_id in items:
                 transaction.send(ITEMS, value, key=item_id, timestamp=1.0)
-        write(log, stream()[part], partition=0)
+        write(log, stream()[part])
     gate_loop(open_log, tmp_path, changed()).run()
     ranks = [(record["rank"], record["model_rank"]) for record in gated(log)]
     assert set(ranks[40:80]) == {(0, 0)}, "what somebody took is gated, and what is not to be had cannot be recommended"
@@ -198,13 +210,17 @@ def test_a_restart_learns_again_from_the_items_that_were_known_when_each_event_w
     config, log = changed(consumers={"snapshot_events": 10_000}), open_log()
     before, after = stream()[: STREAM - BATCH - 1], stream()[STREAM - BATCH - 1 :]
     takers = sorted({str(v["user_id"]) for v in after})
-    fill(log, [*before, *({**before[-1], "user_id": u, "item_id": "novelty", "event_id": u} for u in takers)], 0)
+    fill(
+        log,
+        [*before, *({**before[-1], "user_id": u, "item_id": "novelty", "event_id": u} for u in takers)],
+        partitions=1,
+    )
     gate_loop(open_log, tmp_path, config).run()
     with log.producer("monitor").transaction() as transaction:
         evicted = ItemStatus("novelty", EVICTED, 1.0)
         transaction.send(ITEMS, evicted.to_record(), key=evicted.key, timestamp=1.0)
     # It comes back in the second batch of one turn; in the first it is in histories and not known.
-    write(log, [*after, {**after[-1], "item_id": "novelty", "event_id": "~back"}], partition=0)
+    write(log, [*after, {**after[-1], "item_id": "novelty", "event_id": "~back"}])
     lived, again = (gate_loop(open_log, tmp_path, config, most=1_000) for _ in range(2))
     lived.run()
     again._stage.restore({}, log)
@@ -216,14 +232,14 @@ def test_a_restart_learns_again_from_the_items_that_were_known_when_each_event_w
 def test_a_trend_of_other_settings_is_refused_and_another_instance_counts_anew(
     open_log: OpenLog, tmp_path: Path
 ) -> None:
-    fill(open_log(), stream()[:60], partition=0)
+    fill(open_log(), stream()[:60], partitions=1)
     gate_loop(open_log, tmp_path, changed()).run()
     other = changed(trend={"half_lives": [30.0]})
     with pytest.raises(
         LogError, match=r"the trend of gate g .* other settings of the trend or another version: .* --instance"
     ):
         gate_loop(open_log, tmp_path, other).run()
-    write(open_log(), stream()[60:], partition=0)
+    write(open_log(), stream()[60:])
     gate_loop(open_log, tmp_path, other, instance="h").run()
     assert ids(open_log()) == [v["event_id"] for v in stream()]
 

@@ -37,9 +37,9 @@ def stream() -> list[dict[str, object]]:
 
 
 def test_windows_are_those_of_the_replay_and_histories_survive_a_restart(open_log: OpenLog, tmp_path: Path) -> None:
-    fill(open_log(), stream()[:100], partition=0)
+    fill(open_log(), stream()[:100], partitions=1)
     gate_loop(open_log, tmp_path, changed()).run()
-    write(open_log(), stream()[100:], partition=0)
+    write(open_log(), stream()[100:])
     gate_loop(open_log, tmp_path, changed()).run()
     expected = plan().stream[slice(0, STREAM)]
     found = gated(open_log())
@@ -63,7 +63,7 @@ def test_windows_are_those_of_the_replay_and_histories_survive_a_restart(open_lo
 def test_killed_anywhere_it_writes_the_bytes_of_an_unkilled_gate(
     open_log: OpenLog, tmp_path: Path, reference: bytes, point: Point
 ) -> None:
-    fill(open_log(), stream(), partition=0)
+    fill(open_log(), stream(), partitions=1)
     for passing in (3, 1, 2):
         with pytest.raises(Killed):
             gate_loop(open_log, tmp_path, changed(), at=Killer(point, passing), most=BATCH).run()
@@ -76,7 +76,7 @@ def test_killed_anywhere_it_writes_the_bytes_of_an_unkilled_gate(
 def reference(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("unkilled")
     log = SqliteLog(folder / "log.sqlite")
-    fill(log, stream(), partition=0)
+    fill(log, stream(), partitions=1)
     gate_loop(lambda: SqliteLog(folder / "log.sqlite"), folder, changed()).run()
     assert len(gated(log)) == STREAM
     return repr(gated(log)).encode()

@@ -9,6 +9,7 @@ from consumers.runtime.stage import Point
 from pipeline.config import Config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.events.item_status import ARRIVED, EVICTED
+from pipeline.streams.partitioner import partition_of
 from tests.broker import settings
 from tests.consumers.gating import PARTITIONS, changed, events, letters
 from tests.consumers.run_of_raie import the_setup
@@ -53,7 +54,8 @@ def test_every_interaction_is_gated_and_items_nobody_announced_arrive_once(confi
 
 def test_an_item_taken_at_one_gate_becomes_a_candidate_at_the_other(config: Config, tmp_path: Path) -> None:
     stream = events()[1][:STREAM]
-    halves = [[plain(e) for e in stream if int(e.user_id[1:]) % 2 == p] for p in range(PARTITIONS)]
+    halves = [[plain(e) for e in stream if partition_of(e.user_id, PARTITIONS) == p] for p in range(PARTITIONS)]
+    user_of = [next(u for u in map("u{}".format, range(99)) if partition_of(u, PARTITIONS) == p) for p in (0, 1)]
     with live(config, tmp_path) as pipeline:
         pipeline.run(gates="ab")
         until(lambda: len(pipeline.gates) == 2 and all(len(g._users) == 1 for g in pipeline.gates.values()))
@@ -65,13 +67,14 @@ def test_an_item_taken_at_one_gate_becomes_a_candidate_at_the_other(config: Conf
         pipeline.client.announce({"later": {"available_from": "when_taken"}})
         for partition in range(PARTITIONS):
             pipeline.client.take(
-                [{"user_id": f"u{partition}", "item_id": i, "timestamp": late} for i in ("novelty", "later")], partition
+                [{"user_id": user_of[partition], "item_id": i, "timestamp": late} for i in ("novelty", "later")],
+                partition,
             )
             last = pipeline.settle(STREAM + 2 * partition + 2)[-2:]
             assert {g["gate"] for g in last} == {owner[partition]}
             assert [g["rank"] > 0 for g in last] == [partition == 1] * 2
             until(lambda: {"novelty", "later"} <= set(pipeline.statuses(ARRIVED)))
-        pipeline.client.take([{"user_id": "u0", "item_id": "novelty", "timestamp": late + 1}], 0)
+        pipeline.client.take([{"user_id": user_of[0], "item_id": "novelty", "timestamp": late + 1}], 0)
         pipeline.settle(STREAM + 5)
         assert (
             pipeline.existing("a")

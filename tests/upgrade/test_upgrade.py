@@ -104,6 +104,11 @@ def continued(folder: Path) -> Path:
     with closing(open_log(f"sqlite:///{folder / 'log.sqlite'}")) as log:
         assert log.end_offset(GATED, 0) == GATED_BEFORE
         send_more(folder, log)
+        refused = subprocess.run(
+            raie(folder, "topics", "check"), capture_output=True, text=True, check=False, cwd=folder
+        )
+        assert "run `raie topics migrate` once" in refused.stderr
+        assert "users moved to the partition of their key" in said(folder, "topics", "migrate")
         with running(folder, "up", "--root", str(folder / "root")):
             eventually(lambda: log.end_offset(GATED, 0) == GATED_BEFORE + MORE, "the events are gated")
             eventually(lambda: at_event(log) >= GATED_BEFORE + MORE - 100, "the monitor goes on")

@@ -4,9 +4,10 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.errors import BadEvent
-from pipeline.events.user_state import UserState
+from pipeline.events.user_state import SENT_ON, UserState
 from pipeline.events.windows import History
 from pipeline.streams.interface import Record
+from pipeline.streams.partitioner import partition_of
 from pipeline.streams.topics import USERS
 
 TOPICS = (USERS,)
@@ -19,13 +20,14 @@ class Users:
     Args:
         length: items of a window.
         setup_items: ids of the items of set-up by row, from 1: older records hold rows.
+        partitions: number of partitions of `users`.
 
     Attributes:
         length: as given.
     """
 
-    def __init__(self, length: int, setup_items: Sequence[str]) -> None:
-        self.length, self._setup_items = length, setup_items
+    def __init__(self, length: int, setup_items: Sequence[str], partitions: int) -> None:
+        self.length, self._setup_items, self._partitions = length, setup_items, partitions
         self._histories: dict[str, History] = {}
         self._taken: dict[str, tuple[str, ...]] = {}
 
@@ -33,11 +35,13 @@ class Users:
         return len(self._histories)
 
     def apply(self, record: Record) -> None:
-        """Apply a record of `users`.
+        """Apply a record of `users`; one outside its user's partition is out of date and is left out.
 
         Raises:
             BadEvent, LookupError, TypeError, ValueError: it cannot be read; nothing changes.
         """
+        if record.key == SENT_ON or partition_of(record.key, self._partitions) != record.partition:
+            return
         if record.value is None:
             self._histories.pop(str(record.key), None)
             self._taken.pop(str(record.key), None)

@@ -39,6 +39,11 @@ class KafkaLog:
         self._producers: list[BrokerProducer] = []
         self._closed = False
 
+    @property
+    def longest_record(self) -> int:
+        """See `Log`."""
+        return self._connection.settings.max_record_bytes
+
     def create_topics(self, topics: Iterable[Topic]) -> None:
         """See `Log.create_topics`."""
         self._topics.create(topics)
@@ -46,6 +51,10 @@ class KafkaLog:
     def problems(self, topics: Iterable[Topic]) -> list[str]:
         """Return how the broker's topics differ from these, one line each: missing, kept too short, ..."""
         return self._topics.problems(topics)
+
+    def topic(self, name: str) -> Topic:
+        """See `Log.topic`."""
+        return self._topics[name]
 
     def producer(self, transactional_id: str) -> BufferedProducer[BrokerPositions]:
         """See `Log.producer`."""
@@ -69,6 +78,10 @@ class KafkaLog:
         where = self._topics.partition(topic, partition)
         check_kept(topic, partition, start, end, self._readers.first(where))
         return self._readers.scan(topic, where, start, min(end, self._readers.end(where)))
+
+    def start_offset(self, topic: str, partition: int) -> int:
+        """See `Log.start_offset`."""
+        return self._readers.first(self._topics.partition(topic, partition))
 
     def end_offset(self, topic: str, partition: int) -> int:
         """See `Log.end_offset`."""

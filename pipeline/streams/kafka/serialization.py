@@ -34,6 +34,7 @@ def decode_record(topic: str, raw: Any) -> Record:
         decode_value(raw.value),
         decode_timestamp(max(0, _stamp(raw, EVENT_TIME))),
         None if written < 0 else decode_timestamp(written),
+        raw.value,
     )
 
 

@@ -92,6 +92,10 @@ class SqliteLog:
         check_kept(topic, partition, start, end, first)
         return self.scan(topic, partition, start, min(end, last))
 
+    def start_offset(self, topic: str, partition: int) -> int:
+        """See `Log.start_offset`."""
+        return self.bounds(topic, partition)[0]
+
     def end_offset(self, topic: str, partition: int) -> int:
         """See `Log.end_offset`."""
         return self.bounds(topic, partition)[1]
@@ -202,7 +206,9 @@ class SqliteLog:
             for offset, key, value, milliseconds, written in rows:
                 timestamp = decode_timestamp(milliseconds)
                 written_at = None if written is None else decode_timestamp(written)
-                yield Record(topic, partition, offset, decode_key(key), decode_value(value), timestamp, written_at)
+                yield Record(
+                    topic, partition, offset, decode_key(key), decode_value(value), timestamp, written_at, value
+                )
             start = rows[-1][0] + 1 if len(rows) == PAGE else end
 
     def _append(self, connection: sqlite3.Connection, sent: Sequence[Outgoing]) -> list[tuple[str, int, int]]:
