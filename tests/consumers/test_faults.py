@@ -16,13 +16,15 @@ from adapters_store import AdaptersStore
 from consumers.runtime.supervisor import Supervisor
 from consumers.trainer.job import JobRunner
 from consumers.trainer.orphans import collect_orphans
+from consumers.trainer.rerun import rerun
 from pipeline.config import CanarySettings
 from pipeline.events.edit import Edit, Operation
 from pipeline.events.gated import read_events
+from pipeline.events.item_status import EVICTED, ItemStatus
 from pipeline.models.lora.moved_items import moved_items
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams import MemoryLog, RecordsLostError
-from pipeline.streams.topics import GATED, ITEMS, OUTCOMES, pipeline_topics
+from pipeline.streams.topics import GATED, ITEMS, OUTCOMES, REGIONS, pipeline_topics
 from tests.consumers.recorded import World, monitor_loop
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
 from tests.consumers.test_monitor_stage import lockstep
@@ -46,18 +48,52 @@ def setup() -> SetUp:
     return replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
 
 
+def first(operation: Operation) -> Edit:
+    return next(edit for edit, outcome in the_run().ledger if edit.operation is operation and outcome.published)
+
+
 def first_add() -> Edit:
-    return next(edit for edit, _ in the_run().ledger if edit.operation is Operation.ADD)
+    return first(Operation.ADD)
 
 
-def test_an_edit_applied_twice_finds_its_own_version_in_the_store(log: MemoryLog, tmp_path: Path) -> None:
-    store = AdaptersStore(tmp_path)
-    results = [JobRunner(setup(), SETTINGS, log, store).apply(first_add(), 0) for _ in range(2)]
+@pytest.mark.parametrize("operation", [Operation.ADD, Operation.INJECT])
+def test_an_edit_applied_twice_finds_its_own_version_in_the_store(
+    log: MemoryLog, tmp_path: Path, operation: Operation
+) -> None:
+    # As after a kill between store and log: another trainer applies the edit anew.
+    edit, store = first(operation), AdaptersStore(tmp_path)
+    results = [JobRunner(setup(), SETTINGS, log, store).apply(edit, 0) for _ in range(2)]
     assert results[0][0] == results[1][0]
     revisions = [revision.to_record() for _, revision in results if revision is not None]
     assert len(revisions) == 2 and revisions[0] == revisions[1]
     assert store.names() == [results[0][0].version]
-    assert results[0][0] == next(outcome for edit, outcome in the_run().ledger if edit == first_add())
+    assert results[0][0] == next(outcome for other, outcome in the_run().ledger if other == edit)
+
+
+def test_injected_versions_are_no_orphans_while_a_revision_names_them(log: MemoryLog, tmp_path: Path) -> None:
+    edit, store = first(Operation.INJECT), AdaptersStore(tmp_path)
+    outcome, revision = JobRunner(setup(), SETTINGS, log, store).apply(edit, 0)
+    assert revision is not None
+    with log.producer("trainer").transaction() as transaction:
+        transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=0.0)
+        transaction.send(REGIONS, revision.to_record(), key="0", timestamp=0.0)
+    assert collect_orphans(log, store) == []
+    assert rerun(edit, setup(), SETTINGS, log, tmp_path).alike
+
+
+def test_items_that_change_or_go_before_they_are_injected_stay_part_of_it(log: MemoryLog, tmp_path: Path) -> None:
+    edit = first(Operation.INJECT)
+    changed, gone, evicted = edit.items[:3]
+    with log.producer("shop").transaction() as transaction:
+        transaction.send(ITEMS, {"item_id": changed, "text": "Another text"}, key=changed, partition=0, timestamp=1.0)
+        transaction.send(ITEMS, None, key=gone, partition=0, timestamp=1.0)
+        status = ItemStatus(evicted, EVICTED, 1.0, 10_000)
+        transaction.send(ITEMS, status.to_record(), key=status.key, partition=0, timestamp=1.0)
+    outcome, _ = JobRunner(setup(), SETTINGS, log, AdaptersStore(tmp_path)).apply(edit, 0)
+    before = next(outcome for other, outcome in the_run().ledger if other == edit)
+    assert outcome.validation is not None and before.validation is not None
+    assert outcome.validation["windows"] == before.validation["windows"]
+    assert outcome.validation != before.validation, "the new text was read"
 
 
 def test_items_that_change_or_go_before_an_edit_trains_stay_part_of_it(log: MemoryLog, tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def decided(interrupted: Collection[int]) -> tuple[list[str], list[dict[str, Any
 def test_the_run_is_worth_interrupting() -> None:
     ledger = the_run().ledger
     assert len(ledger) >= 15
-    assert {Operation.ADD, Operation.UPDATE, Operation.EXPAND} <= {edit.operation for edit, _ in ledger}
+    kinds = {Operation.ADD, Operation.UPDATE, Operation.EXPAND, Operation.INJECT}
+    assert kinds <= {edit.operation for edit, _ in ledger}
     assert {True, False} == {outcome.published for _, outcome in ledger}
 
 
