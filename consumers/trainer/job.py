@@ -5,14 +5,16 @@ from functools import partial
 from pathlib import Path
 
 from adapters_store import AdaptersStore
+from consumers.runtime.item_records import ItemFollower
 from consumers.runtime.revisions import RevisionFollower
-from consumers.trainer.item_records import ItemRecords
 from pipeline.config import Config
 from pipeline.editing.publisher import EditPublisher
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Outcome
 from pipeline.events.gated import read_events
+from pipeline.events.item import WHEN_TAKEN
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import reopen_text_encoder
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
@@ -37,7 +39,9 @@ class JobRunner:
         self._revisions = RevisionFollower()
         self._share = config.canary.share
         self._bank = setup.bank
-        self._items = ItemRecords(log)
+        # Of the catalogue only the records count: an edit makes rows of its own.
+        items = OpenCatalogue(setup.catalogue, None)
+        self._items = ItemFollower(items, WHEN_TAKEN, lambda *_: None)
         workspace = Workspace(
             setup,
             AdapterHost(setup.backbone, config.adapter),
@@ -45,7 +49,7 @@ class JobRunner:
             reopen_text_encoder(
                 setup.catalogue.encoder, config.items.text_encoder, Path(config.items.cache).expanduser()
             ),
-            self._items.get,
+            items.item,
             partial(read_events, log, setup_items=setup.catalogue.item_ids),
             config.windows.length,
         )
@@ -63,7 +67,7 @@ class JobRunner:
         """
         for _, newer in self._revisions.poll(self._log, until=next_revision):
             self._bank = newer.after(self._bank)
-        self._items.poll()
+        self._items.poll(self._log)
         try:
             outcome, changed = self._publisher.apply(edit, self._bank)
         except RecordsLostError as error:
