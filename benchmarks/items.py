@@ -3,7 +3,8 @@
     python -m benchmarks.items --arrivals 1000000 --most 50000
 
 Every interaction is the first one with its item; a gate's catalogue, item table, online counts and the monitor's owner
-of the catalogue follow, in batches, as they do live. Nothing is scored. Prints one JSON object:
+of the catalogue and its list of new items follow, in batches, as they do live. Nothing is scored or injected. Prints
+one JSON object:
 
     microseconds    of an arrival, eviction included, median over batches once the bound is reached
     resident        memory of the process in MiB, when the bound is reached and at the end
@@ -34,6 +35,7 @@ from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text.hashing import HashingEncoder
 from pipeline.monitor.item_owner import ItemOwner
+from pipeline.monitor.new_items import NewItems
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
@@ -101,6 +103,7 @@ class Gate:
         live = LiveRegions(setup.bank, host, AdaptersStore(store), setup.backbone_sha256, catalogue)
         self.scorer = EventScorer(setup, config, live, catalogue)
         self._owner = ItemOwner(setup.catalogue.item_ids, settings)
+        self._new_items = NewItems(setup.catalogue.item_ids, config.edits)
         self._numbers: Iterator[int] = count()
         self._freed: list[int] = []
 
@@ -118,7 +121,11 @@ class Gate:
         self.scorer.follow(self._freed)
         for name, moment in zip(names, moments, strict=True):
             self._owner.observe(name, moment)
-        self._freed = catalogue.evict(self._owner.evict())
+        evicted = self._owner.evict()
+        for name in self._owner.take_begun():
+            self._new_items.arrive(name)
+        self._new_items.forget(evicted)
+        self._freed = catalogue.evict(evicted)
 
 
 def resident() -> int:
