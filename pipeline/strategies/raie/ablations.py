@@ -11,6 +11,8 @@ from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.windows import Ids, Windows
 from pipeline.models.open_catalogue import OpenCatalogue
+from pipeline.monitor import Monitor
+from pipeline.monitor.edit_factory import Proposal
 from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.recommend.scorer import ScoredBatch
@@ -119,14 +121,24 @@ class RaieNoInject(Raie):
         super().__init__(replace(context, config=_with_edits(context.config, inject_items=0)))
 
 
-class StaticInject(_Refusing):
+class _InjectingMonitor(Monitor):
+    """Monitor that asks for injections and for no other edit."""
+
+    def _of_regions(self) -> list[Proposal]:
+        return []
+
+
+class StaticInject(Raie):
     """The backbone of set-up with injected items: neither regions of the stream nor online counts."""
 
     name: ClassVar[str] = "static_inject"
-    refused = frozenset(Operation) - {Operation.INJECT}
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
+        setup = context.setup
+        self._monitor = _InjectingMonitor(
+            context.config, setup.bank, setup.calibration, context.seed, setup.catalogue.item_ids
+        )
         self._gate.online = self._gate.origin_prior = None
 
 
