@@ -116,7 +116,8 @@ def test_ids_keep_their_case_and_lose_the_space_around_them_wherever_they_come_f
     log = write_log(tmp_path / "log", rows, [["item_id", "text"], [" Tea", "black"], ["tea ", "green"]])
     assert {(i.item_id, i.text) for i in read_dataset(log).items.values()} == {("Tea", "black"), ("tea", "green")}
     late = events()[1][0].timestamp
-    with live(config, tmp_path) as pipeline:
+    returns = config.model_copy(update={"windows": config.windows.model_copy(update={"repeats": True})})
+    with live(returns, tmp_path) as pipeline:
         pipeline.client.announce({" tea ": {"text": "green"}, "key": {"item_id": "Tea ", "text": "black"}})
         pipeline.run()
         pipeline.client.take([{"user_id": "u", "item_id": i, "timestamp": late + n} for n, i in enumerate(ids)])

@@ -51,8 +51,7 @@ def test_a_user_of_before_starts_with_the_history(log, tmp_path):
     before = UserState(History.of(items[:LENGTH], LENGTH, 0)).to_record(0)
     assert "taken" not in before
     with log.producer("before").transaction() as transaction:
-        for partition in range(PARTITIONS):
-            transaction.send(USERS, before, key="ann", partition=partition, timestamp=1.0)
+        transaction.send(USERS, before, key="ann", timestamp=1.0)
     write(log, took(items[LENGTH:]))
     run(tmp_path)
     assert users(log)["ann"]["taken"] == items[:1]  # type: ignore[index]
