@@ -136,11 +136,19 @@ class AdapterHost:
             name: of the adapter.
             item_of: id of the item in every catalogue row; the adapter's rows are named by them, in their order.
         """
-        return {
+        known: dict[str, object] = {
             "rank": self.settings.rank,
             "alpha": self.settings.alpha,
             "targets": list(self.targets),
             "items": [item_of[row] for row in self.rows(name)],
+        }
+        # What `PeftConfig.from_pretrained` reads; rows are those of this process.
+        return known | {
+            "peft_type": "LORA",
+            "r": self.settings.rank,
+            "lora_alpha": self.settings.alpha,
+            "lora_dropout": self.settings.dropout,
+            "target_modules": list(self.targets),
         }
 
     def parameter_groups(self, name: str, learning_rate: float, row_learning_rate: float) -> list[dict[str, Any]]:

@@ -1,12 +1,16 @@
 """Adapters over one frozen backbone: each changes its own answers and nothing else."""
 
+import json
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from peft import LoraConfig, PeftConfig
 from torch import Tensor, nn
 
 from adapters_store.errors import AdapterRefused
@@ -304,3 +308,13 @@ def test_an_adapter_for_no_item_yet_is_possible() -> None:
     train(host, A)
     host.create(B, [3], parent=A, seed=0)
     assert torch.equal(answer(host, B), answer(host, A))
+
+
+def test_peft_reads_the_configuration_of_an_adapter(host: AdapterHost, tmp_path: Path) -> None:
+    host.create(A, [2, 3], parent=None, seed=0)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(host.describe(A, ITEM_IDS)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # It names the keys that are ours.
+        found = PeftConfig.from_pretrained(str(tmp_path))
+    assert isinstance(found, LoraConfig)
+    assert (found.r, found.lora_alpha, set(found.target_modules or ())) == (8, 16, set(host.targets))
