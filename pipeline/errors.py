@@ -10,9 +10,13 @@
     └── BackboneError          a backbone or text encoder cannot be loaded or does not fit
 """
 
+from typing import ClassVar
+
 
 class RaieError(Exception):
-    """A fault that the user can correct. The command line prints the message and exits with 2."""
+    """A fault that the user can correct. The command line prints the message and exits with `exit_status`."""
+
+    exit_status: ClassVar[int] = 2
 
 
 class ConfigError(RaieError):

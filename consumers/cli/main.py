@@ -1,6 +1,7 @@
 """The program `raie`: one module a command group, assembled here.
 
-Errors that a person can fix end with one message on stderr and exit code 2, an interrupt with exit code 130. A new
+Errors that a person can fix end with one message on stderr and exit code 2 (4: another process took the place on the
+log), an interrupt with exit code 130. A new
 command is a module with a `typer.Typer` named `app`, and its name in `COMMANDS` or `GROUPS`.
 """
 
@@ -50,7 +51,7 @@ class PlainErrors(TyperGroup):
             raise
         except (RaieError, StoreError, OSError) as error:
             typer.echo(f"raie: {error}", err=True)
-            raise typer.Exit(WRONG) from None
+            raise typer.Exit(getattr(error, "exit_status", WRONG)) from None
         except KeyboardInterrupt:
             typer.echo("raie: interrupted; run the same command again to start over", err=True)
             raise typer.Exit(INTERRUPTED) from None

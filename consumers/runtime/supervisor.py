@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 
+from pipeline.errors import RaieError
+from pipeline.streams.interface import FencedError
+
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds before a process that died is started again; doubled each time, up to the longest."""
@@ -14,6 +17,9 @@ STABLE = 60.0
 
 PATIENCE = 20.0
 """Seconds that a process has to stop before it is killed."""
+
+DUEL = 3
+"""Number of times in a row that a process ends so before the supervisor gives way."""
 
 
 @dataclass
@@ -27,6 +33,7 @@ class Supervised:
         again: monotonic time of the next start, 0 if none is due.
         pause: seconds before the restart after this one.
         restarts: number of restarts.
+        fenced: number of times in a row that another process of its name replaced it.
     """
 
     command: Sequence[str]
@@ -35,6 +42,7 @@ class Supervised:
     again: float = 0.0
     pause: float = FIRST_PAUSE
     restarts: int = 0
+    fenced: int = 0
 
 
 class Supervisor:
@@ -56,6 +64,9 @@ class Supervisor:
             stop: ends the supervision.
             show: called with the state of each process in words, by name.
             interval: seconds between two checks.
+
+        Raises:
+            RaieError: other processes of the same names run on this log.
         """
         try:
             while not stop.is_set():
@@ -72,13 +83,25 @@ class Supervisor:
             self._start(one, now)
         elif one.process.poll() is None:
             if now - one.started >= STABLE:
-                one.pause = FIRST_PAUSE
+                one.pause, one.fenced = FIRST_PAUSE, 0
         elif not one.again:
+            self._give_way(one)
             one.again = now + one.pause
             one.pause = min(2 * one.pause, LONGEST_PAUSE)
         elif now >= one.again:
             one.restarts += 1
             self._start(one, now)
+
+    @staticmethod
+    def _give_way(one: Supervised) -> None:
+        """Count an end; a broker may fence a process once that was slow, and no more often."""
+        assert one.process is not None
+        one.fenced = one.fenced + 1 if one.process.poll() == FencedError.exit_status else 0
+        if one.fenced >= DUEL:
+            raise RaieError(
+                "other processes of the same names run on this log and replace these again and again: stop the other "
+                "`raie up`, or run stages beside it by hand, each with an --instance of its own"
+            )
 
     def _start(self, one: Supervised, now: float) -> None:
         # A session of its own: an interrupt from the terminal reaches only the supervisor, which ends them in order.

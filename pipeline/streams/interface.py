@@ -31,6 +31,8 @@ the newest record of each key."""
 class FencedError(LogError):
     """A newer producer of the same id, or consumer of the same instance, took over: stop this one."""
 
+    exit_status = 4
+
 
 class PartitionLostError(LogError):
     """The consumer's group reassigned the partition to another member: drop the batch and poll again."""

@@ -18,12 +18,13 @@ from consumers.trainer.job import JobRunner
 from consumers.trainer.orphans import collect_orphans
 from consumers.trainer.rerun import rerun
 from pipeline.config import CanarySettings
+from pipeline.errors import RaieError
 from pipeline.events.edit import Edit, Operation
 from pipeline.events.gated import read_events
 from pipeline.events.item_status import EVICTED, ItemStatus
 from pipeline.models.lora.moved_items import moved_items
 from pipeline.setup.artifacts import SetUp
-from pipeline.streams import MemoryLog, RecordsLostError
+from pipeline.streams import FencedError, MemoryLog, RecordsLostError
 from pipeline.streams.topics import GATED, ITEMS, OUTCOMES, REGIONS, pipeline_topics
 from tests.consumers.recorded import World, monitor_loop
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
@@ -171,3 +172,17 @@ def test_a_stage_that_dies_is_started_again_and_all_end_together(tmp_path: Path)
     process = supervisor._processes["lasting"].process
     assert process is not None
     assert process.returncode == -signal.SIGTERM
+
+
+def test_a_stage_that_others_of_its_name_replace_again_and_again_gives_way() -> None:
+    fenced = f"import sys; sys.exit({FencedError.exit_status})"
+    supervisor = Supervisor({"gate-0": [sys.executable, "-c", fenced]}, FastClock())
+    with pytest.raises(RaieError, match="stop the other `raie up`"):
+        supervisor.run(Event(), lambda _: None, 0.01)
+
+
+class FastClock:
+    """Monotonic seconds that pass fast enough for every pause."""
+
+    def __call__(self) -> float:
+        return 20.0 * time.monotonic()
