@@ -31,6 +31,10 @@ from pipeline.setup.calibration import Calibration
 BACKBONE, MANIFEST = "backbone", "manifest.json"
 CATALOGUE, REGIONS, ARRAYS = "catalogue.json", "regions.json", "arrays.safetensors"
 HASHED = (CATALOGUE, REGIONS, ARRAYS)
+DRAFT = ".draft"
+"""Folder in which a set-up is written before it is moved to its place."""
+LOST_FOUND = "lost+found"
+"""Folder that a mounted file system has at its top."""
 
 _REPAIR = "restore the folder from a backup, or run `raie setup` again"
 _CALIBRATION = tuple(field.name for field in fields(Calibration))
@@ -44,12 +48,20 @@ def refuse_existing(root: Path) -> None:
     Raises:
         DataError: it exists with content, or is a file or link.
     """
-    if root.is_symlink() or (root.exists() and not (root.is_dir() and not any(root.iterdir()))):
+    if root.is_symlink() or (root.exists() and not (root.is_dir() and _is_empty(root))):
         raise DataError(f"{root} exists, and a stored set-up is never overwritten: name a new folder or remove it")
 
 
+def _is_empty(root: Path) -> bool:
+    """True for a folder without anything but the remains of an interrupted `save_setup`, if any."""
+    names = {path.name for path in root.iterdir()} - {LOST_FOUND}
+    return not names or DRAFT in names <= {DRAFT, BACKBONE, *HASHED}
+
+
 def save_setup(setup: SetUp, root: Path) -> None:
-    """Write a set-up into a new folder, atomically.
+    """Write a set-up into a new folder; it is complete once it has its manifest, which comes last.
+
+    Everything is written inside the folder: it may be a mount, beside which nothing can be written.
 
     Args:
         setup: its backbone is not wrapped by an adapter host.
@@ -61,8 +73,9 @@ def save_setup(setup: SetUp, root: Path) -> None:
         OSError: the folder cannot be written.
     """
     refuse_existing(root)
-    draft = root.with_name(f".{root.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    draft = root / DRAFT
+    for remains in (draft, root / BACKBONE):
+        shutil.rmtree(remains, ignore_errors=True)
     draft.mkdir(parents=True)
     save_backbone(setup.backbone, draft / BACKBONE, setup.catalogue.encoder)
     catalogue, bank = setup.catalogue, setup.bank
@@ -76,9 +89,9 @@ def save_setup(setup: SetUp, root: Path) -> None:
     hashes = {name: _sha256(draft / name) for name in HASHED}
     log = {} if setup.log is None else {"log": setup.log.to_record()}
     _write_json(draft / MANIFEST, {"files": hashes, "backbone_sha256": setup.backbone_sha256, **log})
-    if root.exists():
-        root.rmdir()
-    draft.rename(root)
+    for name in (BACKBONE, *HASHED, MANIFEST):
+        (draft / name).rename(root / name)
+    draft.rmdir()
 
 
 def load_setup(root: Path) -> SetUp:

@@ -99,3 +99,21 @@ def test_grafana_finds_its_sources_and_dashboards() -> None:
     assert mounted[provider["options"]["path"]] == "./grafana/dashboards"
     (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
     assert source["url"] == "http://prometheus:9090"
+
+
+@pytest.mark.parametrize("service", [*STAGES, "serve"])
+def test_every_process_that_answers_is_asked_whether_it_is_healthy(service: str) -> None:
+    config = config_of(service)
+    port = config.server.port if service == "serve" else config.consumers.port
+    assert f"http://127.0.0.1:{port}/" in " ".join(SERVICES[service]["healthcheck"]["test"])
+
+
+def test_no_password_is_a_default() -> None:
+    assert SERVICES["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"].startswith("${GRAFANA_PASSWORD:?")
+    assert SERVICES["serve"]["environment"]["RAIE_ADMIN_TOKEN"] == "${RAIE_ADMIN_TOKEN:-}"
+
+
+def test_the_build_context_has_what_is_copied_and_no_more() -> None:
+    copied = re.findall(r"^COPY (.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert allowed == {name for line in copied for name in line.split()}

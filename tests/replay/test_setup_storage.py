@@ -3,6 +3,7 @@
 import json
 from dataclasses import fields
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +123,36 @@ def test_an_empty_folder_may_be_written_into(setup, tmp_path):
     save_setup(setup, tmp_path / "root")
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
     assert load_setup(tmp_path / "root").backbone_sha256 == setup.backbone_sha256
+
+
+def test_a_mounted_folder_is_filled_from_inside(setup, tmp_path):
+    # Beside a mount nothing can be written.
+    (tmp_path / "mounts" / "root" / "lost+found").mkdir(parents=True)
+    identity = (tmp_path / "mounts" / "root").stat().st_ino
+    save_setup(setup, tmp_path / "mounts" / "root")
+    assert (tmp_path / "mounts" / "root").stat().st_ino == identity
+    assert [path.name for path in (tmp_path / "mounts").iterdir()] == ["root"]
+    assert load_setup(tmp_path / "mounts" / "root").backbone_sha256 == setup.backbone_sha256
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2, 4])
+def test_what_an_interrupted_set_up_left_is_replaced(setup, tmp_path, moved, monkeypatch):
+    renamed = []
+
+    def rename(path: Path, target: Path) -> Path:
+        if target.parent.name == "root":
+            if len(renamed) == moved:
+                raise KeyboardInterrupt
+            renamed.append(target)
+        return plain(path, target)
+
+    plain = Path.rename
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        save_setup(setup, tmp_path / "root")
+    monkeypatch.undo()
+    with pytest.raises(DataError):
+        load_setup(tmp_path / "root")
+    save_setup(setup, tmp_path / "root")
+    assert load_setup(tmp_path / "root").backbone_sha256 == setup.backbone_sha256
+    assert not (tmp_path / "root" / ".draft").exists()
