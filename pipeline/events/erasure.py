@@ -8,12 +8,13 @@ An erasure takes effect by event time: everything of the user at or before it is
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.events.versioning import versioned
 
-_MARK = "\0erased/"
+ERASURES = "\0erased/"
 """Beginning of the keys of `users` that are of erasures: no user id contains NUL."""
 
 DIGEST = 16
@@ -39,9 +40,14 @@ class Erasure:
 
 def erasure_key(user_id: str) -> str:
     """Key of `users` under which the erasure of a user is remembered: a digest, without the id."""
-    return _MARK + hashlib.blake2b(user_id.encode(), digest_size=DIGEST).hexdigest()
+    return ERASURES + hashlib.blake2b(user_id.encode(), digest_size=DIGEST).hexdigest()
 
 
 def is_erasure_key(key: str | None) -> bool:
     """True for a key of `users` that is of an erasure and not of a user."""
-    return key is not None and key.startswith(_MARK)
+    return key is not None and key.startswith(ERASURES)
+
+
+def erased_until(value: Mapping[str, Any]) -> float:
+    """Event time of the erasure that a record of `users` under an `erasure_key` remembers, seconds."""
+    return float(value["latest"]["timestamp"])
