@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from consumers.monitor.changelog import read_newest
 from consumers.monitor.stage import MonitorStage
 from consumers.runtime.health import LoopHealth
+from consumers.runtime.log_binding import record_rule
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import KillPoint, Output, Point, Turn, live_on
 from consumers.server.views.users import Users
@@ -48,6 +49,8 @@ HISTORY = [*map(event, range(40)), *(event(number, "bob") for number in range(40
 
 def begin(log: Log, values: Sequence[Mapping[str, Any]]) -> None:
     log.create_topics(pipeline_topics(PARTITIONS))
+    with log.producer("test").transaction() as transaction:
+        record_rule(transaction)
     write(log, values)
 
 
@@ -147,8 +150,7 @@ def test_events_that_wait_for_their_time_are_erased_too(open_log: OpenLog, tmp_p
     assert state is not None and len(state["history"]) == 2
 
 
-@pytest.mark.parametrize("point", list(Point))
-@pytest.mark.parametrize("horizon", [0.0, 20.0])
+@pytest.mark.parametrize(("point", "horizon"), [(Point.COMMITTING, 0.0), *((point, 20.0) for point in Point)])
 def test_killed_at_any_step_the_erasure_is_whole(
     open_log: OpenLog, tmp_path: Path, point: Point, horizon: float
 ) -> None:
