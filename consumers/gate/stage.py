@@ -249,9 +249,9 @@ class GateStage:
     def _append(self, arrival: Arrival, touched: Touched) -> bool:
         """Append an event to its user's history; return False for a duplicate, and for one of an erased user."""
         users, event = self._users[arrival.partition], arrival.event
-        if users.is_erased(event, whole_history=arrival.loaded is not None):
-            self._batches.advance(arrival.sequence)
-            self._metrics.erased_events.inc()
+        kept = users.erasure_before(event, whole_history=arrival.loaded is not None)
+        if kept is not None:
+            self._skip_erased(arrival, kept, touched)
             return False
         state = users.get(event.user_id)
         if arrival.loaded is not None:
@@ -267,6 +267,14 @@ class GateStage:
         touched[arrival.partition, event.user_id] = state
         self._batches.advance(arrival.sequence)
         return True
+
+    def _skip_erased(self, arrival: Arrival, kept: UserState, touched: Touched) -> None:
+        """Skip an event of an erased user; its number in lockstep is handled, after a restart too."""
+        self._metrics.erased_events.inc()
+        if arrival.sequence > kept.sequence:
+            kept.sequence = arrival.sequence
+            touched[arrival.partition, erasure_key(arrival.event.user_id)] = kept
+            self._batches.advance(arrival.sequence)
 
     def _score_together(self, arrivals: Sequence[Arrival], touched: Touched) -> list[Output]:
         """Score one batch of the model: each window is taken before its event is appended."""

@@ -95,8 +95,8 @@ class UserStore:
         erased, self._unwritten = self._unwritten, []
         return erased
 
-    def is_erased(self, event: Interaction, *, whole_history: bool) -> bool:
-        """True for an event at or before the erasure of its user.
+    def erasure_before(self, event: Interaction, *, whole_history: bool) -> UserState | None:
+        """Return what is kept of the user of an event that is not later than the user's erasure, None for others.
 
         Args:
             event: the interaction.
@@ -104,9 +104,9 @@ class UserStore:
                 none is taken over once the user was erased.
         """
         if not self._erasures:
-            return False
-        erased = self._erasures.get(erasure_key(event.user_id))
-        return erased is not None and (whole_history or event.timestamp <= erased.timestamp)
+            return None
+        kept = self._erasures.get(erasure_key(event.user_id))
+        return kept if kept is not None and (whole_history or event.timestamp <= kept.timestamp) else None
 
     def restore(self, records: Iterable[Record], committed: int) -> None:
         """Apply the changelog of the partition, up to a committed offset of `interactions`."""

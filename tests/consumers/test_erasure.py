@@ -23,8 +23,9 @@ from pipeline.streams import Log, SqliteLog
 from pipeline.streams.partitioner import partition_of
 from pipeline.streams.topics import GATED, INTERACTIONS, MONITOR, USERS, pipeline_topics
 from pipeline.telemetry import Metrics
-from tests.consumers.gating import OpenLog, changed, count, gate_loop, gated, letters, read, users, write
+from tests.consumers.gating import BATCH, OpenLog, changed, count, gate_loop, gated, letters, read, users, write
 from tests.consumers.run_of_raie import the_setup
+from tests.consumers.test_gate_faults import Settling
 from tests.consumers.test_loop import Killed, Killer
 
 PARTITIONS = 3
@@ -168,6 +169,22 @@ def test_killed_at_any_step_the_erasure_is_whole(
     assert state is not None and len(state["history"]) == 1
     erased = [r for r in read(log, GATED) if r.value is None]
     assert [record.key for record in erased] == ["ann"]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_in_lockstep_the_numbers_of_erased_events_are_handled_after_a_restart_too(
+    open_log: OpenLog, tmp_path: Path, last: bool
+) -> None:
+    log, config = open_log(), changed(consumers={"lockstep": True})
+    users_of = ["ann" if n < 20 or (last and n == BATCH - 1) else "bob" for n in range(2 * BATCH)]
+    values = [{**event(n, user), "sequence": n} for n, user in enumerate(users_of)]
+    late = Erasure("ann", NOW + 2 * BATCH).to_record()
+    begin(log, [*values[:30], late, *values[30:BATCH]])
+    gate_loop(open_log, tmp_path, config, kind=Settling).run()
+    write(log, values[BATCH:])
+    gate_loop(open_log, tmp_path, config, kind=Settling).run()
+    assert taken_by(log, "bob") == [v["event_id"] for v in values if v["user_id"] == "bob"]
+    assert states_of(log) == {"bob"}
 
 
 def test_monitor_and_its_next_snapshot_forget_the_user(open_log: OpenLog, tmp_path: Path) -> None:
