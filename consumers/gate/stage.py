@@ -170,7 +170,6 @@ class GateStage:
         buffer, kept = self._buffers[record.partition], self._users[record.partition].erase(erasure)
         if kept is None:
             return
-        kept.ahead += (record.offset,)
         # In lockstep each number is waited for: there the event time alone decides, when its turn has come.
         waiting = [] if self._config.consumers.lockstep else [*buffer.held.values()]
         for arrival in waiting:

@@ -171,6 +171,22 @@ def test_killed_at_any_step_the_erasure_is_whole(
     assert [record.key for record in erased] == ["ann"]
 
 
+def test_an_event_that_waited_before_the_erasure_stays_erased_after_a_restart(
+    open_log: OpenLog, tmp_path: Path
+) -> None:
+    log, config = open_log(), changed(gate={"horizon": 1000.0})
+    users_of = (f"u{n}" for n in range(100))
+    neighbour = next(user for user in users_of if partition_of(user, PARTITIONS) == partition_of("ann", PARTITIONS))
+    # The first event keeps the position from passing the others; the second is later than the erasure.
+    begin(log, [event(0, neighbour), event(90), ERASURE])
+    killer = Killer(Point.COMMITTED, 1)
+    with pytest.raises(Killed):
+        gate_loop(open_log, tmp_path, config, at=killer).run()
+    assert users(log)["ann"] is None and gated(log) == []
+    run_gate(open_log, tmp_path, gate={"horizon": 1000.0})
+    assert [g["event_id"] for g in gated(log)] == [f"{neighbour}-0"]
+
+
 @pytest.mark.parametrize("last", [True, False])
 def test_in_lockstep_the_numbers_of_erased_events_are_handled_after_a_restart_too(
     open_log: OpenLog, tmp_path: Path, last: bool
