@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from consumers.erasure.request import is_forgotten
 from consumers.erasure.traces import ErasedUsers, Trace, traces_of_topics
 from consumers.monitor.changelog import read_newest
 from pipeline.events.dead_letter import DeadLetter
@@ -67,10 +68,9 @@ class Purge:
         return sum(self._amend(log, INTERACTIONS, p, end, lambda *_: None) for p, end in ends.items())
 
     def _purge_gated(self, log: SqliteLog) -> int:
+        # Before the question: what the monitor has not read by now stays as it is.
         read = log.committed("monitor", GATED, 0)
-        if any(record.value is None for record in log.read(GATED, 0, read, log.end_offset(GATED, 0))):
-            return 0
-        return self._amend(log, GATED, 0, read, self._anonymous)
+        return self._amend(log, GATED, 0, read, self._anonymous) if is_forgotten(log) else 0
 
     def _purge_letters(self, log: SqliteLog) -> int:
         return self._amend(log, DEAD_LETTERS, 0, log.end_offset(DEAD_LETTERS, 0), _emptied)
