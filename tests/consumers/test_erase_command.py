@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -18,9 +19,11 @@ from pipeline.streams import Log, SqliteLog
 from pipeline.streams import open_log as open_log_at
 from pipeline.streams.topics import INTERACTIONS, USERS
 from tests.broker import settings
-from tests.consumers.gating import changed, gated, read, write
+from tests.consumers.gating import changed, gate_loop, gated, read, write
 from tests.consumers.test_erasure import ERASED_AT, HISTORY, PARTITIONS, begin, elsewhere, event, run_gate, run_monitor
 from tests.consumers.test_gate_commands import OnALog, refused
+from tests.consumers.test_gate_faults import Patient
+from tests.consumers.test_loop import until
 from tests.replay.small import Ended
 
 
@@ -156,8 +159,14 @@ def test_on_a_broker_the_table_has_the_dates(tmp_path: Path, kafka_url: str) -> 
         begin(log, HISTORY)
         requested = request(log, Erasure("ann", ERASED_AT))
         assert not is_taken(log, requested)
-        run_gate(open_log, tmp_path)
-        assert is_taken(log, requested)
+        stop = Event()
+        gate = Thread(target=gate_loop(open_log, tmp_path, changed(), stop=stop, kind=Patient).run)
+        gate.start()
+        try:
+            until(lambda: is_taken(log, requested))
+        finally:
+            stop.set()
+            gate.join()
         found = take_inventory(log, "ann", config)
         written = max(r.written_at or 0.0 for p in range(PARTITIONS) for r in read(log, INTERACTIONS, p))
     assert not found.is_left and (found.until, found.newer) == (ERASED_AT, 0)
