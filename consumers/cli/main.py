@@ -32,6 +32,7 @@ COMMANDS = (
     "up",
     "serve",
     "lag",
+    "erase",
     "regions",
 )
 """Modules of one command each, in the order of `raie --help`."""

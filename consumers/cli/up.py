@@ -42,6 +42,7 @@ def run_up(root: Path, trainers: int, config: Config, options: Sequence[str], sa
         options: `--config` and `--set`, as they were given.
         say: shows a status line.
     """
+    from consumers.erasure.purge import Purge
     from consumers.runtime.compaction import Compaction
     from consumers.runtime.runner import stopped_by_signals
     from consumers.runtime.supervisor import Supervisor
@@ -50,7 +51,8 @@ def run_up(root: Path, trainers: int, config: Config, options: Sequence[str], sa
     if not root.is_dir():
         raise RaieError(f"{root} is no folder: make it with `raie setup --data PATH --out {root}`")
     stop, changes, path = Event(), _Changes(say), path_of(config.log.url)
-    compaction = Compaction(path, time.monotonic, say) if path else None
+    purge = Purge(config.data.columns, time.time)
+    compaction = Compaction(path, time.monotonic, say, purge) if path else None
 
     def look(states: Mapping[str, str]) -> None:
         changes(states)

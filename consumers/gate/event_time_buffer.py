@@ -3,8 +3,8 @@
     frontier    next offset never read
     held        events read, waiting for earlier ones
     done        offsets handled although an earlier event is held
-    deferred    actions (a refusal, an erasure) that take effect once the position has passed them: in the same
-                transaction that commits it, so never twice
+    deferred    records (refusals) that are written once the position has passed them: in the same transaction that
+                commits it, so never twice
     position    offset that may be committed: the first held event, else the frontier
 
 Live, an event is due once the partition's event time is past it by the allowed lateness; in lockstep, once its number

@@ -19,6 +19,7 @@ from typing import Any
 
 from consumers.runtime.log_binding import record_rule
 from pipeline.errors import LogError
+from pipeline.events.erasure import is_erasure_key
 from pipeline.events.user_state import SENT_ON, UserState, committed_input, merged
 from pipeline.events.windows import History
 from pipeline.streams.interface import Consumer, Log, PartitionLostError, Producer, Transaction
@@ -167,6 +168,9 @@ def _states(log: Log, partition: int, committed: int) -> dict[str, bytes]:
     """Return the encoded state of each user of a partition, up to a committed offset of `interactions`."""
     states: dict[str, bytes] = {}
     for record in log.read(USERS, partition, 0, log.end_offset(USERS, partition)):
+        if is_erasure_key(record.key):
+            # It is on the partition of its user already: only this rule's gates write such records.
+            continue
         if record.value is None or record.raw is None:
             states.pop(str(record.key), None)
         elif committed_input(record.value) <= committed:

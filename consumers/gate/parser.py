@@ -1,32 +1,19 @@
 """Parser of `interactions`: each record is an event, an erasure, or refused with a reason."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from consumers.gate.dead_letters import readable
 from consumers.gate.event_time_buffer import Arrival
 from pipeline.datasets.objects import InteractionFields
 from pipeline.datasets.readers.names import EVENT_TYPE
 from pipeline.errors import BadEvent
-from pipeline.events.cells import identifier
+from pipeline.events.cells import identifier, moment
 from pipeline.events.counting import CountingRule
+from pipeline.events.erasure import Erasure
 from pipeline.events.interaction import Interaction
 from pipeline.events.loaded_history import LoadedHistory
 from pipeline.events.versioning import check_schema
 from pipeline.streams.interface import Record
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """A request to erase a user.
-
-    Attributes:
-        user_id: the user.
-        timestamp: of the record, in seconds.
-    """
-
-    user_id: str
-    timestamp: float
 
 
 class InteractionParser:
@@ -57,8 +44,7 @@ class InteractionParser:
         check_schema(value)
         fields = InteractionFields(value, self._columns)
         if value.get("erase") is True:
-            user_id = identifier(fields.value("user_id"), "user_id")
-            return Erasure(user_id, max(0.0, record.timestamp))
+            return _erasure(record, fields)
         if value.get("load") is True:
             return _loaded(record, LoadedHistory.from_record(value), number)
         event = fields.interaction()
@@ -74,6 +60,12 @@ class InteractionParser:
         past, cut = value.get("past") is True, value.get("cut") is True
         sequence = _sequence(value)
         return Arrival(record.partition, record.offset, event, past, sequence, cut, number, record.written_at)
+
+
+def _erasure(record: Record, fields: InteractionFields) -> Erasure:
+    given = fields.value("timestamp")
+    timestamp = max(0.0, record.timestamp) if given is None else moment(given)
+    return Erasure(identifier(fields.value("user_id"), "user_id"), timestamp)
 
 
 def _loaded(record: Record, loaded: LoadedHistory, number: int) -> Arrival:

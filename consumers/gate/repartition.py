@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from consumers.gate.event_time_buffer import Arrival
-from consumers.gate.parser import Erasure
 from consumers.runtime.stage import Output
 from pipeline.errors import BadEvent
+from pipeline.events.erasure import Erasure
 from pipeline.events.user_state import SENT_ON, UserState
 from pipeline.events.windows import History
 from pipeline.streams.codec import check_size, encode_key

@@ -11,9 +11,13 @@ barrier. In both modes `gated`, `users`, snapshots of the ensemble and positions
 
 A record that is not on its user's partition is sent on to it (`consumers.gate.repartition`).
 
-An interaction with `past` belongs to the set-up slice: it enters the history and is not scored. A record
-`{"erase": true, "user_id": ...}` of `interactions` erases the user. One with `load` holds a whole history of before the
-stream, which goes in front of what came live.
+An interaction with `past` belongs to the set-up slice: it enters the history and is not scored. One with `load` holds a
+whole history of before the stream, which goes in front of what came live.
+
+A record `{"erase": true, "user_id": ...}` of `interactions` erases, as soon as it is read, everything of the user that
+stands before it on the home partition, or is not later than it in event time: the gate writes a tombstone to `users`,
+and one to `gated` for the monitor. `users` remembers the time under a digest of the user id, so that earlier events are
+dropped whenever they come; a later one starts a new user.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,23 +28,21 @@ from adapters_store import AdaptersStore
 from consumers.gate.dead_letters import dead_letter
 from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
 from consumers.gate.lockstep_batches import LockstepBatches
-from consumers.gate.parser import Erasure, InteractionParser
+from consumers.gate.parser import InteractionParser
 from consumers.gate.repartition import Repartitioner
 from consumers.gate.scoring import GateScoring, Taken
 from consumers.gate.user_store import UserStore
 from consumers.runtime.stage import Output, Turn
 from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
+from pipeline.events.erasure import Erasure, erasure_key
 from pipeline.events.user_state import UserState
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.text import reopen_text_encoder
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
-from pipeline.streams.topics import INTERACTIONS, USERS
+from pipeline.streams.topics import GATED, INTERACTIONS, USERS
 from pipeline.telemetry import Metrics
-
-Action = Output | Erasure
-"""Effect that is deferred until everything before it is handled: a dead letter, or the erasure of a user."""
 
 Touched = dict[tuple[int, str], UserState]
 """Users changed by a transaction, by partition and id."""
@@ -71,7 +73,7 @@ class GateStage:
         self._encoder = reopen_text_encoder(setup.catalogue.encoder, config.items.text_encoder, cache)
         self._host = AdapterHost(setup.backbone, config.adapter)
         self._users: dict[int, UserStore] = {}
-        self._buffers: dict[int, EventTimeBuffer[Action]] = {}
+        self._buffers: dict[int, EventTimeBuffer[Output]] = {}
         self._others: dict[int, Repartitioner] = {}
         self._reset()
 
@@ -116,7 +118,9 @@ class GateStage:
             batch = in_time(a for buffer in self._buffers.values() for a in buffer.due(silent=not turn.records))
         outputs = self._score(batch, turn.log) if batch else []
         if batch is not None:
-            outputs += self._perform_passed()
+            outputs += [out for buffer in self._buffers.values() for out in buffer.passed()]
+        # First: what a user does after an erasure is not erased.
+        outputs = [*self._erasure_outputs(), *outputs]
         outputs += [out for p, others in self._others.items() for out in others.outputs(self._buffers[p].position)]
         if batch is None and not outputs:
             return None
@@ -157,26 +161,36 @@ class GateStage:
             if isinstance(parsed, Arrival):
                 buffer.note(parsed.event.timestamp)
         elif isinstance(parsed, Erasure):
-            buffer.deferred[record.offset] = parsed
+            self._erase(record, parsed)
         elif parsed is not None and buffer.add(parsed) and not parsed.past:
             self._metrics.late.inc()
 
-    def _perform_passed(self) -> list[Output]:
-        """Perform the deferred actions that the positions have passed, and return their records."""
-        due = [(partition, action) for partition, buffer in self._buffers.items() for action in buffer.passed()]
-        return [out for partition, action in due for out in self._perform(partition, action)]
+    def _erase(self, record: Record, erasure: Erasure) -> None:
+        """Erase a user, with the events that were read before and still wait for their time."""
+        buffer, kept = self._buffers[record.partition], self._users[record.partition].erase(erasure)
+        if kept is None:
+            return
+        # In lockstep each number is waited for: there the event time alone decides, when its turn has come.
+        waiting = [] if self._config.consumers.lockstep else [*buffer.held.values()]
+        for arrival in waiting:
+            if arrival.event.user_id == erasure.user_id:
+                buffer.handle(arrival)
+                kept.ahead += (arrival.offset,)
+                self._metrics.erased_events.inc()
 
-    def _perform(self, partition: int, action: Action) -> list[Output]:
-        """Perform a deferred action, and return its records."""
-        if isinstance(action, Output):
-            return [action]
-        position, users = self._buffers[partition].position, self._users[partition]
-        if users.get(action.user_id) is None:
-            return []
-        left = users.erase(action.user_id, position)
-        self._count_users()
-        value = None if left is None else left.to_record(position)
-        return [Output(USERS, value, action.user_id, action.timestamp, partition)]
+    def _erasure_outputs(self) -> list[Output]:
+        """Records of the erasures since the last call."""
+        outputs = []
+        for partition, users in self._users.items():
+            position = self._buffers[partition].position
+            for erasure, kept in users.take_erased():
+                user_id, at = erasure.user_id, erasure.timestamp
+                outputs.append(Output(USERS, None, user_id, at, partition))
+                outputs.append(Output(USERS, kept.to_record(position), erasure_key(user_id), at, partition))
+                outputs.append(Output(GATED, None, user_id, at, 0))
+        if outputs:
+            self._count_users()
+        return outputs
 
     def _read_again(self, consumer: Consumer) -> bool:
         """Seek to the frontier where the last commit stepped back; return True if any partition needed it."""
@@ -232,8 +246,12 @@ class GateStage:
         return [*gated, *self._user_outputs(touched), *self._scoring.snapshot(gated, log)]
 
     def _append(self, arrival: Arrival, touched: Touched) -> bool:
-        """Append an event to its user's history; return False for a duplicate."""
+        """Append an event to its user's history; return False for a duplicate, and for one of an erased user."""
         users, event = self._users[arrival.partition], arrival.event
+        kept = users.erasure_before(event, whole_history=arrival.loaded is not None)
+        if kept is not None:
+            self._skip_erased(arrival, kept, touched)
+            return False
         state = users.get(event.user_id)
         if arrival.loaded is not None:
             state = users.load(arrival.loaded)
@@ -248,6 +266,14 @@ class GateStage:
         touched[arrival.partition, event.user_id] = state
         self._batches.advance(arrival.sequence)
         return True
+
+    def _skip_erased(self, arrival: Arrival, kept: UserState, touched: Touched) -> None:
+        """Skip an event of an erased user; its number in lockstep is handled, after a restart too."""
+        self._metrics.erased_events.inc()
+        if arrival.sequence > kept.sequence:
+            kept.sequence = arrival.sequence
+            touched[arrival.partition, erasure_key(arrival.event.user_id)] = kept
+            self._batches.advance(arrival.sequence)
 
     def _score_together(self, arrivals: Sequence[Arrival], touched: Touched) -> list[Output]:
         """Score one batch of the model: each window is taken before its event is appended."""

@@ -3,7 +3,10 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
+from pipeline.events.erasure import Erasure, erasure_key, is_erasure_key
+from pipeline.events.interaction import Interaction
 from pipeline.events.loaded_history import LoadedHistory
 from pipeline.events.user_state import DIGEST, SENT_ON, UserState, committed_input, digest
 from pipeline.events.windows import History
@@ -30,12 +33,15 @@ class UserStore:
     setup_items: Sequence[str]
     sent_on: set[int] = field(default_factory=set)
     _states: dict[str, UserState] = field(default_factory=dict)
+    _erasures: dict[str, UserState] = field(default_factory=dict)
+    _unwritten: list[tuple[Erasure, UserState]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self._states)
 
     def __iter__(self) -> Iterator[UserState]:
-        return iter(self._states.values())
+        """Iterate over the states of users, and over what is kept of erased ones."""
+        return chain(self._states.values(), self._erasures.values())
 
     def get(self, user_id: str) -> UserState | None:
         """A user, or None for a new one."""
@@ -65,19 +71,42 @@ class UserStore:
         state.load(loaded, self.length, self.remembered, self.remembered_items)
         return state
 
-    def erase(self, user_id: str, position: int) -> UserState | None:
+    def erase(self, erasure: Erasure) -> UserState | None:
         """Erase a user.
 
         Returns:
-            The state that has to be kept: offsets handled ahead of `position`, without which their events would be
-            scored again after a restart. None if there are none.
+            The state to keep under the user's `erasure_key`: the time of the erasure, and what a restart needs of the
+            offsets and numbers handled. None after an erasure as late or later: what the user did since stays.
         """
-        state = self._states.pop(user_id, None)
-        ahead = state.ahead_of(position) if state else ()
-        if not ahead:
+        key = erasure_key(erasure.user_id)
+        before = self._erasures.get(key)
+        if before is not None and erasure.timestamp <= before.timestamp:
             return None
-        self._states[user_id] = UserState(History(), ahead=ahead)
-        return self._states[user_id]
+        gone = [s for s in (before, self._states.pop(erasure.user_id, None)) if s is not None]
+        sequence = max((state.sequence for state in gone), default=-1)
+        ahead = tuple(sorted({offset for state in gone for offset in state.ahead}))
+        kept = UserState(History(), timestamp=erasure.timestamp, sequence=sequence, ahead=ahead)
+        self._erasures[key] = kept
+        self._unwritten.append((erasure, kept))
+        return kept
+
+    def take_erased(self) -> list[tuple[Erasure, UserState]]:
+        """Return the erasures since the last call, each with the state to keep."""
+        erased, self._unwritten = self._unwritten, []
+        return erased
+
+    def erasure_before(self, event: Interaction, *, whole_history: bool) -> UserState | None:
+        """Return what is kept of the user of an event that is not later than the user's erasure, None for others.
+
+        Args:
+            event: the interaction.
+            whole_history: True for the newest event of a loaded history. Its items have no times of their own, so
+                none is taken over once the user was erased.
+        """
+        if not self._erasures:
+            return None
+        kept = self._erasures.get(erasure_key(event.user_id))
+        return kept if kept is not None and (whole_history or event.timestamp <= kept.timestamp) else None
 
     def restore(self, records: Iterable[Record], committed: int) -> None:
         """Apply the changelog of the partition, up to a committed offset of `interactions`."""
@@ -85,6 +114,7 @@ class UserStore:
             if record.value is None:
                 self._states.pop(str(record.key), None)
             elif committed_input(record.value) <= committed:
-                self._states[str(record.key)] = UserState.from_record(record.value, self.length, self.setup_items)
+                states = self._erasures if is_erasure_key(record.key) else self._states
+                states[str(record.key)] = UserState.from_record(record.value, self.length, self.setup_items)
         others = self._states.pop(SENT_ON, None)
         self.sent_on = set(others.ahead_of(committed)) if others else set()

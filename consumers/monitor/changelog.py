@@ -6,7 +6,9 @@ newest snapshot and the steps after it give exactly the monitor of the last comm
 
     chunk … chunk snapshot step step step …          keys: chunk-00000 …, snapshot, step-000000 …
 
-Keys start over with each snapshot, so compaction leaves one snapshot and the steps after it. The newest snapshot is
+Keys start over with each snapshot, and a snapshot has no fewer chunks than the one before (the last are empty), so
+compaction leaves one snapshot and the steps after it. A snapshot follows at once where a user was erased: nothing of
+the user is left once the one before is gone. The newest snapshot is
 searched from the end of the topic backwards: a restart reads little more than it needs.
 """
 
@@ -47,12 +49,14 @@ class MonitorSnapshot:
         state: of the driver; None without a snapshot.
         at: positions that it had read up to.
         steps: after the snapshot.
+        chunks: its number of chunks.
     """
 
     number: int = 0
     state: Mapping[str, Any] | None = None
     at: ReadPositions = ReadPositions()
     steps: Sequence[ReadPositions] = field(default=())
+    chunks: int = 0
 
 
 def step_output(number: int, count: int, step: ReadPositions, timestamp: float) -> Output:
@@ -61,14 +65,17 @@ def step_output(number: int, count: int, step: ReadPositions, timestamp: float) 
     return Output(MONITOR, value, f"step-{count:06d}", timestamp, 0)
 
 
-def snapshot_outputs(number: int, state: Mapping[str, Any], at: ReadPositions, timestamp: float) -> list[Output]:
-    """Make the records of a snapshot, to be written in one transaction."""
+def snapshot_outputs(
+    number: int, state: Mapping[str, Any], at: ReadPositions, timestamp: float, least: int = 0
+) -> list[Output]:
+    """Make the records of a snapshot, to be written in one transaction, with at least so many chunks."""
     encoded = encode(json.dumps(state, separators=(",", ":"), allow_nan=False).encode("ascii"))
+    chunks = [*encoded.chunks, *[""] * (least - len(encoded.chunks))]
     outputs = [
         Output(MONITOR, {"kind": "chunk", "snapshot": number, "data": chunk}, f"chunk-{i:05d}", timestamp, 0)
-        for i, chunk in enumerate(encoded.chunks)
+        for i, chunk in enumerate(chunks)
     ]
-    length = len(encoded.chunks)
+    length = len(chunks)
     value = {"kind": "snapshot", "snapshot": number, "chunks": length, "sha256": encoded.sha256, **asdict(at)}
     return [*outputs, Output(MONITOR, value, "snapshot", timestamp, 0)]
 
@@ -92,7 +99,8 @@ def _newest(records: Sequence[Record], everything: bool) -> MonitorSnapshot | No
     chunks = [v["data"] for v in before if v["kind"] == "chunk" and v["snapshot"] == number]
     if len(chunks) < snapshot["chunks"] and not everything:
         return None
-    return MonitorSnapshot(number, _state(chunks, snapshot), _step(snapshot), _steps(records[last + 1 :], number))
+    steps = _steps(records[last + 1 :], number)
+    return MonitorSnapshot(number, _state(chunks, snapshot), _step(snapshot), steps, snapshot["chunks"])
 
 
 def _state(chunks: Sequence[str], snapshot: Mapping[str, Any]) -> Mapping[str, Any]:

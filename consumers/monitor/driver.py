@@ -4,7 +4,7 @@ A step is a `ReadPositions`. Each step reads in this order:
 
     1. `regions`: the regions are replaced by the present ones;
     2. `items` and `outcomes`, in order of offsets;
-    3. `gated`, in order of offsets;
+    3. `gated`, in order of offsets; a tombstone erases the user of its key;
 
 and then writes the arrivals and evictions of items, and the edits that are due. The same steps from the same start give
 the same edits in every process.
@@ -102,6 +102,9 @@ class MonitorDriver:
         for record in log.read(OUTCOMES, 0, self.at.outcomes, step.outcomes):
             self.monitor.apply(Outcome.from_record(value_of(record)), self._bank)
         for record in gated:
+            if record.value is None:
+                self.monitor.erase(str(record.key))
+                continue
             event = GatedEvent.from_record(value_of(record), self._setup_items)
             outputs += self.items.observe(event)
             self.monitor.observe(event, record.offset)

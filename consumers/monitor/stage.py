@@ -55,7 +55,7 @@ class MonitorStage:
         newest = read_newest(log)
         if newest.state is not None:
             self._driver.restore(newest.state, newest.at, log)
-        self._number, self._written = newest.number, self._driver.monitor.at_event
+        self._number, self._written, self._chunks = newest.number, self._driver.monitor.at_event, newest.chunks
         for step in newest.steps:
             self._apply(step, log, log.read(GATED, 0, self._driver.at.gated, step.gated))
         self._steps = len(newest.steps)
@@ -77,9 +77,9 @@ class MonitorStage:
         monitor = self._driver.monitor
         self._steps += 1
         outputs.append(step_output(self._number, self._steps, step, monitor.timestamp))
-        if monitor.at_event - self._written >= self._config.consumers.snapshot_events:
-            self._number, self._steps, self._written = self._number + 1, 0, monitor.at_event
-            outputs += snapshot_outputs(self._number, self._driver.state(), step, monitor.timestamp)
+        is_due = monitor.at_event - self._written >= self._config.consumers.snapshot_events
+        if is_due or any(record.value is None for record in records):
+            outputs += self._snapshot(step)
         self._export_statistics()
         return outputs
 
@@ -88,7 +88,7 @@ class MonitorStage:
 
     def _reset(self) -> None:
         self._driver = MonitorDriver(self._setup, self._config, self._seed)
-        self._number = self._steps = self._written = 0
+        self._number = self._steps = self._written = self._chunks = 0
 
     def _apply(self, step: ReadPositions, log: Log, gated: Iterable[Record]) -> list[Output]:
         """Apply a step; add a record of statistics when an interval ends in it."""
@@ -97,6 +97,13 @@ class MonitorStage:
         outputs = self._driver.apply(step, log, gated)
         if monitor.at_event // every > before:
             outputs.append(statistics_output(monitor))
+        return outputs
+
+    def _snapshot(self, step: ReadPositions) -> list[Output]:
+        monitor = self._driver.monitor
+        self._number, self._steps, self._written = self._number + 1, 0, monitor.at_event
+        outputs = snapshot_outputs(self._number, self._driver.state(), step, monitor.timestamp, self._chunks)
+        self._chunks = len(outputs) - 1
         return outputs
 
     def _next_step(self, log: Log, records: Sequence[Record]) -> ReadPositions:

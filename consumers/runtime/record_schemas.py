@@ -11,6 +11,7 @@ from pipeline.events.cells import MAX_ID_LENGTH
 from pipeline.events.control import ControlAct
 from pipeline.events.dead_letter import REPLAYED, DeadLetter, Replayed
 from pipeline.events.edit import Edit, Outcome
+from pipeline.events.erasure import Erasure
 from pipeline.events.feedback import Feedback
 from pipeline.events.gated import KEYS, GatedEvent, GateStamp, OnlineFeatures
 from pipeline.events.interaction import Interaction
@@ -62,7 +63,7 @@ def _by_topic() -> dict[str, dict[str, Schema]]:
         topics.INTERACTIONS: {
             "Interaction": _interaction(),
             "History": _with(schema_of(LoadedHistory, {"items": "history"}), load={"const": True}),
-            "Erasure": _with({**OBJECT, "description": "Erases a user."}, erase={"const": True}, user_id=ID),
+            "Erasure": _erasure(),
         },
         topics.ITEMS: {"Item": _item(), "ItemStatus": schema_of(ItemStatus)},
         topics.GATED: {"GatedEvent": _gated()},
@@ -93,6 +94,12 @@ def _interaction() -> Schema:
         text = schema["properties"][name]["description"]
         schema["properties"][name]["description"] = f"{text} Names, without case and separators: {others}."
     return {**schema, "required": ["user_id", "item_id", "timestamp"]}
+
+
+def _erasure() -> Schema:
+    schema = _with(schema_of(Erasure, shapes={"user_id": ID, "timestamp": MOMENT}), erase={"const": True})
+    # The time of the record counts where the value has none.
+    return {**schema, "required": ["erase", "user_id"]}
 
 
 def _item() -> Schema:

@@ -1,4 +1,7 @@
-"""Record of `gated`: one scored interaction, the window before it, and the scores of the gate for both."""
+"""Record of `gated`: one scored interaction, the window before it, and the scores of the gate for both.
+
+A tombstone has the id of an erased user as its key: what stands before it of the user is no evidence any more.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -9,7 +9,8 @@
     ahead        offsets of `interactions` handled although an earlier one still waits for its time
     input        offset of `interactions` committed by the same transaction
 
-A tombstone erases the user. A record under the key `SENT_ON` is of no user: its `ahead` names the offsets of records
+A tombstone erases the user. A record under an `erasure_key` remembers that: it has the time of the erasure in `latest`,
+and no history. A record under the key `SENT_ON` is of no user: its `ahead` names the offsets of records
 that belong to users of other partitions and were sent on to these.
 """
 

@@ -8,6 +8,7 @@ from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.gated import GatedEvent
 from pipeline.monitor import ingest, outcomes, statistics
 from pipeline.monitor.edit_factory import Proposal, new_edit
+from pipeline.monitor.erasure import erase_user
 from pipeline.monitor.rules.add import child, drifted
 from pipeline.monitor.rules.expand import audit, between, refit
 from pipeline.monitor.rules.inject import inject
@@ -64,6 +65,10 @@ class Monitor:
     def observe(self, event: GatedEvent, offset: int) -> None:
         """Update the state with one event, whose record is at this offset of `gated`."""
         ingest.observe(self.state, event, offset)
+
+    def erase(self, user: str) -> None:
+        """Erase a user from the state."""
+        erase_user(self.state, user)
 
     def note_items(self, begun: Iterable[str], evicted: Iterable[str]) -> None:
         """Note items that exist from now on, and items that were evicted."""

@@ -74,6 +74,11 @@ class NewItems:
             self._contexts.pop(item_id, None)
             self._news.pop(item_id, None)
 
+    def erase(self, event_ids: Collection[str]) -> None:
+        """Remove windows; the items stay as new as they are."""
+        self.recent = deque((e for e in self.recent if e.event_id not in event_ids), maxlen=JUDGED)
+        self._news = {i: [e for e in windows if e.event_id not in event_ids] for i, windows in self._news.items()}
+
     def apply(self, edit: Edit, published: bool) -> None:
         """Remove the news that a published injection used; after a rejected one, wait for twice as many items.
 

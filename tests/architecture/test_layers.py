@@ -24,7 +24,7 @@ LAYERS = (
     ("pipeline.evaluation",),
     ("consumers.runtime",),
     ("consumers.gate", "consumers.monitor", "consumers.trainer", "consumers.producer"),
-    ("consumers.server",),
+    ("consumers.erasure", "consumers.server"),
     ("consumers.cli",),
 )
 """Packages, lowest first: a package may import, of ours, itself and the packages of the lines above its own."""

@@ -113,7 +113,8 @@ def read(log: Log, topic: str, partition: int = 0) -> list[Record]:
 
 
 def gated(log: Log) -> list[Json]:
-    return [value_of(record) for record in read(log, GATED)]
+    """Events of `gated`, without the tombstones of erased users."""
+    return [record.value for record in read(log, GATED) if record.value is not None]
 
 
 def letters(log: Log) -> list[Json]:

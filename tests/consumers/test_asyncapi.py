@@ -62,7 +62,7 @@ def test_each_schema_is_one_and_describes_every_field(name):
     Draft7Validator.check_schema(SCHEMAS[name])
     assert SCHEMAS[name]["description"]
     constant = {key for key, shape in SCHEMAS[name]["properties"].items() if "const" in shape}
-    named = {"Erasure": {"user_id"}, "Settled": {"gated"}}.get(name, set())
+    named = {"Settled": {"gated"}}.get(name, set())
     assert {k for k, shape in SCHEMAS[name]["properties"].items() if not shape.get("description")} <= constant | named
 
 

@@ -16,7 +16,7 @@ def test_what_is_compacted_keeps_the_newest_of_each_key_and_all_else_stays(tmp_p
         for number in range(10):
             transaction.send(USERS, {"n": number}, key="ab"[number % 2], timestamp=0.0)
             transaction.send(GATED, {"n": number}, key="a", timestamp=0.0)
-    compaction = Compaction(log.path, lambda: now[0], said.append)
+    compaction = Compaction(log.path, lambda: now[0], said.append, lambda _: 0)
     assert compaction() == 0, "not at once: stages are starting"
     now[0] += INTERVAL
     assert compaction() == 8

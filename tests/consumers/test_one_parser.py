@@ -10,13 +10,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from consumers.gate.event_time_buffer import Arrival
-from consumers.gate.parser import Erasure, InteractionParser
+from consumers.gate.parser import InteractionParser
 from consumers.producer.feed import _value
 from consumers.runtime.item_records import item_of
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.readers.rows import ReadOptions
 from pipeline.errors import BadEvent, DataError
 from pipeline.events.counting import CountingRule
+from pipeline.events.erasure import Erasure
 from pipeline.events.interaction import Interaction
 from pipeline.events.item import Item
 from pipeline.events.versioning import versioned
@@ -159,8 +160,11 @@ def test_an_erasure_names_its_user_as_an_event_does():
     parser = InteractionParser({}, CountingRule(), lambda _: False)
     for value in ({"user": 7.0}, {"user_id": " 7 "}, {"uid": "7", "item": 1, "movie_id": 2}):
         assert parser.parse(record({"erase": True, **value}), 0) == Erasure("7", 1.0)
+        assert parser.parse(record({"erase": True, **value, "time": 1.5e12}), 0) == Erasure("7", 1.5e9)
     with pytest.raises(BadEvent, match="missing_user_id"):
         parser.parse(record({"erase": True, "name": "x"}), 0)
+    with pytest.raises(BadEvent, match="bad_timestamp"):
+        parser.parse(record({"erase": True, "user_id": "7", "timestamp": "soon"}), 0)
 
 
 KINDS = {"view": True, "purchase": True, "dislike": False}

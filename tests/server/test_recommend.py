@@ -139,6 +139,8 @@ def test_an_erased_user_leaves_nothing(world: World, server: Server) -> None:
     assert server.recommend(user_id="a0")["answered_by"] == "trend"
     with serving(world, instance="again") as again:
         assert again.recommend(user_id="a0")["answered_by"] == "trend"
+        assert len(again.service.users) == users - 1
+        assert "raie_skipped_records_total{" not in again.service.metrics.expose().decode()
 
 
 def test_an_update_of_one_region_changes_no_answer_of_those_whose_route_lacks_it(world: World, server: Server) -> None:

@@ -22,6 +22,7 @@ from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service
 from pipeline.config import Config
 from pipeline.evaluation.replay import prepare
+from pipeline.events.erasure import erasure_key
 from pipeline.events.gated import GatedEvent, GateStamp
 from pipeline.events.item_status import ARRIVED, EVICTED, ItemStatus
 from pipeline.events.user_state import UserState
@@ -35,6 +36,7 @@ from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
 from pipeline.streams import Log, SqliteLog
+from pipeline.streams.partitioner import partition_of
 from pipeline.streams.topics import GATED, ITEMS, REGIONS, USERS, pipeline_topics
 from pipeline.telemetry import new_metrics
 from tests.gated import gated_event, online
@@ -202,7 +204,13 @@ class World:
         self.send(USERS, state.to_record(0), user_id)
 
     def erase(self, user_id: str) -> None:
-        self.send(USERS, None, user_id)
+        """Erase a user, as a gate does."""
+        erased = UserState(History(), timestamp=1.6e9).to_record(0)
+        home = partition_of(user_id, self.log.topic(USERS).partitions)
+        with self.producer.transaction() as transaction:
+            transaction.send(USERS, None, key=user_id, timestamp=1.6e9)
+            transaction.send(USERS, erased, key=erasure_key(user_id), partition=home, timestamp=1.6e9)
+            transaction.send(GATED, None, key=user_id, timestamp=1.6e9)
 
     def item(self, item_id: str, text: str, **fields: object) -> int:
         """Write the record of an item, as a producer does; return its offset."""

@@ -244,6 +244,21 @@ def test_compaction_keeps_the_newest_of_each_key_and_tombstones(sqlite: SqliteLo
         sqlite.compact("one")
 
 
+def test_amended_records_are_replaced_or_gone_and_their_bytes_too(sqlite: SqliteLog) -> None:
+    put(sqlite, "table", *((f"user {n}", n) for n in range(200)), ("user 7", None))
+    (where,) = {(r.partition, r.offset) for n in range(2) for r in everything(sqlite, "table", n) if r.key == "user 9"}
+    (other,) = {(r.partition, r.offset) for n in range(2) for r in everything(sqlite, "table", n) if r.key == "user 8"}
+    end = sqlite.end_offset("table", where[0])
+    assert sqlite.amend("table", where[0], {where[1]: None, 10_000: None}) == 1
+    assert sqlite.amend("table", other[0], {other[1]: ("nobody", {"n": -1})}) == 1
+    assert [r.value for r in sqlite.with_key("table", other[0], "nobody")] == [{"n": -1}]
+    assert sqlite.end_offset("table", where[0]) == end
+    assert [r.key for n in range(2) for r in sqlite.tombstones("table", n)] == ["user 7"]
+    sqlite.vacuum()
+    files = b"".join(file.read_bytes() for file in sqlite.path.parent.glob(f"{sqlite.path.name}*"))
+    assert b"user 10" in files and b"user 9{" not in files and b"user 8{" not in files
+
+
 def test_a_file_locked_for_too_long_says_so(path: Path) -> None:
     with closing(SqliteLog(path, lock_timeout=0.05)) as log, closing(sqlite3.connect(path)) as other:
         log.create_topics([Topic("one")])

@@ -200,9 +200,9 @@ class ServedOnlineEnsemble:
             return []
 
     def _read(self, records: Iterable[Record], on_skipped: OnSkipped) -> list[Gated]:
-        """Events of records of `gated`; those that cannot be read are skipped."""
-        known = self._setup.catalogue.item_ids
-        return list(readable(records, lambda r: Gated(r, GatedEvent.from_record(value_of(r), known)), on_skipped))
+        """Events of records of `gated`; those that cannot be read are skipped, tombstones of erased users left out."""
+        known, events = self._setup.catalogue.item_ids, (record for record in records if record.value is not None)
+        return list(readable(events, lambda r: Gated(r, GatedEvent.from_record(value_of(r), known)), on_skipped))
 
     def _count(self, ensemble: OnlineEnsemble, gate: str | None, gated: Iterable[Gated], skip: OnSkipped) -> None:
         """Count the events of a gate, each once; a gate without an online ensemble writes no inputs for it."""

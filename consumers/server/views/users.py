@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.errors import BadEvent
+from pipeline.events.erasure import is_erasure_key
 from pipeline.events.user_state import SENT_ON, UserState
 from pipeline.events.windows import History
 from pipeline.streams.interface import Record
@@ -40,7 +41,9 @@ class Users:
         Raises:
             BadEvent, LookupError, TypeError, ValueError: it cannot be read; nothing changes.
         """
-        if record.key == SENT_ON or partition_of(record.key, self._partitions) != record.partition:
+        if record.key == SENT_ON or is_erasure_key(record.key):
+            return
+        if partition_of(record.key, self._partitions) != record.partition:
             return
         if record.value is None:
             self._histories.pop(str(record.key), None)

@@ -107,6 +107,8 @@ class Database:
     def _set_up(self, connection: sqlite3.Connection) -> None:
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            # Deleted content is overwritten with zeros, whatever this build of SQLite does by itself.
+            connection.execute("PRAGMA secure_delete = ON")
             connection.execute("BEGIN IMMEDIATE")
             self._create(connection)
             connection.execute("COMMIT")

@@ -12,18 +12,31 @@ from typing import Any, cast
 
 from pipeline.errors import LogError
 from pipeline.streams.checks import check_kept, check_same, differences, fenced_producer
-from pipeline.streams.codec import MAX_RECORD_BYTES, decode_key, decode_timestamp, decode_value, encode_timestamp
+from pipeline.streams.codec import (
+    MAX_RECORD_BYTES,
+    decode_key,
+    decode_timestamp,
+    decode_value,
+    encode_key,
+    encode_timestamp,
+    encode_value,
+)
 from pipeline.streams.group_consumer import GroupConsumer
 from pipeline.streams.interface import Consumer, Record, Topic, TopicPartition
 from pipeline.streams.sqlite.database import Database
 from pipeline.streams.sqlite.leases import Leases
-from pipeline.streams.sqlite.queries import end_of_partition, producer_epoch, save_positions, topics_by_name
+from pipeline.streams.sqlite.queries import amendment, end_of_partition, producer_epoch, save_positions, topics_by_name
 from pipeline.streams.transaction import BufferedProducer, Outgoing, Positions, positions_of
 
 PAGE = 512
 """Records per read: a longer read would hold its snapshot, which prevents a reset of the WAL."""
 
+Amended = tuple[str | None, Mapping[str, object] | None]
+"""New key and value of a record."""
+
 _TOPICS = "SELECT name, partitions, kept, key FROM topics"
+
+_RECORDS = 'SELECT "offset", key, value, milliseconds, written FROM records WHERE partition_id = ?'
 
 
 class SqliteLog:
@@ -137,6 +150,38 @@ class SqliteLog:
                 for where in ids
             )
 
+    def amend(self, topic: str, partition: int, records: Mapping[int, Amended | None]) -> int:
+        """Replace key and value of records by their offsets, or delete those with None, in one transaction.
+
+        For the erasure of personal data alone: readers take it that a record never changes.
+
+        Returns:
+            Number of amended records.
+        """
+        where, total = self._id(topic, partition), 0
+        with self._database.write() as connection:
+            for offset, new in records.items():
+                statement, values = amendment(None if new is None else (encode_key(new[0]), encode_value(new[1])))
+                total += connection.execute(statement, (*values, where, offset)).rowcount
+        return total
+
+    def with_key(self, topic: str, partition: int, start: str) -> list[Record]:
+        """Return the records whose key starts with a text, by offset."""
+        raw = encode_key(start)
+        return self._where(topic, partition, "substr(key, 1, length(?)) = ?", raw, raw)
+
+    def tombstones(self, topic: str, partition: int) -> list[Record]:
+        """Return the tombstones, by offset."""
+        return self._where(topic, partition, "value IS NULL")
+
+    def vacuum(self) -> None:
+        """Rewrite the file and empty its write-ahead log, so that no page holds what was deleted.
+
+        Zeros over deleted records are not enough: moved between pages, a record leaves a copy in unused space.
+        """
+        self._database.rows("VACUUM")
+        self._database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
     # Interface for producers (`transaction.Sink`).
 
     def topic(self, name: str) -> Topic:
@@ -199,17 +244,17 @@ class SqliteLog:
         where = self._id(topic, partition)
         while start < end:
             rows: list[Any] = self._database.rows(
-                'SELECT "offset", key, value, milliseconds, written FROM records '
-                'WHERE partition_id = ? AND "offset" >= ? AND "offset" < ? ORDER BY "offset" LIMIT ?',
+                f'{_RECORDS} AND "offset" >= ? AND "offset" < ? ORDER BY "offset" LIMIT ?',
                 (where, start, end, PAGE),
             )
-            for offset, key, value, milliseconds, written in rows:
-                timestamp = decode_timestamp(milliseconds)
-                written_at = None if written is None else decode_timestamp(written)
-                yield Record(
-                    topic, partition, offset, decode_key(key), decode_value(value), timestamp, written_at, value
-                )
+            for row in rows:
+                yield _record(topic, partition, *row)
             start = rows[-1][0] + 1 if len(rows) == PAGE else end
+
+    def _where(self, topic: str, partition: int, condition: str, *values: object) -> list[Record]:
+        query = f'{_RECORDS} AND {condition} ORDER BY "offset"'
+        rows: list[Any] = self._database.rows(query, (self._id(topic, partition), *values))
+        return [_record(topic, partition, *row) for row in rows]
 
     def _append(self, connection: sqlite3.Connection, sent: Sequence[Outgoing]) -> list[tuple[str, int, int]]:
         offsets: list[tuple[str, int, int]] = []
@@ -243,6 +288,19 @@ class SqliteLog:
         self._topics = topics_by_name(self._database.rows(_TOPICS))
         rows: list[Any] = self._database.rows("SELECT topic, number, id FROM partitions")
         self._ids = {(topic, number): where for topic, number, where in rows}
+
+
+def _record(
+    topic: str,
+    partition: int,
+    offset: int,
+    key: bytes | None,
+    value: bytes | None,
+    milliseconds: int,
+    written: int | None,
+) -> Record:
+    timestamp, written_at = decode_timestamp(milliseconds), None if written is None else decode_timestamp(written)
+    return Record(topic, partition, offset, decode_key(key), decode_value(value), timestamp, written_at, value)
 
 
 def open_log(url: str, _: object) -> SqliteLog:

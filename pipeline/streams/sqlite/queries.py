@@ -31,3 +31,10 @@ def save_positions(connection: sqlite3.Connection, positions: Sequence[Positions
         "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?)",
         [(each.group, *where, offset) for each in positions for where, offset in each.offsets.items()],
     )
+
+
+def amendment(new: tuple[bytes | None, bytes | None] | None) -> tuple[str, tuple[bytes | None, ...]]:
+    """Return the statement that replaces key and value of a record, or deletes it, and its first parameters."""
+    if new is None:
+        return 'DELETE FROM records WHERE partition_id = ? AND "offset" = ?', ()
+    return 'UPDATE records SET key = ?, value = ? WHERE partition_id = ? AND "offset" = ?', new

@@ -1,0 +1,117 @@
+"""Purge of erased users from an embedded log, whose topics no broker deletes by age.
+
+    interactions   records that a gate has handled: deleted
+    gated          the user id becomes a random pseudonym: edits refer to windows by offset, and need them
+    dead-letters   key, value and detail are dropped; the reason stays
+    users          tombstones older than `TOMBSTONE`: deleted
+    monitor        chunks of earlier snapshots: deleted
+
+Only what no restart reads again is changed: in `gated` nothing, while the monitor has erasures still to read.
+"""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from consumers.erasure.request import is_forgotten
+from consumers.erasure.traces import ErasedUsers, Trace, traces_of_topics
+from consumers.monitor.changelog import read_newest
+from pipeline.events.dead_letter import DeadLetter
+from pipeline.events.erasure import ERASURES, erased_until, erasure_key
+from pipeline.streams import Record, SqliteLog
+from pipeline.streams.sqlite.log import Amended
+from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, MONITOR, USERS
+
+TOMBSTONE = 3600.0
+"""Seconds for which a tombstone of `users` stays, so that servers that follow the log read it."""
+
+
+class Purge:
+    """Removes what erased users have left in an embedded log. It reads each record once, and again after an erasure.
+
+    Args:
+        columns: field -> key of a record of `interactions` (`data.columns`).
+        clock: seconds since 1970.
+        pseudonym: returns a new one at each call.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, str],
+        clock: Callable[[], float],
+        pseudonym: Callable[[], str] = lambda: f"erased-{secrets.token_hex(8)}",
+    ) -> None:
+        self._traces = traces_of_topics(columns)
+        self._clock = clock
+        self._pseudonyms: defaultdict[str, str] = defaultdict(pseudonym)
+        self._erased = ErasedUsers({})
+        self._positions: dict[tuple[str, int], int] = {}
+
+    def __call__(self, log: SqliteLog) -> int:
+        """Purge a log; return the number of records that were deleted or changed."""
+        erased = _read_erased(log)
+        if not erased.until:
+            return 0
+        if erased != self._erased:
+            self._erased = erased
+            self._positions.clear()
+            self._pseudonyms.clear()
+        done = self._purge_interactions(log) + self._purge_gated(log) + self._purge_letters(log)
+        done += self._purge_tombstones(log) + _purge_chunks(log)
+        if done:
+            log.vacuum()
+        return done
+
+    def _purge_interactions(self, log: SqliteLog) -> int:
+        ends = {p: log.committed("gate", INTERACTIONS, p) for p in range(log.topic(INTERACTIONS).partitions)}
+        return sum(self._amend(log, INTERACTIONS, p, end, lambda *_: None) for p, end in ends.items())
+
+    def _purge_gated(self, log: SqliteLog) -> int:
+        # Before the question: what the monitor has not read by now stays as it is.
+        read = log.committed("monitor", GATED, 0)
+        return self._amend(log, GATED, 0, read, self._anonymous) if is_forgotten(log) else 0
+
+    def _purge_letters(self, log: SqliteLog) -> int:
+        return self._amend(log, DEAD_LETTERS, 0, log.end_offset(DEAD_LETTERS, 0), _emptied)
+
+    def _purge_tombstones(self, log: SqliteLog) -> int:
+        done, until = 0, self._clock() - TOMBSTONE
+        for partition in range(log.topic(USERS).partitions):
+            old = [r.offset for r in log.tombstones(USERS, partition) if (r.written_at or 0.0) <= until]
+            done += log.amend(USERS, partition, dict.fromkeys(old))
+        return done
+
+    def _amend(
+        self, log: SqliteLog, topic: str, partition: int, end: int, change: Callable[[Record, Trace], Amended | None]
+    ) -> int:
+        """Change the records of erased users before an offset that no earlier call has read."""
+        where, trace_of = (topic, partition), self._traces[topic]
+        start = self._positions.get(where, log.start_offset(*where))
+        found = ((record, trace_of(record)) for record in log.read(*where, start, max(start, end)))
+        amended = {r.offset: change(r, trace) for r, trace in found if trace and self._erased.covers(trace)}
+        done = log.amend(*where, amended)
+        self._positions[where] = max(start, end)
+        return done
+
+    def _anonymous(self, record: Record, trace: Trace) -> Amended:
+        name = self._pseudonyms[erasure_key(trace.user_id)]
+        return name, None if record.value is None else {**record.value, "user_id": name}
+
+
+def _read_erased(log: SqliteLog) -> ErasedUsers:
+    """Read which users were erased, and until when; the newest record of a user counts."""
+    records = [r for p in range(log.topic(USERS).partitions) for r in log.with_key(USERS, p, ERASURES)]
+    return ErasedUsers({str(r.key): erased_until(r.value) for r in records if r.value is not None})
+
+
+def _emptied(record: Record, _: Trace) -> Amended:
+    letter = replace(DeadLetter.from_record(record.value or {}), key=None, value=None, detail="")
+    return record.key, letter.to_record()
+
+
+def _purge_chunks(log: SqliteLog) -> int:
+    newest = read_newest(log).number
+    records = log.read(MONITOR, 0, log.start_offset(MONITOR, 0), log.end_offset(MONITOR, 0))
+    chunks = [(r.offset, r.value["snapshot"]) for r in records if r.value and r.value.get("kind") == "chunk"]
+    return log.amend(MONITOR, 0, {offset: None for offset, snapshot in chunks if snapshot != newest})
