@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field, model_validator
 
+from consumers.http.bodies import Body, Identifier, StrictRoute
 from consumers.server.batcher import Overloaded
 from consumers.server.feedback import request_id_of
-from consumers.server.http.bodies import Body, Identifier, StrictRoute
 from consumers.server.recommender import Ask, Excluded
 from consumers.server.service import Service
 from pipeline.metrics.ranking import LIST_LENGTH

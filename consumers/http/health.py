@@ -1,12 +1,24 @@
-"""`/healthz`, `/readyz` and `/metrics` of the server."""
+"""`/healthz`, `/readyz` and `/metrics` of a service, which is the application's `state.service`."""
+
+from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
 
-from consumers.runtime.health import probe
-from consumers.server.service import Service
-from pipeline.telemetry import CONTENT_TYPE
+from consumers.runtime.health import Health, probe
+from pipeline.telemetry import CONTENT_TYPE, Metrics
 
 router = APIRouter(tags=["health"])
+
+
+class Service(Health, Protocol):
+    """A service with health and metrics."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Metrics of the process."""
+
+    def gauge(self) -> None:
+        """Update the gauges."""
 
 
 @router.get("/healthz")
@@ -18,7 +30,7 @@ def healthz(request: Request, response: Response) -> dict[str, str]:
 
 @router.get("/readyz")
 def readyz(request: Request, response: Response) -> dict[str, str]:
-    """200 while the server has read the log and follows it; 503 otherwise, with the reason."""
+    """200 while the service can be sent requests; 503 otherwise, with the reason."""
     response.status_code, problem = probe("/readyz", request.app.state.service)
     return {"status": problem or "ready"}
 
