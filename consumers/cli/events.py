@@ -5,17 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal
 
 import typer
 
 from consumers.cli.options import ConfigFile, Say, Settings, configuration
 from pipeline.config import Config
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pipeline.streams.interface import Record
 
 app = typer.Typer(no_args_is_help=True, help="Check records of `interactions` or `items` before they are sent.")
 
@@ -63,16 +58,16 @@ def validate_lines(lines: Iterable[bytes], topic: Kind, config: Config, out: Say
         config: section `data`.
         out: shows a line of text.
     """
+    from consumers.producer.checks import checker
     from pipeline.errors import BadEvent
     from pipeline.streams.codec import decode_value
-    from pipeline.streams.interface import Record
 
-    parse, reasons, good = _parser(topic, config), Counter[str](), 0
+    check, reasons, good = checker(topic, config.data), Counter[str](), 0
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            parse(Record(topic, 0, number, None, decode_value(line.strip()), 0.0))
+            check(decode_value(line.strip()), 0.0)
             good += 1
         except BadEvent as error:
             reasons[error.reason] += 1
@@ -80,19 +75,6 @@ def validate_lines(lines: Iterable[bytes], topic: Kind, config: Config, out: Say
     counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
     out(f"{good:,} of {good + reasons.total():,} records can be used" + (f"; refused: {counts}" if counts else ""))
     return reasons.total()
-
-
-def _parser(topic: Kind, config: Config) -> "Callable[[Record], object]":
-    from consumers.gate.dead_letters import readable
-    from consumers.gate.parser import InteractionParser
-    from consumers.runtime.item_records import item_of
-    from pipeline.events.counting import CountingRule
-
-    if topic == "items":
-        return lambda record: readable(record) and item_of(record)
-    rule = CountingRule(config.data.positive_from, config.data.event_types)
-    parser = InteractionParser(config.data.columns, rule, lambda _: False)
-    return lambda record: parser.parse(record, 0)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ COMMANDS = (
     "explain",
     "setup",
     "produce",
+    "ingest",
     "gate",
     "monitor",
     "train",
