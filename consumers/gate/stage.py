@@ -25,6 +25,7 @@ from consumers.gate.dead_letters import dead_letter
 from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
 from consumers.gate.lockstep_batches import LockstepBatches
 from consumers.gate.parser import Erasure, InteractionParser
+from consumers.gate.remembered_events import RememberedEvents
 from consumers.gate.repartition import Repartitioner
 from consumers.gate.scoring import GateScoring, Taken
 from consumers.gate.user_store import UserStore
@@ -73,6 +74,7 @@ class GateStage:
         self._users: dict[int, UserStore] = {}
         self._buffers: dict[int, EventTimeBuffer[Action]] = {}
         self._others: dict[int, Repartitioner] = {}
+        self._remembered = RememberedEvents(config.gate.remembered_ids)
         self._reset()
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
@@ -80,6 +82,7 @@ class GateStage:
         if not self._users:
             self._reset()
             self._scoring.restore(log)
+        self._remembered.restore(log)
         for (_, partition), committed in came.items():
             gate, known = self._config.gate, self._setup.catalogue.item_ids
             users = UserStore(self._config.windows.length, gate.remembered_events, gate.remembered_items, known)
@@ -237,13 +240,15 @@ class GateStage:
         state = users.get(event.user_id)
         if arrival.loaded is not None:
             state = users.load(arrival.loaded)
-        elif state is not None and state.has_seen(event.event_id):
+        elif (event.user_id, event.event_id) in self._remembered or (state and state.has_seen(event.event_id)):
             self._metrics.duplicates.inc()
             return False
         else:
             state = users.append(
                 event.user_id, event.item_id, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
             )
+            if not arrival.past:
+                self._remembered.add(event.user_id, event.event_id)
         state.ahead += (arrival.offset,)
         touched[arrival.partition, event.user_id] = state
         self._batches.advance(arrival.sequence)
