@@ -53,7 +53,7 @@ class PlainErrors(TyperGroup):
             typer.echo(f"raie: {error}", err=True)
             raise typer.Exit(WRONG) from None
         except KeyboardInterrupt:
-            typer.echo("raie: interrupted; run the same command again to start over", err=True)
+            typer.echo("raie: interrupted; run the same command again", err=True)
             raise typer.Exit(INTERRUPTED) from None
 
 

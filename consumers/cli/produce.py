@@ -4,14 +4,22 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from consumers.cli.options import ConfigFile, Data, Items, Settings, configuration, terminal
 from pipeline.config import Config
 
+if TYPE_CHECKING:
+    from consumers.producer.feed_writer import Pace
+
 app = typer.Typer()
+
+FeedName = Annotated[
+    str | None,
+    typer.Option("--feed", metavar="NAME", help="Name under which the position is kept. [default: hash of the data]"),
+]
 
 
 @app.command("produce")
@@ -22,6 +30,7 @@ def command(
     ] = None,
     rate: Annotated[float | None, typer.Option("--rate", min=1e-9, help="Interactions per second.")] = None,
     items: Items = None,
+    feed: FeedName = None,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
@@ -29,50 +38,59 @@ def command(
 
     First the items and the user histories up to the end of set-up, then the stream after set-up.
 
-    As fast as possible, unless --speed or --rate is given.
+    As fast as possible, unless --speed or --rate is given. Run again, it goes on where it stopped, and writes nothing
+    that it has written before.
 
     Example: `raie produce --data ml-latest-small --rate 200 --set log.url=sqlite:///log.sqlite`
     """
     from consumers.cli.terminal import Stages
+    from consumers.producer.feed_writer import Pace
 
     if speed is not None and rate is not None:
         raise typer.BadParameter("give --speed or --rate, not both")
     resolved = configuration(config, settings, items)
     with Stages(terminal().err) as stages:
-        count = produce(data, resolved, speed, rate, stages)
-    typer.echo(f"{count:,} interactions written to {resolved.log.url}")
+        count, before = produce(data, resolved, Pace(speed, rate), stages, feed)
+    more = f", after {before:,} that an earlier run has written" if before else ""
+    typer.echo(f"{count:,} interactions written to {resolved.log.url}{more}")
 
 
 def produce(
     data: Path,
     config: Config,
-    speed: float | None,
-    rate: float | None,
+    pace: "Pace",
     progress: Callable[[str, int, int], None],
+    feed: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> int:
+) -> tuple[int, int]:
     """Write a data set's items, then its interactions before and after the end of the set-up slice.
 
     Args:
         data: the data set.
         config: decides which interactions count and where the set-up slice ends.
-        speed: seconds of event time per second of real time, or None.
-        rate: interactions per second, or None; with neither, as fast as the log accepts them.
+        pace: times at which the stream is written.
         progress: called with (stage, done, total).
+        feed: name of the feed; None: hash of the data set.
         sleep: waits.
         clock: monotonic seconds.
 
     Returns:
-        Number of interactions written as the stream.
+        Number of interactions written as the stream, and of those that earlier runs wrote.
+
+    Raises:
+        DataError: the feed was begun with other data or settings.
     """
     from consumers.producer.feed import feed_of
+    from consumers.producer.feed_writer import FeedWriter, source_of
     from consumers.runtime.runner import bound_log_of
     from pipeline.datasets.dataset import read_dataset
     from pipeline.datasets.readers.options import options_of
 
-    feed = feed_of(read_dataset(data, options_of(config.data)), config)
+    dataset = read_dataset(data, options_of(config.data))
+    records, source = feed_of(dataset, config), source_of(dataset, config)
     with closing(bound_log_of(config, "produce-log")) as log:
-        feed.write_items(log, progress)
-        feed.write_past(log, progress)
-        return feed.write_stream(log, progress, speed, rate, sleep, clock)
+        writer = FeedWriter(log, records, feed or dataset.sha256, source, progress)
+        before = writer.written
+        writer.write_before()
+        return writer.write_stream(pace, sleep, clock), before
