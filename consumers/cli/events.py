@@ -5,19 +5,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from consumers.cli.options import ConfigFile, Say, Settings, configuration
+from consumers.cli.options import ConfigFile, Say, Settings, configuration, known_topic
 from pipeline.config import Config
+
+if TYPE_CHECKING:
+    from consumers.producer.checks import Topic
 
 app = typer.Typer(no_args_is_help=True, help="Check records of `interactions` or `items` before they are sent.")
 
 REFUSED = 2
 """Exit code where a line is refused."""
-
-Kind = Literal["interactions", "items"]
 
 
 @app.callback()
@@ -40,16 +41,13 @@ def validate(
 
     Example: `head -1000 orders.jsonl | raie events validate -`
     """
-    if topic not in ("interactions", "items"):
-        raise typer.BadParameter(f"--topic is interactions or items, not {topic}")
-    kind: Kind = "items" if topic == "items" else "interactions"
     with _opened(file) as lines:
-        refused = validate_lines(lines, kind, configuration(config, settings), typer.echo)
+        refused = validate_lines(lines, known_topic(topic), configuration(config, settings), typer.echo)
     if refused:
         raise typer.Exit(REFUSED)
 
 
-def validate_lines(lines: Iterable[bytes], topic: Kind, config: Config, out: Say) -> int:
+def validate_lines(lines: Iterable[bytes], topic: "Topic", config: Config, out: Say) -> int:
     """Show the refusals of lines and a summary; return the number of refused ones.
 
     Args:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumers.cli.options import ConfigFile, Data, Items, Settings, configuration, terminal
+from consumers.cli.follow import follow
+from consumers.cli.options import ConfigFile, Items, OptionalData, Settings, configuration, known_topic, say, terminal
 from pipeline.config import Config
 
 if TYPE_CHECKING:
@@ -18,13 +19,21 @@ app = typer.Typer()
 
 FeedName = Annotated[
     str | None,
-    typer.Option("--feed", metavar="NAME", help="Name under which the position is kept. [default: hash of the data]"),
+    typer.Option(
+        "--feed",
+        metavar="NAME",
+        help="Name under which the position is kept. [default: hash of the data, or path]",
+    ),
 ]
 
 
 @app.command("produce")
 def command(
-    data: Data,
+    data: OptionalData = None,
+    lines: Annotated[
+        str | None, typer.Option("--follow", metavar="FILE", help="JSON lines of a growing file, or `-` for a pipe.")
+    ] = None,
+    topic: Annotated[str, typer.Option("--topic", help="Topic of these: interactions or items.")] = "interactions",
     speed: Annotated[
         float | None, typer.Option("--speed", min=1e-9, help="Seconds of event time per second of real time.")
     ] = None,
@@ -34,12 +43,12 @@ def command(
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
-    """Write a recorded log into the log of the live pipeline (setting log.url).
+    """Write a recorded log (--data) or JSON lines (--follow) into the log of the live pipeline (setting log.url).
 
-    First the items and the user histories up to the end of set-up, then the stream after set-up.
+    Of a recorded log, first the items and the user histories up to the end of set-up, then the stream after set-up.
 
     As fast as possible, unless --speed or --rate is given. Run again, it goes on where it stopped, and writes nothing
-    that it has written before.
+    that it has written before. Of a pipe, every line is new; it ends with it. Refused lines are shown by number.
 
     Example: `raie produce --data ml-latest-small --rate 200 --set log.url=sqlite:///log.sqlite`
     """
@@ -48,7 +57,13 @@ def command(
 
     if speed is not None and rate is not None:
         raise typer.BadParameter("give --speed or --rate, not both")
+    if (data is None) == (lines is None):
+        raise typer.BadParameter("give --data or --follow")
     resolved = configuration(config, settings, items)
+    if lines is not None:
+        follow(lines, known_topic(topic), feed, resolved, say)
+        return
+    assert data is not None
     with Stages(terminal().err) as stages:
         count, before = produce(data, resolved, Pace(speed, rate), stages, feed)
     more = f", after {before:,} that an earlier run has written" if before else ""
