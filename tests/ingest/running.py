@@ -30,6 +30,7 @@ class Running:
     port: int
     service: IngestService
     log: Log
+    settings: IngestSettings
 
     def post(self, path: str, body: Any, token: str | None = None) -> tuple[int, dict[str, Any]]:
         status, _, answer = self.ask(
@@ -74,7 +75,7 @@ def ingesting(
         deadline = time.monotonic() + PATIENCE
         while not running.started and time.monotonic() < deadline:
             time.sleep(0.01)
-        yield Running(listening.getsockname()[1], service, log)
+        yield Running(listening.getsockname()[1], service, log, config.ingest)
     finally:
         running.should_exit = True
         thread.join(PATIENCE)

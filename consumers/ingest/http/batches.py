@@ -7,6 +7,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 
 from consumers.http.bodies import Body, StrictRoute
+from consumers.http.problems import Problem, problems
 from consumers.ingest.service import Busy, IngestService
 from consumers.producer.checks import Topic
 
@@ -47,18 +48,9 @@ class Answer(BaseModel):
     refused: list[Refused]
 
 
-class Problem(BaseModel):
-    """Request of which nothing was written."""
-
-    detail: Any = Field(description="the problem; for a malformed body a list of problems with their places")
-
-
 OUTCOMES: dict[int | str, dict[str, Any]] = {
-    401: {"model": Problem, "description": "the token is missing or wrong, where one is configured"},
-    413: {"model": Problem, "description": "the body or the batch is too large: send smaller batches"},
+    **problems(401, 413, 429, 503),
     422: {"model": Answer | Problem, "description": "malformed, or every record of the batch is refused"},
-    429: {"model": Problem, "description": "the pipeline is behind: send the batch again after `Retry-After` seconds"},
-    503: {"model": Problem, "description": "the log does not answer: send the batch again"},
 }
 
 
