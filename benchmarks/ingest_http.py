@@ -64,6 +64,7 @@ def produce(producer: KafkaProducer, config: Config, batch: Sequence[dict[str, o
     for record in batch:
         value, key = json.dumps(record).encode(), str(record["user_id"]).encode()
         producer.send(f"{config.log.prefix}{INTERACTIONS}", value, key=key)
+    producer.flush()
     producer.commit_transaction()
 
 
@@ -95,9 +96,10 @@ def summary(runs: Sequence[dict[str, float]]) -> dict[str, Any]:
 
 @contextmanager
 def bare(config: Config) -> Iterator[KafkaProducer]:
-    """Open a producer of kafka-python with transactions and without settings of ours."""
+    """Open a producer of kafka-python with transactions; it fills its requests as the service's does."""
     address = config.log.url.removeprefix("kafka://").split(",")
-    producer = KafkaProducer(bootstrap_servers=address, transactional_id=f"{config.log.prefix}bare")
+    full = {"linger_ms": 3000, "batch_size": 256 * 1024}
+    producer = KafkaProducer(bootstrap_servers=address, transactional_id=f"{config.log.prefix}bare", **full)
     producer.init_transactions()
     yield producer
     producer.close()
