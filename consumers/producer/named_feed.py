@@ -45,9 +45,16 @@ class NamedFeed:
 
 
 def position_of(log: Log, name: str) -> FeedPosition | None:
-    """Return the newest position of a feed, None for one that never began."""
+    """Return the newest position of a feed, None for one that never began.
+
+    Raises:
+        DataError: a program that knows no feeds has written it.
+    """
     found = None
     for record in log.read(FEEDS, 0, log.start_offset(FEEDS, 0), log.end_offset(FEEDS, 0)):
         if record.key == name and record.value is not None:
             found = record.value
-    return None if found is None else FeedPosition.from_record(found)
+    try:
+        return None if found is None else FeedPosition.from_record(found)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"the position of feed {name} cannot be read ({error!r}): use another --feed NAME") from None
