@@ -2,8 +2,6 @@
 
 from random import Random
 
-import pytest
-
 from pipeline.events.feedback import Feedback
 from pipeline.streams.topics import FEEDBACK, INTERACTIONS, ITEMS, pipeline_topics
 from tests.random_records import flood
@@ -14,12 +12,11 @@ GOOD = {
     ITEMS: {"item_id": "i1", "text": "a title"},
     FEEDBACK: Feedback("r", "click", ["i1"], 4, "r0004_v0001", 0).to_record(),
 }
-TOPICS = [topic.name for topic in pipeline_topics()]
 
 
-@pytest.mark.parametrize("topic", TOPICS)
-def test_a_server_survives_any_record_of(topic: str, world: World, server: Server) -> None:
-    flood(world.log, topic, [GOOD.get(topic, {"kind": "x"})], 5_000 // len(TOPICS), Random(topic))
+def test_a_server_survives_any_record_of_any_topic(world: World, server: Server) -> None:
+    for topic in (topic.name for topic in pipeline_topics()):
+        flood(world.log, topic, [GOOD.get(topic, {"kind": "x"})], 350, Random(topic))
     world.user("late", [1, 2, 3])
     eventually(lambda: bool(server.service.users.history("late").items))
     assert server.service.unready() is None
