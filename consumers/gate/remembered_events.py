@@ -20,6 +20,7 @@ class RememberedEvents:
     def __init__(self, most: int) -> None:
         self._most = most
         self._ids: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._position = 0
 
     def __contains__(self, event: tuple[str, str]) -> bool:
         return event in self._ids
@@ -31,11 +32,11 @@ class RememberedEvents:
             self._ids.popitem(last=False)
 
     def restore(self, log: Log) -> None:
-        """Remember what is committed, and nothing else."""
-        self._ids.clear()
+        """Remember what was committed since the last call, by this gate or by another."""
         end = log.end_offset(GATED, 0)
         # On a broker a transaction takes an offset beside those of its records.
-        start = max(log.start_offset(GATED, 0), end - 2 * self._most)
-        for record in log.read(GATED, 0, start, end):
+        start = max(log.start_offset(GATED, 0), end - 2 * self._most, self._position)
+        self._position = end
+        for record in log.read(GATED, 0, min(start, end), end):
             if record.value is not None:
                 self.add(str(record.value.get("user_id")), str(record.value.get("event_id")))

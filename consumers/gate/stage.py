@@ -74,7 +74,6 @@ class GateStage:
         self._users: dict[int, UserStore] = {}
         self._buffers: dict[int, EventTimeBuffer[Action]] = {}
         self._others: dict[int, Repartitioner] = {}
-        self._remembered = RememberedEvents(config.gate.remembered_ids)
         self._reset()
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
@@ -130,11 +129,12 @@ class GateStage:
         """See `Stage.close`; nothing is held open."""
 
     def _reset(self) -> None:
-        """Discard regions, online ensemble and lockstep numbers."""
+        """Discard regions, online ensemble, lockstep numbers, and events whose transaction may have been lost."""
         self._scoring = GateScoring(
             self._setup, self._config, self._encoder, self._host, self._store, self._instance, self._metrics
         )
         self._batches = LockstepBatches(self._config.gate.batch_size)
+        self._remembered = RememberedEvents(self._config.gate.remembered_ids)
 
     # Reading.
 
