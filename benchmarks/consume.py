@@ -45,6 +45,7 @@ from consumers.gate.scoring import GateScoring, Taken
 from consumers.gate.stage import GateStage
 from consumers.gate.user_store import UserStore
 from consumers.producer.feed import Feed, feed_of
+from consumers.producer.feed_writer import FeedWriter, Pace
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Output, Point, Turn
@@ -444,7 +445,8 @@ class Stream:
         config = self.config.model_copy(update={"log": self.config.log.model_copy(update={"prefix": prefix})})
         with closing(_open(config)) as log:
             log.create_topics(pipeline_topics(config.log.partitions))
-            self._feed.write_stream(log, lambda *_: None, None, None, time.sleep, time.monotonic)
+            stream = replace(self._feed, items=(), past=())
+            FeedWriter(log, stream, "stream", {}, lambda *_: None).write_stream(Pace(), time.sleep, time.monotonic)
         return config
 
     def _own_setup(self) -> SetUp:

@@ -5,6 +5,10 @@
 Prints one JSON object; `ratios` holds median time over that of the bare read: `checked` to typed, checked columns with
 refused rows counted, `cut` to the sorted and cut log with the id of every event. `peak_gib` is the peak memory of a
 process that does nothing else. With `--broken 0.001` that share of the rows has a fault.
+
+    python -m benchmarks.ingest --log kafka://HOST:PORT --records 20000 --repeats 5
+
+measures `POST /events` on a broker instead; see benchmarks/ingest_http.py.
 """
 
 import argparse
@@ -23,6 +27,7 @@ import numpy as np
 import pyarrow
 import pyarrow.csv
 
+from benchmarks import ingest_http
 from pipeline.datasets.assembly import Assembly
 from pipeline.datasets.readers.registry import open_source
 from pipeline.datasets.readers.rows import ReadOptions
@@ -39,10 +44,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--broken", type=float, default=0.0)
+    parser.add_argument("--log", help="URL of a broker, to measure POST /events on it")
+    parser.add_argument("--records", type=int, default=20_000, help="records sent to the broker in each repeat")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.measure is not None:
         print(json.dumps(read(given.measure)))
+        return
+    if given.log is not None:
+        print(json.dumps(ingest_http.measured(given.log, given.records, given.repeats), indent=2))
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "log.csv"

@@ -77,6 +77,7 @@ class Metrics:
         self.freshness_seconds = _histogram(
             registry, "freshness_seconds", "Time of a step from an event to its effect", WAITS, "step"
         )
+        self._add_ingest(registry)
         self._add_server(registry)
         self._of_region = (
             *(self.gate_confidence, self.gate_margin, self.gate_novelty, self.region_version),
@@ -140,6 +141,14 @@ class Metrics:
         )
         self.edits = _counter(registry, "edits", "Edits applied or rejected", "operation", "outcome")
         self.training_seconds = _histogram(registry, "training_seconds", "Time to apply an edit", TRAININGS)
+
+    def _add_ingest(self, registry: CollectorRegistry) -> None:
+        self.ingested = _counter(registry, "ingested", "Records written by the ingest service", "topic")
+        self.ingest_refused = _counter(registry, "ingest_refused", "Records refused by the ingest service", "reason")
+        self.ingest_busy = _counter(
+            registry, "ingest_busy", "Batches that the ingest service refused because the pipeline is behind"
+        )
+        self.ingest_seconds = _histogram(registry, "ingest_seconds", "Time to check and write a batch", BATCHES)
 
     def _add_server(self, registry: CollectorRegistry) -> None:
         self.recommendations = _counter(registry, "recommendations", "Requests answered", "answered_by")

@@ -26,6 +26,7 @@ COMMANDS = (
     "explain",
     "setup",
     "produce",
+    "ingest",
     "gate",
     "monitor",
     "train",
@@ -54,7 +55,7 @@ class PlainErrors(TyperGroup):
             typer.echo(f"raie: {error}", err=True)
             raise typer.Exit(getattr(error, "exit_status", WRONG)) from None
         except KeyboardInterrupt:
-            typer.echo("raie: interrupted; run the same command again to start over", err=True)
+            typer.echo("raie: interrupted; run the same command again", err=True)
             raise typer.Exit(INTERRUPTED) from None
 
 

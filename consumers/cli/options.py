@@ -17,6 +17,7 @@ from pipeline.config import Config, load_config
 
 if TYPE_CHECKING:
     from consumers.cli.terminal import Terminal
+    from consumers.producer.checks import Topic
 
 DEFAULT_CONFIG = Path("config.yaml")
 """Read from the working folder when `--config` is not given."""
@@ -32,6 +33,10 @@ Data = Annotated[
     typer.Option(
         "--data", help="Interaction log: a folder or a file; formats are in docs/datasets.md.", show_default=False
     ),
+]
+OptionalData = Annotated[
+    Path | None,
+    typer.Option("--data", help="Interaction log: a folder or a file; formats are in docs/datasets.md."),
 ]
 Items = Annotated[
     Path | None,
@@ -69,6 +74,13 @@ def configuration(file: Path | None, settings: list[str] | None, items: Path | N
     default = DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
     named = [] if items is None else [f"data.items={json.dumps(str(items))}"]
     return load_config(file or default, [*(settings or ()), *named], os.environ)
+
+
+def known_topic(name: str) -> "Topic":
+    """Return the topic of a `--topic` option, or refuse it."""
+    if name not in ("interactions", "items"):
+        raise typer.BadParameter(f"--topic is interactions or items, not {name}")
+    return "items" if name == "items" else "interactions"
 
 
 def say(text: str) -> None:

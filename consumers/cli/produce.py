@@ -4,75 +4,108 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumers.cli.options import ConfigFile, Data, Items, Settings, configuration, terminal
+from consumers.cli.follow import follow
+from consumers.cli.options import ConfigFile, Items, OptionalData, Settings, configuration, known_topic, say, terminal
 from pipeline.config import Config
 
+if TYPE_CHECKING:
+    from consumers.producer.feed_writer import Pace
+
 app = typer.Typer()
+
+FeedName = Annotated[
+    str | None,
+    typer.Option(
+        "--feed",
+        metavar="NAME",
+        help="Name under which the position is kept. [default: hash of the data, or path]",
+    ),
+]
 
 
 @app.command("produce")
 def command(
-    data: Data,
+    data: OptionalData = None,
+    lines: Annotated[
+        str | None, typer.Option("--follow", metavar="FILE", help="JSON lines of a growing file, or `-` for a pipe.")
+    ] = None,
+    topic: Annotated[str, typer.Option("--topic", help="Topic of these: interactions or items.")] = "interactions",
     speed: Annotated[
         float | None, typer.Option("--speed", min=1e-9, help="Seconds of event time per second of real time.")
     ] = None,
     rate: Annotated[float | None, typer.Option("--rate", min=1e-9, help="Interactions per second.")] = None,
     items: Items = None,
+    feed: FeedName = None,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
-    """Write a recorded log into the log of the live pipeline (setting log.url).
+    """Write a recorded log (--data) or JSON lines (--follow) into the log of the live pipeline (setting log.url).
 
-    First the items and the user histories up to the end of set-up, then the stream after set-up.
+    Of a recorded log, first the items and the user histories up to the end of set-up, then the stream after set-up.
 
-    As fast as possible, unless --speed or --rate is given.
+    As fast as possible, unless --speed or --rate is given. Run again, it goes on where it stopped, and writes nothing
+    that it has written before. Of a pipe, every line is new; it ends with it. Refused lines are shown by number.
 
     Example: `raie produce --data ml-latest-small --rate 200 --set log.url=sqlite:///log.sqlite`
     """
     from consumers.cli.terminal import Stages
+    from consumers.producer.feed_writer import Pace
 
     if speed is not None and rate is not None:
         raise typer.BadParameter("give --speed or --rate, not both")
+    if (data is None) == (lines is None):
+        raise typer.BadParameter("give --data or --follow")
     resolved = configuration(config, settings, items)
+    if lines is not None:
+        follow(lines, known_topic(topic), feed, resolved, say)
+        return
+    assert data is not None
     with Stages(terminal().err) as stages:
-        count = produce(data, resolved, speed, rate, stages)
-    typer.echo(f"{count:,} interactions written to {resolved.log.url}")
+        count, before = produce(data, resolved, Pace(speed, rate), stages, feed)
+    more = f", after {before:,} that an earlier run has written" if before else ""
+    typer.echo(f"{count:,} interactions written to {resolved.log.url}{more}")
 
 
 def produce(
     data: Path,
     config: Config,
-    speed: float | None,
-    rate: float | None,
+    pace: "Pace",
     progress: Callable[[str, int, int], None],
+    feed: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> int:
+) -> tuple[int, int]:
     """Write a data set's items, then its interactions before and after the end of the set-up slice.
 
     Args:
         data: the data set.
         config: decides which interactions count and where the set-up slice ends.
-        speed: seconds of event time per second of real time, or None.
-        rate: interactions per second, or None; with neither, as fast as the log accepts them.
+        pace: times at which the stream is written.
         progress: called with (stage, done, total).
+        feed: name of the feed; None: hash of the data set.
         sleep: waits.
         clock: monotonic seconds.
 
     Returns:
-        Number of interactions written as the stream.
+        Number of interactions written as the stream, and of those that earlier runs wrote.
+
+    Raises:
+        DataError: the feed was begun with other data or settings.
     """
     from consumers.producer.feed import feed_of
+    from consumers.producer.feed_writer import FeedWriter, source_of
     from consumers.runtime.runner import bound_log_of
     from pipeline.datasets.dataset import read_dataset
     from pipeline.datasets.readers.options import options_of
 
-    feed = feed_of(read_dataset(data, options_of(config.data)), config)
+    dataset = read_dataset(data, options_of(config.data))
+    records, source = feed_of(dataset, config), source_of(dataset, config)
     with closing(bound_log_of(config, "produce-log")) as log:
-        feed.write_items(log, progress)
-        feed.write_past(log, progress)
-        return feed.write_stream(log, progress, speed, rate, sleep, clock)
+        writer = FeedWriter(log, records, feed or dataset.sha256, source, progress)
+        before = writer.written
+        writer.write_before()
+        return writer.write_stream(pace, sleep, clock), before

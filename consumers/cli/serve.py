@@ -1,25 +1,19 @@
 """`raie serve`: the HTTP server, run by uvicorn."""
 
-import gc
 import os
 import socket
 import time
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from consumers.cli.options import ConfigFile, LogUrl, Root, Say, Settings, configuration, say
 from pipeline.config import Config
-from pipeline.errors import ConfigError
 
 app = typer.Typer()
-
-SHUTDOWN_SECONDS = 3
-"""Seconds after a signal to end within which requests are completed; half-sent ones are then cancelled."""
 
 
 @app.command("serve")
@@ -75,6 +69,7 @@ def serve(
         RaieError: the set-up, the log or the adapters cannot be used.
         ConfigError: the address cannot be listened on.
     """
+    from consumers.http.listening import listen, run_http
     from consumers.runtime.log_binding import bind_log
     from consumers.runtime.runner import binding_of
     from consumers.server.http.app import make_app
@@ -84,7 +79,7 @@ def serve(
     from pipeline.streams.topics import pipeline_topics
     from pipeline.telemetry import new_metrics
 
-    with closing(listen(config.server.host, config.server.port)) as listening:
+    with closing(listen(config.server.host, config.server.port, "server")) as listening:
         setup, binding = load_setup(root), binding_of(root, config)
         edges = Edges(partial(open_log, log_url or config.log.url, config.log), time.time, say)
         host, port = listening.getsockname()[:2]
@@ -96,44 +91,4 @@ def serve(
         service = Service(setup, config, adapters or root / "adapters", name, edges, new_metrics())
         administration = f"administrative calls are {'on' if token else 'off'}"
         application = make_app(service, token, config.server.max_body)
-        _run(application, listening, lambda: say(f"http://{host}:{port} (/docs: the API); {administration}"))
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Bind an address.
-
-    Raises:
-        ConfigError: it cannot be bound; names the settings to change.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The event loop turns TCP_NODELAY on only where the protocol is named; without it kept-alive answers wait 40 ms.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise ConfigError([f"server.host {host}, server.port {port}: cannot listen there ({error.strerror})"]) from None
-    return listening
-
-
-def _run(application: Any, listening: socket.socket, on_accepting: Callable[[], None]) -> None:
-    """Run an ASGI application on a bound socket, and call `on_accepting` once connections are accepted."""
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                on_accepting()
-
-    configuration = uvicorn.Config(
-        application, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
-    )
-    # A collection that visits the objects of the libraries and the model stops every answer for a third of a second.
-    gc.collect()
-    gc.freeze()
-    try:
-        Server(configuration).run(sockets=[listening])
-    finally:
-        gc.unfreeze()
+        run_http(application, listening, lambda: say(f"http://{host}:{port} (/docs: the API); {administration}"))

@@ -12,7 +12,7 @@ from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.streams import Log, open_existing_log, open_log
 from pipeline.streams.interface import Topic
-from pipeline.streams.topics import pipeline_topics
+from pipeline.streams.topics import CONTROL, USERS, pipeline_topics
 
 if TYPE_CHECKING:
     from consumers.runtime.placement import Placement
@@ -93,8 +93,10 @@ def check_topics(config: Config) -> str:
 
     topics = pipeline_topics(config.log.partitions)
     with closing(open_existing_log(config.log.url, config.log)) as log:
+        # First, because a log of an earlier version may lack newer topics, too, which every stage creates.
+        if not log.problems(topic for topic in topics if topic.name in (USERS, CONTROL)):
+            check_rule(log, config)
         checked = _checked(log, topics, config)
-        check_rule(log, config)
         return "\n".join([checked, *_described(list(placements(log)), config)])
 
 

@@ -20,6 +20,7 @@ app = typer.Typer()
 def up(
     root: Root,
     trainers: Annotated[int, typer.Option("--trainers", min=1, help="Number of trainers.")] = 1,
+    ingest: Annotated[bool, typer.Option("--ingest", help="Run `raie ingest` beside them.")] = False,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
@@ -29,15 +30,16 @@ def up(
     """
     options = ["--config", str(config)] if config else []
     options += [word for setting in settings or () for word in ("--set", setting)]
-    run_up(root, trainers, configuration(config, settings), options, say)
+    run_up(root, trainers, ingest, configuration(config, settings), options, say)
 
 
-def run_up(root: Path, trainers: int, config: Config, options: Sequence[str], say: Say) -> None:
+def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Sequence[str], say: Say) -> None:
     """Run all stages as processes of this machine.
 
     Args:
         root: of the set-up.
         trainers: number of trainers.
+        ingest: True to run the ingest service beside them.
         config: the whole tree.
         options: `--config` and `--set`, as they were given.
         say: shows a status line.
@@ -60,15 +62,16 @@ def run_up(root: Path, trainers: int, config: Config, options: Sequence[str], sa
             compaction()
 
     with stopped_by_signals(stop):
-        Supervisor(_commands(root, trainers, options), time.monotonic).run(stop, look)
+        Supervisor(_commands(root, trainers, ingest, options), time.monotonic).run(stop, look)
     say("all stages have stopped")
 
 
-def _commands(root: Path, trainers: int, options: Sequence[str]) -> dict[str, list[str]]:
+def _commands(root: Path, trainers: int, ingest: bool, options: Sequence[str]) -> dict[str, list[str]]:
     """Command line of each process, by instance name."""
     stages = [("gate", "gate-0"), ("monitor", "monitor-0"), *(("train", f"trainer-{i}") for i in range(trainers))]
     raie = [sys.executable, "-m", "consumers.cli.main"]
-    return {name: [*raie, stage, "--root", str(root), "--instance", name, *options] for stage, name in stages}
+    named = {name: [*raie, stage, "--root", str(root), "--instance", name, *options] for stage, name in stages}
+    return named | ({"ingest-0": [*raie, "ingest", *options]} if ingest else {})
 
 
 class _Changes:

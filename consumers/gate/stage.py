@@ -29,6 +29,7 @@ from consumers.gate.dead_letters import dead_letter
 from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
 from consumers.gate.lockstep_batches import LockstepBatches
 from consumers.gate.parser import InteractionParser
+from consumers.gate.remembered_events import RememberedEvents
 from consumers.gate.repartition import Repartitioner
 from consumers.gate.scoring import GateScoring, Taken
 from consumers.gate.user_store import UserStore
@@ -82,6 +83,7 @@ class GateStage:
         if not self._users:
             self._reset()
             self._scoring.restore(log)
+        self._remembered.restore(log)
         for (_, partition), committed in came.items():
             gate, known = self._config.gate, self._setup.catalogue.item_ids
             users = UserStore(self._config.windows.length, gate.remembered_events, gate.remembered_items, known)
@@ -131,11 +133,12 @@ class GateStage:
         """See `Stage.close`; nothing is held open."""
 
     def _reset(self) -> None:
-        """Discard regions, online ensemble and lockstep numbers."""
+        """Discard regions, online ensemble, lockstep numbers, and events whose transaction may have been lost."""
         self._scoring = GateScoring(
             self._setup, self._config, self._encoder, self._host, self._store, self._instance, self._metrics
         )
         self._batches = LockstepBatches(self._config.gate.batch_size)
+        self._remembered = RememberedEvents(self._config.gate.remembered_ids)
 
     # Reading.
 
@@ -170,6 +173,7 @@ class GateStage:
         buffer, kept = self._buffers[record.partition], self._users[record.partition].erase(erasure)
         if kept is None:
             return
+        self._remembered.forget(erasure.user_id)
         # In lockstep each number is waited for: there the event time alone decides, when its turn has come.
         waiting = [] if self._config.consumers.lockstep else [*buffer.held.values()]
         for arrival in waiting:
@@ -255,13 +259,15 @@ class GateStage:
         state = users.get(event.user_id)
         if arrival.loaded is not None:
             state = users.load(arrival.loaded)
-        elif state is not None and state.has_seen(event.event_id):
+        elif (event.user_id, event.event_id) in self._remembered or (state and state.has_seen(event.event_id)):
             self._metrics.duplicates.inc()
             return False
         else:
             state = users.append(
                 event.user_id, event.item_id, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
             )
+            if not arrival.past:
+                self._remembered.add(event.user_id, event.event_id)
         state.ahead += (arrival.offset,)
         touched[arrival.partition, event.user_id] = state
         self._batches.advance(arrival.sequence)

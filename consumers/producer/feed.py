@@ -1,16 +1,15 @@
-"""Writes a data set into the log: items, the interactions that set-up learned from, and the stream after it.
+"""A data set as records of the log: items, the interactions that set-up learned from, and the stream after it.
 
 Events of the stream have the numbers of a replay, and a mark where it ends a batch early: a gate in lockstep needs
 both, a live one ignores them. Interactions that are not positive are left out, by the same rule as in a replay.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset, positives, threshold_of
@@ -21,17 +20,8 @@ from pipeline.events.interaction import Interaction
 from pipeline.events.interactions import Interactions
 from pipeline.events.item import WHEN_TAKEN, Item
 from pipeline.events.versioning import versioned
-from pipeline.streams.interface import Log, Producer
+from pipeline.streams.interface import Transaction
 from pipeline.streams.topics import INTERACTIONS, ITEMS
-
-TRANSACTION = 500
-"""Most records of a transaction."""
-
-PAUSE = 0.05
-"""Seconds between two checks for events that are due."""
-
-Progress = Callable[[str, int, int], None]
-"""Function called with (stage, done, total)."""
 
 
 @dataclass(frozen=True)
@@ -52,62 +42,28 @@ class Feed:
     stream: Sequence[Interaction]
     cuts: frozenset[int]
 
-    def write_items(self, log: Log, progress: Progress) -> None:
-        """Write the items that precede the stream; writing the same content again changes nothing."""
-        values = [versioned(item.to_record()) for item in self.items]
-        _write(log, ITEMS, [(v["item_id"], v, 0.0) for v in values], "items", progress)
+    @property
+    def before(self) -> int:
+        """Number of records before the stream."""
+        return len(self.items) + len(self.past)
 
-    def write_past(self, log: Log, progress: Progress) -> None:
-        """Write interactions that enter the histories and are not scored."""
-        records = [(e.user_id, _value(e, {"past": True}), e.timestamp) for e in self.past]
-        _write(log, INTERACTIONS, records, "histories before the stream", progress)
+    def send_items(self, transaction: Transaction, numbers: range) -> None:
+        """Add items that precede the stream."""
+        for item in self.items[numbers.start : numbers.stop]:
+            _send_item(transaction, item, 0.0)
 
-    def write_stream(
-        self,
-        log: Log,
-        progress: Progress,
-        speed: float | None,
-        rate: float | None,
-        sleep: Callable[[float], None],
-        clock: Callable[[], float],
-    ) -> int:
-        """Write the stream: `speed` times as fast as event time, at a `rate` per second, or at once.
+    def send_past(self, transaction: Transaction, numbers: range) -> None:
+        """Add interactions that enter the histories and are not scored."""
+        for event in self.past[numbers.start : numbers.stop]:
+            _send_event(transaction, event, {"past": True})
 
-        Returns:
-            The number of events.
-        """
-        producer, began, done = log.producer("produce-stream"), clock(), 0
-        stamps = Interactions.of(self.stream).timestamps
-        while done < len(self.stream):
-            due = _due(stamps, clock() - began, speed, rate)
-            batch = range(done, min(due, done + TRANSACTION))
-            if not batch:
-                sleep(PAUSE)
-                continue
-            self._write_batch(producer, batch)
-            done = batch.stop
-            progress("interactions", done, len(self.stream))
-        return done
-
-    def _write_batch(self, producer: Producer, numbers: range) -> None:
-        with producer.transaction() as transaction:
-            for number, event in zip(numbers, self.stream[numbers.start : numbers.stop], strict=True):
-                for item in self.arrivals.get(number, ()):
-                    transaction.send(
-                        ITEMS, versioned(item.to_record()), key=item.item_id, partition=0, timestamp=event.timestamp
-                    )
-                more = {"sequence": number}
-                value = _value(event, {**more, "cut": True} if number in self.cuts else more)
-                transaction.send(INTERACTIONS, value, key=event.user_id, timestamp=event.timestamp)
-
-
-def _due(stamps: NDArray[np.float64], passed: float, speed: float | None, rate: float | None) -> int:
-    """Number of events that are due after so many seconds; all of them without speed and rate."""
-    if rate is not None:
-        return min(len(stamps), int(passed * rate) + 1)
-    if speed is not None and len(stamps):
-        return int(np.searchsorted(stamps, stamps[0] + passed * speed, side="right"))
-    return len(stamps)
+    def send_stream(self, transaction: Transaction, numbers: range) -> None:
+        """Add events of the stream, each after the items that come with it."""
+        for number, event in zip(numbers, self.stream[numbers.start : numbers.stop], strict=True):
+            for item in self.arrivals.get(number, ()):
+                _send_item(transaction, item, event.timestamp)
+            more: dict[str, Any] = {"sequence": number}
+            _send_event(transaction, event, {**more, "cut": True} if number in self.cuts else more)
 
 
 def feed_of(dataset: Dataset, config: Config) -> Feed:
@@ -173,10 +129,9 @@ def _value(event: Interaction, more: dict[str, Any]) -> dict[str, Any]:
     return versioned({**value, **({} if event.value is None else {"value": event.value}), **more})
 
 
-def _write(log: Log, topic: str, records: Sequence[tuple[str, Any, float]], stage: str, progress: Progress) -> None:
-    producer = log.producer(f"produce-{topic}")
-    for start in range(0, len(records), TRANSACTION):
-        with producer.transaction() as transaction:
-            for key, value, timestamp in records[start : start + TRANSACTION]:
-                transaction.send(topic, value, key=key, timestamp=timestamp)
-        progress(stage, min(start + TRANSACTION, len(records)), len(records))
+def _send_event(transaction: Transaction, event: Interaction, more: dict[str, Any]) -> None:
+    transaction.send(INTERACTIONS, _value(event, more), key=event.user_id, timestamp=event.timestamp)
+
+
+def _send_item(transaction: Transaction, item: Item, timestamp: float) -> None:
+    transaction.send(ITEMS, versioned(item.to_record()), key=item.item_id, timestamp=timestamp)

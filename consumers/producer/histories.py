@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from consumers.producer.feed import TRANSACTION
+from consumers.producer.feed_writer import TRANSACTION
 from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset, positives
 from pipeline.errors import DataError

@@ -12,6 +12,7 @@ from pipeline.events.control import ControlAct
 from pipeline.events.dead_letter import REPLAYED, DeadLetter, Replayed
 from pipeline.events.edit import Edit, Outcome
 from pipeline.events.erasure import Erasure
+from pipeline.events.feed_position import FeedPosition
 from pipeline.events.feedback import Feedback
 from pipeline.events.gated import KEYS, GatedEvent, GateStamp, OnlineFeatures
 from pipeline.events.interaction import Interaction
@@ -78,6 +79,7 @@ def _by_topic() -> dict[str, dict[str, Schema]]:
             "Replayed": _with(schema_of(Replayed), kind={"const": REPLAYED}),
             "Settled": _settled(),
         },
+        topics.FEEDS: {"FeedPosition": schema_of(FeedPosition)},
         topics.MONITOR: {"MonitorState": internal},
         topics.STATISTICS: {"StatisticsInterval": schema_of(StatisticsInterval)},
         topics.DEAD_LETTERS: {"DeadLetter": schema_of(DeadLetter)},

@@ -52,6 +52,26 @@ class ServerSettings(Section):
     )
 
 
+class IngestSettings(Section):
+    """HTTP service of `raie ingest`."""
+
+    host: str = Field(
+        "127.0.0.1",
+        description="address to listen on; set RAIE_INGEST_TOKEN for one that other machines reach: a record may also "
+        "erase a user",
+    )
+    port: int = Field(8081, ge=0, le=65535, description="port to listen on; 0: a free one")
+    max_body: int = Field(
+        1_000_000, ge=1000, description="bytes of the largest body of a request; larger ones are answered 413"
+    )
+    max_batch: int = Field(5_000, ge=1, description="records of the largest batch; larger ones are answered 413")
+    max_lag: int = Field(
+        1_000_000,
+        ge=0,
+        description="records that the gates may be behind; beyond it events are answered 429 with Retry-After",
+    )
+
+
 class CanarySettings(Section):
     """Canary release: some users receive a new adapter version first, until the test of their clicks ends."""
 

@@ -17,6 +17,7 @@ from pipeline.config.model import (
 from pipeline.config.operation import (
     CanarySettings,
     ConsumerSettings,
+    IngestSettings,
     LogSettings,
     ServerSettings,
 )
@@ -51,6 +52,7 @@ class Config(Section):
     edits: EditSettings = EditSettings()
     replay: ReplaySettings = ReplaySettings()
     server: ServerSettings = ServerSettings()
+    ingest: IngestSettings = IngestSettings()
     canary: CanarySettings = CanarySettings()
     consumers: ConsumerSettings = ConsumerSettings()
     log: LogSettings = LogSettings()

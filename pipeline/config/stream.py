@@ -42,6 +42,14 @@ class GateSettings(Section):
     remembered_events: int = Field(
         32, ge=1, description="newest event ids kept per user; an event with one of them is a duplicate"
     )
+    remembered_ids: int = Field(
+        20_000,
+        ge=1,
+        description=(
+            "newest gated events over all users, in addition, of which a second one is a duplicate; a gate that starts "
+            "reads them from `gated`"
+        ),
+    )
 
 
 class MonitorSettings(Section):

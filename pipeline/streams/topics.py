@@ -12,6 +12,7 @@ OUTCOMES = "outcomes"
 REGIONS = "regions"
 FEEDBACK = "feedback"
 CONTROL = "control"
+FEEDS = "feeds"
 MONITOR = "monitor"
 STATISTICS = "statistics"
 DEAD_LETTERS = "dead-letters"
@@ -38,6 +39,7 @@ def pipeline_topics(partitions: int = 8, gated_partitions: int = 1) -> tuple[Top
         Topic(REGIONS, 1, "forever", key="region_id, or gate for its parameters"),
         Topic(FEEDBACK, partitions, "while needed", key="request_id"),
         Topic(CONTROL, 1, "forever", key="subject of the act"),
+        Topic(FEEDS, 1, "compacted", key="name of the feed"),
         # The monitor's changelog: a snapshot in chunks, and the steps since.
         Topic(MONITOR, 1, "compacted", key="part of the state"),
         Topic(STATISTICS, 1, "while needed", key="none: an interval of all regions"),

@@ -24,6 +24,7 @@ import torch
 from adapters_store import AdaptersStore
 from consumers.monitor.changelog import read_newest
 from consumers.producer.feed import Feed, feed_of
+from consumers.producer.feed_writer import FeedWriter, Pace
 from consumers.runtime.ledger import Ledger, adapters_ever_live
 from consumers.runtime.lockstep import Barrier, nothing_gated_since
 from consumers.runtime.runner import adapters_of, log_of
@@ -74,15 +75,14 @@ def prepare(folder: Path, events: int, config: Config) -> Feed:
     (folder / "config.json").write_text(config.model_dump_json())
     feed = feed_of(dataset, config)
     with closing(log_of(config)) as log:
-        feed.write_items(log, quiet)
-        feed.write_past(log, quiet)
+        FeedWriter(log, feed, "soak", {}, quiet).write_before()
     return feed
 
 
 def write_stream(feed: Feed, config: Config, rate: float | None = None) -> None:
     """Write the stream, at a number of events per second or all at once."""
     with closing(log_of(config)) as log:
-        feed.write_stream(log, quiet, None, rate or 1e9, time.sleep, time.monotonic)
+        FeedWriter(log, feed, "soak", {}, quiet).write_stream(Pace(rate=rate or 1e9), time.sleep, time.monotonic)
 
 
 class MonitorDriver:

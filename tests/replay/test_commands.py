@@ -297,7 +297,7 @@ def test_an_interrupt_ends_with_130_and_one_line(tmp_path):
         running.send_signal(signal.SIGINT)
         rest = running.communicate(timeout=60)[1]
     assert running.returncode == 130
-    assert rest == "raie: interrupted; run the same command again to start over\n"
+    assert rest == "raie: interrupted; run the same command again\n"
 
 
 def test_the_demo_runs_every_strategy_and_can_be_run_again(capsys, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.cli.serve import SHUTDOWN_SECONDS, listen
+from consumers.http.listening import SHUTDOWN_SECONDS, listen
 from pipeline.setup.storage import save_setup
 from tests.server.world import SETTINGS, the_setup
 
@@ -86,5 +86,5 @@ def test_small_answers_are_sent_at_once() -> None:
             with socket.create_connection(listening.getsockname()):
                 return await done
 
-    with listen("127.0.0.1", 0) as listening:
+    with listen("127.0.0.1", 0, "server") as listening:
         assert asyncio.run(option()) != 0

@@ -16,8 +16,8 @@ import numpy as np
 import uvicorn
 
 from adapters_store import AdaptersStore
-from consumers.cli.serve import listen
 from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
+from consumers.http.listening import listen
 from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service
 from pipeline.config import Config
@@ -314,7 +314,7 @@ def serving(
 ) -> Iterator[Server]:
     """Serve a world until the block ends."""
     said: list[str] = []
-    listening = listen("127.0.0.1", 0)
+    listening = listen("127.0.0.1", 0, "server")
     setup = replace(made(), backbone=copy.deepcopy(made().backbone))
     edges = Edges(opens or partial(SqliteLog, world.log_path), time.time, said.append)
     service = Service(setup, settings, world.folder / "adapters", instance, edges, new_metrics())

@@ -110,7 +110,7 @@ def test_the_topic_table_keeps_what_the_design_needs() -> None:
     assert topics["users"].partitions == topics["interactions"].partitions == 6
     assert topics["gated"].partitions == 1
     assert {name for name, topic in topics.items() if topic.kept == "compacted"} == {
-        *("users", "items", "trend", "monitor"),
+        *("users", "items", "trend", "monitor", "feeds"),
     }
     assert all(topic.key for topic in topics.values())
 

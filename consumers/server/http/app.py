@@ -3,11 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from consumers.server.http import admin, edits, feedback, health, items, page, recommend, records, regions, stages
-from consumers.server.http.body_limit import BodyLimit
-from consumers.server.http.errors import add_error_answers
+from consumers.http import health
+from consumers.http.bearer import required_token
+from consumers.http.body_limit import BodyLimit
+from consumers.http.errors import add_error_answers
+from consumers.http.problems import problems
+from consumers.server.follower import advised
+from consumers.server.http import admin, edits, feedback, items, page, recommend, records, regions, stages
 from consumers.server.service import Service
 from pipeline.build_info import PROGRAM, version_of
 
@@ -29,13 +33,16 @@ def make_app(service: Service, token: str | None, max_body: int) -> FastAPI:
         await service.batcher.stop()
         service.close()
 
-    app = FastAPI(title="RAIE", version=version_of(PROGRAM), lifespan=life)
+    app = FastAPI(title="RAIE", version=version_of(PROGRAM), lifespan=life, responses=problems(413, 422, 503))
     app.state.service = service
-    app.add_middleware(BodyLimit, most=max_body)
-    add_error_answers(app)
+    app.add_middleware(BodyLimit, most=max_body, setting="server.max_body")
+    add_error_answers(app, lambda error: advised(error, service.instance))
     for module in (recommend, regions, items, edits, stages, feedback, records, health, page):
         app.include_router(module.router)
     if token:
-        app.state.token = token
-        app.include_router(admin.router)
+        app.include_router(
+            admin.router,
+            responses=problems(401, 409),
+            dependencies=[Depends(required_token(token, "the administrator's token"))],
+        )
     return app

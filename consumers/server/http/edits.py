@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import PlainTextResponse
 
+from consumers.http.problems import problems
 from consumers.server.service import Service
 from pipeline.errors import DataError
 
@@ -25,7 +26,7 @@ def edits(
     return [_summary(edit, service) for edit in service.edits.newest(region_id, limit)]
 
 
-@router.get("/edits/{edit_id}")
+@router.get("/edits/{edit_id}", responses=problems(404))
 def edit(edit_id: str, request: Request) -> dict[str, Any]:
     """One edit: statistic and threshold behind it, its windows, validation before and after."""
     service: Service = request.app.state.service
@@ -35,7 +36,7 @@ def edit(edit_id: str, request: Request) -> dict[str, Any]:
     return {**found, "outcome": service.edits.outcomes.get(edit_id)}
 
 
-@router.get("/edits/{edit_id}/explanation", response_class=PlainTextResponse)
+@router.get("/edits/{edit_id}/explanation", response_class=PlainTextResponse, responses=problems(404))
 def explanation(edit_id: str, request: Request) -> str:
     """Explanation of an edit that has ended, as `raie explain` gives it."""
     service: Service = request.app.state.service

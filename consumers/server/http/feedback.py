@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import Field
 
+from consumers.http.bodies import Body, Identifier, StrictRoute
 from consumers.server.feedback import parse_request_id
-from consumers.server.http.bodies import Body, Identifier, StrictRoute
 from consumers.server.service import Service
 from pipeline.events.feedback import Feedback
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Path, Request
 from pydantic import BaseModel, Field
 
+from consumers.http.problems import problems
 from consumers.server.item_counts import is_known, known_from
 from consumers.server.service import Service
 from pipeline.events.cells import MAX_ID_LENGTH
@@ -48,7 +49,7 @@ def items(request: Request) -> CountsBody:
     return CountsBody.model_validate(service.items.counts(), from_attributes=True)
 
 
-@router.get("/items/{item_id:path}", responses={404: {"description": "never heard of, or evicted"}})
+@router.get("/items/{item_id:path}", responses=problems(404))
 def item(item_id: Annotated[str, Path(max_length=MAX_ID_LENGTH)], request: Request) -> KnownItemBody:
     """One item: its text, its origin, and whether it exists."""
     service: Service = request.app.state.service

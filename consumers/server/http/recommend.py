@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field, model_validator
 
+from consumers.http.bodies import Body, Identifier, StrictRoute
+from consumers.http.problems import problems
 from consumers.server.batcher import Overloaded
 from consumers.server.feedback import request_id_of
-from consumers.server.http.bodies import Body, Identifier, StrictRoute
 from consumers.server.recommender import Ask, Excluded
 from consumers.server.service import Service
 from pipeline.metrics.ranking import LIST_LENGTH
@@ -66,7 +67,7 @@ class RecommendationBody(BaseModel):
     crowd: int | None = Field(description="bucket of the user in that trial")
 
 
-@router.post("/recommend")
+@router.post("/recommend", responses=problems(404))
 async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     """Recommend items for the next interaction."""
     service: Service = request.app.state.service

@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Request
 
 from adapters_store.errors import StoreError
+from consumers.http.problems import problems
 from consumers.server.canary_controller import current_trial
 from consumers.server.service import Service
 from consumers.server.views.regions import View
@@ -48,7 +49,7 @@ def versions(request: Request) -> dict[int, list[Mapping[str, Any]]]:
     return service.activity.versions()
 
 
-@router.get("/regions/{region_id}")
+@router.get("/regions/{region_id}", responses=problems(404))
 def region(region_id: int, request: Request) -> dict[str, Any]:
     """One region, retired ones included: centroid, adapter, versions, edits and hit rates."""
     service: Service = request.app.state.service

@@ -1,13 +1,12 @@
 """Answers to errors: short JSON bodies that quote neither the request nor a traceback."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from consumers.server.follower import advised
 from pipeline.errors import LogError
 from pipeline.streams.interface import OversizeError
 
@@ -18,11 +17,21 @@ MAX_NAME = 64
 """Longest part of a problem's place, in characters: the name of an unknown field comes from the request."""
 
 
-def add_error_answers(app: FastAPI) -> None:
-    """Register the answers below."""
+def add_error_answers(app: FastAPI, advised: Callable[[LogError], str]) -> None:
+    """Register the answers below.
+
+    Args:
+        app: the application.
+        advised: message of an error of the log, with what to do about it.
+    """
+
+    async def no_log(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, LogError)
+        return JSONResponse({"detail": advised(error)}, 503)
+
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(OversizeError, _oversize)
-    app.add_exception_handler(LogError, _no_log)
+    app.add_exception_handler(LogError, no_log)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -39,10 +48,6 @@ def _problem(error: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _oversize(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": f"nothing was written: {error}"}, 422)
-
-
-async def _no_log(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": advised(error, request.app.state.service.instance)}, 503)
 
 
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:

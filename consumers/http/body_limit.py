@@ -22,11 +22,12 @@ class BodyLimit:
     Args:
         app: application behind it.
         most: largest body, in bytes.
+        setting: its name in the configuration.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int, setting: str) -> None:
         self._app, self._most = app, most
-        self._detail = f"a body may have at most {most} bytes (server.max_body)"
+        self._detail = f"a body may have at most {most} bytes ({setting})"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -1,0 +1,49 @@
+"""Ids of the newest gated events over all users, restored from `gated` itself.
+
+A client that lost the answer to a batch sends it again: an event of it is a duplicate however many other events of its
+user the batch holds. Only events that were gated are remembered, so none that was refused is taken for one of them.
+"""
+
+from collections import OrderedDict
+
+from pipeline.streams.interface import Log
+from pipeline.streams.topics import GATED
+
+
+class RememberedEvents:
+    """The newest gated events, each by user and event id.
+
+    Args:
+        most: number of events.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._ids: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._position = 0
+
+    def __contains__(self, event: tuple[str, str]) -> bool:
+        return event in self._ids
+
+    def add(self, user_id: str, event_id: str) -> None:
+        """Remember an event in place of the oldest one."""
+        self._ids[user_id, event_id] = None
+        if len(self._ids) > self._most:
+            self._ids.popitem(last=False)
+
+    def forget(self, user_id: str) -> None:
+        """Forget the events of a user who was erased."""
+        for event in [event for event in self._ids if event[0] == user_id]:
+            del self._ids[event]
+
+    def restore(self, log: Log) -> None:
+        """Remember what was committed since the last call, by this gate or by another."""
+        end = log.end_offset(GATED, 0)
+        # On a broker a transaction takes an offset beside those of its records.
+        start = max(log.start_offset(GATED, 0), end - 2 * self._most, self._position)
+        self._position = end
+        for record in log.read(GATED, 0, min(start, end), end):
+            if record.value is not None:
+                self.add(str(record.value.get("user_id")), str(record.value.get("event_id")))
+            elif record.key is not None:
+                self.forget(record.key)

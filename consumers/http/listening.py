@@ -1,0 +1,58 @@
+"""The process around an HTTP service: a bound address, and uvicorn until a signal."""
+
+import gc
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from pipeline.errors import ConfigError
+
+SHUTDOWN_SECONDS = 3
+"""Seconds after a signal to end within which requests are completed; half-sent ones are then cancelled."""
+
+
+def listen(host: str, port: int, section: str) -> socket.socket:
+    """Bind an address.
+
+    Args:
+        host: address.
+        port: port, 0 for a free one.
+        section: section of the configuration that has both, for the message.
+
+    Raises:
+        ConfigError: it cannot be bound; names the settings to change.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The event loop turns TCP_NODELAY on only where the protocol is named; without it kept-alive answers wait 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        where = f"{section}.host {host}, {section}.port {port}"
+        raise ConfigError([f"{where}: cannot listen there ({error.strerror})"]) from None
+    return listening
+
+
+def run_http(application: Any, listening: socket.socket, on_accepting: Callable[[], None]) -> None:
+    """Run an ASGI application on a bound socket, and call `on_accepting` once connections are accepted."""
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                on_accepting()
+
+    configuration = uvicorn.Config(
+        application, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+    )
+    # A collection that visits the objects of the libraries and the model stops every answer for a third of a second.
+    gc.collect()
+    gc.freeze()
+    try:
+        Server(configuration).run(sockets=[listening])
+    finally:
+        gc.unfreeze()
