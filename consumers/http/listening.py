@@ -7,6 +7,7 @@ from typing import Any
 
 import uvicorn
 
+from consumers.http.loopback_names import LoopbackNames, is_loopback
 from pipeline.errors import ConfigError
 
 SHUTDOWN_SECONDS = 3
@@ -38,7 +39,12 @@ def listen(host: str, port: int, section: str) -> socket.socket:
 
 
 def run_http(application: Any, listening: socket.socket, on_accepting: Callable[[], None]) -> None:
-    """Run an ASGI application on a bound socket, and call `on_accepting` once connections are accepted."""
+    """Run an ASGI application on a bound socket, and call `on_accepting` once connections are accepted.
+
+    On a loopback address it answers to names of this machine alone.
+    """
+    if is_loopback(bracketed(listening.getsockname()[0])):
+        application = LoopbackNames(application)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -56,3 +62,8 @@ def run_http(application: Any, listening: socket.socket, on_accepting: Callable[
         Server(configuration).run(sockets=[listening])
     finally:
         gc.unfreeze()
+
+
+def bracketed(address: str) -> str:
+    """Address as in a URL: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
