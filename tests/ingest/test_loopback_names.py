@@ -32,7 +32,7 @@ def answered(host: str) -> int:
 def test_what_is_no_request_passes() -> None:
     passed = []
 
-    async def app(scope, receive, send):
+    async def app(scope, *_):
         passed.append(scope["type"])
 
     asyncio.run(LoopbackNames(app)({"type": "lifespan"}, None, None))

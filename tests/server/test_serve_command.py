@@ -63,7 +63,7 @@ def test_the_address_is_printed_once_connections_are_accepted(server: subprocess
 
 def test_a_half_sent_body_does_not_keep_the_process_from_ending(server: subprocess.Popen[str]) -> None:
     with socket.create_connection(("127.0.0.1", port_of(server)), timeout=20) as client:
-        head = b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        head = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         client.sendall(head)
         server.send_signal(signal.SIGTERM)
         server.wait(SHUTDOWN_SECONDS + 10)
@@ -88,3 +88,9 @@ def test_small_answers_are_sent_at_once() -> None:
 
     with listen("127.0.0.1", 0, "server") as listening:
         assert asyncio.run(option()) != 0
+
+
+def test_another_name_than_this_machines_is_refused(server: subprocess.Popen[str]) -> None:
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=20) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 421 ")
