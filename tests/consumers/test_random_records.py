@@ -8,7 +8,10 @@ from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, ITEMS, RE
 from tests.consumers.gating import PARTITIONS, changed, events, gate_loop, gated, read, said, write
 from tests.random_records import flood
 
-GOOD = {INTERACTIONS: said(events()[1][0]), ITEMS: {"item_id": "i1", "title": "Heat", "expires": 2e9}}
+GOOD = {
+    INTERACTIONS: {**said(events()[1][0]), "user_id": "somebody"},
+    ITEMS: {"item_id": "i1", "title": "Heat", "expires": 2e9},
+}
 
 STATE = (GATED, USERS, REGIONS)
 """Topics from which a gate restores what it knows: a record of another program in these stops it with an error."""

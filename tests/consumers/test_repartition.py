@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from consumers.runtime.stage import Point
 from pipeline.config import Config
+from pipeline.events.erasure import is_erasure_key
 from pipeline.events.user_state import SENT_ON
 from pipeline.streams import Log, Record, SqliteLog
 from pipeline.streams.codec import MAX_RECORD_BYTES
@@ -50,12 +51,12 @@ def stream() -> list[dict[str, object]]:
 
 
 def homes(log: Log, topic: str) -> dict[str, set[int]]:
-    """User -> partitions with records that are not tombstones, by the newest record of each."""
+    """User -> partitions with records of the user that are not tombstones, by the newest record of each."""
     found: defaultdict[str, set[int]] = defaultdict(set)
     for partition in range(PARTITIONS):
         newest = {str(r.key): r for r in read(log, topic, partition)}
         for user, record in newest.items():
-            if record.value is not None and user != SENT_ON:
+            if record.value is not None and user != SENT_ON and not is_erasure_key(user):
                 found[user].add(partition)
     return found
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,9 +81,12 @@ def console(servers: str, topic: str) -> Iterator[Send]:
         process.stdin.write(keyed(lines))
         process.stdin.flush()
 
-    yield send
-    process.stdin.close()
-    assert process.wait(30) == 0
+    try:
+        yield send
+    finally:
+        process.stdin.close()
+        code = process.wait(30)
+    assert code == 0
 
 
 def keyed(lines: Lines) -> bytes:
@@ -129,10 +133,11 @@ def before(user: str, number: int) -> Mapping[str, object]:
     return {**event, "event_id": f"{user} {number}"}
 
 
-def verbatim(user: str, event_id: str) -> bytes:
+def verbatim(user: str, event_id: str, timestamp: int = 1_500_000_000) -> bytes:
     """The record of the report, of a user."""
-    return b'{"user_id":"%b","item_id":"i/1","timestamp":1500000000,"event_id":"%b"}' % (
+    return b'{"user_id":"%b","item_id":"i/1","timestamp":%d,"event_id":"%b"}' % (
         user.encode(),
+        timestamp,
         event_id.encode(),
     )
 
@@ -159,7 +164,9 @@ def test_a_stock_producer_finds_the_histories_and_erases_them(kafka_url: str, tm
         erased, kept = USERS_OF_A_TEST[:4], USERS_OF_A_TEST[4:]
         send_each(lambda user: json.dumps({"erase": True, "user_id": user}).encode(), erased)
         until(lambda: set(homes(log, USERS)) == set(kept))
-        send_each(lambda user: verbatim(user, f"{user} e2"))
+        # Only what comes after the erasure begins the user anew.
+        later = int(time.time()) + 60
+        send_each(lambda user: verbatim(user, f"{user} e2", later))
         until(lambda: len(gated(log)) >= 2 * len(USERS_OF_A_TEST))
         last = {g["user_id"]: g["window"] for g in gated(log)[len(USERS_OF_A_TEST) :]}
         assert last == {user: [] if user in erased else [*window, "i/1"] for user in USERS_OF_A_TEST}

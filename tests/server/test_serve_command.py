@@ -63,8 +63,8 @@ def test_the_address_is_printed_once_connections_are_accepted(server: subprocess
 
 def test_a_half_sent_body_does_not_keep_the_process_from_ending(server: subprocess.Popen[str]) -> None:
     with socket.create_connection(("127.0.0.1", port_of(server)), timeout=20) as client:
-        head = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-        client.sendall(head)
+        head = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        client.sendall(head + b"Content-Length: 100\r\n\r\n{")
         server.send_signal(signal.SIGTERM)
         server.wait(SHUTDOWN_SECONDS + 10)
         assert client.recv(100).startswith(b"HTTP/1.1 503 ")

@@ -34,7 +34,7 @@ def make_app(service: Service, token: str | None, max_body: int) -> FastAPI:
         service.close()
 
     app = FastAPI(title="RAIE", version=version_of(PROGRAM), lifespan=life, responses=problems(413, 422, 503))
-    app.state.service = service
+    app.state.service, app.state.administration = service, bool(token)
     app.add_middleware(BodyLimit, most=max_body, setting="server.max_body")
     add_error_answers(app, lambda error: advised(error, service.instance))
     for module in (recommend, regions, items, edits, stages, feedback, records, health, page):

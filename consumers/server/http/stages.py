@@ -22,7 +22,7 @@ def status(request: Request) -> dict[str, Any]:
         "status": service.unready() or "ready",
         "version": version_of(PROGRAM),
         "instance": service.instance,
-        "administration": hasattr(request.app.state, "token"),
+        "administration": request.app.state.administration,
         "revision": view.revision,
         "gate_version": view.bank.gate_version,
         "at_event": newest[0].at_event if newest else None,
