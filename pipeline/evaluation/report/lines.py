@@ -13,7 +13,7 @@ from pipeline.evaluation.report.labels import EM, spread
 from pipeline.evaluation.summary import OURS as RAIE
 from pipeline.metrics.ranking import Floats
 
-MARKERS = {"update": "o", "expand": "s", "add": "^", "merge": "D", "retire": "X", "inject": "|"}
+MARKERS = {"update": "o", "expand": "s", "add": "^", "merge": "D", "retire": "X", "inject": "."}
 """Marker of each kind of edit, in every figure."""
 
 _LINES = ("-",) * len(SERIES) + ("--",) * len(SERIES)
