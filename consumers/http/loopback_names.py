@@ -7,8 +7,9 @@ would let it read the answers.
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi.responses import JSONResponse
+
+from consumers.http.body_limit import ASGIApp, Receive, Scope, Send
 
 LOCALHOST = "localhost"
 

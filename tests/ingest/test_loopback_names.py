@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from starlette.responses import PlainTextResponse
-from starlette.testclient import TestClient
+from fastapi.responses import PlainTextResponse
+from fastapi.testclient import TestClient
 
 from consumers.http.loopback_names import LoopbackNames, is_loopback
 
