@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Self
+from typing import Any
 
 from pipeline.config import EditSettings
 from pipeline.events.edit import Edit, Evidence
@@ -102,12 +102,11 @@ class NewItems:
             "news": [[item_id, _cells(windows)] for item_id, windows in self._news.items()],
         }
 
-    def restore(self, state: Mapping[str, Any]) -> Self:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from the result of `state`."""
         self.recent.extend(_evidence(state["recent"]))
         self._wait, self._contexts = state["wait"], dict(state["contexts"])
         self._news = {item_id: _evidence(windows) for item_id, windows in state["news"]}
-        return self
 
 
 def _cells(windows: Iterable[Evidence]) -> list[list[Any]]:

@@ -69,7 +69,7 @@ def record(value: object, key: str | None = None, topic: str = "interactions") -
 def live(
     value: object, columns: dict[str, str] | None = None, rule: CountingRule | None = None
 ) -> Interaction | str | None:
-    """What the gate makes of a record: an event, the reason of its refusal, or nothing."""
+    """Event that the gate makes of a record, reason of its refusal, or nothing."""
     parser = InteractionParser(columns or {}, rule or CountingRule(), lambda _: False)
     try:
         arrival = parser.parse(record(value), 0)
@@ -82,7 +82,7 @@ def live(
 
 
 def filed(folder: Path, *values: object, **columns: Any) -> list[Interaction] | str:
-    """What the reader makes of JSON lines: events, or its refusal of the file."""
+    """Events that the reader makes of JSON lines, or its refusal of the file."""
     (folder / "log.jsonl").write_text("\n".join(map(json.dumps, values)))
     try:
         return list(read_dataset(folder / "log.jsonl", ReadOptions(**columns)).interactions)

@@ -23,25 +23,30 @@ def inject(world: World, scale: float, *items: str) -> tuple[str, int]:
     """Publish and announce the next version of injected items; return its name and the revision."""
     width = the_setup().backbone.items.rows.weight.shape[1]
     vectors = np.full((len(items), width), scale, dtype=np.float32)
-    injected, before = InjectedItems(items, vectors), world.bank.injection
-    manifest = world.store.publish(
+    before = world.bank.injection
+    name = publish(world, before.version + 1, InjectedItems(items, vectors))
+    injection = Injection(before.version + 1, (*before.names, name))
+    world.bank = replace(world.bank, injection=injection)
+    revision = Revision.of(world.bank, (), False, edit_id="e", injection=injection)
+    return name, world.send(REGIONS, revision.to_record(), "0")
+
+
+def publish(world: World, version: int, injected: InjectedItems) -> str:
+    """Put a version of injected items into the store, without a revision; return its name."""
+    return world.store.publish(
         EVERY_REGION,
-        before.version + 1,
+        version,
         injected.to_tensors(),
         injected.to_config(),
         backbone_sha256=the_setup().backbone_sha256,
-        edit_id=f"inject-{before.version + 1}",
+        edit_id=f"inject-{version}",
         parent=None,
         rank=0,
         targets=(),
         seed=0,
         before={},
         after={},
-    )
-    injection = Injection(before.version + 1, (*before.names, manifest.name))
-    world.bank = replace(world.bank, injection=injection)
-    revision = Revision.of(world.bank, (), False, edit_id="e", injection=injection)
-    return manifest.name, world.send(REGIONS, revision.to_record(), "0")
+    ).name
 
 
 def score(server: Server, item: str) -> float:
@@ -52,14 +57,12 @@ def score(server: Server, item: str) -> float:
 def test_an_item_is_scored_by_what_is_injected_in_every_region(world: World, server: Server) -> None:
     world.item(NEW, the_setup().catalogue.texts[0])
     eventually(lambda: score(server, NEW) > 0.0)
-    before = score(server, NEW)
     moved = [score(server, NEW)]
     for scale in (1.0, -1.0):
         _, revision = inject(world, scale, NEW)
         server.served(revision)
         moved.append(score(server, NEW))
     assert len({round(each, 9) for each in moved}) == 3
-    assert before == moved[0]
 
 
 def test_items_are_injected_whichever_comes_first_the_version_or_their_record(world: World, server: Server) -> None:
@@ -77,21 +80,7 @@ def test_a_damaged_version_is_refused_and_the_one_before_stays(world: World, ser
     server.served(revision)
     eventually(lambda: score(server, NEW) > 0.0)
     before = score(server, NEW)
-    bad = InjectedItems((NEW,), np.ones((1, 3), dtype=np.float32))
-    world.store.publish(
-        EVERY_REGION,
-        2,
-        bad.to_tensors(),
-        bad.to_config(),
-        backbone_sha256=the_setup().backbone_sha256,
-        edit_id="bad",
-        parent=None,
-        rank=0,
-        targets=(),
-        seed=0,
-        before={},
-        after={},
-    )
+    publish(world, 2, InjectedItems((NEW,), np.ones((1, 3), dtype=np.float32)))
     broken = Revision.of(world.bank, (), False, injection=Injection(2, ("r0000_v0001", "r0000_v0002")))
     server.served(world.send(REGIONS, broken.to_record(), "0"))
     assert server.service.live.refusals["wrong_tensors"] == 1
