@@ -64,7 +64,10 @@ def test_the_address_is_printed_once_connections_are_accepted(server: subprocess
 def test_a_half_sent_body_does_not_keep_the_process_from_ending(server: subprocess.Popen[str]) -> None:
     with socket.create_connection(("127.0.0.1", port_of(server)), timeout=20) as client:
         head = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        client.sendall(head + b"Content-Length: 100\r\n\r\n{")
+        client.sendall(head + b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+        # The server has begun to read the body: before that it would close the connection without an answer.
+        assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+        client.sendall(b"{")
         server.send_signal(signal.SIGTERM)
         server.wait(SHUTDOWN_SECONDS + 10)
         assert client.recv(100).startswith(b"HTTP/1.1 503 ")
