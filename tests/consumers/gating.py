@@ -74,8 +74,15 @@ def fill(log: Log, stream: Sequence[Json], partition: int | None = None, partiti
     write(log, stream, partition)
 
 
+LONG_QUIET = 100
+"""Turns without a record after which a gate ends with events before it: those that it holds and never handles."""
+
+
 class UntilQuiet(GateStage):
-    """Ends its loop at the second turn in a row in which nothing happens."""
+    """Ends its loop at the second turn in a row in which nothing happens, once it has read to the end.
+
+    A broker's first answer may take longer than two short polls.
+    """
 
     stop: Event
     quiet = 0
@@ -83,7 +90,7 @@ class UntilQuiet(GateStage):
     def handle(self, turn: Turn) -> Sequence[Output] | None:
         outputs = super().handle(turn)
         self.quiet = 0 if turn.records or outputs else self.quiet + 1
-        if self.quiet == 2:
+        if self.quiet >= LONG_QUIET or (self.quiet >= 2 and turn.consumer.lag() == 0):
             self.stop.set()
         return outputs
 
