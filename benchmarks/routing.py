@@ -8,12 +8,6 @@ compared before anything is timed. Prints one JSON object; `ratios` holds median
 `adapter_names` supports neither own item rows nor vectors outside its forward pass (peft 0.21), so it runs without
 item rows and its probabilities are compared with ours for adapters that move none.
 
-*With trend*, online counts are mixed in as in the server, by the same class: decayed popularity in three half-lives
-(`pipeline.online.decayed_popularity`). Here every region has counts of its own, however many there are, and every
-window counts in two of them, 0.7 in its region and 0.3 in another: more work than in the server, where only set-up
-regions have counts (six by default). The backbone alone has the counts of one region for all users, in the same
-half-lives.
-
 Rows are sorted by region, as in the server.
 
     python benchmarks/routing.py --length 50
@@ -33,7 +27,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
-from pipeline.config import AdapterSettings, Config
+from pipeline.config import AdapterSettings
 from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
 from pipeline.models.backbones.base import last_states
@@ -41,8 +35,6 @@ from pipeline.models.backbones.sasrec import SASRec
 from pipeline.models.backbones.transformer import SequenceConfig
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.host import AdapterHost
-from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
-from pipeline.online.item_transitions import ItemTransitions
 from pipeline.regions.mixing import next_item_probabilities
 
 RANK, WIDTH, BLOCKS = 8, 128, 2
@@ -70,22 +62,16 @@ def main() -> None:
     found: dict[str, dict[str, float]] = {
         name: {} for name in ("ours", "peft_switch", "peft_names", "several_routes", "backbone_lean", "backbone_served")
     }
-    found |= {"ours_with_trend": {}, "backbone_with_trend": {}, "with_trend": {}}
-    compared: dict[str, dict[str, float]] = {"peft_switch": {}, "peft_names": {}, "trend_in_double_precision": {}}
-    everybody = _Trended(1, np.zeros(options.batch, dtype=np.int64), windows, options, rng)
+    compared: dict[str, dict[str, float]] = {"peft_switch": {}, "peft_names": {}}
     for regions in options.regions:
         region_of = np.sort(rng.integers(regions, size=options.batch))
         names = [adapters[i][0] for i in region_of]
-        trended = _Trended(regions, region_of, windows, options, rng)
         methods: dict[str, Callable[[], Tensor]] = {
             "backbone": partial(_alone, backbone, forward.vectors, windows),
             "backbone_lean": partial(_lean, backbone, forward.vectors, windows),
             "backbone_served": partial(_served, forward, windows),
             "ours": partial(forward.probabilities, windows, names),
-            "backbone_with_trend": lambda: everybody.mixed(_alone(backbone, forward.vectors, windows)),
-            "ours_with_trend": partial(_ours_with_trend, forward, windows, names, trended),
         }
-        compared["trend_in_double_precision"][str(regions)] = trended.difference(methods["ours"]())
         if regions <= options.peft_most:
             _register(host, adapters[:regions])
             methods["peft_switch"] = partial(_switch, host, windows, names)
@@ -97,7 +83,6 @@ def main() -> None:
         for method, seconds in times.items():
             if method != "backbone":
                 found[method][str(regions)] = round(seconds / times["backbone"], 3)
-        found["with_trend"][str(regions)] = round(times["ours_with_trend"] / times["backbone_with_trend"], 3)
         found["several_routes"][str(regions)] = _several(forward, windows, names, adapters[:regions], options)
     print(json.dumps(_report(options, found, compared), indent=2))
 
@@ -167,47 +152,6 @@ def _lean(backbone: SASRec, vectors: Tensor, windows: Ids) -> Tensor:
 def _served(forward: BatchedForward, windows: Ids) -> Tensor:
     """The backbone as the server runs it: states of all positions, then scores in the memory of our pass."""
     return forward.alone(forward.states(windows))
-
-
-def _ours_with_trend(forward: BatchedForward, windows: Ids, names: Sequence[str], trended: "_Trended") -> Tensor:
-    return trended.mixed(forward.probabilities(windows, names))
-
-
-class _Trended:
-    """Mixes the popularity of `count` regions into probabilities: window i counts mostly in `regions[i]`."""
-
-    def __init__(self, count: int, regions: Ids, windows: Ids, options: argparse.Namespace, rng: np.random.Generator):
-        usual = np.append(0, rng.integers(1, 100, size=options.items))
-        settings = Config()
-        before = ItemTransitions(len(windows), windows.shape[1], settings.trend.shrinkage)
-        for window in windows:
-            before.add(window, int(rng.integers(1, options.items)))
-        self._online = OnlineEnsemble(usual, before, count, settings)
-        counts = self._online.to_arrays()
-        # A tenth of the items have counts in each region.
-        counts["counts"] = rng.random(counts["counts"].shape, dtype=np.float32).astype(np.float64)
-        counts["counts"][counts["counts"] > 0.1] = 0.0
-        counts["totals"] = counts["counts"].sum(axis=2)
-        self._online.restore(counts, np.arange(counts["counts"].shape[2]))
-        shares = np.zeros((len(windows), count))
-        for share, index in ((0.7, regions), (0.3, rng.integers(count, size=len(windows)))):
-            shares[np.arange(len(windows)), index] += share
-        self._windows, self._shares = windows, shares
-        self._since = rng.integers(2, size=len(windows)).astype(np.float64)
-
-    def mixed(self, answers: Tensor) -> Tensor:
-        """(n, items + 1) probabilities with the popularity mixed in, in place."""
-        self._online.mix(self._features(answers), answers.numpy(), in_place=True)
-        return answers
-
-    def difference(self, answers: Tensor) -> float:
-        """Largest difference to the mixture of gate and replay, in double precision."""
-        exact = torch.from_numpy(self._online.mix(self._features(answers), answers.numpy()).astype(np.float32))
-        return _largest(self.mixed(answers), exact)
-
-    def _features(self, answers: Tensor) -> WindowFeatures:
-        max_probability = answers.numpy().max(axis=1).astype(np.float64)
-        return WindowFeatures(self._windows, self._shares, self._since, max_probability)
 
 
 def _switch(host: AdapterHost, windows: Ids, names: Sequence[str]) -> Tensor:
@@ -313,9 +257,6 @@ def _report(options: argparse.Namespace, found: dict[str, Any], compared: dict[s
             "peft_names_over_backbone": found["peft_names"],
             "backbone_lean_over_backbone": found["backbone_lean"],
             "backbone_served_over_backbone": found["backbone_served"],
-            "ours_with_trend_over_backbone": found["ours_with_trend"],
-            "backbone_with_trend_over_backbone": found["backbone_with_trend"],
-            "ours_with_trend_over_backbone_with_trend": found["with_trend"],
         },
         "every_eighth_window_in_two_regions_over_in_one": found["several_routes"],
         "largest_relative_difference_to_ours": compared,
@@ -323,7 +264,6 @@ def _report(options: argparse.Namespace, found: dict[str, Any], compared: dict[s
             "backbone: states of all positions, for the posterior; backbone_lean: of the last one, as in our pass",
             "backbone_served: as backbone, its scores in the memory of our pass, which is not given back in between",
             f"the methods of peft run with up to {options.peft_most} regions: beyond, they take too long",
-            "with trend: ours by region, two for each window; the backbone's over all users alike",
             "adapter_names runs without item rows and text projection, which it cannot mix",
         ],
     }

@@ -10,6 +10,7 @@ USUAL: dict[str, Any] = {
     "timestamp": 1.6e9,
     "target": "i1",
     "window": ["i1"],
+    "earlier": [],
     "since_setup": 0,
     "cold": False,
     "region_id": 1,
@@ -37,6 +38,6 @@ def gated_event(**changed: Any) -> GatedEvent:
 
 
 def online(**changed: Any) -> OnlineFeatures:
-    """Inputs of the online ensemble with usual values but for those named."""
-    usual: dict[str, Any] = {"probability": 0.1, "max_probability": 0.5, "setup_shares": [(0, 1.0)], "hits": []}
+    """Inputs of origin prior and second stage with usual values but for those named."""
+    usual: dict[str, Any] = {"probability": 0.1, "setup_shares": [(0, 1.0)], "candidates": None}
     return OnlineFeatures(**{**usual, **changed})

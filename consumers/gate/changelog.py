@@ -1,16 +1,17 @@
-"""Changelog of the online ensemble, topic `trend`: snapshots of a gate's counts and weights.
+"""Changelog of origin prior and second stage, topic `trend`: snapshots of a gate's counts and weights.
 
-Between two snapshots the gate's own records in `gated` hold the ensemble's inputs, so the newest snapshot and the
-records after it restore the ensemble of the last commit bit for bit. A snapshot is written whenever the revision has
+Between two snapshots the gate's own records in `gated` hold the inputs of both, so the newest snapshot and the records
+after it restore the state of the last commit bit for bit. A snapshot is written whenever the revision has
 changed, so every record after it was scored under the revision that the snapshot names.
 
     chunk … chunk          keys: INSTANCE/00000 …
 
-Counts are mostly zero: the others are written, with their positions, as little-endian bytes.
+Counts are mostly zero: the others are written, with their positions, as little-endian bytes. Integers, the rows of the
+newest events, are written as they are.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from consumers.runtime.stage import Output
 from pipeline.errors import LogError
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import Ids
-from pipeline.online.ensemble import OnlineEnsemble
+from pipeline.recommend.online_state import OnlineState
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import TREND
 
@@ -32,10 +33,10 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class OnlineSnapshot:
-    """State of an online ensemble at one event.
+    """State of origin prior and second stage at one event.
 
     Attributes:
-        arrays: see `OnlineEnsemble.to_arrays`.
+        arrays: see `OnlineState.to_arrays`.
         events: number of events learned from.
         next_revision: first offset of `regions` not in force for the records after it (`revision` in the record).
         gated: offset of `gated` at or after which these records are.
@@ -69,6 +70,7 @@ def snapshot_outputs(gate: str, snapshot: OnlineSnapshot, timestamp: float) -> l
         "chunks": len(encoded.chunks),
         "sha256": encoded.sha256,
         "shapes": {name: list(array.shape) for name, array in sorted(snapshot.arrays.items())},
+        "integers": sorted(name for name, array in snapshot.arrays.items() if _is_integer(array)),
         "names": len(names),
     }
     return [
@@ -86,25 +88,26 @@ def read_snapshot(log: Log, gate: str) -> OnlineSnapshot | None:
     return search_backwards(log, TREND, partial(_newest, gate))
 
 
-def restore_ensemble(ensemble: OnlineEnsemble, gate: str, snapshot: OnlineSnapshot, rows: Ids) -> None:
-    """Set an ensemble to the state of a gate's snapshot.
+def restore_online(online: OnlineState, gate: str, snapshot: OnlineSnapshot, rows: Ids) -> None:
+    """Set origin prior and second stage to the state of a gate's snapshot.
 
     Args:
-        ensemble: of this process.
+        online: of this process.
         gate: instance that wrote the snapshot.
         snapshot: its counts are over the items of set-up, then `items`.
         rows: (k + 1,) catalogue row here of each row there, padding included, 0 for an item that is not known here.
 
     Raises:
-        LogError: the shapes differ; the ensemble is unchanged.
+        LogError: the shapes differ; the state is unchanged.
     """
-    if _shapes(snapshot.arrays) != _shapes(ensemble.to_arrays()) or len(rows) != snapshot.arrays["counts"].shape[2]:
+    arrays = snapshot.arrays
+    if _shapes(arrays) != _shapes(online.to_arrays()) or len(rows) != arrays[_COUNTS].shape[2]:
         raise LogError(
             f"the trend of gate {gate} in topic {TREND} is of another set-up, other settings of the trend or another "
             "version: give servers and gates the same, or start the gate under a new --instance, which counts from "
-            "nothing"
+            "set-up on"
         )
-    ensemble.restore(snapshot.arrays, rows)
+    online.restore(arrays, rows)
 
 
 def _newest(gate: str, records: Sequence[Record], everything: bool) -> OnlineSnapshot | None:
@@ -132,38 +135,59 @@ def _decoded(chunks: Sequence[Mapping[str, Any]]) -> OnlineSnapshot:
     split = len(raw) - first.get("names", 0)
     items, untaken = json.loads(raw[split:]) if split < len(raw) else ([], [])
     place = (first["events"], first["revision"], first["gated"])
-    arrays = _unpack(raw[:split], first["shapes"])
+    arrays = _unpack(raw[:split], first["shapes"], first.get("integers", ()))
     return OnlineSnapshot(arrays, *place, items, untaken, first.get("now", 0.0), first.get("next_item", 0))
 
 
 def _damaged(gate: str) -> LogError:
     return LogError(
         f"the trend of gate {gate} is damaged in topic {TREND}: its chunks do not give what was written; restore the "
-        "log from a backup, or start the gate under a new --instance, which counts from nothing"
+        "log from a backup, or start the gate under a new --instance, which counts from set-up on"
     )
+
+
+_COUNTS = "popularity.counts"
+"""Array that has a column for each item, as those of `recency` have."""
 
 
 def _shapes(arrays: Arrays) -> dict[str, tuple[int, ...]]:
     """Shapes of arrays, but for the number of items."""
-    return {name: array.shape[:2] if name == "counts" else array.shape for name, array in arrays.items()}
+    return {
+        name: array.shape[:2] if name == _COUNTS else array.shape
+        for name, array in arrays.items()
+        if not name.startswith("recency.")
+    }
+
+
+def _is_integer(array: NDArray[Any]) -> bool:
+    return array.ndim > 0 and np.issubdtype(array.dtype, np.integer)
 
 
 def _pack(arrays: Arrays) -> bytes:
     """Number, positions and values of the entries that are not zero, array by array in order of names."""
     parts = []
     for _, array in sorted(arrays.items()):
+        if _is_integer(array):
+            parts.append(array.astype("<i4").tobytes())
+            continue
         flat = np.ravel(array).astype("<f8")
         positions = np.flatnonzero(flat).astype("<i8")
         parts += [np.array([len(positions)], dtype="<i8").tobytes(), positions.tobytes(), flat[positions].tobytes()]
     return b"".join(parts)
 
 
-def _unpack(raw: bytes, shapes: Mapping[str, Sequence[int]]) -> dict[str, NDArray[Any]]:
-    arrays, start = {}, 0
+def _unpack(raw: bytes, shapes: Mapping[str, Sequence[int]], integers: Collection[str]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    start = 0
     for name, shape in sorted(shapes.items()):
+        size = int(np.prod(shape))
+        if name in integers:
+            arrays[name] = np.frombuffer(raw, "<i4", size, start).astype(np.int64).reshape(shape)
+            start += 4 * size
+            continue
         count = int(np.frombuffer(raw, "<i8", 1, start)[0])
         positions = np.frombuffer(raw, "<i8", count, start + 8)
-        flat = np.zeros(int(np.prod(shape)))
+        flat = np.zeros(size)
         flat[positions] = np.frombuffer(raw, "<f8", count, start + 8 + 8 * count)
         arrays[name] = flat.reshape(shape)
         start += 8 + 16 * count

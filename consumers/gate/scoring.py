@@ -6,9 +6,10 @@ from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapters_store import AdaptersStore
-from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_ensemble, snapshot_outputs
+from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_online, snapshot_outputs
 from consumers.runtime.item_records import AT_ONCE, ItemFollower
 from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.stage import Output
@@ -37,7 +38,7 @@ Taken = tuple[Interaction, History]
 
 
 class GateScoring:
-    """State of a gate that is not a user's: items, regions, online ensemble. It starts as in the set-up.
+    """State of a gate that is not a user's: items, regions, second stage. It starts as in the set-up.
 
     Args:
         setup: result of `raie setup`.
@@ -73,6 +74,7 @@ class GateScoring:
         self._freed: list[int] = []
         self._setup_items = setup.catalogue.item_ids
         self._length, self._repeats = config.windows.length, config.windows.repeats
+        self._most_earlier = config.most_earlier
         self._instance = instance
         self._metrics = metrics
         self._snapshot_events = config.consumers.snapshot_events
@@ -85,8 +87,7 @@ class GateScoring:
 
     def score(self, taken: Sequence[Taken]) -> list[Output]:
         """Score one batch of the model, of at least one event: a record of `gated` for each."""
-        online = self.scorer.online
-        first = 0 if online is None else online.events
+        first = 0 if self.scorer.online is None else self.scorer.online.events
         events = self.scorer.handle(*self._windows(taken), [history for _, history in taken])
         self._count(events)
         place = (self._revisions.next_revision, self._items.next_item, first)
@@ -110,7 +111,7 @@ class GateScoring:
         self._freed += self._items.poll(log, until)
 
     def snapshot(self, gated: Sequence[Output], log: Log) -> list[Output]:
-        """Snapshot of the ensemble, if the revision has changed or enough events have passed."""
+        """Snapshot of the second stage, if the revision has changed or enough events have passed."""
         online = self.scorer.online
         if online is None or not gated:
             return []
@@ -125,7 +126,7 @@ class GateScoring:
         return snapshot_outputs(self._instance, snapshot, gated[-1].timestamp)
 
     def restore(self, log: Log) -> None:
-        """Restore items and ensemble from the newest snapshot and the events that this gate has scored since.
+        """Restore items and second stage from the newest snapshot and the events that this gate has scored since.
 
         Raises:
             LogError: some of these are no longer in the log.
@@ -138,8 +139,8 @@ class GateScoring:
         self.poll_items(log, snapshot.next_item)
         catalogue.restore(snapshot.items, snapshot.untaken, snapshot.now)
         self._freed.clear()
+        restore_online(online, self._instance, snapshot, np.arange(catalogue.rows + 1))
         self.scorer.follow()
-        restore_ensemble(online, self._instance, snapshot, np.arange(catalogue.rows + 1))
         for _, revision in self._revisions.poll(log, snapshot.next_revision):
             for refusal in self._live.apply_with_fallback(revision):
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
@@ -161,17 +162,12 @@ class GateScoring:
             self.poll_items(log, next_item)
             together = list(batch)
             moments, targets = [e.timestamp for e in together], [e.target for e in together]
-            self.scorer.catalogue.pass_events(moments, targets)
-            self.scorer.follow(self._freed)
-            self._freed.clear()
-            self.scorer.learn_again(together)
+            self.scorer.learn_again(together, self._pass(moments, targets))
 
     def _windows(self, taken: Sequence[Taken]) -> tuple[Windows, Existence]:
         """Windows of events in the rows of the catalogue, and what existed for each of them."""
         catalogue, events = self.scorer.catalogue, [event for event, _ in taken]
-        changes = catalogue.pass_events([e.timestamp for e in events], [e.item_id for e in events])
-        self.scorer.follow(self._freed)
-        self._freed.clear()
+        existence = self._pass([e.timestamp for e in events], [e.item_id for e in events])
         contexts, since_setup = catalogue.contexts([history for _, history in taken], self._length)
         windows = Windows(
             contexts,
@@ -181,8 +177,24 @@ class GateScoring:
             np.array([e.timestamp for e in events], dtype=np.float64),
             since_setup,
             np.arange(len(events)),
+            np.stack([self._earlier(history.earlier) for _, history in taken]),
         )
-        return windows, Existence.after(catalogue.existing(), changes, len(events), repeats=self._repeats)
+        return windows, existence
+
+    def _pass(self, moments: Sequence[float], targets: Sequence[str]) -> Existence:
+        """Take events over into the catalogue; return what existed for each of them."""
+        catalogue = self.scorer.catalogue
+        changes = catalogue.pass_events(moments, targets)
+        self.scorer.follow(self._freed)
+        self._freed.clear()
+        return Existence.after(catalogue.existing(), changes, len(moments), repeats=self._repeats)
+
+    def _earlier(self, items: Sequence[str]) -> NDArray[np.int32]:
+        """(e,) rows of items that left a window, left-padded; those without a row are left out."""
+        earlier = np.zeros(self._most_earlier, dtype=np.int32)
+        known = self.scorer.catalogue.known_rows(items)[-self._most_earlier :]
+        earlier[len(earlier) - len(known) :] = known
+        return earlier
 
     def _wrote(self, event: GatedEvent, start: int) -> bool:
         """True for an event that this gate scored as its `start`-th or later."""

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from pipeline.events.erasure import Erasure, erasure_key, is_erasure_key
@@ -50,7 +50,7 @@ class UserStore:
     def history(self, user_id: str) -> History:
         """The history of a user, empty for a new one."""
         state = self._states.get(user_id)
-        return History() if state is None else state.history
+        return History() if state is None else replace(state.history, earlier=state.taken)
 
     def append(
         self, user_id: str, item_id: str, event_id: str, timestamp: float, sequence: int, *, past: bool

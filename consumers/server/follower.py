@@ -13,7 +13,7 @@ from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
 from consumers.server.views.freshness import Freshness
 from consumers.server.views.items import ServedItems
-from consumers.server.views.online import ServedOnlineEnsemble, Taken
+from consumers.server.views.online import ServedOnlineState, Taken
 from consumers.server.views.regions import ServedRegions
 from consumers.server.views.users import Users
 from pipeline.errors import RaieError
@@ -51,7 +51,7 @@ class Views:
     users: Users
     edits: Edits
     live: ServedRegions
-    online: ServedOnlineEnsemble
+    online: ServedOnlineState
     activity: Activity
     freshness: Freshness
 

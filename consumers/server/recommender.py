@@ -1,7 +1,7 @@
 """Recommendations for batches of requests, under any regions and revisions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import nsmallest
 from typing import Literal, NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.server.views.items import ServedItems
-from consumers.server.views.online import ServedOnlineEnsemble
+from consumers.server.views.online import Ranked, ServedOnlineState
 from consumers.server.views.regions import ServedRegions, View
 from consumers.server.views.users import Users
 from pipeline.events.windows import PADDING, History, Ids
@@ -19,6 +19,9 @@ from pipeline.recommend.scorer import ScoredBatch, Scorer
 from pipeline.streams.interface import Log
 
 Excluded = Literal["nothing", "window", "taken"]
+
+LEADING = 5
+"""Features that explain an item."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Ask:
             user has taken, as far as it is known); None: `nothing` where settings allow repeats, else `window`.
         exclude: ids of further items that must not be recommended.
         revision: an older revision to recommend under, or None for the one in force.
+        explain: name the sources and leading features of each item.
     """
 
     user_id: str | None = None
@@ -41,15 +45,26 @@ class Ask:
     excluded: Excluded | None = None
     exclude: tuple[str, ...] = ()
     revision: int | None = None
+    explain: bool = False
 
 
 @dataclass(frozen=True)
 class Recommended:
-    """One recommended item with its probability and title."""
+    """One recommended item.
+
+    Attributes:
+        item_id: its id.
+        score: probability among the candidates.
+        title: its text.
+        sources: candidate sources that proposed it, where the request asked why.
+        features: leading features and the part of each in the score, where the request asked why.
+    """
 
     item_id: str
     score: float
     title: str
+    sources: tuple[str, ...] | None = None
+    features: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ class Recommender:
         live: regions and adapters.
         items: items by row.
         users: histories of users.
-        online: online counts.
+        online: origin prior and second stage.
         scorer: scores windows with the adapters of `live`.
         log: source of older revisions.
         repeats: setting `windows.repeats`.
@@ -99,7 +114,7 @@ class Recommender:
         live: ServedRegions,
         items: ServedItems,
         users: Users,
-        online: ServedOnlineEnsemble,
+        online: ServedOnlineState,
         scorer: Scorer,
         log: Log,
         repeats: bool,
@@ -143,10 +158,53 @@ class Recommender:
         origin_weight = partial(self._online.origin_weight, since_setup=since_setup)
         existence = self._items.existence
         batch = self._scorer.score(view.bank, contexts, since_setup, existence, origin_weight, canaries, incumbent)
-        self._online.mix(contexts, since_setup, batch)
-        return [self._recommendation(asks[i], batch, row, view) for row, i in enumerate(selected)]
+        asked = [asks[i] for i in selected]
+        items = self._ranked(asked, contexts, since_setup, batch)
+        return [self._recommendation(ask, batch, row, view, items[row]) for row, ask in enumerate(asked)]
 
-    def _recommendation(self, ask: Ask, batch: ScoredBatch, row: int, view: View) -> Recommendation:
+    def _ranked(
+        self, asks: Sequence[Ask], contexts: Ids, since_setup: Ids, batch: ScoredBatch
+    ) -> list[tuple[Recommended, ...]]:
+        """Items of answers, by the second stage; without one, by the model."""
+        known, online = self._items.catalogue.known_rows, self._online
+        queries = online.queries(batch, contexts, [known(self._earlier(ask)) for ask in asks], since_setup)
+        ranked = online.ranked(queries, [self._allowed(ask) for ask in asks], [ask.k for ask in asks])
+        if ranked is None:
+            return [self._best(batch.probabilities[row], ask) for row, ask in enumerate(asks)]
+        return [self._first(one, ask) for one, ask in zip(ranked, asks, strict=True)]
+
+    def _first(self, ranked: Ranked, ask: Ask) -> tuple[Recommended, ...]:
+        """The k best candidates."""
+        ids, rows, scores = self._items.catalogue.ids, ranked.candidates.rows.tolist(), ranked.scores
+        shares = np.exp(scores - scores.max(initial=0.0))
+        shares /= max(float(shares.sum()), 1e-12)
+        # Ties by id, not by row: another server may have the items in other rows.
+        top = nsmallest(ask.k, range(len(rows)), lambda i: (-float(scores[i]), ids[rows[i]]))
+        found = [self._recommended(ids[rows[i]], float(shares[i])) for i in top]
+        if not ask.explain:
+            return tuple(found)
+        parts = self._online.contributions(ranked.candidates)
+        sources = [ranked.candidates.sources_of(rows[i]) for i in top]
+        why = zip(found, sources, (_leading(parts[i]) for i in top), strict=True)
+        return tuple(replace(item, sources=of, features=features) for item, of, features in why)
+
+    def _allowed(self, ask: Ask) -> NDArray[np.bool_]:
+        """(items + 1,) True for items that exist and are not excluded."""
+        allowed = self._items.existing.copy()
+        allowed[[PADDING, *self._items.catalogue.known_rows([*self._held(ask), *ask.exclude])]] = False
+        return allowed
+
+    def _earlier(self, ask: Ask) -> Sequence[str]:
+        """Distinct items that left the window."""
+        if ask.history is None:
+            return self._users.earlier(ask.user_id or "")
+        known = [item_id for item_id in ask.history if item_id in self._items.catalogue.row_of]
+        left = known[: max(len(known) - self._users.length, 0)]
+        return list(dict.fromkeys(reversed(left)))[::-1]
+
+    def _recommendation(
+        self, ask: Ask, batch: ScoredBatch, row: int, view: View, items: tuple[Recommended, ...]
+    ) -> Recommendation:
         region_id = int(batch.posterior.tops[row])
         # A region with a refused version holds the last good one in the view.
         canary, adapter = view.canaries.get(region_id), view.bank[region_id].adapter
@@ -156,7 +214,7 @@ class Recommender:
         ids = [0, *(region.region_id for region in view.bank.stream)]
         route = {i: float(w) for i, w in zip(ids, batch.route[row], strict=True) if w > 0.0}
         return Recommendation(
-            items=self._best(batch.probabilities[row], ask),
+            items=items,
             answered_by="adapter" if loaded else "backbone",
             region_id=region_id,
             adapter=loaded,
@@ -175,8 +233,7 @@ class Recommender:
     def _best(self, probabilities: NDArray[np.float32] | NDArray[np.float64], ask: Ask) -> tuple[Recommended, ...]:
         """The k best items that exist and are not excluded."""
         catalogue = self._items.catalogue
-        scores = np.where(self._items.existing, probabilities, -1.0)
-        scores[[PADDING, *catalogue.known_rows([*self._held(ask), *ask.exclude])]] = -1.0
+        scores = np.where(self._allowed(ask), probabilities, -1.0)
         k = min(ask.k, len(scores) - 1)
         least = max(0.0, float(np.partition(scores, -k)[-k]))
         ids = catalogue.ids
@@ -196,6 +253,11 @@ class Recommender:
     def _recommended(self, item_id: str, score: float) -> Recommended:
         item = self._items.catalogue.item(item_id)
         return Recommended(item_id, score, item.text if item else "")
+
+
+def _leading(parts: Mapping[str, float]) -> dict[str, float]:
+    """The features with the largest parts in a score, either way."""
+    return dict(sorted(parts.items(), key=lambda part: -abs(part[1]))[:LEADING])
 
 
 class _Asked(NamedTuple):

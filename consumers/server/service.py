@@ -3,8 +3,12 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
@@ -23,12 +27,13 @@ from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
 from consumers.server.views.freshness import Freshness
 from consumers.server.views.items import ServedItems
-from consumers.server.views.online import ServedOnlineEnsemble
+from consumers.server.views.online import ServedOnlineState
 from consumers.server.views.regions import ServedRegions
 from consumers.server.views.users import Users
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.control import PIN, RELOAD, ControlAct
+from pipeline.events.existence import Existence
 from pipeline.events.feedback import Feedback
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.open_catalogue import OpenCatalogue
@@ -40,7 +45,7 @@ from pipeline.recommend.scorer import Scorer
 from pipeline.regions.region import Status
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, UnavailableError
-from pipeline.streams.topics import CONTROL, FEEDBACK, USERS
+from pipeline.streams.topics import CONTROL, FEEDBACK, TREND, USERS
 from pipeline.telemetry import Metrics
 
 LAG_SECONDS = 2.0
@@ -96,7 +101,12 @@ class Service:
         prepared = _prepared_texts(setup, config)
         catalogue = OpenCatalogue(setup.catalogue, prepared)
         self.live = ServedRegions(setup.bank, forward, self.store, setup.backbone_sha256, catalogue)
-        self.online = ServedOnlineEnsemble(setup, config, catalogue, edges.say)
+        scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
+        of_setup = partial(scorer.score, setup.bank, existence=Existence.of_all(len(setup.catalogue)))
+        texts = partial(_texts_in_force, forward, catalogue)
+        self.online = ServedOnlineState(setup, config, catalogue, texts, of_setup, edges.say)
+        if not self._log.end_offset(TREND, 0):
+            self.online.start()
         skipped = SkippedRecords(metrics, edges.say)
         self.items = ServedItems(catalogue, prepared, self.live, self.online, edges.clock, skipped, metrics)
         self.instance = instance
@@ -104,7 +114,6 @@ class Service:
         self._producer = self._log.producer(f"server-{instance}")
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None
-        scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
         repeats = config.windows.repeats
         recommender = Recommender(self.live, self.items, self.users, self.online, scorer, self._log, repeats)
         self.batcher = Batcher(
@@ -231,6 +240,12 @@ class Service:
         reason = refusal.reason if isinstance(refusal, AdapterRefused) else "unreadable"
         self.metrics.refused_adapters.labels(reason).inc()
         self._edges.say(f"an adapter is refused, the last good version stays live: {refusal}")
+
+
+def _texts_in_force(forward: BatchedForward, catalogue: OpenCatalogue) -> NDArray[np.float32]:
+    """(rows + 1, t) text embeddings of the catalogue."""
+    texts: NDArray[np.float32] = forward.backbone.items.text.numpy()
+    return texts[: catalogue.rows + 1]
 
 
 def _prepared_texts(setup: SetUp, config: Config) -> PreparedTexts | None:

@@ -26,6 +26,7 @@ from pipeline.config.stream import (
     EditSettings,
     GateSettings,
     MonitorSettings,
+    RankingSettings,
     ReplaySettings,
     TrendSettings,
 )
@@ -48,6 +49,7 @@ class Config(Section):
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
     trend: TrendSettings = TrendSettings()
+    ranking: RankingSettings = RankingSettings()
     monitor: MonitorSettings = MonitorSettings()
     edits: EditSettings = EditSettings()
     replay: ReplaySettings = ReplaySettings()
@@ -56,3 +58,8 @@ class Config(Section):
     canary: CanarySettings = CanarySettings()
     consumers: ConsumerSettings = ConsumerSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def most_earlier(self) -> int:
+        """Number of items that left the window which the second stage sees."""
+        return min(self.ranking.history, self.gate.remembered_items)

@@ -168,41 +168,30 @@ class EditSettings(Section):
 
 
 class TrendSettings(Section):
-    """Online ensemble: decayed popularity and item transitions, mixed with the model's scores."""
+    """Online counts: decayed popularity, item transitions, and the origin prior."""
 
     half_lives: list[Annotated[float, Field(gt=0)]] = Field(
-        [500.0, 2_000.0, 8_000.0],
+        [200.0, 500.0, 2_000.0, 8_000.0],
         description=(
-            "half-lives of the decayed item counts in events, one popularity score each; []: neither decayed "
-            "popularity nor an origin prior"
+            "half-lives of the decayed item counts in events, shortest first; []: the model alone answers, without "
+            "second stage and origin prior"
         ),
     )
     shrinkage: float = Field(
         50.0,
         gt=0,
         description=(
-            "prior strength in events: of the counts of all users in those of a set-up region, of the set-up counts in "
-            "the former, and of decayed popularity in the item transitions"
+            "prior strength in events: of the counts of all users in those of a set-up region, and of the set-up "
+            "counts in the former"
         ),
     )
     followed_events: int = Field(
-        10_000,
-        ge=1,
-        description="newest events counted for item transitions, and as many of set-up; 1: practically none",
-    )
-    learning_rate: float = Field(
-        0.02, gt=0, description="learning rate per event of the ensemble weights of model and popularity"
+        10_000, ge=1, description="newest events counted for the recent item transitions, and as many of set-up"
     )
     held_out: int = Field(
         512,
         ge=0,
-        description=(
-            "set-up windows, never trained on, whose replay keeps the weight of popularity low for users who behave as "
-            "in set-up"
-        ),
-    )
-    retention: int = Field(
-        1, ge=0, description="number of these windows replayed to the weights per event; 0: no replay"
+        description="held-out set-up windows that the second stage learns beside the stream, so that it forgets less",
     )
     era_learning_rate: float = Field(
         2.0,
@@ -213,6 +202,25 @@ class TrendSettings(Section):
         ),
     )
     era_half_life: float = Field(500.0, gt=0, description="half-life of the origin prior in events")
+
+
+class RankingSettings(Section):
+    """Second stage: candidates from several sources, ranked by a network that learns from every event."""
+
+    candidates: int = Field(60, ge=1, description="items that each candidate source proposes for a window")
+    newest: int = Field(20, ge=1, description="items that are candidates because they became known last")
+    history: int = Field(
+        50, ge=1, description="distinct items of a user that are looked up: those of the window and earlier ones"
+    )
+    events: int = Field(
+        50_000, ge=1, description="newest events counted for item neighbours and for the long item transitions"
+    )
+    batch: int = Field(32, ge=1, description="events per step of the network")
+    learning_rate: float = Field(0.001, gt=0, description="learning rate of a step (Adam)")
+    retention: int = Field(
+        3, ge=0, description="events for each held-out set-up window that is learned beside them; 0: none"
+    )
+    setup_passes: int = Field(3, ge=0, description="passes over the held-out windows of set-up before the stream")
 
 
 class ReplaySettings(Section):

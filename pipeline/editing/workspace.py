@@ -13,7 +13,7 @@ from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent
 from pipeline.events.item import WHEN_TAKEN, Item
-from pipeline.events.windows import History, Windows
+from pipeline.events.windows import History, Windows, no_earlier
 from pipeline.models.injected import InjectedItems, InjectedVersions
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.lora.moved_items import known_rows, moved_items
@@ -116,6 +116,7 @@ class Workspace:
             np.array([event.timestamp for event in events], dtype=np.float64),
             since_setup,
             np.arange(len(events)),
+            no_earlier(len(events)),
         )
 
     def _fill(self, items: Sequence[str]) -> None:

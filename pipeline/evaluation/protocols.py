@@ -55,6 +55,12 @@ class Plan:
         """Observed and scored windows, by slice."""
         return {**self.observed, **self.scored}
 
+    @property
+    def withheld(self) -> Mapping[str, int]:
+        """User -> row of the user's S_new interaction."""
+        unseen = self.scored["S_new"]
+        return dict(zip(unseen.users.tolist(), unseen.targets.tolist(), strict=True))
+
     def update_intervals(self, number: int) -> list[Windows]:
         """Stream in `number` intervals of equal length, after each of which strategies learn; empty ones left out."""
         stream = self.stream
@@ -107,9 +113,14 @@ def plan_setup(dataset: Dataset, config: Config) -> Plan:
     until = float(events.timestamps[-1])
     slices, nothing = Slices(until, until), Stream(len(events), np.zeros(0), [], [])
     timeline = Timeline(dataset.items, setup_items(dataset, events, slices), nothing, config.items)
-    windows = preceding_windows(events, timeline.row_of, Histories(config.windows.length), since_setup=False)
+    windows = preceding_windows(events, timeline.row_of, _histories(config), since_setup=False)
     none = windows[:0]
     return Plan(slices, windows, {"F": none, "T": none}, {"S_new": none, "S": windows}, timeline)
+
+
+def _histories(config: Config) -> Histories:
+    """Histories of a gate, before the first event."""
+    return Histories(config.windows.length, config.most_earlier)
 
 
 def _positives(dataset: Dataset, config: Config) -> Interactions:
@@ -147,7 +158,7 @@ def _firsts(events: Mapping[Slice, Interactions]) -> dict[Slice, int]:
 
 
 def _prequential(slices: Slices, events: Mapping[Slice, Interactions], config: Config, timeline: Timeline) -> Plan:
-    histories, firsts = Histories(config.windows.length), _firsts(events)
+    histories, firsts = _histories(config), _firsts(events)
     windows = {
         name: preceding_windows(events[name], timeline.row_of, histories, since_setup=name != "S", first=firsts[name])
         for name in SLICES
@@ -163,7 +174,7 @@ def _windows(slices: Slices, events: Mapping[Slice, Interactions], config: Confi
     # Separate histories for each slice, so that no context crosses a cut.
     inside = {
         name: preceding_windows(
-            events[name], timeline.row_of, Histories(length), since_setup=name != "S", first=_firsts(events)[name]
+            events[name], timeline.row_of, _histories(config), since_setup=name != "S", first=_firsts(events)[name]
         )
         for name in SLICES
     }

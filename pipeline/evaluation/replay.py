@@ -82,7 +82,17 @@ def replay(
             for name in strategies:
                 folder = out / STATE / f"seed{seed}" / name
                 context = StrategyContext(
-                    setup, config, plan.setup, seed, folder, plan.timeline, dataset.items, catalogue, encoder, trainings
+                    setup,
+                    config,
+                    plan.setup,
+                    seed,
+                    folder,
+                    plan.timeline,
+                    dataset.items,
+                    catalogue,
+                    encoder,
+                    plan.withheld,
+                    trainings,
                 )
                 _replay_strategy(name, context, plan, results, stopwatch, progress)
     return results.write(out, dataset.name, config, stopwatch)

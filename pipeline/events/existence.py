@@ -94,6 +94,15 @@ class Existence:
         """(m,) rows that are no candidates after one window: those that do not exist, and its own without repeats."""
         return np.append(self.held(context), self.hidden_from(window))
 
+    def allowed(self, window: int, context: Ids) -> NDArray[np.bool_]:
+        """(items + 1,) True for rows that are candidates after one window."""
+        allowed = np.ones(self.items + 1, dtype=np.bool_)
+        excluded = self.excluded(window, context)
+        # Items of a window may lie beyond those that are scored: they are no candidates anyway.
+        allowed[excluded[excluded <= self.items]] = False
+        allowed[0] = False
+        return allowed
+
     def held(self, contexts: Ids) -> Ids:
         """(n, length) rows of windows that are no candidates after them: all of them, or none with repeats."""
         return contexts[..., :0] if self.repeats else contexts

@@ -8,44 +8,45 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from pipeline.errors import LogError
+from pipeline.events.candidate_scores import CandidateScores
 from pipeline.events.edit import Evidence
 from pipeline.events.item_ids import item_ids
+from pipeline.events.windows import History
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import GATED
 
 
 @dataclass(frozen=True, slots=True)
 class OnlineFeatures:
-    """Inputs of the online ensemble for one event, from which it learns the same as from the window itself.
+    """Inputs of origin prior and second stage for one event, from which they learn the same as from the window itself.
 
     Attributes:
         probability: of the target under the model alone, None where it did not exist (`model_chance` in the record).
-        max_probability: highest probability in the model's answer (`surest`).
         setup_shares: position of a set-up region and its share of the window; the least shares are left out (`tastes`).
-        hits: for each point of the interpolation grid, True if the target is in the list (`hits`); empty where it did
-            not exist.
+        candidates: candidates with the models' scores, None where the target was no candidate, or an earlier version
+            wrote the record.
     """
 
     probability: float | None
-    max_probability: float
     setup_shares: Sequence[tuple[int, float]]
-    hits: Sequence[bool]
+    candidates: CandidateScores | None
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self | None:
-        """From a record of `gated`; None where its gate has no online ensemble."""
+        """From a record of `gated`; None where its gate has no second stage."""
         if "tastes" not in record:
             return None
-        return cls(record["model_chance"], record["surest"], record["tastes"], record["hits"])
+        candidates = record.get("candidates")
+        found = None if candidates is None else CandidateScores.from_record(candidates)
+        return cls(record["model_chance"], record["tastes"], found)
 
     def to_fields(self) -> dict[str, Any]:
         """As fields of a record of `gated`."""
-        return {
+        fields: dict[str, Any] = {
             "model_chance": self.probability,
-            "surest": self.max_probability,
             "tastes": [list(share) for share in self.setup_shares],
-            "hits": list(self.hits),
         }
+        return fields if self.candidates is None else {**fields, "candidates": self.candidates.to_record()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class GatedEvent:
         event_id, user_id, timestamp: of the interaction; seconds of event time.
         target: id of the item that was taken.
         window: ids of the items before it, oldest first.
+        earlier: ids of distinct items that left the window, the one that left last at the end.
         since_setup: number of items of the window taken since set-up.
         cold: True if the window is empty.
         region_id: region of the highest posterior; the event counts in its statistics.
@@ -112,9 +114,9 @@ class GatedEvent:
         rarity: minus the log of one plus the target's count in set-up.
         model_rank: rank of the target by the model alone.
         rank: rank of the target in the answer.
-        popularity_rank: rank of the target by decayed popularity over all users, 0 without online counts.
+        popularity_rank: rank of the target by decayed popularity over all users, 0 without a second stage.
         gate_version: version of the boundaries.
-        online: inputs of the online ensemble, None without one.
+        online: inputs of origin prior and second stage, None without them.
         stamp: the gate that wrote the record, None in a replay.
     """
 
@@ -123,6 +125,7 @@ class GatedEvent:
     timestamp: float
     target: str
     window: Sequence[str]
+    earlier: Sequence[str]
     since_setup: int
     cold: bool
     region_id: int
@@ -143,6 +146,11 @@ class GatedEvent:
     gate_version: int
     online: OnlineFeatures | None = None
     stamp: GateStamp | None = None
+
+    @property
+    def history(self) -> History:
+        """The window with what left it, as the user's state had them."""
+        return History(tuple(self.window), self.since_setup, tuple(self.earlier))
 
     @property
     def is_scored(self) -> bool:
@@ -167,6 +175,7 @@ class GatedEvent:
             setup_items: ids of the items of set-up by row, from 1: records of schema 1 hold rows.
         """
         fields = {name: record.get(key, 0) if key in _LATER else record[key] for name, key in KEYS.items()}
+        fields["earlier"] = record.get("earlier", ())
         fields["target"], *fields["window"] = item_ids([record["target"], *record["window"]], setup_items)
         return cls(**fields, online=OnlineFeatures.from_record(record), stamp=GateStamp.from_record(record))
 
@@ -179,7 +188,7 @@ _CONTRACTS = {
 }
 """Keys in the record that differ from the attribute's name."""
 
-_LATER = {"since_setup", "opened", "backbone_chance", "model_rank", "popularity_rank"}
+_LATER = {"earlier", "since_setup", "opened", "backbone_chance", "model_rank", "popularity_rank"}
 """Keys that records of the first versions lack."""
 
 KEYS = {name: _CONTRACTS.get(name, name) for name in GatedEvent.__dataclass_fields__ if name not in ("online", "stamp")}

@@ -29,10 +29,12 @@ class History:
     Attributes:
         items: ids, oldest first. A process resolves them to its own rows only where it scores.
         since_setup: number of these, the newest ones, that came after the set-up slice.
+        earlier: distinct items that left these, the one that left last at the end.
     """
 
     items: tuple[str, ...] = ()
     since_setup: int = 0
+    earlier: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, items: Sequence[str], length: int, since_setup: int) -> Self:
@@ -58,6 +60,7 @@ class Windows:
         timestamps: (n,) its time in seconds.
         since_setup: (n,) int64 number of items of each context, the newest ones, taken since set-up.
         positions: (n,) int64 number of the interaction in its log, from which follows what existed then.
+        earlier: (n, e) int32 distinct rows that left the window, the one that left last at the end, left-padded.
     """
 
     contexts: NDArray[np.int64]
@@ -67,6 +70,7 @@ class Windows:
     timestamps: NDArray[np.float64]
     since_setup: NDArray[np.int64]
     positions: NDArray[np.int64]
+    earlier: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -86,7 +90,9 @@ class Windows:
 
 def concatenate(parts: Sequence[Windows]) -> Windows:
     """Join windows in the given order; at least one part is needed."""
-    columns = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Windows))
+    widest = max(part.earlier.shape[1] for part in parts)
+    padded = [replace(p, earlier=np.pad(p.earlier, ((0, 0), (widest - p.earlier.shape[1], 0)))) for p in parts]
+    columns = (np.concatenate([getattr(part, field.name) for part in padded]) for field in fields(Windows))
     return Windows(*columns)
 
 
@@ -96,21 +102,24 @@ class RowHistory(NamedTuple):
     Attributes:
         rows: (length,) catalogue rows, oldest first, left-padded with 0.
         since_setup: number of these, the newest ones, that came after the set-up slice.
+        earlier: distinct rows that left, the one that left last at the end.
     """
 
     rows: Ids
     since_setup: int
+    earlier: tuple[int, ...] = ()
 
 
 class Histories:
-    """The last `length` items of every user.
+    """The last `length` items of every user, and distinct ones before them.
 
     Attributes:
         length: items kept for each user.
+        earlier: distinct items kept that left these.
     """
 
-    def __init__(self, length: int) -> None:
-        self.length = length
+    def __init__(self, length: int, earlier: int = 0) -> None:
+        self.length, self.earlier = length, earlier
         self._of: dict[str, RowHistory] = {}
         self._empty = RowHistory(np.zeros(length, dtype=np.int64), 0)
         # All strangers share it.
@@ -150,15 +159,15 @@ def preceding_windows(
     """
     events = Interactions.of(interactions)
     targets = events.item_rows(row_of)
-    contexts, since = _contexts(events, targets, histories, since_setup)
-    positions = np.arange(first, first + len(targets))
-    return Windows(contexts, targets, events.user_texts(), events.event_id_texts(), events.timestamps, since, positions)
+    contexts, since, earlier = _contexts(events, targets, histories, since_setup)
+    positions, users, ids = np.arange(first, first + len(targets)), events.user_texts(), events.event_id_texts()
+    return Windows(contexts, targets, users, ids, events.timestamps, since, positions, earlier)
 
 
 def _contexts(
     events: Interactions, targets: NDArray[np.int64], histories: Histories, since_setup: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the (n, length) contexts and (n,) counts of items since set-up; the histories go on."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """Return the contexts, counts of items since set-up, and earlier items of n windows; the histories go on."""
     length = histories.length
     order = np.argsort(events.users, kind="stable")
     users, starts, counts = np.unique(events.users[order], return_index=True, return_counts=True)
@@ -174,14 +183,51 @@ def _contexts(
         rows[front : front + length] = history.rows
     contexts = np.empty((len(order), length), dtype=np.int64)
     contexts[order] = sliding_window_view(rows, length)[at - length] if len(order) else 0
+    left = [h.earlier for h in before]
+    earlier = _earlier(contexts, np.split(order, starts[1:]), left, histories.earlier)
     known = np.array([history.since_setup for history in before], dtype=np.int64)
     since = np.empty(len(order), dtype=np.int64)
     since[order] = np.minimum(known[group] + places * since_setup, length)
     newest = np.minimum(known + counts * since_setup, length)
-    for user, front, count, new in zip(users.tolist(), fronts.tolist(), counts.tolist(), newest.tolist(), strict=True):
+    columns = (users.tolist(), fronts.tolist(), counts.tolist(), newest.tolist(), left)
+    for user, front, count, new, gone in zip(*columns, strict=True):
         kept = rows[front + count : front + count + length].copy()
-        histories.replace(events.user_ids[user], RowHistory(kept, new))
-    return contexts, since
+        histories.replace(events.user_ids[user], RowHistory(kept, new, gone))
+    return contexts, since, earlier
+
+
+def _earlier(
+    contexts: NDArray[np.int64], of_users: Sequence[Ids], left: list[tuple[int, ...]], most: int
+) -> NDArray[np.int32]:
+    """Distinct items that left each window, at most the newest `most`.
+
+    Args:
+        contexts: (n, length) windows.
+        of_users: the windows of each user, in event order.
+        left: of each user, the items that left before the first of them; replaced by those after the last.
+        most: items kept.
+    """
+    earlier = np.zeros((len(contexts), most), dtype=np.int32)
+    if not most or not len(contexts):
+        return earlier
+    for user, windows in enumerate(of_users):
+        gone = dict.fromkeys(left[user])
+        for window in windows.tolist():
+            if gone:
+                kept = list(gone)[-most:]
+                earlier[window, most - len(kept) :] = kept
+            # A full window loses its oldest item to the event.
+            oldest = int(contexts[window, 0])
+            if oldest != PADDING:
+                gone.pop(oldest, None)
+                gone[oldest] = None
+        left[user] = tuple(gone)[-most:]
+    return earlier
+
+
+def no_earlier(windows: int) -> NDArray[np.int32]:
+    """(n, 0) earlier items of windows of which nothing is known but their items."""
+    return np.zeros((windows, 0), dtype=np.int32)
 
 
 def places_in_sequence(users: NDArray[np.str_]) -> NDArray[np.int64]:

@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.arrays import Array
 from pipeline.events.windows import PADDING, Ids
-from pipeline.online.popularity_batch import PopularityBatch
 
 LARGEST_WEIGHT = 2.0**500
 """Bound of the weight of a new event: weights grow instead of old counts shrinking, and are scaled back beyond it."""
@@ -26,9 +24,6 @@ ALL_REGIONS = -1
 
 LEAST_SHARE = 0.1
 """Least share of a region in a window for the window to count in that region."""
-
-LARGEST_LIFT = 3.0
-"""Bound of the log ratio of one item: a single unknown item must not outweigh a whole window."""
 
 
 class _Weights(NamedTuple):
@@ -61,7 +56,7 @@ class DecayedPopularity:
 
     def __init__(self, usual: NDArray[np.int64], regions: int, half_lives: Sequence[float], shrinkage: float) -> None:
         self._usual = base_probabilities(usual)
-        self._of_new, self._floor = probability_of_new(usual), 0.1 / len(usual)
+        self._of_new = probability_of_new(usual)
         self._shrinkage = shrinkage
         self._growth = 2.0 ** (1.0 / np.array(half_lives, dtype=np.float64))
         self._weight = np.ones(len(half_lives))
@@ -69,7 +64,6 @@ class DecayedPopularity:
         self._room = np.zeros((regions + 1, len(half_lives), len(usual)))
         self._counts = self._room
         self._totals = np.zeros((regions + 1, len(half_lives)))
-        self._table: PopularityBatch | None = None
 
     def resize(self, items: int) -> None:
         """Make room for catalogue rows up to `items`; it never shrinks."""
@@ -82,12 +76,10 @@ class DecayedPopularity:
             room[:, :, : self._counts.shape[2]] = self._counts
             self._room = room
         self._counts = self._room[:, :, : items + 1]
-        self._renew_table(())
 
     def forget(self, rows: Ids) -> None:
         """Drop the counts of (m,) catalogue rows, which other items may get."""
         self._counts[:, :, rows] = 0.0
-        self._renew_table(rows.tolist())
 
     def blended(self, setup_shares: Array, weights: Array) -> Array:
         """Decayed popularity for windows, by k weightings of the half-lives.
@@ -106,41 +98,17 @@ class DecayedPopularity:
             blended[window] += (weights[window] * own) @ self._counts[region]
         return blended
 
-    def blend_in(self, probabilities: Tensor, setup_shares: Array, weights: Array) -> None:
-        """Add decayed popularity to (n, items + 1) probabilities, in place and in their single precision.
-
-        Args:
-            probabilities: weighted probabilities of n windows.
-            setup_shares: (n, regions) shares of the set-up regions in each window.
-            weights: (n, half_lives) weights of each window.
-        """
-        if self._table is None:
-            self._table = PopularityBatch(self._counts, self._weight, self._usual)
-        per_event = self._count_weights(setup_shares)
-        shared = np.column_stack([weights * per_event.overall, (weights * per_event.usual).sum(axis=1)])
-        self._table.add(
-            probabilities, per_event.windows, per_event.regions, weights[per_event.windows] * per_event.own, shared
-        )
-
-    def probabilities_of(self, shares: Array, rows: Ids) -> Array:
-        """Probability of one item for each of k windows, by each half-life.
-
-        Args:
-            shares: (k, regions) shares of the regions that each window counts in, see `counted`.
-            rows: (k,) catalogue rows.
-
-        Returns:
-            (k, half_lives) probabilities.
-        """
-        weight = self._shrinkage * self._weight[:, None]
-        expected = self._counts[:-1, :, rows] + weight * self._overall(rows)
-        terms = expected * (shares.T[:, None] / (self._totals[:-1, :, None] + weight))
-        probabilities: Array = np.add.reduce(terms, axis=0)
-        return probabilities.T
-
     def overall(self) -> Array:
         """(half_lives, items + 1) decayed popularity over all users."""
         return self._overall(slice(None))
+
+    def overall_by(self, half_life: int) -> Array:
+        """(items + 1,) decayed popularity over all users by one half-life, given by its index."""
+        weight = self._shrinkage * self._weight[half_life]
+        overall: Array = (self._counts[ALL_REGIONS, half_life] + weight * self._usual) / (
+            self._totals[ALL_REGIONS, half_life] + weight
+        )
+        return overall
 
     def rank(self, target: int, excluded: Ids) -> int:
         """Rank of an item by the popularity over all users with the shortest half-life; half of the ties are ahead.
@@ -156,23 +124,6 @@ class DecayedPopularity:
         scores[PADDING] = -1.0
         return 1 + int(np.count_nonzero(scores > own)) + max(int(np.count_nonzero(scores == own)) - 1, 0) // 2
 
-    def lifts(self, contexts: Ids) -> Array:
-        """Lift of the items of windows: recent popularity over that of set-up.
-
-        Args:
-            contexts: (n, length) windows.
-
-        Returns:
-            (n,) mean log ratio over the items of each, -1 to 1; 0 for an empty window.
-        """
-        floor, weight, usual = self._floor, self._shrinkage * self._weight[0], self._usual[contexts]
-        overall = (self._counts[ALL_REGIONS, 0, contexts] + weight * usual) / (self._totals[ALL_REGIONS, 0] + weight)
-        present = contexts != PADDING
-        ratio = np.log((overall + floor) / (usual + floor)) * present
-        mean = np.add.reduce(ratio, axis=1) / np.maximum(np.add.reduce(present, axis=1), 1)
-        lifts: Array = np.minimum(np.maximum(mean, -LARGEST_LIFT), LARGEST_LIFT) / LARGEST_LIFT
-        return lifts
-
     def add(self, setup_shares: Array, row: int) -> None:
         """Count an event: the item of catalogue row `row`, after a window with (regions,) `setup_shares`."""
         self._weight *= self._growth
@@ -183,8 +134,6 @@ class DecayedPopularity:
         added = np.append(counted(setup_shares), 1.0)[:, None] * self._weight
         self._counts[:, :, row] += added
         self._totals += added
-        if self._table is not None:
-            self._table.update(self._counts, self._weight, row)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the counts, half-life by half-life; `restore` continues from them to the bit."""
@@ -203,11 +152,6 @@ class DecayedPopularity:
         self._counts[:] = 0.0
         self._counts[:, :, rows] = arrays["counts"].swapaxes(0, 1)
         self._counts[:, :, PADDING] = 0.0
-        self._table = None
-
-    def _renew_table(self, changed: Sequence[int]) -> None:
-        if self._table is not None:
-            self._table.resize(self._counts, self._weight, self._usual, changed)
 
     def _count_weights(self, setup_shares: Array) -> _Weights:
         """Weights of counts for n windows with (n, regions) shares."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 from pipeline.online.decayed_popularity import counted
+from pipeline.regions.bank import Posterior, RegionBank
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,34 @@ class OriginFeatures:
 
     def __getitem__(self, index: slice) -> "OriginFeatures":
         return OriginFeatures(self.opened[index], self.routed[index], self.setup_shares[index], self.since_setup[index])
+
+
+def setup_shares_of(setup_bank: RegionBank, posterior: Posterior) -> Array:
+    """(n, regions) shares of the counted set-up regions: a set-up region keeps its column when it ends.
+
+    Args:
+        setup_bank: the regions before any revision.
+        posterior: posterior over the live regions.
+    """
+    columns = {r.region_id: column for column, r in enumerate(setup_bank.setup)}
+    live = posterior.region_ids[: posterior.setup_shares.shape[1]]
+    setup_shares = np.zeros((len(posterior.setup_shares), len(columns)))
+    setup_shares[:, [columns[region_id] for region_id in live.tolist()]] = posterior.setup_shares
+    return setup_shares
+
+
+def origin_features(
+    setup_bank: RegionBank, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]
+) -> OriginFeatures:
+    """Inputs of the origin prior for n windows.
+
+    Args:
+        setup_bank: the regions before any revision.
+        posterior: posterior over the live regions.
+        route: (n, 1 + stream) route by that posterior.
+        since_setup: (n,) number of items of each window taken since set-up.
+    """
+    return OriginFeatures(posterior.stream, 1.0 - route[:, 0], setup_shares_of(setup_bank, posterior), since_setup)
 
 
 def reweighted(probabilities: NDArray[Any], backbone: NDArray[Any], origin_weight: Array) -> Array:

@@ -23,12 +23,12 @@ class Mixture:
 
     Attributes:
         probabilities: (n, items + 1), padding has 0.
-        backbone: (n, items + 1) of the backbone alone, or None where the backend does not keep them.
+        backbone: (n, items + 1) of the backbone alone.
         fallback: (n,) True where the backbone replaces an adapter that is not loaded.
     """
 
     probabilities: Tensor
-    backbone: Tensor | None
+    backbone: Tensor
     fallback: NDArray[np.bool_]
 
 
@@ -98,7 +98,7 @@ class BatchedBackend:
     def mixed(
         self, states: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None], existence: Existence
     ) -> Mixture:
-        """See `Backend.mixed`; the probabilities of the backbone alone are not kept.
+        """See `Backend.mixed`.
 
         Existence is the same for all windows of a batch: `BatchedForward.hide` was told of it.
         """
@@ -108,13 +108,14 @@ class BatchedBackend:
         idle = gone | np.array([column > 0 and name is None for column, name in enumerate(adapters)])
         moved = np.where(idle, 0.0, shares)
         moved[:, 0] += (shares * idle).sum(axis=1)
-        return Mixture(self._sum(states, contexts, moved, adapters), None, affected(shares, gone))
+        backbone = self._forward.alone(states).clone()  # the pass reuses its memory
+        return Mixture(self._sum(backbone, contexts, moved, adapters), backbone, affected(shares, gone))
 
     @torch.inference_mode()
-    def _sum(self, states: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None]) -> Tensor:
+    def _sum(self, backbone: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None]) -> Tensor:
         """(n, items + 1) sums of probabilities times shares, in single precision."""
         weights = torch.from_numpy(shares).to(torch.float32)
-        total = self._forward.alone(states) * weights[:, :1]
+        total = backbone * weights[:, :1]
         # Rows of one adapter follow one another: the second finds it in the processor's cache.
         columns, rows = np.nonzero(shares[:, 1:].T)
         names = [str(adapters[column + 1]) for column in columns.tolist()]

@@ -1,7 +1,8 @@
 """Scoring of events: each target is scored before anything is learned from its event."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,41 +12,59 @@ from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.events.existence import Existence, ranks_of_existing
 from pipeline.events.gated import GatedEvent, OnlineFeatures
-from pipeline.events.windows import History, Ids, Windows
+from pipeline.events.windows import PADDING, History, Ids, Windows
 from pipeline.metrics.ranking import NOT_SCORED
 from pipeline.models.open_catalogue import OpenCatalogue
-from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
+from pipeline.online.decayed_popularity import LEAST_SHARE
 from pipeline.recommend.backends import HostBackend
+from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.held_out import HeldOut
+from pipeline.recommend.online_state import OnlineState
 from pipeline.recommend.scorer import ScoredBatch, Scorer
-from pipeline.regions.bank import RegionBank
+from pipeline.recommend.second_stage import Event, SecondStage
+from pipeline.recommend.start import start
 from pipeline.regions.features import negative_log_popularity
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
+
+Earlier = NDArray[np.int32]
+"""(n, e) distinct items that left n windows; see `Windows.earlier`."""
 
 
 class EventScorer:
     """Scores events under the newest revision, and learns from them in their order.
 
-    Attributes:
+    Args:
+        setup: the state before any event.
+        config: the whole tree.
         live: the regions and adapters in force.
         catalogue: the items, in the rows of all windows.
-        online: the online ensemble, or None where the configuration has no half-lives.
-        origin_prior: the origin prior; it works without an online ensemble too.
+        withheld: user -> row of the user's held-out interaction, which is counted nowhere.
+
+    Attributes:
+        live, catalogue: as given.
+        online: origin prior and second stage, or None where the configuration has no half-lives.
+        origin_prior: the origin prior; it works without `online` too.
     """
 
-    def __init__(self, setup: SetUp, config: Config, live: LiveRegions, catalogue: OpenCatalogue) -> None:
+    def __init__(
+        self,
+        setup: SetUp,
+        config: Config,
+        live: LiveRegions,
+        catalogue: OpenCatalogue,
+        withheld: Mapping[str, int] | None = None,
+    ) -> None:
         self.live = live
         self.catalogue = catalogue
         self._setup = setup
         self._config = config
+        self._withheld = withheld or {}
         self._scorer = Scorer(HostBackend(live.host), setup.view, config.gate.floor)
-        self.online = (
-            OnlineEnsemble(setup.counts, setup.item_transitions(config.trend.shrinkage), len(setup.bank.setup), config)
-            if config.trend.half_lives
-            else None
-        )
+        self._regions = len(setup.bank.setup)
+        self.online = OnlineState(setup, config, self._texts) if config.trend.half_lives else None
         self.origin_prior = self.online.origin_prior if self.online else None
-        self._held_out_under: RegionBank | None = None
+        self._held_out = HeldOut(setup, config)
 
     def follow(self, freed: Sequence[int] = ()) -> None:
         """Take over changes of the catalogue, before windows with its new rows are scored.
@@ -53,25 +72,38 @@ class EventScorer:
         Args:
             freed: rows of items that were evicted.
         """
-        if self.online is not None:
-            self.online.forget(freed)
-            self.online.resize(self.catalogue.rows)
+        stage = self._started()
+        if stage is not None:
+            stage.forget(freed)
+            stage.resize(self.catalogue.rows)
         self.live.follow(self.catalogue, freed)
 
     def score(self, windows: Windows, existence: Existence) -> ScoredBatch:
-        """Score windows with origin prior and online ensemble as they stand; targets are not used."""
+        """Score windows by the model, with the origin prior as it stands; targets are not used."""
         batch = self.score_content(windows.contexts, windows.since_setup, existence)
-        if self.origin_prior is not None:
-            features = batch.origin_features(self._setup.bank, windows.since_setup)
-            batch = batch.reweighted(self.origin_prior.origin_weight(features))
-        if self.online is None:
+        if self.origin_prior is None:
             return batch
-        self._hold_out(self.online)
-        inputs = self._window_features(windows.contexts, windows.since_setup, batch)
-        return replace(batch, probabilities=self.online.mix(inputs, batch.probabilities))
+        features = batch.origin_features(self._setup.bank, windows.since_setup)
+        return batch.reweighted(self.origin_prior.origin_weight(features))
+
+    def ranks(self, windows: Windows, batch: ScoredBatch, existence: Existence) -> Ids:
+        """(n,) ranks of the targets by the second stage as it stands; without one, by the model.
+
+        Args:
+            windows: in rows of the catalogue.
+            batch: as `score` returned it for them; its probabilities may be overwritten.
+            existence: of items for each window.
+        """
+        stage = self._started()
+        if stage is None or self.origin_prior is None:
+            return ranks_of_existing(batch.probabilities, windows.targets, windows.contexts, existence)
+        opened = self.origin_prior.opened(batch.origin_features(self._setup.bank, windows.since_setup))
+        events = self._events(windows, batch, opened, existence)
+        ranks = [NOT_SCORED if e.allowed is None else stage.rank(e.query, e.allowed, e.target) for e in events]
+        return np.array(ranks, dtype=np.int64)
 
     def handle(self, windows: Windows, existence: Existence, histories: Sequence[History]) -> list[GatedEvent]:
-        """Score the targets of windows; each event is learned before the next one is scored.
+        """Score the targets of windows; each event is counted before the next one is scored.
 
         Args:
             windows: in rows of the catalogue.
@@ -79,8 +111,8 @@ class EventScorer:
             histories: the items of each window by id, those without a row included, for the records.
         """
         own, scored = (np.arange(len(windows)), windows.targets), existence.includes(windows.targets)
+        stage = self._started()
         batch = self.score_content(windows.contexts, windows.since_setup, existence)
-        assert batch.backbone is not None
         backbone, opened = batch.backbone[own], batch.posterior.stream
         if self.origin_prior is not None:
             features, model = batch.origin_features(self._setup.bank, windows.since_setup), batch.probabilities[own]
@@ -95,15 +127,15 @@ class EventScorer:
             "rank": model_ranks.tolist(),
             "popularity_rank": [NOT_SCORED] * len(windows),
         }
-        if self.online is not None:
-            columns |= self._mix_and_learn(self.online, windows, batch, existence)
+        if stage is not None:
+            columns |= self._rank_and_learn(stage, windows, batch, opened, existence)
         rows = zip(*columns.values(), strict=True)
         return [
             GatedEvent(**dict(zip(columns, row, strict=True)), gate_version=self.live.bank.gate_version) for row in rows
         ]
 
     def score_content(self, contexts: Ids, since_setup: NDArray[np.int64], existence: Existence) -> ScoredBatch:
-        """Score windows with the model alone: neither origin prior nor online ensemble.
+        """Score windows with the model alone: neither origin prior nor second stage.
 
         Args:
             contexts: (n, length) catalogue rows, left-padded.
@@ -111,6 +143,37 @@ class EventScorer:
             existence: of items for each window.
         """
         return self._scorer.score(self.live.bank, contexts, since_setup, existence)
+
+    def learn_again(self, events: Sequence[GatedEvent], existence: Existence) -> None:
+        """Learn from events that `handle` scored together under the revision in force.
+
+        Args:
+            events: as it returned them.
+            existence: as it was given.
+        """
+        online = self.online
+        if online is None:
+            return
+        queries = [online.query_of(event, self.catalogue) for event in events]
+        asked = [Event(q, self.catalogue.row_of[e.target], None) for q, e in zip(queries, events, strict=True)]
+        written = [None if event.online is None else event.online.candidates for event in events]
+        online.second_stage.learn_again(asked, written, self._retained(existence, len(events)))
+        for event, query in zip(events, queries, strict=True):
+            online.learn_origin(event, query)
+
+    def _rank_and_learn(
+        self, stage: SecondStage, windows: Windows, batch: ScoredBatch, opened: Array, existence: Existence
+    ) -> dict[str, list[Any]]:
+        """Fields of `GatedEvent` that follow from the second stage, which learns from each batch in turn."""
+        popular = self._popularity_ranks(stage, windows, existence)
+        events, scored = self._events(windows, batch, opened, existence), existence.includes(windows.targets)
+        ranks, candidates = stage.rank_and_learn(events, self._retained(existence, len(windows)))
+        probabilities = _where(scored, batch.probabilities[np.arange(len(windows)), windows.targets])
+        learned = [
+            OnlineFeatures(probability, _counted(event.query.setup_shares), found)
+            for probability, event, found in zip(probabilities, events, candidates, strict=True)
+        ]
+        return {"rank": ranks, "online": learned, "popularity_rank": popular}
 
     def _columns(
         self, windows: Windows, histories: Sequence[History], batch: ScoredBatch, scored: NDArray[np.bool_]
@@ -123,6 +186,7 @@ class EventScorer:
             "timestamp": windows.timestamps.tolist(),
             "target": [ids[row] for row in windows.targets.tolist()],
             "window": [list(history.items) for history in histories],
+            "earlier": [[ids[row] for row in rows if row != PADDING] for rows in windows.earlier.tolist()],
             "since_setup": [history.since_setup for history in histories],
             "cold": windows.cold.tolist(),
             "region_id": posterior.tops.tolist(),
@@ -148,57 +212,78 @@ class EventScorer:
         losses: Array = -np.log(np.maximum(own / np.maximum(among, 1e-12), 1e-12))
         return losses
 
-    def learn_again(self, events: Iterable[GatedEvent]) -> None:
-        """Bring the online ensemble up to date with events that were scored under the revision in force."""
-        if self.online is not None:
-            self._hold_out(self.online)
-            for event in events:
-                history = History(tuple(event.window), event.since_setup)
-                contexts, since_setup = self.catalogue.contexts([history], self._config.windows.length)
-                self.online.learn_again(event, contexts, since_setup, self.catalogue.row_of[event.target])
+    def _popularity_ranks(self, stage: SecondStage, windows: Windows, existence: Existence) -> list[int]:
+        """Ranks of the targets by decayed popularity before the batch, 0 where they are no candidates."""
+        candidates = existence.candidates(windows.targets, windows.contexts)
+        return [
+            stage.popularity_rank(target, existence.excluded(i, windows.contexts[i])) if candidates[i] else NOT_SCORED
+            for i, target in enumerate(windows.targets.tolist())
+        ]
 
-    def _window_features(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> WindowFeatures:
-        return batch.window_features(self._setup.bank, contexts, since_setup)
+    def _events(self, windows: Windows, batch: ScoredBatch, opened: Array, existence: Existence) -> list[Event]:
+        """Windows with the scores of the model, for the second stage."""
+        queries = self._queries(batch, windows.contexts, windows.earlier, windows.since_setup, opened)
+        candidates = existence.candidates(windows.targets, windows.contexts)
+        targets, users = windows.targets.tolist(), windows.users.tolist()
+        return [
+            Event(
+                query if user not in self._withheld else replace(query, withheld=self._withheld[user]),
+                target,
+                existence.allowed(i, windows.contexts[i]) if candidates[i] else None,
+            )
+            for i, (query, target, user) in enumerate(zip(queries, targets, users, strict=True))
+        ]
 
-    def _mix_and_learn(
-        self, online: OnlineEnsemble, windows: Windows, batch: ScoredBatch, existence: Existence
-    ) -> dict[str, list[Any]]:
-        """Fields of `GatedEvent` that follow from the ensemble, which learns from each window in turn."""
-        self._hold_out(online)
-        features = self._window_features(windows.contexts, windows.since_setup, batch)
-        shares, scored = online.counted_shares(features), existence.includes(windows.targets)
-        mixed, learned = np.full(batch.probabilities.shape, -np.inf), []
-        popular, candidates = [NOT_SCORED] * len(windows), existence.candidates(windows.targets, windows.contexts)
-        for i, target in enumerate(windows.targets.tolist()):
-            surest = float(features.max_probability[i])
-            if not scored[i]:
-                online.add(features.setup_shares[i], windows.contexts[i], target)
-                learned.append(OnlineFeatures(None, surest, shares[i], []))
-                continue
-            this, probabilities = features[i : i + 1], batch.probabilities[i : i + 1]
-            excluded = existence.excluded(i, windows.contexts[i])
-            if candidates[i]:
-                popular[i] = online.popularity_rank(target, excluded)
-            mixed[i : i + 1], hits = online.score_grid(this, probabilities, target, excluded)
-            probability = float(probabilities[0, target])
-            online.learn(features, i, target, probability, hits)
-            learned.append(OnlineFeatures(probability, surest, shares[i], hits))
-        ranks = ranks_of_existing(mixed, windows.targets, windows.contexts, existence).tolist()
-        return {"rank": ranks, "online": learned, "popularity_rank": popular}
+    def _queries(
+        self, batch: ScoredBatch, contexts: Ids, earlier: Earlier, since_setup: NDArray[np.int64], opened: Array
+    ) -> list[Query]:
+        return batch.queries(self._setup.bank, contexts, earlier, since_setup, opened)
 
-    def _hold_out(self, online: OnlineEnsemble) -> None:
-        """Give the ensemble the scores of held-out set-up windows under the revision in force, once a revision.
+    def _retained(self, existence: Existence, windows: int) -> Callable[[int], list[Event]]:
+        """Function from a number of events to the held-out windows that are learned beside them."""
+        hidden = existence.hidden_from(windows - 1)
+        now, stage = Existence(existence.items, hidden, repeats=existence.repeats), self._started()
 
-        They are scored over the items of set-up alone: arrivals between two revisions change nothing.
-        """
-        if self._held_out_under is self.live.bank:
-            return
-        contexts, targets = self._setup.calibration.sample(self._config.trend.held_out)
-        none, of_setup = np.zeros(len(targets), dtype=np.int64), Existence.of_all(len(self._setup.catalogue))
-        batch = self.score_content(contexts, none, of_setup)
-        probabilities = batch.probabilities[np.arange(len(targets)), targets]
-        online.hold_out(self._window_features(contexts, none, batch), targets, probabilities.astype(np.float64))
-        self._held_out_under = self.live.bank
+        def retained(events: int) -> list[Event]:
+            return self._held_out_events(self._held_out.beside(0 if stage is None else stage.events, events), now)
+
+        return retained
+
+    def _held_out_events(self, indices: Ids, existence: Existence) -> list[Event]:
+        """Held-out set-up windows under the revision in force."""
+        if not len(indices):
+            return []
+        contexts, targets = self._held_out.contexts[indices], self._held_out.targets[indices]
+        since_setup = np.zeros(len(indices), dtype=np.int64)
+        batch = self.score_content(contexts, since_setup, existence)
+        opened = batch.posterior.stream
+        queries = self._queries(batch, contexts, self._held_out.earlier[indices], since_setup, opened)
+        candidates = existence.candidates(targets, contexts)
+        return [
+            Event(query, target, existence.allowed(i, query.context) if candidates[i] else None)
+            for i, (query, target) in enumerate(zip(queries, targets.tolist(), strict=True))
+        ]
+
+    def _started(self) -> SecondStage | None:
+        """The second stage, once it has begun."""
+        if self.online is None:
+            return None
+        if not self.online.second_stage.started:
+            of_setup = Existence.of_all(len(self._setup.catalogue))
+            start(self.online, self._setup, partial(self.score_content, existence=of_setup))
+        return self.online.second_stage
+
+    def _texts(self) -> NDArray[np.float32]:
+        """(rows + 1, t) text embeddings in force."""
+        texts: NDArray[np.float32] = self.live.host.backbone.items.text.numpy()
+        return texts[: self.catalogue.rows + 1]
+
+
+def _counted(setup_shares: Array) -> list[tuple[int, float]]:
+    """Position and share of each set-up region that a window counts in; those below the least share are left out."""
+    counted = np.where(setup_shares >= LEAST_SHARE, setup_shares, 0.0)
+    counted = counted if counted.any() else setup_shares
+    return [(int(i), float(counted[i])) for i in np.flatnonzero(counted)]
 
 
 def _where(scored: NDArray[np.bool_], values: NDArray[np.floating[Any]]) -> list[float | None]:

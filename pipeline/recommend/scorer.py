@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pipeline.arrays import Array
 from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
-from pipeline.online.ensemble import WindowFeatures, origin_features, setup_shares_of, window_features
-from pipeline.online.origin_prior import OriginFeatures, reweighted
+from pipeline.online.origin_prior import OriginFeatures, origin_features, reweighted, setup_shares_of
 from pipeline.recommend.backends import Backend
 from pipeline.recommend.canary import Canary, split
+from pipeline.recommend.candidates.query import BACKBONE, MODEL, Query, recent_shares
 from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import GateView
 from pipeline.regions.mixing import rerouted
@@ -30,37 +30,42 @@ class ScoredBatch:
         posterior: over the live regions.
         route: (n, 1 + stream) weights of backbone and stream regions.
         probabilities: (n, items + 1) mixed probabilities of the next item; padding has 0.
-        backbone: (n, items + 1) of the backbone alone, or None where the backend does not keep them.
+        backbone: (n, items + 1) of the backbone alone.
         fallback: (n,) True where the backbone replaces an adapter that is not loaded.
     """
 
     posterior: Posterior
     route: Array
     probabilities: NDArray[np.floating[Any]]
-    backbone: NDArray[np.float32] | None
+    backbone: NDArray[np.float32]
     fallback: NDArray[np.bool_]
 
     def reweighted(self, origin_weight: Array) -> "ScoredBatch":
-        """The batch with the stream regions counting (n,) `origin_weight` times as much.
-
-        Raises:
-            ValueError: the backend does not keep the probabilities of the backbone.
-        """
+        """The batch with the stream regions counting (n,) `origin_weight` times as much."""
         if (origin_weight == 1.0).all():
             return self
-        if self.backbone is None:
-            raise ValueError("probabilities of the backbone alone are needed to change its weight")
         probabilities = reweighted(self.probabilities, self.backbone, origin_weight[:, None])
         return replace(self, route=rerouted(self.route, origin_weight), probabilities=probabilities)
 
     def origin_features(self, setup_bank: RegionBank, since_setup: NDArray[np.int64]) -> OriginFeatures:
-        """Inputs of the origin prior; see `pipeline.online.ensemble.origin_features`."""
+        """Inputs of the origin prior; see `pipeline.online.origin_prior.origin_features`."""
         return origin_features(setup_bank, self.posterior, self.route, since_setup)
 
-    def window_features(self, setup_bank: RegionBank, contexts: Ids, since_setup: NDArray[np.int64]) -> WindowFeatures:
-        """Inputs of the online ensemble; see `pipeline.online.ensemble.window_features`."""
-        setup_shares = setup_shares_of(setup_bank, self.posterior)
-        return window_features(contexts, setup_shares, since_setup, self.probabilities)
+    def queries(
+        self, setup_bank: RegionBank, contexts: Ids, earlier: NDArray[np.integer[Any]], since_setup: Ids, opened: Array
+    ) -> list[Query]:
+        """Queries of the second stage, one for each window.
+
+        Args:
+            setup_bank: the regions before any revision.
+            contexts: (n, length) the windows.
+            earlier: (n, e) distinct items that left them.
+            since_setup: (n,) number of items of each window taken since set-up.
+            opened: (n,) posterior of the regions of the stream.
+        """
+        shares, recent = setup_shares_of(setup_bank, self.posterior), recent_shares(contexts, since_setup).tolist()
+        experts = [{MODEL: m, BACKBONE: b} for m, b in zip(self.probabilities, self.backbone, strict=True)]
+        return list(map(Query, contexts, earlier, shares, recent, opened.tolist(), experts))
 
 
 class Scorer:
@@ -106,5 +111,5 @@ class Scorer:
             incumbent = np.zeros((len(contexts), len(canaries)), dtype=np.bool_)
         shares, adapters = split(route, bank, canaries, incumbent)
         mixture = self._backend.mixed(states, contexts, shares, adapters, existence)
-        backbone = None if mixture.backbone is None else mixture.backbone.numpy()
-        return ScoredBatch(posterior, route, mixture.probabilities.numpy(), backbone, mixture.fallback)
+        probabilities, backbone = mixture.probabilities.numpy(), mixture.backbone.numpy()
+        return ScoredBatch(posterior, route, probabilities, backbone, mixture.fallback)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pipeline.arrays import Array
 from pipeline.config import DataSettings
 from pipeline.events.counting import CountingRule
+from pipeline.events.windows import Windows
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.catalogue import Catalogue
-from pipeline.online.item_transitions import ItemTransitions
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.features import Encoded, GateView
 from pipeline.setup.calibration import Calibration
@@ -44,6 +44,36 @@ class TrainingLog:
 
 
 @dataclass(frozen=True)
+class SetupEvents:
+    """Newest events of set-up, from which the counts of the stream start.
+
+    Attributes:
+        contexts: (n, length) their windows.
+        earlier: (n, e) distinct items that left each window, see `Windows.earlier`.
+        targets: (n,) the items that were taken.
+        held_out: (n,) True for windows that the backbone was not trained on.
+    """
+
+    contexts: NDArray[np.int64]
+    earlier: NDArray[np.int32]
+    targets: NDArray[np.int64]
+    held_out: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, windows: Windows, held_out: NDArray[np.bool_], most: int) -> Self:
+        """The newest `most` of n windows in event order, with the (n,) mask of those held out."""
+        last = slice(max(len(windows) - most, 0), None)
+        return cls(windows.contexts[last], windows.earlier[last], windows.targets[last], held_out[last])
+
+    def sample_held_out(self, most: int) -> NDArray[np.int64]:
+        """(m,) indices of at most `most` held-out windows, evenly spaced."""
+        indices = np.flatnonzero(self.held_out)
+        chosen = np.linspace(0, len(indices) - 1, min(len(indices), most)).astype(np.int64)
+        sampled: NDArray[np.int64] = indices[chosen]
+        return sampled
+
+
+@dataclass(frozen=True)
 class SetUp:
     """Frozen backbone, regions and calibration that replay and consumers start from.
 
@@ -58,6 +88,7 @@ class SetUp:
         reference_regions: (m,) their regions.
         recalls: held-out Recall@10 after each epoch of training.
         newest: (w, length) newest windows that the backbone was trained on, and their (w,) targets.
+        events: newest events of set-up; none of them held out where an earlier version wrote the set-up.
         log: the log that it learned from; None in a replay, and where an earlier version wrote the set-up.
     """
 
@@ -71,6 +102,7 @@ class SetUp:
     reference_regions: NDArray[np.int64]
     recalls: tuple[float, ...]
     newest: tuple[NDArray[np.int64], NDArray[np.int64]]
+    events: SetupEvents
     log: TrainingLog | None = None
 
     def counting_rule(self, settings: DataSettings) -> CountingRule:
@@ -78,15 +110,6 @@ class SetUp:
         rule = CountingRule() if self.log is None else self.log.rule
         threshold = rule.positive_from if settings.positive_from is None else settings.positive_from
         return CountingRule(threshold, settings.event_types or rule.event_types)
-
-    def item_transitions(self, shrinkage: float) -> ItemTransitions:
-        """Item transitions of the newest windows."""
-        contexts, targets = self.newest
-        # The capacity is at least 1, also without any window.
-        transitions = ItemTransitions(max(len(targets), 1), contexts.shape[1], shrinkage)
-        for context, target in zip(contexts, targets.tolist(), strict=True):
-            transitions.add(context, target)
-        return transitions
 
     @cached_property
     def encoded(self) -> Encoded:

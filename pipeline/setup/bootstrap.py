@@ -24,7 +24,7 @@ from pipeline.regions.features import Encoded, GateView
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.shape import shape_of
-from pipeline.setup.artifacts import SetUp
+from pipeline.setup.artifacts import SetUp, SetupEvents
 from pipeline.setup.calibration import calibrate
 
 LEAST_WINDOWS = 32
@@ -57,7 +57,10 @@ def set_up(
     counts = np.bincount(warm.targets[~held_out], minlength=len(catalogue) + 1)
     backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
     recalls = train_backbone(backbone, config, warm[~held_out], warm[held_out], seed, on_batch)
-    return _describe(backbone, catalogue, counts, config, warm, held_out, recalls, seed)
+    unseen = np.zeros(len(windows), dtype=np.bool_)
+    unseen[~windows.cold] = held_out
+    events = SetupEvents.of(windows, unseen, config.ranking.events)
+    return _describe(backbone, catalogue, counts, config, warm, held_out, recalls, events, seed)
 
 
 def validation_mask(windows: int, config: Config, seed: int) -> NDArray[np.bool_]:
@@ -162,6 +165,7 @@ def _describe(
     warm: Windows,
     held_out: NDArray[np.bool_],
     recalls: tuple[float, ...],
+    events: SetupEvents,
     seed: int,
 ) -> SetUp:
     """Regions, calibration and reference sample of a trained backbone."""
@@ -181,6 +185,7 @@ def _describe(
         bank.posterior(reference).setup_tops,
         recalls,
         (newest.contexts, newest.targets),
+        events,
     )
 
 

@@ -25,7 +25,7 @@ from pipeline.models.catalogue import Catalogue
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Region
-from pipeline.setup.artifacts import SetUp, TrainingLog
+from pipeline.setup.artifacts import SetUp, SetupEvents, TrainingLog
 from pipeline.setup.calibration import Calibration
 
 BACKBONE, MANIFEST = "backbone", "manifest.json"
@@ -37,6 +37,7 @@ LOST_FOUND = "lost+found"
 """Folder that a mounted file system has at its top."""
 
 _REPAIR = "restore the folder from a backup, or run `raie setup` again"
+_EVENTS = tuple(field.name for field in fields(SetupEvents))
 _CALIBRATION = tuple(field.name for field in fields(Calibration))
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -123,6 +124,7 @@ def load_setup(root: Path) -> SetUp:
         reference_regions=arrays["reference_tastes"],
         recalls=tuple(regions["recalls"]),
         newest=_newest(root / ARRAYS, arrays),
+        events=_events(root / ARRAYS, arrays),
         log=TrainingLog.from_record(manifest["log"]) if "log" in manifest else None,
     )
 
@@ -151,6 +153,7 @@ def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
         "newest.contexts": setup.newest[0],
         "newest.targets": setup.newest[1],
     }
+    arrays |= {f"events.{name}": getattr(setup.events, name) for name in _EVENTS}
     arrays |= {f"calibration.{name}": getattr(setup.calibration, name) for name in _CALIBRATION}
     # The format stores memory in its physical order, so a view would be written in the wrong order.
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
@@ -185,6 +188,15 @@ def _newest(path: Path, arrays: Arrays) -> tuple[NDArray[np.int64], NDArray[np.i
     if "newest.contexts" not in arrays:
         raise _of_another_version(path, "newest windows of set-up")
     return arrays["newest.contexts"], arrays["newest.targets"]
+
+
+def _events(path: Path, arrays: Arrays) -> SetupEvents:
+    """Newest events of set-up; earlier versions stored only windows that the backbone was trained on."""
+    if "events.targets" in arrays:
+        return SetupEvents(**{name: arrays[f"events.{name}"] for name in _EVENTS})
+    contexts, targets = _newest(path, arrays)
+    number = len(targets)
+    return SetupEvents(contexts, np.zeros((number, 0), np.int32), targets, np.zeros(number, dtype=np.bool_))
 
 
 def _of_another_version(path: Path, missing: str) -> DataError:

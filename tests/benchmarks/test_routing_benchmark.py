@@ -27,6 +27,4 @@ def test_every_way_answers_alike_and_has_a_ratio(
         assert list(ratios) == (["1"] if name in once else ["1", "4"])
         assert min(ratios.values()) > 0.0
     difference = found["largest_relative_difference_to_ours"]
-    assert list(difference["trend_in_double_precision"]) == ["1", "4"]
-    assert max(difference["trend_in_double_precision"].values()) < 1e-6
     assert max(difference["peft_switch"].values()) < 1e-4

@@ -10,7 +10,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.protocols import Plan
 from pipeline.evaluation.segment_masks import segments_of
 from pipeline.evaluation.segments import read_setup_regions, write_segments
-from pipeline.events.windows import Windows
+from pipeline.events.windows import Windows, no_earlier
 from pipeline.strategies.timeline import Stream, Timeline
 from tests.evaluation.synthetic_run import SEEDS, segments
 
@@ -21,7 +21,9 @@ def windows(*targets: int) -> Windows:
     n = len(targets)
     names = np.array([f"e{i}" for i in range(n)], dtype=np.str_)
     contexts, nothing = np.zeros((n, 2), dtype=np.int64), np.zeros(n, dtype=np.int64)
-    return Windows(contexts, np.array(targets, dtype=np.int64), names, names, np.zeros(n), nothing, nothing)
+    return Windows(
+        contexts, np.array(targets, dtype=np.int64), names, names, np.zeros(n), nothing, nothing, no_earlier(n)
+    )
 
 
 def nine_items() -> Timeline:

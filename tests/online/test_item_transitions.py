@@ -6,7 +6,7 @@ import pytest
 from pipeline.events.windows import Ids
 from pipeline.online.item_transitions import ItemTransitions
 
-LENGTH, SHRINKAGE = 3, 2.0
+LENGTH = 3
 ITEMS = 12
 
 
@@ -28,59 +28,35 @@ def counted(events: list[tuple[Ids, int]], context: Ids) -> np.ndarray[tuple[int
     return sums
 
 
-def spread(transitions: ItemTransitions, context: Ids) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], float]:
-    found = transitions.of(context)
-    return found.over(ITEMS), float(transitions.known(np.array([found.evidence]))[0])
-
-
 @pytest.mark.parametrize("events", [5, 40, 1_000])
-def test_chances_are_those_of_the_newest_events(events: int) -> None:
-    transitions, came = ItemTransitions(events, LENGTH, SHRINKAGE), random_events(200)
+def test_scores_are_sums_over_the_newest_events(events: int) -> None:
+    transitions, came = ItemTransitions(events, LENGTH), random_events(200)
     for i, (context, row) in enumerate(came):
         transitions.add(context, row)
         asked = came[(7 * i) % len(came)][0]
         sums = counted(came[max(0, i + 1 - events) : i + 1], asked)
-        probabilities, known = spread(transitions, asked)
-        evidence = sums.sum() / LENGTH**2
-        assert known == pytest.approx(evidence / (evidence + SHRINKAGE))
-        np.testing.assert_allclose(probabilities, sums / max(sums.sum(), 1.0))
-
-
-def test_one_row_has_what_the_whole_says_of_it() -> None:
-    transitions = ItemTransitions(60, LENGTH, SHRINKAGE)
-    for context, row in random_events(150):
-        transitions.add(context, row)
-    asked = random_events(50, seed=1)
-    contexts, rows = np.stack([c for c, _ in asked]), np.array([row for _, row in asked])
-    probabilities, known = transitions.probabilities_of(contexts, rows)
-    for i, context in enumerate(contexts):
-        whole, of = spread(transitions, context)
-        assert probabilities[i] == pytest.approx(whole[rows[i]])
-        assert known[i] == of
+        np.testing.assert_array_equal(transitions.scores(asked, ITEMS - 1), sums)
 
 
 def test_nothing_follows_what_nobody_took_and_an_empty_window() -> None:
-    transitions = ItemTransitions(60, LENGTH, SHRINKAGE)
+    transitions = ItemTransitions(60, LENGTH)
     transitions.add(np.array([0, 1, 2]), 3)
     for context in ([0, 0, 0], [0, 3, 4]):
-        found = transitions.of(np.array(context))
-        assert len(found.rows) == 0
-        assert found.evidence == 0.0
+        assert not transitions.scores(np.array(context), ITEMS).any()
 
 
 def test_the_newest_item_says_most() -> None:
-    transitions = ItemTransitions(60, LENGTH, SHRINKAGE)
+    transitions = ItemTransitions(60, LENGTH)
     transitions.add(np.array([0, 0, 1]), 5)
     transitions.add(np.array([0, 0, 2]), 6)
-    probabilities, _ = spread(transitions, np.array([0, 1, 2]))
-    assert probabilities[5] == pytest.approx(2 / 5)
-    assert probabilities[6] == pytest.approx(3 / 5)
+    scores = transitions.scores(np.array([0, 1, 2]), ITEMS)
+    assert (scores[5], scores[6]) == (2 * 3, 3 * 3)
 
 
 def test_they_restore_to_the_bit_and_what_was_given_out_stays() -> None:
     transitions, again, came = (
-        ItemTransitions(40, LENGTH, SHRINKAGE),
-        ItemTransitions(40, LENGTH, SHRINKAGE),
+        ItemTransitions(40, LENGTH),
+        ItemTransitions(40, LENGTH),
         random_events(200),
     )
     for context, row in came[:100]:
@@ -92,5 +68,5 @@ def test_they_restore_to_the_bit_and_what_was_given_out_stays() -> None:
         for each in (transitions, again):
             each.add(context, row)
         for asked in (context, came[0][0]):
-            np.testing.assert_array_equal(spread(transitions, asked)[0], spread(again, asked)[0])
+            np.testing.assert_array_equal(transitions.scores(asked, ITEMS), again.scores(asked, ITEMS))
     assert all(np.array_equal(kept[name], before[name]) for name in before)

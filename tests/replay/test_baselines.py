@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from pipeline.events.existence import Existence, ranks_of_existing
 from pipeline.events.windows import Windows
-from pipeline.online.interpolation import GRID
 from pipeline.online.item_transitions import ItemTransitions
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.setup.artifacts import SetUp
@@ -102,18 +101,18 @@ def test_without_rows_the_items_stay_as_they_were_set_up(start):
     assert not torch.equal(strategy._host.vectors(strategy._adapter), strategy._host.vectors(None))
 
 
-def test_a_baseline_with_a_trend_answers_those_as_set_up_who_took_nothing_since(start):
-    """With hits for the farthest way, and for what was learned: the same where nothing was taken since."""
-    strategy, windows = taught("ensemble_trend", start, 2), warm(part(2))
-    counts = strategy._ensemble.to_arrays()
-
-    def ranks_at(way, since_setup):
-        hits = (way == np.arange(len(GRID))).astype(float)
-        strategy._ensemble.restore(counts | {"hits": hits}, np.arange(counts["counts"].shape[2]))
-        return strategy.score(replace(windows, since_setup=np.full(len(windows), since_setup))).ranks.tolist()
-
-    assert ranks_at(8, 0) == ranks_at(4, 0)
-    assert ranks_at(8, 1) != ranks_at(4, 1)
+def test_the_second_stage_ranks_by_the_same_counts_whatever_the_model(start):
+    """`ranker` reads no model; the others read their own and the frozen backbone, and count the same events."""
+    ranked = {name: taught(name, start, 2) for name in ("ranker", "static_ranked", "finetune_ranked")}
+    arrays = {name: strategy._stage.to_arrays() for name, strategy in ranked.items()}
+    for name, array in arrays["ranker"].items():
+        if not name.startswith("network."):
+            for other in ("static_ranked", "finetune_ranked"):
+                np.testing.assert_array_equal(arrays[other][name], array, err_msg=name)
+    assert not {"model", "backbone"} & set(ranked["ranker"]._stage.features.names)
+    ranks = {name: strategy.score(warm(part(2))).ranks for name, strategy in ranked.items()}
+    assert (ranks["static_ranked"] != ranks["finetune_ranked"]).any()
+    assert (ranks["static_ranked"] != ranks["ranker"]).any()
 
 
 def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
@@ -121,13 +120,15 @@ def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
     settings, windows = start.config, warm(plan().scored["S"])
     strategy = taught("sequential_rules", start, 2)
     came = [start.learned, part(0), part(1)]
-    transitions = ItemTransitions(settings.trend.followed_events, settings.windows.length, settings.trend.shrinkage)
+    transitions = ItemTransitions(settings.trend.followed_events, settings.windows.length)
     for context, target in ((c, t) for some in came for c, t in zip(some.contexts, some.targets, strict=True)):
         transitions.add(context, int(target))
     counts = taught("popularity_recent", start, 2)._counts
     for context, answer in zip(windows.contexts, strategy._probabilities(windows.contexts), strict=True):
-        found = transitions.of(context)
-        rest = answer - transitions.known(np.array([found.evidence])) * found.over(len(answer))
+        followed = transitions.scores(context, len(answer) - 1)
+        evidence = followed.sum() / settings.windows.length**2
+        known = evidence / (evidence + settings.trend.shrinkage)
+        rest = answer - known * followed / max(followed.sum(), 1.0)
         assert rest.min() > -1e-12
         # Items since set-up have their small probabilities beside those of set-up, which sum to 1.
         assert answer.sum() == pytest.approx(1.0, abs=1e-5)

@@ -15,7 +15,7 @@ from pipeline.evaluation.continual_run import ContinualResults, plan_slices
 from pipeline.evaluation.replay import replay
 from pipeline.evaluation.segment_masks import candidates_of, edited_regions, setup_regions_of
 from pipeline.evaluation.summary import metrics_schema
-from pipeline.events.windows import Windows
+from pipeline.events.windows import Windows, no_earlier
 from pipeline.metrics.continual import MEASURES
 from pipeline.strategies.base import Scored
 from pipeline.strategies.timeline import Stream, Timeline
@@ -188,7 +188,14 @@ def test_an_item_that_stands_twice_in_a_history_is_left_out_once():
     contexts = np.array([[0, 0, 3], [3, 3, 5], [2, 3, 4]])
     names = np.array(["a", "b", "c"])
     windows = Windows(
-        contexts, np.array([1, 1, 3]), names, names, np.zeros(3), np.zeros(3, dtype=np.int64), np.arange(3)
+        contexts,
+        np.array([1, 1, 3]),
+        names,
+        names,
+        np.zeros(3),
+        np.zeros(3, dtype=np.int64),
+        np.arange(3),
+        no_earlier(3),
     )
     ten = Timeline({}, [f"i{row:02}" for row in range(10)], Stream(0, np.zeros(3), ["i00"] * 3, []), config().items)
     assert candidates_of(windows, ten).tolist() == [9, 8, 8]

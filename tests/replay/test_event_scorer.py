@@ -10,7 +10,7 @@ import pytest
 from adapters_store import AdaptersStore
 from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent
-from pipeline.events.windows import History, Windows
+from pipeline.events.windows import History, Windows, no_earlier
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import open_text_encoder
@@ -40,7 +40,7 @@ def handled(of: EventScorer, events: Sequence[Taken], first: int = 0) -> list[Ga
     contexts, since = catalogue.contexts(histories, config().windows.length)
     names = np.array([f"e{first + i}" for i in range(n)])
     targets = np.array(catalogue.known_rows(target for target, _ in events), dtype=np.int64)
-    windows = Windows(contexts, targets, names, names, moments, since, np.arange(n))
+    windows = Windows(contexts, targets, names, names, moments, since, np.arange(n), no_earlier(n))
     return of.handle(windows, Existence.after(catalogue.existing(), changes, n), histories)
 
 
@@ -61,7 +61,7 @@ def test_a_first_interaction_is_a_miss_and_the_next_one_is_not(setup: SetUp, tmp
     gate, (one, two) = scorer(setup, tmp_path), known(setup, 2)
     first, other, second = handled(gate, [("new", History((one,), 1)), (two, History()), ("new", History((two,), 1))])
     assert (first.rank, first.model_rank, first.loss, first.backbone_probability) == (0, 0, None, None)
-    assert first.online is not None and first.online.probability is None and list(first.online.hits) == []
+    assert first.online is not None and first.online.probability is None and first.online.candidates is None
     assert not first.is_scored
     assert second.rank >= 1 and second.model_rank >= 1 and other.rank >= 1
     assert second.loss is not None and second.loss > 0.0
@@ -86,10 +86,11 @@ def test_a_gate_that_learns_its_events_again_goes_on_to_the_bit(setup: SetUp, tm
         event for first in (0, 20, 33) for event in handled(gate, came[first : {0: 20, 20: 33, 33: 48}[first]], first)
     ]
     assert {event.is_scored for event in events} == {True, False}
-    for part in (events[:10], events[10:]):
-        again.catalogue.pass_events([e.timestamp for e in part], [e.target for e in part])
+    for part in (events[:20], events[20:33], events[33:]):
+        changes = again.catalogue.pass_events([e.timestamp for e in part], [e.target for e in part])
         again.follow()
-        again.learn_again([GatedEvent.from_record(e.to_record(), ()) for e in part])
+        existence = Existence.after(again.catalogue.existing(), changes, len(part))
+        again.learn_again([GatedEvent.from_record(e.to_record(), ()) for e in part], existence)
     assert gate.online is not None and again.online is not None
     learned, relearned = gate.online.to_arrays(), again.online.to_arrays()
     assert learned["eras"].any() or not any(e.opened for e in events)

@@ -12,7 +12,7 @@ from consumers.trainer.child_process import TrainingChild
 from consumers.trainer.job import JobRunner
 from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.events.existence import Existence
-from pipeline.events.windows import Windows
+from pipeline.events.windows import Windows, no_earlier
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.recommend.event_scorer import EventScorer
@@ -31,7 +31,7 @@ from tests.server.world import (
     Server,
     World,
     eventually,
-    fresh_ensemble,
+    fresh_state,
     histories,
     histories_of,
     the_setup,
@@ -88,8 +88,9 @@ def gate_windows(world: World) -> list[Evidence]:
         np.arange(WINDOWS) + 1.6e9,
         np.full(WINDOWS, LENGTH),
         np.arange(WINDOWS),
+        no_earlier(WINDOWS),
     )
-    world.snapshot(fresh_ensemble())
+    world.snapshot(fresh_state())
     first = world.log.end_offset(GATED, 0)
     everything = Existence.of_all(len(setup.catalogue))
     for record in EventScorer(setup, SETTINGS, live, catalogue).handle(windows, everything, histories_of(windows)):

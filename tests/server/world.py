@@ -23,13 +23,17 @@ from consumers.server.service import Edges, Service
 from pipeline.config import Config
 from pipeline.evaluation.replay import prepare
 from pipeline.events.erasure import erasure_key
+from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent, GateStamp
 from pipeline.events.item_status import ARRIVED, EVICTED, ItemStatus
 from pipeline.events.user_state import UserState
 from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.seeding import make_deterministic
-from pipeline.online.ensemble import OnlineEnsemble
+from pipeline.recommend.backends import HostBackend
+from pipeline.recommend.online_state import OnlineState
+from pipeline.recommend.scorer import Scorer
+from pipeline.recommend.start import start
 from pipeline.regions.origin_classifier import OriginModel, fit_origins
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.revision import Revision
@@ -43,7 +47,7 @@ from tests.gated import gated_event, online
 from tests.models.backbones.small import windows_of
 from tests.replay.small import config, dataset, plan
 
-SETTINGS = config("trend.half_lives=[20, 100]", "trend.shrinkage=5", "log.partitions=2")
+SETTINGS = config("trend.half_lives=[20, 100]", "trend.shrinkage=5", "log.partitions=2", "ranking.events=500")
 A, B = 4, 5
 """Ids of the stream regions; set-up has 1, 2 and 3."""
 LENGTH = SETTINGS.windows.length
@@ -126,10 +130,19 @@ def _shapes(rows: int) -> dict[str, tuple[int, ...]]:
     return {key: value.shape for key, value in host.tensors("r0001_v0001").items()}
 
 
-def fresh_ensemble(settings: Config = SETTINGS) -> OnlineEnsemble:
+def texts() -> np.ndarray:
+    """Text embeddings of set-up."""
+    vectors = the_setup().catalogue.vectors
+    return np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors])
+
+
+def fresh_state(settings: Config = SETTINGS) -> OnlineState:
+    """Origin prior and second stage of a gate at its start."""
     setup = the_setup()
-    transitions = setup.item_transitions(settings.trend.shrinkage)
-    return OnlineEnsemble(setup.counts, transitions, len(setup.bank.setup), settings)
+    online, host = OnlineState(setup, settings, texts), AdapterHost(copy.deepcopy(setup.backbone), settings.adapter)
+    scorer = Scorer(HostBackend(host), setup.view, settings.gate.floor)
+    start(online, setup, partial(scorer.score, setup.bank, existence=Existence.of_all(len(setup.catalogue))))
+    return online
 
 
 @dataclass
@@ -231,10 +244,10 @@ class World:
     def withdraw(self, row: int) -> None:
         self.send(ITEMS, None, item_id(row))
 
-    def snapshot(self, ensemble: OnlineEnsemble, gate: str = "gate") -> None:
-        """Write a snapshot of an ensemble, as the gate does."""
-        kept = OnlineSnapshot(ensemble.to_arrays(), ensemble.events, 0, self.log.end_offset(GATED, 0))
-        self.events[gate] = ensemble.events
+    def snapshot(self, online: OnlineState, gate: str = "gate") -> None:
+        """Write a snapshot, as the gate does."""
+        kept = OnlineSnapshot(online.to_arrays(), online.events, 0, self.log.end_offset(GATED, 0))
+        self.events[gate] = online.events
         with self.producer.transaction() as transaction:
             for out in snapshot_outputs(gate, kept, 1.6e9):
                 transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
@@ -248,7 +261,7 @@ class World:
     def taken(self, row: int) -> None:
         """Write an event in which a user of the first set-up region takes an item."""
         if "gate" not in self.events:
-            self.snapshot(fresh_ensemble())
+            self.snapshot(fresh_state())
         self.gated(first_taken(row))
 
     def close(self) -> None:

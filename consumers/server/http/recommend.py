@@ -35,6 +35,7 @@ class AskBody(Body):
     )
     exclude_items: Ids = Field([], description="further item ids that must not be recommended")
     revision: int | None = Field(None, ge=-1, description="as of this revision; -1: set-up")
+    explain: bool = Field(False, description="name the sources and leading features of each item")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "AskBody":
@@ -47,8 +48,12 @@ class ItemBody(BaseModel):
     """A recommended item."""
 
     item_id: str
-    score: float = Field(description="probability that it comes next")
+    score: float = Field(description="probability that it comes next, among the candidates")
     title: str
+    sources: list[str] | None = Field(None, description="candidate sources that proposed it; null unless asked for")
+    features: dict[str, float] | None = Field(
+        None, description="leading features, and the part of each in the ranking score; null unless asked for"
+    )
 
 
 class RecommendationBody(BaseModel):
@@ -77,7 +82,7 @@ async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     history = None if body.history is None else tuple(body.history)
     kind = body.exclude if isinstance(body.exclude, str) else None
     ids = body.exclude if isinstance(body.exclude, list) else []
-    ask = Ask(body.user_id, history, body.k, kind, (*ids, *body.exclude_items), body.revision)
+    ask = Ask(body.user_id, history, body.k, kind, (*ids, *body.exclude_items), body.revision, body.explain)
     try:
         with service.metrics.request_seconds.time():
             found = await service.recommend(ask)

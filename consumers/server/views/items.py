@@ -20,7 +20,7 @@ from consumers.runtime.item_records import AT_ONCE, ItemFollower, item_of
 from consumers.server.item_counts import ItemCounts, counts_of, is_known
 from consumers.server.malformed import MALFORMED, OnSkipped, readable
 from consumers.server.prepared_texts import PreparedTexts
-from consumers.server.views.online import ServedOnlineEnsemble, Taken
+from consumers.server.views.online import ServedOnlineState, Taken
 from consumers.server.views.regions import ServedRegions
 from pipeline.events.existence import Existence
 from pipeline.events.item import Item
@@ -60,7 +60,7 @@ class ServedItems:
         catalogue: OpenCatalogue,
         prepared: PreparedTexts | None,
         live: ServedRegions,
-        online: ServedOnlineEnsemble,
+        online: ServedOnlineState,
         clock: Callable[[], float],
         on_skipped: OnSkipped,
         metrics: Metrics,

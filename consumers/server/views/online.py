@@ -1,6 +1,6 @@
-"""Online counts of a server: those of a gate, read from the log.
+"""Origin prior and second stage of a server: those of a gate, read from the log.
 
-    trend   ──► the newest snapshot: counts, and the weights of model and experts
+    trend   ──► the newest snapshot: counts, and the weights of the ranking
     gated   ──► events of that gate since then: counts and origin prior only
 
 The gate learns the weights from the model's scores under the revision of each event and from held-out windows: between
@@ -8,26 +8,30 @@ two snapshots they stay as they are here. Every gate counts the events of its ow
 that wrote the newest snapshot. Whatever its gate, an event shows that its item was taken.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_ensemble
+from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_online
 from consumers.runtime.topic_reader import value_of
 from consumers.server.malformed import MALFORMED, OnSkipped, readable
 from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.gated import GatedEvent
-from pipeline.events.windows import PADDING, History, Ids
+from pipeline.events.windows import PADDING, Ids
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.decayed_popularity import base_probabilities, probability_of_new
-from pipeline.online.ensemble import OnlineEnsemble, origin_features
+from pipeline.online.origin_prior import origin_features
+from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.candidates.text import Texts
+from pipeline.recommend.online_state import OnlineState
 from pipeline.recommend.scorer import ScoredBatch
+from pipeline.recommend.second_stage import Candidates
+from pipeline.recommend.start import Score, start
 from pipeline.regions.bank import Posterior
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, RecordsLostError, UnavailableError
@@ -40,6 +44,18 @@ Take = Callable[[Iterable[Taken]], None]
 """Function that gives items rows in the catalogue, and lets them exist."""
 
 
+class Ranked(NamedTuple):
+    """Candidates of one window.
+
+    Attributes:
+        candidates: what was found.
+        scores: (m,) of the candidates, higher is better.
+    """
+
+    candidates: Candidates
+    scores: NDArray[np.float32]
+
+
 class Gated(NamedTuple):
     """A record of `gated` and its event."""
 
@@ -47,28 +63,35 @@ class Gated(NamedTuple):
     event: GatedEvent
 
 
-class ServedOnlineEnsemble:
-    """Online ensemble that one thread updates from the log and another one mixes into scores.
+class ServedOnlineState:
+    """Origin prior and second stage that one thread updates from the log and another one ranks with.
 
     Args:
         setup: set-up, the state before any event.
-        config: sections `windows`, `trend`; without half-lives the model alone scores.
+        config: the whole tree; without half-lives the model alone scores.
         catalogue: items by row.
+        texts: text embeddings in force.
+        score: scores of the set-up's backbone, for a server that finds no snapshot.
         say: receives the reason why a snapshot is not taken over; the state before it stays.
 
     Attributes:
         topics: topics that it is made of.
     """
 
-    def __init__(self, setup: SetUp, config: Config, catalogue: OpenCatalogue, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        setup: SetUp,
+        config: Config,
+        catalogue: OpenCatalogue,
+        texts: Texts,
+        score: Score,
+        say: Callable[[str], None],
+    ) -> None:
         self.topics = (GATED, TREND) if config.trend.half_lives else (GATED,)
         self._setup, self._config, self._catalogue, self._say = setup, config, catalogue, say
+        self._texts, self._score = texts, score
         self._usual = base_probabilities(setup.counts)
-        self._ensemble: OnlineEnsemble | None = None
-        if config.trend.half_lives:
-            # Counted once: every snapshot that is taken over begins with them.
-            self._before = setup.item_transitions(config.trend.shrinkage)
-            self._ensemble = self._new()
+        self._online = self._new() if config.trend.half_lives else None
         self._gate: str | None = None
         self._position = 0
         self._lock = Lock()
@@ -81,21 +104,64 @@ class ServedOnlineEnsemble:
     @property
     def events(self) -> int:
         """Number of events of its gate in the counts."""
-        return 0 if self._ensemble is None else self._ensemble.events
+        return 0 if self._online is None else self._online.events
 
-    def mix(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> None:
-        """Mix the online counts into the probabilities of a batch, in place, with the weights of the gate.
+    def queries(self, batch: ScoredBatch, contexts: Ids, earlier: Sequence[Sequence[int]], since: Ids) -> list[Query]:
+        """Queries of n windows.
 
         Args:
-            contexts: (n, length) the windows.
-            since_setup: (n,) number of items of each window taken since set-up.
-            batch: their scores by the model, in single precision.
+            batch: their scores by the model, routed with `origin_weight`.
+            contexts: (n, length) catalogue rows.
+            earlier: for each, distinct rows that left the window, the one that left last at the end.
+            since: (n,) number of items of each window taken since set-up.
         """
-        if self._ensemble is None:
-            return
-        features = batch.window_features(self._setup.bank, contexts, since_setup)
+        opened = self._opened(batch.posterior, batch.route, since)
+        most = self._config.most_earlier
+        left = np.zeros((len(contexts), most), dtype=np.int32)
+        for row, items in zip(left, earlier, strict=True):
+            kept = items[max(len(items) - most, 0) :]
+            row[most - len(kept) :] = kept
+        return batch.queries(self._setup.bank, contexts, left, since, opened)
+
+    def start(self) -> None:
+        """Start from set-up; a snapshot takes the place of this state."""
+        if self._online is not None:
+            with self._lock:
+                start(self._online, self._setup, self._score)
+
+    def ranked(
+        self, queries: Sequence[Query], allowed: Sequence[NDArray[np.bool_]], most: Sequence[int]
+    ) -> list[Ranked] | None:
+        """Candidates of windows with their scores; None where the model alone answers.
+
+        Args:
+            queries: the n windows.
+            allowed: for each, the (items + 1,) rows that may be recommended.
+            most: for each, the number of items that are wanted.
+        """
+        if self._online is None:
+            return None
         with self._lock:
-            self._ensemble.mix(features, batch.probabilities, in_place=True)
+            stage = self._online.second_stage
+            found = [stage.candidates(q, a, k) for q, a, k in zip(queries, allowed, most, strict=True)]
+            return [Ranked(candidates, stage.scores(candidates)) for candidates in found]
+
+    def contributions(self, candidates: Candidates) -> list[Mapping[str, float]]:
+        """For each candidate, the part of each feature in its score."""
+        if self._online is None:
+            return []
+        with self._lock:
+            stage = self._online.second_stage
+            parts = stage.contributions(candidates)
+        return [dict(zip(stage.features.names, row, strict=True)) for row in parts.tolist()]
+
+    def _opened(self, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]) -> Array:
+        """(n,) posterior of the regions of the stream with the origin prior; arguments of `origin_weight`."""
+        if self._online is None:
+            return posterior.stream
+        features = origin_features(self._setup.bank, posterior, route, since_setup)
+        with self._lock:
+            return self._online.origin_prior.opened(features)
 
     def origin_weight(self, posterior: Posterior, route: Array, since_setup: NDArray[np.int64]) -> Array:
         """(n,) factor of the stream regions in each route, by the origin prior.
@@ -105,18 +171,18 @@ class ServedOnlineEnsemble:
             route: (n, 1 + stream) their routes.
             since_setup: (n,) number of items of each window taken since set-up.
         """
-        if self._ensemble is None:
+        if self._online is None:
             return np.ones(len(route))
         features = origin_features(self._setup.bank, posterior, route, since_setup)
         with self._lock:
-            return self._ensemble.origin_prior.origin_weight(features)
+            return self._online.origin_prior.origin_weight(features)
 
     def overall(self) -> Array:
         """(items + 1,) decayed popularity over all users; without half-lives, the popularity in set-up."""
-        if self._ensemble is None:
+        if self._online is None:
             return self._usual
         with self._lock:
-            return self._ensemble.overall()
+            return self._online.overall()
 
     def resize(self, items: int) -> None:
         """Make room for catalogue rows up to `items`."""
@@ -124,15 +190,15 @@ class ServedOnlineEnsemble:
         if missing > 0:
             new = np.full(missing, probability_of_new(self._setup.counts))
             self._usual = np.concatenate([self._usual, new])
-        if self._ensemble is not None:
+        if self._online is not None:
             with self._lock:
-                self._ensemble.resize(items)
+                self._online.resize(items)
 
     def forget(self, rows: Sequence[int]) -> None:
         """Drop what is counted of catalogue rows, which other items may get."""
-        if self._ensemble is not None:
+        if self._online is not None:
             with self._lock:
-                self._ensemble.forget(rows)
+                self._online.forget(rows)
 
     def apply(self, records: Sequence[Record], log: Log, take: Take, on_skipped: OnSkipped) -> None:
         """Apply new records of `topics`, each topic's in its order; records of other topics are skipped.
@@ -152,16 +218,16 @@ class ServedOnlineEnsemble:
         named = list(readable(snapshots, lambda record: (record, str(value_of(record)["gate"])), on_skipped))
         if named:
             self._take_over(*named[-1], log, take, on_skipped)
-        if gated and self._ensemble is not None:
+        if gated and self._online is not None:
             with self._lock:
-                self._count(self._ensemble, self._gate, gated, on_skipped)
+                self._count(self._online, self._gate, gated, on_skipped)
             self._position = gated[-1].record.offset + 1
 
     def _take_over(self, record: Record, gate: str, log: Log, take: Take, on_skipped: OnSkipped) -> None:
         """Replace the state by a gate's newest snapshot; one that cannot be used changes nothing."""
         try:
             kept = read_snapshot(log, gate)
-            ensemble = self._restored(gate, kept, take) if kept is not None else None
+            online = self._restored(gate, kept, take) if kept is not None else None
         except UnavailableError:
             raise
         except LogError as error:
@@ -170,24 +236,24 @@ class ServedOnlineEnsemble:
         except MALFORMED as error:
             on_skipped(record, error)
             return
-        if kept is not None and ensemble is not None:
+        if kept is not None and online is not None:
             # Skipped records were reported when they were polled.
             since = self._read(self._since(kept, log), lambda *_: None)
             take(_taken(since))
-            ensemble.resize(self._catalogue.rows)
-            self._count(ensemble, gate, since, lambda *_: None)
+            online.resize(self._catalogue.rows)
+            self._count(online, gate, since, lambda *_: None)
             with self._lock:
-                self._ensemble, self._gate = ensemble, gate
+                self._online, self._gate = online, gate
 
-    def _restored(self, gate: str, kept: OnlineSnapshot, take: Take) -> OnlineEnsemble:
-        """An ensemble as a snapshot has it, its rows those of the same items here."""
+    def _restored(self, gate: str, kept: OnlineSnapshot, take: Take) -> OnlineState:
+        """The state of a snapshot, its rows those of the same items here."""
         untaken = set(kept.untaken)
         take((item_id, kept.next_item) for item_id in kept.items if item_id not in untaken)
         others = [self._catalogue.row_of.get(item_id, PADDING) for item_id in kept.items]
         rows = np.concatenate([np.arange(len(self._setup.catalogue) + 1), np.array(others, dtype=np.int64)])
-        ensemble = self._new()
-        restore_ensemble(ensemble, gate, kept, rows)
-        return ensemble
+        online = self._new()
+        restore_online(online, gate, kept, rows)
+        return online
 
     def _since(self, kept: OnlineSnapshot, log: Log) -> Sequence[Record]:
         """Records of `gated` after a snapshot that were polled already; later ones are still to be polled."""
@@ -204,30 +270,26 @@ class ServedOnlineEnsemble:
         known, events = self._setup.catalogue.item_ids, (record for record in records if record.value is not None)
         return list(readable(events, lambda r: Gated(r, GatedEvent.from_record(value_of(r), known)), on_skipped))
 
-    def _count(self, ensemble: OnlineEnsemble, gate: str | None, gated: Iterable[Gated], skip: OnSkipped) -> None:
-        """Count the events of a gate, each once; a gate without an online ensemble writes no inputs for it."""
+    def _count(self, online: OnlineState, gate: str | None, gated: Iterable[Gated], skip: OnSkipped) -> None:
+        """Count the events of a gate, each once; a gate without a second stage writes no inputs for it."""
         for record, event in gated:
             stamp = event.stamp
             if stamp is None or event.online is None or stamp.gate != gate:
                 continue
             try:
-                if stamp.number >= ensemble.events:
-                    self._count_one(ensemble, event)
+                if stamp.number >= online.events:
+                    self._count_one(online, event)
             except MALFORMED as error:
                 skip(record, error)
 
-    def _count_one(self, ensemble: OnlineEnsemble, event: GatedEvent) -> None:
-        history = History(tuple(event.window), event.since_setup)
-        contexts, since_setup = self._catalogue.contexts([history], self._config.windows.length)
-        target = self._catalogue.row_of.get(event.target, PADDING)
-        if target == PADDING:
-            # The item was evicted since: the event counts all the same, for no item.
-            contexts[:] = PADDING
-        # As the gate learned it: from the items of the window that have a row.
-        ensemble.count(replace(event, since_setup=int(since_setup[0])), contexts[0], target)
+    def _count_one(self, online: OnlineState, event: GatedEvent) -> None:
+        query, target = online.query_of(event, self._catalogue), self._catalogue.row_of.get(event.target, PADDING)
+        # The item may have been evicted since: the event counts all the same, for no item.
+        online.second_stage.count(query if target != PADDING else query.without_items(), target)
+        online.learn_origin(event, query)
 
-    def _new(self) -> OnlineEnsemble:
-        return OnlineEnsemble(self._setup.counts, self._before, len(self._setup.bank.setup), self._config)
+    def _new(self) -> OnlineState:
+        return OnlineState(self._setup, self._config, self._texts)
 
 
 def _taken(gated: Iterable[Gated]) -> list[Taken]:

@@ -65,6 +65,10 @@ class Users:
         """The history of a user, empty for an unknown one."""
         return self._histories.get(user_id, History())
 
+    def earlier(self, user_id: str) -> tuple[str, ...]:
+        """Distinct items that left the history, the one that left last at the end."""
+        return self._taken.get(user_id, ())
+
     def taken(self, user_id: str) -> tuple[str, ...]:
         """Everything that a user is known to have taken: the history, and the items that left it."""
-        return (*self._taken.get(user_id, ()), *self.history(user_id).items)
+        return (*self.earlier(user_id), *self.history(user_id).items)

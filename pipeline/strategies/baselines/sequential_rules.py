@@ -28,7 +28,8 @@ class SequentialRules:
         self.trained_windows = 0
         self._batch, self._timeline = config.replay.score_batch, context.timeline
         settings = config.trend
-        self._transitions = ItemTransitions(settings.followed_events, config.windows.length, settings.shrinkage)
+        self._transitions = ItemTransitions(settings.followed_events, config.windows.length)
+        self._shrinkage, self._whole = settings.shrinkage, float(config.windows.length**2)
         self._popularity = DecayedPopularity(context.setup.counts, 1, [config.replay.half_life], settings.shrinkage)
         for window, target in zip(context.learned.contexts, context.learned.targets.tolist(), strict=True):
             self._add(window, target)
@@ -74,8 +75,10 @@ class SequentialRules:
     def _probabilities(self, contexts: Ids) -> Array:
         """(n, length) windows to (n, items + 1) probabilities."""
         fallback = self._popularity.blended(ALL, ALL[None])[0]
-        found = [self._transitions.of(context) for context in contexts]
-        known = self._transitions.known(np.array([followed.evidence for followed in found]))[:, None]
-        probabilities: Array = known * np.stack([followed.over(fallback.shape[1]) for followed in found])
-        probabilities += (1.0 - known) * fallback
+        followed = np.stack([self._transitions.scores(context, fallback.shape[1] - 1) for context in contexts])
+        total = followed.sum(axis=1, keepdims=True)
+        # An event whose newest item is the window's newest counts 1.
+        evidence = total / self._whole
+        known = evidence / (evidence + self._shrinkage)
+        probabilities: Array = known * (followed / np.maximum(total, 1.0)) + (1.0 - known) * fallback
         return probabilities

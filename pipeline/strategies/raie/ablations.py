@@ -10,17 +10,14 @@ from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.windows import Ids, Windows
-from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.monitor import Monitor
 from pipeline.monitor.edit_factory import Proposal
-from pipeline.online.ensemble import OnlineEnsemble, WindowFeatures
-from pipeline.recommend.event_scorer import EventScorer
+from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.event_scorer import Earlier, EventScorer
 from pipeline.recommend.scorer import ScoredBatch
 from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import Encoded
-from pipeline.regions.live import LiveRegions
 from pipeline.regions.vmf import angles, log_density
-from pipeline.setup.artifacts import SetUp
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.set_up_replay import with_replay
 from pipeline.strategies.raie.replayed import Raie
@@ -39,7 +36,7 @@ class RaieFrozenRows(Raie):
 
 
 class RaieNoTrend(Raie):
-    """RAIE without online counts of recent items; its edits are those of `raie`."""
+    """RAIE without the second stage: the model alone answers; its edits are those of `raie`."""
 
     name: ClassVar[str] = "raie_no_trend"
 
@@ -59,25 +56,23 @@ class RaieNoOriginPrior(Raie):
 
 
 class _GlobalGate(EventScorer):
-    """A scorer with one set of online counts for all users."""
+    """A scorer whose popularity is that of all users: it counts no region."""
 
-    def __init__(self, setup: SetUp, config: Config, live: LiveRegions, catalogue: OpenCatalogue) -> None:
-        super().__init__(setup, config, live, catalogue)
-        if config.trend.half_lives:
-            self.online = OnlineEnsemble(setup.counts, setup.item_transitions(config.trend.shrinkage), 1, config)
-
-    def _window_features(self, contexts: Ids, since_setup: NDArray[np.int64], batch: ScoredBatch) -> WindowFeatures:
-        features = super()._window_features(contexts, since_setup, batch)
-        return replace(features, setup_shares=np.ones((len(contexts), 1)))
+    def _queries(
+        self, batch: ScoredBatch, contexts: Ids, earlier: Earlier, since_setup: NDArray[np.int64], opened: Array
+    ) -> list[Query]:
+        nothing = np.zeros(self._regions)
+        queries = super()._queries(batch, contexts, earlier, since_setup, opened)
+        return [replace(query, setup_shares=nothing) for query in queries]
 
 
 class RaieGlobalTrend(Raie):
-    """RAIE with one set of online counts instead of one for each set-up region; its edits are those of `raie`."""
+    """RAIE without decayed popularity by set-up region; its edits are those of `raie`."""
 
     name: ClassVar[str] = "raie_global_trend"
 
     def _scorer(self, context: StrategyContext) -> EventScorer:
-        return _GlobalGate(context.setup, context.config, self.live, self._items.catalogue)
+        return _GlobalGate(context.setup, context.config, self.live, self._items.catalogue, context.withheld)
 
 
 class _Refusing(Raie):

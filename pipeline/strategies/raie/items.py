@@ -69,6 +69,7 @@ class ReplayedItems:
             contexts=left_packed(contexts),
             targets=self._rows[windows.targets],
             since_setup=since.sum(axis=1),
+            earlier=left_packed(self._rows[windows.earlier]).astype(np.int32),
         )
         return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences, existence.repeats)
 

@@ -15,7 +15,7 @@ from pipeline.editing.publisher import EditPublisher
 from pipeline.editing.training import only_new
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Evidence, Outcome
-from pipeline.events.existence import Existence, ranks_of_existing
+from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent, read_events
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
@@ -90,7 +90,7 @@ class Raie:
         for start in range(0, len(windows), self._config.gate.batch_size):
             batch, existence = self._follow(windows[slice(start, start + self._config.gate.batch_size)])
             answers = self._gate.score(batch, existence)
-            ranks.append(ranks_of_existing(answers.probabilities, batch.targets, batch.contexts, existence))
+            ranks.append(self._gate.ranks(batch, answers, existence))
             regions.append(answers.posterior.tops)
             confidence.append(answers.posterior.confidence)
         if not ranks:
@@ -107,7 +107,7 @@ class Raie:
 
     def _scorer(self, context: StrategyContext) -> EventScorer:
         """The scorer of events; variants have another one."""
-        return EventScorer(context.setup, context.config, self.live, self._items.catalogue)
+        return EventScorer(context.setup, context.config, self.live, self._items.catalogue, context.withheld)
 
     def _follow(self, windows: Windows) -> tuple[Windows, Existence]:
         """Windows in rows of the catalogue, which has grown up to them, and the existence of its items."""

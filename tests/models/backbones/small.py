@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from pipeline.config import BackboneSettings
-from pipeline.events.windows import Windows
+from pipeline.events.windows import Windows, no_earlier
 from pipeline.models.backbones.base import Backbone, last_states
 from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.catalogue import Catalogue
@@ -71,7 +71,14 @@ def windows_of(contexts: NDArray[np.int64], targets: NDArray[np.int64], since_se
     n = len(targets)
     names = np.array([f"n{i}" for i in range(n)])
     return Windows(
-        contexts, targets, names, names, np.arange(n, dtype=np.float64), np.full(n, since_setup), np.arange(n)
+        contexts,
+        targets,
+        names,
+        names,
+        np.arange(n, dtype=np.float64),
+        np.full(n, since_setup),
+        np.arange(n),
+        no_earlier(n),
     )
 
 

@@ -1,0 +1,103 @@
+"""Item neighbours: items that the same users took, in the newest events.
+
+Item-based nearest neighbours (Sarwar et al., 2001), updated with every event and never trained:
+
+    c(i, j) = number of the newest events of item i by a user who had taken j, or the other way round
+    s(i | history) = sum over its items j of DECAY^age(j) c(i, j) / sqrt((n(i) + s) (n(j) + s))
+
+The age of an item in a history is 0 for the newest and 1 for the one before it; n counts the newest events of an item.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.arrays import Array
+from pipeline.events.windows import PADDING, Ids
+from pipeline.online.pair_counts import PairCounts
+
+DECAY = 0.85
+"""Weight of an item of a history against the one taken after it."""
+
+SHRINKAGE = 5.0
+"""Events added to each count in the denominator: two rare items are no neighbours for one common user."""
+
+
+class ItemNeighbours:
+    """Counts of item pairs of the same users.
+
+    Args:
+        events: number of newest events that are counted.
+        length: items of a history.
+    """
+
+    def __init__(self, events: int, length: int) -> None:
+        self._histories = np.zeros((events, length), dtype=np.int64)
+        self._rows = np.zeros(events, dtype=np.int64)
+        self._added = 0
+        self._counts = PairCounts()
+        self._taken = np.zeros(1)
+
+    def resize(self, items: int) -> None:
+        """Make room for catalogue rows up to `items`; it never shrinks."""
+        missing = items + 1 - len(self._taken)
+        if missing > 0:
+            self._taken = np.concatenate([self._taken, np.zeros(missing)])
+
+    def add(self, history: Ids, row: int) -> None:
+        """Count an event: the item of catalogue row `row`, taken by a user of (length,) distinct earlier items."""
+        position = self._added % len(self._rows)
+        self._count(position, -1)
+        self._histories[position], self._rows[position] = history, row
+        self._count(position, 1)
+        self._added += 1
+
+    def scores(self, history: Ids) -> Array:
+        """(items + 1,) s of each item after a (length,) history, oldest first; without evidence all are 0."""
+        scores, weight = np.zeros(len(self._taken)), 1.0
+        for item in history[::-1].tolist():
+            if item == PADDING:
+                continue
+            rows, counts = self._counts.of(item)
+            scores[rows] += weight / np.sqrt(self._taken[item] + SHRINKAGE) * counts
+            weight *= DECAY
+        scores /= np.sqrt(self._taken + SHRINKAGE)
+        return scores
+
+    def forget(self, rows: Ids) -> None:
+        """Drop (m,) catalogue rows, which other items may get, from all events."""
+        gone = np.isin(self._rows, rows)
+        for position in np.flatnonzero(gone | np.isin(self._histories, rows).any(axis=1)).tolist():
+            self._count(position, -1)
+            history = self._histories[position]
+            history[np.isin(history, rows) | gone[position]] = PADDING
+            self._rows[position] = PADDING if gone[position] else self._rows[position]
+            self._count(position, 1)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the newest events; `restore` continues from them to the bit."""
+        return {"histories": self._histories.copy(), "rows": self._rows.copy(), "added": np.array(self._added)}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], rows: Ids) -> None:
+        """Continue from what `to_arrays` gave; see `ItemTransitions.restore`."""
+        self._histories = rows[arrays["histories"].astype(np.int64)]
+        self._rows = rows[arrays["rows"].astype(np.int64)]
+        self._histories[self._rows == PADDING] = PADDING
+        self._added = int(arrays["added"])
+        self._counts = PairCounts()
+        self.resize(int(rows.max(initial=0)))
+        self._taken[:] = 0.0
+        for position in range(len(self._rows)):
+            self._count(position, 1)
+
+    def _count(self, position: int, sign: int) -> None:
+        row = int(self._rows[position])
+        if row == PADDING:
+            return
+        self._taken[row] += sign
+        for item in self._histories[position].tolist():
+            if item not in (PADDING, row):
+                self._counts.add(item, row, sign)
+                self._counts.add(row, item, sign)

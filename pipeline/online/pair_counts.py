@@ -1,0 +1,75 @@
+"""Counts of item pairs, kept in arrays by first item so that those of one item are read without copying."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.arrays import Array
+from pipeline.events.windows import Ids
+
+NONE: tuple[Ids, Array] = (np.zeros(0, dtype=np.int64), np.zeros(0))
+
+
+class _Partners:
+    """Partners of one item: rows and counts, the first `size` of them in use."""
+
+    __slots__ = ("counts", "place_of", "rows", "size")
+
+    def __init__(self) -> None:
+        self.rows: NDArray[np.int64] = np.zeros(4, dtype=np.int64)
+        self.counts: Array = np.zeros(4)
+        self.place_of: dict[int, int] = {}
+        self.size = 0
+
+
+class PairCounts:
+    """Counts of ordered pairs of catalogue rows.
+
+    Counts are sums of integers, so that what is taken away leaves them exactly as they were.
+    """
+
+    def __init__(self) -> None:
+        self._partners: dict[int, _Partners] = {}
+
+    def add(self, first: int, second: int, count: int) -> None:
+        """Add to the count of a pair; one that falls to zero is removed."""
+        partners = self._partners.get(first)
+        if partners is None:
+            partners = self._partners[first] = _Partners()
+        place = partners.place_of.get(second)
+        if place is None:
+            place = self._new_place(partners, second)
+        partners.counts[place] += count
+        if partners.counts[place] == 0.0:
+            self._remove(first, partners, place)
+
+    def of(self, first: int) -> tuple[Ids, Array]:
+        """Rows paired with an item, each once, and their counts; views that the next change invalidates."""
+        partners = self._partners.get(first)
+        if partners is None:
+            return NONE
+        return partners.rows[: partners.size], partners.counts[: partners.size]
+
+    def __contains__(self, first: int) -> bool:
+        return first in self._partners
+
+    @staticmethod
+    def _new_place(partners: _Partners, second: int) -> int:
+        place = partners.size
+        if place == len(partners.rows):
+            partners.rows = np.concatenate([partners.rows, np.zeros(place, dtype=np.int64)])
+            partners.counts = np.concatenate([partners.counts, np.zeros(place)])
+        partners.rows[place], partners.counts[place], partners.place_of[second] = second, 0.0, place
+        partners.size += 1
+        return place
+
+    def _remove(self, first: int, partners: _Partners, place: int) -> None:
+        """Move the last pair to a place, and drop what was there."""
+        last = partners.size - 1
+        moved = int(partners.rows[last])
+        del partners.place_of[int(partners.rows[place])]
+        if place != last:
+            partners.rows[place], partners.counts[place] = moved, partners.counts[last]
+            partners.place_of[moved] = place
+        partners.size = last
+        if not last:
+            del self._partners[first]

@@ -1,0 +1,24 @@
+"""A model as a candidate source: backbone, routed adapters, or any other that scores all items."""
+
+import math
+
+from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.candidates.source import Scores
+
+
+class ExpertItems:
+    """Items that a model finds most probable.
+
+    Args:
+        name: of the model in `Query.experts`.
+        most: see `CandidateSource`.
+    """
+
+    least = -math.inf
+
+    def __init__(self, name: str, most: int) -> None:
+        self.name, self.most = name, most
+
+    def scores(self, query: Query) -> Scores:
+        """(items + 1,) log probabilities."""
+        return query.experts[self.name]

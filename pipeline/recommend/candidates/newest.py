@@ -1,0 +1,27 @@
+"""New items as a candidate source: those that became known last."""
+
+import math
+
+from pipeline.online.item_recency import ItemRecency
+from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.candidates.source import Scores
+
+
+class NewestItems:
+    """Items that became known last.
+
+    Args:
+        recency: since when each item is known.
+        most: see `CandidateSource`.
+    """
+
+    name = "newest"
+    least = -math.inf
+
+    def __init__(self, recency: ItemRecency, most: int) -> None:
+        self.most, self._recency = most, recency
+
+    def scores(self, query: Query) -> Scores:
+        """(items + 1,) minus the age of each item."""
+        del query
+        return -self._recency.ages()

@@ -1,0 +1,69 @@
+"""Query: one window, and what the first stage says of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.arrays import Array
+from pipeline.events.windows import PADDING, Ids
+
+MODEL, BACKBONE = "model", "backbone"
+"""Models of a query: the adapted one, and the frozen backbone."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One window for which items are ranked.
+
+    Attributes:
+        context: (length,) catalogue rows of the window, oldest first, left-padded.
+        earlier: (e,) distinct rows that left the window, the one that left last at the end, left-padded.
+        setup_shares: (regions,) share of each set-up region in the window.
+        recent: share of the window's items that were taken since set-up; 1 for an empty window.
+        opened: posterior of the regions of the stream.
+        experts: model -> (items + 1,) probability of each item.
+        withheld: row of the user's held-out interaction, which is counted nowhere; 0 for none.
+    """
+
+    context: Ids
+    earlier: NDArray[np.integer[Any]]
+    setup_shares: Array
+    recent: float
+    opened: float
+    experts: Mapping[str, NDArray[np.floating[Any]]]
+    withheld: int = PADDING
+
+    @property
+    def window(self) -> Ids:
+        """(m,) items of the window, oldest first."""
+        window: Ids = self.context[self.context != PADDING]
+        return window
+
+    def without_withheld(self) -> "Query":
+        """The query without the user's held-out interaction."""
+        if self.withheld == PADDING:
+            return self
+        context, earlier = (np.where(of == self.withheld, PADDING, of) for of in (self.context, self.earlier))
+        return replace(self, context=context, earlier=earlier)
+
+    def without_items(self) -> "Query":
+        """The query without any item."""
+        return replace(self, context=np.full_like(self.context, PADDING), earlier=np.zeros(0, dtype=np.int64))
+
+    def history(self, length: int) -> Ids:
+        """(length,) distinct items of the user, oldest first, left-padded: those of the window and earlier ones."""
+        items = [*self.earlier[self.earlier != PADDING].tolist(), *self.window.tolist()]
+        distinct = list(dict.fromkeys(reversed(items)))[length - 1 :: -1]
+        history = np.zeros(length, dtype=np.int64)
+        history[length - len(distinct) :] = distinct
+        return history
+
+
+def recent_shares(contexts: Ids, since_setup: NDArray[np.int64]) -> Array:
+    """(n,) share of each (n, length) window that was taken since set-up; 1 for an empty one."""
+    items = np.count_nonzero(contexts != PADDING, axis=1)
+    shares: Array = np.where(items > 0, since_setup / np.maximum(items, 1), 1.0)
+    return shares

@@ -1,0 +1,87 @@
+"""State that a gate learns at every event, beside the regions: origin prior and second stage."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.arrays import Array
+from pipeline.config import Config
+from pipeline.errors import LogError
+from pipeline.events.gated import GatedEvent, OnlineFeatures
+from pipeline.events.windows import Ids
+from pipeline.models.open_catalogue import OpenCatalogue
+from pipeline.online.origin_prior import OriginPrior
+from pipeline.recommend.candidates.query import BACKBONE, MODEL, Query, recent_shares
+from pipeline.recommend.candidates.text import Texts
+from pipeline.recommend.second_stage import SecondStage
+from pipeline.setup.artifacts import SetUp
+
+
+class OnlineState:
+    """Origin prior and second stage of one gate, or the copy of a server.
+
+    Args:
+        setup: the state before any event.
+        config: the whole tree.
+        texts: text embeddings in force.
+
+    Attributes:
+        regions: number of set-up regions.
+        second_stage, origin_prior: the two.
+    """
+
+    def __init__(self, setup: SetUp, config: Config, texts: Texts) -> None:
+        self.regions, trend = len(setup.bank.setup), config.trend
+        self._length = config.windows.length
+        self.second_stage = SecondStage(setup, config, self.regions, (MODEL, BACKBONE), texts)
+        self.origin_prior = OriginPrior(self.regions, trend.era_learning_rate, trend.era_half_life)
+
+    @property
+    def events(self) -> int:
+        """Number of events counted since set-up."""
+        return self.second_stage.events
+
+    def learn_origin(self, event: GatedEvent, query: Query) -> None:
+        """Update the origin prior by an event."""
+        probability = _online(event).probability
+        if probability is not None and event.backbone_probability is not None:
+            since = round(query.recent * len(query.window))
+            self.origin_prior.learn(query.setup_shares, since, event.opened, probability, event.backbone_probability)
+
+    def query_of(self, event: GatedEvent, catalogue: OpenCatalogue) -> Query:
+        """The window of an event in the rows of a catalogue, without scores of models."""
+        contexts, since_setup = catalogue.contexts([event.history], self._length)
+        shares = np.zeros(self.regions)
+        for position, share in _online(event).setup_shares:
+            shares[position] = share
+        earlier = np.array(catalogue.known_rows(event.earlier), dtype=np.int32)
+        return Query(contexts[0], earlier, shares, float(recent_shares(contexts, since_setup)[0]), event.opened, {})
+
+    def resize(self, items: int) -> None:
+        """Make room for catalogue rows up to `items`."""
+        self.second_stage.resize(items)
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Drop what is counted of (m,) catalogue rows, which other items may get."""
+        self.second_stage.forget(rows)
+
+    def overall(self) -> Array:
+        """(items + 1,) decayed popularity over all users, by the shortest half-life."""
+        return self.second_stage.overall()
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything counted and learned; `restore` continues from it to the bit."""
+        return self.second_stage.to_arrays() | self.origin_prior.to_arrays()
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], rows: Ids) -> None:
+        """Continue from the result of `to_arrays`; see `SecondStage.restore`."""
+        self.second_stage.restore(arrays, rows)
+        self.origin_prior.restore(arrays)
+
+
+def _online(event: GatedEvent) -> OnlineFeatures:
+    if event.online is None:
+        raise LogError(f"event {event.event_id} was gated without second stage: nothing can be learned from it again")
+    return event.online

@@ -1,0 +1,1 @@
+"""Ranking of candidates: named features, and a small network that learns from every event."""

@@ -1,0 +1,197 @@
+"""Baselines with the second stage of `raie` over their own scores and those of the frozen backbone.
+
+They separate what regions and adapters add from what counting and ranking do.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError
+from pipeline.events.existence import Existence
+from pipeline.events.windows import Ids, Windows
+from pipeline.metrics.ranking import NOT_SCORED
+from pipeline.models.lora.host import AdapterHost
+from pipeline.recommend.candidates.query import BACKBONE, MODEL, Query, recent_shares
+from pipeline.recommend.held_out import HeldOut
+from pipeline.recommend.second_stage import Event, SecondStage
+from pipeline.regions.mixing import next_item_probabilities
+from pipeline.strategies.base import Scored, StrategyContext, batches
+from pipeline.strategies.baselines.ensemble import Ensemble
+from pipeline.strategies.baselines.finetune import FineTune
+from pipeline.strategies.baselines.lora import LoraReplay, SingleAdapter
+from pipeline.strategies.common.interval_learner import IntervalLearner
+
+SHARES = np.ones(1)
+"""Shares of the only region: counts are over all users."""
+
+Experts = list[dict[str, NDArray[np.float32]]]
+"""For each window, model -> (items + 1,) probabilities."""
+
+
+class Ranked(IntervalLearner):
+    """Mixin before a strategy in the bases of a class: ranks candidates by the second stage.
+
+    Attributes:
+        models: names of the models that the second stage reads; none: it works without a model.
+    """
+
+    models: tuple[str, ...] = (MODEL, BACKBONE)
+
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        config = context.config
+        if not config.trend.half_lives:
+            raise ConfigError([f"trend.half_lives is empty: {self.name} needs one; leave the strategy out, or set it"])
+        vectors = context.catalogue.vectors
+        self._texts = np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors])
+        self._frozen = AdapterHost(context.grown_backbone(), config.adapter)
+        self._held_out = HeldOut(context.setup, config)
+        self._stage = SecondStage(context.setup, config, 1, self.models, lambda: self._texts[: self._items + 1])
+        self._items = context.timeline.setup_items
+        self._stage.begin(self._past())
+
+    @property
+    def memory_bytes(self) -> int:
+        """See `Strategy`: the model, and the counts and weights of the second stage."""
+        own: int = super().memory_bytes  # type: ignore[safe-super]
+        return own + self._stage.memory_bytes
+
+    def observe(self, windows: Windows) -> Scored:
+        """See `Strategy.observe`: each event is counted before the next one is ranked."""
+        ranks: list[int] = []
+        for batch, existence in batches(windows, self._context.config.gate.batch_size, self._context.timeline):
+            events = self._events(batch, existence)
+            ranks += self._stage.rank_and_learn(events, self._retained(existence, len(batch)))[0]
+        self._pending.append(windows[~windows.cold])
+        return Scored(np.array(ranks, dtype=np.int64))
+
+    def score(self, windows: Windows) -> Scored:
+        """See `Strategy.score`."""
+        ranks: list[int] = []
+        for batch, existence in batches(windows, self._context.config.replay.score_batch, self._context.timeline):
+            for query, target, allowed in self._events(batch, existence):
+                ranks.append(NOT_SCORED if allowed is None else self._stage.rank(query, allowed, target))
+        return Scored(np.array(ranks, dtype=np.int64))
+
+    def _events(self, windows: Windows, existence: Existence) -> list[Event]:
+        """Windows with the scores of the models."""
+        self._items = max(existence.items, self._items)
+        self._stage.resize(self._items)
+        candidates, withheld = existence.candidates(windows.targets, windows.contexts), self._context.withheld
+        return [
+            Event(
+                replace(query, withheld=withheld.get(user, 0)),
+                target,
+                existence.allowed(i, query.context) if candidates[i] else None,
+            )
+            for i, (query, target, user) in enumerate(
+                zip(
+                    self._queries(windows.contexts, windows.earlier, windows.since_setup, existence),
+                    windows.targets.tolist(),
+                    windows.users.tolist(),
+                    strict=True,
+                )
+            )
+        ]
+
+    def _queries(
+        self, contexts: Ids, earlier: NDArray[np.int32], since_setup: NDArray[np.int64], existence: Existence
+    ) -> list[Query]:
+        recent = recent_shares(contexts, since_setup).tolist()
+        columns = zip(contexts, earlier, recent, self._experts(contexts, existence), strict=True)
+        return [Query(context, left, SHARES, share, 0.0, experts) for context, left, share, experts in columns]
+
+    def _experts(self, contexts: Ids, existence: Existence) -> Experts:
+        """Scores of the models for n windows."""
+        if not self.models:
+            return [{} for _ in contexts]
+        model = self._probabilities(contexts, existence).numpy()
+        backbone = next_item_probabilities(self._frozen, contexts, None, existence).numpy()
+        return [{MODEL: own, BACKBONE: frozen} for own, frozen in zip(model, backbone, strict=True)]
+
+    def _retained(self, existence: Existence, windows: int) -> Callable[[int], list[Event]]:
+        """Function from a number of events to the held-out set-up windows that are learned beside them."""
+        now = Existence(existence.items, existence.hidden_from(windows - 1), repeats=existence.repeats)
+        held_out = self._held_out
+
+        def retained(events: int) -> list[Event]:
+            indices = held_out.beside(self._stage.events, events)
+            if not len(indices):
+                return []
+            contexts, targets = held_out.contexts[indices], held_out.targets[indices]
+            none = np.zeros(len(indices), dtype=np.int64)
+            candidates = now.candidates(targets, contexts)
+            queries = self._queries(contexts, held_out.earlier[indices], none, now)
+            return [
+                Event(query, target, now.allowed(i, query.context) if candidates[i] else None)
+                for i, (query, target) in enumerate(zip(queries, targets.tolist(), strict=True))
+            ]
+
+        return retained
+
+    def _past(self) -> Iterator[tuple[Query, int, bool]]:
+        """Newest events of set-up, with the scores of the models for the held-out ones."""
+        events, of_setup = self._context.setup.events, Existence.of_all(self._context.timeline.setup_items)
+        for i, (context, target) in enumerate(zip(events.contexts, events.targets.tolist(), strict=True)):
+            part = slice(i, i + 1)
+            if events.held_out[i]:
+                none = np.zeros(1, dtype=np.int64)
+                yield self._queries(events.contexts[part], events.earlier[part], none, of_setup)[0], target, True
+            else:
+                yield Query(context, events.earlier[i], SHARES, 0.0, 0.0, {}), target, False
+
+
+class FineTuneRanked(Ranked, FineTune):
+    """`finetune` with the second stage."""
+
+    name = "finetune_ranked"
+
+
+class LoraReplayRanked(Ranked, LoraReplay):
+    """`lora_replay` with the second stage."""
+
+    name = "lora_replay_ranked"
+
+
+class SingleAdapterRanked(Ranked, SingleAdapter):
+    """`raie_k1` with the second stage."""
+
+    name = "raie_k1_ranked"
+
+
+class EnsembleRanked(Ranked, Ensemble):
+    """`ensemble` with the second stage."""
+
+    name = "ensemble_ranked"
+
+
+class _NeverLearning(IntervalLearner):
+    """The frozen backbone, as a strategy that could learn."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """See `Strategy`."""
+        return 0
+
+    def _learn(self, windows: Windows) -> None:
+        """Learn nothing."""
+
+
+class StaticRanked(Ranked, _NeverLearning):
+    """`static` with the second stage."""
+
+    name = "static_ranked"
+
+    def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
+        return next_item_probabilities(self._frozen, contexts, None, existence)
+
+
+class Ranker(StaticRanked):
+    """The second stage alone, without any neural model of sequences."""
+
+    name = "ranker"
+    models = ()

@@ -1,0 +1,30 @@
+"""Counts of item pairs: what is taken away leaves no trace."""
+
+import numpy as np
+
+from pipeline.online.pair_counts import PairCounts
+
+
+def pairs(counts: PairCounts, first: int) -> dict[int, float]:
+    rows, values = counts.of(first)
+    return dict(zip(rows.tolist(), values.tolist(), strict=True))
+
+
+def test_counts_are_sums_and_zero_counts_are_removed() -> None:
+    rng, counts, expected = np.random.default_rng(0), PairCounts(), np.zeros((8, 8), dtype=int)
+    events = rng.integers(0, 8, size=(400, 2)).tolist()
+    for number, (first, second) in enumerate(events):
+        counts.add(first, second, number % 3 + 1)
+        expected[first, second] += number % 3 + 1
+        if number >= 50:
+            before, after = events[number - 50]
+            counts.add(before, after, -((number - 50) % 3 + 1))
+            expected[before, after] -= (number - 50) % 3 + 1
+        for one in range(8):
+            assert pairs(counts, one) == {int(i): float(expected[one, i]) for i in np.flatnonzero(expected[one])}
+            assert (one in counts) == expected[one].any()
+
+
+def test_an_item_without_pairs_has_none() -> None:
+    rows, values = PairCounts().of(3)
+    assert len(rows) == len(values) == 0

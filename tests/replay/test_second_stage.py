@@ -1,0 +1,146 @@
+"""Second stage: candidates, ranks, learning, and what is counted nowhere."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.arrays import Array
+from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.candidates.source import best
+from pipeline.recommend.ranking.features import TABLE, places
+from pipeline.recommend.ranking.network import RankedList, RankingNetwork
+from pipeline.recommend.second_stage import Event, SecondStage, rank_in
+from pipeline.setup.artifacts import SetUp
+from tests.replay.small import config
+
+NO_ONE = np.zeros(0, dtype=np.int32)
+
+
+def stage(setup: SetUp, *settings: str, experts: Sequence[str] = ("model", "backbone")) -> SecondStage:
+    """A second stage that has counted nothing."""
+    vectors = setup.catalogue.vectors
+    texts = np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors])
+    made = SecondStage(setup, config("ranking.batch=8", *settings), 1, experts, lambda: texts)
+    made.begin([])
+    return made
+
+
+def query(setup: SetUp, items: Sequence[int], experts: dict[str, Array] | None = None) -> Query:
+    """Window of items, with models that find every item alike unless given."""
+    context = np.zeros(config().windows.length, dtype=np.int64)
+    context[len(context) - len(items) :] = items
+    even = np.full(len(setup.catalogue) + 1, 1.0 / len(setup.catalogue))
+    return Query(context, NO_ONE, np.ones(1), 1.0, 0.5, experts or {"model": even, "backbone": even})
+
+
+def allowed(setup: SetUp, *excluded: int) -> np.ndarray:
+    mask = np.ones(len(setup.catalogue) + 1, dtype=np.bool_)
+    mask[[0, *excluded]] = False
+    return mask
+
+
+def follow(setup: SetUp, ranked: SecondStage, n: int, seed: int = 0) -> list[int]:
+    """Ranks of n events in which an even item follows its odd neighbour."""
+    rng, events = np.random.default_rng(seed), []
+    for _ in range(n):
+        odd = 2 * int(rng.integers(1, len(setup.catalogue) // 2 - 1)) + 1
+        events.append(Event(query(setup, [odd]), odd + 1, allowed(setup, odd)))
+    return ranked.rank_and_learn(events, lambda _: [])[0]
+
+
+def test_it_learns_which_source_is_right(setup: SetUp) -> None:
+    ranked = stage(setup)
+    ranks = np.array(follow(setup, ranked, 600))
+    early, late = ranks[:50] <= 3, ranks[-50:] <= 3
+    assert late.mean() > early.mean() + 0.5
+    assert late.mean() > 0.9
+
+
+def test_one_item_a_source_is_a_candidate_at_least_and_a_target_outside_is_a_miss(setup: SetUp) -> None:
+    ranked = stage(setup, "ranking.candidates=1", "ranking.newest=1")
+    model = np.full(len(setup.catalogue) + 1, 1e-6)
+    model[7] = 0.9
+    asked = query(setup, [3], {"model": model, "backbone": model})
+    found = ranked.candidates(asked, allowed(setup, 3))
+    assert 7 in found.rows and "model" in found.sources_of(7)
+    assert len(found.rows) < 12
+    outside = next(row for row in range(1, len(setup.catalogue)) if row not in found.rows and row != 3)
+    assert ranked.rank(asked, allowed(setup, 3), outside) == allowed(setup, 3).sum()
+    assert len(ranked.candidates(asked, allowed(setup, 3), least=100).rows) >= 100
+
+
+def test_only_what_is_allowed_is_a_candidate(setup: SetUp) -> None:
+    ranked = stage(setup)
+    few = np.zeros(len(setup.catalogue) + 1, dtype=np.bool_)
+    few[[4, 9]] = True
+    assert ranked.candidates(query(setup, [3]), few).rows.tolist() == [4, 9]
+
+
+def test_what_is_withheld_is_counted_nowhere(setup: SetUp) -> None:
+    """Neither in the window nor among earlier items: the counts are those of a user who never took it."""
+    one, other = stage(setup), stage(setup)
+    window = query(setup, [3, 9, 5])
+    with_it = replace(window, earlier=np.array([9, 11], dtype=np.int32), withheld=9)
+    without = replace(window, context=np.where(window.context == 9, 0, window.context), earlier=np.array([0, 11]))
+    one.count(with_it, 6)
+    other.count(without, 6)
+    for name, array in one.to_arrays().items():
+        np.testing.assert_array_equal(array, other.to_arrays()[name], err_msg=name)
+    assert 9 not in one.to_arrays()["neighbours.histories"]
+
+
+def test_a_restored_stage_goes_on_to_the_bit(setup: SetUp) -> None:
+    one, other = stage(setup), stage(setup)
+    follow(setup, one, 100)
+    other.restore(one.to_arrays(), np.arange(len(setup.catalogue) + 1))
+    assert follow(setup, one, 60, seed=1) == follow(setup, other, 60, seed=1)
+    for name, array in one.to_arrays().items():
+        np.testing.assert_array_equal(array, other.to_arrays()[name], err_msg=name)
+
+
+def test_every_feature_is_in_the_table(setup: SetUp) -> None:
+    named = {name.replace("*", ""): name for name in TABLE}
+    for name in stage(setup).features.names:
+        assert name in TABLE or any(name.startswith(start) for start, key in named.items() if "*" in key), name
+    alone = stage(setup, experts=()).features.names
+    assert not [name for name in alone if "model" in name or "backbone" in name]
+
+
+def test_an_answer_is_explained_by_the_parts_of_its_score(setup: SetUp) -> None:
+    ranked = stage(setup)
+    follow(setup, ranked, 300)
+    found = ranked.candidates(query(setup, [5]), allowed(setup, 5))
+    parts, scores = ranked.contributions(found), ranked.scores(found)
+    assert parts.shape == (len(found.rows), len(ranked.features.names))
+    top = int(scores.argmax())
+    assert found.rows[top] == 6
+    leading = {ranked.features.names[i] for i in np.argsort(-np.abs(parts[top]))[:8]}
+    assert any("next" in name or "neighbours" in name for name in leading)
+
+
+@pytest.mark.parametrize(("scores", "target", "rank"), [([3, 2, 1], 11, 2), ([1, 1, 1], 10, 2), ([5, 1, 1], 12, 2)])
+def test_ranks_are_those_among_candidates(scores: list[int], target: int, rank: int) -> None:
+    everything = np.ones(20, dtype=np.bool_)
+    assert rank_in(np.array([10, 11, 12]), np.array(scores, dtype=np.float32), target, everything) == rank
+
+
+def test_the_best_rows_and_their_places() -> None:
+    scores = np.array([9.0, 1.0, 5.0, 5.0, 0.0, 7.0])
+    assert sorted(best(scores, np.array([1, 2, 3, 4]), 2, -np.inf).tolist()) == [2, 3]
+    assert sorted(best(scores, np.array([1, 2, 3, 4, 5]), 2, -np.inf).tolist()) == [2, 5], "ties go to the lower row"
+    assert sorted(best(scores, np.array([1, 4]), 2, 0.0).tolist()) == [1]
+    assert best(scores, np.array([5, 8]), 2, 0.0).tolist() == [5], "a row without a score is none"
+    np.testing.assert_allclose(places(scores[None, :3]), [[1 / 3, 1 / 5, 1 / 4]])
+
+
+def test_a_step_of_fewer_events_is_shorter_in_proportion() -> None:
+    features = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    moved = {}
+    for events in (8, 2):
+        network = RankingNetwork(3, 0.01, 8, seed=0)
+        before = network.to_arrays()["weights"]
+        network.learn([RankedList(features, 1)], events)
+        moved[events] = np.abs(network.to_arrays()["weights"] - before).max()
+    assert moved[2] == pytest.approx(moved[8] / 4, rel=1e-4)
