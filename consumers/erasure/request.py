@@ -54,7 +54,7 @@ def erasure_in(log: Log, user_id: str, since: int = 0) -> float | None:
     home, key = home_of(log, user_id), erasure_key(user_id)
     start, end = max(since, log.start_offset(USERS, home)), log.end_offset(USERS, home)
     records = log.read(USERS, home, start, max(start, end))
-    found = [erased_until(r.value) for r in records if r.key == key and r.value is not None]
+    found = [until for until in (erased_until(r.value) for r in records if r.key == key) if until is not None]
     return found[-1] if found else None
 
 

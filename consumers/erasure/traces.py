@@ -10,6 +10,7 @@ from pipeline.errors import BadEvent
 from pipeline.events.cells import identifier, moment
 from pipeline.events.dead_letter import DeadLetter
 from pipeline.events.erasure import erasure_key, is_erasure_key
+from pipeline.events.field_types import time_of
 from pipeline.events.user_state import SENT_ON
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, USERS
@@ -98,5 +99,5 @@ def _of_gated(record: Record) -> Trace | None:
 def _of_key(user_id: str, record: Record, timed: object) -> Trace:
     if record.value is None:
         return Trace(user_id, -math.inf)
-    given = timed.get("timestamp") if isinstance(timed, Mapping) else None
-    return Trace(user_id, float(given) if isinstance(given, int | float) else record.timestamp)
+    given = time_of(timed.get("timestamp")) if isinstance(timed, Mapping) else None
+    return Trace(user_id, record.timestamp if given is None else given)

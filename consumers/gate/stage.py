@@ -20,7 +20,7 @@ and one to `gated` for the monitor. `users` remembers the time under a digest of
 dropped whenever they come; a later one starts a new user.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from consumers.gate.remembered_events import RememberedEvents
 from consumers.gate.repartition import Repartitioner
 from consumers.gate.scoring import GateScoring, Taken
 from consumers.gate.user_store import UserStore
+from consumers.runtime.malformed import SkippedRecords, unsaid
 from consumers.runtime.stage import Output, Turn
 from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
@@ -58,12 +59,22 @@ class GateStage:
         store: adapter versions.
         instance: names this gate, the same after a restart; its snapshots are written under this name.
         metrics: of the process.
+        say: shows a status line.
     """
 
     name = "gate"
     topics = (INTERACTIONS,)
 
-    def __init__(self, setup: SetUp, config: Config, store: AdaptersStore, instance: str, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        setup: SetUp,
+        config: Config,
+        store: AdaptersStore,
+        instance: str,
+        metrics: Metrics,
+        say: Callable[[str], None] = unsaid,
+    ) -> None:
+        self._skipped = SkippedRecords(metrics, say)
         self._setup = setup
         self._config = config
         self._store = store
@@ -87,7 +98,8 @@ class GateStage:
         for (_, partition), committed in came.items():
             gate, known = self._config.gate, self._setup.catalogue.item_ids
             users = UserStore(self._config.windows.length, gate.remembered_events, gate.remembered_items, known)
-            users.restore(log.read(USERS, partition, 0, log.end_offset(USERS, partition)), committed)
+            states = log.read(USERS, partition, 0, log.end_offset(USERS, partition))
+            users.restore(states, committed, self._skipped)
             done = {offset for user in users for offset in user.ahead if offset >= committed}
             self._users[partition] = users
             self._buffers[partition] = EventTimeBuffer(committed, done | users.sent_on, self._config.gate.horizon)
@@ -135,7 +147,8 @@ class GateStage:
     def _reset(self) -> None:
         """Discard regions, online ensemble, lockstep numbers, and events whose transaction may have been lost."""
         self._scoring = GateScoring(
-            self._setup, self._config, self._encoder, self._host, self._store, self._instance, self._metrics
+            *(self._setup, self._config, self._encoder, self._host, self._store, self._instance, self._metrics),
+            self._skipped,
         )
         self._batches = LockstepBatches(self._config.gate.batch_size)
         self._remembered = RememberedEvents(self._config.gate.remembered_ids)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
+from consumers.runtime.malformed import OnSkipped, readable
 from pipeline.events.erasure import Erasure, erasure_key, is_erasure_key
 from pipeline.events.interaction import Interaction
 from pipeline.events.loaded_history import LoadedHistory
@@ -108,13 +109,27 @@ class UserStore:
         kept = self._erasures.get(erasure_key(event.user_id))
         return kept if kept is not None and (whole_history or event.timestamp <= kept.timestamp) else None
 
-    def restore(self, records: Iterable[Record], committed: int) -> None:
-        """Apply the changelog of the partition, up to a committed offset of `interactions`."""
-        for record in records:
-            if record.value is None:
-                self._states.pop(str(record.key), None)
-            elif committed_input(record.value) <= committed:
-                states = self._erasures if is_erasure_key(record.key) else self._states
-                states[str(record.key)] = UserState.from_record(record.value, self.length, self.setup_items)
+    def restore(self, records: Iterable[Record], committed: int, on_skipped: OnSkipped) -> None:
+        """Apply the changelog of the partition, up to a committed offset of `interactions`.
+
+        Args:
+            records: of `users`.
+            committed: the offset.
+            on_skipped: called with each record of another program: the state before it stays.
+        """
+        for key, state, position in readable(records, self._parsed, on_skipped):
+            if state is None:
+                self._states.pop(key, None)
+            elif position <= committed:
+                (self._erasures if is_erasure_key(key) else self._states)[key] = state
         others = self._states.pop(SENT_ON, None)
         self.sent_on = set(others.ahead_of(committed)) if others else set()
+
+    def _parsed(self, record: Record) -> tuple[str, UserState | None, int]:
+        """Key, state (None for a tombstone) and committed input of a record."""
+        if record.key is None:
+            raise ValueError("it has no key")
+        if record.value is None:
+            return record.key, None, 0
+        state = UserState.from_record(record.value, self.length, self.setup_items)
+        return record.key, state, committed_input(record.value)

@@ -9,13 +9,13 @@ from threading import Lock
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
 from consumers.runtime.lag import Lag, lags
+from consumers.runtime.malformed import SkippedRecords
 from consumers.server.batcher import Batcher
 from consumers.server.canary_controller import current_trial, end_trial
 from consumers.server.explanation import explanation
 from consumers.server.feedback import Tally
 from consumers.server.follower import Follower, Reactions, Views
 from consumers.server.known_versions import KnownVersions
-from consumers.server.malformed import SkippedRecords
 from consumers.server.prepared_texts import PreparedTexts
 from consumers.server.recommender import Ask, Recommendation, Recommender
 from consumers.server.rollback import roll_back

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.events.field_types import time_of
 from pipeline.events.versioning import versioned
 
 ERASURES = "\0erased/"
@@ -48,6 +49,7 @@ def is_erasure_key(key: str | None) -> bool:
     return key is not None and key.startswith(ERASURES)
 
 
-def erased_until(value: Mapping[str, Any]) -> float:
-    """Event time of the erasure that a record of `users` under an `erasure_key` remembers, seconds."""
-    return float(value["latest"]["timestamp"])
+def erased_until(value: Mapping[str, Any] | None) -> float | None:
+    """Event time of the erasure that a record of `users` under an `erasure_key` remembers, seconds; None for others."""
+    latest = (value or {}).get("latest")
+    return time_of(latest.get("timestamp")) if isinstance(latest, Mapping) else None
