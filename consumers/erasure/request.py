@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.events.erasure import Erasure, erased_until, erasure_key
-from pipeline.streams.interface import Log
+from pipeline.streams.interface import Log, UnavailableError
 from pipeline.streams.partitioner import partition_of
 from pipeline.streams.topics import GATED, INTERACTIONS, USERS
 
@@ -59,9 +59,16 @@ def erasure_in(log: Log, user_id: str, since: int = 0) -> float | None:
 
 
 def is_taken(log: Log, requested: Requested) -> bool:
-    """True once a gate has erased the user."""
-    until = erasure_in(log, requested.erasure.user_id, requested.since)
-    return until is not None and until >= requested.erasure.timestamp
+    """True once a gate has erased the user; where nothing was left to erase, once it has passed the record."""
+    erasure = requested.erasure
+    until = erasure_in(log, erasure.user_id, requested.since)
+    if until is not None and (until >= erasure.timestamp or not erasure.is_dated):
+        return True
+    try:
+        return log.committed("gate", INTERACTIONS, home_of(log, erasure.user_id)) > requested.offset
+    except UnavailableError:
+        # A broker finds no coordinator for a group that never was.
+        return False
 
 
 def is_forgotten(log: Log) -> bool:

@@ -27,6 +27,7 @@ from pathlib import Path
 from adapters_store import AdaptersStore
 from consumers.gate.dead_letters import dead_letter
 from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
+from consumers.gate.event_time_reached import EventTimeReached
 from consumers.gate.lockstep_batches import LockstepBatches
 from consumers.gate.parser import InteractionParser
 from consumers.gate.remembered_events import RememberedEvents
@@ -87,6 +88,7 @@ class GateStage:
         self._users: dict[int, UserStore] = {}
         self._buffers: dict[int, EventTimeBuffer[Output]] = {}
         self._others: dict[int, Repartitioner] = {}
+        self._reached: dict[int, EventTimeReached] = {}
         self._reset()
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
@@ -105,6 +107,7 @@ class GateStage:
             self._buffers[partition] = EventTimeBuffer(committed, done | users.sent_on, self._config.gate.horizon)
             partitions, longest = log.topic(INTERACTIONS).partitions, log.longest_record
             self._others[partition] = Repartitioner(partition, partitions, longest, users.sent_on)
+            self._reached[partition] = EventTimeReached(self._config.data.columns)
             for user in users:
                 self._batches.advance(user.sequence)
         self._count_users()
@@ -112,7 +115,7 @@ class GateStage:
     def drop(self, went: Collection[TopicPartition]) -> None:
         """See `Stage.drop`."""
         for _, partition in went:
-            del self._users[partition], self._buffers[partition], self._others[partition]
+            del self._users[partition], self._buffers[partition], self._others[partition], self._reached[partition]
         self._count_users()
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
@@ -121,7 +124,7 @@ class GateStage:
             self._scoring.poll_items(turn.log)
         fresh = [r for r in turn.records if self._buffers[r.partition].is_new(r.offset)]
         for record in fresh:
-            self._read(record)
+            self._read(record, turn.log)
         if self._read_again(turn.consumer) or (turn.records and not fresh):
             # Held events were read again after the last commit; the next poll shows if anything follows them.
             return None
@@ -158,7 +161,7 @@ class GateStage:
     def _is_refused(self, item_id: str) -> bool:
         return self._config.items.unknown == "refuse" and self._scoring.is_unknown(item_id)
 
-    def _read(self, record: Record) -> None:
+    def _read(self, record: Record, log: Log) -> None:
         """Put an event or a deferred action into the partition's buffer."""
         buffer = self._buffers[record.partition]
         try:
@@ -177,7 +180,8 @@ class GateStage:
             if isinstance(parsed, Arrival):
                 buffer.note(parsed.event.timestamp)
         elif isinstance(parsed, Erasure):
-            self._erase(record, parsed)
+            reached = self._reached[record.partition]
+            self._erase(record, parsed if parsed.is_dated else reached.dated(parsed, record, log))
         elif parsed is not None and buffer.add(parsed) and not parsed.past:
             self._metrics.late.inc()
 
@@ -265,13 +269,16 @@ class GateStage:
     def _append(self, arrival: Arrival, touched: Touched) -> bool:
         """Append an event to its user's history; return False for a duplicate, and for one of an erased user."""
         users, event = self._users[arrival.partition], arrival.event
-        kept = users.erasure_before(event, whole_history=arrival.loaded is not None)
+        kept = users.erasure_before(event)
         if kept is not None:
             self._skip_erased(arrival, kept, touched)
             return False
         state = users.get(event.user_id)
         if arrival.loaded is not None:
             state = users.load(arrival.loaded)
+            if state is None:
+                self._metrics.erased_events.inc()
+                return False
         elif (event.user_id, event.event_id) in self._remembered or (state and state.has_seen(event.event_id)):
             self._metrics.duplicates.inc()
             return False

@@ -2,7 +2,7 @@
 
 erase       true
 user_id     the user
-timestamp   event time of the erasure, seconds; the time of the record where it is missing
+timestamp   event time of the erasure, seconds; where it is missing, the event time that the log has reached
 
 An erasure takes effect by event time: everything of the user at or before it is erased, in whatever order it arrives.
 """
@@ -29,14 +29,17 @@ class Erasure:
     Attributes:
         user_id: the user.
         timestamp: event time up to which the user is erased, seconds.
+        is_dated: False where its record gives no time, and `timestamp` is that of the record.
     """
 
     user_id: str
     timestamp: float
+    is_dated: bool = True
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
-        return versioned({"erase": True, "user_id": self.user_id, "timestamp": self.timestamp})
+        time = {"timestamp": self.timestamp} if self.is_dated else {}
+        return versioned({"erase": True, "user_id": self.user_id, **time})
 
 
 def erasure_key(user_id: str) -> str:
