@@ -2,6 +2,9 @@
 
 A client that lost the answer to a batch sends it again: an event of it is a duplicate however many other events of its
 user the batch holds. Only events that were gated are remembered, so none that was refused is taken for one of them.
+
+The span is a number of gated events, not a time: it is the same at any rate of events, whatever their clocks say, and
+memory is bounded by it.
 """
 
 from collections import OrderedDict
