@@ -2,7 +2,8 @@
 
 Three processes run: the server, which listens on a socket for each variant and answers all from one service; the
 client; and `benchmarks.hostile_bodies`. Alone, one connection is used, and a request is measured from its sending:
-where answers wait, it cannot be sent when it is due. Beside bodies there are ten, and it is measured from then. Variants:
+where answers wait, it cannot be sent when it is due. Beside bodies there are ten, and it is measured from then.
+Variants:
 
     ours          the address as `raie serve` binds it, bodies of at most `server.max_body`
     plain_socket  a socket without IPPROTO_TCP, on which the event loop leaves TCP_NODELAY off
