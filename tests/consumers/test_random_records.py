@@ -33,6 +33,7 @@ from pipeline.errors import LogError
 from pipeline.events.edit import Edit
 from pipeline.events.erasure import Erasure
 from pipeline.streams import Log, MemoryLog, SqliteLog
+from pipeline.streams import open_log as open_log_at
 from pipeline.streams.topics import (
     DEAD_LETTERS,
     EDITS,
@@ -47,6 +48,7 @@ from pipeline.streams.topics import (
     pipeline_topics,
 )
 from pipeline.telemetry import Metrics
+from tests.broker import settings
 from tests.consumers.gating import PARTITIONS, OpenLog, changed, count, events, gate_loop, gated, read, said, write
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
 from tests.consumers.test_faults import setup
@@ -140,36 +142,51 @@ def log(tmp_path: Path) -> SqliteLog:
     return log
 
 
+@pytest.fixture(params=["sqlite", "kafka"])
+def open_any_log(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLog:
+    if request.param == "sqlite":
+        return lambda: SqliteLog(tmp_path / "log.sqlite", lease=1.0)
+    url, asked = request.getfixturevalue("kafka_url"), settings(session_seconds=6.0)
+    return lambda: open_log_at(url, asked)
+
+
+@pytest.fixture
+def any_log(open_any_log: OpenLog) -> Log:
+    log = open_any_log()
+    log.create_topics(pipeline_topics(PARTITIONS))
+    return log
+
+
 def send_gated(log: Log, start: int, end: int | None) -> None:
     with log.producer("gate").transaction() as transaction:
         for record in the_run().gated[start:end]:
             transaction.send(GATED, record.value, key=record.key, partition=0, timestamp=record.timestamp)
 
 
-def test_a_gate_survives_any_record_of_any_topic(log: Log, open_log: OpenLog, tmp_path: Path) -> None:
+def test_a_gate_survives_any_record_of_any_topic(any_log: Log, open_any_log: OpenLog, tmp_path: Path) -> None:
     stream = [said(event) for event in events()[1][:30]]
     for seed, part in enumerate((stream[:15], stream[15:])):
-        flood_all(log, seed)
-        write(log, part)
+        flood_all(any_log, seed)
+        write(any_log, part)
         metrics = Metrics(CollectorRegistry())
-        gate_loop(open_log, tmp_path, changed(), metrics=metrics, most=1000).run()
-    assert {event["event_id"] for event in stream} <= {str(record.get("event_id")) for record in gated(log)}
-    assert len({(record.value or {}).get("reason") for record in read(log, DEAD_LETTERS)}) > 8
+        gate_loop(open_any_log, tmp_path, changed(), metrics=metrics, most=1000).run()
+    assert {event["event_id"] for event in stream} <= {str(record.get("event_id")) for record in gated(any_log)}
+    assert len({(record.value or {}).get("reason") for record in read(any_log, DEAD_LETTERS)}) > 8
     assert all(skipped(metrics, topic) for topic in (USERS, REGIONS, TREND))
     assert count(metrics, "skipped_records_total") > COUNT
 
 
-def test_a_monitor_survives_any_record_of_any_topic(log: Log, open_log: OpenLog) -> None:
+def test_a_monitor_survives_any_record_of_any_topic(any_log: Log, open_any_log: OpenLog) -> None:
     half = len(the_run().gated) // 2
     for seed, (start, end) in enumerate(((0, half), (half, None))):
-        flood_all(log, seed)
-        send_gated(log, start, end)
+        flood_all(any_log, seed)
+        send_gated(any_log, start, end)
         metrics = Metrics(CollectorRegistry())
         config = changed(consumers={"snapshot_events": 100})
-        run(MonitorStage(the_setup(), config, 0, metrics), open_log, 200)
+        run(MonitorStage(the_setup(), config, 0, metrics), open_any_log, 200)
         assert all(skipped(metrics, topic) for topic in (GATED, OUTCOMES, REGIONS, MONITOR))
     restored = MonitorStage(the_setup(), config, 0, Metrics(CollectorRegistry()))
-    restored.restore({(GATED, 0): log.committed("monitor", GATED, 0)}, log)
+    restored.restore({(GATED, 0): any_log.committed("monitor", GATED, 0)}, any_log)
     monitor = restored._driver.monitor
     assert monitor.at_event >= len(the_run().gated) and monitor.pending
     assert monitor.timestamp == max(record.timestamp for record in the_run().gated)
