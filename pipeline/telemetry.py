@@ -94,6 +94,9 @@ class Metrics:
         self.batch_seconds = _histogram(registry, "batch_seconds", "Processing time of a batch of records", BATCHES)
         self.reopened = _counter(registry, "log_reopened", "Reconnections to an unavailable log")
         self.dead_letters = _counter(registry, "dead_letters", "Records refused", "reason")
+        self.skipped_records = _counter(
+            registry, "skipped_records", "Records of other programs, skipped because they cannot be read", "topic"
+        )
 
     def _add_gate(self, registry: CollectorRegistry) -> None:
         self.duplicates = _counter(registry, "duplicates", "Events with an id already processed")
@@ -168,9 +171,6 @@ class Metrics:
         self.adapter_bytes = _gauge(registry, "adapter_bytes", "Memory of adapters, slots included")
         self.adapter_evictions = _gauge(registry, "adapter_evictions", "Evictions of adapters from slots so far")
         self.follower_up = _gauge(registry, "follower_up", "1 while a server follows the log, 0 otherwise")
-        self.skipped_records = _counter(
-            registry, "skipped_records", "Records that a server skipped because they cannot be read", "topic"
-        )
         self.ignored_feedback = _counter(
             registry, "ignored_feedback", "Records of feedback on answers that no server gave"
         )

@@ -64,7 +64,8 @@ def erase_user(user: str, config: Config, patience: float, out: Say) -> None:
     from pipeline.events.erasure import Erasure
 
     with closing(_checked_log(config)) as log:
-        requested = request(log, Erasure(identifier(user, "user_id"), round(time.time(), 3)))
+        now = round(time.time(), 3)
+        requested = request(log, Erasure(identifier(user, "user_id"), now, is_dated=False))
         if not wait_until(lambda: is_taken(log, requested), patience, time.monotonic, time.sleep):
             raise LogError(
                 f"the erasure is in the log (interactions, offset {requested.offset}), but no gate took it within "

@@ -32,4 +32,6 @@ def run_gate(root: Path, instance: str, config: Config, say: Say) -> None:
     make_deterministic()
     setup, store = load_setup(root), AdaptersStore(adapters_of(root))
     most = config.gate.batch_size if config.consumers.lockstep else config.gate.transaction_events
-    run_stage(lambda metrics: GateStage(setup, config, store, instance, metrics), root, instance, config, most, say)
+    run_stage(
+        lambda metrics: GateStage(setup, config, store, instance, metrics, say), root, instance, config, most, say
+    )

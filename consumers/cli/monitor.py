@@ -31,4 +31,4 @@ def run_monitor(root: Path, instance: str, config: Config, say: Say) -> None:
     from pipeline.setup.storage import load_setup
 
     setup = load_setup(root)
-    run_stage(lambda metrics: MonitorStage(setup, config, SEED, metrics), root, instance, config, MOST_GATED, say)
+    run_stage(lambda metrics: MonitorStage(setup, config, SEED, metrics, say), root, instance, config, MOST_GATED, say)

@@ -26,11 +26,13 @@ def regions(root: Root, config: ConfigFile = None, settings: Settings = None) ->
 
 def show_regions(config: Config, root: Path, out: Say) -> None:
     """Show the newest revision, then each region in a line."""
+    from consumers.runtime.malformed import unreported
     from consumers.runtime.revisions import RevisionFollower
     from consumers.runtime.runner import existing_log_of
     from pipeline.setup.storage import load_setup
 
-    bank, revisions = load_setup(root).bank, RevisionFollower()
+    bank = load_setup(root).bank
+    revisions = RevisionFollower(bank, unreported)
     with closing(existing_log_of(config)) as log:
         for _, revision in revisions.poll(log):
             bank = revision.after(bank)

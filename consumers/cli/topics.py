@@ -54,6 +54,18 @@ def check(config: ConfigFile = None, settings: Settings = None) -> None:
     typer.echo(check_topics(configuration(config, settings)))
 
 
+@app.command("skip")
+def skip(config: ConfigFile = None, settings: Settings = None) -> None:
+    """Move the gates past interactions that retention deleted before a gate had read them.
+
+    A gate stops at such a gap and names it; nothing is skipped silently. Stop all stages first. Shows the offsets that
+    are lost, by partition; without any it changes nothing.
+
+    Example: `raie topics skip --set log.url=kafka://localhost:9092`
+    """
+    typer.echo(skip_lost_interactions(configuration(config, settings)))
+
+
 @app.command("migrate")
 def migrate(config: ConfigFile = None, settings: Settings = None) -> None:
     """Move the users of a log of an earlier version to the partitions of this one.
@@ -113,6 +125,21 @@ def migrate_topics(config: Config) -> str:
         done = migrate_users(log, SESSIONS * config.log.session_seconds, time.monotonic)
     several = f", {done.merged:,} of these from several states" if done.merged else ""
     return f"{config.log.url}: {done.moved:,} of {done.users:,} users moved to the partition of their key{several}"
+
+
+def skip_lost_interactions(config: Config) -> str:
+    """Move the gates past what is deleted; return lines for the terminal.
+
+    Raises:
+        LogError: a gate is running, or the topics are not as the pipeline needs them.
+    """
+    from consumers.gate.skip_lost import skip_lost
+    from consumers.runtime.runner import existing_log_of
+
+    with closing(existing_log_of(config)) as log:
+        lost = skip_lost(log, SESSIONS * config.log.session_seconds, time.monotonic)
+    gaps = [f"interactions/{one.partition}: offsets {one.start}..{one.end - 1} are lost" for one in lost]
+    return "\n".join([*gaps, "gates go on behind them" if lost else f"{config.log.url}: no gate has lost records"])
 
 
 def _checked(log: Log, topics: tuple[Topic, ...], config: Config) -> str:

@@ -35,4 +35,4 @@ def run_trainer(root: Path, instance: str, config: Config, say: Say) -> None:
         for name in collect_orphans(log, AdaptersStore(adapters_of(root))):
             say(f"removed {name}: its edit ended without publishing it")
     start = {"root": str(root), "adapters": str(adapters_of(root)), "config": config.model_dump(mode="json")}
-    run_stage(lambda metrics: TrainerStage(TrainingChild(start), metrics), root, instance, config, 1, say)
+    run_stage(lambda metrics: TrainerStage(TrainingChild(start), metrics, say=say), root, instance, config, 1, say)

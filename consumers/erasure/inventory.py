@@ -126,7 +126,7 @@ def _states(records: list[Record], embedded: bool) -> Iterator[Remainder]:
 def _chunks_before(log: Log, number: int) -> int:
     """Number of chunks of earlier snapshots of the monitor: singly they cannot be read, and may name the user."""
     chunks = [r.value for r in _everything(log, MONITOR) if r.value and r.value.get("kind") == "chunk"]
-    return sum(value["snapshot"] != number for value in chunks)
+    return sum(value.get("snapshot") != number for value in chunks)
 
 
 def names_user(state: Mapping[str, Any], user_id: str) -> bool:

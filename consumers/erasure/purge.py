@@ -102,7 +102,8 @@ class Purge:
 def _read_erased(log: SqliteLog) -> ErasedUsers:
     """Read which users were erased, and until when; the newest record of a user counts."""
     records = [r for p in range(log.topic(USERS).partitions) for r in log.with_key(USERS, p, ERASURES)]
-    return ErasedUsers({str(r.key): erased_until(r.value) for r in records if r.value is not None})
+    found = {str(record.key): erased_until(record.value) for record in records}
+    return ErasedUsers({key: until for key, until in found.items() if until is not None})
 
 
 def _emptied(record: Record, _: Trace) -> Amended:
@@ -113,5 +114,5 @@ def _emptied(record: Record, _: Trace) -> Amended:
 def _purge_chunks(log: SqliteLog) -> int:
     newest = read_newest(log).number
     records = log.read(MONITOR, 0, log.start_offset(MONITOR, 0), log.end_offset(MONITOR, 0))
-    chunks = [(r.offset, r.value["snapshot"]) for r in records if r.value and r.value.get("kind") == "chunk"]
+    chunks = [(r.offset, r.value.get("snapshot")) for r in records if r.value and r.value.get("kind") == "chunk"]
     return log.amend(MONITOR, 0, {offset: None for offset, snapshot in chunks if snapshot != newest})

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.events.erasure import Erasure, erased_until, erasure_key
-from pipeline.streams.interface import Log
+from pipeline.streams.interface import Log, UnavailableError
 from pipeline.streams.partitioner import partition_of
 from pipeline.streams.topics import GATED, INTERACTIONS, USERS
 
@@ -54,14 +54,21 @@ def erasure_in(log: Log, user_id: str, since: int = 0) -> float | None:
     home, key = home_of(log, user_id), erasure_key(user_id)
     start, end = max(since, log.start_offset(USERS, home)), log.end_offset(USERS, home)
     records = log.read(USERS, home, start, max(start, end))
-    found = [erased_until(r.value) for r in records if r.key == key and r.value is not None]
+    found = [until for until in (erased_until(r.value) for r in records if r.key == key) if until is not None]
     return found[-1] if found else None
 
 
 def is_taken(log: Log, requested: Requested) -> bool:
-    """True once a gate has erased the user."""
-    until = erasure_in(log, requested.erasure.user_id, requested.since)
-    return until is not None and until >= requested.erasure.timestamp
+    """True once a gate has erased the user; where nothing was left to erase, once it has passed the record."""
+    erasure = requested.erasure
+    until = erasure_in(log, erasure.user_id, requested.since)
+    if until is not None and (until >= erasure.timestamp or not erasure.is_dated):
+        return True
+    try:
+        return log.committed("gate", INTERACTIONS, home_of(log, erasure.user_id)) > requested.offset
+    except UnavailableError:
+        # A broker finds no coordinator for a group that never was.
+        return False
 
 
 def is_forgotten(log: Log) -> bool:

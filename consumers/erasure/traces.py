@@ -10,6 +10,8 @@ from pipeline.errors import BadEvent
 from pipeline.events.cells import identifier, moment
 from pipeline.events.dead_letter import DeadLetter
 from pipeline.events.erasure import erasure_key, is_erasure_key
+from pipeline.events.field_types import time_of
+from pipeline.events.loaded_history import LoadedHistory
 from pipeline.events.user_state import SENT_ON
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, USERS
@@ -76,10 +78,12 @@ def _of_value(columns: Mapping[str, str], value: object, key: object, timestamp:
         user_id = identifier(fields.value("user_id"), "user_id")
     except BadEvent:
         return Trace(key, timestamp) if isinstance(key, str) and key else None
-    if value.get("load") is True:
-        # A history is of no one time: none is taken over once its user was erased.
+    if value.get("erase") is True:
+        # It is about the time before it, and goes with that.
         return Trace(user_id, -math.inf)
     try:
+        if value.get("load") is True:
+            return Trace(user_id, LoadedHistory.from_record(value).oldest)
         return Trace(user_id, moment(fields.value("timestamp")))
     except BadEvent:
         return Trace(user_id, timestamp)
@@ -98,5 +102,5 @@ def _of_gated(record: Record) -> Trace | None:
 def _of_key(user_id: str, record: Record, timed: object) -> Trace:
     if record.value is None:
         return Trace(user_id, -math.inf)
-    given = timed.get("timestamp") if isinstance(timed, Mapping) else None
-    return Trace(user_id, float(given) if isinstance(given, int | float) else record.timestamp)
+    given = time_of(timed.get("timestamp")) if isinstance(timed, Mapping) else None
+    return Trace(user_id, record.timestamp if given is None else given)

@@ -6,6 +6,9 @@ changed, so every record after it was scored under the revision that the snapsho
 
     chunk … chunk          keys: INSTANCE/00000 …
 
+A record under another key is of another program and skipped. One under a key of the gate that cannot be read is
+damaged, or hides what the gate wrote: as its newest record it is an error, as the gate would count from an older state.
+
 Counts are mostly zero: the others are written, with their positions, as little-endian bytes. Integers, the rows of the
 newest events, are written as they are.
 """
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from consumers.runtime.malformed import OnSkipped, unreported
 from consumers.runtime.snapshots import decode, encode, search_backwards
 from consumers.runtime.stage import Output
 from pipeline.errors import LogError
@@ -29,6 +33,16 @@ from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import TREND
 
 Arrays = Mapping[str, NDArray[Any]]
+
+Chunk = Mapping[str, Any]
+"""Value of a record of a snapshot."""
+
+_FIELDS = {
+    **dict.fromkeys(("gate", "sha256", "data"), str),
+    **dict.fromkeys(("events", "revision", "gated", "chunks", "chunk"), int),
+    "shapes": Mapping,
+}
+"""Fields of every chunk, and their types."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +93,18 @@ def snapshot_outputs(gate: str, snapshot: OnlineSnapshot, timestamp: float) -> l
     ]
 
 
-def read_snapshot(log: Log, gate: str) -> OnlineSnapshot | None:
+def read_snapshot(log: Log, gate: str, on_skipped: OnSkipped = unreported) -> OnlineSnapshot | None:
     """Read the newest snapshot of a gate; None where it has none.
+
+    Args:
+        log: has the topic.
+        gate: instance that wrote it.
+        on_skipped: called with each record of another program, whose key is none of this gate.
 
     Raises:
         LogError: it is damaged.
     """
-    return search_backwards(log, TREND, partial(_newest, gate))
+    return search_backwards(log, TREND, partial(_part, gate), partial(_newest, gate), on_skipped)
 
 
 def restore_online(online: OnlineState, gate: str, snapshot: OnlineSnapshot, rows: Ids) -> None:
@@ -110,14 +129,38 @@ def restore_online(online: OnlineState, gate: str, snapshot: OnlineSnapshot, row
     online.restore(arrays, rows)
 
 
-def _newest(gate: str, records: Sequence[Record], everything: bool) -> OnlineSnapshot | None:
+def chunk_of(record: Record) -> Chunk:
+    """Chunk in a record of `trend`.
+
+    Raises:
+        ValueError: it is a record of another program, or damaged.
+    """
+    value = record.value or {}
+    has_fields = all(isinstance(value.get(name), kind) for name, kind in _FIELDS.items())
+    if not has_fields or record.key != f"{value['gate']}/{value['chunk']:05d}":
+        raise ValueError("it is no chunk of a snapshot under the key of its gate")
+    return value
+
+
+def _part(gate: str, record: Record) -> Chunk | None:
+    """Chunk in a record; None for one under a key of this gate that cannot be read."""
+    try:
+        return chunk_of(record)
+    except ValueError:
+        if record.value is not None and (record.key or "").startswith(f"{gate}/"):
+            return None
+        raise
+
+
+def _newest(gate: str, parts: Sequence[Chunk | None], everything: bool) -> OnlineSnapshot | None:
     """Newest snapshot of a gate in the records; None where it has none, or earlier records are needed."""
-    written: list[Mapping[str, Any]] = [record.value for record in records if record.value is not None]
-    values = [value for value in written if value.get("gate") == gate]
+    values = [part for part in parts if part is None or part["gate"] == gate]
     if not values:
         return None
     last = values[-1]
-    newest = [v for v in values if v["events"] == last["events"] and v["revision"] == last["revision"]]
+    if last is None:
+        raise _damaged(gate)
+    newest = [v for v in values if v and (v["events"], v["revision"]) == (last["events"], last["revision"])]
     newest = newest[-last["chunks"] :]
     if len(newest) == last["chunks"]:
         return _decoded(newest)
@@ -126,7 +169,7 @@ def _newest(gate: str, records: Sequence[Record], everything: bool) -> OnlineSna
     return None
 
 
-def _decoded(chunks: Sequence[Mapping[str, Any]]) -> OnlineSnapshot:
+def _decoded(chunks: Sequence[Chunk]) -> OnlineSnapshot:
     first = chunks[0]
     raw = decode((c["data"] for c in chunks), first["sha256"])
     if raw is None:

@@ -17,8 +17,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from consumers.gate.stopped_gates import GROUP, own_everything
 from consumers.runtime.log_binding import record_rule
-from pipeline.errors import LogError
 from pipeline.events.erasure import is_erasure_key
 from pipeline.events.user_state import SENT_ON, UserState, committed_input, merged
 from pipeline.events.windows import History
@@ -26,17 +26,14 @@ from pipeline.streams.interface import Consumer, Log, PartitionLostError, Produc
 from pipeline.streams.partitioner import partition_of
 from pipeline.streams.topics import INTERACTIONS, USERS
 
-GROUP, INSTANCE = "gate", "topics-migrate"
-"""Group of the gates, and the name of the migration in it."""
+INSTANCE = "topics-migrate"
+"""Name of the migration in the group of the gates."""
 
 TRANSACTION = 500
 """Most users of a transaction."""
 
 ATTEMPTS = 5
 """Most rebalances of the group that a migration survives."""
-
-POLL = 0.1
-"""Seconds of a poll while gates may still own partitions."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def migrate_users(log: Log, patience: float, clock: Callable[[], float]) -> Migr
     with closing(log.consumer(GROUP, (INTERACTIONS,), INSTANCE)) as consumer:
         producer = log.producer(INSTANCE)
         for attempt in range(ATTEMPTS):
-            _own_everything(log, consumer, clock() + patience, clock)
+            own_everything(log, consumer, clock() + patience, clock)
             moves = _Moves(log, consumer)
             users |= moves.states.keys()
             try:
@@ -84,18 +81,6 @@ def migrate_users(log: Log, patience: float, clock: Callable[[], float]) -> Migr
             else:
                 break
     return Migrated(len(users), len(moved), sum(states > 1 for states in moved))
-
-
-def _own_everything(log: Log, consumer: Consumer, deadline: float, clock: Callable[[], float]) -> None:
-    """Wait until a consumer owns all partitions of `interactions`, and set each to its committed offset."""
-    consumer.poll(1, 0.0)
-    while len(consumer.assignment) < log.topic(INTERACTIONS).partitions:
-        if clock() > deadline:
-            raise LogError("a gate is running on this log: stop all stages, then run the migration again")
-        consumer.poll(1, POLL)
-    for where in consumer.assignment:
-        consumer.seek(*where, consumer.committed(*where))
-    consumer.pause(consumer.assignment)
 
 
 class _Moves:

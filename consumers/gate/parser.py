@@ -65,7 +65,7 @@ class InteractionParser:
 def _erasure(record: Record, fields: InteractionFields) -> Erasure:
     given = fields.value("timestamp")
     timestamp = max(0.0, record.timestamp) if given is None else moment(given)
-    return Erasure(identifier(fields.value("user_id"), "user_id"), timestamp)
+    return Erasure(identifier(fields.value("user_id"), "user_id"), timestamp, is_dated=given is not None)
 
 
 def _loaded(record: Record, loaded: LoadedHistory, number: int) -> Arrival:

@@ -2,6 +2,9 @@
 
 A client that lost the answer to a batch sends it again: an event of it is a duplicate however many other events of its
 user the batch holds. Only events that were gated are remembered, so none that was refused is taken for one of them.
+
+The span is a number of gated events, not a time: it is the same at any rate of events, whatever their clocks say, and
+memory is bounded by it.
 """
 
 from collections import OrderedDict
@@ -43,7 +46,8 @@ class RememberedEvents:
         start = max(log.start_offset(GATED, 0), end - 2 * self._most, self._position)
         self._position = end
         for record in log.read(GATED, 0, min(start, end), end):
-            if record.value is not None:
-                self.add(str(record.value.get("user_id")), str(record.value.get("event_id")))
-            elif record.key is not None:
+            user_id, event_id = ((record.value or {}).get(name) for name in ("user_id", "event_id"))
+            if isinstance(user_id, str) and isinstance(event_id, str):
+                self.add(user_id, event_id)
+            elif record.value is None and record.key is not None:
                 self.forget(record.key)

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from adapters_store import AdaptersStore
 from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_online, snapshot_outputs
 from consumers.runtime.item_records import AT_ONCE, ItemFollower
+from consumers.runtime.malformed import OnSkipped, readable, unreported
 from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.stage import Output
-from consumers.runtime.topic_reader import new_records
+from consumers.runtime.topic_reader import new_records, value_of
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.existence import Existence
-from pipeline.events.gated import GatedEvent, GateStamp, gated_events
+from pipeline.events.gated import GatedEvent, GateStamp
 from pipeline.events.interaction import Interaction
 from pipeline.events.item import WHEN_TAKEN
 from pipeline.events.versioning import versioned
@@ -29,7 +30,7 @@ from pipeline.models.text import TextEncoder
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
-from pipeline.streams.interface import Log
+from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import GATED
 from pipeline.telemetry import Metrics
 
@@ -48,6 +49,7 @@ class GateScoring:
         store: adapter versions.
         instance: names the gate; its snapshots are written under this name.
         metrics: of the process.
+        on_skipped: called with each record of another program in a topic that it reads.
 
     Attributes:
         scorer: assigns windows to regions and scores their targets.
@@ -62,6 +64,7 @@ class GateScoring:
         store: AdaptersStore,
         instance: str,
         metrics: Metrics,
+        on_skipped: OnSkipped,
     ) -> None:
         for name in list(host.names):
             host.drop(name)
@@ -70,7 +73,7 @@ class GateScoring:
         self.scorer = EventScorer(setup, config, self._live, catalogue)
         # The monitor reports records that cannot be read.
         unless_given = WHEN_TAKEN if config.consumers.lockstep else AT_ONCE
-        self._items = ItemFollower(catalogue, unless_given, lambda *_: None)
+        self._items = ItemFollower(catalogue, unless_given, unreported)
         self._freed: list[int] = []
         self._setup_items = setup.catalogue.item_ids
         self._length, self._repeats = config.windows.length, config.windows.repeats
@@ -78,7 +81,8 @@ class GateScoring:
         self._instance = instance
         self._metrics = metrics
         self._snapshot_events = config.consumers.snapshot_events
-        self._revisions = RevisionFollower()
+        self._on_skipped = on_skipped
+        self._revisions = RevisionFollower(setup.bank, on_skipped)
         self._written: tuple[int, int] | None = None
 
     def is_unknown(self, item_id: str) -> bool:
@@ -129,10 +133,10 @@ class GateScoring:
         """Restore items and second stage from the newest snapshot and the events that this gate has scored since.
 
         Raises:
-            LogError: some of these are no longer in the log.
+            LogError: some of these are no longer in the log, or the snapshot is damaged.
         """
         online = self.scorer.online
-        snapshot = None if online is None else read_snapshot(log, self._instance)
+        snapshot = None if online is None else read_snapshot(log, self._instance, self._on_skipped)
         if online is None or snapshot is None:
             return
         catalogue = self.scorer.catalogue
@@ -146,15 +150,26 @@ class GateScoring:
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
         self._show(())
         self._written = snapshot.next_revision, snapshot.events
-        records = new_records(log, GATED, snapshot.gated)
-        since = [e for e in gated_events(records, self._setup_items) if self._wrote(e, snapshot.events)]
-        numbers = [e.stamp.number for e in since if e.stamp is not None]
-        if numbers != list(range(snapshot.events, snapshot.events + len(since))):
-            raise LogError(
-                f"{GATED} does not hold every event of gate {self._instance} since its trend was written down at "
-                f"event {snapshot.events}: start it under a new --instance, which counts from nothing"
-            )
-        self._learn_again(since, log)
+        self._learn_again(self._scored_since(snapshot, log), log)
+
+    def _scored_since(self, snapshot: OnlineSnapshot, log: Log) -> list[GatedEvent]:
+        """Events that this gate has scored since a snapshot, by their numbers: a repeated one is of another program."""
+        records = (record for record in new_records(log, GATED, snapshot.gated) if record.value is not None)
+        found: list[GatedEvent] = []
+        for event in readable(records, self._event_of, self._on_skipped):
+            wanted = snapshot.events + len(found)
+            if event.stamp is None or event.stamp.gate != self._instance or event.stamp.number < wanted:
+                continue
+            if event.stamp.number > wanted:
+                raise LogError(
+                    f"{GATED} does not hold every event of gate {self._instance} since its trend was written down at "
+                    f"event {snapshot.events}: start it under a new --instance, which counts from nothing"
+                )
+            found.append(event)
+        return found
+
+    def _event_of(self, record: Record) -> GatedEvent:
+        return GatedEvent.from_record(value_of(record), self._setup_items)
 
     def _learn_again(self, events: Sequence[GatedEvent], log: Log) -> None:
         """Pass events again, each batch with the records of items that were read before it."""
@@ -195,10 +210,6 @@ class GateScoring:
         known = self.scorer.catalogue.known_rows(items)[-self._most_earlier :]
         earlier[len(earlier) - len(known) :] = known
         return earlier
-
-    def _wrote(self, event: GatedEvent, start: int) -> bool:
-        """True for an event that this gate scored as its `start`-th or later."""
-        return event.stamp is not None and event.stamp.gate == self._instance and event.stamp.number >= start
 
     def _count(self, events: Sequence[GatedEvent]) -> None:
         metrics, regions = self._metrics, {e.region_id for e in events}

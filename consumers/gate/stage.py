@@ -20,19 +20,21 @@ and one to `gated` for the monitor. `users` remembers the time under a digest of
 dropped whenever they come; a later one starts a new user.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from adapters_store import AdaptersStore
 from consumers.gate.dead_letters import dead_letter
 from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
+from consumers.gate.event_time_reached import EventTimeReached
 from consumers.gate.lockstep_batches import LockstepBatches
 from consumers.gate.parser import InteractionParser
 from consumers.gate.remembered_events import RememberedEvents
 from consumers.gate.repartition import Repartitioner
 from consumers.gate.scoring import GateScoring, Taken
 from consumers.gate.user_store import UserStore
+from consumers.runtime.malformed import SkippedRecords, unsaid
 from consumers.runtime.stage import Output, Turn
 from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
@@ -58,12 +60,22 @@ class GateStage:
         store: adapter versions.
         instance: names this gate, the same after a restart; its snapshots are written under this name.
         metrics: of the process.
+        say: shows a status line.
     """
 
     name = "gate"
     topics = (INTERACTIONS,)
 
-    def __init__(self, setup: SetUp, config: Config, store: AdaptersStore, instance: str, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        setup: SetUp,
+        config: Config,
+        store: AdaptersStore,
+        instance: str,
+        metrics: Metrics,
+        say: Callable[[str], None] = unsaid,
+    ) -> None:
+        self._skipped = SkippedRecords(metrics, say)
         self._setup = setup
         self._config = config
         self._store = store
@@ -76,6 +88,7 @@ class GateStage:
         self._users: dict[int, UserStore] = {}
         self._buffers: dict[int, EventTimeBuffer[Output]] = {}
         self._others: dict[int, Repartitioner] = {}
+        self._reached: dict[int, EventTimeReached] = {}
         self._reset()
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
@@ -87,12 +100,14 @@ class GateStage:
         for (_, partition), committed in came.items():
             gate, known = self._config.gate, self._setup.catalogue.item_ids
             users = UserStore(self._config.windows.length, gate.remembered_events, gate.remembered_items, known)
-            users.restore(log.read(USERS, partition, 0, log.end_offset(USERS, partition)), committed)
+            states = log.read(USERS, partition, 0, log.end_offset(USERS, partition))
+            users.restore(states, committed, self._skipped)
             done = {offset for user in users for offset in user.ahead if offset >= committed}
             self._users[partition] = users
             self._buffers[partition] = EventTimeBuffer(committed, done | users.sent_on, self._config.gate.horizon)
             partitions, longest = log.topic(INTERACTIONS).partitions, log.longest_record
             self._others[partition] = Repartitioner(partition, partitions, longest, users.sent_on)
+            self._reached[partition] = EventTimeReached(self._config.data.columns)
             for user in users:
                 self._batches.advance(user.sequence)
         self._count_users()
@@ -100,7 +115,7 @@ class GateStage:
     def drop(self, went: Collection[TopicPartition]) -> None:
         """See `Stage.drop`."""
         for _, partition in went:
-            del self._users[partition], self._buffers[partition], self._others[partition]
+            del self._users[partition], self._buffers[partition], self._others[partition], self._reached[partition]
         self._count_users()
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
@@ -109,7 +124,7 @@ class GateStage:
             self._scoring.poll_items(turn.log)
         fresh = [r for r in turn.records if self._buffers[r.partition].is_new(r.offset)]
         for record in fresh:
-            self._read(record)
+            self._read(record, turn.log)
         if self._read_again(turn.consumer) or (turn.records and not fresh):
             # Held events were read again after the last commit; the next poll shows if anything follows them.
             return None
@@ -135,7 +150,8 @@ class GateStage:
     def _reset(self) -> None:
         """Discard regions, online ensemble, lockstep numbers, and events whose transaction may have been lost."""
         self._scoring = GateScoring(
-            self._setup, self._config, self._encoder, self._host, self._store, self._instance, self._metrics
+            *(self._setup, self._config, self._encoder, self._host, self._store, self._instance, self._metrics),
+            self._skipped,
         )
         self._batches = LockstepBatches(self._config.gate.batch_size)
         self._remembered = RememberedEvents(self._config.gate.remembered_ids)
@@ -145,7 +161,7 @@ class GateStage:
     def _is_refused(self, item_id: str) -> bool:
         return self._config.items.unknown == "refuse" and self._scoring.is_unknown(item_id)
 
-    def _read(self, record: Record) -> None:
+    def _read(self, record: Record, log: Log) -> None:
         """Put an event or a deferred action into the partition's buffer."""
         buffer = self._buffers[record.partition]
         try:
@@ -164,7 +180,8 @@ class GateStage:
             if isinstance(parsed, Arrival):
                 buffer.note(parsed.event.timestamp)
         elif isinstance(parsed, Erasure):
-            self._erase(record, parsed)
+            reached = self._reached[record.partition]
+            self._erase(record, parsed if parsed.is_dated else reached.dated(parsed, record, log))
         elif parsed is not None and buffer.add(parsed) and not parsed.past:
             self._metrics.late.inc()
 
@@ -252,13 +269,16 @@ class GateStage:
     def _append(self, arrival: Arrival, touched: Touched) -> bool:
         """Append an event to its user's history; return False for a duplicate, and for one of an erased user."""
         users, event = self._users[arrival.partition], arrival.event
-        kept = users.erasure_before(event, whole_history=arrival.loaded is not None)
+        kept = users.erasure_before(event)
         if kept is not None:
             self._skip_erased(arrival, kept, touched)
             return False
         state = users.get(event.user_id)
         if arrival.loaded is not None:
             state = users.load(arrival.loaded)
+            if state is None:
+                self._metrics.erased_events.inc()
+                return False
         elif (event.user_id, event.event_id) in self._remembered or (state and state.has_seen(event.event_id)):
             self._metrics.duplicates.inc()
             return False

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
+from consumers.runtime.malformed import OnSkipped, readable
 from pipeline.events.erasure import Erasure, erasure_key, is_erasure_key
 from pipeline.events.interaction import Interaction
 from pipeline.events.loaded_history import LoadedHistory
@@ -65,10 +66,17 @@ class UserStore:
         state.seen = (state.seen + digest(event_id))[-DIGEST * self.remembered :]
         return state
 
-    def load(self, loaded: LoadedHistory) -> UserState:
-        """Put a history of before the live stream in front of what came live."""
+    def load(self, loaded: LoadedHistory) -> UserState | None:
+        """Put a history of before the live stream in front of what came live.
+
+        Of a user who was erased what is later than the erasure; None where nothing is.
+        """
+        erased = self._erased(loaded.user_id)
+        later = loaded if erased is None else loaded.after(erased.timestamp)
+        if later is None:
+            return None
         state = self._states.setdefault(loaded.user_id, UserState(History()))
-        state.load(loaded, self.length, self.remembered, self.remembered_items)
+        state.load(later, self.length, self.remembered, self.remembered_items)
         return state
 
     def erase(self, erasure: Erasure) -> UserState | None:
@@ -95,26 +103,35 @@ class UserStore:
         erased, self._unwritten = self._unwritten, []
         return erased
 
-    def erasure_before(self, event: Interaction, *, whole_history: bool) -> UserState | None:
-        """Return what is kept of the user of an event that is not later than the user's erasure, None for others.
+    def erasure_before(self, event: Interaction) -> UserState | None:
+        """Return what is kept of the user of an event that is not later than the user's erasure, None for others."""
+        kept = self._erased(event.user_id)
+        return kept if kept is not None and event.timestamp <= kept.timestamp else None
+
+    def _erased(self, user_id: str) -> UserState | None:
+        return self._erasures.get(erasure_key(user_id)) if self._erasures else None
+
+    def restore(self, records: Iterable[Record], committed: int, on_skipped: OnSkipped) -> None:
+        """Apply the changelog of the partition, up to a committed offset of `interactions`.
 
         Args:
-            event: the interaction.
-            whole_history: True for the newest event of a loaded history. Its items have no times of their own, so
-                none is taken over once the user was erased.
+            records: of `users`.
+            committed: the offset.
+            on_skipped: called with each record of another program: the state before it stays.
         """
-        if not self._erasures:
-            return None
-        kept = self._erasures.get(erasure_key(event.user_id))
-        return kept if kept is not None and (whole_history or event.timestamp <= kept.timestamp) else None
-
-    def restore(self, records: Iterable[Record], committed: int) -> None:
-        """Apply the changelog of the partition, up to a committed offset of `interactions`."""
-        for record in records:
-            if record.value is None:
-                self._states.pop(str(record.key), None)
-            elif committed_input(record.value) <= committed:
-                states = self._erasures if is_erasure_key(record.key) else self._states
-                states[str(record.key)] = UserState.from_record(record.value, self.length, self.setup_items)
+        for key, state, position in readable(records, self._parsed, on_skipped):
+            if state is None:
+                self._states.pop(key, None)
+            elif position <= committed:
+                (self._erasures if is_erasure_key(key) else self._states)[key] = state
         others = self._states.pop(SENT_ON, None)
         self.sent_on = set(others.ahead_of(committed)) if others else set()
+
+    def _parsed(self, record: Record) -> tuple[str, UserState | None, int]:
+        """Key, state (None for a tombstone) and committed input of a record."""
+        if record.key is None:
+            raise ValueError("it has no key")
+        if record.value is None:
+            return record.key, None, 0
+        state = UserState.from_record(record.value, self.length, self.setup_items)
+        return record.key, state, committed_input(record.value)

@@ -10,6 +10,9 @@ Keys start over with each snapshot, and a snapshot has no fewer chunks than the 
 compaction leaves one snapshot and the steps after it. A snapshot follows at once where a user was erased: nothing of
 the user is left once the one before is gone. The newest snapshot is
 searched from the end of the topic backwards: a restart reads little more than it needs.
+
+A record of another program is skipped. What is damaged is found by what is then missing, and is an error: chunks by
+the snapshot's sha256, steps by their numbers, and a snapshot by the committed offset, which its steps must reach.
 """
 
 import json
@@ -17,11 +20,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from consumers.runtime.malformed import OnSkipped, unreported
 from consumers.runtime.snapshots import decode, encode, search_backwards
 from consumers.runtime.stage import Output
+from consumers.runtime.topic_reader import value_of
 from pipeline.errors import LogError
+from pipeline.events.field_types import checked
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import MONITOR
+
+Part = tuple[int, Mapping[str, Any]]
+"""Number in the key of a record, 0 for a snapshot, and its value."""
+
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "chunk": {"snapshot": int, "data": str},
+    "snapshot": {"snapshot": int, "chunks": int, "sha256": str},
+    "step": {"snapshot": int},
+}
+"""Kind of a record -> its fields beside the positions, and their types."""
 
 
 @dataclass(frozen=True)
@@ -80,26 +96,45 @@ def snapshot_outputs(
     return [*outputs, Output(MONITOR, value, "snapshot", timestamp, 0)]
 
 
-def read_newest(log: Log) -> MonitorSnapshot:
+def read_newest(log: Log, on_skipped: OnSkipped = unreported) -> MonitorSnapshot:
     """Read the newest snapshot and the steps after it.
 
+    Args:
+        log: has the topic.
+        on_skipped: called with each record that is no part of a state.
+
     Raises:
-        LogError: the snapshot is damaged.
+        LogError: the snapshot is damaged, or a step after it.
     """
-    return search_backwards(log, MONITOR, _newest) or MonitorSnapshot()
+    return search_backwards(log, MONITOR, _part, _newest, on_skipped) or MonitorSnapshot()
 
 
-def _newest(records: Sequence[Record], everything: bool) -> MonitorSnapshot | None:
+def _part(record: Record) -> Part:
+    """Value of a record, and the number in its key.
+
+    Raises:
+        LookupError, TypeError, ValueError: it is a record of another program.
+    """
+    value = value_of(record)
+    kind, _, number = (record.key or "").partition("-")
+    if kind != value["kind"] or not all(isinstance(value[name], of) for name, of in _FIELDS[kind].items()):
+        raise ValueError("it is no part of a state under its key")
+    if kind != "chunk":
+        checked(_step(value))
+    return (int(number) if number else 0), value
+
+
+def _newest(parts: Sequence[Part], everything: bool) -> MonitorSnapshot | None:
     """The newest snapshot in these records; None if its first chunk lies before them."""
-    last = max((i for i, r in enumerate(records) if _value(r)["kind"] == "snapshot"), default=None)
+    last = max((i for i, (_, value) in enumerate(parts) if value["kind"] == "snapshot"), default=None)
     if last is None:
-        return MonitorSnapshot(steps=_steps(records, 0)) if everything else None
-    snapshot = _value(records[last])
-    number, before = snapshot["snapshot"], [_value(r) for r in records[:last]]
+        return MonitorSnapshot(steps=_steps(parts, 0)) if everything else None
+    snapshot, before = parts[last][1], [value for _, value in parts[:last]]
+    number = snapshot["snapshot"]
     chunks = [v["data"] for v in before if v["kind"] == "chunk" and v["snapshot"] == number]
     if len(chunks) < snapshot["chunks"] and not everything:
         return None
-    steps = _steps(records[last + 1 :], number)
+    steps = _steps(parts[last + 1 :], number)
     return MonitorSnapshot(number, _state(chunks, snapshot), _step(snapshot), steps, snapshot["chunks"])
 
 
@@ -114,17 +149,14 @@ def _state(chunks: Sequence[str], snapshot: Mapping[str, Any]) -> Mapping[str, A
     return state
 
 
-def _steps(records: Sequence[Record], number: int) -> list[ReadPositions]:
-    values = [_value(r) for r in records]
-    return [_step(v) for v in values if v["kind"] == "step" and v["snapshot"] == number]
+def _steps(parts: Sequence[Part], number: int) -> list[ReadPositions]:
+    """Steps after a snapshot, all of them: one that is missing joined two decisions into one."""
+    steps = [(place, value) for place, value in parts if value["kind"] == "step" and value["snapshot"] == number]
+    if [place for place, _ in steps] != list(range(1, len(steps) + 1)):
+        raise LogError(f"a step after state {number} of the monitor is damaged in topic {MONITOR}: restore a backup")
+    return [_step(value) for _, value in steps]
 
 
 def _step(value: Mapping[str, Any]) -> ReadPositions:
     # Steps of schema 1 did not read `items`.
     return ReadPositions(value["gated"], value["outcomes"], value["regions"], value["whole"], value.get("items", 0))
-
-
-def _value(record: Record) -> Mapping[str, Any]:
-    if record.value is None or "kind" not in record.value:
-        raise LogError(f"{MONITOR}/{record.partition} holds no state of a monitor at offset {record.offset}")
-    return record.value

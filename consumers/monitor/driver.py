@@ -16,6 +16,7 @@ from typing import Any
 from consumers.monitor.changelog import ReadPositions
 from consumers.monitor.items import OwnedItems
 from consumers.runtime.lockstep import settled
+from consumers.runtime.malformed import OnSkipped, readable
 from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.stage import Output
 from consumers.runtime.topic_reader import value_of
@@ -42,6 +43,7 @@ class MonitorDriver:
         setup: initial regions and calibration.
         config: the whole tree.
         seed: of everything random, and of the edits' trainings.
+        on_skipped: called with each record of another program.
 
     Attributes:
         at: positions read so far.
@@ -50,12 +52,13 @@ class MonitorDriver:
         published_edits: ids of the edits that revisions read so far came from.
     """
 
-    def __init__(self, setup: SetUp, config: Config, seed: int) -> None:
+    def __init__(self, setup: SetUp, config: Config, seed: int, on_skipped: OnSkipped) -> None:
         self.at = ReadPositions()
         self.monitor = Monitor(config, setup.bank, setup.calibration, seed, setup.catalogue.item_ids)
         self.published_edits: set[str] = set()
         self._bank = setup.bank
-        self._revisions = RevisionFollower()
+        self._on_skipped = on_skipped
+        self._revisions = RevisionFollower(setup.bank, on_skipped)
         self._lockstep = config.consumers.lockstep
         self._setup_items = setup.catalogue.item_ids
         self.items = OwnedItems(setup.catalogue.item_ids, config)
@@ -99,15 +102,15 @@ class MonitorDriver:
         self._apply_revisions(log, step.regions)
         self.monitor.set_bank(self._bank)
         outputs = self.items.read(log, self.at.items, step.items)
-        for record in log.read(OUTCOMES, 0, self.at.outcomes, step.outcomes):
-            self.monitor.apply(Outcome.from_record(value_of(record)), self._bank)
-        for record in gated:
-            if record.value is None:
-                self.monitor.erase(str(record.key))
+        outcomes = log.read(OUTCOMES, 0, self.at.outcomes, step.outcomes)
+        for outcome in readable(outcomes, _outcome_of, self._on_skipped):
+            self.monitor.apply(outcome, self._bank)
+        for offset, event in readable(gated, self._event_of, self._on_skipped):
+            if isinstance(event, str):
+                self.monitor.erase(event)
                 continue
-            event = GatedEvent.from_record(value_of(record), self._setup_items)
             outputs += self.items.observe(event)
-            self.monitor.observe(event, record.offset)
+            self.monitor.observe(event, offset)
         evicted = self.items.evict() if step.whole and step.gated > self.at.gated else []
         outputs += self.items.evictions_of(evicted)
         self.monitor.note_items(self.items.take_begun(), evicted)
@@ -140,10 +143,23 @@ class MonitorDriver:
         self._settled, self._rounds = self.at.gated, 0
         return [settled(self.at.gated, self.monitor.timestamp)]
 
+    def _event_of(self, record: Record) -> tuple[int, GatedEvent | str]:
+        """Offset of a record of `gated`, and its event; for a tombstone the user who was erased."""
+        if record.value is None:
+            return record.offset, str(record.key)
+        event = GatedEvent.from_record(record.value, self._setup_items)
+        for region_id in (event.region_id, event.setup_region):
+            self._bank[region_id]
+        return record.offset, event
+
     def _apply_revisions(self, log: Log, end: int) -> None:
         for _, revision in self._revisions.poll(log, until=end):
             self._bank = revision.after(self._bank)
             self.published_edits.add(revision.edit_id or "")
+
+
+def _outcome_of(record: Record) -> Outcome:
+    return Outcome.from_record(value_of(record))
 
 
 def _edit_output(edit: Edit) -> Output:

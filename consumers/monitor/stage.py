@@ -8,7 +8,7 @@ reads them.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +16,9 @@ from consumers.monitor.changelog import ReadPositions, read_newest, snapshot_out
 from consumers.monitor.driver import MonitorDriver
 from consumers.runtime.freshness import newest_window_gated_at
 from consumers.runtime.lockstep import nothing_gated_since
+from consumers.runtime.malformed import SkippedRecords, unsaid
 from consumers.runtime.stage import Output, Turn
-from consumers.runtime.topic_reader import new_records, value_of
+from consumers.runtime.topic_reader import new_records
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.statistics import StatisticsInterval
@@ -36,12 +37,16 @@ class MonitorStage:
         config: the whole tree.
         seed: of everything random, and of the edits' trainings.
         metrics: collectors of the statistics.
+        say: shows a status line.
     """
 
     name = "monitor"
     topics = (GATED,)
 
-    def __init__(self, setup: SetUp, config: Config, seed: int, metrics: Metrics) -> None:
+    def __init__(
+        self, setup: SetUp, config: Config, seed: int, metrics: Metrics, say: Callable[[str], None] = unsaid
+    ) -> None:
+        self._skipped = SkippedRecords(metrics, say)
         self._setup = setup
         self._config = config
         self._seed = seed
@@ -52,7 +57,7 @@ class MonitorStage:
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
         """See `Stage.restore`: outputs of repeated steps are dropped, as they are committed already."""
         self._reset()
-        newest = read_newest(log)
+        newest = read_newest(log, self._skipped)
         if newest.state is not None:
             self._driver.restore(newest.state, newest.at, log)
         self._number, self._written, self._chunks = newest.number, self._driver.monitor.at_event, newest.chunks
@@ -87,7 +92,7 @@ class MonitorStage:
         """See `Stage.close`; the stage holds no resources."""
 
     def _reset(self) -> None:
-        self._driver = MonitorDriver(self._setup, self._config, self._seed)
+        self._driver = MonitorDriver(self._setup, self._config, self._seed, self._skipped)
         self._number = self._steps = self._written = self._chunks = 0
 
     def _apply(self, step: ReadPositions, log: Log, gated: Iterable[Record]) -> list[Output]:
@@ -113,10 +118,11 @@ class MonitorStage:
         # Outcomes first: their revisions are then among those read of `regions`, or still to come.
         waiting, outcomes = new_records(log, OUTCOMES, at.outcomes), at.outcomes
         revisions = new_records(log, REGIONS, at.regions)
-        known = self._driver.published_edits | {value_of(r).get("edit_id") for r in revisions}
+        known = self._driver.published_edits | {str((r.value or {}).get("edit_id")) for r in revisions}
         for record in waiting:
             # A broker may deliver the outcome before the revision of the same transaction: then the outcome waits.
-            if value_of(record)["published"] and record.key not in known:
+            is_published = (record.value or {}).get("published") is True
+            if is_published and record.key in self._driver.monitor.pending and record.key not in known:
                 break
             outcomes = record.offset + 1
         regions = revisions[-1].offset + 1 if revisions else at.regions

@@ -58,8 +58,19 @@ def _by_user(events: Interactions, config: Config) -> Iterator[LoadedHistory]:
 def _history(user_id: str, events: Interactions, config: Config) -> LoadedHistory:
     """History of one user, whose events are given in order."""
     items = events.item_ids[events.items].tolist()
-    history, before = items[-config.windows.length :], items[: -config.windows.length]
-    # The last occurrence of each item counts.
-    left = list(dict.fromkeys(reversed(before)))[: config.gate.remembered_items][::-1]
+    times, cut = events.timestamps.tolist(), max(len(items) - config.windows.length, 0)
+    left: dict[str, float] = {}
+    for item, time in zip(items[:cut][::-1], times[:cut][::-1], strict=True):
+        # The last occurrence of each item counts.
+        left.setdefault(item, time)
+    taken = list(left.items())[: config.gate.remembered_items][::-1]
     newest = events[slice(max(len(events) - config.gate.remembered_events, 0), None)]
-    return LoadedHistory(user_id, history, left, newest.event_id_texts().tolist(), float(events.timestamps[-1]))
+    return LoadedHistory(
+        user_id,
+        items[cut:],
+        [item for item, _ in taken],
+        newest.event_id_texts().tolist(),
+        times[-1],
+        times[cut:],
+        [time for _, time in taken],
+    )

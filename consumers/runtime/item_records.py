@@ -1,12 +1,12 @@
 """Reader of `items`: every stage and server follows arrivals, changes, withdrawals and evictions through it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from consumers.runtime.malformed import MALFORMED, OnSkipped
 from consumers.runtime.topic_reader import new_records
 from pipeline.datasets import objects
-from pipeline.errors import BadEvent
 from pipeline.events.item import Item
 from pipeline.events.item_status import ARRIVED, MARK, ItemStatus
 from pipeline.events.versioning import check_schema
@@ -48,9 +48,7 @@ class ItemFollower:
         next_item: first offset that was not read yet.
     """
 
-    def __init__(
-        self, catalogue: OpenCatalogue, unless_given: float, on_skipped: Callable[[Record, Exception], None]
-    ) -> None:
+    def __init__(self, catalogue: OpenCatalogue, unless_given: float, on_skipped: OnSkipped) -> None:
         self.next_item = 0
         self._catalogue = catalogue
         self._unless_given = unless_given
@@ -74,7 +72,7 @@ class ItemFollower:
             if status is not None:
                 return self._apply_status(status)
             self._apply_item(record)
-        except (BadEvent, KeyError, TypeError, ValueError, OverflowError) as error:
+        except MALFORMED as error:
             self._on_skipped(record, error)
         return []
 

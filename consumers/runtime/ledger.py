@@ -1,8 +1,9 @@
 """The ledger in the log: every edit, and the outcomes of those that ended."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
+from consumers.runtime.malformed import readable, unreported
 from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.topic_reader import value_of
 from pipeline.errors import LogError
@@ -11,9 +12,11 @@ from pipeline.events.edit import Edit, Outcome
 from pipeline.streams.interface import Log, TopicPartition
 from pipeline.streams.topics import EDITS, OUTCOMES
 
+T = TypeVar("T")
+
 
 class Ledger:
-    """A reader of `edits` and `outcomes`.
+    """A reader of `edits` and `outcomes`; records of other programs are passed over.
 
     Args:
         log: has both topics.
@@ -32,13 +35,11 @@ class Ledger:
     def poll(self) -> list[tuple[Edit, Outcome]]:
         """Return the edits that ended since the last call, in the order of their outcomes."""
         # Outcomes are read first: the edit of each of them is then in `edits` already.
-        ended = list(self._read(OUTCOMES, 0))
+        outcomes = list(self._read(OUTCOMES, 0, Outcome.from_record))
         for topic, partition in list(self._positions):
             if topic == EDITS:
-                read = (Edit.from_record(value) for value in self._read(topic, partition))
-                self.edits.update((edit.edit_id, edit) for edit in read)
-        outcomes = [Outcome.from_record(value) for value in ended]
-        return [(self[outcome.edit_id], outcome) for outcome in outcomes]
+                self.edits.update((edit.edit_id, edit) for edit in self._read(topic, partition, Edit.from_record))
+        return [(self.edits[outcome.edit_id], outcome) for outcome in outcomes if outcome.edit_id in self.edits]
 
     def records(self, seed: int) -> list[dict[str, Any]]:
         """Return the lines of `ledger.jsonl` for the edits that ended since the last call."""
@@ -49,17 +50,18 @@ class Ledger:
             raise LogError(f"the log has no edit {edit_id}: `raie edits` lists those that it has")
         return self.edits[edit_id]
 
-    def _read(self, topic: str, partition: int) -> Iterator[Mapping[str, Any]]:
+    def _read(self, topic: str, partition: int, parse: Callable[[Mapping[str, Any]], T]) -> Iterator[T]:
         start = self._positions[topic, partition]
-        for record in self._log.read(topic, partition, start, max(start, self._log.end_offset(topic, partition))):
-            self._positions[topic, partition] = record.offset + 1
-            yield value_of(record)
+        end = max(start, self._log.end_offset(topic, partition))
+        self._positions[topic, partition] = end
+        records = self._log.read(topic, partition, start, end)
+        return readable(records, lambda record: parse(value_of(record)), unreported)
 
 
 def adapters_ever_live(log: Log) -> set[str]:
     """Return all versions in the store that any revision names: a rollback may restore any of them."""
     found: set[str] = set()
-    for _, revision in RevisionFollower().poll(log):
+    for _, revision in RevisionFollower(None, unreported).poll(log):
         found |= {region.adapter for region in revision.regions if region.adapter}
         found |= set(revision.injection.names) if revision.injection else set()
     return found

@@ -9,7 +9,7 @@ No process holds any of this state: after a restart it is read from the log.
 """
 
 from consumers.runtime.stage import Output
-from consumers.runtime.topic_reader import new_records, value_of
+from consumers.runtime.topic_reader import new_records
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import CONTROL, GATED
 
@@ -38,6 +38,7 @@ class Barrier:
         """True if everything in `gated` is settled."""
         for record in new_records(log, CONTROL, self._position):
             self._position = record.offset + 1
-            if record.key == SETTLED:
-                self._settled = value_of(record)["gated"]
+            settled_until = (record.value or {}).get("gated")
+            if record.key == SETTLED and isinstance(settled_until, int):
+                self._settled = settled_until
         return nothing_gated_since(log, self._settled)

@@ -14,7 +14,7 @@ from consumers.runtime.topic_reader import new_records
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.setup.binding import Binding, check_settings
-from pipeline.streams.interface import Log, Transaction
+from pipeline.streams.interface import Log, Record, Transaction
 from pipeline.streams.partitioner import CURRENT
 from pipeline.streams.topics import CONTROL, USERS
 
@@ -26,10 +26,18 @@ def read_log_binding(log: Log) -> Mapping[str, Any]:
     """Return what the log records of itself: `partitioner`, `root`, `settings`, as far as it has them."""
     found: dict[str, Any] = {}
     for record in new_records(log, CONTROL, 0):
-        if record.key == KEY and record.value is not None:
-            newest = {"partitioner": record.value.get("partitioner")}
-            found = {**record.value, **found, **newest}
+        if _is_binding(record):
+            value = record.value or {}
+            found = {**value, **found, "partitioner": value["partitioner"]}
     return found
+
+
+def _is_binding(record: Record) -> bool:
+    """True for a record that a stage wrote; other programs may have written others under its key."""
+    value = record.value or {}
+    types = {"kind": str, "partitioner": str, "root": str, "settings": Mapping}
+    fits = all(isinstance(value[name], kind) for name, kind in types.items() if name in value)
+    return record.key == KEY and fits and value.get("kind") == KEY and "partitioner" in value
 
 
 def check_rule(log: Log, config: Config) -> None:

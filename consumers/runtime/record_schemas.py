@@ -100,7 +100,8 @@ def _interaction() -> Schema:
 
 def _erasure() -> Schema:
     schema = _with(schema_of(Erasure, shapes={"user_id": ID, "timestamp": MOMENT}), erase={"const": True})
-    # The time of the record counts where the value has none.
+    schema = _without(schema, "is_dated")
+    # The event time of the log counts where the value has none.
     return {**schema, "required": ["erase", "user_id"]}
 
 

@@ -1,22 +1,38 @@
-"""Reader of `regions`: every stage polls new revisions through it."""
+"""Reader of `regions`: every stage polls new revisions through it, and so passes over the same records.
+
+A record that is no revision, or does not fit the regions before it, was written by another program: it is skipped, and
+the numbers of the others stay as they are. One that names an edit whose outcome says that it was published is damaged:
+without it the regions would silently go back, so it is an error.
+"""
 
 from collections.abc import Iterator
 
-from consumers.runtime.topic_reader import value_of
+from consumers.runtime.malformed import MALFORMED, OnSkipped, described
+from consumers.runtime.topic_reader import new_records, value_of
+from pipeline.errors import LogError
+from pipeline.regions.bank import RegionBank
 from pipeline.regions.revision import Revision
-from pipeline.streams.interface import Log
-from pipeline.streams.topics import REGIONS
+from pipeline.streams.interface import Log, Record
+from pipeline.streams.topics import OUTCOMES, REGIONS
 
 
 class RevisionFollower:
     """One reader of `regions`, with its position.
 
+    Args:
+        bank: the regions before any revision; None to read every revision, whatever regions it is of.
+        on_skipped: called with each record that is skipped.
+
     Attributes:
         next_revision: first offset that was not read yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bank: RegionBank | None, on_skipped: OnSkipped) -> None:
         self.next_revision = 0
+        self._bank = bank
+        self._on_skipped = on_skipped
+        self._published: set[str] = set()
+        self._outcomes = 0
 
     @property
     def revision(self) -> int:
@@ -29,10 +45,41 @@ class RevisionFollower:
         Args:
             log: has the topic.
             until: first offset that is left unread; None: its end.
+
+        Raises:
+            LogError: a revision is damaged.
         """
         end = log.end_offset(REGIONS, 0) if until is None else until
         if end <= self.next_revision:
             return
         for record in log.read(REGIONS, 0, self.next_revision, end):
             self.next_revision = record.offset + 1
-            yield record.offset, Revision.from_record(value_of(record))
+            revision = self._read(record, log)
+            if revision is not None:
+                yield record.offset, revision
+
+    def _read(self, record: Record, log: Log) -> Revision | None:
+        try:
+            revision = Revision.from_record(value_of(record))
+            if self._bank is not None:
+                self._bank = revision.after(self._bank)
+        except MALFORMED as error:
+            if self._is_published(record, log):
+                raise LogError(
+                    f"the revision of {REGIONS}/0 at offset {record.offset} is damaged ({described(error)}): restore "
+                    "the log from a backup, or go on with the version that wrote it"
+                ) from error
+            self._on_skipped(record, error)
+            return None
+        return revision
+
+    def _is_published(self, record: Record, log: Log) -> bool:
+        """True for a record that names an edit whose outcome says that it was published."""
+        edit_id = (record.value or {}).get("edit_id")
+        if not isinstance(edit_id, str):
+            return False
+        for outcome in new_records(log, OUTCOMES, self._outcomes):
+            self._outcomes = outcome.offset + 1
+            if (outcome.value or {}).get("published") is True:
+                self._published.add(str(outcome.key))
+        return edit_id in self._published

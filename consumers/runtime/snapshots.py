@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from consumers.runtime.malformed import OnSkipped, readable
 from pipeline.streams.interface import Log, Record
 
 CHUNK = 400_000
@@ -19,6 +20,7 @@ CHUNK = 400_000
 FIRST_LOOK = 64
 """Offsets before the end that are read first; each further attempt reads four times as many."""
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 
@@ -51,22 +53,35 @@ def decode(chunks: Iterable[str], sha256: str) -> bytes | None:
     return raw if hashlib.sha256(raw).hexdigest() == sha256 else None
 
 
-def search_backwards(log: Log, topic: str, find: Callable[[Sequence[Record], bool], T | None]) -> T | None:
+def search_backwards(
+    log: Log,
+    topic: str,
+    parse: Callable[[Record], P],
+    find: Callable[[Sequence[P], bool], T | None],
+    on_skipped: OnSkipped,
+) -> T | None:
     """Search partition 0 of a topic from its end, in a range that widens until something is found.
 
     Args:
         log: has the topic.
         topic: its name.
-        find: called with the records of a range that ends with the topic, and True where it begins with the topic,
+        parse: reads a record; raises one of `MALFORMED` for that of another program.
+        find: called with what was read of a range that ends with the topic, and True where it begins with the topic,
             too; returns None where it needs earlier records.
+        on_skipped: called with each record in the last range that cannot be read.
 
     Returns:
         The first result that is not None; None where all records hold none.
     """
     end, look = log.end_offset(topic, 0), FIRST_LOOK
+    skipped: list[tuple[Record, Exception]] = []
     while True:
         start = max(0, end - look)
-        found = find(list(log.read(topic, 0, start, end)), start == 0)
+        skipped.clear()
+        parts = readable(log.read(topic, 0, start, end), parse, lambda *one: skipped.append(one))
+        found = find(list(parts), start == 0)
         if found is not None or start == 0:
+            for one in skipped:
+                on_skipped(*one)
             return found
         look *= 4

@@ -5,13 +5,13 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from adapters_store import AdaptersStore
-from consumers.runtime.topic_reader import new_records
 from consumers.server.feedback import Tally
 from consumers.server.rollback import roll_back
-from consumers.server.views.region_history import RegionHistory
+from consumers.server.views.region_history import RegionHistory, read_history
 from pipeline.events.control import PASS, ControlAct
 from pipeline.recommend.ab_test import Trial, Verdict
 from pipeline.recommend.canary import Canary
+from pipeline.regions.bank import RegionBank
 from pipeline.regions.revision import Revision
 from pipeline.streams.interface import FencedError, Log, Producer
 from pipeline.streams.topics import CONTROL, REGIONS
@@ -23,7 +23,14 @@ def current_trial(canary: Canary, tally: Tally) -> Trial:
 
 
 def end_trial(
-    log: Log, store: AdaptersStore, canary: Canary, trial: Trial, verdict: Verdict, by: str, now: float
+    log: Log,
+    store: AdaptersStore,
+    canary: Canary,
+    trial: Trial,
+    verdict: Verdict,
+    by: str,
+    now: float,
+    setup: RegionBank | None = None,
 ) -> None:
     """Write the end of a trial: a new revision and a record of `control`, in one transaction.
 
@@ -38,18 +45,19 @@ def end_trial(
         verdict: the decision.
         by: name of this server.
         now: seconds since 1970.
+        setup: see `read_history`.
 
     Raises:
         AdapterRefused: the incumbent is damaged; nothing is written.
     """
     producer = log.producer("canary")
-    history = RegionHistory.of(new_records(log, REGIONS, 0))
+    history, _ = read_history(log, setup)
     if history.canaries.get(canary.region_id) != canary:
         return
     why = {"canary": {"verdict": str(verdict), **asdict(trial)}}
     with suppress(FencedError):
         if verdict is Verdict.WORSE:
-            roll_back(log, producer, store, canary.region_id, canary.incumbent, by, now, why)
+            roll_back(log, producer, store, canary.region_id, canary.incumbent, by, now, why, setup)
         else:
             act = ControlAct(PASS, by, canary.region_id, canary.adapter, why).to_record()
             _pass(producer, history, canary, act, now)

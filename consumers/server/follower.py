@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 
 from adapters_store.errors import StoreError
-from consumers.server.malformed import OnSkipped, described, readable
+from consumers.runtime.malformed import OnSkipped, described, readable
 from consumers.server.views import activity, edits, items, users
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits

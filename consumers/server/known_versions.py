@@ -6,8 +6,8 @@ therefore has every version and trial that this feedback can be about, and `cont
 
 from collections.abc import Collection
 
+from consumers.runtime.malformed import MALFORMED
 from consumers.runtime.topic_reader import new_records
-from consumers.server.malformed import MALFORMED
 from consumers.server.views.region_history import RegionHistory
 from pipeline.events.control import PIN, ControlAct
 from pipeline.streams.interface import Log, Record

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from adapters_store import AdaptersStore
-from consumers.runtime.topic_reader import new_records, value_of
-from consumers.server.views.region_history import RegionHistory
+from consumers.runtime.topic_reader import value_of
+from consumers.server.views.region_history import read_history
 from pipeline.errors import DataError
 from pipeline.events.control import ROLLBACK, ControlAct
 from pipeline.regions.bank import RegionBank
@@ -55,6 +55,7 @@ def roll_back(
     by: str,
     now: float,
     why: Mapping[str, object] | None = None,
+    setup: RegionBank | None = None,
 ) -> tuple[int, Rollback]:
     """Republish an older version of a region: a new revision and a record of `control`, in one transaction.
 
@@ -67,6 +68,7 @@ def roll_back(
         by: name of the person or program, for the record.
         now: seconds since 1970.
         why: more fields of the record of `control`.
+        setup: see `read_history`.
 
     Returns:
         The new revision, and the plan that it carries out.
@@ -75,9 +77,9 @@ def roll_back(
         DataError: there is nothing to roll back to.
         AdapterRefused: the older version is damaged; nothing is written.
     """
-    history = new_records(log, REGIONS, 0)
-    bank = RegionHistory.of(history).bank
-    plan = plan_rollback(bank, history, region_id, to)
+    history, records = read_history(log, setup)
+    bank = history.bank
+    plan = plan_rollback(bank, records, region_id, to)
     for version in plan.restored:
         store.verify(version)
     restored = plan.restored[-1] if plan.restored else None

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
 from consumers.runtime.lag import Lag, lags
+from consumers.runtime.malformed import SkippedRecords
 from consumers.server.batcher import Batcher
 from consumers.server.canary_controller import current_trial, end_trial
 from consumers.server.explanation import explanation
 from consumers.server.feedback import Tally
 from consumers.server.follower import Follower, Reactions, Views
 from consumers.server.known_versions import KnownVersions
-from consumers.server.malformed import SkippedRecords
 from consumers.server.prepared_texts import PreparedTexts
 from consumers.server.recommender import Ask, Recommendation, Recommender
 from consumers.server.rollback import roll_back
@@ -89,7 +89,7 @@ class Service:
     def __init__(
         self, setup: SetUp, config: Config, adapters: Path | str, instance: str, edges: Edges, metrics: Metrics
     ) -> None:
-        self.metrics = metrics
+        self.metrics, self._setup_bank = metrics, setup.bank
         self.store = AdaptersStore(adapters)
         self._log = edges.open_log()
         self.users = Users(config.windows.length, setup.catalogue.item_ids, self._log.topic(USERS).partitions)
@@ -153,7 +153,7 @@ class Service:
         """Republish an older version of a region; return the new revision. Raises as `roll_back` does."""
         with self._writing:
             now = self._edges.clock()
-            return roll_back(self._log, self._producer, self.store, region_id, to, by, now)[0]
+            return roll_back(self._log, self._producer, self.store, region_id, to, by, now, setup=self._setup_bank)[0]
 
     def pin(self, region_id: int, adapter: str | None, by: str) -> None:
         """Pin a region to a version on every server; None removes the pin."""
@@ -227,7 +227,7 @@ class Service:
         by, now = f"server {self.instance}", self._edges.clock()
         with closing(self._edges.open_log()) as log:
             try:
-                end_trial(log, self.store, canary, trial, verdict, by, now)
+                end_trial(log, self.store, canary, trial, verdict, by, now, self._setup_bank)
             except UnavailableError:
                 raise
             except LogError as error:

@@ -1,17 +1,20 @@
 """Application of edits from the log: windows by offset, regions as of a revision, adapters from the store."""
 
+import traceback
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from adapters_store import AdaptersStore
+from adapters_store import AdaptersStore, version_name
+from adapters_store.errors import StoreError
 from consumers.runtime.item_records import ItemFollower
+from consumers.runtime.malformed import described, unreported
 from consumers.runtime.revisions import RevisionFollower
 from pipeline.config import Config
 from pipeline.editing.publisher import EditPublisher
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Outcome
-from pipeline.events.gated import read_events
+from pipeline.events.gated import EvidenceError, read_events
 from pipeline.events.item import WHEN_TAKEN
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
@@ -36,12 +39,13 @@ class JobRunner:
         self, setup: SetUp, config: Config, log: Log, adapters: AdaptersStore, publish_to: AdaptersStore | None = None
     ) -> None:
         self._log = log
-        self._revisions = RevisionFollower()
+        # The gate reports records that cannot be read.
+        self._revisions = RevisionFollower(setup.bank, unreported)
         self._share = config.canary.share
         self._bank = setup.bank
         # Of the catalogue only the records count: an edit makes rows of its own.
         items = OpenCatalogue(setup.catalogue, None)
-        self._items = ItemFollower(items, WHEN_TAKEN, lambda *_: None)
+        self._items = ItemFollower(items, WHEN_TAKEN, unreported)
         workspace = Workspace(
             setup,
             AdapterHost(setup.backbone, config.adapter),
@@ -59,8 +63,9 @@ class JobRunner:
         """Apply an edit to the regions as they were before an offset of `regions`.
 
         Returns:
-            Its outcome, and the revision that puts it in force, or None. An edit whose windows are deleted from the
-            log is rejected, and the outcome names the offsets.
+            Its outcome, and the revision that puts it in force, or None. An edit whose windows are not in the log, or
+            not any more, is rejected, and the outcome names the offsets; so is one that cannot be carried out, because
+            it names no region or has no window.
 
         Raises:
             StoreError: an adapter that is needed is refused, or the new one cannot be written.
@@ -69,11 +74,32 @@ class JobRunner:
             self._bank = newer.after(self._bank)
         self._items.poll(self._log)
         try:
+            _check_names(edit)
             outcome, changed = self._publisher.apply(edit, self._bank)
-        except RecordsLostError as error:
-            return Outcome(edit.edit_id, edit.operation, edit.region_id, False, f"its windows are lost: {error}"), None
+        except (RecordsLostError, EvidenceError) as error:
+            return _rejected(edit, f"its windows are lost: {error}"), None
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            # The edit of another program, or a defect: neither may keep the edits after it from being carried out.
+            traceback.print_exc()
+            return _rejected(edit, f"it cannot be carried out: {described(error)}"), None
         if changed is None:
             return outcome, None
         # An injection has no incumbent that could answer some of the users.
         share = self._share if changed.injection is None else 0.0
         return outcome, replace(changed, base_revision=next_revision, canary=share)
+
+
+def _rejected(edit: Edit, why: str) -> Outcome:
+    return Outcome(edit.edit_id, edit.operation, edit.region_id, False, why)
+
+
+def _check_names(edit: Edit) -> None:
+    """Check that the next version of an edit's region has a name.
+
+    Raises:
+        ValueError: it has none.
+    """
+    try:
+        version_name(edit.region_id, edit.base_version + 1)
+    except StoreError as error:
+        raise ValueError(str(error)) from None

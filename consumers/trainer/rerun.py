@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from adapters_store import AdaptersStore
+from consumers.runtime.malformed import unreported
 from consumers.runtime.revisions import RevisionFollower
 from consumers.trainer.job import JobRunner
 from pipeline.config import Config
@@ -67,7 +68,7 @@ def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) ->
 
 def _revision_of(edit: Edit, log: Log) -> tuple[Revision, int]:
     """Return the revision that an edit led to, and the `next_revision` that it was applied to."""
-    for _, revision in RevisionFollower().poll(log):
+    for _, revision in RevisionFollower(None, unreported).poll(log):
         if revision.edit_id == edit.edit_id:
             if revision.base_revision is not None:
                 return revision, revision.base_revision

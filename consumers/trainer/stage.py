@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from consumers.runtime.malformed import SkippedRecords, readable, unsaid
 from consumers.runtime.stage import KillPoint, Output, Point, Turn, live_on
 from consumers.runtime.topic_reader import new_records, value_of
 from consumers.trainer.child_process import TrainingChild
-from pipeline.events.edit import Edit
+from pipeline.events.edit import Edit, Outcome
 from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
 from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS
@@ -31,11 +32,13 @@ class Job:
     Attributes:
         partition: of `edits` that it came from.
         record: its record.
+        edit: the edit in it.
         next_revision: offset of `regions` before which all revisions are in force for it.
     """
 
     partition: TopicPartition
     record: Record
+    edit: Edit
     next_revision: int
 
 
@@ -47,6 +50,7 @@ class TrainerStage:
         metrics: counts edits and measures their duration.
         at: called when a new version is in the store and not yet in the log.
         clock: seconds since 1970, for the freshness of what is trained.
+        say: shows a status line.
     """
 
     name = "trainer"
@@ -58,7 +62,9 @@ class TrainerStage:
         metrics: Metrics,
         at: KillPoint = live_on,
         clock: Callable[[], float] = time.time,
+        say: Callable[[str], None] = unsaid,
     ) -> None:
+        self._skipped = SkippedRecords(metrics, say)
         self._child = child
         self._metrics = metrics
         self._at = at
@@ -98,24 +104,26 @@ class TrainerStage:
     def _take(self, record: Record, turn: Turn) -> None:
         if self._job is not None:
             _put_back(record, turn.consumer)
-        elif not self._has_ended(record, turn.log):
-            self._begin(record, turn.log)
+            return
+        for edit in readable([record], _edit_of, self._skipped):
+            if not self._has_ended(edit, turn.log):
+                self._begin(record, edit, turn.log)
 
-    def _begin(self, record: Record, log: Log) -> None:
-        self._job = Job((record.topic, record.partition), record, log.end_offset(REGIONS, 0))
-        self._child.begin({"edit": value_of(record), "next_revision": self._job.next_revision})
+    def _begin(self, record: Record, edit: Edit, log: Log) -> None:
+        self._job = Job((record.topic, record.partition), record, edit, log.end_offset(REGIONS, 0))
+        self._child.begin({"edit": edit.to_record(), "next_revision": self._job.next_revision})
 
-    def _has_ended(self, record: Record, log: Log) -> bool:
-        for outcome in new_records(log, OUTCOMES, self._outcomes):
-            self._ended.add(str(outcome.key))
-            self._outcomes = outcome.offset + 1
-        return value_of(record)["edit_id"] in self._ended
+    def _has_ended(self, edit: Edit, log: Log) -> bool:
+        records = new_records(log, OUTCOMES, self._outcomes)
+        self._ended |= {outcome.edit_id for outcome in readable(records, _outcome_of, self._skipped)}
+        self._outcomes = records[-1].offset + 1 if records else self._outcomes
+        return edit.edit_id in self._ended
 
     def _publish(self, job: Job, result: Mapping[str, Any], turn: Turn) -> Sequence[Output] | None:
         outcome, revision = result["outcome"], result["revision"]
-        if revision and _overtaken(revision, new_records(turn.log, REGIONS, job.next_revision)):
+        if revision and self._is_overtaken(revision, new_records(turn.log, REGIONS, job.next_revision)):
             # Another writer was faster, for example a rollback: validate the edit against what is live now.
-            self._begin(job.record, turn.log)
+            self._begin(job.record, job.edit, turn.log)
             return None
         self._at(Point.SAVING)
         self._job = None
@@ -125,11 +133,16 @@ class TrainerStage:
         trained = self._clock()
         if job.record.written_at is not None:
             self._metrics.fresh("trained", [trained - job.record.written_at])
-        edit = Edit.from_record(value_of(job.record))
-        outputs = [Output(OUTCOMES, outcome, edit.edit_id, edit.timestamp)]
+        timestamp = max(0.0, job.edit.timestamp)
+        outputs = [Output(OUTCOMES, outcome, job.edit.edit_id, timestamp)]
         if revision:
-            outputs.append(Output(REGIONS, revision, job.record.key, edit.timestamp, since=trained))
+            outputs.append(Output(REGIONS, revision, job.record.key, timestamp, since=trained))
         return outputs
+
+    def _is_overtaken(self, revision: Mapping[str, Any], newer: Sequence[Record]) -> bool:
+        """Return whether one of the newer revisions conflicts with this one."""
+        own = Revision.from_record(revision)
+        return any(own.conflicts_with(other) for other in readable(newer, _revision_of, self._skipped))
 
 
 def _put_back(record: Record, consumer: Consumer) -> None:
@@ -137,7 +150,13 @@ def _put_back(record: Record, consumer: Consumer) -> None:
     consumer.seek(record.topic, record.partition, min(record.offset, consumer.position(record.topic, record.partition)))
 
 
-def _overtaken(revision: Mapping[str, Any], newer: Sequence[Record]) -> bool:
-    """Return whether one of the newer revisions conflicts with this one."""
-    own = Revision.from_record(revision)
-    return any(own.conflicts_with(Revision.from_record(value_of(record))) for record in newer)
+def _edit_of(record: Record) -> Edit:
+    return Edit.from_record(value_of(record))
+
+
+def _outcome_of(record: Record) -> Outcome:
+    return Outcome.from_record(value_of(record))
+
+
+def _revision_of(record: Record) -> Revision:
+    return Revision.from_record(value_of(record))

@@ -46,8 +46,8 @@ class GateSettings(Section):
         20_000,
         ge=1,
         description=(
-            "newest gated events over all users, in addition, of which a second one is a duplicate; a gate that starts "
-            "reads them from `gated`"
+            "newest gated events over all users, in addition: a second event of the same user and id is a duplicate "
+            "exactly as long as fewer other events were gated in between; a gate that starts reads them from `gated`"
         ),
     )
 

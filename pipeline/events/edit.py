@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import EditSettings
+from pipeline.events.field_types import checked
 
 AUDIT = "audit"
 """Signal of an edit without an alarm: at intervals, a stream region is tried on other set-up regions."""
@@ -106,13 +107,17 @@ class Edit:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read from a JSON object."""
+        """Read from a JSON object.
+
+        Raises:
+            LookupError, TypeError, ValueError: it is no such record.
+        """
         fields = dict(record)
         fields["operation"] = Operation(fields["operation"])
         for name in ("windows", "samples"):
             fields[name] = tuple(Evidence(*e) for e in fields[name])
         fields["items"] = tuple(fields.get("items", ()))
-        return cls(**fields)
+        return checked(cls(**fields))
 
 
 @dataclass(frozen=True)
@@ -147,8 +152,12 @@ class Outcome:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read from a JSON object."""
-        return cls(**{**record, "operation": Operation(record["operation"])})
+        """Read from a JSON object.
+
+        Raises:
+            LookupError, TypeError, ValueError: it is no such record.
+        """
+        return checked(cls(**{**record, "operation": Operation(record["operation"])}))
 
 
 def edit_id(

@@ -2,7 +2,7 @@
 
 erase       true
 user_id     the user
-timestamp   event time of the erasure, seconds; the time of the record where it is missing
+timestamp   event time of the erasure, seconds; where it is missing, the event time that the log has reached
 
 An erasure takes effect by event time: everything of the user at or before it is erased, in whatever order it arrives.
 """
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.events.field_types import time_of
 from pipeline.events.versioning import versioned
 
 ERASURES = "\0erased/"
@@ -28,14 +29,17 @@ class Erasure:
     Attributes:
         user_id: the user.
         timestamp: event time up to which the user is erased, seconds.
+        is_dated: False where its record gives no time, and `timestamp` is that of the record.
     """
 
     user_id: str
     timestamp: float
+    is_dated: bool = True
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
-        return versioned({"erase": True, "user_id": self.user_id, "timestamp": self.timestamp})
+        time = {"timestamp": self.timestamp} if self.is_dated else {}
+        return versioned({"erase": True, "user_id": self.user_id, **time})
 
 
 def erasure_key(user_id: str) -> str:
@@ -48,6 +52,7 @@ def is_erasure_key(key: str | None) -> bool:
     return key is not None and key.startswith(ERASURES)
 
 
-def erased_until(value: Mapping[str, Any]) -> float:
-    """Event time of the erasure that a record of `users` under an `erasure_key` remembers, seconds."""
-    return float(value["latest"]["timestamp"])
+def erased_until(value: Mapping[str, Any] | None) -> float | None:
+    """Event time of the erasure that a record of `users` under an `erasure_key` remembers, seconds; None for others."""
+    latest = (value or {}).get("latest")
+    return time_of(latest.get("timestamp")) if isinstance(latest, Mapping) else None

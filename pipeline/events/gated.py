@@ -10,9 +10,10 @@ from typing import Any, Self
 from pipeline.errors import LogError
 from pipeline.events.candidate_scores import CandidateScores
 from pipeline.events.edit import Evidence
+from pipeline.events.field_types import checked
 from pipeline.events.item_ids import item_ids
 from pipeline.events.windows import History
-from pipeline.streams.interface import Log, Record
+from pipeline.streams.interface import Log
 from pipeline.streams.topics import GATED
 
 
@@ -173,11 +174,14 @@ class GatedEvent:
         Args:
             record: of `gated`.
             setup_items: ids of the items of set-up by row, from 1: records of schema 1 hold rows.
+
+        Raises:
+            LookupError, TypeError, ValueError: it is no such record.
         """
         fields = {name: record.get(key, 0) if key in _LATER else record[key] for name, key in KEYS.items()}
         fields["earlier"] = record.get("earlier", ())
         fields["target"], *fields["window"] = item_ids([record["target"], *record["window"]], setup_items)
-        return cls(**fields, online=OnlineFeatures.from_record(record), stamp=GateStamp.from_record(record))
+        return checked(cls(**fields, online=OnlineFeatures.from_record(record), stamp=GateStamp.from_record(record)))
 
 
 _CONTRACTS = {
@@ -195,9 +199,8 @@ KEYS = {name: _CONTRACTS.get(name, name) for name in GatedEvent.__dataclass_fiel
 """Attribute -> key in the record."""
 
 
-def gated_events(records: Sequence[Record], setup_items: Sequence[str]) -> list[GatedEvent]:
-    """Events of records of `gated`, in order; records without a value are passed over."""
-    return [GatedEvent.from_record(r.value, setup_items) for r in records if r.value is not None]
+class EvidenceError(LogError):
+    """The log does not hold the windows that an edit names."""
 
 
 def read_events(log: Log, evidence: Sequence[Evidence], setup_items: Sequence[str]) -> list[GatedEvent]:
@@ -205,16 +208,19 @@ def read_events(log: Log, evidence: Sequence[Evidence], setup_items: Sequence[st
 
     Raises:
         RecordsLostError: some are deleted already; the message names their offsets.
-        LogError: the event at one of the offsets is not the one that the evidence names.
+        EvidenceError: the event at one of the offsets is not the one that the evidence names, or cannot be read.
     """
     wanted = {e.offset: e.event_id for e in evidence}
     start, end = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
     records = [r for r in log.read(GATED, 0, start, end) if r.offset in wanted]
-    found = {r.offset: r.value["event_id"] for r in records if r.value is not None}
+    found = {r.offset: r.value.get("event_id") for r in records if r.value is not None}
     strange = sorted(offset for offset, event_id in wanted.items() if found.get(offset) != event_id)
     if strange:
-        raise LogError(
+        raise EvidenceError(
             f"{GATED}/0 does not hold event {wanted[strange[0]]} at offset {strange[0]} any more ({len(strange)} of "
             f"{len(wanted)} windows differ): the log is another one than that of the edit"
         )
-    return gated_events(records, setup_items)
+    try:
+        return [GatedEvent.from_record(r.value, setup_items) for r in records if r.value is not None]
+    except (LookupError, TypeError, ValueError) as error:
+        raise EvidenceError(f"a window of the edit in {GATED}/0 cannot be read: {error}") from error

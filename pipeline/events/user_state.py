@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from pipeline.events.field_types import checked
 from pipeline.events.item_ids import item_ids
 from pipeline.events.loaded_history import LoadedHistory
 from pipeline.events.versioning import versioned
@@ -106,9 +107,12 @@ class UserState:
             record: of `users`.
             length: items kept.
             setup_items: ids of the items of set-up by row, from 1: records of schema 1 hold rows.
+
+        Raises:
+            LookupError, TypeError, ValueError: it is no such record.
         """
         latest = record["latest"]
-        return cls(
+        state = cls(
             History.of(item_ids(record["history"], setup_items), length, record.get("since_setup", 0)),
             latest["event_id"],
             latest["timestamp"],
@@ -117,6 +121,7 @@ class UserState:
             tuple(record.get("ahead", ())),
             tuple(record.get("taken", ())),
         )
+        return checked(state)
 
     def append(self, item_id: str, length: int, remembered: int, *, since_setup: bool) -> None:
         """Append an item to a history of at most `length`; at most `remembered` items that left it are kept."""

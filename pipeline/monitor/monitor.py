@@ -100,11 +100,14 @@ class Monitor:
         return [proposal] if proposal else []
 
     def apply(self, outcome: Outcome, bank: RegionBank) -> None:
-        """Update the state with the outcome of an edit, and with the regions after it."""
-        edit = self.state.pending.pop(outcome.edit_id, None)
-        self.state.trained_windows += outcome.trained_windows
+        """Update the state with the outcome of an edit, and with the regions after it.
+
+        An outcome of no pending edit changes nothing: this monitor did not make the edit.
+        """
         self.state.set_bank(bank)
+        edit = self.state.pending.pop(outcome.edit_id, None)
         if edit is not None:
+            self.state.trained_windows += outcome.trained_windows
             outcomes.apply(self.state, edit, outcome)
 
     def set_bank(self, bank: RegionBank) -> None:

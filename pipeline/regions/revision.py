@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from pipeline.errors import LogError
+from pipeline.events.field_types import checked
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.injection import Injection
 from pipeline.regions.origin_classifier import OriginModel
@@ -59,14 +60,20 @@ class Revision:
         return cls(changed, bank.origins if moved else None, bank.gate_version, **cause)
 
     def after(self, bank: RegionBank) -> RegionBank:
-        """Return the regions after this revision."""
+        """Return the regions after this revision.
+
+        Raises:
+            ValueError: it does not fit these regions.
+        """
         if self.injection is not None:
             # It may have been made beside an edit that moved boundaries.
             return replace(bank, injection=self.injection)
         changed = bank.changed(*self.regions)
         if self.origins is not None:
             changed = replace(changed, origins=self.origins)
-        return replace(changed, gate_version=self.gate_version)
+        after = replace(changed, gate_version=self.gate_version)
+        _check_fit(bank, after)
+        return after
 
     def conflicts_with(self, other: "Revision") -> bool:
         """Return True where both change the same region or inject items, or one of them changes the boundaries."""
@@ -103,8 +110,9 @@ class Revision:
 
         Raises:
             LogError: it was written by a version with another encoding of windows.
+            LookupError, TypeError, ValueError: it is no such record.
         """
-        return cls(
+        revision = cls(
             tuple(Region.from_record(region) for region in record["regions"]),
             None if record["origins"] is None else _origins(record["origins"]),
             record["gate_version"],
@@ -117,6 +125,7 @@ class Revision:
             record.get("restored"),
             Injection.from_record(record["injection"]) if "injection" in record else None,
         )
+        return checked(revision)
 
 
 def _origins(record: Mapping[str, Any]) -> OriginModel:
@@ -126,3 +135,22 @@ def _origins(record: Mapping[str, Any]) -> OriginModel:
             "wrote them, or begin a new log (log.url, log.prefix)"
         )
     return OriginModel.from_record(record)
+
+
+def _check_fit(before: RegionBank, after: RegionBank) -> None:
+    """Check that windows can be assigned to the regions after a revision.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    ids, origins = [region.region_id for region in after.regions], after.origins
+    if len({region.centroid.shape for region in after.regions}) > 1 or len(ids) > len(set(ids)):
+        raise ValueError("regions have centroids of different lengths, or one id")
+    if not set(origins.origins) <= set(ids):
+        raise ValueError("the boundaries are of other regions")
+    known, features = len(origins.origins), len(origins.center)
+    shapes = (origins.center.shape, origins.scale.shape, origins.weights.shape, len(origins.coverage))
+    if shapes != ((features,), (features,), (features + known + 1, known + 1), known):
+        raise ValueError("the boundaries have arrays of other shapes")
+    if len(before.origins.center) not in (0, features) or (before.setup and not after.setup):
+        raise ValueError("the boundaries are of windows of another length, or no set-up region is left")

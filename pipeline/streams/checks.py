@@ -51,7 +51,7 @@ def lost_records(group: str, where: TopicPartition, position: int, first_kept: i
     """Return the error of a group whose next records were deleted before it read them."""
     return RecordsLostError(
         f"group {group} lost offsets {position}..{first_kept - 1} of {where[0]}/{where[1]}: deleted before it read "
-        f"them. Keep records longer; to continue without them, seek to {first_kept}"
+        f"them. Keep records longer. Without them gates continue from {first_kept} after `raie topics skip`"
     )
 
 

@@ -159,7 +159,7 @@ def test_named_columns_hold_for_both_and_not_for_what_the_pipeline_writes(tmp_pa
 def test_an_erasure_names_its_user_as_an_event_does():
     parser = InteractionParser({}, CountingRule(), lambda _: False)
     for value in ({"user": 7.0}, {"user_id": " 7 "}, {"uid": "7", "item": 1, "movie_id": 2}):
-        assert parser.parse(record({"erase": True, **value}), 0) == Erasure("7", 1.0)
+        assert parser.parse(record({"erase": True, **value}), 0) == Erasure("7", 1.0, is_dated=False)
         assert parser.parse(record({"erase": True, **value, "time": 1.5e12}), 0) == Erasure("7", 1.5e9)
     with pytest.raises(BadEvent, match="missing_user_id"):
         parser.parse(record({"erase": True, "name": "x"}), 0)

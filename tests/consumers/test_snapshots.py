@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from consumers.runtime.malformed import unreported
 from consumers.runtime.snapshots import CHUNK, FIRST_LOOK, decode, encode, search_backwards
 from pipeline.streams import MemoryLog, Record
 from pipeline.streams.topics import MONITOR, pipeline_topics
@@ -36,7 +37,7 @@ def test_the_search_widens_from_the_end_until_it_finds(sought: int) -> None:
         assert everything is (records[0].offset == 0)
         return next((r.offset for r in records if r.key == str(sought)), None)
 
-    assert search_backwards(log, MONITOR, find) == sought
+    assert search_backwards(log, MONITOR, lambda record: record, find, unreported) == sought
     assert lengths[0] <= FIRST_LOOK
     assert lengths == sorted(lengths)
-    assert search_backwards(log, MONITOR, lambda *_: None) is None
+    assert search_backwards(log, MONITOR, lambda record: record, lambda *_: None, unreported) is None

@@ -4,6 +4,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
@@ -12,17 +13,18 @@ from time import monotonic
 import pytest
 
 from consumers.gate.migration import migrate_users
+from consumers.gate.skip_lost import skip_lost
 from consumers.runtime.log_binding import read_log_binding
 from pipeline.errors import LogError
 from pipeline.events.user_state import SENT_ON, UserState, digest
 from pipeline.events.windows import History
 from pipeline.setup.storage import save_setup
-from pipeline.streams import Log, SqliteLog, UnavailableError
+from pipeline.streams import Log, RecordsLostError, SqliteLog, UnavailableError
 from pipeline.streams import open_log as open_log_at
 from pipeline.streams.partitioner import EARLIER, PARTITIONERS, partition_of
 from pipeline.streams.topics import INTERACTIONS, USERS, pipeline_topics
 from tests.broker import settings
-from tests.consumers.gating import OpenLog, changed, gate_loop, gated, read, users
+from tests.consumers.gating import OpenLog, changed, gate_loop, gated, read, users, write
 from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_gate_commands import OnALog
 from tests.consumers.test_gate_faults import Patient
@@ -315,3 +317,36 @@ def test_check_names_foreign_keys_and_records_without_a_user(on: OnALog) -> None
     assert "placed by murmur2" in out
     assert "with a key that is not the user id" in out
     assert "3 name no user: gates refuse them" in out
+
+
+def test_gates_go_on_behind_interactions_that_retention_deleted(open_any_log: OpenLog, tmp_path: Path) -> None:
+    log = open_any_log()
+    log.create_topics(pipeline_topics(2))
+    write(log, [{"user_id": f"u{n}", "item_id": "i", "timestamp": 1.5e9 + n, "event_id": f"e{n}"} for n in range(20)])
+    gate_loop(open_any_log, tmp_path, changed()).run()
+    committed = log.committed("gate", INTERACTIONS, 0)
+    write(log, [{"user_id": f"u{n}", "item_id": "i", "timestamp": 1.6e9 + n, "event_id": f"l{n}"} for n in range(20)])
+    first = log.end_offset(INTERACTIONS, 0)
+    log.delete_before(INTERACTIONS, 0, first)  # type: ignore[attr-defined]
+    with pytest.raises(RecordsLostError, match=r"lost offsets .* of \S*interactions/0: .* `raie topics skip`"):
+        gate_loop(open_any_log, tmp_path, changed()).run()
+    (lost,) = skip_lost(log, 10.0, monotonic)
+    assert (lost.partition, lost.start, lost.end) == (0, committed, first)
+    assert skip_lost(log, 10.0, monotonic) == []
+    gate_loop(open_any_log, tmp_path, changed()).run()
+    kept = {str((record.value or {})["event_id"]) for record in read(log, INTERACTIONS, 1)}
+    assert {g["event_id"] for g in gated(log)} == {f"e{n}" for n in range(20)} | kept
+
+
+def test_skip_says_what_is_lost(on: OnALog) -> None:
+    with closing(on.log()) as log:
+        log.create_topics(pipeline_topics(PARTITIONS))
+        write(log, [{"user_id": "u"}] * 5, partition=3)
+        with closing(log.consumer("gate", [INTERACTIONS], "g")) as consumer:
+            consumer.poll(1, 0.0)
+            with log.producer("gate").transaction() as transaction:
+                transaction.commit_offsets(consumer)
+        log.delete_before(INTERACTIONS, 3, 4)
+    found = on("topics", "skip")
+    assert (found.code, found.out) == (0, "interactions/3: offsets 1..3 are lost\ngates go on behind them\n"), found
+    assert on("topics", "skip").out.endswith("no gate has lost records\n")

@@ -159,7 +159,7 @@ def test_a_trainer_that_leaves_drops_its_job(log: Log) -> None:
 def test_an_edit_that_has_an_outcome_is_not_applied_again(log: Log) -> None:
     (edit,) = edits(log, published()[:1])
     with log.producer("somebody").transaction() as transaction:
-        transaction.send(OUTCOMES, {"published": False}, key=edit, timestamp=0.0)
+        transaction.send(OUTCOMES, next(o.value for o in the_run().outcomes if o.key == edit), key=edit, timestamp=0.0)
     child = Script()
     member = Member(log, "t", child)
     member.turns(5)

@@ -16,7 +16,8 @@ DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 STAGES = ("gate", "monitor", "train")
-OURS = (*STAGES, "serve", "topics")
+HTTP = ("serve", "ingest")
+OURS = (*STAGES, *HTTP, "topics")
 
 
 def config_of(service: str) -> Config:
@@ -76,9 +77,10 @@ def test_the_broker_is_set_by_names_that_it_knows_and_keeps_its_log_on_the_volum
 
 def test_nothing_is_open_to_other_machines_and_what_is_open_is_listened_on() -> None:
     listens = {"serve": config_of("serve").server.port, "prometheus": 9090, "grafana": 3000}
+    listens["ingest"] = config_of("ingest").ingest.port
     opened = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert opened == {name: [f"127.0.0.1:{port}:{port}"] for name, port in listens.items()}
-    assert config_of("serve").server.host == "0.0.0.0"
+    assert config_of("serve").server.host == config_of("ingest").ingest.host == "0.0.0.0"
 
 
 def test_prometheus_asks_every_stage_where_it_answers() -> None:
@@ -88,6 +90,7 @@ def test_prometheus_asks_every_stage_where_it_answers() -> None:
     assert {target for entry in entries for target in entry["targets"]} == {
         *answers,
         f"serve:{config_of('serve').server.port}",
+        f"ingest:{config_of('ingest').ingest.port}",
     }
     assert {config_of(name).consumers.host for name in STAGES} == {"0.0.0.0"}
 
@@ -101,16 +104,17 @@ def test_grafana_finds_its_sources_and_dashboards() -> None:
     assert source["url"] == "http://prometheus:9090"
 
 
-@pytest.mark.parametrize("service", [*STAGES, "serve"])
+@pytest.mark.parametrize("service", [*STAGES, *HTTP])
 def test_every_process_that_answers_is_asked_whether_it_is_healthy(service: str) -> None:
     config = config_of(service)
-    port = config.server.port if service == "serve" else config.consumers.port
+    port = {"serve": config.server.port, "ingest": config.ingest.port}.get(service, config.consumers.port)
     assert f"http://127.0.0.1:{port}/" in " ".join(SERVICES[service]["healthcheck"]["test"])
 
 
 def test_no_password_is_a_default() -> None:
     assert SERVICES["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"].startswith("${GRAFANA_PASSWORD:?")
     assert SERVICES["serve"]["environment"]["RAIE_ADMIN_TOKEN"] == "${RAIE_ADMIN_TOKEN:-}"
+    assert SERVICES["ingest"]["environment"]["RAIE_INGEST_TOKEN"].startswith("${RAIE_INGEST_TOKEN:?")
 
 
 def test_the_build_context_has_what_is_copied_and_no_more() -> None:

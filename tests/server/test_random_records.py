@@ -3,14 +3,18 @@
 from random import Random
 
 from pipeline.events.feedback import Feedback
-from pipeline.streams.topics import FEEDBACK, INTERACTIONS, ITEMS, pipeline_topics
+from pipeline.events.user_state import UserState
+from pipeline.events.windows import History
+from pipeline.streams.topics import FEEDBACK, GATED, INTERACTIONS, ITEMS, USERS, pipeline_topics
 from tests.random_records import flood
-from tests.server.world import Server, World, eventually
+from tests.server.world import Server, World, eventually, first_taken
 
 GOOD = {
     INTERACTIONS: {"user_id": "u1", "item_id": "i1", "timestamp": 1.7e9},
     ITEMS: {"item_id": "i1", "text": "a title"},
     FEEDBACK: Feedback("r", "click", ["i1"], 4, "r0004_v0001", 0).to_record(),
+    USERS: UserState(History(("i1",), 1), "e1", 1.0).to_record(0),
+    GATED: first_taken(1).to_record(),
 }
 
 

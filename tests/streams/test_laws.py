@@ -351,7 +351,9 @@ def test_a_group_that_lost_records_learns_which(log: Log) -> None:
     log.delete_before("short", 0, written[5][2])  # type: ignore[attr-defined]
     consumer = log.consumer("g", ["short"], "a")
     for _ in range(2):
-        with pytest.raises(LogError, match=rf"group g lost offsets {written[2][2]}\.\.{written[4][2]} of short/0"):
+        with pytest.raises(
+            LogError, match=rf"group \S*g lost offsets {written[2][2]}\.\.{written[4][2]} of \S*short/0"
+        ):
             consumer.poll(1, WAIT)
     consumer.seek("short", 0, written[5][2])
     assert numbers(drain(consumer)) == [5, 6, 7, 8, 9]

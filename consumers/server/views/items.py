@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from adapters_store.errors import StoreError
 from consumers.runtime.item_records import AT_ONCE, ItemFollower, item_of
+from consumers.runtime.malformed import MALFORMED, OnSkipped, readable
 from consumers.server.item_counts import ItemCounts, counts_of, is_known
-from consumers.server.malformed import MALFORMED, OnSkipped, readable
 from consumers.server.prepared_texts import PreparedTexts
 from consumers.server.views.online import ServedOnlineState, Taken
 from consumers.server.views.regions import ServedRegions

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_online
+from consumers.gate.changelog import OnlineSnapshot, chunk_of, read_snapshot, restore_online
+from consumers.runtime.malformed import MALFORMED, OnSkipped, readable
 from consumers.runtime.topic_reader import value_of
-from consumers.server.malformed import MALFORMED, OnSkipped, readable
 from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.errors import LogError
@@ -215,7 +215,7 @@ class ServedOnlineState:
         gated = self._read([record for record in records if record.topic == GATED], on_skipped)
         take(_taken(gated))
         snapshots = [record for record in records if record.topic == TREND]
-        named = list(readable(snapshots, lambda record: (record, str(value_of(record)["gate"])), on_skipped))
+        named = list(readable(snapshots, lambda record: (record, str(chunk_of(record)["gate"])), on_skipped))
         if named:
             self._take_over(*named[-1], log, take, on_skipped)
         if gated and self._online is not None:

@@ -10,13 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from consumers.runtime.malformed import unreported
+from consumers.runtime.revisions import RevisionFollower
+from consumers.runtime.topic_reader import new_records
 from pipeline.errors import LogError
 from pipeline.recommend.canary import Canary
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Region, Status
 from pipeline.regions.revision import Revision
-from pipeline.streams.interface import Record
+from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import REGIONS
 
 
@@ -69,6 +72,25 @@ class RegionHistory:
             if canary is not None:
                 canaries[region_id] = canary
         return replace(self, bank=bank, canaries=canaries)
+
+
+def read_history(log: Log, setup: RegionBank | None) -> tuple[RegionHistory, list[Record]]:
+    """Read the regions of a log, and the records that they come from.
+
+    Args:
+        log: has all records of `regions`.
+        setup: regions before any revision; None where they are not known.
+
+    Raises:
+        LogError: a revision is damaged; without `setup`, also where a record is no revision. With it, records of other
+            programs are passed over, as all stages do.
+    """
+    records = new_records(log, REGIONS, 0)
+    if setup is None:
+        return RegionHistory.of(records), records
+    fitting = {offset for offset, _ in RevisionFollower(setup, unreported).poll(log)}
+    kept = [record for record in records if record.offset in fitting]
+    return RegionHistory(setup).after(kept), kept
 
 
 def _check(regions: Sequence[Region]) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
-from consumers.server.malformed import OnSkipped
+from consumers.runtime.malformed import OnSkipped
 from consumers.server.views.region_history import RegionHistory
 from pipeline.errors import LogError
 from pipeline.models.injected import InjectedItems, InjectedVersions

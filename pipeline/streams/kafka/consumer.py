@@ -198,10 +198,11 @@ class BrokerConsumer:
         where, position = next(iter(error.args[0].items()))
         first = self._first(where)
         if position < first:
-            return lost_records(self.group, self._named(where), position, first)
+            # By the names that the broker knows, prefix included.
+            return lost_records(self._connection.named(self.group), where, position, first)
         return LogError(
-            f"group {self.group} is at offset {position} of {where.topic}/{where.partition}, which does not exist: "
-            f"was the topic recreated? To continue, seek to {first}"
+            f"group {self._connection.named(self.group)} is at offset {position} of {where.topic}/{where.partition}, "
+            f"which does not exist (the first is {first}): was the topic recreated? Begin anew with another log.prefix"
         )
 
     def _first(self, where: Where) -> int:

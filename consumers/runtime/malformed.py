@@ -1,5 +1,6 @@
-"""Records of the log that cannot be read: skipped one by one, counted by topic, and reported."""
+"""Records of the log that cannot be read: every stage skips them one by one, counts them by topic, and reports them."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -14,6 +15,17 @@ MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError
 
 OnSkipped = Callable[[Record, Exception], None]
 """Function that is called with a skipped record and the error."""
+
+REMEMBERED = 100_000
+"""Skipped records that are remembered, so that each is counted once."""
+
+
+def unreported(_record: Record, _error: Exception) -> None:
+    """Report nothing: another reader of the same topic does."""
+
+
+def unsaid(_line: str) -> None:
+    """Show nothing: a stage that tests run has no terminal."""
 
 
 def readable(records: Iterable[Record], read: Callable[[Record], T], on_skipped: OnSkipped) -> Iterator[T]:
@@ -37,7 +49,7 @@ def readable(records: Iterable[Record], read: Callable[[Record], T], on_skipped:
 
 
 class SkippedRecords:
-    """Counts skipped records by topic, and reports the first of each topic.
+    """Counts skipped records by topic, each once however often it is read, and reports the first of each topic.
 
     Args:
         metrics: of the process.
@@ -47,16 +59,24 @@ class SkippedRecords:
     def __init__(self, metrics: Metrics, say: Callable[[str], None]) -> None:
         self._metrics, self._say = metrics, say
         self._reported: set[str] = set()
+        self._counted: OrderedDict[tuple[str, int, int], None] = OrderedDict()
 
     def __call__(self, record: Record, error: Exception) -> None:
         """Count a record; the message of the first one of a topic names its offset and the error."""
+        where = (record.topic, record.partition, record.offset)
+        if where in self._counted:
+            # State is restored from the same records again and again.
+            return
+        self._counted[where] = None
+        if len(self._counted) > REMEMBERED:
+            self._counted.popitem(last=False)
         self._metrics.skipped_records.labels(record.topic).inc()
         if record.topic not in self._reported:
             self._reported.add(record.topic)
-            place = f"{record.topic}/{record.partition} at offset {record.offset}"
             self._say(
-                f"the record of {place} cannot be read and is skipped ({described(error)}): find the program that "
-                "wrote it; more of this topic are counted in raie_skipped_records_total"
+                f"the record of {record.topic}/{record.partition} at offset {record.offset} cannot be read and is "
+                f"skipped ({described(error)}): find the program that wrote it; more of this topic are counted in "
+                "raie_skipped_records_total"
             )
 
 
