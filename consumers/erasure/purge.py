@@ -1,10 +1,13 @@
 """Purge of erased users from an embedded log, whose topics no broker deletes by age.
 
     interactions   records that a gate has handled: deleted
-    gated          the user id becomes a random pseudonym: edits refer to windows by offset, and need them
+    gated          a user id becomes a random pseudonym: edits refer to windows by offset, and need them
     dead-letters   key, value and detail are dropped; the reason stays
     users          tombstones older than `TOMBSTONE`: deleted
     monitor        chunks of earlier snapshots: deleted
+
+Records of `gated` and `dead-letters` from schema 3 on hold no user id, but a pseudonym. Its key goes with the states of
+the user, by compaction, which comes first.
 
 Only what no restart reads again is changed: in `gated` nothing, while the monitor has erasures still to read.
 """
