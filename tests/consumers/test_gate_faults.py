@@ -279,6 +279,8 @@ def test_a_second_gate_takes_half_of_the_partitions_and_histories_move_along(
             thread.join()
         found = gated(log)
         assert read(log, USERS, 0)
+        assert {g["user_id"] for g in found} <= users_by_pseudonym(log).keys()
+        assert set(Counter(users_by_pseudonym(log).values()).values()) == {1}
     assert Counter(g["event_id"] for g in found) == Counter(v["event_id"] for v in stream())
     assert {g["gate"] for g in found[60:]} == {"a", "b"}
     alone = SqliteLog(tmp_path / "one.sqlite")

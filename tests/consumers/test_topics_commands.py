@@ -3,6 +3,7 @@
 import base64
 import json
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -22,7 +23,7 @@ from pipeline.streams import open_log as open_log_at
 from pipeline.streams.partitioner import EARLIER, PARTITIONERS, partition_of
 from pipeline.streams.topics import INTERACTIONS, USERS, pipeline_topics
 from tests.broker import settings
-from tests.consumers.gating import OpenLog, changed, gate_loop, named, read, users
+from tests.consumers.gating import OpenLog, changed, gate_loop, named, read, users, users_by_pseudonym
 from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_gate_commands import OnALog
 from tests.consumers.test_gate_faults import Patient
@@ -128,6 +129,7 @@ def test_a_migrated_log_goes_on_as_if_it_had_always_been_so(open_any_log: OpenLo
     scatter(log, values[40:], earlier)
     gate_loop(open_any_log, tmp_path, config).run()
     assert by_user(named(log)) == expected
+    assert set(Counter(users_by_pseudonym(log).values()).values()) == {1}
 
 
 def _move_back(log: Log) -> None:
