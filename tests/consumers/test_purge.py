@@ -81,6 +81,7 @@ def test_no_byte_of_the_files_holds_an_erased_user(log: SqliteLog, path: Path, t
     purge(log)
     assert found(path, "only-old-took-") == 0
     assert not any(found(path, key) for key in keys)
+    assert all(record.value is not None for record in read(log, GATED)), "its time would lead to the pseudonym"
     assert (found(path, EVE), found(path, OLD)) == (1, 1), "the tombstones, for servers that follow"
     assert purge(log, HOUR + TOMBSTONE - 1) == 0
     assert purge(log, HOUR + TOMBSTONE) == 2
