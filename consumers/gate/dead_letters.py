@@ -25,7 +25,7 @@ def readable(record: Record) -> Mapping[str, object]:
     return record.value
 
 
-def dead_letter(record: Record, error: BadEvent, user_id: str | None, pseudonym: str | None) -> Output:
+def dead_letter(record: Record, error: BadEvent, user_id: str | None = None, pseudonym: str | None = None) -> Output:
     """The record of `dead-letters` for a refused record.
 
     Args:

@@ -141,7 +141,7 @@ def letters(on: OnALog) -> None:
     reasons = zip(read(log, INTERACTIONS, 1), ("unknown_item", "unknown_item", "bad_json"), strict=True)
     with log.producer("gate").transaction() as transaction:
         for record, reason in reasons:
-            letter = dead_letter(record, BadEvent(reason, f"about {record.offset}"), None, None)
+            letter = dead_letter(record, BadEvent(reason, f"about {record.offset}"))
             transaction.send(letter.topic, letter.value, key=letter.key, timestamp=letter.timestamp)
     log.close()
 
