@@ -32,7 +32,7 @@ def show(reason: Reason = None, config: ConfigFile = None, settings: Settings = 
 
 @app.command("replay")
 def replay(reason: Reason = None, config: ConfigFile = None, settings: Settings = None) -> None:
-    """Write refused records back to the topics they came from, each once.
+    """Write refused records to the end of the topics they came from, each once.
 
     Fix the cause first, or they are refused again.
 
@@ -62,16 +62,18 @@ def replay_dead_letters(config: Config, reason: str | None, out: Say) -> None:
     with closing(existing_log_of(config)) as log:
         replayed = _replayed(log)
         waiting = [(offset, letter) for offset, letter in _letters(log, reason) if offset not in replayed]
-        whole = [(offset, letter) for offset, letter in waiting if letter.is_whole]
+        found = [(offset, letter.record_in(log)) for offset, letter in waiting]
+        whole = [(offset, record) for offset, record in found if record is not None]
         producer = log.producer("dead-letters")
         for start in range(0, len(whole), BATCH):
             batch = whole[start : start + BATCH]
             with producer.transaction() as transaction:
                 for _, one in batch:
-                    transaction.send(one.topic, one.value, key=one.key, partition=one.partition, timestamp=0.0)
+                    value = one.value if one.raw is None else one.raw
+                    transaction.send(one.topic, value, key=one.key, partition=one.partition, timestamp=0.0)
                 act = Replayed(tuple(offset for offset, _ in batch))
                 transaction.send(CONTROL, act.to_record(), key=REPLAYED, timestamp=0.0)
-    out(f"{len(whole)} replayed, {len(waiting) - len(whole)} of which only a hash is left")
+    out(f"{len(whole)} replayed, {len(waiting) - len(whole)} not: the record is gone, or could never be read")
 
 
 def _letters(log: "Log", reason: str | None) -> Iterator[tuple[int, "DeadLetter"]]:

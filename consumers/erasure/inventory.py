@@ -1,9 +1,10 @@
 """Inventory of a user: what each topic holds of the time before the erasure, and when that goes.
 
-Of the other topics, and of the files of a set-up, no record names a user.
+A pseudonym is the user's while the log still has its key, in some state of the user. Of the other topics, and of the
+files of a set-up, no record names a user.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from consumers.erasure.request import erasure_in
 from consumers.erasure.traces import TraceOf, traces_of_topics
 from consumers.monitor.changelog import read_newest
 from pipeline.config import Config
+from pipeline.events.user_state import pseudonyms_in
 from pipeline.streams import path_of
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, MONITOR, USERS
@@ -71,28 +73,24 @@ def take_inventory(log: Log, user_id: str, config: Config) -> Inventory:
         config: `log` and `data.columns`.
     """
     until, newer, found = erasure_in(log, user_id), 0, dict[str, list[Record]]()
-    for topic, trace_of in traces_of_topics(config.data.columns).items():
-        records = list(_of_user(log, topic, trace_of, user_id))
+    traces, embedded = traces_of_topics(config.data.columns), path_of(config.log.url) is not None
+    for topic, trace_of in traces.items():
+        records = list(_of_users(log, topic, trace_of, {user_id}))
         found[topic] = [record for record, timestamp in records if until is None or timestamp <= until]
         newer += len(records) - len(found[topic])
-    embedded = path_of(config.log.url) is not None
+    pseudonyms = {name for record in found[USERS] for name in pseudonyms_in(record.value or {}, user_id)}
     aged = [_aged(topic, found[topic], embedded, config) for topic in (INTERACTIONS, GATED, DEAD_LETTERS)]
-    state = read_newest(log)
+    linked = [_linked(log, topic, traces[topic], pseudonyms, embedded) for topic in (GATED, DEAD_LETTERS)]
     # Of a user who is back the monitor knows the new one.
-    named = newer == 0 and state.state is not None and names_user(state.state["monitor"], user_id)
-    chunks = 0 if until is None else _chunks_before(log, state.number)
-    monitor = (
-        Remainder(f"{MONITOR}: newest snapshot", int(named), AT_ONCE),
-        Remainder(f"{MONITOR}: chunks of earlier snapshots", chunks, BY_PURGE if embedded else BY_COMPACTION),
-    )
-    return Inventory(until, newer, (*aged, *_states(found[USERS], embedded), *monitor))
+    monitor = _monitor(log, pseudonyms if newer else {user_id, *pseudonyms}, until is not None, embedded)
+    return Inventory(until, newer, (*aged, *linked, *_states(found[USERS], embedded), *monitor))
 
 
-def _of_user(log: Log, topic: str, trace_of: TraceOf, user_id: str) -> Iterator[tuple[Record, float]]:
+def _of_users(log: Log, topic: str, trace_of: TraceOf, names: Collection[str]) -> Iterator[tuple[Record, float]]:
     for partition in range(log.topic(topic).partitions):
         for record in _everything(log, topic, partition):
             trace = trace_of(record)
-            if trace is not None and trace.user_id == user_id:
+            if trace is not None and trace.user_id in names:
                 yield record, trace.timestamp
 
 
@@ -108,6 +106,23 @@ def _aged(topic: str, records: list[Record], embedded: bool, config: Config) -> 
     newest = max((record.written_at for record in records if record.written_at is not None), default=None)
     due = None if newest is None else newest + config.log.retention_days * DAY
     return Remainder(topic, len(records), BY_RETENTION, due)
+
+
+def _linked(log: Log, topic: str, trace_of: TraceOf, pseudonyms: Collection[str], embedded: bool) -> Remainder:
+    """Records under a pseudonym, which is the user's until the key goes, with the states of the user."""
+    count = sum(1 for _ in _of_users(log, topic, trace_of, pseudonyms))
+    return Remainder(f"{topic}: under a pseudonym", count, BY_PURGE if embedded else BY_COMPACTION)
+
+
+def _monitor(log: Log, names: Collection[str], erased: bool, embedded: bool) -> Sequence[Remainder]:
+    """State of the monitor, and parts of earlier ones."""
+    newest = read_newest(log)
+    named = newest.state is not None and any(names_user(newest.state["monitor"], name) for name in names)
+    chunks = _chunks_before(log, newest.number) if erased else 0
+    return (
+        Remainder(f"{MONITOR}: newest snapshot", int(named), AT_ONCE),
+        Remainder(f"{MONITOR}: chunks of earlier snapshots", chunks, BY_PURGE if embedded else BY_COMPACTION),
+    )
 
 
 def _states(records: list[Record], embedded: bool) -> Iterator[Remainder]:

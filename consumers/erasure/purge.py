@@ -1,10 +1,14 @@
 """Purge of erased users from an embedded log, whose topics no broker deletes by age.
 
     interactions   records that a gate has handled: deleted
-    gated          the user id becomes a random pseudonym: edits refer to windows by offset, and need them
+    gated          tombstones: deleted, as their time is that of the erasure, which stays in `users`;
+                   a user id becomes a random pseudonym: edits refer to windows by offset, and need them
     dead-letters   key, value and detail are dropped; the reason stays
     users          tombstones older than `TOMBSTONE`: deleted
     monitor        chunks of earlier snapshots: deleted
+
+Records of `gated` and `dead-letters` from schema 3 on hold no user id, but a pseudonym. Its key goes with the states of
+the user, by compaction, which comes first.
 
 Only what no restart reads again is changed: in `gated` nothing, while the monitor has erasures still to read.
 """
@@ -89,14 +93,20 @@ class Purge:
         where, trace_of = (topic, partition), self._traces[topic]
         start = self._positions.get(where, log.start_offset(*where))
         found = ((record, trace_of(record)) for record in log.read(*where, start, max(start, end)))
-        amended = {r.offset: change(r, trace) for r, trace in found if trace and self._erased.covers(trace)}
+        amended = {r.offset: change(r, trace) for r, trace in found if trace and self._is_erased(r, trace)}
         done = log.amend(*where, amended)
         self._positions[where] = max(start, end)
         return done
 
-    def _anonymous(self, record: Record, trace: Trace) -> Amended:
+    def _is_erased(self, record: Record, trace: Trace) -> bool:
+        """True for a record of an erased user; every tombstone of `gated` is of one, whatever its pseudonym."""
+        return self._erased.covers(trace) or (record.topic == GATED and record.value is None)
+
+    def _anonymous(self, record: Record, trace: Trace) -> Amended | None:
+        if record.value is None:
+            return None
         name = self._pseudonyms[erasure_key(trace.user_id)]
-        return name, None if record.value is None else {**record.value, "user_id": name}
+        return name, {**record.value, "user_id": name}
 
 
 def _read_erased(log: SqliteLog) -> ErasedUsers:

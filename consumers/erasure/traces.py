@@ -19,7 +19,12 @@ from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, USERS
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The user and the event time of a record; a tombstone is older than everything."""
+    """The user and the event time of a record; a tombstone is older than everything.
+
+    Attributes:
+        user_id: the user, or the pseudonym that stands for one.
+        timestamp: event time.
+    """
 
     user_id: str
     timestamp: float
@@ -67,6 +72,8 @@ def _of_letter(columns: Mapping[str, str], record: Record) -> Trace | None:
     letter = DeadLetter.from_record(record.value or {})
     if letter.topic != INTERACTIONS:
         return None
+    if letter.user_id is not None:
+        return Trace(letter.user_id, record.timestamp)
     return _of_value(columns, letter.value, letter.key, record.timestamp)
 
 

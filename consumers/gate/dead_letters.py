@@ -25,8 +25,16 @@ def readable(record: Record) -> Mapping[str, object]:
     return record.value
 
 
-def dead_letter(record: Record, error: BadEvent) -> Output:
-    """The record of `dead-letters` for a refused record."""
-    letter = DeadLetter.of(record, error).to_record()
+def dead_letter(record: Record, error: BadEvent, user_id: str | None = None, pseudonym: str | None = None) -> Output:
+    """The record of `dead-letters` for a refused record.
+
+    Args:
+        record: of `interactions`, where it stays.
+        error: the problem.
+        user_id: the user; None where the record names none.
+        pseudonym: of the user; None where none was given.
+    """
+    detail = error.detail if user_id is None else error.detail.replace(repr(user_id), repr("..."))
+    letter = DeadLetter.referring_to(record, BadEvent(error.reason, detail), pseudonym).to_record()
     # A broker gives -1 where a producer gave no time.
     return Output(DEAD_LETTERS, letter, error.reason, max(0.0, record.timestamp))

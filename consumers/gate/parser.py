@@ -61,6 +61,13 @@ class InteractionParser:
         sequence = _sequence(value)
         return Arrival(record.partition, record.offset, event, past, sequence, cut, number, record.written_at)
 
+    def user_of(self, record: Record) -> str | None:
+        """Return the user of a record, None where it cannot be read."""
+        try:
+            return identifier(InteractionFields(readable(record), self._columns).value("user_id"), "user_id")
+        except BadEvent:
+            return None
+
 
 def _erasure(record: Record, fields: InteractionFields) -> Erasure:
     given = fields.value("timestamp")

@@ -14,7 +14,7 @@ from pipeline.streams.topics import GATED
 
 
 class RememberedEvents:
-    """The newest gated events, each by user and event id.
+    """The newest gated events, each by the name of its user in `gated` and its event id.
 
     Args:
         most: number of events.
@@ -28,15 +28,15 @@ class RememberedEvents:
     def __contains__(self, event: tuple[str, str]) -> bool:
         return event in self._ids
 
-    def add(self, user_id: str, event_id: str) -> None:
+    def add(self, name: str, event_id: str) -> None:
         """Remember an event in place of the oldest one."""
-        self._ids[user_id, event_id] = None
+        self._ids[name, event_id] = None
         if len(self._ids) > self._most:
             self._ids.popitem(last=False)
 
-    def forget(self, user_id: str) -> None:
-        """Forget the events of a user who was erased."""
-        for event in [event for event in self._ids if event[0] == user_id]:
+    def forget(self, name: str) -> None:
+        """Forget the events under a name of a user who was erased."""
+        for event in [event for event in self._ids if event[0] == name]:
             del self._ids[event]
 
     def restore(self, log: Log) -> None:

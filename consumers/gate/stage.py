@@ -18,6 +18,9 @@ A record `{"erase": true, "user_id": ...}` of `interactions` erases, as soon as 
 stands before it on the home partition, or is not later than it in event time: the gate writes a tombstone to `users`,
 and one to `gated` for the monitor. `users` remembers the time under a digest of the user id, so that earlier events are
 dropped whenever they come; a later one starts a new user.
+
+`gated` and dead letters name a user by a pseudonym. Its key is in the record of `users` that is written with the user's
+first event, and is erased with it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -39,6 +42,7 @@ from consumers.runtime.stage import Output, Turn
 from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
 from pipeline.events.erasure import Erasure, erasure_key
+from pipeline.events.interaction import Interaction
 from pipeline.events.user_state import UserState
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.text import reopen_text_encoder
@@ -173,7 +177,9 @@ class GateStage:
                     f"{record.topic}/{record.partition} offset {record.offset} is refused ({error}), and lockstep "
                     "takes a log of good events only: turn consumers.lockstep off, or feed it by `raie produce`"
                 ) from error
-            buffer.deferred[record.offset] = dead_letter(record, error)
+            user_id = self._parser.user_of(record)
+            name = None if user_id is None else self._users[record.partition].pseudonym(user_id)
+            buffer.deferred[record.offset] = dead_letter(record, error, user_id, name)
             return
         if sent_on is not None:
             self._metrics.repartitioned.labels(sent_on).inc()
@@ -187,16 +193,17 @@ class GateStage:
 
     def _erase(self, record: Record, erasure: Erasure) -> None:
         """Erase a user, with the events that were read before and still wait for their time."""
-        buffer, kept = self._buffers[record.partition], self._users[record.partition].erase(erasure)
-        if kept is None:
+        buffer, erased = self._buffers[record.partition], self._users[record.partition].erase(erasure)
+        if erased is None:
             return
-        self._remembered.forget(erasure.user_id)
+        for name in erased.names:
+            self._remembered.forget(name)
         # In lockstep each number is waited for: there the event time alone decides, when its turn has come.
         waiting = [] if self._config.consumers.lockstep else [*buffer.held.values()]
         for arrival in waiting:
             if arrival.event.user_id == erasure.user_id:
                 buffer.handle(arrival)
-                kept.ahead += (arrival.offset,)
+                erased.kept.ahead += (arrival.offset,)
                 self._metrics.erased_events.inc()
 
     def _erasure_outputs(self) -> list[Output]:
@@ -204,11 +211,11 @@ class GateStage:
         outputs = []
         for partition, users in self._users.items():
             position = self._buffers[partition].position
-            for erasure, kept in users.take_erased():
-                user_id, at = erasure.user_id, erasure.timestamp
+            for erased in users.take_erased():
+                user_id, at = erased.erasure.user_id, erased.erasure.timestamp
                 outputs.append(Output(USERS, None, user_id, at, partition))
-                outputs.append(Output(USERS, kept.to_record(position), erasure_key(user_id), at, partition))
-                outputs.append(Output(GATED, None, user_id, at, 0))
+                outputs.append(Output(USERS, erased.kept.to_record(position), erasure_key(user_id), at, partition))
+                outputs += [Output(GATED, None, name, at, 0) for name in erased.names]
         if outputs:
             self._count_users()
         return outputs
@@ -273,13 +280,12 @@ class GateStage:
         if kept is not None:
             self._skip_erased(arrival, kept, touched)
             return False
-        state = users.get(event.user_id)
         if arrival.loaded is not None:
             state = users.load(arrival.loaded)
             if state is None:
                 self._metrics.erased_events.inc()
                 return False
-        elif (event.user_id, event.event_id) in self._remembered or (state and state.has_seen(event.event_id)):
+        elif self._is_duplicate(event, users):
             self._metrics.duplicates.inc()
             return False
         else:
@@ -287,11 +293,19 @@ class GateStage:
                 event.user_id, event.item_id, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
             )
             if not arrival.past:
-                self._remembered.add(event.user_id, event.event_id)
+                self._remembered.add(state.names(event.user_id)[-1], event.event_id)
         state.ahead += (arrival.offset,)
         touched[arrival.partition, event.user_id] = state
         self._batches.advance(arrival.sequence)
         return True
+
+    def _is_duplicate(self, event: Interaction, users: UserStore) -> bool:
+        """True for an event that was gated before."""
+        state = users.get(event.user_id)
+        if state is None:
+            return False
+        names = state.names(event.user_id)
+        return state.has_seen(event.event_id) or any((name, event.event_id) in self._remembered for name in names)
 
     def _skip_erased(self, arrival: Arrival, kept: UserState, touched: Touched) -> None:
         """Skip an event of an erased user; its number in lockstep is handled, after a restart too."""
@@ -306,9 +320,10 @@ class GateStage:
         taken: list[Taken] = []
         written: list[float | None] = []
         for arrival in arrivals:
-            history = self._users[arrival.partition].history(arrival.event.user_id)
+            users, user_id = self._users[arrival.partition], arrival.event.user_id
+            history = users.history(user_id)
             if self._append(arrival, touched):
-                taken.append((arrival.event, history))
+                taken.append((replace(arrival.event, user_id=users.names(user_id)[-1]), history))
                 written.append(arrival.written_at)
         if not taken:
             return []

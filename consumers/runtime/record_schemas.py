@@ -128,6 +128,11 @@ def _user() -> Schema:
         "since_setup": {"description": "Number of these, the newest ones, after set-up.", "type": "integer"},
         "latest": {"description": "Id and time of the newest event.", **OBJECT},
         "seen": {"description": "Digests of the newest event ids, as base64.", "type": "string"},
+        "keys": {
+            "description": "Hex keys of the user's pseudonyms in `gated`; an empty one is of records with the user id.",
+            "type": "array",
+            "items": {"type": "string"},
+        },
         "input": {"description": "Offset of `interactions` committed with the record.", "type": "integer"},
     }
     return {**schema, "required": ["history", "latest", "seen", "input"]}

@@ -1,4 +1,8 @@
-"""Records of `dead-letters`, and those of `control` that mark them as replayed."""
+"""Records of `dead-letters`, and those of `control` that mark them as replayed.
+
+A refused record of `interactions` stays where it is, and its dead letter refers to it: key and value name a user, and
+an erasure finds them there. Before schema 3 dead letters held both.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +12,7 @@ from pipeline.errors import BadEvent, LogError
 from pipeline.events.interaction import MAX_ID_LENGTH
 from pipeline.events.versioning import versioned
 from pipeline.streams.codec import UNREADABLE, encode_value, stub
-from pipeline.streams.interface import OversizeError, Record
+from pipeline.streams.interface import Log, OversizeError, Record, RecordsLostError
 
 MAX_DETAIL = 500
 """Most characters of a detail that are stored."""
@@ -25,8 +29,9 @@ class DeadLetter:
         reason: short name of the problem, as it is counted.
         detail: the problem in a sentence.
         topic, partition, offset: origin of the refused record.
-        key: its key, cut to the longest id.
-        value: its value, or size and sha256 where the value cannot be stored.
+        key: its key, cut to the longest id; None of a record of `interactions`.
+        value: its value, or size and sha256 where the value cannot be stored; None of a record of `interactions`.
+        user_id: pseudonym of its user, as in `gated`; None where the gate did not know the user.
     """
 
     reason: str
@@ -36,6 +41,13 @@ class DeadLetter:
     offset: int
     key: str | None
     value: Mapping[str, Any] | None
+    user_id: str | None = None
+
+    @classmethod
+    def referring_to(cls, record: Record, error: BadEvent, user_id: str | None) -> Self:
+        """Dead letter of a refused record that stays in its topic."""
+        place = (record.topic, record.partition, record.offset)
+        return cls(error.reason, error.detail[:MAX_DETAIL], *place, None, None, user_id)
 
     @classmethod
     def of(cls, record: Record, error: BadEvent) -> Self:
@@ -62,10 +74,18 @@ class DeadLetter:
         """As a JSON object."""
         return versioned({name: getattr(self, name) for name in self.__dataclass_fields__})
 
-    @property
-    def is_whole(self) -> bool:
-        """True where the refused value is stored, so that it can be replayed."""
-        return self.value is not None and UNREADABLE not in self.value
+    def record_in(self, log: Log) -> Record | None:
+        """The refused record, from the letter or else from its topic; None where it is gone or could not be read."""
+        place = (self.topic, self.partition, self.offset)
+        found = _at(log, *place) if self.value is None else [Record(*place, self.key, self.value, 0.0)]
+        return next((r for r in found if r.value is not None and UNREADABLE not in r.value), None)
+
+
+def _at(log: Log, topic: str, partition: int, offset: int) -> list[Record]:
+    try:
+        return list(log.read(topic, partition, offset, offset + 1))
+    except RecordsLostError:
+        return []
 
 
 @dataclass(frozen=True, slots=True)

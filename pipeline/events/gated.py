@@ -1,6 +1,7 @@
 """Record of `gated`: one scored interaction, the window before it, and the scores of the gate for both.
 
-A tombstone has the id of an erased user as its key: what stands before it of the user is no evidence any more.
+The key is the pseudonym of the user. A tombstone is of an erased user: what stands before it under its key is no
+evidence any more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -94,7 +95,8 @@ class GatedEvent:
     and probabilities and losses None.
 
     Attributes:
-        event_id, user_id, timestamp: of the interaction; seconds of event time.
+        event_id, timestamp: of the interaction; seconds of event time.
+        user_id: pseudonym of the user (`pipeline.events.pseudonym`); in a replay, and before schema 3, the user id.
         target: id of the item that was taken.
         window: ids of the items before it, oldest first.
         earlier: ids of distinct items that left the window, the one that left last at the end.

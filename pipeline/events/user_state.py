@@ -7,6 +7,8 @@
     seen         digests of the newest event ids, to recognise duplicates
     sequence     in lockstep, the number of the newest event
     ahead        offsets of `interactions` handled although an earlier one still waits for its time
+    keys         hex keys of the user's pseudonyms in `gated`, the one in use last; an empty one is of records that
+                 have the user id itself, as all do where the field is missing
     input        offset of `interactions` committed by the same transaction
 
 A tombstone erases the user. A record under an `erasure_key` remembers that: it has the time of the erasure in `latest`,
@@ -23,6 +25,7 @@ from typing import Any, Self, TypeVar
 from pipeline.events.field_types import checked
 from pipeline.events.item_ids import item_ids
 from pipeline.events.loaded_history import LoadedHistory
+from pipeline.events.pseudonym import new_key, pseudonym
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import History
 
@@ -30,6 +33,9 @@ T = TypeVar("T")
 
 SENT_ON = ""
 """Key of the record of a partition's records that were sent on; no user id is empty."""
+
+BEFORE_KEYS = ("",)
+"""`keys` of a record that lacks them."""
 
 DIGEST = 8
 """Bytes of an event id's digest."""
@@ -43,6 +49,11 @@ def digest(event_id: str) -> bytes:
 def committed_input(record: Mapping[str, Any]) -> int:
     """Offset of `interactions` that was committed together with a record of `users`."""
     return int(record["input"])
+
+
+def pseudonyms_in(record: Mapping[str, Any], user_id: str) -> list[str]:
+    """Pseudonyms of a user by a record of `users`."""
+    return [pseudonym(bytes.fromhex(key), user_id) for key in record.get("keys", BEFORE_KEYS) if key]
 
 
 def _distinct(values: Iterable[T]) -> tuple[T, ...]:
@@ -65,8 +76,10 @@ def merged(records: Sequence[Mapping[str, Any]], position: int) -> dict[str, Any
         since_setup += state.get("since_setup", 0)
         if state.get("since_setup", 0) < len(state["history"]):
             break
+    keys = _distinct(key for state in states for key in state.get("keys", BEFORE_KEYS))
     return {
         **{name: value for name, value in states[-1].items() if name != "ahead"},
+        **({"keys": list(keys)} if any(keys) else {}),
         "history": [item for state in states for item in state["history"]],
         "since_setup": since_setup,
         "seen": base64.b64encode(b"".join(base64.b64decode(state["seen"]) for state in states)).decode("ascii"),
@@ -87,6 +100,7 @@ class UserState:
         sequence: number of the newest event in lockstep, else -1.
         ahead: offsets handled ahead of the committed one.
         taken: distinct items that left the history, the one that left last at the end.
+        keys: of the user's names in `gated`, the one in use last; an empty one stands for the user id itself.
     """
 
     history: History
@@ -96,6 +110,7 @@ class UserState:
     sequence: int = -1
     ahead: tuple[int, ...] = ()
     taken: tuple[str, ...] = ()
+    keys: tuple[bytes, ...] = ()
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], length: int, setup_items: Sequence[str]) -> Self:
@@ -120,8 +135,22 @@ class UserState:
             record.get("sequence", -1),
             tuple(record.get("ahead", ())),
             tuple(record.get("taken", ())),
+            tuple(map(bytes.fromhex, record.get("keys", BEFORE_KEYS))),
         )
         return checked(state)
+
+    def ensure_key(self) -> None:
+        """Give a user without a key a new one."""
+        if not any(self.keys[-1:]):
+            self.keys += (new_key(),)
+
+    def pseudonym(self, user_id: str) -> str | None:
+        """Pseudonym of the user, None without a key."""
+        return pseudonym(self.keys[-1], user_id) if any(self.keys[-1:]) else None
+
+    def names(self, user_id: str) -> tuple[str, ...]:
+        """All names under which `gated` may have events of the user."""
+        return tuple(pseudonym(key, user_id) if key else user_id for key in self.keys)
 
     def append(self, item_id: str, length: int, remembered: int, *, since_setup: bool) -> None:
         """Append an item to a history of at most `length`; at most `remembered` items that left it are kept."""
@@ -176,6 +205,8 @@ class UserState:
         }
         if self.taken:
             value["taken"] = list(self.taken)
+        if any(self.keys):
+            value["keys"] = [key.hex() for key in self.keys]
         if self.sequence >= 0:
             value["sequence"] = self.sequence
         ahead = self.ahead_of(position)

@@ -3,7 +3,8 @@
 The field `schema` of a record is its major version; a record without it has version 1. Within a major version fields
 may be added, and optional ones may be left out: readers ignore unknown fields. A required field that is renamed or
 changes its meaning is a new major version, which readers of the old one refuse. Version 2 names items by their ids in
-`gated`, `users` and adapters; version 1 named them by catalogue rows of set-up, and is still read.
+`gated`, `users` and adapters; version 1 named them by catalogue rows of set-up, and is still read. Version 3 names
+users by pseudonyms in `gated`, where earlier versions had user ids; these are still read, and erased under both.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 from pipeline.errors import BadEvent
 
-SCHEMA = 2
+SCHEMA = 3
 """Major version of every record that is written, and the newest one that can be read."""
 
 

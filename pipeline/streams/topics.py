@@ -30,7 +30,7 @@ def pipeline_topics(partitions: int = 8, gated_partitions: int = 1) -> tuple[Top
         Topic(INTERACTIONS, partitions, "while needed", key="user_id"),
         Topic(ITEMS, 1, "compacted", key="item_id"),
         # Kept longer than the longest training window: an edit refers to its windows by offset.
-        Topic(GATED, gated_partitions, "while needed", key="user_id"),
+        Topic(GATED, gated_partitions, "while needed", key="pseudonym of the user"),
         Topic(USERS, partitions, "compacted", key="user_id"),
         Topic(TREND, 1, "compacted", key="gate instance"),
         Topic(EDITS, partitions, "forever", key="region_id, or gate for boundaries"),

@@ -19,6 +19,7 @@ from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
 from pipeline.datasets.dataset import positives
 from pipeline.events.interaction import Interaction
+from pipeline.events.user_state import pseudonyms_in
 from pipeline.streams import Log, Record
 from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, USERS, pipeline_topics
 from pipeline.telemetry import Metrics
@@ -122,6 +123,23 @@ def read(log: Log, topic: str, partition: int = 0) -> list[Record]:
 def gated(log: Log) -> list[Json]:
     """Events of `gated`, without the tombstones of erased users."""
     return [record.value for record in read(log, GATED) if record.value is not None]
+
+
+def named(log: Log) -> list[Json]:
+    """Events of `gated`, with user ids in place of pseudonyms."""
+    return with_users(log, gated(log))
+
+
+def with_users(log: Log, events: Iterable[Json]) -> list[Json]:
+    """Events with user ids in place of the pseudonyms whose keys are still in the log."""
+    names = users_by_pseudonym(log)
+    return [{**event, "user_id": names.get(event["user_id"], event["user_id"])} for event in events]
+
+
+def users_by_pseudonym(log: Log) -> dict[str, str]:
+    """Pseudonym -> user id, by all records of `users` that are still in the log."""
+    records = [r for p in range(log.topic(USERS).partitions) for r in read(log, USERS, p) if r.value and r.key]
+    return {name: str(r.key) for r in records for name in pseudonyms_in(r.value or {}, str(r.key))}
 
 
 def letters(log: Log) -> list[Json]:

@@ -33,7 +33,7 @@ from pipeline.streams.topics import GATED, INTERACTIONS, USERS
 from tests.broker import Broker
 from tests.broker import settings as of_a_broker
 from tests.consumers.forking import Nursery
-from tests.consumers.gating import changed
+from tests.consumers.gating import changed, with_users
 from tests.consumers.run_of_raie import the_setup
 
 PARTITIONS, USERS_OF_THE_STREAM = 4, 60
@@ -248,7 +248,8 @@ def verify(watcher: Watcher, events: int) -> int:
     Returns:
         Number of records that were sent on.
     """
-    expected, found = {str(event["event_id"]): event for event in mixed(events)}, watcher.gated
+    expected = {str(event["event_id"]): event for event in mixed(events)}
+    found = with_users(watcher.log, watcher.gated)
     assert Counter(g["event_id"] for g in found) == Counter(list(expected))
     by_user: dict[str, list[Json]] = defaultdict(list)
     for record in found:

@@ -43,7 +43,7 @@ from pipeline.streams.topics import GATED, OUTCOMES
 from tests.broker import Broker
 from tests.broker import settings as of_a_broker
 from tests.consumers.forking import Nursery
-from tests.consumers.gating import changed
+from tests.consumers.gating import changed, with_users
 from tests.consumers.worker import settings
 from tests.replay.small import emerging
 
@@ -262,7 +262,7 @@ def left(folder: Path) -> Left:
 
 
 def gated_of(log: Log) -> list[Mapping[str, Any]]:
-    return without_the_log(value_of(record) for record in new_records(log, GATED, 0))
+    return without_the_log(with_users(log, (value_of(record) for record in new_records(log, GATED, 0))))
 
 
 def without_the_log(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

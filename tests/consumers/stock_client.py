@@ -25,7 +25,7 @@ from pipeline.events.item_status import ItemStatus
 from pipeline.streams import Log, Record, open_log
 from pipeline.streams.topics import GATED, INTERACTIONS, ITEMS, pipeline_topics
 from pipeline.telemetry import Metrics
-from tests.consumers.gating import PARTITIONS, Json, gate_loop, read
+from tests.consumers.gating import PARTITIONS, Json, gate_loop, read, with_users
 from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_loop import Killed, until
 
@@ -91,7 +91,7 @@ class Live:
         """Wait until so many events are gated and the monitor is done with them; return the records of `gated`."""
         until(lambda: bool(self.errors) or (self._gated() >= count and self._monitor_is_done()))
         assert self.errors == []
-        return [value_of(record) for record in self._records]
+        return with_users(self.log, map(value_of, self._records))
 
     def statuses(self, status: str) -> list[str]:
         """Items of the monitor's records of this kind, in order."""

@@ -151,6 +151,6 @@ def test_what_is_none_does_not_fit(name, record):
 
 def test_descriptions_are_those_of_the_docstring():
     texts = descriptions(GatedEvent)
-    assert texts["user_id"] == texts["timestamp"] == "of the interaction; seconds of event time."
+    assert texts["event_id"] == texts["timestamp"] == "of the interaction; seconds of event time."
     assert texts["loss"].endswith("it does not depend on how many other items there are.")
     assert set(texts) == set(GatedEvent.__dataclass_fields__)

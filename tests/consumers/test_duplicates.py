@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.streams import SqliteLog
 from pipeline.streams.topics import INTERACTIONS
 from pipeline.telemetry import Metrics
-from tests.consumers.gating import OpenLog, changed, count, events, fill, gate_loop, gated, letters, said, write
+from tests.consumers.gating import OpenLog, changed, count, events, fill, gate_loop, gated, letters, named, said, write
 
 ONE_USER = [{**said(e), "user_id": "one"} for e in events()[1][:100]]
 """More events of one user than the user's own memory holds."""
@@ -40,7 +40,7 @@ def test_a_batch_sent_again_is_gated_once_also_after_a_restart(open_log: OpenLog
 def test_an_id_of_another_user_is_another_event(open_log: OpenLog, tmp_path: Path) -> None:
     fill(open_log(), [{**ONE_USER[0], "user_id": user} for user in ("one", "two")])
     gate(open_log, tmp_path, changed())
-    assert Counter(g["user_id"] for g in gated(open_log())) == {"one": 1, "two": 1}
+    assert Counter(g["user_id"] for g in named(open_log())) == {"one": 1, "two": 1}
 
 
 def test_beyond_the_span_only_the_newest_of_each_user_are_known(open_log: OpenLog, tmp_path: Path) -> None:

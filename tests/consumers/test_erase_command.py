@@ -19,7 +19,8 @@ from pipeline.streams import Log, SqliteLog
 from pipeline.streams import open_log as open_log_at
 from pipeline.streams.topics import INTERACTIONS, USERS
 from tests.broker import settings
-from tests.consumers.gating import changed, gate_loop, gated, read, write
+from tests.consumers.gating import changed, gate_loop, read, write
+from tests.consumers.schema_2 import to_schema_2
 from tests.consumers.test_erasure import ERASED_AT, HISTORY, PARTITIONS, begin, elsewhere, event, run_gate, run_monitor
 from tests.consumers.test_gate_commands import OnALog, refused
 from tests.consumers.test_gate_faults import Patient
@@ -76,7 +77,8 @@ def test_a_user_is_erased_and_nothing_is_left(on: OnALog, tmp_path: Path, monkey
     before = on("erase", "ann", "--check")
     assert before.code == 1 and before.out.startswith("ann was not erased\n")
     counts = shown(before)
-    assert counts["interactions"] == 43 and counts["gated"] == 41 and counts["dead-letters"] == 1
+    assert counts["interactions"] == 43 and counts["gated"] == counts["dead-letters"] == 0
+    assert counts["gated: under a pseudonym"] == 41 and counts["dead-letters: under a pseudonym"] == 1
     assert counts["users: state"] == 1 and counts["monitor: newest snapshot"] == 0, "no snapshot was due yet"
     monkeypatch.setattr(command, "time", World(lambda: stages(on, tmp_path)))
     ended = on("erase", "ann")
@@ -87,7 +89,7 @@ def test_a_user_is_erased_and_nothing_is_left(on: OnALog, tmp_path: Path, monkey
     assert re.search(r"users: tombstone .* raie erase, \d{4}-", ended.out)
     assert on("erase", "ann", "--check") == ended
     bob = on("erase", "bob", "--check")
-    assert bob.code == 1 and shown(bob)["gated"] == 40
+    assert bob.code == 1 and shown(bob)["gated: under a pseudonym"] == 40
 
 
 def test_without_a_gate_the_erasure_waits_for_one(on: OnALog, tmp_path: Path) -> None:
@@ -99,21 +101,43 @@ def test_without_a_gate_the_erasure_waits_for_one(on: OnALog, tmp_path: Path) ->
     stages(on, tmp_path)
     ended = on("erase", "ann", "--check")
     assert ended.code == 0, ended
-    assert shown(ended)["gated"] == 41, "40 events and the tombstone, until the next compaction"
+    assert shown(ended)["gated: under a pseudonym"] == 41, "40 events and the tombstone, until the next compaction"
 
 
 def test_what_a_monitor_has_not_read_is_left(on: OnALog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(on.log()) as log:
-        begin(log, [*HISTORY, Erasure("carl", ERASED_AT).to_record()])
+        begin(log, [*HISTORY, event(0, "carl")])
+    stages(on, tmp_path)
+    # A snapshot is written when the monitor reads an erasure.
+    with closing(on.log()) as log:
+        write(log, [Erasure("carl", ERASED_AT).to_record()])
     stages(on, tmp_path)
     monkeypatch.setattr(command, "time", World(lambda: stages(on, tmp_path, monitor=False)))
-    ended = on("erase", "ann")
+    with monkeypatch.context() as kept:
+        kept.setattr(command, "_purge", lambda *_: None)
+        ended = on("erase", "ann")
     assert (ended.code, shown(ended)["monitor: newest snapshot"]) == (1, 1)
     assert ended.err == "no monitor read the erasure within 0.3 s: it does as soon as one runs\n"
-    with closing(on.log()) as log:
-        assert len([g for g in gated(log) if g["user_id"] == "ann"]) == 40
+    ended = on("erase", "ann")
+    assert (ended.code, shown(ended)["monitor: newest snapshot"]) == (0, 0), "without the key it is nobody's"
     stages(on, tmp_path)
     assert on("erase", "ann", "--check").code == 0
+
+
+def test_a_user_of_an_earlier_version_is_found_by_id_and_by_pseudonym(on: OnALog, tmp_path: Path) -> None:
+    with closing(on.log()) as log:
+        begin(log, [*HISTORY, {**event(41), "timestamp": "soon"}])
+        stages(on, tmp_path)
+        to_schema_2(log)
+        write(log, [event(42), {**event(43), "timestamp": "soon"}])
+    stages(on, tmp_path)
+    counts = shown(on("erase", "ann", "--check"))
+    assert {place: n for place, n in counts.items() if place.startswith(("gated", "dead"))} == {
+        "gated": 40,
+        "dead-letters": 1,
+        "gated: under a pseudonym": 1,
+        "dead-letters: under a pseudonym": 0,
+    }
 
 
 @pytest.mark.parametrize("partition", [0, 1, 2])

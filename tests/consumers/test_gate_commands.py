@@ -11,9 +11,9 @@ import pytest
 
 from consumers.gate.dead_letters import dead_letter
 from pipeline.errors import BadEvent
+from pipeline.events.dead_letter import DeadLetter
 from pipeline.setup.storage import save_setup
-from pipeline.streams import Record, SqliteLog
-from pipeline.streams.codec import UNREADABLE
+from pipeline.streams import SqliteLog
 from pipeline.streams.topics import DEAD_LETTERS, INTERACTIONS, ITEMS, pipeline_topics
 from tests.consumers.gating import events, gated, read
 from tests.consumers.run_of_raie import the_setup
@@ -127,18 +127,21 @@ def test_what_is_not_there_is_named_in_one_line(on: OnALog, tmp_path: Path, root
         refused(on(*command), "'ftp://somewhere' names no log")
 
 
+REFUSED = (b'{"n": 1}', b'{"n":2,"far":1e400}', b"{n}")
+"""Bytes of records that a gate refused."""
+
+
 def letters(on: OnALog) -> None:
-    """Write three dead letters: two of one reason, and one with only a hash."""
+    """Write three dead letters: two of one reason, and one of a record that cannot be read."""
     log = on.log()
     log.create_topics(pipeline_topics(PARTITIONS))
-    stub = {UNREADABLE: "bad_json", "bytes": 3, "sha256": "x"}
     with log.producer("gate").transaction() as transaction:
-        for offset, reason, value in (
-            (4, "unknown_item", {"n": 1}),
-            (5, "unknown_item", {"n": 2}),
-            (9, "bad_json", stub),
-        ):
-            letter = dead_letter(Record(INTERACTIONS, 1, offset, "u", value, 1.0), BadEvent(reason, f"about {offset}"))
+        for raw in REFUSED:
+            transaction.send(INTERACTIONS, raw, key="u", partition=1, timestamp=1.0)
+    reasons = zip(read(log, INTERACTIONS, 1), ("unknown_item", "unknown_item", "bad_json"), strict=True)
+    with log.producer("gate").transaction() as transaction:
+        for record, reason in reasons:
+            letter = dead_letter(record, BadEvent(reason, f"about {record.offset}"))
             transaction.send(letter.topic, letter.value, key=letter.key, timestamp=letter.timestamp)
     log.close()
 
@@ -149,23 +152,38 @@ def test_dead_letters_are_listed_with_reason_and_place(on: OnALog) -> None:
     letters(on)
     lines = on("dead-letters", "list").out.splitlines()
     assert [line.split(maxsplit=2) for line in lines] == [
-        ["0", "unknown_item", "interactions/1 offset 4: about 4"],
-        ["1", "unknown_item", "interactions/1 offset 5: about 5"],
-        ["2", "bad_json", "interactions/1 offset 9: about 9"],
+        ["0", "unknown_item", "interactions/1 offset 0: about 0"],
+        ["1", "unknown_item", "interactions/1 offset 1: about 1"],
+        ["2", "bad_json", "interactions/1 offset 2: about 2"],
     ]
     assert on("dead-letters", "list", "--reason", "bad_json").out.splitlines() == lines[2:]
 
 
 def test_each_dead_letter_is_replayed_once_to_where_it_came_from(on: OnALog) -> None:
     letters(on)
-    assert on("dead-letters", "replay", "--reason", "nothing").out == "0 replayed, 0 of which only a hash is left\n"
-    assert on("dead-letters", "replay").out == "2 replayed, 1 of which only a hash is left\n"
-    assert on("dead-letters", "replay").out == "0 replayed, 1 of which only a hash is left\n"
-    again = read(on.log(), INTERACTIONS, 1)
-    assert [(record.key, record.value) for record in again] == [("u", {"n": 1}), ("u", {"n": 2})]
+    left = "not: the record is gone, or could never be read"
+    assert on("dead-letters", "replay", "--reason", "nothing").out == f"0 replayed, 0 {left}\n"
+    assert on("dead-letters", "replay").out == f"2 replayed, 1 {left}\n"
+    assert on("dead-letters", "replay").out == f"0 replayed, 1 {left}\n"
+    again = read(on.log(), INTERACTIONS, 1)[len(REFUSED) :]
+    assert [(record.key, record.raw) for record in again] == [("u", raw) for raw in REFUSED[:2]]
     marks = [line.endswith(", replayed") for line in on("dead-letters", "list").out.splitlines()]
     assert marks == [True, True, False]
     assert len(read(on.log(), DEAD_LETTERS)) == 3
+
+
+def test_a_dead_letter_of_an_earlier_version_is_replayed_from_its_value_and_one_whose_record_is_gone_is_not(
+    on: OnALog,
+) -> None:
+    letters(on)
+    log = on.log()
+    value = {**DeadLetter.of(read(log, INTERACTIONS, 1)[0], BadEvent("unknown_item", "")).to_record(), "schema": 2}
+    with log.producer("gate").transaction() as transaction:
+        transaction.send(DEAD_LETTERS, value, key="unknown_item", timestamp=1.0)
+    log.delete_before(INTERACTIONS, 1, len(REFUSED))
+    assert on("dead-letters", "replay").out.startswith("1 replayed, 3 not: the record is gone")
+    (again,) = log.read(INTERACTIONS, 1, len(REFUSED), log.end_offset(INTERACTIONS, 1))
+    assert (again.key, again.value) == ("u", {"n": 1})
 
 
 def test_topics_are_created_once_and_checked(on: OnALog) -> None:

@@ -15,10 +15,10 @@ from consumers.gate.stage import GateStage
 from consumers.runtime.lockstep import settled
 from consumers.runtime.stage import Output, Point, Turn
 from pipeline.errors import LogError
+from pipeline.events.dead_letter import DeadLetter
 from pipeline.events.item_status import EVICTED, ItemStatus
 from pipeline.streams import SqliteLog
 from pipeline.streams import open_log as open_log_at
-from pipeline.streams.codec import stub as codec_stub
 from pipeline.streams.topics import GATED, ITEMS, USERS
 from pipeline.telemetry import Metrics
 from tests.broker import settings
@@ -36,6 +36,7 @@ from tests.consumers.gating import (
     read,
     said,
     users,
+    users_by_pseudonym,
     write,
 )
 from tests.consumers.run_of_raie import the_setup
@@ -83,7 +84,7 @@ def test_poison_goes_to_the_dead_letters_and_all_else_is_gated(open_log: OpenLog
         "bad_user_id": [{**good[0], "user_id": ["a"]}, {**good[0], "user_id": "u" * 100_000}],
         "missing_item_id": [{"user_id": "u", "timestamp": 1.0}],
         "unknown_item": [{**good[0], "item_id": "nobody knows it"}],
-        "newer_schema": [{**good[0], "schema": 3}],
+        "newer_schema": [{**good[0], "schema": 4}],
         "bad_schema": [{**good[0], "schema": "one"}],
         "missing_user_id": [{"client": "renamed", "item_id": good[0]["item_id"], "timestamp": 1.0}],
     }
@@ -104,10 +105,13 @@ def test_poison_goes_to_the_dead_letters_and_all_else_is_gated(open_log: OpenLog
     assert Counter(ids(log)) == Counter(v["event_id"] for v in good)
     reasons = Counter({reason: len(values) for reason, values in bad.items()}) + Counter(["null", "bad_json"])
     assert Counter(letter["reason"] for letter in letters(log)) == reasons
-    values = {r.offset: r.value for r in read(log, "interactions", 1)}
+    values, pseudonyms = {r.offset: r.value for r in read(log, "interactions", 1)}, set(users_by_pseudonym(log))
     for letter in letters(log):
-        assert (letter["topic"], letter["partition"]) == ("interactions", 1)
-        assert letter["value"] == values[letter["offset"]]
+        assert (letter["topic"], letter["partition"], letter["key"], letter["value"]) == ("interactions", 1, None, None)
+        assert letter["user_id"] is None or letter["user_id"] in pseudonyms
+        value = values[letter["offset"]]
+        wanted = bad.get(letter["reason"], [None, {"_unreadable": "bad_json", "bytes": 3, "sha256": "x"}])
+        assert value in wanted
 
 
 def test_a_number_beyond_all_floats_does_not_stop_the_gate(open_log: OpenLog, tmp_path: Path) -> None:
@@ -117,7 +121,9 @@ def test_a_number_beyond_all_floats_does_not_stop_the_gate(open_log: OpenLog, tm
         transaction.send("interactions", raw, key="u", timestamp=1.0)
     gate_loop(open_log, tmp_path, changed()).run()
     (letter,) = letters(log)
-    assert (letter["reason"], letter["value"]) == ("missing_user_id", codec_stub("bad_json", raw))
+    assert (letter["reason"], letter["value"]) == ("missing_user_id", None)
+    found = DeadLetter.from_record(letter).record_in(log)
+    assert found is not None and found.raw == raw
     assert len(ids(log)) == 1
 
 
@@ -273,6 +279,8 @@ def test_a_second_gate_takes_half_of_the_partitions_and_histories_move_along(
             thread.join()
         found = gated(log)
         assert read(log, USERS, 0)
+        assert {g["user_id"] for g in found} <= users_by_pseudonym(log).keys()
+        assert set(Counter(users_by_pseudonym(log).values()).values()) == {1}
     assert Counter(g["event_id"] for g in found) == Counter(v["event_id"] for v in stream())
     assert {g["gate"] for g in found[60:]} == {"a", "b"}
     alone = SqliteLog(tmp_path / "one.sqlite")

@@ -15,6 +15,7 @@ from tests.consumers.gating import (
     fill,
     gate_loop,
     gated,
+    named,
     read,
     said,
     users,
@@ -68,7 +69,7 @@ def test_killed_anywhere_it_writes_the_bytes_of_an_unkilled_gate(
         with pytest.raises(Killed):
             gate_loop(open_log, tmp_path, changed(), at=Killer(point, passing), most=BATCH).run()
     gate_loop(open_log, tmp_path, changed()).run()
-    assert repr(gated(open_log())).encode() == reference
+    assert repr(named(open_log())).encode() == reference
     assert len(read(open_log(), TREND)) >= 2
 
 
@@ -79,4 +80,4 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     fill(log, stream(), partitions=1)
     gate_loop(lambda: SqliteLog(folder / "log.sqlite"), folder, changed()).run()
     assert len(gated(log)) == STREAM
-    return repr(gated(log)).encode()
+    return repr(named(log)).encode()

@@ -26,6 +26,11 @@ LENGTH, REMEMBERED, ITEMS = 3, 4, 5
 Event = tuple[str, str]
 
 
+def with_a_key() -> UserState:
+    """The state of a new user."""
+    return UserState(History(), keys=(b"a key of 16 bytes",))
+
+
 def appended(state: UserState, events: Sequence[Event], *, live: bool) -> UserState:
     """A user's state after events, as the gate has it."""
     store = UserStore(LENGTH, REMEMBERED, ITEMS, ())
@@ -55,11 +60,11 @@ taken = st.lists(st.sampled_from("abcdefgh"), max_size=9)
 def test_a_loaded_history_is_that_of_its_events_whenever_it_comes(past, live, at, overlap):
     before = [(item, f"e{n}") for n, item in enumerate(past)]
     after = [(item, f"e{n}") for n, item in enumerate(live, len(past))]
-    expected = appended(appended(UserState(History()), before, live=False), after, live=True)
+    expected = appended(appended(with_a_key(), before, live=False), after, live=True)
     # The live topic may begin with the last events of the log.
     again = [*before[len(before) - min(overlap, len(before)) :], *after] if at + overlap <= LENGTH else after
     at += overlap if again is not after else 0
-    state = load(appended(UserState(History()), again[:at], live=True), before)
+    state = load(appended(with_a_key(), again[:at], live=True), before)
     appended(state, again[at:], live=True)
     for _ in range(2):
         assert (state.history, state.event_id if live else "") == (expected.history, expected.event_id if live else "")

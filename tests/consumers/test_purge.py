@@ -15,8 +15,9 @@ from pipeline.events.gated import read_events
 from pipeline.events.loaded_history import LoadedHistory
 from pipeline.streams import SqliteLog
 from pipeline.streams.topics import GATED, INTERACTIONS, MONITOR, pipeline_topics
-from tests.consumers.gating import changed, gated, letters, read, users, write
+from tests.consumers.gating import changed, gated, letters, named, read, users, write
 from tests.consumers.run_of_raie import the_setup
+from tests.consumers.schema_2 import to_schema_2
 from tests.consumers.test_erasure import ERASED_AT, NOW, PARTITIONS, elsewhere, event, run_gate, run_monitor
 
 EVE, OLD = "eve.unmistakable@example.org", "old.unmistakable@example.org"
@@ -72,11 +73,15 @@ def found(path: Path, text: str) -> int:
 
 def test_no_byte_of_the_files_holds_an_erased_user(log: SqliteLog, path: Path, tmp_path: Path) -> None:
     assert found(path, EVE) > 80 and found(path, OLD) >= 2 and found(path, "only-old-took-") >= 60
-    assert len(letters(log)) == 2
+    assert len(letters(log)) == 2 and EVE not in str(letters(log))
+    keys = [key for user in (EVE, OLD) for key in (users(log)[user] or {})["keys"]]
+    assert len(keys) == 2 and all(found(path, key) for key in keys)
     erase(path, tmp_path)
     assert users(log)[EVE] is users(log)[OLD] is None
     purge(log)
     assert found(path, "only-old-took-") == 0
+    assert not any(found(path, key) for key in keys)
+    assert all(record.value is not None for record in read(log, GATED)), "its time would lead to the pseudonym"
     assert (found(path, EVE), found(path, OLD)) == (1, 1), "the tombstones, for servers that follow"
     assert purge(log, HOUR + TOMBSTONE - 1) == 0
     assert purge(log, HOUR + TOMBSTONE) == 2
@@ -91,26 +96,36 @@ def test_others_and_edits_find_everything_and_every_stage_starts_again(
     before = gated(log)
     erase(path, tmp_path)
     purge(log, HOUR + TOMBSTONE)
-    renamed = [{**g, "user_id": "somebody"} if g["user_id"] == EVE else g for g in before]
-    assert gated(log) == renamed
+    assert gated(log) == before
     windows = [Evidence(r.value["event_id"], r.offset, 0) for r in read(log, GATED) if r.value is not None]  # type: ignore[arg-type]
     assert len(read_events(log, windows, the_setup().catalogue.item_ids)) == len(before)
     write(log, [event(60, "bob"), of_eve(45), of_eve(60)])
     run_gate(lambda: at_hour(path), tmp_path)
-    assert [(g["user_id"], len(g["window"])) for g in gated(log)[len(before) :]] == [
+    assert [(g["user_id"], len(g["window"])) for g in named(log)[len(before) :]] == [
         ("bob", changed().windows.length),
         (EVE, 0),
     ]
     state = run_monitor(lambda: at_hour(path))._driver.monitor.state
-    assert "somebody" not in state.users and "bob" in state.users
+    assert set(state.users) == {g["user_id"] for g in before if g["event_id"] == "bob-0"}
     # The user who came back is not the one who was erased: nothing new is touched, the late event goes.
     purge(log, HOUR + TOMBSTONE)
-    assert gated(log)[-1]["user_id"] == EVE
+    assert named(log)[-1]["user_id"] == EVE
     left = [r.value for p in range(PARTITIONS) for r in read(log, INTERACTIONS, p) if r.value is not None]
     assert [value["event_id"] for value in left if value["user_id"] == EVE] == ["e60"]
 
 
+def test_user_ids_of_an_earlier_version_become_a_pseudonym(log: SqliteLog, path: Path, tmp_path: Path) -> None:
+    to_schema_2(log)
+    before = gated(log)
+    assert EVE in str(before) and EVE in str(letters(log))
+    erase(path, tmp_path)
+    purge(log, HOUR + TOMBSTONE)
+    assert gated(log) == [{**g, "user_id": "somebody"} if g["user_id"] == EVE else g for g in before]
+    assert (found(path, EVE), found(path, OLD)) == (0, 0)
+
+
 def test_nothing_is_renamed_before_the_monitor_has_read_the_erasure(log: SqliteLog, path: Path, tmp_path: Path) -> None:
+    to_schema_2(log)
     erase(path, tmp_path, monitored=False)
     purge(log)
     assert any(g["user_id"] == EVE for g in gated(log))
@@ -130,6 +145,7 @@ def test_an_event_that_no_gate_has_read_stays(log: SqliteLog, path: Path, tmp_pa
 def test_one_purger_reads_each_record_once_and_again_after_an_erasure(
     log: SqliteLog, path: Path, tmp_path: Path
 ) -> None:
+    to_schema_2(log)
     purger = Purge({}, lambda: HOUR)
     assert purger(log) == 0
     erase(path, tmp_path)

@@ -27,6 +27,7 @@ from tests.consumers.gating import (
     gate_loop,
     gated,
     letters,
+    named,
     read,
     said,
     users,
@@ -94,7 +95,7 @@ def in_order(
     fill(log, [], partitions=1) if past else log.create_topics(pipeline_topics(1))
     write(log, values)
     gate_loop(lambda: SqliteLog(folder / "one.sqlite"), folder, config, instance="one").run()
-    return by_user(gated(log))
+    return by_user(named(log))
 
 
 def test_a_client_that_puts_everything_on_one_partition_gives_one_state_a_user(
@@ -105,7 +106,7 @@ def test_a_client_that_puts_everything_on_one_partition_gives_one_state_a_user(
     gate_loop(open_log, tmp_path, changed(), metrics=metrics).run()
     sent = [v for v in [*map(said, events()[0]), *stream()] if partition_of(str(v["user_id"]), PARTITIONS) != 2]
     assert count(metrics, "repartitioned_total") == len(sent) > STREAM / 2
-    assert by_user(gated(log)) == in_order(tmp_path, stream(), changed())
+    assert by_user(named(log)) == in_order(tmp_path, stream(), changed())
     assert homes(log, USERS) == {user: {partition_of(user, PARTITIONS)} for user in users(log)}
     assert max(arrived(log).values()) == 1
     assert letters(log) == []
@@ -130,7 +131,7 @@ def test_killed_while_earlier_events_wait_each_record_is_sent_on_once_and_order_
     gate_loop(open_log, tmp_path, config, most=24).run()
     assert waiting > 0, "no death came while a record was sent on ahead of the committed position"
     assert arrived(log) == Counter(str(v["event_id"]) for v in stream())
-    found = gated(log)
+    found = named(log)
     assert Counter(g["event_id"] for g in found) == Counter(str(v["event_id"]) for v in stream())
     times = defaultdict(list)
     for record in found:

@@ -19,7 +19,7 @@ from pipeline.streams import open_log as open_log_at
 from pipeline.streams.partitioner import partition_of
 from pipeline.streams.topics import INTERACTIONS, USERS, pipeline_topics
 from tests.broker import SCRIPT, settings
-from tests.consumers.gating import changed, gate_loop, gated, letters, users, write
+from tests.consumers.gating import changed, gate_loop, gated, letters, named, users, write
 from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_gate_faults import Patient
 from tests.consumers.test_loop import until
@@ -156,7 +156,7 @@ def test_a_stock_producer_finds_the_histories_and_erases_them(kafka_url: str, tm
         send_each(lambda user: verbatim(user, f"{user} e1"))
         until(lambda: len(gated(log)) >= len(USERS_OF_A_TEST))
         window = [item(n) for n in range(HISTORY)]
-        assert {g["user_id"]: g["window"] for g in gated(log)} == dict.fromkeys(USERS_OF_A_TEST, window)
+        assert {g["user_id"]: g["window"] for g in named(log)} == dict.fromkeys(USERS_OF_A_TEST, window)
         assert not any(g["cold"] for g in gated(log))
         assert homes(log, USERS) == {user: {partition_of(user, PARTITIONS)} for user in USERS_OF_A_TEST}
         assert {u: v["history"][-1] for u, v in users(log).items() if v} == dict.fromkeys(USERS_OF_A_TEST, "i/1")
@@ -168,7 +168,7 @@ def test_a_stock_producer_finds_the_histories_and_erases_them(kafka_url: str, tm
         later = int(time.time()) + 60
         send_each(lambda user: verbatim(user, f"{user} e2", later))
         until(lambda: len(gated(log)) >= 2 * len(USERS_OF_A_TEST))
-        last = {g["user_id"]: g["window"] for g in gated(log)[len(USERS_OF_A_TEST) :]}
+        last = {g["user_id"]: g["window"] for g in named(log)[len(USERS_OF_A_TEST) :]}
         assert last == {user: [] if user in erased else [*window, "i/1"] for user in USERS_OF_A_TEST}
         assert letters(log) == []
         assert json.dumps([dict(g) for g in gated(log)]).count('e1"') == len(USERS_OF_A_TEST)

@@ -3,6 +3,7 @@
 import base64
 import json
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -24,7 +25,17 @@ from pipeline.streams import open_log as open_log_at
 from pipeline.streams.partitioner import EARLIER, PARTITIONERS, partition_of
 from pipeline.streams.topics import INTERACTIONS, USERS, pipeline_topics
 from tests.broker import settings
-from tests.consumers.gating import OpenLog, changed, gate_loop, gated, read, users, write
+from tests.consumers.gating import (
+    OpenLog,
+    changed,
+    gate_loop,
+    gated,
+    named,
+    read,
+    users,
+    users_by_pseudonym,
+    write,
+)
 from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_gate_commands import OnALog
 from tests.consumers.test_gate_faults import Patient
@@ -129,7 +140,8 @@ def test_a_migrated_log_goes_on_as_if_it_had_always_been_so(open_any_log: OpenLo
     assert homes(log, USERS) == {user: {partition_of(user, PARTITIONS)} for user in users(log)}
     scatter(log, values[40:], earlier)
     gate_loop(open_any_log, tmp_path, config).run()
-    assert by_user(gated(log)) == expected
+    assert by_user(named(log)) == expected
+    assert set(Counter(users_by_pseudonym(log).values()).values()) == {1}
 
 
 def _move_back(log: Log) -> None:
