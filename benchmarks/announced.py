@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.known_drift import SETTINGS, difference
-from benchmarks.targets import median_rank, read_scored, recall
+from benchmarks.targets import finite, median_rank, read_scored, recall
 from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
@@ -85,7 +85,7 @@ def report(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "sizes": {name: float(np.mean(size)) for name, size in sizes.items()},
         "interactions": {t: float(np.mean([stream["interactions"][t] for stream in found])) for t in targets},
         "recall": {n: {t: round(float(v.mean()), 4) for t, v in of.items()} for n, of in values.items()},
-        "median_rank": {n: {t: float(np.median(v)) for t, v in of.items()} for n, of in ranks.items()},
+        "median_rank": {n: {t: finite(float(np.median(v))) for t, v in of.items()} for n, of in ranks.items()},
         "trained_windows": {n: float(np.mean([stream["trained_windows"][n] for stream in found])) for n in strategies},
         "differences": {
             f"{one} - {other}": {t: difference(values[one][t], values[other][t]) for t in targets}

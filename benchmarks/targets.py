@@ -6,7 +6,7 @@
 Reads a run folder: interactions of F and T of users with history, whose targets are known in S, the first interaction
 with an item that S lacks, the 2nd to 5th, or later ones. Differences are means over seeds with 95% intervals, paired
 bootstraps over users, as in the report. `median_rank` is over interactions and seeds; a target that was not scored
-counts as the last. Prints one JSON object.
+counts as the last, and null says that half of them were not. Prints one JSON object.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def report(scored: Scored, pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
     return {
         "interactions": {target: int(mask.sum()) for target, mask in scored.targets.items()},
         "recall": {name: recall(scored, name) for name in scored.ranks},
-        "median_rank": {name: median_rank(scored, name) for name in scored.ranks},
+        "median_rank": {n: {t: finite(rank) for t, rank in median_rank(scored, n).items()} for n in scored.ranks},
         "differences": {f"{one} - {other}": _differences(scored, one, other) for one, other in pairs},
     }
 
@@ -95,9 +95,14 @@ def recall(scored: Scored, name: str) -> dict[str, float]:
 
 
 def median_rank(scored: Scored, name: str) -> dict[str, float]:
-    """Return the median rank of a strategy by target."""
+    """Return the median rank of a strategy by target, infinite where half of them were not scored."""
     ranks = scored.ranks[name]
     return {t: float(np.median(ranks[:, mask])) for t, mask in scored.targets.items() if mask.any()}
+
+
+def finite(value: float) -> float | None:
+    """Return None for infinity, which JSON lacks."""
+    return value if np.isfinite(value) else None
 
 
 def _differences(scored: Scored, one: str, other: str) -> dict[str, dict[str, float]]:
