@@ -26,6 +26,7 @@ from benchmarks.targets import finite, median_rank, read_scored, recall
 from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
+from pipeline.editing import injection
 from pipeline.evaluation.replay import replay
 
 STRATEGIES = ("static", "static_inject", "raie_no_inject", "raie")
@@ -42,13 +43,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--events", type=int, default=12_000, help="interactions of a stream")
     parser.add_argument("--strategies", default=",".join(STRATEGIES))
     parser.add_argument("--set", dest="settings", action="append", default=[], help="setting, as for `raie`")
+    parser.add_argument("--place", type=int, default=injection.PLACE, help="place that a window wants for its item")
+    parser.add_argument("--pseudo", type=float, default=injection.PSEUDO, help="weight of all pseudo-contexts")
     given = parser.parse_args(arguments)
+    injection.PLACE, injection.PSEUDO = given.place, given.pseudo
     config = load_config(overrides=(*SETTINGS, *given.settings))
     found = []
     for seed in range(given.first, given.first + given.streams):
         found.append(measured(seed, given.events, given.strategies.split(","), config))
         print(f"stream {seed}: {json.dumps(found[-1])}", file=sys.stderr, flush=True)
-    print(json.dumps(report(found) | {"settings": [*SETTINGS, *given.settings], "events": given.events}, indent=2))
+    print(json.dumps(report(found) | {"options": vars(given), "settings": SETTINGS}, indent=2))
 
 
 def measured(seed: int, events: int, strategies: Sequence[str], config: Config) -> dict[str, Any]:
