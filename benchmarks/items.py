@@ -3,8 +3,8 @@
     python -m benchmarks.items --arrivals 1000000 --most 50000
 
 Every interaction is the first one with its item; a gate's catalogue, item table, online counts and the monitor's owner
-of the catalogue and its list of new items follow, in batches, as they do live. Nothing is scored or injected. Prints
-one JSON object:
+of the catalogue and its list of new items follow, in batches, as they do live. Nothing is scored. When the bound is
+reached, the newest items get injected vectors, as after many Injects; later ones get none. Prints one JSON object:
 
     microseconds    of an arrival, eviction included, median over batches once the bound is reached
     resident        memory of the process in MiB, when the bound is reached and at the end
@@ -25,12 +25,15 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from adapters_store import AdaptersStore
 from pipeline.config import Config, ItemSettings, load_config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.replay import prepare
 from pipeline.events.item import WHEN_TAKEN, Item
+from pipeline.models.injected import InjectedItems
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text.hashing import HashingEncoder
@@ -51,12 +54,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--arrivals", type=int, default=1_000_000)
     parser.add_argument("--most", type=int, default=50_000)
     parser.add_argument("--unbounded", type=int, default=100_000, help="arrivals beyond --most without a bound")
+    parser.add_argument("--injected", type=int, default=50_000, help="items with injected vectors, at most --most")
     given = parser.parse_args(arguments)
+    sizes = given.arrivals, given.most, given.unbounded, min(given.injected, given.most)
     with TemporaryDirectory() as folder:
-        print(json.dumps(measured(Path(folder), given.arrivals, given.most, given.unbounded), indent=2))
+        print(json.dumps(measured(Path(folder), *sizes), indent=2))
 
 
-def measured(folder: Path, arrivals: int, most: int, unbounded: int) -> dict[str, Any]:
+def measured(folder: Path, arrivals: int, most: int, unbounded: int, injected: int) -> dict[str, Any]:
     """Return memory and time of bounded arrivals, then of some without a bound."""
     config = load_config(overrides=("items.text_encoder=hashing", "setup.max_epochs=1", "setup.regions=3"))
     write(simulate("emerging", 0, 4_000), folder / "data")
@@ -71,6 +76,7 @@ def measured(folder: Path, arrivals: int, most: int, unbounded: int) -> dict[str
     del free
     gate = Gate(setup, config, folder / "bounded", most)
     gate.arrive(most)
+    gate.inject(injected)
     reached = resident()
     seconds = gate.arrive(arrivals - most)
     added = resident() - reached
@@ -78,6 +84,7 @@ def measured(folder: Path, arrivals: int, most: int, unbounded: int) -> dict[str
     return {
         "arrivals": arrivals,
         "most": most,
+        "injected": injected,
         "microseconds": round(1e6 * median(seconds) / BATCH, 1),
         "resident": {"at_bound": round(reached / 2**20), "at_end": round((reached + added) / 2**20)},
         "bytes_per_arrival": {name: round(value, 1) for name, value in per_arrival.items()},
@@ -110,6 +117,13 @@ class Gate:
     def arrive(self, arrivals: int) -> list[float]:
         """Take so many new items once each, in batches; return the seconds of each batch."""
         return [_timed(self._batch) for _ in range(arrivals // BATCH)]
+
+    def inject(self, items: int) -> None:
+        """Give so many of the newest items random vectors to be scored with."""
+        host, catalogue = self.scorer.live.host, self.scorer.catalogue
+        names = [name for name in catalogue.ids if name][-items:] if items else []
+        vectors = np.random.default_rng(0).normal(size=(len(names), host.vectors(None).shape[1]))
+        host.inject(InjectedItems(names, vectors.astype(np.float32)), catalogue.row_of)
 
     def _batch(self) -> None:
         numbers = [next(self._numbers) for _ in range(BATCH)]

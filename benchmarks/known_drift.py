@@ -178,12 +178,12 @@ def _report(options: argparse.Namespace, found: Sequence[Mapping[str, Mapping[st
         "settings": {key: str(value) for key, value in vars(options).items()} | {"config": list(SETTINGS)},
         "means": {m: {n: round(float(v.mean()), 4) for n, v in values[m].items()} for m in measures},
         "raie_minus": {
-            m: {n: _difference(values[m]["raie"], v) for n, v in values[m].items() if n != "raie"} for m in measures
+            m: {n: difference(values[m]["raie"], v) for n, v in values[m].items() if n != "raie"} for m in measures
         },
     }
 
 
-def _difference(ours: Array, theirs: Array) -> dict[str, float]:
+def difference(ours: Array, theirs: Array) -> dict[str, float]:
     """Mean difference over streams, with its 95% bootstrap interval."""
     differences = ours - theirs
     drawn = np.random.default_rng(0).integers(len(differences), size=(10_000, len(differences)))

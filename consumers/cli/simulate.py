@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 # Spelled out: to look them up would load numpy and more.
-SCENARIOS = "quiet, sudden, gradual, recurring, one_region, two_regions, every_region, emerging, vanishing, new_items"
+SCENARIOS = (
+    "quiet, sudden, gradual, recurring, one_region, two_regions, every_region, emerging, vanishing, new_items, "
+    "announced"
+)
 """Names of the scenarios."""
 
 

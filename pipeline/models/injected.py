@@ -6,6 +6,7 @@ before, so that the states of users who took a new item stay those that set-up h
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -31,6 +32,11 @@ class InjectedItems:
 
     items: Sequence[str]
     vectors: Vectors
+
+    @cached_property
+    def place_of(self) -> Mapping[str, int]:
+        """Index of each item in `items` and `vectors`."""
+        return {item: place for place, item in enumerate(self.items)}
 
     @classmethod
     def none(cls, width: int) -> Self:

@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import pytest
 
-from benchmarks.known_drift import _difference, _one_region, _recurring, _successive
+from benchmarks.known_drift import _one_region, _recurring, _successive, difference
 
 
 def scored(n: int, **columns: object) -> dict[str, np.ndarray]:
@@ -58,7 +58,7 @@ def test_who_has_changed_by_then_is_told_from_who_has_not() -> None:
 def test_an_interval_speaks_of_streams() -> None:
     rng = np.random.default_rng(0)
     theirs = rng.random(30)
-    sure = _difference(theirs + 0.1, theirs)
+    sure = difference(theirs + 0.1, theirs)
     assert sure == {"difference": 0.1, "low": 0.1, "high": 0.1}
-    unsure = _difference(theirs + rng.normal(0.0, 1.0, 30), theirs)
+    unsure = difference(theirs + rng.normal(0.0, 1.0, 30), theirs)
     assert unsure["low"] < 0.0 < unsure["high"]

@@ -79,7 +79,18 @@ def test_another_seed_gives_another_log():
 
 # Not vanishing: it silences users, and has more of the others' moments instead.
 @pytest.mark.parametrize(
-    "scenario", ["sudden", "gradual", "recurring", "one_region", "two_regions", "every_region", "emerging", "new_items"]
+    "scenario",
+    [
+        "sudden",
+        "gradual",
+        "recurring",
+        "one_region",
+        "two_regions",
+        "every_region",
+        "emerging",
+        "new_items",
+        "announced",
+    ],
 )
 def test_a_scenario_is_quiet_until_its_drift(scenario):
     start = simulated(scenario).truth[0]["from"]
@@ -269,6 +280,29 @@ def test_new_items_take_half_of_every_preference():
     for preference in {genre(simulation, i) for i in entry["items"]}:
         of_preference = [e for e in after if genre(simulation, e.item_id) == preference]
         assert share(of_preference, entry["items"]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_announced_items_exist_long_before_they_are_taken_and_half_of_them_never_are():
+    simulation = simulated("announced")
+    first: dict[str, float] = {}
+    for event in simulation.interactions:
+        first.setdefault(event.item_id, event.timestamp)
+    before: set[str] = set()
+    for entry in simulation.truth:
+        new = set(entry["items"]) - before
+        before |= new
+        moments = {simulation.items[item_id].available_from for item_id in new}
+        assert len(moments) == 1
+        assert moments.pop() == pytest.approx(entry["from"] - 0.05 * Parameters().span, abs=1)
+        assert Counter(genre(simulation, item_id) for item_id in new) == dict.fromkeys(
+            {genre(simulation, i) for i in new}, 6
+        )
+        taken = {item_id for item_id in new if item_id in first}
+        assert len(taken) == pytest.approx(18, abs=1)
+        assert min(first[item_id] for item_id in taken) >= entry["from"]
+        during = between(simulation, entry["from"], entry["until"])
+        assert 0.2 < share(during, taken) < 0.4
+    assert all(item.available_from is None for item_id, item in simulation.items.items() if item_id not in before)
 
 
 def test_what_cannot_be_simulated_is_refused():

@@ -74,6 +74,29 @@ def test_items_are_injected_whichever_comes_first_the_version_or_their_record(wo
         eventually(lambda: score(other, NEW) == score(server, NEW))
 
 
+def test_injected_items_that_arrive_change_and_come_back_are_those_of_a_fresh_start(
+    world: World, server: Server
+) -> None:
+    others = [f"{NEW}-{number}" for number in range(3)]
+    _, revision = inject(world, 1.0, NEW, *others)
+    server.served(revision)
+    world.item(NEW, "")
+    world.item(others[0], "")
+    eventually(lambda: score(server, others[0]) > 0.0)
+    # Another item takes the row of an evicted one, which comes back in another row; a text changes.
+    world.evict(NEW)
+    world.item("plain", "")
+    world.item(others[0], the_setup().catalogue.texts[0])
+    world.arrived(NEW)
+    world.item(others[1], "")
+    eventually(lambda: score(server, others[1]) > 0.0)
+    items = [NEW, *others, "plain"]
+    found = [score(server, item) for item in items]
+    assert found[3] == 0.0, "it has not arrived"
+    with serving(world, instance="late") as late:
+        assert found == pytest.approx([score(late, item) for item in items])
+
+
 def test_a_damaged_version_is_refused_and_the_one_before_stays(world: World, server: Server) -> None:
     world.item(NEW, "")
     _, revision = inject(world, 1.0, NEW)

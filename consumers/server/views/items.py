@@ -181,7 +181,7 @@ class ServedItems:
         changed = self.catalogue.take_changes()
         if changed:
             self._write(changed)
-            self._live.inject_known()
+            self._live.inject_changed(changed)
             self._online.resize(self.catalogue.rows)
         if freed:
             self._live.forward.forget_moves(freed)

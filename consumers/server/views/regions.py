@@ -157,10 +157,15 @@ class ServedRegions:
                     self.forward.register(name, tensors, rows)
         return refused
 
-    def inject_known(self) -> None:
-        """Let injected items follow a catalogue whose rows or texts have changed; between batches."""
-        rows, vectors = self._injected.known(self._catalogue.row_of)
-        self.forward.inject(rows, torch.from_numpy(vectors))
+    def inject_changed(self, rows: Iterable[int]) -> None:
+        """Let injected items follow catalogue rows whose items or texts have changed; between batches.
+
+        The model's tables have followed them already.
+        """
+        ids, place_of = self._catalogue.ids, self._injected.place_of
+        known = [row for row in rows if ids[row] in place_of]
+        vectors = self._injected.vectors[[place_of[ids[row]] for row in known]]
+        self.forward.inject_more(known, torch.from_numpy(vectors))
 
     def apply(self, records: Sequence[Record], on_skipped: OnSkipped) -> list[StoreError]:
         """Apply new records of `regions`, and load the adapters that the last of them needs.
@@ -222,7 +227,8 @@ class ServedRegions:
             self._view = view
             if injected is not self._injected:
                 self._injected = injected
-                self.inject_known()
+                rows, vectors = injected.known(self._catalogue.row_of)
+                self.forward.inject(rows, torch.from_numpy(vectors))
             self._free()
         return refused
 

@@ -5,6 +5,7 @@ regime of each preference, and whether the world differs from set-up. The record
 """
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -46,6 +47,11 @@ class Scenario:
     def items(self, moment: float) -> IntArray:  # noqa: ARG002
         """Items affected, as indices into the catalogue."""
         return np.empty(0, dtype=np.int64)
+
+    @property
+    def announced(self) -> Mapping[int, float]:
+        """Items announced before they are taken: index into the catalogue to the moment from which they exist."""
+        return {}
 
     def is_on(self, moment: float) -> bool:
         """Return True in a period in which the world differs from set-up."""

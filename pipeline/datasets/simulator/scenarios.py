@@ -24,6 +24,12 @@ TWO = (0.55, 0.7)
 EVERY = (0.55, 0.62, 0.69, 0.76, 0.83, 0.9)
 """Moments at which the preferences change, one after the other, likewise."""
 
+WAVES = (0.6, 0.7, 0.8, 0.9)
+"""Moments at which announced items begin to be taken, likewise."""
+
+LEAD = 0.05
+"""Time from the announcement of items to their wave, likewise."""
+
 EMERGING_SHARE = 1 / 3
 """Share of the users who adopt the emerging preference."""
 
@@ -205,6 +211,52 @@ class NewItems(Scenario):
         return self._renewed[preference] if self.is_on(moment) else super().regime(preference, moment)
 
 
+class Announced(Scenario):
+    """New items come in waves in every preference, each announced beforehand; half of every wave are never taken.
+
+    The others receive half of the consumption of their preference until the next wave, less what the rule leaves out
+    that nobody takes a recent item again: so few items get a quarter to a third.
+    """
+
+    kind = "announced"
+
+    def __init__(self, world: World, population: Population, begins: float, rng: np.random.Generator) -> None:
+        super().__init__(world, population, begins, rng)
+        self._waves: list[IntArray] = []
+        self._renewed: list[list[Regime]] = []
+        parts = [np.array_split(rng.permutation(new), 2 * len(WAVES)) for new in world.new[:-1]]
+        regimes = list(world.regimes[:-1])
+        for wave in range(len(WAVES)):
+            self._waves.append(np.concatenate([part for of in parts for part in of[2 * wave : 2 * wave + 2]]))
+            taken = [of[2 * wave] for of in parts]
+            regimes = [with_arrivals(old, new, world.parameters, rng) for old, new in zip(regimes, taken, strict=True)]
+            self._renewed.append(regimes)
+
+    @property
+    def periods(self) -> tuple[tuple[float, float], ...]:
+        """One period from each wave to the next."""
+        return tuple(pairwise((*WAVES, math.inf)))
+
+    @property
+    def announced(self) -> Mapping[int, float]:
+        """Every new item exists from some time before its wave."""
+        waves = zip(self._waves, WAVES, strict=True)
+        return {int(item): moment - LEAD for items, moment in waves for item in items}
+
+    def items(self, moment: float) -> IntArray:
+        """Return the items of the waves so far, taken or not."""
+        return np.concatenate(self._waves[: bisect_right(WAVES, moment)])
+
+    def affects(self, user: int, moment: float) -> bool:  # noqa: ARG002
+        """Return True for every user from the first wave on."""
+        return self.is_on(moment)
+
+    def regime(self, preference: int, moment: float) -> Regime:
+        """Return the regime with the items of the waves so far."""
+        wave = bisect_right(WAVES, moment)
+        return self._renewed[wave - 1][preference] if wave else super().regime(preference, moment)
+
+
 SCENARIOS: Mapping[str, type[Scenario]] = {
     scenario.kind: scenario
     for scenario in (
@@ -218,6 +270,7 @@ SCENARIOS: Mapping[str, type[Scenario]] = {
         Emerging,
         Vanishing,
         NewItems,
+        Announced,
     )
 }
 """Scenarios by name."""

@@ -5,7 +5,7 @@ import json
 import math
 from collections import defaultdict, deque
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,14 @@ def _next_item(
 def _items(world: World, drift: Scenario) -> dict[str, Item]:
     """Return the initial items and those that the drift introduces, by item_id."""
     indices = np.unique(np.concatenate([*world.known, *(drift.items(start) for start, _ in drift.periods)]))
-    return {world.catalogue[index].item_id: world.catalogue[index] for index in indices.tolist()}
+    items = {index: world.catalogue[index] for index in indices.tolist()}
+    for index, moment in drift.announced.items():
+        items[index] = replace(items[index], available_from=float(_timestamp(world.parameters, moment)))
+    return {item.item_id: item for item in items.values()}
+
+
+def _timestamp(parameters: Parameters, moment: float) -> int:
+    return parameters.start + round(moment * parameters.span)
 
 
 def _truth(world: World, drift: Scenario, schedule: Schedule) -> list[dict[str, Any]]:
@@ -165,8 +172,8 @@ def _entry(world: World, drift: Scenario, schedule: Schedule, start: float, end:
     users = drift.users(schedule.at(np.flatnonzero(during)))
     return {
         "kind": drift.kind,
-        "from": parameters.start + round(start * parameters.span),
-        "until": last if math.isinf(end) else parameters.start + round(end * parameters.span),
+        "from": _timestamp(parameters, start),
+        "until": last if math.isinf(end) else _timestamp(parameters, end),
         "users": sorted(drift.population.user_ids[user] for user in users),
         "items": sorted(world.catalogue[item].item_id for item in drift.items(start).tolist()),
     }

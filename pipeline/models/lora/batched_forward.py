@@ -49,7 +49,7 @@ class BatchedForward:
         with torch.no_grad():
             self._table = self.vectors = backbone.items.all()
         self._outputs = self._table
-        self._injected = torch.zeros(0, dtype=torch.int64), self.vectors.new_zeros(0, self.vectors.shape[1])
+        self._injected: set[int] = set()
         self._hidden_rows = torch.tensor([PADDING])
         self.slots = AdapterSlots(layout, backbone.items.text[: len(self.vectors)], self.vectors.shape[1], budget)
         self._mixing = Mixing(layout, self.slots.table)
@@ -89,6 +89,7 @@ class BatchedForward:
         """Follow the backbone's item table, which changed since the last pass.
 
         Moves of its rows stay: they are moves of the item, and `forget_moves` drops those of an item that is gone.
+        Vectors that were injected in changed rows are dropped; `inject_more` brings those of their items back.
 
         Args:
             items: highest catalogue row in use, not less than before.
@@ -97,11 +98,10 @@ class BatchedForward:
         known = len(self.vectors)
         rows = torch.tensor(sorted({*changed, *range(known, items + 1)}), dtype=torch.int64)
         if items >= len(self._table):
-            self._table = self.vectors.new_empty(with_slack(items + 1), self.vectors.shape[1])
-            self._table[:known] = self.vectors
+            self._widen(with_slack(items + 1))
         self._table[rows] = self.backbone.items(rows)
         self.vectors = self._table[: items + 1]
-        self._write_outputs(rows)
+        self._drop_injected(rows)
         self.slots.set_items(self.backbone.items.text[: items + 1], rows)
 
     @torch.no_grad()
@@ -114,22 +114,36 @@ class BatchedForward:
             rows: (m,) catalogue rows, in place of those injected before.
             vectors: (m, d) their vectors.
         """
-        order = torch.argsort(torch.tensor(rows, dtype=torch.int64))
-        before, _ = self._injected
-        self._injected = torch.tensor(rows, dtype=torch.int64)[order], vectors[order]
-        self._write_outputs(before)
+        self._drop_injected(torch.tensor(sorted(self._injected), dtype=torch.int64))
+        self.inject_more(rows, vectors)
 
-    def _write_outputs(self, rows: Tensor) -> None:
-        """Write the vectors that score, where (m,) rows changed or items are injected."""
-        injected, vectors = self._injected
-        if not len(injected):
-            self._outputs = self._table
-        elif self._outputs is self._table or len(self._outputs) != len(self._table):
+    @torch.no_grad()
+    def inject_more(self, rows: Sequence[int], vectors: Tensor) -> None:
+        """Do as `inject`, beside what is injected in other rows."""
+        if not rows:
+            return
+        if self._outputs is self._table:
             self._outputs = self._table.clone()
-        else:
+        written = torch.tensor(rows, dtype=torch.int64)
+        self._outputs[written] = vectors
+        self._injected.update(rows)
+        self.slots.rescore(self._table, self._outputs, written)
+
+    def _drop_injected(self, rows: Tensor) -> None:
+        """Score (m,) rows, which may have changed, by the vectors that windows are read with."""
+        self._injected.difference_update(rows.tolist())
+        if not self._injected:
+            self._outputs = self._table
+        elif self._outputs is not self._table:
             self._outputs[rows] = self._table[rows]
-        self._outputs[injected] = vectors
-        self.slots.inject(injected, vectors - self._table[injected])
+        self.slots.rescore(self._table, self._outputs, rows)
+
+    def _widen(self, capacity: int) -> None:
+        """Make room for rows up to `capacity`."""
+        known, missing, shared = len(self.vectors), capacity - len(self.vectors), self._outputs is self._table
+        table = self._table[:known]
+        self._table = functional.pad(table, (0, 0, 0, missing))
+        self._outputs = self._table if shared else functional.pad(self._outputs[:known], (0, 0, 0, missing))
 
     @torch.no_grad()
     def forget_moves(self, rows: Sequence[int]) -> None:

@@ -46,8 +46,10 @@ class AdapterHost:
         self._vectors: dict[str | None, Tensor] = {}
         self._stale: dict[str | None, set[int]] = {}
         self._injected = InjectedItems.none(backbone.items.rows.weight.shape[1])
-        self._injected_rows = torch.zeros(0, dtype=torch.int64)
-        self._shift: Tensor | None = None
+        self._injected_rows = np.zeros(0, dtype=np.int64)
+        self._injected_at: dict[int, int] = {}
+        self._shift = torch.zeros(0, backbone.items.rows.weight.shape[1])
+        self._stale_shifts: set[int] = set()
         with _quiet():
             self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
         self._active: str | None = None
@@ -94,7 +96,11 @@ class AdapterHost:
         self._model.delete_adapter(name)
 
     def follow(self, catalogue: OpenCatalogue) -> None:
-        """Take over the rows and texts that have changed in a catalogue since the last call."""
+        """Take over the rows and texts that have changed in a catalogue since the last call.
+
+        Args:
+            catalogue: the one of the last call, or any where no items are injected.
+        """
         changed, table, known = catalogue.take_changes(), self.backbone.items, len(catalogue.setup)
         table.resize(catalogue.rows)
         for row in changed:
@@ -103,8 +109,7 @@ class AdapterHost:
             table.set(row, torch.from_numpy(catalogue.vector(row)), own)
         for stale in self._stale.values():
             stale.update(row // BLOCK for row in changed)
-        if changed:
-            self.inject(self._injected, catalogue.row_of)
+        self._move_injected(changed, catalogue.ids)
 
     def inject(self, injected: InjectedItems, row_of: Mapping[str, int]) -> None:
         """Score items by other vectors than those that windows are read with, under every adapter.
@@ -115,9 +120,28 @@ class AdapterHost:
             injected: in place of the ones before.
             row_of: catalogue row of every item, by id; items without a row wait for one (see `follow`).
         """
-        self._injected, self._shift = injected, None
+        self._injected = injected
         rows = [row_of.get(item_id, PADDING) for item_id in injected.items]
-        self._injected_rows = torch.tensor(rows, dtype=torch.int64)
+        self._injected_rows = np.array(rows, dtype=np.int64)
+        self._injected_at = {row: place for place, row in enumerate(rows) if row != PADDING}
+        self._shift, self._stale_shifts = torch.zeros(injected.vectors.shape), set(range(len(rows)))
+
+    def _move_injected(self, changed: Sequence[int], ids: Sequence[str]) -> None:
+        """Let injected items follow catalogue rows whose items or texts have changed.
+
+        Args:
+            changed: these rows.
+            ids: id of the item in every row, "" in a free one.
+        """
+        for row in changed:
+            before = self._injected_at.pop(row, None)
+            if before is not None:
+                self._injected_rows[before] = PADDING
+        for row in changed:
+            place = self._injected.place_of.get(ids[row])
+            if place is not None:
+                self._injected_rows[place], self._injected_at[row] = row, place
+                self._stale_shifts.add(place)
 
     def tensors(self, name: str) -> dict[str, NDArray[Any]]:
         """Copy of the tensors of an adapter, by name."""
@@ -209,21 +233,22 @@ class AdapterHost:
         """(n, length, d) states under an adapter to (n, items + 1) logits of catalogue rows up to `items`."""
         last = last_states(states)
         logits = last @ self.vectors(name)[: items + 1].T
-        rows, shift = self._shifts()
-        selected = rows <= items
+        rows, shift = torch.from_numpy(self._injected_rows), self._shifts()
+        selected = (rows != PADDING) & (rows <= items)
         if name is not None:
             selected &= ~torch.isin(rows, torch.tensor(self.rows(name)))
         if selected.any():
             logits.index_add_(1, rows[selected], last @ shift[selected].T)
         return logits
 
-    def _shifts(self) -> tuple[Tensor, Tensor]:
-        """(m,) rows of injected items, and (m, d) their vectors less those of the backbone."""
-        known = self._injected_rows != PADDING
-        rows = self._injected_rows[known]
-        if self._shift is None:
-            self._shift = torch.from_numpy(self._injected.vectors)[known] - self.vectors(None)[rows]
-        return rows, self._shift
+    def _shifts(self) -> Tensor:
+        """(m, d) vectors of injected items less those of the backbone; of no meaning for an item without a row."""
+        if self._stale_shifts:
+            places = sorted(self._stale_shifts)
+            backbone = self.vectors(None)[self._injected_rows[places]]
+            self._shift[places] = torch.from_numpy(self._injected.vectors[places]) - backbone
+            self._stale_shifts.clear()
+        return self._shift
 
     def _renew(self, name: str | None) -> None:
         """Compute the stale blocks of the item vectors under an adapter."""

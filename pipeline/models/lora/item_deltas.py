@@ -56,10 +56,16 @@ class MovedItems:
         self._index[slot, rows] = positions.int()
         return torch.stack([rows, positions]).int()
 
-    def split(self) -> None:
-        """Keep moves that score apart from those that windows are read with; the caller gives them to `rescore`."""
-        if self._scoring is self._table:
+    def split(self) -> bool:
+        """Keep moves that score apart from those that windows are read with.
+
+        Returns:
+            True the first time: the caller gives all of them to `rescore`.
+        """
+        shared = self._scoring is self._table
+        if shared:
             self._scoring = torch.empty_like(self._table)
+        return shared
 
     def rescore(self, moved: Tensor, scoring: Tensor) -> None:
         """Replace the (m, d) moves that score of what `put` returned, after `split`."""

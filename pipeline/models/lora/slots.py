@@ -67,7 +67,7 @@ class AdapterSlots:
         self.table = torch.empty(slots, layout.size)
         self.texts = torch.empty(slots, rank, padded)
         self.moved = MovedItems(slots, padded, width, max(padded, budget // (4 * width)))
-        self._shift_rows, self._shifts = torch.zeros(0, dtype=torch.int64), texts.new_zeros(0, width)
+        self._read = self._scored = texts.new_zeros(0, width)
         self._free = list(range(slots))
         # One thread drops adapters while another one activates some.
         self._lock = Lock()
@@ -121,28 +121,30 @@ class AdapterSlots:
                 slots = torch.tensor([active.slot for active in self._active.values()], dtype=torch.int64)
                 self.texts[slots.unsqueeze(1), :, changed] = (a[slots] @ self._texts[:, changed]).mT
 
-    def inject(self, rows: Tensor, shifts: Tensor) -> None:
-        """Follow vectors that score other than those that windows are read with.
+    def rescore(self, read: Tensor, scored: Tensor, changed: Tensor) -> None:
+        """Follow item vectors of the backbone, of which those that score may be others than those that are read.
 
         Args:
-            rows: (m,) ascending catalogue rows of these items.
-            shifts: (m, d) their scoring vectors less those that windows are read with.
+            read: (items + 1 or more, d) vectors that windows are read with.
+            scored: vectors that score, `read` itself where no item is injected.
+            changed: (m,) rows in which either changed since the last call.
         """
-        if not len(rows) and not len(self._shift_rows):
-            return
         with self._lock:
-            self._shift_rows, self._shifts = rows, shifts
-            self.moved.split()
+            self._read, self._scored = read, scored
+            if scored is read and self.moved.tables == 1:
+                return
+            everywhere = self.moved.split()
             for name, active in self._active.items():
-                self.moved.rescore(active.moved, self._scoring_moves(self._registered[name]))
+                factors = self._registered[name]
+                affected = torch.isin(factors.rows, factors.rows if everywhere else changed)
+                if affected.any():
+                    self.moved.rescore(active.moved[:, affected], self._scoring_moves(factors)[affected])
 
     def _scoring_moves(self, factors: Factors) -> Tensor:
         """(m, d) moves of an adapter's own rows from the vectors that score."""
-        places = torch.searchsorted(self._shift_rows, factors.rows).clamp(max=max(len(self._shift_rows) - 1, 0))
-        if not len(self._shift_rows):
+        if self._scored is self._read:
             return factors.moves
-        injected = self._shift_rows[places] == factors.rows
-        return factors.moves - self._shifts[places] * injected.unsqueeze(1)
+        return factors.moves - (self._scored[factors.rows] - self._read[factors.rows])
 
     def forget_moves(self, rows: Tensor) -> None:
         """Drop what any adapter moved in (m,) catalogue rows that now are of other items."""

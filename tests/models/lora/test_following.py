@@ -1,5 +1,8 @@
 """A host that follows a catalogue: the same vectors item by item as all at once, to the bit."""
 
+import copy
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from pipeline.config import AdapterSettings
 from pipeline.events.item import WHEN_TAKEN, Item
 from pipeline.models.backbones.base import BLOCK
 from pipeline.models.catalogue import Catalogue
+from pipeline.models.injected import InjectedItems
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.lora.moved_items import known_rows
 from pipeline.models.open_catalogue import OpenCatalogue
@@ -81,3 +85,46 @@ def test_items_of_set_up_keep_their_vectors_to_the_bit_whoever_comes() -> None:
         arrive(of, item_id)
     host.follow(of)
     assert torch.equal(host.vectors(None)[: ITEMS + 1], before)
+
+
+class Items(tuple[str, ...]):
+    """Ids that cannot be gone through any more once `closed` is set."""
+
+    closed = False
+
+    def __iter__(self) -> Iterator[str]:
+        assert not self.closed, "a change of one item looks at all injected items"
+        return super().__iter__()
+
+
+def test_injected_items_follow_their_rows_and_a_change_looks_at_what_changed() -> None:
+    host, of = AdapterHost(small_backbone("sasrec"), AdapterSettings()), catalogue()
+    names = (*NEW[:6], "never", "i03")
+    vectors = np.random.default_rng(0).normal(size=(len(names), 16)).astype(np.float32)
+    watched = Items(names)
+    arrive(of, NEW[0])
+    host.follow(of)
+    host.inject(InjectedItems(watched, vectors), of.row_of)
+    moving(host, ["i03", NEW[1]], of)
+    arrive(of, NEW[1])
+    host.follow(of)
+    watched.closed = True
+    # Arrivals, another text, a row that another item takes over, and a return in another row.
+    steps = (
+        lambda: [arrive(of, NEW[2]), arrive(of, NEW[3])],
+        lambda: of.describe(Item(NEW[2], "another text"), WHEN_TAKEN),
+        lambda: [of.evict([NEW[0], NEW[2]]), arrive(of, "other"), arrive(of, NEW[0])],
+        lambda: [of.evict(["other"]), arrive(of, NEW[2]), arrive(of, NEW[4]), of.evict([NEW[3]])],
+    )
+    before = torch.zeros(0)
+    for step in steps:
+        step()
+        host.follow(of)
+        anew = copy.deepcopy(host)
+        anew.inject(InjectedItems(names, vectors), of.row_of)
+        for name in (None, A):
+            states = host.states(CONTEXTS.numpy(), name)
+            found = host.logits(states, name, of.rows)
+            assert torch.equal(found, anew.logits(states, name, of.rows))
+        assert before.shape != found.shape or not torch.equal(before, found)
+        before = found

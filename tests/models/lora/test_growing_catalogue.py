@@ -214,3 +214,26 @@ def test_what_is_hidden_stays_so_when_items_arrive() -> None:
     assert (found[:, [0, 4]] == 0.0).all()
     assert (found[:, ITEMS + 1 :] > 0.0).all()
     torch.testing.assert_close(found.sum(dim=1), torch.ones(len(found)))
+
+
+def test_injected_vectors_follow_rows_that_change_as_if_all_were_injected_anew() -> None:
+    """Rows that change lose their injected vectors; those that are given back, and all others, are as made anew."""
+    backbone = small_backbone("sasrec")
+    adapters = some_adapters(backbone, moved=ITEMS)
+    forward = forward_of(backbone, adapters)
+    answers(forward, ITEMS)
+    vectors = torch.from_numpy(np.random.default_rng(1).normal(size=(300, 16)).astype(np.float32))
+    forward.inject([2, 5, 9], vectors[[2, 5, 9]])
+    injected, known = {2, 5, 9}, ITEMS
+    # Changed rows, those among them whose item is injected, and the highest row.
+    for changed, given, items in (([5], [5], ITEMS), ([9, 3], [3], ITEMS), ([14], [14], 20), ([5, 250], [], 280)):
+        for each in (backbone, forward.backbone):
+            change(each, items, [*changed, *range(known + 1, items + 1)])
+        forward.set_items(items, changed)
+        forward.inject_more(given, vectors[given])
+        injected, known = (injected - set(changed)) | set(given), items
+        expected = forward_of(backbone, adapters)
+        expected.inject(sorted(injected), vectors[sorted(injected)])
+        assert_alike(forward, expected, items)
+    forward.inject([], vectors[:0])
+    assert_alike(forward, forward_of(backbone, adapters), known)
