@@ -9,7 +9,7 @@ reached, the newest items get injected vectors, as after many Injects; later one
     microseconds    of an arrival, eviction included, median over batches once the bound is reached
     resident        memory of the process in MiB, when the bound is reached and at the end
     ratios.bounded  memory that arrivals after the bound added, over that of as many arrivals without a bound (part of
-                    the arrivals; both in the same process)
+                    the arrivals; both in the same process); null if these added none
 """
 
 import argparse
@@ -89,7 +89,7 @@ def measured(folder: Path, arrivals: int, most: int, unbounded: int, injected: i
         "resident": {"at_bound": round(reached / 2**20), "at_end": round((reached + added) / 2**20)},
         "bytes_per_arrival": {name: round(value, 1) for name, value in per_arrival.items()},
         "rows": gate.scorer.catalogue.rows,
-        "ratios": {"bounded": round(per_arrival["bounded"] / per_arrival["unbounded"], 4)},
+        "ratios": {"bounded": round(per_arrival["bounded"] / per_arrival["unbounded"], 4) if grown > 0 else None},
     }
 
 
