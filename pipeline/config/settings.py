@@ -62,4 +62,4 @@ class Config(Section):
     @property
     def most_earlier(self) -> int:
         """Number of items that left the window which the second stage sees."""
-        return min(self.ranking.history, self.gate.remembered_items)
+        return self.gate.remembered_items

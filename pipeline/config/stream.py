@@ -35,8 +35,8 @@ class GateSettings(Section):
         256,
         ge=0,
         description=(
-            "items that left the window kept per user, so that `/recommend` can exclude everything taken; they are "
-            "written with each event of the user; 0: none"
+            "items that left the window kept per user, which the second stage knows as taken before, and `/recommend` "
+            "can exclude; they are written with each event of the user; 0: none"
         ),
     )
     remembered_events: int = Field(
@@ -210,13 +210,13 @@ class RankingSettings(Section):
     candidates: int = Field(60, ge=1, description="items that each candidate source proposes for a window")
     newest: int = Field(20, ge=1, description="items that are candidates because they became known last")
     history: int = Field(
-        50, ge=1, description="distinct items of a user that are looked up: those of the window and earlier ones"
+        50, ge=1, description="newest distinct items of a user whose neighbours are candidates and are counted"
     )
     events: int = Field(
         50_000, ge=1, description="newest events counted for item neighbours and for the long item transitions"
     )
     batch: int = Field(32, ge=1, description="events per step of the network")
-    learning_rate: float = Field(0.001, gt=0, description="learning rate of a step (Adam)")
+    learning_rate: float = Field(0.003, gt=0, description="learning rate of a step (Adam)")
     retention: int = Field(
         3, ge=0, description="events for each held-out set-up window that is learned beside them; 0: none"
     )

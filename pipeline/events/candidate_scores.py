@@ -32,28 +32,35 @@ class CandidateScores:
 
     Attributes:
         number: m candidates.
+        distinct: number of distinct items that the user took, as far as they are remembered.
         models: names of the models.
-        packed: differences of the m rows, then the m scores of each model in half precision, compressed; base64.
+        packed: differences of the m rows, the m scores of each model in half precision, and for each row a byte that is
+            1 where the user took it before; compressed; base64.
     """
 
     number: int
+    distinct: int
     models: tuple[str, ...]
     packed: str
 
     @classmethod
-    def of(cls, rows: Ids, experts: Mapping[str, Array]) -> Self:
+    def of(cls, rows: Ids, experts: Mapping[str, Array], taken_before: Array, distinct: int) -> Self:
         """Pack candidates.
 
         Args:
             rows: (m,) catalogue rows of the gate, ascending.
             experts: model -> (m,) log probabilities in half precision.
+            taken_before: (m,) 1 for items that the user took before, else 0.
+            distinct: see the attribute.
         """
         raw = np.diff(rows, prepend=0).astype("<u4").tobytes()
         raw += b"".join(scores.astype("<f2").tobytes() for scores in experts.values())
-        return cls(len(rows), tuple(experts), base64.b64encode(zlib.compress(raw, 1)).decode("ascii"))
+        raw += taken_before.astype(np.uint8).tobytes()
+        packed = base64.b64encode(zlib.compress(raw, 1)).decode("ascii")
+        return cls(len(rows), distinct, tuple(experts), packed)
 
-    def unpacked(self) -> tuple[Ids, dict[str, Array]]:
-        """Return the arguments of `of`.
+    def unpacked(self) -> tuple[Ids, dict[str, Array], Array]:
+        """Return rows, scores of the models and what was taken before, as `of` was given them.
 
         Raises:
             ValueError: these are not what `of` wrote.
@@ -65,13 +72,19 @@ class CandidateScores:
         rows: Ids = np.cumsum(np.frombuffer(raw, "<u4", self.number).astype(np.int64))
         scores = np.frombuffer(raw, "<f2", self.number * len(self.models), 4 * self.number)
         of_models = scores.astype(np.float64).reshape(len(self.models), self.number)
-        return rows, dict(zip(self.models, of_models, strict=True))
+        taken_before = np.frombuffer(raw, np.uint8, self.number, len(raw) - self.number).astype(np.float64)
+        return rows, dict(zip(self.models, of_models, strict=True)), taken_before
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """From a JSON object."""
-        return cls(record["number"], tuple(record["models"]), record["packed"])
+        return cls(record["number"], record["distinct"], tuple(record["models"]), record["packed"])
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
-        return {"number": self.number, "models": list(self.models), "packed": self.packed}
+        return {
+            "number": self.number,
+            "distinct": self.distinct,
+            "models": list(self.models),
+            "packed": self.packed,
+        }

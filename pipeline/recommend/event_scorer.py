@@ -186,7 +186,7 @@ class EventScorer:
             "timestamp": windows.timestamps.tolist(),
             "target": [ids[row] for row in windows.targets.tolist()],
             "window": [list(history.items) for history in histories],
-            "earlier": [[ids[row] for row in rows if row != PADDING] for rows in windows.earlier.tolist()],
+            "earlier": [[ids[row] for row in rows if row != PADDING] for rows in self._looked_up(windows)],
             "since_setup": [history.since_setup for history in histories],
             "cold": windows.cold.tolist(),
             "region_id": posterior.tops.tolist(),
@@ -211,6 +211,11 @@ class EventScorer:
         among = known + np.where(windows.targets <= len(self._setup.catalogue), 0.0, own)
         losses: Array = -np.log(np.maximum(own / np.maximum(among, 1e-12), 1e-12))
         return losses
+
+    def _looked_up(self, windows: Windows) -> list[list[int]]:
+        """For each window, the newest of its earlier items: those whose neighbours are counted."""
+        looked_up: list[list[int]] = windows.earlier[:, -self._config.ranking.history :].tolist()
+        return looked_up
 
     def _popularity_ranks(self, stage: SecondStage, windows: Windows, existence: Existence) -> list[int]:
         """Ranks of the targets by decayed popularity before the batch, 0 where they are no candidates."""

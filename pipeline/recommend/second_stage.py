@@ -67,13 +67,21 @@ class Candidates:
         rows: (m,) ascending.
         experts: model -> (m,) log probabilities, in half precision.
         features: (m, features).
+        taken_before: (m,) 1 for items that the user took before, else 0.
+        distinct: number of distinct items that the user took, as far as they are remembered.
         found_by: source -> rows that it proposed; empty where it was not asked.
     """
 
     rows: Ids
     experts: Mapping[str, Array]
     features: NDArray[np.float32]
+    taken_before: Array
+    distinct: int
     found_by: Mapping[str, Ids]
+
+    def to_scores(self) -> CandidateScores:
+        """What cannot be computed again, for the record of the event."""
+        return CandidateScores.of(self.rows, self.experts, self.taken_before, self.distinct)
 
     def sources_of(self, row: int) -> tuple[str, ...]:
         """Sources that proposed a candidate."""
@@ -152,7 +160,10 @@ class SecondStage:
         found |= {s.name: best(s.scores(query), rows, max(s.most, least), s.least) for s in self._experts}
         rows = union(found.values())
         experts = {s.name: log_probabilities(query.experts[s.name][rows]) for s in self._experts}
-        return Candidates(rows, experts, self._describe(query, rows, scores, experts), found)
+        taken = query.taken
+        before = np.isin(rows, taken).astype(np.float64)
+        features = self._describe(query, rows, scores, experts, before, len(taken))
+        return Candidates(rows, experts, features, before, len(taken), found)
 
     def scores(self, candidates: Candidates) -> NDArray[np.float32]:
         """(m,) scores of candidates, higher is better."""
@@ -191,7 +202,7 @@ class SecondStage:
                 found.append(None if event.allowed is None else self._candidates(event.query, event.allowed, text))
                 self.count(event.query, event.target)
             ranks += self._ranks(batch, found)
-            written += [None if one is None else CandidateScores.of(one.rows, one.experts) for one in found]
+            written += [None if one is None else one.to_scores() for one in found]
             lists = [None if one is None else one.list_of(e.target) for one, e in zip(found, batch, strict=True)]
             self._learn([one for one in lists if one is not None], len(batch), retained)
         return ranks, written
@@ -308,17 +319,22 @@ class SecondStage:
         return {source.name: source.scores(query) for source in self._sources[:-1]} | {self._text.name: text}
 
     def _describe(
-        self, query: Query, rows: Ids, scores: Mapping[str, Scores], experts: Mapping[str, Array]
+        self,
+        query: Query,
+        rows: Ids,
+        scores: Mapping[str, Scores],
+        experts: Mapping[str, Array],
+        taken_before: Array,
+        distinct: int,
     ) -> NDArray[np.float32]:
-        recency = self._recency
-        facts = CandidateFacts(
-            recency.counts[rows], recency.ages()[rows], recency.idle()[rows], self._text.to_last(query, rows)
-        )
-        return self.features.of(query, rows, scores, experts, facts)
+        recency, last = self._recency, self._text.to_last(query, rows)
+        of_items = (recency.counts[rows], recency.ages()[rows], recency.idle()[rows])
+        return self.features.of(query, rows, scores, experts, CandidateFacts(*of_items, last, taken_before, distinct))
 
     def _again(self, query: Query, text: Scores, known: CandidateScores) -> Candidates:
-        rows, experts = known.unpacked()
-        return Candidates(rows, experts, self._describe(query, rows, self._scores(query, text), experts), {})
+        rows, experts, before = known.unpacked()
+        features = self._describe(query, rows, self._scores(query, text), experts, before, known.distinct)
+        return Candidates(rows, experts, features, before, known.distinct, {})
 
     def _ranks(self, batch: Sequence[Event], found: Sequence[Candidates | None]) -> list[int]:
         asked = [one for one in found if one is not None]

@@ -42,6 +42,12 @@ class Query:
         window: Ids = self.context[self.context != PADDING]
         return window
 
+    @property
+    def taken(self) -> Ids:
+        """(k,) distinct items that the user took, as far as they are remembered, ascending."""
+        taken: Ids = np.unique(np.concatenate([self.earlier[self.earlier != PADDING], self.window]))
+        return taken
+
     def without_withheld(self) -> "Query":
         """The query without the user's held-out interaction."""
         if self.withheld == PADDING:

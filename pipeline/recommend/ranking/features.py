@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
-from pipeline.events.windows import PADDING, Ids
+from pipeline.events.windows import Ids
 from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.source import Scores
 
@@ -50,12 +50,16 @@ class CandidateFacts:
     Attributes:
         counts, ages, idle: (m,) of each; see `ItemRecency`.
         text_last: (m,) cosines to the text of the window's last item.
+        taken_before: (m,) 1 for items that the user took before, else 0.
+        distinct: number of distinct items that the user took, as far as they are remembered.
     """
 
     counts: Array
     ages: Array
     idle: Array
     text_last: Scores
+    taken_before: Array
+    distinct: int
 
 
 class FeatureTable:
@@ -73,7 +77,8 @@ class FeatureTable:
         self._half_lives, self._experts = list(half_lives), list(experts)
         nothing = Query(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), np.ones(1), 0.0, 0.0, {})
         scores = dict.fromkeys([*self._half_lives, *SOURCES], np.zeros(1))
-        facts = CandidateFacts(np.zeros(1), np.zeros(1), np.zeros(1), np.zeros(1))
+        none = np.zeros(1)
+        facts = CandidateFacts(none, none, none, none, none, 0)
         experts_at = {name: np.zeros(1) for name in self._experts}
         self.names = list(self._columns(nothing, np.zeros(1, dtype=np.int64), scores, experts_at, facts))
 
@@ -125,7 +130,13 @@ class FeatureTable:
         columns |= {f"place_{name}": row for name, row in zip(placed, of_sources, strict=True)}
         columns["count"] = np.log1p(facts.counts)
         columns["age"], columns["idle"] = np.log1p(facts.ages), np.log1p(facts.idle)
-        return columns | self._of_user(query, rows) | {"window_best_popularity": np.log(scores[shortest].max() + SMALL)}
+        return columns | {
+            "taken_before": facts.taken_before,
+            "window_history": float(np.log1p(facts.distinct)),
+            "window_recent": query.recent,
+            "window_opened": query.opened,
+            "window_best_popularity": np.log(scores[shortest].max() + SMALL),
+        }
 
     def _of_experts(self, experts: Mapping[str, Array]) -> dict[str, Scores | float]:
         columns: dict[str, Scores | float] = {}
@@ -136,16 +147,6 @@ class FeatureTable:
         if self._experts:
             columns["window_best_model"] = float(experts[self._experts[0]].max(initial=-28.0))
         return columns
-
-    @staticmethod
-    def _of_user(query: Query, rows: Ids) -> dict[str, Scores | float]:
-        taken = np.concatenate([query.earlier[query.earlier != PADDING], query.window])
-        return {
-            "taken_before": np.isin(rows, taken).astype(np.float64),
-            "window_history": float(np.log1p(len(np.unique(taken)))),
-            "window_recent": query.recent,
-            "window_opened": query.opened,
-        }
 
 
 REGION, NEIGHBOURS, TEXT = "popularity_region", "neighbours", "text"
