@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import nsmallest
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,16 +168,28 @@ class Recommender:
         """Items of answers, by the second stage; without one, by the model."""
         known, online = self._items.catalogue.known_rows, self._online
         queries = online.queries(batch, contexts, [known(self._earlier(ask)) for ask in asks], since_setup)
-        ranked = online.ranked(queries, [self._allowed(ask) for ask in asks], [ask.k for ask in asks])
+        ranked = online.ranked(queries, [self._allowed(ask) for ask in asks])
         if ranked is None:
             return [self._best(batch.probabilities[row], ask) for row, ask in enumerate(asks)]
-        return [self._first(one, ask) for one, ask in zip(ranked, asks, strict=True)]
+        first = [self._first(one, ask) for one, ask in zip(ranked, asks, strict=True)]
+        return [items + self._others(items, batch.probabilities[row], asks[row]) for row, items in enumerate(first)]
+
+    def _others(
+        self, items: tuple[Recommended, ...], probabilities: NDArray[np.floating[Any]], ask: Ask
+    ) -> tuple[Recommended, ...]:
+        """Items that no source proposed, by the model, where a request asks for more than all candidates."""
+        missing = ask.k - len(items)
+        if not missing:
+            return ()
+        known = (*ask.exclude, *(item.item_id for item in items))
+        others = self._best(probabilities, replace(ask, k=missing, exclude=known))
+        return tuple(replace(item, score=0.0, sources=() if ask.explain else None) for item in others)
 
     def _first(self, ranked: Ranked, ask: Ask) -> tuple[Recommended, ...]:
         """The k best candidates."""
         ids, rows, scores = self._items.catalogue.ids, ranked.candidates.rows.tolist(), ranked.scores
-        shares = np.exp(scores - scores.max(initial=0.0))
-        shares /= max(float(shares.sum()), 1e-12)
+        shares = np.exp(scores - scores.max(initial=-np.inf))
+        shares /= shares.sum()
         # Ties by id, not by row: another server may have the items in other rows.
         top = nsmallest(ask.k, range(len(rows)), lambda i: (-float(scores[i]), ids[rows[i]]))
         found = [self._recommended(ids[rows[i]], float(shares[i])) for i in top]

@@ -150,14 +150,14 @@ class SecondStage:
 
     # Ranking.
 
-    def candidates(self, query: Query, allowed: Allowed, least: int = 0) -> Candidates:
-        """Find the candidates of a window, at least `least` if so many are allowed, and describe them."""
-        return self._candidates(query, allowed, self._text.scores(query), least)
+    def candidates(self, query: Query, allowed: Allowed) -> Candidates:
+        """Find the candidates of a window, and describe them."""
+        return self._candidates(query, allowed, self._text.scores(query))
 
-    def _candidates(self, query: Query, allowed: Allowed, text: Scores, least: int = 0) -> Candidates:
+    def _candidates(self, query: Query, allowed: Allowed, text: Scores) -> Candidates:
         scores, rows = self._scores(query, text), np.flatnonzero(allowed)
         found = {s.name: best(scores[s.name], rows, s.most, s.least) for s in self._sources if s.most}
-        found |= {s.name: best(s.scores(query), rows, max(s.most, least), s.least) for s in self._experts}
+        found |= {s.name: best(s.scores(query), rows, s.most, s.least) for s in self._experts}
         rows = union(found.values())
         experts = {s.name: log_probabilities(query.experts[s.name][rows]) for s in self._experts}
         taken = query.taken

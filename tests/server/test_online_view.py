@@ -1,7 +1,6 @@
 """Online counts of a server: those of a gate, as fresh as `gated`."""
 
 import base64
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,19 +8,14 @@ import numpy as np
 import pytest
 
 from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
-from consumers.runtime.topic_reader import value_of
-from pipeline.config import Config
-from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Windows, no_earlier
-from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.recommend.online_state import OnlineState
-from pipeline.regions.live import LiveRegions
-from pipeline.regions.revision import Revision
-from pipeline.streams.topics import REGIONS, TREND
+from pipeline.streams.topics import TREND
 from tests.replay.small import config
+from tests.server.gates import everything, gate_of, ranked
 from tests.server.world import (
     FIRSTS,
     LENGTH,
@@ -45,16 +39,6 @@ OFF = config("trend.half_lives=[]")
 WEIGHTS = "network.weights"
 
 
-def gate(world: World, settings: Config = SETTINGS) -> EventScorer:
-    """A gate under the world's revision."""
-    setup = the_setup()
-    catalogue = OpenCatalogue(setup.catalogue, None)
-    host = AdapterHost(copy.deepcopy(setup.backbone), settings.adapter)
-    live = LiveRegions(setup.bank, host, world.store, setup.backbone_sha256, catalogue)
-    live.apply(Revision.from_record(value_of(next(iter(world.log.read(REGIONS, 0, 0, 1))))))
-    return EventScorer(setup, settings, live, catalogue)
-
-
 def events(n: int, seed: int, rising: float = 0.5) -> Windows:
     """Windows of everybody, many followed by the item that rises."""
     rng = np.random.default_rng(seed)
@@ -63,21 +47,6 @@ def events(n: int, seed: int, rising: float = 0.5) -> Windows:
     names = np.array([f"{seed}-{i}" for i in range(n)])
     times = np.arange(n, dtype=np.float64)
     return Windows(contexts, targets, names, names, times, np.full(n, LENGTH), np.arange(n), no_earlier(n))
-
-
-def ranked(scorer: EventScorer, history: np.ndarray) -> dict[int, float]:
-    """Candidates of the gate for a history, and their probabilities."""
-    assert scorer.online is not None
-    windows, existence = taken(history[None]), everything()
-    batch = scorer.score(windows, existence)
-    assert scorer.origin_prior is not None
-    opened = scorer.origin_prior.opened(batch.origin_features(the_setup().bank, windows.since_setup))
-    query = scorer._queries(batch, windows.contexts, windows.earlier, windows.since_setup, opened)[0]
-    stage = scorer.online.second_stage
-    found = stage.candidates(query, existence.allowed(0, history), 1000)
-    scores = stage.scores(found).astype(np.float64)
-    shares = np.exp(scores - scores.max())
-    return dict(zip(found.rows.tolist(), (shares / shares.sum()).tolist(), strict=True))
 
 
 def answers_of(server: Server, scorer: EventScorer, history: np.ndarray) -> None:
@@ -90,11 +59,8 @@ def answers_of(server: Server, scorer: EventScorer, history: np.ndarray) -> None
         expected = dict(enumerate(scorer.score(taken(history[None]), everything()).probabilities[0].tolist()))
     else:
         expected = ranked(scorer, history)
-    np.testing.assert_allclose([found[row] for row in found], [expected[row] for row in found], rtol=2e-2, atol=1e-5)
-
-
-def everything() -> Existence:
-    return Existence.of_all(len(the_setup().catalogue))
+    expected_scores = [expected.get(row, 0.0) for row in found]
+    np.testing.assert_allclose(list(found.values()), expected_scores, rtol=2e-2, atol=1e-5)
 
 
 def handled(scorer: EventScorer, windows: Windows) -> list[GatedEvent]:
@@ -136,7 +102,7 @@ def after(world: World, scorer: EventScorer, n: int) -> Iterator[Server]:
 
 
 def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
-    scorer = gate(world)
+    scorer = gate_of(world)
     with after(world, scorer, 300) as server:
         for history in windows():
             answers_of(server, scorer, history)
@@ -148,7 +114,7 @@ def test_a_known_user_is_answered_as_the_gate_would(world: World) -> None:
 
 
 def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> None:
-    scorer = gate(world)
+    scorer = gate_of(world)
     with after(world, scorer, 200) as server:
         assert scorer.online is not None
         weights = learned(scorer.online)
@@ -172,7 +138,7 @@ def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> Non
 
 def test_a_server_that_starts_later_counts_every_event_once(world: World) -> None:
     """Whatever topic it reads first: what the snapshot holds is not counted again, what follows is."""
-    scorer = gate(world)
+    scorer = gate_of(world)
     assert scorer.online is not None
     world.snapshot(scorer.online)
     for record in handled(scorer, events(40, seed=4)):
@@ -189,7 +155,7 @@ def test_a_server_that_starts_later_counts_every_event_once(world: World) -> Non
 
 
 def test_an_unknown_user_is_answered_by_the_shortest_half_life(world: World) -> None:
-    scorer = gate(world)
+    scorer = gate_of(world)
     with after(world, scorer, 100) as server:
         assert scorer.online is not None
         expected = scorer.online.overall()
@@ -202,7 +168,7 @@ def test_an_unknown_user_is_answered_by_the_shortest_half_life(world: World) -> 
 
 
 def test_a_withdrawn_item_stays_out_however_it_trends(world: World) -> None:
-    scorer = gate(world)
+    scorer = gate_of(world)
     with after(world, scorer, 100) as server:
         item = the_setup().catalogue.item_ids[RISING - 1]
         world.withdraw(RISING)
@@ -256,11 +222,11 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
 
 
 def test_without_half_lives_the_model_answers_alone(world: World) -> None:
-    scorer = gate(world)
+    scorer = gate_of(world)
     assert scorer.online is not None
     handled(scorer, events(100, seed=1))
     world.snapshot(scorer.online)
-    alone = gate(world, OFF)
+    alone = gate_of(world, OFF)
     with serving(world, settings=OFF) as server:
         for history in windows():
             answers_of(server, alone, history)

@@ -35,6 +35,13 @@ function facts(answer, seconds) {
   ];
 }
 
+/** Sources that proposed an item, and its leading features as a tooltip; nothing where the model alone answers. */
+function why(item) {
+  if (!item.sources) return null;
+  const parts = Object.entries(item.features ?? {}).map(([name, part]) => `${name} ${part >= 0 ? "+" : ""}${number(part)}`);
+  return h("small", { class: "why", title: parts.join("\n") }, item.sources.join(", ").replaceAll("_", " "));
+}
+
 function items(answer) {
   const best = Math.max(...answer.items.map((item) => item.score), 1e-12);
   return answer.items.map((item) =>
@@ -43,6 +50,7 @@ function items(answer) {
       {},
       h("span", { class: "item" }, item.title || item.item_id),
       h("small", {}, item.item_id),
+      why(item),
       h("meter", { min: 0, max: best, value: item.score, "aria-label": "probability" }),
       h("span", { class: "score" }, item.score >= 0.0005 ? `${(item.score * 100).toFixed(1)}%` : "<0.1%"),
     ),
@@ -57,7 +65,7 @@ export async function recommend(userId, revision) {
   const began = performance.now();
   let shown;
   try {
-    const answer = await post("recommend", { user_id: userId, k: K, revision });
+    const answer = await post("recommend", { user_id: userId, k: K, revision, explain: true });
     const rows = facts(answer, (performance.now() - began) / 1000);
     shown = [
       h("dl", { class: "answer" }, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),

@@ -48,7 +48,7 @@ class ItemBody(BaseModel):
     """A recommended item."""
 
     item_id: str
-    score: float = Field(description="probability that it comes next, among the candidates")
+    score: float = Field(description="probability that it comes next, among the candidates; 0 for an item that is none")
     title: str
     sources: list[str] | None = Field(None, description="candidate sources that proposed it; null unless asked for")
     features: dict[str, float] | None = Field(

@@ -129,21 +129,18 @@ class ServedOnlineState:
             with self._lock:
                 start(self._online, self._setup, self._score)
 
-    def ranked(
-        self, queries: Sequence[Query], allowed: Sequence[NDArray[np.bool_]], most: Sequence[int]
-    ) -> list[Ranked] | None:
+    def ranked(self, queries: Sequence[Query], allowed: Sequence[NDArray[np.bool_]]) -> list[Ranked] | None:
         """Candidates of windows with their scores; None where the model alone answers.
 
         Args:
             queries: the n windows.
             allowed: for each, the (items + 1,) rows that may be recommended.
-            most: for each, the number of items that are wanted.
         """
         if self._online is None:
             return None
         with self._lock:
             stage = self._online.second_stage
-            found = [stage.candidates(q, a, k) for q, a, k in zip(queries, allowed, most, strict=True)]
+            found = [stage.candidates(q, a) for q, a in zip(queries, allowed, strict=True)]
             return [Ranked(candidates, stage.scores(candidates)) for candidates in found]
 
     def contributions(self, candidates: Candidates) -> list[Mapping[str, float]]:
