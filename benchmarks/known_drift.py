@@ -55,9 +55,9 @@ STRATEGIES = (
     "lora_replay",
     "raie_k1",
     "ensemble",
-    "lora_replay_trend",
-    "raie_k1_trend",
-    "ensemble_trend",
+    "lora_replay_ranked",
+    "raie_k1_ranked",
+    "ensemble_ranked",
     "raie_no_trend",
     "raie",
 )

@@ -48,12 +48,12 @@ class CandidateScores:
         """Pack candidates.
 
         Args:
-            rows: (m,) catalogue rows of the gate, ascending.
+            rows: (m,) catalogue rows of the gate.
             experts: model -> (m,) log probabilities in half precision.
             taken_before: (m,) 1 for items that the user took before, else 0.
             distinct: see the attribute.
         """
-        raw = np.diff(rows, prepend=0).astype("<u4").tobytes()
+        raw = np.diff(rows, prepend=0).astype("<i4").tobytes()
         raw += b"".join(scores.astype("<f2").tobytes() for scores in experts.values())
         raw += taken_before.astype(np.uint8).tobytes()
         packed = base64.b64encode(zlib.compress(raw, 1)).decode("ascii")
@@ -69,7 +69,7 @@ class CandidateScores:
             raw = zlib.decompress(base64.b64decode(self.packed))
         except zlib.error as error:
             raise ValueError(f"candidates are damaged: {error}") from error
-        rows: Ids = np.cumsum(np.frombuffer(raw, "<u4", self.number).astype(np.int64))
+        rows: Ids = np.cumsum(np.frombuffer(raw, "<i4", self.number).astype(np.int64))
         scores = np.frombuffer(raw, "<f2", self.number * len(self.models), 4 * self.number)
         of_models = scores.astype(np.float64).reshape(len(self.models), self.number)
         taken_before = np.frombuffer(raw, np.uint8, self.number, len(raw) - self.number).astype(np.float64)

@@ -62,7 +62,7 @@ class EventScorer:
         self._withheld = withheld or {}
         self._scorer = Scorer(HostBackend(live.host), setup.view, config.gate.floor)
         self._regions = len(setup.bank.setup)
-        self.online = OnlineState(setup, config, self._texts) if config.trend.half_lives else None
+        self.online = OnlineState(setup, config, self._texts, catalogue.ids) if config.trend.half_lives else None
         self.origin_prior = self.online.origin_prior if self.online else None
         self._held_out = HeldOut(setup, config)
 

@@ -26,16 +26,17 @@ class OnlineState:
         setup: the state before any event.
         config: the whole tree.
         texts: text embeddings in force.
+        ids: id of every catalogue row; it may grow.
 
     Attributes:
         regions: number of set-up regions.
         second_stage, origin_prior: the two.
     """
 
-    def __init__(self, setup: SetUp, config: Config, texts: Texts) -> None:
+    def __init__(self, setup: SetUp, config: Config, texts: Texts, ids: Sequence[str]) -> None:
         self.regions, trend = len(setup.bank.setup), config.trend
         self._length = config.windows.length
-        self.second_stage = SecondStage(setup, config, self.regions, (MODEL, BACKBONE), texts)
+        self.second_stage = SecondStage(setup, config, self.regions, (MODEL, BACKBONE), texts, ids)
         self.origin_prior = OriginPrior(self.regions, trend.era_learning_rate, trend.era_half_life)
 
     @property

@@ -28,7 +28,7 @@ from pipeline.recommend.candidates.neighbours import NeighbourItems
 from pipeline.recommend.candidates.newest import NewestItems
 from pipeline.recommend.candidates.popularity import PopularItems, RegionalItems
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import CandidateSource, Scores, best, union
+from pipeline.recommend.candidates.source import CandidateSource, Scores, TieOrder, best, union
 from pipeline.recommend.candidates.text import TextNeighbours, Texts
 from pipeline.recommend.candidates.transitions import NextItems
 from pipeline.recommend.ranking.features import CandidateFacts, FeatureTable
@@ -64,7 +64,7 @@ class Candidates:
     """Candidates of one window.
 
     Attributes:
-        rows: (m,) ascending.
+        rows: (m,) in the order of ties, see `TieOrder`.
         experts: model -> (m,) log probabilities, in half precision.
         features: (m, features).
         taken_before: (m,) 1 for items that the user took before, else 0.
@@ -89,10 +89,8 @@ class Candidates:
 
     def list_of(self, target: int) -> RankedList | None:
         """The list for learning; None where the target is not among the candidates."""
-        place = int(np.searchsorted(self.rows, target))
-        if place == len(self.rows) or self.rows[place] != target:
-            return None
-        return RankedList(self.features, place)
+        places = np.flatnonzero(self.rows == target)
+        return RankedList(self.features, int(places[0])) if len(places) else None
 
 
 class SecondStage:
@@ -104,6 +102,7 @@ class SecondStage:
         regions: number of set-up regions that are counted.
         experts: names of the models in `Query.experts`, the adapted one first.
         texts: text embeddings in force.
+        ids: id of every catalogue row; it may grow.
 
     Attributes:
         features: names and computation of the features.
@@ -111,7 +110,9 @@ class SecondStage:
         started: True once the events of set-up are counted.
     """
 
-    def __init__(self, setup: SetUp, config: Config, regions: int, experts: Sequence[str], texts: Texts) -> None:
+    def __init__(
+        self, setup: SetUp, config: Config, regions: int, experts: Sequence[str], texts: Texts, ids: Sequence[str]
+    ) -> None:
         trend, ranking, length = config.trend, config.ranking, config.windows.length
         half_lives, most = trend.half_lives, ranking.candidates
         self._popularity = DecayedPopularity(setup.counts, regions, half_lives, trend.shrinkage)
@@ -126,6 +127,7 @@ class SecondStage:
             NextItems("next_recent_last", self._recent, 0, last_only=True),
             NextItems("next_all_last", self._all, 0, last_only=True),
         ]
+        self._order = TieOrder(len(setup.catalogue), ids)
         self._text = TextNeighbours(texts, most)
         self._experts = [ExpertItems(name, most) for name in experts]
         self._sources: list[CandidateSource] = [
@@ -156,9 +158,9 @@ class SecondStage:
 
     def _candidates(self, query: Query, allowed: Allowed, text: Scores) -> Candidates:
         scores, rows = self._scores(query, text), np.flatnonzero(allowed)
-        found = {s.name: best(scores[s.name], rows, s.most, s.least) for s in self._sources if s.most}
-        found |= {s.name: best(s.scores(query), rows, s.most, s.least) for s in self._experts}
-        rows = union(found.values())
+        found = {s.name: best(scores[s.name], rows, s.most, s.least, self._order) for s in self._sources if s.most}
+        found |= {s.name: best(s.scores(query), rows, s.most, s.least, self._order) for s in self._experts}
+        rows = union(found.values(), self._order)
         experts = {s.name: log_probabilities(query.experts[s.name][rows]) for s in self._experts}
         taken = query.taken
         before = np.isin(rows, taken).astype(np.float64)
@@ -381,8 +383,8 @@ def rank_in(rows: Ids, scores: NDArray[np.float32], target: int, allowed: Allowe
     A target outside the candidates has the last rank of all items that may be recommended: it is in no list, and what
     is computed from its rank beyond lists, as the reciprocal rank, is a lower bound.
     """
-    place = int(np.searchsorted(rows, target))
-    if place == len(rows) or rows[place] != target:
+    places = np.flatnonzero(rows == target)
+    if not len(places):
         return max(int(np.count_nonzero(allowed)), len(rows) + 1)
-    own = scores[place]
+    own = scores[places[0]]
     return 1 + int(np.count_nonzero(scores > own)) + (int(np.count_nonzero(scores == own)) - 1) // 2

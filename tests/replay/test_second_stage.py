@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.arrays import Array
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import best
+from pipeline.recommend.candidates.source import TieOrder, best
 from pipeline.recommend.ranking.features import TABLE, places
 from pipeline.recommend.ranking.network import RankedList, RankingNetwork
 from pipeline.recommend.second_stage import Event, SecondStage, rank_in
@@ -22,7 +22,8 @@ def stage(setup: SetUp, *settings: str, experts: Sequence[str] = ("model", "back
     """A second stage that has counted nothing."""
     vectors = setup.catalogue.vectors
     texts = np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors])
-    made = SecondStage(setup, config("ranking.batch=8", *settings), 1, experts, lambda: texts)
+    ids = ["", *setup.catalogue.item_ids]
+    made = SecondStage(setup, config("ranking.batch=8", *settings), 1, experts, lambda: texts, ids)
     made.begin([])
     return made
 
@@ -127,10 +128,14 @@ def test_ranks_are_those_among_candidates(scores: list[int], target: int, rank: 
 
 def test_the_best_rows_and_their_places() -> None:
     scores = np.array([9.0, 1.0, 5.0, 5.0, 0.0, 7.0])
-    assert sorted(best(scores, np.array([1, 2, 3, 4]), 2, -np.inf).tolist()) == [2, 3]
-    assert sorted(best(scores, np.array([1, 2, 3, 4, 5]), 2, -np.inf).tolist()) == [2, 5], "ties go to the lower row"
-    assert sorted(best(scores, np.array([1, 4]), 2, 0.0).tolist()) == [1]
-    assert best(scores, np.array([5, 8]), 2, 0.0).tolist() == [5], "a row without a score is none"
+    of_setup, by_id = TieOrder(5, "_abcde"), TieOrder(1, "_azyxw")
+    assert sorted(best(scores, np.array([1, 2, 3, 4]), 2, -np.inf, of_setup).tolist()) == [2, 3]
+    everything = np.array([1, 2, 3, 4, 5])
+    assert sorted(best(scores, everything, 2, -np.inf, of_setup).tolist()) == [2, 5], "those of set-up by row"
+    assert sorted(best(scores, everything, 2, -np.inf, by_id).tolist()) == [3, 5], "others by id: y before z"
+    assert sorted(best(scores, np.array([1, 4]), 2, 0.0, of_setup).tolist()) == [1]
+    assert best(scores, np.array([5, 8]), 2, 0.0, of_setup).tolist() == [5], "a row without a score is none"
+    assert by_id.sorted(everything).tolist() == [1, 5, 4, 3, 2]
     np.testing.assert_allclose(places(scores[None, :3]), [[1 / 3, 1 / 5, 1 / 4]])
 
 

@@ -54,7 +54,7 @@ def taught(name: str, start: StrategyContext) -> Taught:
 
 def test_each_strategy_answers_as_if_it_had_trained_by_itself(setup: SetUp, tmp_path: Path, trained: list[int]) -> None:
     alone = context_of(setup, tmp_path)
-    names = ("lora", "raie_k1", "ensemble", "ensemble_trend", "lora_rows", "lora_replay", "lora_replay_trend", "mole")
+    names = ("lora", "raie_k1", "ensemble", "ensemble_ranked", "lora_rows", "lora_replay", "lora_replay_ranked", "mole")
     expected = {name: taught(name, alone) for name in names}
     by_itself = len(trained)
     shared = Shared(tmp_path / "shared")

@@ -24,7 +24,7 @@ from pipeline.streams.topics import (
     TREND,
     USERS,
 )
-from tests.server.world import TOKEN, A, Server, World, eventually, fresh_ensemble, item_id, region, serving, the_setup
+from tests.server.world import TOKEN, A, Server, World, eventually, fresh_state, item_id, region, serving, the_setup
 
 MALFORMED: dict[str, list[dict[str, Any]]] = {
     FEEDBACK: [{"x": 1}, {"request_id": "x"}],
@@ -79,7 +79,7 @@ def still_follows(world: World, server: Server) -> None:
 @pytest.mark.parametrize("topic", MALFORMED)
 def test_malformed_records_are_skipped_counted_and_said_once(world: World, server: Server, topic: str) -> None:
     if topic == TREND:
-        world.snapshot(fresh_ensemble())
+        world.snapshot(fresh_state())
     first = MALFORMED[topic][0]
     world.send(topic, first, "a1")
     eventually(lambda: skipped(server, topic) == 1)

@@ -76,7 +76,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("repeats", [True, False])
-@pytest.mark.parametrize("strategy", ["static", "popularity_recent", "sequential_rules", "ensemble_trend", "raie"])
+@pytest.mark.parametrize("strategy", ["static", "popularity_recent", "sequential_rules", "ensemble_ranked", "raie"])
 def test_a_return_is_a_hit_of_a_replay_where_repeats_are_allowed_and_else_a_miss(tmp_path, repeats, strategy):
     of = STRATEGIES[strategy](context(repeats, tmp_path / "state"))
     windows = plan_replay(returning(), settings(repeats)).stream[slice(0, 600)]

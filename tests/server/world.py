@@ -139,7 +139,8 @@ def texts() -> np.ndarray:
 def fresh_state(settings: Config = SETTINGS) -> OnlineState:
     """Origin prior and second stage of a gate at its start."""
     setup = the_setup()
-    online, host = OnlineState(setup, settings, texts), AdapterHost(copy.deepcopy(setup.backbone), settings.adapter)
+    online = OnlineState(setup, settings, texts, ["", *setup.catalogue.item_ids])
+    host = AdapterHost(copy.deepcopy(setup.backbone), settings.adapter)
     scorer = Scorer(HostBackend(host), setup.view, settings.gate.floor)
     start(online, setup, partial(scorer.score, setup.bank, existence=Existence.of_all(len(setup.catalogue))))
     return online

@@ -286,7 +286,7 @@ class ServedOnlineState:
         online.learn_origin(event, query)
 
     def _new(self) -> OnlineState:
-        return OnlineState(self._setup, self._config, self._texts)
+        return OnlineState(self._setup, self._config, self._texts, self._catalogue.ids)
 
 
 def _taken(gated: Iterable[Gated]) -> list[Taken]:

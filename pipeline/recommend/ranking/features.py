@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
-from pipeline.events.windows import Ids
+from pipeline.events.windows import PADDING, Ids
 from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.source import Scores
 
@@ -135,7 +135,7 @@ class FeatureTable:
             "window_history": float(np.log1p(facts.distinct)),
             "window_recent": query.recent,
             "window_opened": query.opened,
-            "window_best_popularity": np.log(scores[shortest].max() + SMALL),
+            "window_best_popularity": np.log(scores[shortest][PADDING + 1 :].max(initial=0.0) + SMALL),
         }
 
     def _of_experts(self, experts: Mapping[str, Array]) -> dict[str, Scores | float]:

@@ -50,8 +50,9 @@ class Ranked(IntervalLearner):
         self._texts = np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors])
         self._frozen = AdapterHost(context.grown_backbone(), config.adapter)
         self._held_out = HeldOut(context.setup, config)
-        self._stage = SecondStage(context.setup, config, 1, self.models, lambda: self._texts[: self._items + 1])
         self._items = context.timeline.setup_items
+        ids = ("", *context.timeline.item_ids)
+        self._stage = SecondStage(context.setup, config, 1, self.models, self._texts_in_force, ids)
         self._stage.begin(self._past())
 
     @property
@@ -76,6 +77,10 @@ class Ranked(IntervalLearner):
             for query, target, allowed in self._events(batch, existence):
                 ranks.append(NOT_SCORED if allowed is None else self._stage.rank(query, allowed, target))
         return Scored(np.array(ranks, dtype=np.int64))
+
+    def _texts_in_force(self) -> NDArray[np.float32]:
+        """(items + 1, t) text embeddings of the items so far."""
+        return self._texts[: self._items + 1]
 
     def _events(self, windows: Windows, existence: Existence) -> list[Event]:
         """Windows with the scores of the models."""
