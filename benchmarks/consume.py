@@ -414,7 +414,7 @@ class Stream:
         """Run the computations of the gate on windows, without a log."""
         setup = self._own_setup()
         host, encoder = AdapterHost(setup.backbone, self.config.adapter), HashingEncoder()
-        scoring = GateScoring(setup, self.config, encoder, host, self._store, "handler", new_metrics())
+        scoring = GateScoring(setup, self.config, encoder, host, self._store, "handler", new_metrics(), lambda *_: None)
         return self._each(scoring.score)
 
     def encoder(self) -> Stopwatch:

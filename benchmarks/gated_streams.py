@@ -35,6 +35,7 @@ DRIFTED = 1
 UNUSED: dict[str, Any] = {
     "target": "i1",
     "window": (),
+    "earlier": (),
     "since_setup": 0,
     "cold": False,
     "route": (),

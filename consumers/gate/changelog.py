@@ -107,11 +107,23 @@ def read_snapshot(log: Log, gate: str, on_skipped: OnSkipped = unreported) -> On
     return search_backwards(log, TREND, partial(_part, gate), partial(_newest, gate), on_skipped)
 
 
+EARLIER = "theta"
+"""Array of snapshots of the versions that mixed probabilities instead of ranking candidates."""
+
+
+def is_of_mixture(snapshot: OnlineSnapshot) -> bool:
+    """True for a snapshot of a version without second stage."""
+    return EARLIER in snapshot.arrays
+
+
 def restore_online(online: OnlineState, gate: str, snapshot: OnlineSnapshot, rows: Ids) -> None:
     """Set origin prior and second stage to the state of a gate's snapshot.
 
+    Of a version without second stage it has the origin prior and the number of events: counts and network stay as they
+    started.
+
     Args:
-        online: of this process.
+        online: of this process; started from set-up where the snapshot is of a version without second stage.
         gate: instance that wrote the snapshot.
         snapshot: its counts are over the items of set-up, then `items`.
         rows: (k + 1,) catalogue row here of each row there, padding included, 0 for an item that is not known here.
@@ -120,6 +132,10 @@ def restore_online(online: OnlineState, gate: str, snapshot: OnlineSnapshot, row
         LogError: the shapes differ; the state is unchanged.
     """
     arrays = snapshot.arrays
+    if is_of_mixture(snapshot):
+        online.origin_prior.restore(arrays)
+        online.second_stage.events = snapshot.events
+        return
     if _shapes(arrays) != _shapes(online.to_arrays()) or len(rows) != arrays[_COUNTS].shape[2]:
         raise LogError(
             f"the trend of gate {gate} in topic {TREND} is of another set-up, other settings of the trend or another "

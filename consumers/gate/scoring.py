@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters_store import AdaptersStore
-from consumers.gate.changelog import OnlineSnapshot, read_snapshot, restore_online, snapshot_outputs
+from consumers.gate.changelog import OnlineSnapshot, is_of_mixture, read_snapshot, restore_online, snapshot_outputs
 from consumers.runtime.item_records import AT_ONCE, ItemFollower
 from consumers.runtime.malformed import OnSkipped, readable, unreported
 from consumers.runtime.revisions import RevisionFollower
@@ -143,6 +143,8 @@ class GateScoring:
         self.poll_items(log, snapshot.next_item)
         catalogue.restore(snapshot.items, snapshot.untaken, snapshot.now)
         self._freed.clear()
+        if is_of_mixture(snapshot):
+            self.scorer.start()
         restore_online(online, self._instance, snapshot, np.arange(catalogue.rows + 1))
         self.scorer.follow()
         for _, revision in self._revisions.poll(log, snapshot.next_revision):

@@ -55,12 +55,6 @@ class Plan:
         """Observed and scored windows, by slice."""
         return {**self.observed, **self.scored}
 
-    @property
-    def withheld(self) -> Mapping[str, int]:
-        """User -> row of the user's S_new interaction."""
-        unseen = self.scored["S_new"]
-        return dict(zip(unseen.users.tolist(), unseen.targets.tolist(), strict=True))
-
     def update_intervals(self, number: int) -> list[Windows]:
         """Stream in `number` intervals of equal length, after each of which strategies learn; empty ones left out."""
         stream = self.stream

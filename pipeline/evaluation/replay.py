@@ -91,7 +91,6 @@ def replay(
                     dataset.items,
                     catalogue,
                     encoder,
-                    plan.withheld,
                     trainings,
                 )
                 _replay_strategy(name, context, plan, results, stopwatch, progress)

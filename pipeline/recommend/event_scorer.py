@@ -1,7 +1,6 @@
 """Scoring of events: each target is scored before anything is learned from its event."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,7 +38,6 @@ class EventScorer:
         config: the whole tree.
         live: the regions and adapters in force.
         catalogue: the items, in the rows of all windows.
-        withheld: user -> row of the user's held-out interaction, which is counted nowhere.
 
     Attributes:
         live, catalogue: as given.
@@ -47,24 +45,20 @@ class EventScorer:
         origin_prior: the origin prior; it works without `online` too.
     """
 
-    def __init__(
-        self,
-        setup: SetUp,
-        config: Config,
-        live: LiveRegions,
-        catalogue: OpenCatalogue,
-        withheld: Mapping[str, int] | None = None,
-    ) -> None:
+    def __init__(self, setup: SetUp, config: Config, live: LiveRegions, catalogue: OpenCatalogue) -> None:
         self.live = live
         self.catalogue = catalogue
         self._setup = setup
         self._config = config
-        self._withheld = withheld or {}
         self._scorer = Scorer(HostBackend(live.host), setup.view, config.gate.floor)
         self._regions = len(setup.bank.setup)
         self.online = OnlineState(setup, config, self._texts, catalogue.ids) if config.trend.half_lives else None
         self.origin_prior = self.online.origin_prior if self.online else None
         self._held_out = HeldOut(setup, config)
+
+    def start(self) -> None:
+        """Start origin prior and second stage from set-up, unless they have started."""
+        self._started()
 
     def follow(self, freed: Sequence[int] = ()) -> None:
         """Take over changes of the catalogue, before windows with its new rows are scored.
@@ -229,14 +223,9 @@ class EventScorer:
         """Windows with the scores of the model, for the second stage."""
         queries = self._queries(batch, windows.contexts, windows.earlier, windows.since_setup, opened)
         candidates = existence.candidates(windows.targets, windows.contexts)
-        targets, users = windows.targets.tolist(), windows.users.tolist()
         return [
-            Event(
-                query if user not in self._withheld else replace(query, withheld=self._withheld[user]),
-                target,
-                existence.allowed(i, windows.contexts[i]) if candidates[i] else None,
-            )
-            for i, (query, target, user) in enumerate(zip(queries, targets, users, strict=True))
+            Event(query, target, existence.allowed(i, query.context) if candidates[i] else None)
+            for i, (query, target) in enumerate(zip(queries, windows.targets.tolist(), strict=True))
         ]
 
     def _queries(

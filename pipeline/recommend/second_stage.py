@@ -26,6 +26,7 @@ from pipeline.online.item_transitions import ItemTransitions
 from pipeline.recommend.candidates.expert import ExpertItems
 from pipeline.recommend.candidates.neighbours import NeighbourItems
 from pipeline.recommend.candidates.newest import NewestItems
+from pipeline.recommend.candidates.own import OwnItems
 from pipeline.recommend.candidates.popularity import PopularItems, RegionalItems
 from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.source import CandidateSource, Scores, TieOrder, best, union
@@ -127,6 +128,7 @@ class SecondStage:
             NextItems("next_recent_last", self._recent, 0, last_only=True),
             NextItems("next_all_last", self._all, 0, last_only=True),
         ]
+        self._own = OwnItems(ranking.history) if config.windows.repeats else None
         self._order = TieOrder(len(setup.catalogue), ids)
         self._text = TextNeighbours(texts, most)
         self._experts = [ExpertItems(name, most) for name in experts]
@@ -136,9 +138,10 @@ class SecondStage:
             *self._next,
             NeighbourItems(self._neighbours, ranking.history, most),
             NewestItems(self._recency, ranking.newest),
+            *([self._own] if self._own else []),
             self._text,
         ]
-        self.features = FeatureTable([source.name for source in popular], experts)
+        self.features = FeatureTable([source.name for source in popular], experts, repeats=self._own is not None)
         self._batch, self._history = ranking.batch, ranking.history
         self._network = RankingNetwork(len(self.features.names), ranking.learning_rate, ranking.batch, SEED)
         self._passes = ranking.setup_passes
@@ -251,11 +254,10 @@ class SecondStage:
 
     def count(self, query: Query, target: int) -> None:
         """Count an event in every source."""
-        counted = query.without_withheld()
         self._popularity.add(query.setup_shares, target)
-        self._recent.add(counted.context, target)
-        self._all.add(counted.context, target)
-        self._neighbours.add(counted.history(self._history), target)
+        self._recent.add(query.context, target)
+        self._all.add(query.context, target)
+        self._neighbours.add(query.history(self._history), target)
         self._recency.add(target)
         self.events += 1
 
@@ -268,6 +270,8 @@ class SecondStage:
         self._recency.resize(items)
         for source in self._next:
             source.resize(items)
+        if self._own is not None:
+            self._own.resize(items)
 
     def forget(self, rows: Sequence[int]) -> None:
         """Drop what is counted of (m,) catalogue rows, which other items may get."""
@@ -373,7 +377,7 @@ class SecondStage:
 
     def _allowed_in_setup(self, query: Query) -> Allowed:
         allowed = self._recency.counts > 0.0
-        allowed[[PADDING, *query.window.tolist()]] = False
+        allowed[[PADDING, *([] if self._own else query.window.tolist())]] = False
         return allowed
 
 

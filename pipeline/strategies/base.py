@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -51,7 +51,6 @@ class StrategyContext:
         items: records of its items, by id.
         catalogue: every item of the timeline, in its rows; set-up's come first.
         encoder: of item texts; None for items by id alone.
-        withheld: user -> catalogue row of the user's S_new interaction, which is counted nowhere.
         trainings: cache of trainings shared by strategies of the same set-up, or None.
     """
 
@@ -64,7 +63,6 @@ class StrategyContext:
     items: Mapping[str, Item]
     catalogue: Catalogue
     encoder: TextEncoder | None
-    withheld: Mapping[str, int] = field(default_factory=dict)
     trainings: Trainings | None = None
 
     def grown_backbone(self) -> Backbone:

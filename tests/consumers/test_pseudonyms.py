@@ -159,7 +159,7 @@ def state_with(*keys: bytes, at: float = 1.0) -> dict[str, Any]:
 
 def restored(record: Mapping[str, Any], committed: int) -> UserStore:
     store = UserStore(3, 4, 5, ())
-    store.restore([Record(USERS, 0, 0, "ann", record, 1.0)], committed)
+    store.restore([Record(USERS, 0, 0, "ann", record, 1.0)], committed, lambda *_: None)
     return store
 
 

@@ -17,7 +17,7 @@ from pipeline.errors import DataError
 from pipeline.streams import open_log
 from pipeline.streams.topics import INTERACTIONS, pipeline_topics
 from tests.broker import settings
-from tests.consumers.gating import PARTITIONS, changed, gate_loop, gated, letters
+from tests.consumers.gating import PARTITIONS, changed, gate_loop, letters, named
 from tests.ingest.running import ingesting
 
 CASES: tuple[tuple[dict[str, Any], tuple[str, str, float] | str], ...] = (
@@ -48,7 +48,7 @@ def from_gate(log: LogSettings, folder: Path) -> tuple[list[Any], list[str]]:
     """What a gate makes of a log: its events, and the reasons of its dead letters."""
     gate_loop(lambda: open_log(log.url, log), folder, changed()).run()
     with closing(open_log(log.url, log)) as opened:
-        events = sorted((g["user_id"], g["target"], g["timestamp"]) for g in gated(opened))
+        events = sorted((g["user_id"], g["target"], g["timestamp"]) for g in named(opened))
         return events, sorted(letter["reason"] for letter in letters(opened))
 
 

@@ -14,7 +14,7 @@ from pipeline.events.windows import History
 from pipeline.regions.region import Origin, Region, Status
 
 REGION = Region(1, 0, Status.LIVE, Origin.BASE, None, np.ones(3), 1.0, 2, 0.5)
-ONLINE = OnlineFeatures(0.5, 1, [[1, 0.5]], [True])  # type: ignore[list-item]
+ONLINE = OnlineFeatures(0.5, [[1, 0.5]], None)  # type: ignore[list-item]
 USER = UserState(History(("i",), 1), "e", 1.0)
 
 
@@ -36,7 +36,7 @@ def test_a_record_of_the_right_types_is_returned_as_it_is(record: Any) -> None:
         (REGION, {"adapter": "\ud800"}),
         (ONLINE, {"setup_shares": [[1]]}),
         (ONLINE, {"setup_shares": 5}),
-        (ONLINE, {"hits": [1]}),
+        (ONLINE, {"candidates": [1]}),
         (USER, {"history": History(("i", 1), 1)}),  # type: ignore[arg-type]
         (USER, {"timestamp": -1.0}),
         (USER, {"timestamp": 1e300}),

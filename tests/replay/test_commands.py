@@ -128,7 +128,7 @@ def test_columns_of_another_name_are_mapped(capsys, tmp_path):
         (["--set", "edits.min_windows=5000"], ["edits.min_windows (5000) exceeds edits.pool_windows (4096)"]),
         (["--set", "novalue"], ["write it as section.field=value"]),
         (["--config", "missing.yaml"], ["missing.yaml cannot be read"]),
-        (["--strategies", "static,lore"], ["'lore' is no strategy", "ensemble_trend, raie_no_trend, raie"]),
+        (["--strategies", "static,lore"], ["'lore' is no strategy", "ensemble_ranked, raie_no_trend, raie"]),
         (["--strategies", ","], ["is no strategy; known strategies"]),
         (["--set", "data.positive_from=5", "--data", "no-such-log"], ["no-such-log does not exist"]),
         (["--set", "data.finetune_from=0.9995", "--set", "data.test_from=0.9999"], ["slice", "would be empty"]),

@@ -1,7 +1,6 @@
 """Second stage: candidates, ranks, learning, and what is counted nowhere."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,19 +75,6 @@ def test_only_what_is_allowed_is_a_candidate(setup: SetUp) -> None:
     few = np.zeros(len(setup.catalogue) + 1, dtype=np.bool_)
     few[[4, 9]] = True
     assert ranked.candidates(query(setup, [3]), few).rows.tolist() == [4, 9]
-
-
-def test_what_is_withheld_is_counted_nowhere(setup: SetUp) -> None:
-    """Neither in the window nor among earlier items: the counts are those of a user who never took it."""
-    one, other = stage(setup), stage(setup)
-    window = query(setup, [3, 9, 5])
-    with_it = replace(window, earlier=np.array([9, 11], dtype=np.int32), withheld=9)
-    without = replace(window, context=np.where(window.context == 9, 0, window.context), earlier=np.array([0, 11]))
-    one.count(with_it, 6)
-    other.count(without, 6)
-    for name, array in one.to_arrays().items():
-        np.testing.assert_array_equal(array, other.to_arrays()[name], err_msg=name)
-    assert 9 not in one.to_arrays()["neighbours.histories"]
 
 
 def test_a_restored_stage_goes_on_to_the_bit(setup: SetUp) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.gate.changelog import OnlineSnapshot, chunk_of, read_snapshot, restore_online
+from consumers.gate.changelog import OnlineSnapshot, chunk_of, is_of_mixture, read_snapshot, restore_online
 from consumers.runtime.malformed import MALFORMED, OnSkipped, readable
 from consumers.runtime.topic_reader import value_of
 from pipeline.arrays import Array
@@ -249,6 +249,8 @@ class ServedOnlineState:
         others = [self._catalogue.row_of.get(item_id, PADDING) for item_id in kept.items]
         rows = np.concatenate([np.arange(len(self._setup.catalogue) + 1), np.array(others, dtype=np.int64)])
         online = self._new()
+        if is_of_mixture(kept):
+            start(online, self._setup, self._score)
         restore_online(online, gate, kept, rows)
         return online
 

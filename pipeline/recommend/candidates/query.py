@@ -25,7 +25,6 @@ class Query:
         recent: share of the window's items that were taken since set-up; 1 for an empty window.
         opened: posterior of the regions of the stream.
         experts: model -> (items + 1,) probability of each item.
-        withheld: row of the user's held-out interaction, which is counted nowhere; 0 for none.
     """
 
     context: Ids
@@ -34,7 +33,6 @@ class Query:
     recent: float
     opened: float
     experts: Mapping[str, NDArray[np.floating[Any]]]
-    withheld: int = PADDING
 
     @property
     def window(self) -> Ids:
@@ -47,13 +45,6 @@ class Query:
         """(k,) distinct items that the user took, as far as they are remembered, ascending."""
         taken: Ids = np.unique(np.concatenate([self.earlier[self.earlier != PADDING], self.window]))
         return taken
-
-    def without_withheld(self) -> "Query":
-        """The query without the user's held-out interaction."""
-        if self.withheld == PADDING:
-            return self
-        context, earlier = (np.where(of == self.withheld, PADDING, of) for of in (self.context, self.earlier))
-        return replace(self, context=context, earlier=earlier)
 
     def without_items(self) -> "Query":
         """The query without any item."""

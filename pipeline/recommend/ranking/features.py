@@ -28,6 +28,7 @@ TABLE: Mapping[str, str] = {
     "age": "log of 1 + events since the item was first taken, or became known if it never was",
     "idle": "log of 1 + events since the item was last taken",
     "taken_before": "1 if the user took the item before",
+    "own": "1 / (1 + age) of the item in the user's history, where repeats are allowed",
     "trend": "log of popularity by the shortest half-life over that by the longest",
     "region": "log of popularity in the window's set-up regions over that of all users",
     "window_history": "log of 1 + distinct items that the user took (window)",
@@ -68,15 +69,17 @@ class FeatureTable:
     Args:
         half_lives: names of the popularity sources, the shortest half-life first.
         experts: names of the models.
+        repeats: True where items that the user took are candidates.
 
     Attributes:
         names: of the features, in the order of their columns.
     """
 
-    def __init__(self, half_lives: Sequence[str], experts: Sequence[str]) -> None:
+    def __init__(self, half_lives: Sequence[str], experts: Sequence[str], *, repeats: bool) -> None:
         self._half_lives, self._experts = list(half_lives), list(experts)
+        self._own = [OWN] if repeats else []
         nothing = Query(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), np.ones(1), 0.0, 0.0, {})
-        scores = dict.fromkeys([*self._half_lives, *SOURCES], np.zeros(1))
+        scores = dict.fromkeys([*self._half_lives, *SOURCES, *self._own], np.zeros(1))
         none = np.zeros(1)
         facts = CandidateFacts(none, none, none, none, none, 0)
         experts_at = {name: np.zeros(1) for name in self._experts}
@@ -122,6 +125,7 @@ class FeatureTable:
         columns["log_neighbours"] = np.log(at[NEIGHBOURS] + 1e-3)
         columns["window_evidence_neighbours"] = float(scores[NEIGHBOURS].max())
         columns["text"], columns["text_last"] = at[TEXT], facts.text_last
+        columns |= {name: at[name] for name in self._own}
         columns |= self._of_experts(experts)
         placed = {name: at[name] for name in (shortest, longest, REGION, *TRANSITIONS[:2], NEIGHBOURS, TEXT)} | {
             name: experts[name] for name in self._experts
@@ -149,7 +153,7 @@ class FeatureTable:
         return columns
 
 
-REGION, NEIGHBOURS, TEXT = "popularity_region", "neighbours", "text"
+REGION, NEIGHBOURS, TEXT, OWN = "popularity_region", "neighbours", "text", "own"
 TRANSITIONS = ("next_recent", "next_all", "next_recent_last", "next_all_last")
 SOURCES = (REGION, *TRANSITIONS, NEIGHBOURS, TEXT)
 """Sources, beside models and half-lives, whose scores are features."""

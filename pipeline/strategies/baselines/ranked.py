@@ -4,7 +4,6 @@ They separate what regions and adapters add from what counting and ranking do.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -86,21 +85,11 @@ class Ranked(IntervalLearner):
         """Windows with the scores of the models."""
         self._items = max(existence.items, self._items)
         self._stage.resize(self._items)
-        candidates, withheld = existence.candidates(windows.targets, windows.contexts), self._context.withheld
+        candidates = existence.candidates(windows.targets, windows.contexts)
+        queries = self._queries(windows.contexts, windows.earlier, windows.since_setup, existence)
         return [
-            Event(
-                replace(query, withheld=withheld.get(user, 0)),
-                target,
-                existence.allowed(i, query.context) if candidates[i] else None,
-            )
-            for i, (query, target, user) in enumerate(
-                zip(
-                    self._queries(windows.contexts, windows.earlier, windows.since_setup, existence),
-                    windows.targets.tolist(),
-                    windows.users.tolist(),
-                    strict=True,
-                )
-            )
+            Event(query, target, existence.allowed(i, query.context) if candidates[i] else None)
+            for i, (query, target) in enumerate(zip(queries, windows.targets.tolist(), strict=True))
         ]
 
     def _queries(

@@ -72,7 +72,7 @@ class RaieGlobalTrend(Raie):
     name: ClassVar[str] = "raie_global_trend"
 
     def _scorer(self, context: StrategyContext) -> EventScorer:
-        return _GlobalGate(context.setup, context.config, self.live, self._items.catalogue, context.withheld)
+        return _GlobalGate(context.setup, context.config, self.live, self._items.catalogue)
 
 
 class _Refusing(Raie):

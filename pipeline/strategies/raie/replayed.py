@@ -107,7 +107,7 @@ class Raie:
 
     def _scorer(self, context: StrategyContext) -> EventScorer:
         """The scorer of events; variants have another one."""
-        return EventScorer(context.setup, context.config, self.live, self._items.catalogue, context.withheld)
+        return EventScorer(context.setup, context.config, self.live, self._items.catalogue)
 
     def _follow(self, windows: Windows) -> tuple[Windows, Existence]:
         """Windows in rows of the catalogue, which has grown up to them, and the existence of its items."""
