@@ -4,12 +4,13 @@ Events of the stream have the numbers of a replay, and a mark where it ends a ba
 both, a live one ignores them. Interactions that are not positive are left out, by the same rule as in a replay.
 """
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset, positives, threshold_of
@@ -31,7 +32,7 @@ class Feed:
     Attributes:
         items: of set-up, and those that no event of the stream brings.
         arrivals: items to write before the events of the stream with these numbers.
-        past: the newest interactions of each user before the stream, in event order.
+        past: the newest interactions of each user before the stream, as many as a gate remembers, in event order.
         stream: interactions after set-up, in event order.
         cuts: numbers of the events that end a batch in a replay.
     """
@@ -78,10 +79,7 @@ def feed_of(dataset: Dataset, config: Config) -> Feed:
     slices = cut(events.timestamps, (config.data.finetune_from, config.data.test_from))
     until, _ = slices.bounds(events.timestamps)
     before, stream = events[:until], events[until:]
-    newest: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=config.windows.length))
-    for index, user in enumerate(before.users.tolist()):
-        newest[user].append(index)
-    kept = np.array(sorted(index for indices in newest.values() for index in indices), dtype=np.int64)
+    kept = _remembered(before, config.windows.length, config.most_earlier)
     parts = np.array_split(np.arange(len(stream)), config.replay.parts)
     cuts = frozenset(int(part[-1]) for part in parts if len(part))
     known = set(setup_items(dataset, before, slices))
@@ -89,6 +87,29 @@ def feed_of(dataset: Dataset, config: Config) -> Feed:
     later = {item.item_id for items in arrivals.values() for item in items}
     items = [item if item.item_id in known else _when_taken(item) for item in dataset.items.values()]
     return Feed([item for item in items if item.item_id not in later], arrivals, before[kept], stream, cuts)
+
+
+def _remembered(before: Interactions, length: int, earlier: int) -> NDArray[np.int64]:
+    """Indices of the interactions that a gate remembers: each user's window, and distinct items that left it.
+
+    Args:
+        before: interactions before the stream, in event order.
+        length: items of a window.
+        earlier: distinct items remembered that left it.
+    """
+    taken: dict[int, int] = defaultdict(int)
+    left: dict[int, set[int]] = defaultdict(set)
+    kept: list[int] = []
+    for index, user, item in zip(
+        range(len(before) - 1, -1, -1), before.users[::-1].tolist(), before.items[::-1].tolist(), strict=True
+    ):
+        if taken[user] >= length:
+            if len(left[user]) >= earlier:
+                continue
+            left[user].add(item)
+        taken[user] += 1
+        kept.append(index)
+    return np.array(kept[::-1], dtype=np.int64)
 
 
 def _arrivals(dataset: Dataset, known: set[str], stream: Interactions) -> dict[int, list[Item]]:
