@@ -81,7 +81,7 @@ class Candidates:
     found_by: Mapping[str, Ids]
 
     def to_scores(self) -> CandidateScores:
-        """What cannot be computed again, for the record of the event."""
+        """Return what cannot be computed again, for the record of the event."""
         return CandidateScores.of(self.rows, self.experts, self.taken_before, self.distinct)
 
     def sources_of(self, row: int) -> tuple[str, ...]:
@@ -139,7 +139,6 @@ class SecondStage:
             NeighbourItems(self._neighbours, ranking.history, most),
             NewestItems(self._recency, ranking.newest),
             *([self._own] if self._own else []),
-            self._text,
         ]
         self.features = FeatureTable([source.name for source in popular], experts, repeats=self._own is not None)
         self._batch, self._history = ranking.batch, ranking.history
@@ -161,7 +160,8 @@ class SecondStage:
 
     def _candidates(self, query: Query, allowed: Allowed, text: Scores) -> Candidates:
         scores, rows = self._scores(query, text), np.flatnonzero(allowed)
-        found = {s.name: best(scores[s.name], rows, s.most, s.least, self._order) for s in self._sources if s.most}
+        sources = [source for source in (*self._sources, self._text) if source.most]
+        found = {s.name: best(scores[s.name], rows, s.most, s.least, self._order) for s in sources}
         found |= {s.name: best(s.scores(query), rows, s.most, s.least, self._order) for s in self._experts}
         rows = union(found.values(), self._order)
         experts = {s.name: log_probabilities(query.experts[s.name][rows]) for s in self._experts}
@@ -322,7 +322,7 @@ class SecondStage:
 
     def _scores(self, query: Query, text: Scores) -> dict[str, Scores]:
         """Scores of all sources but the models, those of the text as given."""
-        return {source.name: source.scores(query) for source in self._sources[:-1]} | {self._text.name: text}
+        return {source.name: source.scores(query) for source in self._sources} | {self._text.name: text}
 
     def _describe(
         self,
