@@ -152,7 +152,7 @@ class GateStage:
         """See `Stage.close`; nothing is held open."""
 
     def _reset(self) -> None:
-        """Discard regions, online ensemble, lockstep numbers, and events whose transaction may have been lost."""
+        """Discard regions, second stage, lockstep numbers, and events whose transaction may have been lost."""
         self._scoring = GateScoring(
             *(self._setup, self._config, self._encoder, self._host, self._store, self._instance, self._metrics),
             self._skipped,

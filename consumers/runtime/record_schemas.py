@@ -114,7 +114,7 @@ def _item() -> Schema:
 
 def _gated() -> Schema:
     event = _without(schema_of(GatedEvent, KEYS), "online", "stamp")
-    features = {"probability": "model_chance", "max_probability": "surest", "setup_shares": "tastes"}
+    features = {"probability": "model_chance", "setup_shares": "tastes"}
     stamp = {"next_revision": "revision", "next_item": "items"}
     for part in (schema_of(OnlineFeatures, features, {"tastes": ARRAYS}), schema_of(GateStamp, stamp)):
         event["properties"] |= part["properties"]

@@ -42,7 +42,7 @@ class Views:
         users: histories of users.
         edits: edits and outcomes.
         live: regions and adapters.
-        online: online ensemble of a gate.
+        online: origin prior and second stage of a gate.
         activity: recent activity.
         freshness: times of the newest steps.
     """
