@@ -191,7 +191,7 @@ class Load:
         watcher.join()
 
     def report(self) -> dict[str, Any]:
-        """What was measured."""
+        """Figures that were measured."""
         times = self._seconds["recommendable"]
         return {
             "items": len(self._announced),

@@ -27,7 +27,7 @@ from pipeline.metrics.ranking import LIST_LENGTH, NOT_SCORED
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import TextEncoder
-from pipeline.recommend.event_scorer import EventScorer
+from pipeline.recommend.event_scorer import Beginning, EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record
@@ -50,6 +50,7 @@ class GateScoring:
         instance: names the gate; its snapshots are written under this name.
         metrics: of the process.
         on_skipped: called with each record of another program in a topic that it reads.
+        beginning: see `EventScorer`.
 
     Attributes:
         scorer: assigns windows to regions and scores their targets.
@@ -65,12 +66,13 @@ class GateScoring:
         instance: str,
         metrics: Metrics,
         on_skipped: OnSkipped,
+        beginning: Beginning | None = None,
     ) -> None:
         for name in list(host.names):
             host.drop(name)
         catalogue = OpenCatalogue(setup.catalogue, encoder)
         self._live = LiveRegions(setup.bank, host, store, setup.backbone_sha256, catalogue)
-        self.scorer = EventScorer(setup, config, self._live, catalogue)
+        self.scorer = EventScorer(setup, config, self._live, catalogue, beginning)
         # The monitor reports records that cannot be read.
         unless_given = WHEN_TAKEN if config.consumers.lockstep else AT_ONCE
         self._items = ItemFollower(catalogue, unless_given, unreported)
@@ -144,7 +146,7 @@ class GateScoring:
         catalogue.restore(snapshot.items, snapshot.untaken, snapshot.now)
         self._freed.clear()
         if is_of_mixture(snapshot):
-            self.scorer.start()
+            self.scorer.beginning()
         restore_online(online, self._instance, snapshot, np.arange(catalogue.rows + 1))
         self.scorer.follow()
         for _, revision in self._revisions.poll(log, snapshot.next_revision):

@@ -46,6 +46,7 @@ from pipeline.events.interaction import Interaction
 from pipeline.events.user_state import UserState
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.text import reopen_text_encoder
+from pipeline.recommend.event_scorer import Beginning
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
 from pipeline.streams.topics import GATED, INTERACTIONS, USERS
@@ -93,7 +94,10 @@ class GateStage:
         self._buffers: dict[int, EventTimeBuffer[Output]] = {}
         self._others: dict[int, Repartitioner] = {}
         self._reached: dict[int, EventTimeReached] = {}
+        self._beginning: Beginning | None = None
         self._reset()
+        # Before it joins the group: a member that counts set-up sends no heartbeat meanwhile.
+        self._beginning = self._scoring.scorer.beginning()
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
         """See `Stage.restore`: histories from `users`; the ensemble, which all partitions share, with the first."""
@@ -156,6 +160,7 @@ class GateStage:
         self._scoring = GateScoring(
             *(self._setup, self._config, self._encoder, self._host, self._store, self._instance, self._metrics),
             self._skipped,
+            self._beginning,
         )
         self._batches = LockstepBatches(self._config.gate.batch_size)
         self._remembered = RememberedEvents(self._config.gate.remembered_ids)

@@ -35,12 +35,14 @@ from pipeline.errors import LogError
 from pipeline.events.control import PIN, RELOAD, ControlAct
 from pipeline.events.existence import Existence
 from pipeline.events.feedback import Feedback
+from pipeline.events.windows import Ids
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import reopen_text_encoder
 from pipeline.recommend.ab_test import Trial, Verdict
 from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.canary import Canary
+from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.scorer import Scorer
 from pipeline.regions.region import Status
 from pipeline.setup.artifacts import SetUp
@@ -102,9 +104,9 @@ class Service:
         catalogue = OpenCatalogue(setup.catalogue, prepared)
         self.live = ServedRegions(setup.bank, forward, self.store, setup.backbone_sha256, catalogue)
         scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
-        of_setup = partial(scorer.score, setup.bank, existence=Existence.of_all(len(setup.catalogue)))
+        ask = partial(asked_in_setup, setup, scorer)
         texts = partial(_texts_in_force, forward, catalogue)
-        self.online = ServedOnlineState(setup, config, catalogue, texts, of_setup, edges.say)
+        self.online = ServedOnlineState(setup, config, catalogue, texts, ask, edges.say)
         if not self._log.end_offset(TREND, 0):
             self.online.start()
         skipped = SkippedRecords(metrics, edges.say)
@@ -240,6 +242,14 @@ class Service:
         reason = refusal.reason if isinstance(refusal, AdapterRefused) else "unreadable"
         self.metrics.refused_adapters.labels(reason).inc()
         self._edges.say(f"an adapter is refused, the last good version stays live: {refusal}")
+
+
+def asked_in_setup(
+    setup: SetUp, scorer: Scorer, contexts: Ids, earlier: NDArray[np.int32], since_setup: Ids, existence: Existence
+) -> list[Query]:
+    """Score windows by the backbone of set-up; see `Ask`."""
+    batch = scorer.score(setup.bank, contexts, since_setup, existence)
+    return batch.queries(setup.bank, contexts, earlier, since_setup, batch.posterior.stream)
 
 
 def _texts_in_force(forward: BatchedForward, catalogue: OpenCatalogue) -> NDArray[np.float32]:

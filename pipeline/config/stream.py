@@ -208,7 +208,6 @@ class RankingSettings(Section):
     """Second stage: candidates from several sources, ranked by a network that learns from every event."""
 
     candidates: int = Field(60, ge=1, description="items that each candidate source proposes for a window")
-    newest: int = Field(20, ge=1, description="items that are candidates because they became known last")
     history: int = Field(
         50, ge=1, description="newest distinct items of a user whose neighbours are candidates and are counted"
     )
@@ -220,7 +219,6 @@ class RankingSettings(Section):
     retention: int = Field(
         3, ge=0, description="events for each held-out set-up window that is learned beside them; 0: none"
     )
-    setup_passes: int = Field(3, ge=0, description="passes over the held-out windows of set-up before the stream")
 
 
 class ReplaySettings(Section):

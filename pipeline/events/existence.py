@@ -94,6 +94,10 @@ class Existence:
         """(m,) rows that are no candidates after one window: those that do not exist, and its own without repeats."""
         return np.append(self.held(context), self.hidden_from(window))
 
+    def at(self, window: int) -> "Existence":
+        """Existence at one window, for any number of them."""
+        return replace(self, hidden=self.hidden_from(window), absences=())
+
     def allowed(self, window: int, context: Ids) -> NDArray[np.bool_]:
         """(items + 1,) True for rows that are candidates after one window."""
         allowed = np.ones(self.items + 1, dtype=np.bool_)

@@ -98,10 +98,6 @@ class DecayedPopularity:
             blended[window] += (weights[window] * own) @ self._counts[region]
         return blended
 
-    def overall(self) -> Array:
-        """(half_lives, items + 1) decayed popularity over all users."""
-        return self._overall(slice(None))
-
     def overall_by(self, half_life: int) -> Array:
         """(items + 1,) decayed popularity over all users by one half-life, given by its index."""
         weight = self._shrinkage * self._weight[half_life]
@@ -162,13 +158,6 @@ class DecayedPopularity:
         np.add.at(overall, windows, own)
         overall *= pseudo / (self._totals[ALL_REGIONS] + pseudo)
         return _Weights(windows, regions, own, overall, overall * pseudo)
-
-    def _overall(self, rows: NDArray[np.int64] | slice) -> Array:
-        """(half_lives, rows) probabilities over all regions."""
-        weight = self._shrinkage * self._weight[:, None]
-        counts, totals = self._counts[ALL_REGIONS][:, rows], self._totals[ALL_REGIONS][:, None]
-        overall: Array = (counts + weight * self._usual[rows]) / (totals + weight)
-        return overall
 
 
 def base_probabilities(usual: NDArray[np.int64]) -> Array:

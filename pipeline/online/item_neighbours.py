@@ -86,11 +86,16 @@ class ItemNeighbours:
         self._rows = rows[arrays["rows"].astype(np.int64)]
         self._histories[self._rows == PADDING] = PADDING
         self._added = int(arrays["added"])
-        self._counts = PairCounts()
         self.resize(int(rows.max(initial=0)))
-        self._taken[:] = 0.0
-        for position in range(len(self._rows)):
-            self._count(position, 1)
+        taken = np.bincount(self._rows, minlength=len(self._taken)).astype(np.float64)
+        taken[PADDING] = 0.0
+        self._taken = taken
+        events, places = np.nonzero(self._histories != self._rows[:, None])
+        items, taken_after = self._histories[events, places], self._rows[events]
+        pairs = (items != PADDING) & (taken_after != PADDING)
+        one, other = items[pairs], taken_after[pairs]
+        firsts, seconds = np.concatenate([one, other]), np.concatenate([other, one])
+        self._counts = PairCounts.summed(firsts, seconds, np.ones(len(firsts), dtype=np.int64))
 
     def _count(self, position: int, sign: int) -> None:
         row = int(self._rows[position])

@@ -75,9 +75,8 @@ class ItemTransitions:
         self._rows = rows[arrays["rows"].astype(np.int64)]
         self._contexts[self._rows == PADDING] = PADDING
         self._added = int(arrays["added"])
-        self._counts = PairCounts()
-        for context, row in zip(self._contexts, self._rows.tolist(), strict=True):
-            self._count(context, row, 1)
+        events, places = np.nonzero(self._contexts)
+        self._counts = PairCounts.summed(self._contexts[events, places], self._rows[events], places + 1)
 
     def _count(self, context: Ids, row: int, sign: int) -> None:
         for item, position in _positions(context):

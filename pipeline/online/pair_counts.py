@@ -1,5 +1,7 @@
 """Counts of item pairs, kept in arrays by first item so that those of one item are read without copying."""
 
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,14 @@ class _Partners:
         self.place_of: dict[int, int] = {}
         self.size = 0
 
+    @classmethod
+    def of(cls, rows: Ids, counts: Array) -> Self:
+        """Partners with (k,) counts, each row once."""
+        made = cls()
+        made.rows, made.counts, made.size = rows.copy(), counts.copy(), len(rows)
+        made.place_of = dict(zip(rows.tolist(), range(len(rows)), strict=True))
+        return made
+
 
 class PairCounts:
     """Counts of ordered pairs of catalogue rows.
@@ -29,6 +39,21 @@ class PairCounts:
 
     def __init__(self) -> None:
         self._partners: dict[int, _Partners] = {}
+
+    @classmethod
+    def summed(cls, firsts: Ids, seconds: Ids, counts: Ids) -> Self:
+        """Counts of (n,) pairs with positive counts, as if they were added one by one, in a fraction of the time."""
+        made = cls()
+        order = np.lexsort((seconds, firsts))
+        first, second = firsts[order], seconds[order]
+        is_new = np.ones(len(order), dtype=np.bool_)
+        is_new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+        starts = np.flatnonzero(is_new)
+        sums = np.add.reduceat(counts[order], starts).astype(np.float64) if len(starts) else np.zeros(0)
+        items, places = np.unique(first[starts], return_index=True)
+        parts = zip(np.split(second[starts], places[1:]), np.split(sums, places[1:]), strict=True)
+        made._partners = {item: _Partners.of(*part) for item, part in zip(items.tolist(), parts, strict=False)}
+        return made
 
     def add(self, first: int, second: int, count: int) -> None:
         """Add to the count of a pair; one that falls to zero is removed."""
@@ -48,9 +73,6 @@ class PairCounts:
         if partners is None:
             return NONE
         return partners.rows[: partners.size], partners.counts[: partners.size]
-
-    def __contains__(self, first: int) -> bool:
-        return first in self._partners
 
     @staticmethod
     def _new_place(partners: _Partners, second: int) -> int:

@@ -1,6 +1,6 @@
 """Scoring of events: each target is scored before anything is learned from its event."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,10 +17,11 @@ from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.decayed_popularity import LEAST_SHARE
 from pipeline.recommend.backends import HostBackend
 from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.events import Event, Retained, events_of
 from pipeline.recommend.held_out import HeldOut
 from pipeline.recommend.online_state import OnlineState
 from pipeline.recommend.scorer import ScoredBatch, Scorer
-from pipeline.recommend.second_stage import Event, SecondStage
+from pipeline.recommend.second_stage import SecondStage
 from pipeline.recommend.start import start
 from pipeline.regions.features import negative_log_popularity
 from pipeline.regions.live import LiveRegions
@@ -28,6 +29,9 @@ from pipeline.setup.artifacts import SetUp
 
 Earlier = NDArray[np.int32]
 """(n, e) distinct items that left n windows; see `Windows.earlier`."""
+
+Beginning = Mapping[str, NDArray[Any]]
+"""State at the start of a stream, see `OnlineState.to_arrays`."""
 
 
 class EventScorer:
@@ -38,6 +42,7 @@ class EventScorer:
         config: the whole tree.
         live: the regions and adapters in force.
         catalogue: the items, in the rows of all windows.
+        beginning: what `beginning` of another scorer of this set-up returned; None: it is computed where it is needed.
 
     Attributes:
         live, catalogue: as given.
@@ -45,20 +50,30 @@ class EventScorer:
         origin_prior: the origin prior; it works without `online` too.
     """
 
-    def __init__(self, setup: SetUp, config: Config, live: LiveRegions, catalogue: OpenCatalogue) -> None:
+    def __init__(
+        self,
+        setup: SetUp,
+        config: Config,
+        live: LiveRegions,
+        catalogue: OpenCatalogue,
+        beginning: Beginning | None = None,
+    ) -> None:
         self.live = live
         self.catalogue = catalogue
         self._setup = setup
         self._config = config
         self._scorer = Scorer(HostBackend(live.host), setup.view, config.gate.floor)
-        self._regions = len(setup.bank.setup)
+        self._beginning = beginning
         self.online = OnlineState(setup, config, self._texts, catalogue.ids) if config.trend.half_lives else None
         self.origin_prior = self.online.origin_prior if self.online else None
-        self._held_out = HeldOut(setup, config)
+        self._held_out = HeldOut(setup, config, self._ask)
 
-    def start(self) -> None:
-        """Start origin prior and second stage from set-up, unless they have started."""
-        self._started()
+    def beginning(self) -> Beginning | None:
+        """Return origin prior and second stage as they start from set-up, None without them.
+
+        To count set-up takes seconds: a process that starts again and again does it once, before it joins its group.
+        """
+        return None if self._started() is None or self.online is None else self.online.to_arrays()
 
     def follow(self, freed: Sequence[int] = ()) -> None:
         """Take over changes of the catalogue, before windows with its new rows are scored.
@@ -222,50 +237,34 @@ class EventScorer:
     def _events(self, windows: Windows, batch: ScoredBatch, opened: Array, existence: Existence) -> list[Event]:
         """Windows with the scores of the model, for the second stage."""
         queries = self._queries(batch, windows.contexts, windows.earlier, windows.since_setup, opened)
-        candidates = existence.candidates(windows.targets, windows.contexts)
-        return [
-            Event(query, target, existence.allowed(i, query.context) if candidates[i] else None)
-            for i, (query, target) in enumerate(zip(queries, windows.targets.tolist(), strict=True))
-        ]
+        return events_of(queries, windows.targets, existence)
 
     def _queries(
         self, batch: ScoredBatch, contexts: Ids, earlier: Earlier, since_setup: NDArray[np.int64], opened: Array
     ) -> list[Query]:
         return batch.queries(self._setup.bank, contexts, earlier, since_setup, opened)
 
-    def _retained(self, existence: Existence, windows: int) -> Callable[[int], list[Event]]:
-        """Function from a number of events to the held-out windows that are learned beside them."""
-        hidden = existence.hidden_from(windows - 1)
-        now, stage = Existence(existence.items, hidden, repeats=existence.repeats), self._started()
-
-        def retained(events: int) -> list[Event]:
-            return self._held_out_events(self._held_out.beside(0 if stage is None else stage.events, events), now)
-
-        return retained
-
-    def _held_out_events(self, indices: Ids, existence: Existence) -> list[Event]:
-        """Held-out set-up windows under the revision in force."""
-        if not len(indices):
-            return []
-        contexts, targets = self._held_out.contexts[indices], self._held_out.targets[indices]
-        since_setup = np.zeros(len(indices), dtype=np.int64)
+    def _ask(self, contexts: Ids, earlier: Earlier, since_setup: Ids, existence: Existence) -> list[Query]:
+        """See `Ask`: without the origin prior, as set-up windows have nothing from since then."""
         batch = self.score_content(contexts, since_setup, existence)
-        opened = batch.posterior.stream
-        queries = self._queries(batch, contexts, self._held_out.earlier[indices], since_setup, opened)
-        candidates = existence.candidates(targets, contexts)
-        return [
-            Event(query, target, existence.allowed(i, query.context) if candidates[i] else None)
-            for i, (query, target) in enumerate(zip(queries, targets.tolist(), strict=True))
-        ]
+        return self._queries(batch, contexts, earlier, since_setup, batch.posterior.stream)
+
+    def _retained(self, existence: Existence, windows: int) -> Retained:
+        return partial(self._held_out.beside, existence=existence.at(windows - 1))
 
     def _started(self) -> SecondStage | None:
         """The second stage, once it has begun."""
         if self.online is None:
             return None
         if not self.online.second_stage.started:
-            of_setup = Existence.of_all(len(self._setup.catalogue))
-            start(self.online, self._setup, partial(self.score_content, existence=of_setup))
+            self._begin(self.online)
         return self.online.second_stage
+
+    def _begin(self, online: OnlineState) -> None:
+        if self._beginning is None:
+            start(online.second_stage, self._setup, self._ask, np.zeros(online.regions))
+        else:
+            online.restore(self._beginning, np.arange(len(self._setup.catalogue) + 1))
 
     def _texts(self) -> NDArray[np.float32]:
         """(rows + 1, t) text embeddings in force."""

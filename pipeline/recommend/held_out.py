@@ -1,10 +1,20 @@
 """Held-out windows of set-up that the second stage learns beside the stream, so that it forgets less."""
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.events.windows import Ids
+from pipeline.events.existence import Existence
+from pipeline.events.windows import Ids, no_earlier
+from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.events import Event, events_of
 from pipeline.setup.artifacts import SetUp
+
+Ask = Callable[[Ids, NDArray[np.int32], Ids, Existence], list[Query]]
+"""Scores n windows by the models in force: (n, length) windows, (n, e) earlier items, (n,) numbers of items taken since
+set-up, and which items exist."""
 
 
 class HeldOut:
@@ -13,28 +23,33 @@ class HeldOut:
     Args:
         setup: where an earlier version wrote it, the windows of its calibration, which lack earlier items.
         config: settings `trend.held_out` and `ranking.retention`.
-
-    Attributes:
-        contexts: (n, length) the windows.
-        earlier: (n, e) distinct items that left them.
-        targets: (n,) the items that were taken.
+        ask: scores them.
     """
 
-    def __init__(self, setup: SetUp, config: Config) -> None:
+    def __init__(self, setup: SetUp, config: Config, ask: Ask) -> None:
         events, most = setup.events, config.trend.held_out
         indices = events.sample_held_out(most)
-        self.contexts, self.targets = events.contexts[indices], events.targets[indices]
-        self.earlier = events.earlier[indices]
+        self._contexts, self._targets = events.contexts[indices], events.targets[indices]
+        self._earlier = events.earlier[indices]
         if not len(indices):
-            self.contexts, self.targets = setup.calibration.sample(most)
-            self.earlier = np.zeros((len(self.targets), 0), dtype=np.int32)
-        self._every = config.ranking.retention
+            self._contexts, self._targets = setup.calibration.sample(most)
+            self._earlier = no_earlier(len(self._targets))
+        self._every, self._ask = config.ranking.retention, ask
 
-    def beside(self, counted: int, events: int) -> Ids:
-        """(m,) indices of the windows to learn beside the last `events` of the `counted` events."""
-        if not self._every or not len(self.targets):
-            return np.zeros(0, dtype=np.int64)
+    def beside(self, counted: int, events: int, existence: Existence) -> list[Event]:
+        """Windows to learn beside the last `events` of the `counted` events, under the models in force.
+
+        Args:
+            counted: number of events counted since set-up.
+            events: number of them in the batch.
+            existence: the same for every window.
+        """
+        if not self._every or not len(self._targets):
+            return []
         numbers = np.arange(counted - events, counted)
-        turns = numbers[numbers % self._every == 0] // self._every
-        indices: Ids = turns % len(self.targets)
-        return indices
+        turns = numbers[numbers % self._every == 0] // self._every % len(self._targets)
+        if not len(turns):
+            return []
+        contexts, targets = self._contexts[turns], self._targets[turns]
+        queries = self._ask(contexts, self._earlier[turns], np.zeros(len(turns), dtype=np.int64), existence)
+        return events_of(queries, targets, existence)

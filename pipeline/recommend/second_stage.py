@@ -7,9 +7,9 @@ A target outside the candidates is a miss whatever the length of the list. Count
 is scored; the weights of the network are those of the last batch.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.source import CandidateSource, Scores, TieOrder, best, union
 from pipeline.recommend.candidates.text import TextNeighbours, Texts
 from pipeline.recommend.candidates.transitions import NextItems
+from pipeline.recommend.events import Allowed, Event, Retained, rank_in
 from pipeline.recommend.ranking.features import CandidateFacts, FeatureTable
 from pipeline.recommend.ranking.network import RankedList, RankingNetwork
 from pipeline.setup.artifacts import SetUp
@@ -39,25 +40,11 @@ from pipeline.setup.artifacts import SetUp
 SEED = 0
 """Seed of the network's initial weights, the same for replay, gate and server."""
 
+PASSES = 3
+"""Passes over the held-out windows of set-up before the stream."""
+
 KEPT = 1_024
 """Lists of set-up that are learned more than once."""
-
-Allowed = NDArray[np.bool_]
-"""(items + 1,) True for rows that may be recommended after one window."""
-
-
-class Event(NamedTuple):
-    """One event to be ranked and learned.
-
-    Attributes:
-        query: its window.
-        target: catalogue row of the item that was taken.
-        allowed: rows that may be recommended, None where the target is no candidate.
-    """
-
-    query: Query
-    target: int
-    allowed: Allowed | None
 
 
 @dataclass(frozen=True)
@@ -137,13 +124,12 @@ class SecondStage:
             RegionalItems(self._popularity, len(half_lives) // 2, len(half_lives), 0),
             *self._next,
             NeighbourItems(self._neighbours, ranking.history, most),
-            NewestItems(self._recency, ranking.newest),
+            NewestItems(self._recency),
             *([self._own] if self._own else []),
         ]
         self.features = FeatureTable([source.name for source in popular], experts, repeats=self._own is not None)
         self._batch, self._history = ranking.batch, ranking.history
         self._network = RankingNetwork(len(self.features.names), ranking.learning_rate, ranking.batch, SEED)
-        self._passes = ranking.setup_passes
         self.events, self.started = 0, False
         self.resize(len(setup.catalogue))
 
@@ -186,13 +172,13 @@ class SecondStage:
     # Learning.
 
     def rank_and_learn(
-        self, events: Sequence[Event], retained: Callable[[int], Sequence[Event]]
+        self, events: Sequence[Event], retained: Retained
     ) -> tuple[list[int], list[CandidateScores | None]]:
         """Rank the targets of events in their order; each is counted before the next one is ranked.
 
         Args:
             events: at least one.
-            retained: number of events of a batch to held-out set-up windows that are learned beside them.
+            retained: gives held-out set-up windows that are learned beside them.
 
         Returns:
             The rank of each target, 0 where it is no candidate, and the models' scores of the candidates.
@@ -216,7 +202,7 @@ class SecondStage:
         self,
         events: Sequence[Event],
         written: Sequence[CandidateScores | None],
-        retained: Callable[[int], Sequence[Event]],
+        retained: Retained,
     ) -> None:
         """Learn from events that `rank_and_learn` ranked together, with the same result to the bit.
 
@@ -356,9 +342,9 @@ class SecondStage:
             for event, one in zip(batch, found, strict=True)
         ]
 
-    def _learn(self, lists: list[RankedList], events: int, retained: Callable[[int], Sequence[Event]]) -> None:
+    def _learn(self, lists: list[RankedList], events: int, retained: Retained) -> None:
         """Take a step over lists of events and of held-out set-up windows."""
-        held_out = [event for event in retained(events) if event.allowed is not None]
+        held_out = [event for event in retained(self.events, events) if event.allowed is not None]
         texts = self._text.scores_together([event.query for event in held_out]) if held_out else ()
         for event, text in zip(held_out, texts, strict=True):
             if event.allowed is not None:
@@ -369,7 +355,7 @@ class SecondStage:
 
     def _learn_kept(self, kept: Sequence[RankedList]) -> None:
         random = np.random.default_rng(SEED)
-        for number in range(self._passes):
+        for number in range(PASSES):
             order = np.arange(len(kept)) if not number else random.permutation(len(kept))
             for start in range(0, len(order), self._batch):
                 batch = [kept[i] for i in order[start : start + self._batch].tolist()]
@@ -379,16 +365,3 @@ class SecondStage:
         allowed = self._recency.counts > 0.0
         allowed[[PADDING, *([] if self._own else query.window.tolist())]] = False
         return allowed
-
-
-def rank_in(rows: Ids, scores: NDArray[np.float32], target: int, allowed: Allowed) -> int:
-    """Rank of a target among candidates; half of the ties are ahead.
-
-    A target outside the candidates has the last rank of all items that may be recommended: it is in no list, and what
-    is computed from its rank beyond lists, as the reciprocal rank, is a lower bound.
-    """
-    places = np.flatnonzero(rows == target)
-    if not len(places):
-        return max(int(np.count_nonzero(allowed)), len(rows) + 1)
-    own = scores[places[0]]
-    return 1 + int(np.count_nonzero(scores > own)) + (int(np.count_nonzero(scores == own)) - 1) // 2

@@ -1,42 +1,47 @@
-"""Start of origin prior and second stage from the events of set-up."""
+"""Start of the second stage from the events of set-up."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
+from pipeline.arrays import Array
+from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.online_state import OnlineState
-from pipeline.recommend.scorer import ScoredBatch
+from pipeline.recommend.held_out import Ask
+from pipeline.recommend.second_stage import SecondStage
 from pipeline.setup.artifacts import SetUp
 
 TOGETHER = 128
 """Events of set-up whose held-out windows are scored together."""
 
-Score = Callable[[Ids, Ids], ScoredBatch]
-"""Scores of the set-up's backbone, over the items of set-up: (n, length) windows, and their items since set-up."""
+
+def start(stage: SecondStage, setup: SetUp, ask: Ask, shares: Array) -> None:
+    """Count the newest events of set-up, and learn from those that the backbone was not trained on.
+
+    Args:
+        stage: has counted nothing.
+        setup: holds the events.
+        ask: scores held-out windows, over the items of set-up.
+        shares: (regions,) shares of the set-up regions in which the other windows count.
+    """
+    stage.begin(_past(setup, ask, shares))
 
 
-def start(online: OnlineState, setup: SetUp, score: Score) -> None:
-    """Count the newest events of set-up, and learn from those that the backbone was not trained on."""
-    online.second_stage.begin(_past(online, setup, score))
-
-
-def _past(online: OnlineState, setup: SetUp, score: Score) -> Iterator[tuple[Query, int, bool]]:
-    events, nothing = setup.events, np.zeros(online.regions)
+def _past(setup: SetUp, ask: Ask, shares: Array) -> Iterator[tuple[Query, int, bool]]:
+    events = setup.events
     for first in range(0, len(events.targets), TOGETHER):
         part = np.arange(first, min(first + TOGETHER, len(events.targets)))
-        asked = _asked(part[events.held_out[part]], setup, score)
+        asked = _asked(part[events.held_out[part]], setup, ask)
         for i in part.tolist():
-            query = asked.get(i) or Query(events.contexts[i], events.earlier[i], nothing, 0.0, 0.0, {})
+            query = asked.get(i) or Query(events.contexts[i], events.earlier[i], shares, 0.0, 0.0, {})
             yield query, int(events.targets[i]), i in asked
 
 
-def _asked(indices: Ids, setup: SetUp, score: Score) -> dict[int, Query]:
+def _asked(indices: Ids, setup: SetUp, ask: Ask) -> dict[int, Query]:
     """Queries of held-out events, by their index."""
     if not len(indices):
         return {}
-    contexts, none = setup.events.contexts[indices], np.zeros(len(indices), dtype=np.int64)
-    batch = score(contexts, none)
-    queries = batch.queries(setup.bank, contexts, setup.events.earlier[indices], none, batch.posterior.stream)
+    events, of_setup = setup.events, Existence.of_all(len(setup.catalogue))
+    queries = ask(events.contexts[indices], events.earlier[indices], np.zeros(len(indices), dtype=np.int64), of_setup)
     return dict(zip(indices.tolist(), queries, strict=True))

@@ -45,7 +45,7 @@ REASONS = sorted(meant for _, meant in CASES if isinstance(meant, str))
 
 
 def from_gate(log: LogSettings, folder: Path) -> tuple[list[Any], list[str]]:
-    """What a gate makes of a log: its events, and the reasons of its dead letters."""
+    """Events that a gate makes of a log, and the reasons of its dead letters."""
     gate_loop(lambda: open_log(log.url, log), folder, changed()).run()
     with closing(open_log(log.url, log)) as opened:
         events = sorted((g["user_id"], g["target"], g["timestamp"]) for g in named(opened))

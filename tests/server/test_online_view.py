@@ -221,6 +221,17 @@ def test_a_snapshot_that_cannot_be_used_leaves_the_trend_as_it_was(world: World,
         assert server.ask("GET", "/readyz")[0] == 200
 
 
+def test_a_server_that_finds_no_snapshot_that_it_can_use_ranks_as_a_gate_that_starts(world: World) -> None:
+    other = fresh_state(config("trend.half_lives=[30]"))
+    for out in snapshot_outputs("gate", OnlineSnapshot(other.to_arrays(), 9, 0, 0), 1.6e9):
+        world.send(TREND, out.value, out.key or "")
+    scorer = gate_of(world)
+    with serving(world) as server:
+        assert any("the trend stays as it was" in said for said in server.said)
+        for history in windows():
+            answers_of(server, scorer, history)
+
+
 def test_without_half_lives_the_model_answers_alone(world: World) -> None:
     scorer = gate_of(world)
     assert scorer.online is not None

@@ -19,11 +19,10 @@ from adapters_store import AdaptersStore
 from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
 from consumers.http.listening import listen
 from consumers.server.http.app import make_app
-from consumers.server.service import Edges, Service
+from consumers.server.service import Edges, Service, asked_in_setup
 from pipeline.config import Config
 from pipeline.evaluation.replay import prepare
 from pipeline.events.erasure import erasure_key
-from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent, GateStamp
 from pipeline.events.item_status import ARRIVED, EVICTED, ItemStatus
 from pipeline.events.user_state import UserState
@@ -142,7 +141,7 @@ def fresh_state(settings: Config = SETTINGS) -> OnlineState:
     online = OnlineState(setup, settings, texts, ["", *setup.catalogue.item_ids])
     host = AdapterHost(copy.deepcopy(setup.backbone), settings.adapter)
     scorer = Scorer(HostBackend(host), setup.view, settings.gate.floor)
-    start(online, setup, partial(scorer.score, setup.bank, existence=Existence.of_all(len(setup.catalogue))))
+    start(online.second_stage, setup, partial(asked_in_setup, setup, scorer), np.zeros(online.regions))
     return online
 
 

@@ -28,10 +28,11 @@ from pipeline.online.decayed_popularity import base_probabilities, probability_o
 from pipeline.online.origin_prior import origin_features
 from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.text import Texts
+from pipeline.recommend.held_out import Ask
 from pipeline.recommend.online_state import OnlineState
 from pipeline.recommend.scorer import ScoredBatch
 from pipeline.recommend.second_stage import Candidates
-from pipeline.recommend.start import Score, start
+from pipeline.recommend.start import start
 from pipeline.regions.bank import Posterior
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, RecordsLostError, UnavailableError
@@ -71,7 +72,7 @@ class ServedOnlineState:
         config: the whole tree; without half-lives the model alone scores.
         catalogue: items by row.
         texts: text embeddings in force.
-        score: scores of the set-up's backbone, for a server that finds no snapshot.
+        ask: scores windows by the set-up's backbone, for a server that finds no snapshot.
         say: receives the reason why a snapshot is not taken over; the state before it stays.
 
     Attributes:
@@ -84,12 +85,12 @@ class ServedOnlineState:
         config: Config,
         catalogue: OpenCatalogue,
         texts: Texts,
-        score: Score,
+        ask: Ask,
         say: Callable[[str], None],
     ) -> None:
         self.topics = (GATED, TREND) if config.trend.half_lives else (GATED,)
         self._setup, self._config, self._catalogue, self._say = setup, config, catalogue, say
-        self._texts, self._score = texts, score
+        self._texts, self._ask = texts, ask
         self._usual = base_probabilities(setup.counts)
         self._online = self._new() if config.trend.half_lives else None
         self._gate: str | None = None
@@ -127,7 +128,7 @@ class ServedOnlineState:
         """Start from set-up; a snapshot takes the place of this state."""
         if self._online is not None:
             with self._lock:
-                start(self._online, self._setup, self._score)
+                self._begin(self._online)
 
     def ranked(self, queries: Sequence[Query], allowed: Sequence[NDArray[np.bool_]]) -> list[Ranked] | None:
         """Candidates of windows with their scores; None where the model alone answers.
@@ -140,6 +141,9 @@ class ServedOnlineState:
             return None
         with self._lock:
             stage = self._online.second_stage
+            if not stage.started:
+                # No snapshot could be used.
+                self._begin(self._online)
             found = [stage.candidates(q, a) for q, a in zip(queries, allowed, strict=True)]
             return [Ranked(candidates, stage.scores(candidates)) for candidates in found]
 
@@ -250,7 +254,7 @@ class ServedOnlineState:
         rows = np.concatenate([np.arange(len(self._setup.catalogue) + 1), np.array(others, dtype=np.int64)])
         online = self._new()
         if is_of_mixture(kept):
-            start(online, self._setup, self._score)
+            self._begin(online)
         restore_online(online, gate, kept, rows)
         return online
 
@@ -286,6 +290,9 @@ class ServedOnlineState:
         # The item may have been evicted since: the event counts all the same, for no item.
         online.second_stage.count(query if target != PADDING else query.without_items(), target)
         online.learn_origin(event, query)
+
+    def _begin(self, online: OnlineState) -> None:
+        start(online.second_stage, self._setup, self._ask, np.zeros(online.regions))
 
     def _new(self) -> OnlineState:
         return OnlineState(self._setup, self._config, self._texts, self._catalogue.ids)

@@ -12,14 +12,14 @@ class NewestItems:
 
     Args:
         recency: since when each item is known.
-        most: see `CandidateSource`.
     """
 
     name = "newest"
+    most = 20
     least = -math.inf
 
-    def __init__(self, recency: ItemRecency, most: int) -> None:
-        self.most, self._recency = most, recency
+    def __init__(self, recency: ItemRecency) -> None:
+        self._recency = recency
 
     def scores(self, query: Query) -> Scores:
         """(items + 1,) minus the age of each item."""

@@ -143,9 +143,7 @@ class FeatureTable:
         }
 
     def _of_experts(self, experts: Mapping[str, Array]) -> dict[str, Scores | float]:
-        columns: dict[str, Scores | float] = {}
-        for name in self._experts:
-            columns[name] = experts[name]
+        columns: dict[str, Scores | float] = {name: experts[name] for name in self._experts}
         if len(self._experts) > 1:
             columns["model_minus_backbone"] = experts[self._experts[0]] - experts[self._experts[1]]
         if self._experts:

@@ -3,7 +3,7 @@
 They separate what regions and adapters add from what counting and ranking do.
 """
 
-from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.ranking import NOT_SCORED
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.candidates.query import BACKBONE, MODEL, Query, recent_shares
+from pipeline.recommend.events import Event, events_of
 from pipeline.recommend.held_out import HeldOut
-from pipeline.recommend.second_stage import Event, SecondStage
+from pipeline.recommend.second_stage import SecondStage
+from pipeline.recommend.start import start
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.strategies.base import Scored, StrategyContext, batches
 from pipeline.strategies.baselines.ensemble import Ensemble
@@ -48,11 +50,11 @@ class Ranked(IntervalLearner):
         vectors = context.catalogue.vectors
         self._texts = np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors])
         self._frozen = AdapterHost(context.grown_backbone(), config.adapter)
-        self._held_out = HeldOut(context.setup, config)
+        self._held_out = HeldOut(context.setup, config, self._ask)
         self._items = context.timeline.setup_items
         ids = ("", *context.timeline.item_ids)
         self._stage = SecondStage(context.setup, config, 1, self.models, self._texts_in_force, ids)
-        self._stage.begin(self._past())
+        start(self._stage, context.setup, self._ask, SHARES)
 
     @property
     def memory_bytes(self) -> int:
@@ -65,7 +67,8 @@ class Ranked(IntervalLearner):
         ranks: list[int] = []
         for batch, existence in batches(windows, self._context.config.gate.batch_size, self._context.timeline):
             events = self._events(batch, existence)
-            ranks += self._stage.rank_and_learn(events, self._retained(existence, len(batch)))[0]
+            retained = partial(self._held_out.beside, existence=existence.at(len(batch) - 1))
+            ranks += self._stage.rank_and_learn(events, retained)[0]
         self._pending.append(windows[~windows.cold])
         return Scored(np.array(ranks, dtype=np.int64))
 
@@ -85,16 +88,11 @@ class Ranked(IntervalLearner):
         """Windows with the scores of the models."""
         self._items = max(existence.items, self._items)
         self._stage.resize(self._items)
-        candidates = existence.candidates(windows.targets, windows.contexts)
-        queries = self._queries(windows.contexts, windows.earlier, windows.since_setup, existence)
-        return [
-            Event(query, target, existence.allowed(i, query.context) if candidates[i] else None)
-            for i, (query, target) in enumerate(zip(queries, windows.targets.tolist(), strict=True))
-        ]
+        queries = self._ask(windows.contexts, windows.earlier, windows.since_setup, existence)
+        return events_of(queries, windows.targets, existence)
 
-    def _queries(
-        self, contexts: Ids, earlier: NDArray[np.int32], since_setup: NDArray[np.int64], existence: Existence
-    ) -> list[Query]:
+    def _ask(self, contexts: Ids, earlier: NDArray[np.int32], since_setup: Ids, existence: Existence) -> list[Query]:
+        """See `Ask`."""
         recent = recent_shares(contexts, since_setup).tolist()
         columns = zip(contexts, earlier, recent, self._experts(contexts, existence), strict=True)
         return [Query(context, left, SHARES, share, 0.0, experts) for context, left, share, experts in columns]
@@ -106,37 +104,6 @@ class Ranked(IntervalLearner):
         model = self._probabilities(contexts, existence).numpy()
         backbone = next_item_probabilities(self._frozen, contexts, None, existence).numpy()
         return [{MODEL: own, BACKBONE: frozen} for own, frozen in zip(model, backbone, strict=True)]
-
-    def _retained(self, existence: Existence, windows: int) -> Callable[[int], list[Event]]:
-        """Function from a number of events to the held-out set-up windows that are learned beside them."""
-        now = Existence(existence.items, existence.hidden_from(windows - 1), repeats=existence.repeats)
-        held_out = self._held_out
-
-        def retained(events: int) -> list[Event]:
-            indices = held_out.beside(self._stage.events, events)
-            if not len(indices):
-                return []
-            contexts, targets = held_out.contexts[indices], held_out.targets[indices]
-            none = np.zeros(len(indices), dtype=np.int64)
-            candidates = now.candidates(targets, contexts)
-            queries = self._queries(contexts, held_out.earlier[indices], none, now)
-            return [
-                Event(query, target, now.allowed(i, query.context) if candidates[i] else None)
-                for i, (query, target) in enumerate(zip(queries, targets.tolist(), strict=True))
-            ]
-
-        return retained
-
-    def _past(self) -> Iterator[tuple[Query, int, bool]]:
-        """Newest events of set-up, with the scores of the models for the held-out ones."""
-        events, of_setup = self._context.setup.events, Existence.of_all(self._context.timeline.setup_items)
-        for i, (context, target) in enumerate(zip(events.contexts, events.targets.tolist(), strict=True)):
-            part = slice(i, i + 1)
-            if events.held_out[i]:
-                none = np.zeros(1, dtype=np.int64)
-                yield self._queries(events.contexts[part], events.earlier[part], none, of_setup)[0], target, True
-            else:
-                yield Query(context, events.earlier[i], SHARES, 0.0, 0.0, {}), target, False
 
 
 class FineTuneRanked(Ranked, FineTune):

@@ -61,7 +61,7 @@ class _GlobalGate(EventScorer):
     def _queries(
         self, batch: ScoredBatch, contexts: Ids, earlier: Earlier, since_setup: NDArray[np.int64], opened: Array
     ) -> list[Query]:
-        nothing = np.zeros(self._regions)
+        nothing = np.zeros(len(self._setup.bank.setup))
         queries = super()._queries(batch, contexts, earlier, since_setup, opened)
         return [replace(query, setup_shares=nothing) for query in queries]
 

@@ -1,0 +1,55 @@
+"""Events to be ranked and learned by the second stage, and the rank of a target among candidates."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.events.existence import Existence
+from pipeline.events.windows import Ids
+from pipeline.recommend.candidates.query import Query
+
+Allowed = NDArray[np.bool_]
+"""(items + 1,) True for rows that may be recommended after one window."""
+
+
+class Event(NamedTuple):
+    """One event to be ranked and learned.
+
+    Attributes:
+        query: its window.
+        target: catalogue row of the item that was taken.
+        allowed: rows that may be recommended, None where the target is no candidate.
+    """
+
+    query: Query
+    target: int
+    allowed: Allowed | None
+
+
+Retained = Callable[[int, int], Sequence[Event]]
+"""Number of events counted since set-up, and how many of them are in the batch, to windows learned beside them."""
+
+
+def events_of(queries: Sequence[Query], targets: Ids, existence: Existence) -> list[Event]:
+    """Events of n windows with their (n,) targets, by what exists for each."""
+    contexts = np.stack([query.context for query in queries])
+    candidates = existence.candidates(targets, contexts)
+    return [
+        Event(query, target, existence.allowed(i, query.context) if candidates[i] else None)
+        for i, (query, target) in enumerate(zip(queries, targets.tolist(), strict=True))
+    ]
+
+
+def rank_in(rows: Ids, scores: NDArray[np.float32], target: int, allowed: Allowed) -> int:
+    """Rank of a target among candidates; half of the ties are ahead.
+
+    A target outside the candidates has the last rank of all items that may be recommended: it is in no list, and what
+    is computed from its rank beyond lists, as the reciprocal rank, is a lower bound.
+    """
+    places = np.flatnonzero(rows == target)
+    if not len(places):
+        return int(np.count_nonzero(allowed))
+    own = scores[places[0]]
+    return 1 + int(np.count_nonzero(scores > own)) + (int(np.count_nonzero(scores == own)) - 1) // 2
