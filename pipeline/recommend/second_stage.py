@@ -33,7 +33,7 @@ from pipeline.recommend.candidates.source import CandidateSource, Scores, TieOrd
 from pipeline.recommend.candidates.text import TextNeighbours, Texts
 from pipeline.recommend.candidates.transitions import NextItems
 from pipeline.recommend.events import Allowed, Event, Retained, rank_in
-from pipeline.recommend.ranking.features import CandidateFacts, FeatureTable
+from pipeline.recommend.ranking.features import RECENT, CandidateFacts, FeatureTable
 from pipeline.recommend.ranking.network import RankedList, RankingNetwork
 from pipeline.setup.artifacts import SetUp
 
@@ -129,7 +129,8 @@ class SecondStage:
         ]
         self.features = FeatureTable([source.name for source in popular], experts, repeats=self._own is not None)
         self._batch, self._history = ranking.batch, ranking.history
-        self._network = RankingNetwork(len(self.features.names), ranking.learning_rate, ranking.batch, SEED)
+        names = self.features.names
+        self._network = RankingNetwork(len(names), names.index(RECENT), ranking.learning_rate, ranking.batch, SEED)
         self.events, self.started = 0, False
         self.resize(len(setup.catalogue))
 

@@ -137,7 +137,7 @@ class FeatureTable:
         return columns | {
             "taken_before": facts.taken_before,
             "window_history": float(np.log1p(facts.distinct)),
-            "window_recent": query.recent,
+            RECENT: query.recent,
             "window_opened": query.opened,
             "window_best_popularity": np.log(scores[shortest][PADDING + 1 :].max(initial=0.0) + SMALL),
         }
@@ -152,6 +152,7 @@ class FeatureTable:
 
 
 REGION, NEIGHBOURS, TEXT, OWN = "popularity_region", "neighbours", "text", "own"
+RECENT = "window_recent"
 TRANSITIONS = ("next_recent", "next_all", "next_recent_last", "next_all_last")
 SOURCES = (REGION, *TRANSITIONS, NEIGHBOURS, TEXT)
 """Sources, beside models and half-lives, whose scores are features."""
