@@ -75,7 +75,8 @@ class SequentialRules:
     def _probabilities(self, contexts: Ids) -> Array:
         """(n, length) windows to (n, items + 1) probabilities."""
         fallback = self._popularity.blended(ALL, ALL[None])[0]
-        followed = np.stack([self._transitions.scores(context, fallback.shape[1] - 1) for context in contexts])
+        everything = np.arange(fallback.shape[1])
+        followed = np.stack([self._transitions.scores(context).at(everything) for context in contexts])
         total = followed.sum(axis=1, keepdims=True)
         # An event whose newest item is the window's newest counts 1.
         evidence = total / self._whole
