@@ -49,24 +49,6 @@ class Leading(NamedTuple):
     bound: float
 
 
-class _Weights(NamedTuple):
-    """Weights of counts in the probabilities of n windows, which are linear in the counts.
-
-    Attributes:
-        windows: (m,) index of a window.
-        regions: (m,) index of a set-up region that counts for it.
-        own: (m, half_lives) weight of one event of that region.
-        overall: (n, half_lives) weight of one event of any region.
-        usual: (n, half_lives) weight of the popularity in set-up.
-    """
-
-    windows: Ids
-    regions: Ids
-    own: Array
-    overall: Array
-    usual: Array
-
-
 class DecayedPopularity:
     """Decayed item counts of each set-up region.
 
@@ -110,23 +92,24 @@ class DecayedPopularity:
         self._counts[:, :, rows] = 0.0
         self._of_pool = None
 
-    def blended(self, setup_shares: Array, weights: Array, rows: Ids | slice = EVERY) -> Array:
-        """Decayed popularity for windows, by k weightings of the half-lives.
+    def regional_by(self, half_life: int, setup_shares: Array, rows: Ids | slice = EVERY) -> Array:
+        """(m,) decayed popularity of (m,) rows for a window, by one half-life.
 
         Args:
-            setup_shares: (n, regions) shares of the set-up regions in each window.
-            weights: (n, k, half_lives) weights of each window.
-            rows: (m,) catalogue rows; all of them unless given.
-
-        Returns:
-            (n, k, m) probabilities, each row times the sum of its weights.
+            half_life: its index.
+            setup_shares: (regions,) shares of the set-up regions in the window.
+            rows: catalogue rows; all of them unless given.
         """
-        per_event = self._count_weights(setup_shares)
-        blended: Array = (weights * per_event.overall[:, None]) @ self._counts[ALL_REGIONS][:, rows]
-        blended += (weights @ per_event.usual[:, :, None]) * self._usual[rows]
-        for window, region, own in zip(per_event.windows, per_event.regions, per_event.own, strict=True):
-            blended[window] += (weights[window] * own) @ self._counts[region][:, rows]
-        return blended
+        shares, totals = counted(setup_shares), self._totals[:, half_life]
+        pseudo = self._shrinkage * self._weight[half_life]
+        # Probabilities are linear in the counts: weights of an event of each region, of any, and of set-up.
+        own = {region: shares[region] / (totals[region] + pseudo) for region in shares.nonzero()[0].tolist()}
+        overall = sum(own.values()) * (pseudo / (totals[ALL_REGIONS] + pseudo))
+        popularity: Array = overall * self._counts[ALL_REGIONS, half_life, rows]
+        popularity += overall * pseudo * self._usual[rows]
+        for region, weight in own.items():
+            popularity += weight * self._counts[region, half_life, rows]
+        return popularity
 
     def overall_by(self, half_life: int, rows: Ids | slice = EVERY) -> Array:
         """(m,) decayed popularity over all users of (m,) rows, by one half-life, given by its index."""
@@ -213,16 +196,6 @@ class DecayedPopularity:
         if self._pool is None or self._pool.is_old or self._pool.leading < most:
             self._pool, self._of_pool = PopularityPool(self._counts[ALL_REGIONS], self._usual, LEADING * most), None
         return self._pool
-
-    def _count_weights(self, setup_shares: Array) -> _Weights:
-        """Weights of counts for n windows with (n, regions) shares."""
-        shares, pseudo = counted(setup_shares), self._shrinkage * self._weight
-        windows, regions = shares.nonzero()
-        own = shares[windows, regions, None] / (self._totals[regions] + pseudo)
-        overall = np.zeros((len(setup_shares), len(pseudo)))
-        np.add.at(overall, windows, own)
-        overall *= pseudo / (self._totals[ALL_REGIONS] + pseudo)
-        return _Weights(windows, regions, own, overall, overall * pseudo)
 
 
 def base_probabilities(usual: NDArray[np.int64]) -> Array:

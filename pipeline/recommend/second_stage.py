@@ -98,7 +98,7 @@ class SecondStage:
         self._neighbours = ItemNeighbours(ranking.events, ranking.history)
         self._recency = ItemRecency()
         self._popular = [PopularItems(self._popularity, i, h, most) for i, h in enumerate(half_lives)]
-        self._regional = RegionalPopularity(self._popularity, len(half_lives) // 2, len(half_lives))
+        self._regional = RegionalPopularity(self._popularity, len(half_lives) // 2)
         following = [NextItems("next_recent", self._recent, most), NextItems("next_all", self._all, most)]
         of_last = [NextOfLast("next_recent_last", self._recent), NextOfLast("next_all_last", self._all)]
         neighbours = NeighbourItems(self._neighbours, ranking.history, most)

@@ -60,17 +60,16 @@ class RegionalScores:
 
     Args:
         popularity: the counts.
+        index: of the half-life.
         setup_shares: (regions,) shares of the set-up regions in the window.
-        weights: (1, half_lives) of the half-lives.
     """
 
-    def __init__(self, popularity: DecayedPopularity, setup_shares: Array, weights: Array) -> None:
-        self._popularity, self._setup_shares, self._weights = popularity, setup_shares, weights
+    def __init__(self, popularity: DecayedPopularity, index: int, setup_shares: Array) -> None:
+        self._popularity, self._index, self._setup_shares = popularity, index, setup_shares
 
     def at(self, rows: Ids) -> Array:
         """(m,) probabilities of (m,) rows."""
-        scores: Array = self._popularity.blended(self._setup_shares[None], self._weights[None], rows)[0, 0]
-        return scores
+        return self._popularity.regional_by(self._index, self._setup_shares, rows)
 
 
 class RegionalPopularity:
@@ -79,14 +78,13 @@ class RegionalPopularity:
     Args:
         popularity: the counts.
         index: of the half-life.
-        half_lives: their number.
     """
 
     name = "popularity_region"
 
-    def __init__(self, popularity: DecayedPopularity, index: int, half_lives: int) -> None:
-        self._popularity, self._weights = popularity, np.eye(half_lives)[index : index + 1]
+    def __init__(self, popularity: DecayedPopularity, index: int) -> None:
+        self._popularity, self._index = popularity, index
 
     def scores(self, query: Query) -> RegionalScores:
         """Probabilities."""
-        return RegionalScores(self._popularity, query.setup_shares, self._weights)
+        return RegionalScores(self._popularity, self._index, query.setup_shares)
