@@ -147,12 +147,13 @@ class FeatureTable:
             experts: model -> (m,) log probabilities of the candidates.
             facts: of the candidates.
         """
-        at = {name: scores[name].at(rows) for name in self._sources} | {name: experts[name] for name in self._experts}
-        of_items = (facts.counts, facts.ages, facts.idle, facts.text_last, facts.taken_before)
-        placed = places(np.stack([at[name] for name in self._placed]))
+        of_sources = [*(scores[name].at(rows) for name in self._sources), *(experts[name] for name in self._experts)]
+        of_items = [facts.counts, facts.ages, facts.idle, facts.text_last, facts.taken_before]
+        values = np.concatenate([*of_sources, *of_items]).reshape(len(of_sources) + len(of_items), len(rows))
         best_model = float(experts[self._experts[0]].max(initial=LEAST_LOG)) if self._experts else LEAST_LOG
         of_window = [*evidence.totals, evidence.neighbours, facts.distinct, query.recent, query.opened, best_model]
-        return Described(np.stack([*at.values(), *of_items, *placed]), np.array([*of_window, evidence.popularity]))
+        placed = places(values[[self._values.index(name) for name in self._placed]])
+        return Described(np.concatenate([values, placed]), np.array([*of_window, evidence.popularity]))
 
     def of(self, described: Sequence[Described]) -> list[NDArray[np.float32]]:
         """(m, features) of the candidates of each of n windows, at least one."""
