@@ -13,6 +13,7 @@ from consumers.server.views.items import ServedItems
 from consumers.server.views.online import Ranked, ServedOnlineState
 from consumers.server.views.regions import ServedRegions, View
 from consumers.server.views.users import Users
+from pipeline.events.allowed import Allowed
 from pipeline.events.windows import PADDING, History, Ids
 from pipeline.metrics.ranking import LIST_LENGTH
 from pipeline.recommend.scorer import ScoredBatch, Scorer
@@ -200,11 +201,10 @@ class Recommender:
         why = zip(found, sources, (_leading(parts[i]) for i in top), strict=True)
         return tuple(replace(item, sources=of, features=features) for item, of, features in why)
 
-    def _allowed(self, ask: Ask) -> NDArray[np.bool_]:
-        """(items + 1,) True for items that exist and are not excluded."""
-        allowed = self._items.existing.copy()
-        allowed[[PADDING, *self._items.catalogue.known_rows([*self._held(ask), *ask.exclude])]] = False
-        return allowed
+    def _allowed(self, ask: Ask) -> Allowed:
+        """Items that exist and are not excluded."""
+        excluded = self._items.catalogue.known_rows([*self._held(ask), *ask.exclude])
+        return Allowed(self._items.existing, np.array(excluded, dtype=np.int64))
 
     def _earlier(self, ask: Ask) -> Sequence[str]:
         """Distinct items that left the window."""
@@ -245,7 +245,7 @@ class Recommender:
     def _best(self, probabilities: NDArray[np.float32] | NDArray[np.float64], ask: Ask) -> tuple[Recommended, ...]:
         """The k best items that exist and are not excluded."""
         catalogue = self._items.catalogue
-        scores = np.where(self._allowed(ask), probabilities, -1.0)
+        scores = np.where(self._allowed(ask).mask(), probabilities, -1.0)
         k = min(ask.k, len(scores) - 1)
         least = max(0.0, float(np.partition(scores, -k)[-k]))
         ids = catalogue.ids

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.events.windows import Ids
+from pipeline.events.allowed import Allowed
+from pipeline.events.windows import PADDING, Ids
 from pipeline.metrics.ranking import NOT_SCORED, rank_of_targets
 
 
@@ -87,25 +89,15 @@ class Existence:
 
     def hidden_from(self, window: int) -> Ids:
         """(m,) rows that do not exist for one window."""
-        absent = [row for row, start, stop in self.absences if start <= window < stop]
-        return np.concatenate([self.hidden, np.array(absent, dtype=np.int64)]) if absent else self.hidden
-
-    def excluded(self, window: int, context: Ids) -> Ids:
-        """(m,) rows that are no candidates after one window: those that do not exist, and its own without repeats."""
-        return np.append(self.held(context), self.hidden_from(window))
+        return np.append(self.hidden, self._absent(window))
 
     def at(self, window: int) -> "Existence":
         """Existence at one window, for any number of them."""
         return replace(self, hidden=self.hidden_from(window), absences=())
 
-    def allowed(self, window: int, context: Ids) -> NDArray[np.bool_]:
-        """(items + 1,) True for rows that are candidates after one window."""
-        allowed = np.ones(self.items + 1, dtype=np.bool_)
-        excluded = self.excluded(window, context)
-        # Items of a window may lie beyond those that are scored: they are no candidates anyway.
-        allowed[excluded[excluded <= self.items]] = False
-        allowed[0] = False
-        return allowed
+    def allowed(self, window: int, context: Ids) -> Allowed:
+        """Rows that are candidates after one window."""
+        return Allowed(self._existing, np.append(self.held(context), self._absent(window)))
 
     def held(self, contexts: Ids) -> Ids:
         """(n, length) rows of windows that are no candidates after them: all of them, or none with repeats."""
@@ -134,6 +126,17 @@ class Existence:
         """Existence for (k,) ascending numbers of windows alone."""
         spans = [(row, *np.searchsorted(windows, (start, stop)).tolist()) for row, start, stop in self.absences]
         return replace(self, absences=[Absence(*span) for span in spans if span[1] < span[2]])
+
+    @cached_property
+    def _existing(self) -> NDArray[np.bool_]:
+        """(items + 1,) True for rows that exist for any window."""
+        existing = np.ones(self.items + 1, dtype=np.bool_)
+        existing[self.hidden] = existing[PADDING] = False
+        return existing
+
+    def _absent(self, window: int) -> Ids:
+        """(m,) rows that do not exist for one window, although they do for others."""
+        return np.array([row for row, start, stop in self.absences if start <= window < stop], dtype=np.int64)
 
 
 def ranks_of_existing(scores: NDArray[Any], targets: Ids, contexts: Ids, existence: Existence) -> Ids:

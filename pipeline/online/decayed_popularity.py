@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
+from pipeline.events.allowed import Allowed
 from pipeline.events.windows import PADDING, Ids
+from pipeline.online.popularity_pool import PopularityPool
 
 LARGEST_WEIGHT = 2.0**500
 """Bound of the weight of a new event: weights grow instead of old counts shrinking, and are scaled back beyond it."""
@@ -26,22 +28,25 @@ LEAST_SHARE = 0.1
 """Least share of a region in a window for the window to count in that region."""
 
 
-class _Weights(NamedTuple):
-    """Weights of counts in the probabilities of n windows, which are linear in the counts.
+LEADING = 4
+"""Items of the pool by each half-life, for each one that is wanted."""
+
+EVERY = slice(None)
+"""All catalogue rows."""
+
+
+class Leading(NamedTuple):
+    """Items that can be the most popular by one half-life.
 
     Attributes:
-        windows: (m,) index of a window.
-        regions: (m,) index of a set-up region that counts for it.
-        own: (m, half_lives) weight of one event of that region.
-        overall: (n, half_lives) weight of one event of any region.
-        usual: (n, half_lives) weight of the popularity in set-up.
+        rows: (p,) distinct catalogue rows, in no order.
+        values: (p,) their decayed popularity.
+        bound: decayed popularity that no other item exceeds.
     """
 
-    windows: Ids
-    regions: Ids
-    own: Array
-    overall: Array
-    usual: Array
+    rows: Ids
+    values: Array
+    bound: float
 
 
 class DecayedPopularity:
@@ -64,6 +69,8 @@ class DecayedPopularity:
         self._room = np.zeros((regions + 1, len(half_lives), len(usual)))
         self._counts = self._room
         self._totals = np.zeros((regions + 1, len(half_lives)))
+        self._pool: PopularityPool | None = None
+        self._of_pool: tuple[Array, Array] | None = None
 
     def resize(self, items: int) -> None:
         """Make room for catalogue rows up to `items`; it never shrinks."""
@@ -76,49 +83,79 @@ class DecayedPopularity:
             room[:, :, : self._counts.shape[2]] = self._counts
             self._room = room
         self._counts = self._room[:, :, : items + 1]
+        if self._pool is not None:
+            self._pool.admit_others(self._of_new)
+            self._of_pool = None
 
     def forget(self, rows: Ids) -> None:
         """Drop the counts of (m,) catalogue rows, which other items may get."""
         self._counts[:, :, rows] = 0.0
+        self._of_pool = None
 
-    def blended(self, setup_shares: Array, weights: Array) -> Array:
-        """Decayed popularity for windows, by k weightings of the half-lives.
+    def regional_by(self, half_life: int, setup_shares: Array, rows: Ids | slice = EVERY) -> Array:
+        """(m,) decayed popularity of (m,) rows for a window, by one half-life.
 
         Args:
-            setup_shares: (n, regions) shares of the set-up regions in each window.
-            weights: (n, k, half_lives) weights of each window.
-
-        Returns:
-            (n, k, items + 1) probabilities, each row times the sum of its weights.
+            half_life: its index.
+            setup_shares: (regions,) shares of the set-up regions in the window.
+            rows: catalogue rows; all of them unless given.
         """
-        per_event = self._count_weights(setup_shares)
-        blended: Array = (weights * per_event.overall[:, None]) @ self._counts[ALL_REGIONS]
-        blended += (weights @ per_event.usual[:, :, None]) * self._usual
-        for window, region, own in zip(per_event.windows, per_event.regions, per_event.own, strict=True):
-            blended[window] += (weights[window] * own) @ self._counts[region]
-        return blended
+        shares, totals = counted(setup_shares), self._totals[:, half_life]
+        pseudo = self._shrinkage * self._weight[half_life]
+        # Probabilities are linear in the counts: weights of an event of each region, of any, and of set-up.
+        own = {region: shares[region] / (totals[region] + pseudo) for region in shares.nonzero()[0].tolist()}
+        overall = sum(own.values()) * (pseudo / (totals[ALL_REGIONS] + pseudo))
+        popularity: Array = overall * self._counts[ALL_REGIONS, half_life, rows]
+        popularity += overall * pseudo * self._usual[rows]
+        for region, weight in own.items():
+            popularity += weight * self._counts[region, half_life, rows]
+        return popularity
 
-    def overall_by(self, half_life: int) -> Array:
-        """(items + 1,) decayed popularity over all users by one half-life, given by its index."""
+    def overall_by(self, half_life: int, rows: Ids | slice = EVERY) -> Array:
+        """(m,) decayed popularity over all users of (m,) rows, by one half-life, given by its index."""
         weight = self._shrinkage * self._weight[half_life]
-        overall: Array = (self._counts[ALL_REGIONS, half_life] + weight * self._usual) / (
+        overall: Array = (self._counts[ALL_REGIONS, half_life, rows] + weight * self._usual[rows]) / (
             self._totals[ALL_REGIONS, half_life] + weight
         )
         return overall
 
-    def rank(self, target: int, excluded: Ids) -> int:
-        """Rank of an item by the popularity over all users with the shortest half-life; half of the ties are ahead.
+    def leading(self, half_life: int, most: int) -> Leading:
+        """Items among which the most popular ones over all users are, unless these are not above the bound.
 
         Args:
-            target: catalogue row.
-            excluded: (m,) rows that are not recommended.
+            half_life: its index.
+            most: number of items that are wanted; more are returned.
         """
+        pool = self._collected(most)
+        if self._of_pool is None:
+            weight, totals = self._shrinkage * self._weight, self._totals[ALL_REGIONS]
+            counts = self._counts[ALL_REGIONS][:, pool.rows]
+            values = (counts + weight[:, None] * self._usual[pool.rows]) / (totals + weight)[:, None]
+            bounds = (pool.count_bounds + weight * pool.usual_bound) / (totals + weight)
+            self._of_pool = values, bounds
+        values, bounds = self._of_pool
+        return Leading(pool.rows, values[half_life], float(bounds[half_life]))
+
+    def ranks(self, targets: Sequence[int], allowed: Sequence[Allowed]) -> list[int]:
+        """Ranks of items by the popularity over all users with the shortest half-life; half of the ties are ahead.
+
+        Args:
+            targets: n catalogue rows, each one allowed.
+            allowed: for each, what may be recommended, out of the same existing items.
+        """
+        if not targets:
+            return []
         # Totals are the same for all items.
         scores = self._counts[ALL_REGIONS, 0] + self._shrinkage * self._weight[0] * self._usual
-        own = scores[target]
-        scores[excluded] = -1.0
-        scores[PADDING] = -1.0
-        return 1 + int(np.count_nonzero(scores > own)) + max(int(np.count_nonzero(scores == own)) - 1, 0) // 2
+        ordered = np.sort(scores[np.flatnonzero(allowed[0].existing)])
+        ahead = len(ordered) - np.searchsorted(ordered, scores[targets], side="right")
+        equal = len(ordered) - np.searchsorted(ordered, scores[targets], side="left") - ahead - 1
+        for i, (target, of) in enumerate(zip(targets, allowed, strict=True)):
+            left_out = scores[of.left_out]
+            ahead[i] -= np.count_nonzero(left_out > scores[target])
+            equal[i] -= np.count_nonzero(left_out == scores[target])
+        ranks: list[int] = (1 + ahead + equal // 2).tolist()
+        return ranks
 
     def add(self, setup_shares: Array, row: int) -> None:
         """Count an event: the item of catalogue row `row`, after a window with (regions,) `setup_shares`."""
@@ -127,9 +164,13 @@ class DecayedPopularity:
             self._counts /= self._weight[:, None]
             self._totals /= self._weight
             self._weight[:] = 1.0
+            self._pool = None
         added = np.append(counted(setup_shares), 1.0)[:, None] * self._weight
         self._counts[:, :, row] += added
         self._totals += added
+        self._of_pool = None
+        if self._pool is not None:
+            self._pool.add(row)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the counts, half-life by half-life; `restore` continues from them to the bit."""
@@ -148,16 +189,13 @@ class DecayedPopularity:
         self._counts[:] = 0.0
         self._counts[:, :, rows] = arrays["counts"].swapaxes(0, 1)
         self._counts[:, :, PADDING] = 0.0
+        self._pool = self._of_pool = None
 
-    def _count_weights(self, setup_shares: Array) -> _Weights:
-        """Weights of counts for n windows with (n, regions) shares."""
-        shares, pseudo = counted(setup_shares), self._shrinkage * self._weight
-        windows, regions = shares.nonzero()
-        own = shares[windows, regions, None] / (self._totals[regions] + pseudo)
-        overall = np.zeros((len(setup_shares), len(pseudo)))
-        np.add.at(overall, windows, own)
-        overall *= pseudo / (self._totals[ALL_REGIONS] + pseudo)
-        return _Weights(windows, regions, own, overall, overall * pseudo)
+    def _collected(self, most: int) -> PopularityPool:
+        """The pool, collected anew where it is old or too small."""
+        if self._pool is None or self._pool.is_old or self._pool.leading < most:
+            self._pool, self._of_pool = PopularityPool(self._counts[ALL_REGIONS], self._usual, LEADING * most), None
+        return self._pool
 
 
 def base_probabilities(usual: NDArray[np.int64]) -> Array:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.arrays import Array
 from pipeline.events.windows import PADDING, Ids
 from pipeline.online.pair_counts import PairCounts
+from pipeline.online.sparse_scores import SparseScores
 
 DECAY = 0.85
 """Weight of an item of a history against the one taken after it."""
@@ -39,6 +39,7 @@ class ItemNeighbours:
         self._added = 0
         self._counts = PairCounts()
         self._taken = np.zeros(1)
+        self._decays = np.cumprod(np.append(1.0, np.full(length - 1, DECAY)))
 
     def resize(self, items: int) -> None:
         """Make room for catalogue rows up to `items`; it never shrinks."""
@@ -54,16 +55,12 @@ class ItemNeighbours:
         self._count(position, 1)
         self._added += 1
 
-    def scores(self, history: Ids) -> Array:
-        """(items + 1,) s of each item after a (length,) history, oldest first; without evidence all are 0."""
-        scores, weight = np.zeros(len(self._taken)), 1.0
-        for item in history[::-1].tolist():
-            if item == PADDING:
-                continue
-            rows, counts = self._counts.of(item)
-            scores[rows] += weight / np.sqrt(self._taken[item] + SHRINKAGE) * counts
-            weight *= DECAY
-        scores /= np.sqrt(self._taken + SHRINKAGE)
+    def scores(self, history: Ids) -> SparseScores:
+        """The s of each item after a (length,) history, oldest first."""
+        items = history[history != PADDING][::-1]
+        weights = self._decays[: len(items)] / np.sqrt(self._taken[items] + SHRINKAGE)
+        scores = self._counts.weighted(items, weights)
+        scores.values /= np.sqrt(self._taken[scores.rows] + SHRINKAGE)
         return scores
 
     def forget(self, rows: Ids) -> None:

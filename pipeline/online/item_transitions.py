@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.arrays import Array
 from pipeline.events.windows import PADDING, Ids
 from pipeline.online.pair_counts import PairCounts
+from pipeline.online.sparse_scores import SparseScores
 
 
 class ItemTransitions:
@@ -42,13 +42,9 @@ class ItemTransitions:
         self._count(self._contexts[position], row, 1)
         self._added += 1
 
-    def scores(self, context: Ids, items: int) -> Array:
-        """(items + 1,) s of each item after a (length,) window; without evidence all are 0."""
-        scores = np.zeros(items + 1)
-        for item, position in _positions(context):
-            rows, counts = self._counts.of(item)
-            scores[rows] += position * counts
-        return scores
+    def scores(self, context: Ids) -> SparseScores:
+        """The s of each item after a (length,) window."""
+        return self._counts.weighted(context, np.arange(1.0, len(context) + 1.0))
 
     def forget(self, rows: Ids) -> None:
         """Drop (m,) catalogue rows, which other items may get, from all events."""

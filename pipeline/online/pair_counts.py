@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 from pipeline.events.windows import Ids
+from pipeline.online.sparse_scores import RowMemory, SparseScores
 
 NONE: tuple[Ids, Array] = (np.zeros(0, dtype=np.int64), np.zeros(0))
 
@@ -39,6 +40,7 @@ class PairCounts:
 
     def __init__(self) -> None:
         self._partners: dict[int, _Partners] = {}
+        self._memory = RowMemory()
 
     @classmethod
     def summed(cls, firsts: Ids, seconds: Ids, counts: Ids) -> Self:
@@ -67,12 +69,18 @@ class PairCounts:
         if partners.counts[place] == 0.0:
             self._remove(first, partners, place)
 
-    def of(self, first: int) -> tuple[Ids, Array]:
-        """Rows paired with an item, each once, and their counts; views that the next change invalidates."""
-        partners = self._partners.get(first)
-        if partners is None:
-            return NONE
-        return partners.rows[: partners.size], partners.counts[: partners.size]
+    def weighted(self, firsts: Ids, weights: Array) -> SparseScores:
+        """Sums of weight times count over (n,) items, some perhaps twice, with positive weights, in their order."""
+        known = [self._partners.get(first) for first in firsts.tolist()]
+        parts = [(partners.rows[: partners.size], partners.counts[: partners.size]) for partners in known if partners]
+        if not parts:
+            return SparseScores(*NONE, self._memory)
+        sizes = [partners.size if partners else 0 for partners in known]
+        rows = np.concatenate([rows for rows, _ in parts])
+        values = np.repeat(weights, sizes) * np.concatenate([counts for _, counts in parts])
+        if len(parts) > 1:
+            rows, values = self._memory.sums(rows, values)
+        return SparseScores(rows, values, self._memory)
 
     @staticmethod
     def _new_place(partners: _Partners, second: int) -> int:

@@ -174,8 +174,8 @@ class EventScorer:
         self, stage: SecondStage, windows: Windows, batch: ScoredBatch, opened: Array, existence: Existence
     ) -> dict[str, list[Any]]:
         """Fields of `GatedEvent` that follow from the second stage, which learns from each batch in turn."""
-        popular = self._popularity_ranks(stage, windows, existence)
         events, scored = self._events(windows, batch, opened, existence), existence.includes(windows.targets)
+        popular = stage.popularity_ranks(events)
         ranks, candidates = stage.rank_and_learn(events, self._retained(existence, len(windows)))
         probabilities = _where(scored, batch.probabilities[np.arange(len(windows)), windows.targets])
         learned = [
@@ -225,14 +225,6 @@ class EventScorer:
         """For each window, the newest of its earlier items: those whose neighbours are counted."""
         looked_up: list[list[int]] = windows.earlier[:, -self._config.ranking.history :].tolist()
         return looked_up
-
-    def _popularity_ranks(self, stage: SecondStage, windows: Windows, existence: Existence) -> list[int]:
-        """Ranks of the targets by decayed popularity before the batch, 0 where they are no candidates."""
-        candidates = existence.candidates(windows.targets, windows.contexts)
-        return [
-            stage.popularity_rank(target, existence.excluded(i, windows.contexts[i])) if candidates[i] else NOT_SCORED
-            for i, target in enumerate(windows.targets.tolist())
-        ]
 
     def _events(self, windows: Windows, batch: ScoredBatch, opened: Array, existence: Existence) -> list[Event]:
         """Windows with the scores of the model, for the second stage."""

@@ -6,12 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.events.allowed import Allowed
 from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
 from pipeline.recommend.candidates.query import Query
-
-Allowed = NDArray[np.bool_]
-"""(items + 1,) True for rows that may be recommended after one window."""
 
 
 class Event(NamedTuple):
@@ -50,6 +48,6 @@ def rank_in(rows: Ids, scores: NDArray[np.float32], target: int, allowed: Allowe
     """
     places = np.flatnonzero(rows == target)
     if not len(places):
-        return int(np.count_nonzero(allowed))
+        return allowed.count
     own = scores[places[0]]
     return 1 + int(np.count_nonzero(scores > own)) + (int(np.count_nonzero(scores == own)) - 1) // 2

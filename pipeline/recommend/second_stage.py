@@ -8,32 +8,43 @@ is scored; the weights of the network are those of the last batch.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.arrays import Array
+from pipeline.arrays import Array, is_among
 from pipeline.config import Config
+from pipeline.events.allowed import Allowed
 from pipeline.events.candidate_scores import CandidateScores, log_probabilities
 from pipeline.events.windows import PADDING, Ids
 from pipeline.metrics.ranking import NOT_SCORED
 from pipeline.online.decayed_popularity import DecayedPopularity
+from pipeline.online.dense_scores import DenseScores
 from pipeline.online.item_neighbours import ItemNeighbours
 from pipeline.online.item_recency import ItemRecency
 from pipeline.online.item_transitions import ItemTransitions
+from pipeline.online.sparse_scores import SparseScores
 from pipeline.recommend.candidates.expert import ExpertItems
 from pipeline.recommend.candidates.neighbours import NeighbourItems
 from pipeline.recommend.candidates.newest import NewestItems
 from pipeline.recommend.candidates.own import OwnItems
-from pipeline.recommend.candidates.popularity import PopularItems, RegionalItems
+from pipeline.recommend.candidates.popularity import PopularItems, RegionalPopularity
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import CandidateSource, Scores, TieOrder, best, union
+from pipeline.recommend.candidates.source import (
+    CandidateSource,
+    RankedScores,
+    Scores,
+    SparseSource,
+    TieOrder,
+    best,
+    union,
+)
 from pipeline.recommend.candidates.text import TextNeighbours, Texts
-from pipeline.recommend.candidates.transitions import NextItems
-from pipeline.recommend.events import Allowed, Event, Retained, rank_in
-from pipeline.recommend.ranking.features import RECENT, CandidateFacts, FeatureTable
+from pipeline.recommend.candidates.transitions import NextItems, NextOfLast
+from pipeline.recommend.events import Event, Retained, rank_in
+from pipeline.recommend.found import Candidates, Found, lists_of, with_features
+from pipeline.recommend.ranking.features import NEIGHBOURS, RECENT, TRANSITIONS, CandidateFacts, Evidence, FeatureTable
 from pipeline.recommend.ranking.network import RankedList, RankingNetwork
 from pipeline.setup.artifacts import SetUp
 
@@ -47,38 +58,16 @@ KEPT = 1_024
 """Lists of set-up that are learned more than once."""
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Candidates of one window.
+class _Asked(NamedTuple):
+    """Scores of the sources for one window.
 
     Attributes:
-        rows: (m,) in the order of ties, see `TieOrder`.
-        experts: model -> (m,) log probabilities, in half precision.
-        features: (m, features).
-        taken_before: (m,) 1 for items that the user took before, else 0.
-        distinct: number of distinct items that the user took, as far as they are remembered.
-        found_by: source -> rows that it proposed; empty where it was not asked.
+        sparse: those of transitions and neighbours.
+        scores: source -> scores, of all that propose items but the models.
     """
 
-    rows: Ids
-    experts: Mapping[str, Array]
-    features: NDArray[np.float32]
-    taken_before: Array
-    distinct: int
-    found_by: Mapping[str, Ids]
-
-    def to_scores(self) -> CandidateScores:
-        """Return what cannot be computed again, for the record of the event."""
-        return CandidateScores.of(self.rows, self.experts, self.taken_before, self.distinct)
-
-    def sources_of(self, row: int) -> tuple[str, ...]:
-        """Sources that proposed a candidate."""
-        return tuple(source for source, rows in self.found_by.items() if row in rows)
-
-    def list_of(self, target: int) -> RankedList | None:
-        """The list for learning; None where the target is not among the candidates."""
-        places = np.flatnonzero(self.rows == target)
-        return RankedList(self.features, int(places[0])) if len(places) else None
+    sparse: Mapping[str, SparseScores]
+    scores: Mapping[str, RankedScores]
 
 
 class SecondStage:
@@ -108,26 +97,20 @@ class SecondStage:
         self._all = ItemTransitions(ranking.events, length)
         self._neighbours = ItemNeighbours(ranking.events, ranking.history)
         self._recency = ItemRecency()
-        popular = [PopularItems(self._popularity, i, h, most) for i, h in enumerate(half_lives)]
-        self._next = [
-            NextItems("next_recent", self._recent, most),
-            NextItems("next_all", self._all, most),
-            NextItems("next_recent_last", self._recent, 0, last_only=True),
-            NextItems("next_all_last", self._all, 0, last_only=True),
-        ]
+        self._popular = [PopularItems(self._popularity, i, h, most) for i, h in enumerate(half_lives)]
+        self._regional = RegionalPopularity(self._popularity, len(half_lives) // 2)
+        following = [NextItems("next_recent", self._recent, most), NextItems("next_all", self._all, most)]
+        of_last = [NextOfLast("next_recent_last", self._recent), NextOfLast("next_all_last", self._all)]
+        neighbours = NeighbourItems(self._neighbours, ranking.history, most)
+        self._sparse: list[SparseSource] = [*following, *of_last, neighbours]
         self._own = OwnItems(ranking.history) if config.windows.repeats else None
-        self._order = TieOrder(len(setup.catalogue), ids)
+        self._others: list[CandidateSource] = [NewestItems(self._recency), *([self._own] if self._own else [])]
         self._text = TextNeighbours(texts, most)
         self._experts = [ExpertItems(name, most) for name in experts]
-        self._sources: list[CandidateSource] = [
-            *popular,
-            RegionalItems(self._popularity, len(half_lives) // 2, len(half_lives), 0),
-            *self._next,
-            NeighbourItems(self._neighbours, ranking.history, most),
-            NewestItems(self._recency),
-            *([self._own] if self._own else []),
-        ]
-        self.features = FeatureTable([source.name for source in popular], experts, repeats=self._own is not None)
+        counted: list[CandidateSource] = [*self._popular, *following, neighbours, *self._others]
+        self._most = {source.name: source.most for source in (*counted, self._text, *self._experts)}
+        self._order = TieOrder(len(setup.catalogue), ids)
+        self.features = FeatureTable([source.name for source in self._popular], experts, repeats=self._own is not None)
         self._batch, self._history = ranking.batch, ranking.history
         names = self.features.names
         self._network = RankingNetwork(len(names), names.index(RECENT), ranking.learning_rate, ranking.batch, SEED)
@@ -143,19 +126,7 @@ class SecondStage:
 
     def candidates(self, query: Query, allowed: Allowed) -> Candidates:
         """Find the candidates of a window, and describe them."""
-        return self._candidates(query, allowed, self._text.scores(query))
-
-    def _candidates(self, query: Query, allowed: Allowed, text: Scores) -> Candidates:
-        scores, rows = self._scores(query, text), np.flatnonzero(allowed)
-        sources = [source for source in (*self._sources, self._text) if source.most]
-        found = {s.name: best(scores[s.name], rows, s.most, s.least, self._order) for s in sources}
-        found |= {s.name: best(s.scores(query), rows, s.most, s.least, self._order) for s in self._experts}
-        rows = union(found.values(), self._order)
-        experts = {s.name: log_probabilities(query.experts[s.name][rows]) for s in self._experts}
-        taken = query.taken
-        before = np.isin(rows, taken).astype(np.float64)
-        features = self._describe(query, rows, scores, experts, before, len(taken))
-        return Candidates(rows, experts, features, before, len(taken), found)
+        return with_features(self.features, [self._find(query, allowed, self._text.scores(query))])[0]
 
     def scores(self, candidates: Candidates) -> NDArray[np.float32]:
         """(m,) scores of candidates, higher is better."""
@@ -188,11 +159,7 @@ class SecondStage:
         written: list[CandidateScores | None] = []
         for start in range(0, len(events), self._batch):
             batch = events[start : start + self._batch]
-            found = []
-            texts = self._text.scores_together([event.query for event in batch])
-            for event, text in zip(batch, texts, strict=True):
-                found.append(None if event.allowed is None else self._candidates(event.query, event.allowed, text))
-                self.count(event.query, event.target)
+            found = self._find_and_count(batch)
             ranks += self._ranks(batch, found)
             written += [None if one is None else one.to_scores() for one in found]
             lists = [None if one is None else one.list_of(e.target) for one, e in zip(found, batch, strict=True)]
@@ -213,14 +180,9 @@ class SecondStage:
             retained: as for `rank_and_learn`.
         """
         for start in range(0, len(events), self._batch):
-            lists = []
-            batch = events[start : start + self._batch]
-            texts = self._text.scores_together([event.query for event in batch])
-            for event, text, known in zip(batch, texts, written[start : start + self._batch], strict=True):
-                if known is not None:
-                    lists.append(self._again(event.query, text, known).list_of(event.target))
-                self.count(event.query, event.target)
-            self._learn([one for one in lists if one is not None], len(batch), retained)
+            part = slice(start, start + self._batch)
+            lists = self._lists_again(events[part], written[part])
+            self._learn(lists, len(events[part]), retained)
 
     def begin(self, events: Iterable[tuple[Query, int, bool]]) -> None:
         """Start from set-up: count its events, and learn from the held-out ones.
@@ -229,11 +191,14 @@ class SecondStage:
             events: window, target and whether it was held out, in event order; only the latter need models.
         """
         kept: list[RankedList] = []
+        taken = self._recency.counts > 0.0
         for query, target, is_held_out in events:
             if not is_held_out:
                 self.count(query, target)
+                taken[target] = target != PADDING
                 continue
-            found = self.candidates(query, self._allowed_in_setup(query)).list_of(target)
+            allowed = Allowed(taken, query.window[:0] if self._own else query.window)
+            found = self.candidates(query, allowed).list_of(target)
             if found is not None:
                 kept.append(found)
         self._learn_kept(kept[-KEPT:])
@@ -255,10 +220,6 @@ class SecondStage:
         self._popularity.resize(items)
         self._neighbours.resize(items)
         self._recency.resize(items)
-        for source in self._next:
-            source.resize(items)
-        if self._own is not None:
-            self._own.resize(items)
 
     def forget(self, rows: Sequence[int]) -> None:
         """Drop what is counted of (m,) catalogue rows, which other items may get."""
@@ -267,9 +228,15 @@ class SecondStage:
             for part in (self._popularity, self._recent, self._all, self._neighbours, self._recency):
                 part.forget(gone)
 
-    def popularity_rank(self, target: int, excluded: Ids) -> int:
-        """See `DecayedPopularity.rank`."""
-        return self._popularity.rank(target, excluded)
+    def popularity_ranks(self, events: Sequence[Event]) -> list[int]:
+        """Ranks of the targets by decayed popularity as it stands, 0 where they are no candidates.
+
+        Args:
+            events: of one batch, so that the same items exist for all but for a few.
+        """
+        ranked = [(event.target, event.allowed) for event in events if event.allowed is not None]
+        ranks = iter(self._popularity.ranks([target for target, _ in ranked], [allowed for _, allowed in ranked]))
+        return [NOT_SCORED if event.allowed is None else next(ranks) for event in events]
 
     def overall(self) -> Array:
         """(items + 1,) decayed popularity over all users, by the shortest half-life."""
@@ -307,27 +274,64 @@ class SecondStage:
             ("network", self._network),
         ]
 
-    def _scores(self, query: Query, text: Scores) -> dict[str, Scores]:
+    def _find_and_count(self, events: Sequence[Event]) -> list[Candidates | None]:
+        """Candidates of each event, found before it is counted; None where the target is none."""
+        found = []
+        for event, text in zip(events, self._texts_of(events), strict=True):
+            found.append(None if event.allowed is None else self._find(event.query, event.allowed, text))
+            self.count(event.query, event.target)
+        described = iter(with_features(self.features, [one for one in found if one is not None]))
+        return [None if one is None else next(described) for one in found]
+
+    def _lists_again(self, events: Sequence[Event], written: Sequence[CandidateScores | None]) -> list[RankedList]:
+        """Lists of events that were ranked before, each by the counts before it; they are counted."""
+        found, targets = [], []
+        for event, text, known in zip(events, self._texts_of(events), written, strict=True):
+            if known is not None:
+                rows, experts, before = known.unpacked()
+                asked = self._ask(event.query, text)
+                found.append(self._describe(event.query, asked, rows, experts, before, known.distinct, {}))
+                targets.append(event.target)
+            self.count(event.query, event.target)
+        return lists_of(with_features(self.features, found), targets)
+
+    def _texts_of(self, events: Sequence[Event]) -> list[DenseScores]:
+        return self._text.scores_together([event.query for event in events])
+
+    def _find(self, query: Query, allowed: Allowed, text: DenseScores) -> Found:
+        """Candidates of a window by the counts as they are."""
+        asked = self._ask(query, text)
+        scores = dict(asked.scores) | {source.name: source.scores(query) for source in self._experts}
+        found = {name: best(scores[name], allowed, most, self._order) for name, most in self._most.items()}
+        rows, taken = union(found.values(), self._order), query.taken
+        experts = {source.name: log_probabilities(query.experts[source.name][rows]) for source in self._experts}
+        before = is_among(rows, taken).astype(np.float64)
+        return self._describe(query, asked, rows, experts, before, len(taken), found)
+
+    def _ask(self, query: Query, text: DenseScores) -> _Asked:
         """Scores of all sources but the models, those of the text as given."""
-        return {source.name: source.scores(query) for source in self._sources} | {self._text.name: text}
+        sparse = {source.name: source.scores(query) for source in self._sparse}
+        others = {source.name: source.scores(query) for source in (*self._popular, *self._others)}
+        return _Asked(sparse, {**others, **sparse, self._text.name: text})
 
     def _describe(
         self,
         query: Query,
+        asked: _Asked,
         rows: Ids,
-        scores: Mapping[str, Scores],
         experts: Mapping[str, Array],
         taken_before: Array,
         distinct: int,
-    ) -> NDArray[np.float32]:
+        found_by: Mapping[str, Ids],
+    ) -> Found:
         recency, last = self._recency, self._text.to_last(query, rows)
-        of_items = (recency.counts[rows], recency.ages()[rows], recency.idle()[rows])
-        return self.features.of(query, rows, scores, experts, CandidateFacts(*of_items, last, taken_before, distinct))
-
-    def _again(self, query: Query, text: Scores, known: CandidateScores) -> Candidates:
-        rows, experts, before = known.unpacked()
-        features = self._describe(query, rows, self._scores(query, text), experts, before, known.distinct)
-        return Candidates(rows, experts, features, before, known.distinct, {})
+        of_items = (recency.counts[rows], recency.ages(rows), recency.idle(rows))
+        facts = CandidateFacts(*of_items, last, taken_before, distinct)
+        totals = [asked.sparse[name].total for name in TRANSITIONS]
+        evidence = Evidence(totals, asked.sparse[NEIGHBOURS].highest, self._popular[0].highest)
+        scores: dict[str, Scores] = {**asked.scores, self._regional.name: self._regional.scores(query)}
+        described = self.features.describe(query, rows, scores, evidence, experts, facts)
+        return Found(rows, experts, taken_before, distinct, found_by, described)
 
     def _ranks(self, batch: Sequence[Event], found: Sequence[Candidates | None]) -> list[int]:
         asked = [one for one in found if one is not None]
@@ -346,12 +350,12 @@ class SecondStage:
     def _learn(self, lists: list[RankedList], events: int, retained: Retained) -> None:
         """Take a step over lists of events and of held-out set-up windows."""
         held_out = [event for event in retained(self.events, events) if event.allowed is not None]
-        texts = self._text.scores_together([event.query for event in held_out]) if held_out else ()
-        for event, text in zip(held_out, texts, strict=True):
-            if event.allowed is not None:
-                found = self._candidates(event.query, event.allowed, text).list_of(event.target)
-                if found is not None:
-                    lists.append(found)
+        found = [
+            self._find(event.query, event.allowed, text)
+            for event, text in zip(held_out, self._texts_of(held_out), strict=True)
+            if event.allowed is not None
+        ]
+        lists += lists_of(with_features(self.features, found), [event.target for event in held_out])
         self._network.learn(lists, events)
 
     def _learn_kept(self, kept: Sequence[RankedList]) -> None:
@@ -361,8 +365,3 @@ class SecondStage:
             for start in range(0, len(order), self._batch):
                 batch = [kept[i] for i in order[start : start + self._batch].tolist()]
                 self._network.learn(batch, len(batch))
-
-    def _allowed_in_setup(self, query: Query) -> Allowed:
-        allowed = self._recency.counts > 0.0
-        allowed[[PADDING, *([] if self._own else query.window.tolist())]] = False
-        return allowed

@@ -63,7 +63,10 @@ def test_a_target_is_ranked_among_what_exists_and_may_be_recommended(seed: int, 
     held: list[list[int]] = [[] for _ in contexts] if repeats else contexts.tolist()
     for i, target in enumerate(targets.tolist()):
         expected = sorted({*range(1, ITEMS + 1)} & ({*held[i]} | {*(np.flatnonzero(~matrix[i]).tolist())}))
-        assert sorted({*existence.excluded(i, contexts[i]).tolist()} & {*range(1, ITEMS + 1)}) == expected
+        allowed = existence.allowed(i, contexts[i])
+        assert (np.flatnonzero(~allowed.mask()).tolist(), allowed.count) == ([0, *expected], ITEMS - len(expected))
+        rows = rng.integers(0, ITEMS + 4, 8)
+        np.testing.assert_array_equal(allowed.contains(rows), np.append(allowed.mask(), [False] * 4)[rows])
         if target > ITEMS or not matrix[i, target] or target in held[i]:
             assert found[i] == 0
             continue

@@ -24,8 +24,7 @@ def fed(seen: DecayedPopularity, events: list[tuple[Array, int]]) -> DecayedPopu
 
 def probabilities_by(seen: DecayedPopularity, setup_shares: Array) -> Array:
     """(half_lives, items + 1) probabilities by each half-life."""
-    each = np.eye(len(seen.to_arrays()["weight"]))
-    return seen.blended(setup_shares[None], each[None])[0]
+    return np.stack([seen.regional_by(i, setup_shares) for i in range(len(seen.to_arrays()["weight"]))])
 
 
 def random_events(n: int, seed: int = 0) -> list[tuple[Array, int]]:

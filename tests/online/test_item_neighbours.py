@@ -37,6 +37,11 @@ def expected(events: list[tuple[Ids, int]], asked: Ids) -> Array:
     return scores
 
 
+def of_all(counts: ItemNeighbours, history: Ids) -> Array:
+    """(ITEMS,) scores of all items."""
+    return counts.scores(history).at(np.arange(ITEMS))
+
+
 def neighbours(events: int) -> ItemNeighbours:
     made = ItemNeighbours(events, LENGTH)
     made.resize(ITEMS - 1)
@@ -49,7 +54,7 @@ def test_scores_are_those_of_the_newest_events(events: int) -> None:
     for i, (history, row) in enumerate(came):
         counts.add(history, row)
         asked = came[(7 * i) % len(came)][0]
-        np.testing.assert_allclose(counts.scores(asked), expected(came[max(0, i + 1 - events) : i + 1], asked))
+        np.testing.assert_allclose(of_all(counts, asked), expected(came[max(0, i + 1 - events) : i + 1], asked))
 
 
 def test_they_restore_to_the_bit() -> None:
@@ -60,7 +65,7 @@ def test_they_restore_to_the_bit() -> None:
     for event in came[80:]:
         for each in (counts, again):
             each.add(*event)
-        np.testing.assert_array_equal(counts.scores(came[0][0]), again.scores(came[0][0]))
+        np.testing.assert_array_equal(of_all(counts, came[0][0]), of_all(again, came[0][0]))
 
 
 def test_an_item_that_is_forgotten_leaves_no_trace() -> None:
@@ -73,7 +78,7 @@ def test_an_item_that_is_forgotten_leaves_no_trace() -> None:
     counts.forget(np.array([3]))
     for history, _ in came:
         asked = np.where(history == 3, 0, history)
-        np.testing.assert_allclose(counts.scores(asked), other.scores(asked))
+        np.testing.assert_allclose(of_all(counts, asked), of_all(other, asked))
 
 
 def test_recency_counts_ages_and_idle_times_in_events() -> None:
@@ -84,10 +89,11 @@ def test_recency_counts_ages_and_idle_times_in_events() -> None:
     recency.resize(4)
     recency.add(3)
     assert recency.counts.tolist() == [0, 2, 1, 1, 0]
-    assert recency.idle().tolist()[1:] == [1, 2, 0, 1]
-    assert recency.ages().tolist()[1:] == [3, 2, 0, 1], "one that was never taken is as old as it is known"
+    assert recency.idle(np.arange(1, 5)).tolist() == [1, 2, 0, 1]
+    assert recency.ages(np.arange(1, 5)).tolist() == [3, 2, 0, 1], "one that was never taken is as old as it is known"
     again = ItemRecency()
     again.restore(recency.to_arrays(), np.arange(5))
-    recency.forget(np.array([1]))
-    assert (recency.counts[1], recency.ages()[1], recency.idle()[1]) == (0, 0, 0)
+    one = np.array([1])
+    recency.forget(one)
+    assert (recency.counts[1], recency.ages(one)[0], recency.idle(one)[0]) == (0, 0, 0)
     assert (again.counts[1], again.events) == (2, 4)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.arrays import Array
 from pipeline.events.windows import Ids
 from pipeline.online.item_transitions import ItemTransitions
 
@@ -28,6 +29,11 @@ def counted(events: list[tuple[Ids, int]], context: Ids) -> np.ndarray[tuple[int
     return sums
 
 
+def of_all(transitions: ItemTransitions, context: Ids) -> Array:
+    """(ITEMS,) scores of all items."""
+    return transitions.scores(context).at(np.arange(ITEMS))
+
+
 @pytest.mark.parametrize("events", [5, 40, 1_000])
 def test_scores_are_sums_over_the_newest_events(events: int) -> None:
     transitions, came = ItemTransitions(events, LENGTH), random_events(200)
@@ -35,21 +41,21 @@ def test_scores_are_sums_over_the_newest_events(events: int) -> None:
         transitions.add(context, row)
         asked = came[(7 * i) % len(came)][0]
         sums = counted(came[max(0, i + 1 - events) : i + 1], asked)
-        np.testing.assert_array_equal(transitions.scores(asked, ITEMS - 1), sums)
+        np.testing.assert_array_equal(of_all(transitions, asked), sums)
 
 
 def test_nothing_follows_what_nobody_took_and_an_empty_window() -> None:
     transitions = ItemTransitions(60, LENGTH)
     transitions.add(np.array([0, 1, 2]), 3)
     for context in ([0, 0, 0], [0, 3, 4]):
-        assert not transitions.scores(np.array(context), ITEMS).any()
+        assert not len(transitions.scores(np.array(context)).rows)
 
 
 def test_the_newest_item_says_most() -> None:
     transitions = ItemTransitions(60, LENGTH)
     transitions.add(np.array([0, 0, 1]), 5)
     transitions.add(np.array([0, 0, 2]), 6)
-    scores = transitions.scores(np.array([0, 1, 2]), ITEMS)
+    scores = of_all(transitions, np.array([0, 1, 2]))
     assert (scores[5], scores[6]) == (2 * 3, 3 * 3)
 
 
@@ -68,5 +74,5 @@ def test_they_restore_to_the_bit_and_what_was_given_out_stays() -> None:
         for each in (transitions, again):
             each.add(context, row)
         for asked in (context, came[0][0]):
-            np.testing.assert_array_equal(transitions.scores(asked, ITEMS), again.scores(asked, ITEMS))
+            np.testing.assert_array_equal(of_all(transitions, asked), of_all(again, asked))
     assert all(np.array_equal(kept[name], before[name]) for name in before)

@@ -6,8 +6,8 @@ from pipeline.online.pair_counts import PairCounts
 
 
 def pairs(counts: PairCounts, first: int) -> dict[int, float]:
-    rows, values = counts.of(first)
-    return dict(zip(rows.tolist(), values.tolist(), strict=True))
+    found = counts.weighted(np.array([first]), np.ones(1))
+    return dict(zip(found.rows.tolist(), found.values.tolist(), strict=True))
 
 
 def test_counts_are_sums_and_zero_counts_are_removed() -> None:
@@ -25,8 +25,7 @@ def test_counts_are_sums_and_zero_counts_are_removed() -> None:
 
 
 def test_an_item_without_pairs_has_none() -> None:
-    rows, values = PairCounts().of(3)
-    assert len(rows) == len(values) == 0
+    assert pairs(PairCounts(), 3) == {}
 
 
 def test_counts_that_are_summed_at_once_are_those_added_one_by_one() -> None:

@@ -8,6 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
+from pipeline.events.allowed import Allowed
+from pipeline.online.dense_scores import DenseScores
 from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.source import TieOrder, best
 from pipeline.recommend.events import Event, rank_in
@@ -18,6 +20,7 @@ from pipeline.setup.artifacts import SetUp
 from tests.replay.small import config
 
 NO_ONE = np.zeros(0, dtype=np.int32)
+NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 def stage(setup: SetUp, *settings: str, experts: Sequence[str] = ("model", "backbone")) -> SecondStage:
@@ -38,10 +41,12 @@ def query(setup: SetUp, items: Sequence[int], experts: dict[str, Array] | None =
     return Query(context, NO_ONE, np.ones(1), 1.0, 0.5, experts or {"model": even, "backbone": even})
 
 
-def allowed(setup: SetUp, *excluded: int) -> np.ndarray:
-    mask = np.ones(len(setup.catalogue) + 1, dtype=np.bool_)
-    mask[[0, *excluded]] = False
-    return mask
+def allowed(setup: SetUp, *excluded: int) -> Allowed:
+    return Allowed(np.arange(len(setup.catalogue) + 1) > 0, np.array(excluded, dtype=np.int64))
+
+
+def of_rows(rows: Sequence[int]) -> Allowed:
+    return Allowed(np.isin(np.arange(10), rows), NO_ROWS)
 
 
 def follow(setup: SetUp, ranked: SecondStage, n: int, seed: int = 0) -> list[int]:
@@ -70,14 +75,13 @@ def test_one_item_a_source_is_a_candidate_at_least_and_a_target_outside_is_a_mis
     assert 7 in found.rows and "model" in found.sources_of(7)
     assert len(found.rows) < 32
     outside = next(row for row in range(1, len(setup.catalogue)) if row not in found.rows and row != 3)
-    assert ranked.rank(asked, allowed(setup, 3), outside) == allowed(setup, 3).sum()
+    assert ranked.rank(asked, allowed(setup, 3), outside) == allowed(setup, 3).count
 
 
 def test_only_what_is_allowed_is_a_candidate(setup: SetUp) -> None:
     ranked = stage(setup)
-    few = np.zeros(len(setup.catalogue) + 1, dtype=np.bool_)
-    few[[4, 9]] = True
-    assert ranked.candidates(query(setup, [3]), few).rows.tolist() == [4, 9]
+    few = np.isin(np.arange(len(setup.catalogue) + 1), [4, 9])
+    assert ranked.candidates(query(setup, [3]), Allowed(few, NO_ROWS)).rows.tolist() == [4, 9]
 
 
 def test_a_restored_stage_goes_on_to_the_bit(setup: SetUp) -> None:
@@ -111,20 +115,24 @@ def test_an_answer_is_explained_by_the_parts_of_its_score(setup: SetUp) -> None:
 
 @pytest.mark.parametrize(("scores", "target", "rank"), [([3, 2, 1], 11, 2), ([1, 1, 1], 10, 2), ([5, 1, 1], 12, 2)])
 def test_ranks_are_those_among_candidates(scores: list[int], target: int, rank: int) -> None:
-    everything = np.ones(20, dtype=np.bool_)
+    everything = Allowed(np.ones(20, dtype=np.bool_), NO_ROWS)
     assert rank_in(np.array([10, 11, 12]), np.array(scores, dtype=np.float32), target, everything) == rank
 
 
 def test_the_best_rows_and_their_places() -> None:
     scores = np.array([9.0, 1.0, 5.0, 5.0, 0.0, 7.0])
     of_setup, by_id = TieOrder(5, "_abcde"), TieOrder(1, "_azyxw")
-    assert sorted(best(scores, np.array([1, 2, 3, 4]), 2, -np.inf, of_setup).tolist()) == [2, 3]
-    everything = np.array([1, 2, 3, 4, 5])
-    assert sorted(best(scores, everything, 2, -np.inf, of_setup).tolist()) == [2, 5], "those of set-up by row"
-    assert sorted(best(scores, everything, 2, -np.inf, by_id).tolist()) == [3, 5], "others by id: y before z"
-    assert sorted(best(scores, np.array([1, 4]), 2, 0.0, of_setup).tolist()) == [1]
-    assert best(scores, np.array([5, 8]), 2, 0.0, of_setup).tolist() == [5], "a row without a score is none"
-    assert by_id.sorted(everything).tolist() == [1, 5, 4, 3, 2]
+
+    def found(rows: Sequence[int], most: int, least: float, order: TieOrder) -> list[int]:
+        return sorted(best(DenseScores(scores, least), of_rows(rows), most, order).tolist())
+
+    everything = [1, 2, 3, 4, 5]
+    assert found([1, 2, 3, 4], 2, -np.inf, of_setup) == [2, 3]
+    assert found(everything, 2, -np.inf, of_setup) == [2, 5], "those of set-up by row"
+    assert found(everything, 2, -np.inf, by_id) == [3, 5], "others by id: y before z"
+    assert found([1, 4], 2, 0.0, of_setup) == [1]
+    assert found([5, 8], 2, 0.0, of_setup) == [5], "a row without a score is none"
+    assert by_id.sorted(np.array(everything)).tolist() == [1, 5, 4, 3, 2]
     np.testing.assert_allclose(places(scores[None, :3]), [[1 / 3, 1 / 5, 1 / 4]])
 
 

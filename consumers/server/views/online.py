@@ -21,6 +21,7 @@ from consumers.runtime.topic_reader import value_of
 from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.errors import LogError
+from pipeline.events.allowed import Allowed
 from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import PADDING, Ids
 from pipeline.models.open_catalogue import OpenCatalogue
@@ -28,10 +29,10 @@ from pipeline.online.decayed_popularity import base_probabilities, probability_o
 from pipeline.online.origin_prior import origin_features
 from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.text import Texts
+from pipeline.recommend.found import Candidates
 from pipeline.recommend.held_out import Ask
 from pipeline.recommend.online_state import OnlineState
 from pipeline.recommend.scorer import ScoredBatch
-from pipeline.recommend.second_stage import Candidates
 from pipeline.recommend.start import start
 from pipeline.regions.bank import Posterior
 from pipeline.setup.artifacts import SetUp
@@ -130,12 +131,12 @@ class ServedOnlineState:
             with self._lock:
                 self._begin(self._online)
 
-    def ranked(self, queries: Sequence[Query], allowed: Sequence[NDArray[np.bool_]]) -> list[Ranked] | None:
+    def ranked(self, queries: Sequence[Query], allowed: Sequence[Allowed]) -> list[Ranked] | None:
         """Candidates of windows with their scores; None where the model alone answers.
 
         Args:
             queries: the n windows.
-            allowed: for each, the (items + 1,) rows that may be recommended.
+            allowed: for each, the items that may be recommended.
         """
         if self._online is None:
             return None

@@ -1,9 +1,7 @@
 """A model as a candidate source: backbone, routed adapters, or any other that scores all items."""
 
-import math
-
+from pipeline.online.dense_scores import DenseScores
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import Scores
 
 
 class ExpertItems:
@@ -14,11 +12,9 @@ class ExpertItems:
         most: see `CandidateSource`.
     """
 
-    least = -math.inf
-
     def __init__(self, name: str, most: int) -> None:
         self.name, self.most = name, most
 
-    def scores(self, query: Query) -> Scores:
-        """(items + 1,) log probabilities."""
-        return query.experts[self.name]
+    def scores(self, query: Query) -> DenseScores:
+        """Probabilities."""
+        return DenseScores(query.experts[self.name])

@@ -1,8 +1,8 @@
 """Item neighbours as a candidate source: what users took who took the same items, whenever that was."""
 
 from pipeline.online.item_neighbours import ItemNeighbours
+from pipeline.online.sparse_scores import SparseScores
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import Scores
 
 
 class NeighbourItems:
@@ -15,11 +15,10 @@ class NeighbourItems:
     """
 
     name = "neighbours"
-    least = 0.0
 
     def __init__(self, neighbours: ItemNeighbours, length: int, most: int) -> None:
         self.most, self._neighbours, self._length = most, neighbours, length
 
-    def scores(self, query: Query) -> Scores:
-        """(items + 1,) sums of similarities, 0 for items without a common user."""
+    def scores(self, query: Query) -> SparseScores:
+        """Sums of similarities."""
         return self._neighbours.scores(query.history(self._length))

@@ -1,14 +1,14 @@
 """New items as a candidate source: those that became known last."""
 
-import math
-
+from pipeline.arrays import Array
+from pipeline.events.allowed import Allowed
+from pipeline.events.windows import Ids
 from pipeline.online.item_recency import ItemRecency
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import Scores
 
 
 class NewestItems:
-    """Items that became known last.
+    """Items that became known last, the same for every window: minus the age of each item is its score.
 
     Args:
         recency: since when each item is known.
@@ -16,12 +16,25 @@ class NewestItems:
 
     name = "newest"
     most = 20
-    least = -math.inf
 
     def __init__(self, recency: ItemRecency) -> None:
         self._recency = recency
 
-    def scores(self, query: Query) -> Scores:
-        """(items + 1,) minus the age of each item."""
+    def scores(self, query: Query) -> "NewestItems":
+        """Scores of every window."""
         del query
-        return -self._recency.ages()
+        return self
+
+    def at(self, rows: Ids) -> Array:
+        """(m,) minus the ages of (m,) rows."""
+        return -self._recency.ages(rows)
+
+    def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Array]:
+        """See `RankedScores.shortlist`."""
+        number = most
+        while True:
+            number *= 2
+            rows = self._recency.newest(number)
+            kept = rows[allowed.contains(rows)]
+            if len(kept) >= most or len(rows) < number:
+                return kept, self.at(kept)

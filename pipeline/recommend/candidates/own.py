@@ -3,8 +3,8 @@
 import numpy as np
 
 from pipeline.events.windows import PADDING
+from pipeline.online.sparse_scores import RowMemory, SparseScores
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import Scores
 
 
 class OwnItems:
@@ -15,20 +15,12 @@ class OwnItems:
     """
 
     name = "own"
-    least = 0.0
 
     def __init__(self, length: int) -> None:
-        self.most = length
-        self._items = 0
+        self.most, self._memory = length, RowMemory()
 
-    def resize(self, items: int) -> None:
-        """Make room for catalogue rows up to `items`."""
-        self._items = max(items, self._items)
-
-    def scores(self, query: Query) -> Scores:
-        """(items + 1,) 1 / (1 + age) of each item in the history, the newest having age 0; 0 for others."""
-        scores = np.zeros(self._items + 1)
+    def scores(self, query: Query) -> SparseScores:
+        """1 / (1 + age) of each item in the history, the newest having age 0."""
         history = query.history(self.most)
         taken = history[history != PADDING][::-1]
-        scores[taken] = 1.0 / (1.0 + np.arange(len(taken)))
-        return scores
+        return SparseScores(taken, 1.0 / (1.0 + np.arange(len(taken), dtype=np.float64)), self._memory)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,7 @@ class Query:
     @property
     def taken(self) -> Ids:
         """(k,) distinct items that the user took, as far as they are remembered, ascending."""
-        taken: Ids = np.unique(np.concatenate([self.earlier[self.earlier != PADDING], self.window]))
-        return taken
+        return np.sort(self._newest)
 
     def without_items(self) -> "Query":
         """The query without any item."""
@@ -52,11 +52,16 @@ class Query:
 
     def history(self, length: int) -> Ids:
         """(length,) distinct items of the user, oldest first, left-padded: those of the window and earlier ones."""
-        items = [*self.earlier[self.earlier != PADDING].tolist(), *self.window.tolist()]
-        distinct = list(dict.fromkeys(reversed(items)))[length - 1 :: -1]
+        newest = self._newest[:length]
         history = np.zeros(length, dtype=np.int64)
-        history[length - len(distinct) :] = distinct
+        history[length - len(newest) :] = newest[::-1]
         return history
+
+    @cached_property
+    def _newest(self) -> Ids:
+        """(k,) distinct items of the user, newest first."""
+        items = [*self.earlier[self.earlier != PADDING].tolist(), *self.window.tolist()]
+        return np.array(list(dict.fromkeys(reversed(items))), dtype=np.int64)
 
 
 def recent_shares(contexts: Ids, since_setup: NDArray[np.int64]) -> Array:

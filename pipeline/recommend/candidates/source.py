@@ -1,17 +1,44 @@
 """Interface of candidate sources, and the candidates that they find together."""
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import distinct
+from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
+from pipeline.online.sparse_scores import SparseScores
 from pipeline.recommend.candidates.query import Query
 
-Scores = NDArray[np.floating[Any]]
-"""(items + 1,) scores of the catalogue rows for one query, higher is better."""
+Values = NDArray[np.floating[Any]]
+"""(m,) scores of catalogue rows for one query, higher is better."""
+
+
+class Scores(Protocol):
+    """Scores of items for one query; they hold until the next event is counted."""
+
+    def at(self, rows: Ids) -> Values:
+        """(m,) scores of (m,) rows."""
+        ...
+
+
+class RankedScores(Scores, Protocol):
+    """Scores of which the best are found without looking at all."""
+
+    def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
+        """Rows and scores of the best items that may be recommended.
+
+        Args:
+            allowed: says which these are.
+            most: number of items that are wanted.
+
+        Returns:
+            (k,) distinct rows in any order and their (k,) scores: at least the `most` best with all ties of the last
+            one, or all that the source has found.
+        """
+        ...
 
 
 class CandidateSource(Protocol):
@@ -20,15 +47,27 @@ class CandidateSource(Protocol):
     Attributes:
         name: in features, answers and documentation.
         most: number of candidates that it proposes.
-        least: lowest score, exclusive, of an item that it has found.
     """
 
     name: str
     most: int
-    least: float
 
-    def scores(self, query: Query) -> Scores:
-        """Score every item for a query."""
+    def scores(self, query: Query) -> RankedScores:
+        """Score items for a query."""
+        ...
+
+
+class SparseSource(Protocol):
+    """A source that has evidence for few items.
+
+    Attributes:
+        name: in features, answers and documentation.
+    """
+
+    name: str
+
+    def scores(self, query: Query) -> SparseScores:
+        """Score items for a query."""
         ...
 
 
@@ -46,34 +85,30 @@ class TieOrder:
     def sorted(self, rows: Ids) -> Ids:
         """(m,) ascending rows in this order."""
         known = int(np.searchsorted(rows, self._last, side="right"))
+        if known == len(rows):
+            return rows
         others = sorted(rows[known:].tolist(), key=self._ids.__getitem__)
         return np.concatenate([rows[:known], np.array(others, dtype=np.int64)])
 
 
-def best(scores: Scores, allowed: Ids, most: int, least: float, order: TieOrder) -> Ids:
-    """(m,) rows of the best allowed items above `least`, at most `most`, in no order.
+def best(scores: RankedScores, allowed: Allowed, most: int, order: TieOrder) -> Ids:
+    """(m,) rows of the best items that may be recommended, at most `most`, in no order.
 
     Args:
-        scores: (items + 1,) of all items.
-        allowed: (a,) ascending rows that may be recommended.
+        scores: of one source.
+        allowed: items that may be recommended.
         most: number of rows that are wanted.
-        least: exclusive bound of their scores.
         order: says which of equal ones come first.
     """
-    # Models may lack items that came after the window.
-    rows = allowed if len(allowed) and allowed[-1] < len(scores) else allowed[allowed < len(scores)]
-    values = scores[rows]
-    if least > -math.inf:
-        found = values > least
-        rows, values = rows[found], values[found]
+    rows, values = scores.shortlist(allowed, most)
     if len(rows) <= most:
         return rows
     threshold = np.partition(values, len(values) - most)[len(values) - most]
     above, ties = rows[values > threshold], rows[values == threshold]
     wanted = most - len(above)
-    return np.concatenate([above, ties if len(ties) == wanted else order.sorted(ties)[:wanted]])
+    return np.concatenate([above, ties if len(ties) == wanted else order.sorted(np.sort(ties))[:wanted]])
 
 
 def union(found: Iterable[Ids], order: TieOrder) -> Ids:
     """(m,) rows found by any source, in the order of ties."""
-    return order.sorted(np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *found])))
+    return order.sorted(distinct(np.concatenate([np.zeros(0, dtype=np.int64), *found])))

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.events.windows import Ids
+from pipeline.online.dense_scores import DenseScores
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import Scores
+from pipeline.recommend.candidates.source import Values
 
 DECAY = 0.8
 """Weight of an item of the window against the one taken after it."""
@@ -25,28 +26,29 @@ class TextNeighbours:
     """
 
     name = "text"
-    least = 0.0
 
     def __init__(self, texts: Texts, most: int) -> None:
         self.most, self._texts = most, texts
 
-    def scores(self, query: Query) -> Scores:
-        """(items + 1,) cosines; 0 for an empty window."""
+    def scores(self, query: Query) -> DenseScores:
+        """Cosines; 0 for an empty window."""
         texts = self._texts()
-        scores: Scores = texts @ self._mean(query, texts)
-        return scores
+        return DenseScores(texts @ self._mean(query, texts), 0.0)
 
-    def scores_together(self, queries: Sequence[Query]) -> Scores:
-        """(n, items + 1) scores of several queries: cheaper than one by one."""
+    def scores_together(self, queries: Sequence[Query]) -> list[DenseScores]:
+        """Scores of n queries: cheaper than one by one."""
+        if not queries:
+            return []
         texts = self._texts()
-        return np.stack([self._mean(query, texts) for query in queries]) @ texts.T
+        cosines = np.stack([self._mean(query, texts) for query in queries]) @ texts.T
+        return [DenseScores(row, 0.0) for row in cosines]
 
-    def to_last(self, query: Query, rows: Ids) -> Scores:
+    def to_last(self, query: Query, rows: Ids) -> Values:
         """(m,) cosines of candidates to the last item of the window; 0 for an empty window."""
         texts, window = self._texts(), query.window
         if not len(window):
             return np.zeros(len(rows))
-        scores: Scores = texts[rows] @ texts[window[-1]]
+        scores: Values = texts[rows] @ texts[window[-1]]
         return scores
 
     @staticmethod

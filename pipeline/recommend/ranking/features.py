@@ -6,14 +6,15 @@ all candidates: they let the network weigh the others by them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
-from pipeline.events.windows import PADDING, Ids
+from pipeline.events.windows import Ids
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import Scores
+from pipeline.recommend.candidates.source import Scores, Values
 
 TABLE: Mapping[str, str] = {
     "log_*": "log score of a source: popularity by each half-life, and transitions as shares of all that followed",
@@ -43,6 +44,22 @@ TABLE: Mapping[str, str] = {
 SMALL = 1e-6
 """Added to probabilities before the logarithm: about one event in a million."""
 
+LEAST_LOG = -28.0
+"""Below the log probability of any candidate."""
+
+
+REGION, NEIGHBOURS, TEXT, OWN = "popularity_region", "neighbours", "text", "own"
+RECENT = "window_recent"
+TRANSITIONS = ("next_recent", "next_all", "next_recent_last", "next_all_last")
+SOURCES = (REGION, *TRANSITIONS, NEIGHBOURS, TEXT)
+"""Sources, beside models and half-lives, whose scores are features."""
+
+FACTS = ("count", "age", "idle", "text_last", "taken_before")
+"""Fields of `CandidateFacts` that differ between candidates."""
+
+OF_WINDOW = (*TRANSITIONS, NEIGHBOURS, "history", "recent", "opened", "best_model", "best_popularity")
+"""Values that are the same for all candidates of a window."""
+
 
 @dataclass(frozen=True)
 class CandidateFacts:
@@ -58,9 +75,36 @@ class CandidateFacts:
     counts: Array
     ages: Array
     idle: Array
-    text_last: Scores
+    text_last: Values
     taken_before: Array
     distinct: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Evidence behind the scores of sources for one window, over all items.
+
+    Attributes:
+        totals: sums of the scores of `TRANSITIONS`.
+        neighbours: highest similarity.
+        popularity: highest popularity by the shortest half-life.
+    """
+
+    totals: Sequence[float]
+    neighbours: float
+    popularity: float
+
+
+class Described(NamedTuple):
+    """The m candidates of one window, as they are when it is ranked; features follow from them at any time.
+
+    Attributes:
+        values: (v, m) values of each candidate.
+        of_window: (w,) values of the window.
+    """
+
+    values: Array
+    of_window: Array
 
 
 class FeatureTable:
@@ -78,89 +122,93 @@ class FeatureTable:
     def __init__(self, half_lives: Sequence[str], experts: Sequence[str], *, repeats: bool) -> None:
         self._half_lives, self._experts = list(half_lives), list(experts)
         self._own = [OWN] if repeats else []
-        nothing = Query(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), np.ones(1), 0.0, 0.0, {})
-        scores = dict.fromkeys([*self._half_lives, *SOURCES, *self._own], np.zeros(1))
-        none = np.zeros(1)
-        facts = CandidateFacts(none, none, none, none, none, 0)
-        experts_at = {name: np.zeros(1) for name in self._experts}
-        self.names = list(self._columns(nothing, np.zeros(1, dtype=np.int64), scores, experts_at, facts))
+        self._sources = [*self._half_lives, *SOURCES, *self._own]
+        ends = dict.fromkeys((half_lives[0], half_lives[-1]))
+        self._placed = [*ends, REGION, *TRANSITIONS[:2], NEIGHBOURS, TEXT, *self._experts]
+        self._values = [*self._sources, *self._experts, *FACTS, *_places_of(self._placed)]
+        nothing = Described(np.ones((len(self._values), 0)), np.ones(len(OF_WINDOW)))
+        self.names = list(self._columns([nothing], np.zeros(1, dtype=np.int64)))
 
-    def of(
-        self, query: Query, rows: Ids, scores: Mapping[str, Scores], experts: Mapping[str, Array], facts: CandidateFacts
-    ) -> NDArray[np.float32]:
-        """Features of candidates.
+    def describe(
+        self,
+        query: Query,
+        rows: Ids,
+        scores: Mapping[str, Scores],
+        evidence: Evidence,
+        experts: Mapping[str, Array],
+        facts: CandidateFacts,
+    ) -> Described:
+        """Describe candidates before further events are counted.
 
         Args:
             query: the window.
             rows: (m,) candidates.
-            scores: source -> (items + 1,) scores, of all sources but the models.
+            scores: source -> scores, of all sources but the models.
+            evidence: behind them.
             experts: model -> (m,) log probabilities of the candidates.
             facts: of the candidates.
-
-        Returns:
-            (m, features).
         """
-        columns = self._columns(query, rows, scores, experts, facts)
-        features = np.empty((len(rows), len(columns)), dtype=np.float32)
-        for index, column in enumerate(columns.values()):
-            features[:, index] = column
-        return features
+        of_sources = [*(scores[name].at(rows) for name in self._sources), *(experts[name] for name in self._experts)]
+        of_items = [facts.counts, facts.ages, facts.idle, facts.text_last, facts.taken_before]
+        values = np.concatenate([*of_sources, *of_items]).reshape(len(of_sources) + len(of_items), len(rows))
+        best_model = float(experts[self._experts[0]].max(initial=LEAST_LOG)) if self._experts else LEAST_LOG
+        of_window = [*evidence.totals, evidence.neighbours, facts.distinct, query.recent, query.opened, best_model]
+        placed = places(values[[self._values.index(name) for name in self._placed]])
+        return Described(np.concatenate([values, placed]), np.array([*of_window, evidence.popularity]))
 
-    def _columns(
-        self, query: Query, rows: Ids, scores: Mapping[str, Scores], experts: Mapping[str, Array], facts: CandidateFacts
-    ) -> dict[str, Scores | float]:
-        """Feature -> (m,) values, or one value for all candidates."""
-        at = {name: of[rows] for name, of in scores.items()}
-        columns: dict[str, Scores | float] = {}
+    def of(self, described: Sequence[Described]) -> list[NDArray[np.float32]]:
+        """(m, features) of the candidates of each of n windows, at least one."""
+        sizes = np.array([one.values.shape[1] for one in described])
+        columns = self._columns(described, sizes)
+        features = np.empty((int(sizes.sum()), len(columns)), dtype=np.float32)
+        for index, (name, column) in enumerate(columns.items()):
+            features[:, index] = column.repeat(sizes) if name.startswith("window_") else column
+        return np.split(features, np.cumsum(sizes)[:-1])
+
+    def _columns(self, described: Sequence[Described], sizes: Ids) -> dict[str, Array]:
+        """Feature -> values of all candidates of n windows, or (n,) values of the windows."""
+        at = dict(zip(self._values, np.concatenate([one.values for one in described], axis=1), strict=True))
+        window = dict(zip(OF_WINDOW, np.stack([one.of_window for one in described], axis=1), strict=True))
+        columns: dict[str, Array] = {}
         shortest, longest = self._half_lives[0], self._half_lives[-1]
         logs = {name: np.log(at[name] + SMALL) for name in (*self._half_lives, REGION)}
         columns |= {f"log_{name}": logs[name] for name in self._half_lives}
         columns["trend"] = logs[shortest] - logs[longest]
         columns["region"] = logs[REGION] - logs[longest]
         for name in TRANSITIONS:
-            total = float(scores[name].sum())
-            columns[f"log_{name}"] = np.log(at[name] / (total + 1.0) + 1e-5)
-            columns[f"window_evidence_{name}"] = np.log1p(total)
+            columns[f"log_{name}"] = np.log(at[name] / (window[name] + 1.0).repeat(sizes) + 1e-5)
+            columns[f"window_evidence_{name}"] = np.log1p(window[name])
         columns["neighbours"] = at[NEIGHBOURS]
         columns["log_neighbours"] = np.log(at[NEIGHBOURS] + 1e-3)
-        columns["window_evidence_neighbours"] = float(scores[NEIGHBOURS].max())
-        columns["text"], columns["text_last"] = at[TEXT], facts.text_last
-        columns |= {name: at[name] for name in self._own}
-        columns |= self._of_experts(experts)
-        placed = {name: at[name] for name in (shortest, longest, REGION, *TRANSITIONS[:2], NEIGHBOURS, TEXT)} | {
-            name: experts[name] for name in self._experts
-        }
-        of_sources = places(np.stack(list(placed.values())))
-        columns |= {f"place_{name}": row for name, row in zip(placed, of_sources, strict=True)}
-        columns["count"] = np.log1p(facts.counts)
-        columns["age"], columns["idle"] = np.log1p(facts.ages), np.log1p(facts.idle)
+        columns["window_evidence_neighbours"] = window[NEIGHBOURS]
+        columns |= {name: at[name] for name in (TEXT, "text_last", *self._own)}
+        columns |= self._of_experts(at, window["best_model"])
+        columns |= {name: at[name] for name in _places_of(self._placed)}
+        columns |= {name: np.log1p(at[name]) for name in ("count", "age", "idle")}
         return columns | {
-            "taken_before": facts.taken_before,
-            "window_history": float(np.log1p(facts.distinct)),
-            RECENT: query.recent,
-            "window_opened": query.opened,
-            "window_best_popularity": np.log(scores[shortest][PADDING + 1 :].max(initial=0.0) + SMALL),
+            "taken_before": at["taken_before"],
+            "window_history": np.log1p(window["history"]),
+            RECENT: window["recent"],
+            "window_opened": window["opened"],
+            "window_best_popularity": np.log(window["best_popularity"] + SMALL),
         }
 
-    def _of_experts(self, experts: Mapping[str, Array]) -> dict[str, Scores | float]:
-        columns: dict[str, Scores | float] = {name: experts[name] for name in self._experts}
+    def _of_experts(self, at: Mapping[str, Array], best: Array) -> dict[str, Array]:
+        columns = {name: at[name] for name in self._experts}
         if len(self._experts) > 1:
-            columns["model_minus_backbone"] = experts[self._experts[0]] - experts[self._experts[1]]
+            columns["model_minus_backbone"] = at[self._experts[0]] - at[self._experts[1]]
         if self._experts:
-            columns["window_best_model"] = float(experts[self._experts[0]].max(initial=-28.0))
+            columns["window_best_model"] = best
         return columns
 
 
-REGION, NEIGHBOURS, TEXT, OWN = "popularity_region", "neighbours", "text", "own"
-RECENT = "window_recent"
-TRANSITIONS = ("next_recent", "next_all", "next_recent_last", "next_all_last")
-SOURCES = (REGION, *TRANSITIONS, NEIGHBOURS, TEXT)
-"""Sources, beside models and half-lives, whose scores are features."""
+def _places_of(names: Sequence[str]) -> list[str]:
+    return [f"place_{name}" for name in names]
 
 
-def places(scores: Scores) -> Array:
+def places(scores: Values) -> Array:
     """(s, m) 1 / (3 + place) of each of m scores of s sources, the highest first; ties in their order."""
     order = np.argsort(-scores, axis=1, kind="stable")
     reciprocal = np.empty(scores.shape)
-    np.put_along_axis(reciprocal, order, 1.0 / (3.0 + np.arange(scores.shape[1]))[None], axis=1)
+    reciprocal[np.arange(len(scores))[:, None], order] = 1.0 / (3.0 + np.arange(scores.shape[1]))
     return reciprocal

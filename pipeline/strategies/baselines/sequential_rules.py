@@ -11,8 +11,8 @@ from pipeline.online.decayed_popularity import DecayedPopularity
 from pipeline.online.item_transitions import ItemTransitions
 from pipeline.strategies.base import Scored, StrategyContext, batches
 
-ALL = np.ones((1, 1))
-"""Weights of a single region and a single half-life, for counts over all users."""
+ALL = np.ones(1)
+"""Shares of a single region, for counts over all users."""
 
 
 class SequentialRules:
@@ -70,12 +70,13 @@ class SequentialRules:
 
     def _add(self, context: Ids, target: int) -> None:
         self._transitions.add(context, target)
-        self._popularity.add(ALL[0], target)
+        self._popularity.add(ALL, target)
 
     def _probabilities(self, contexts: Ids) -> Array:
         """(n, length) windows to (n, items + 1) probabilities."""
-        fallback = self._popularity.blended(ALL, ALL[None])[0]
-        followed = np.stack([self._transitions.scores(context, fallback.shape[1] - 1) for context in contexts])
+        fallback = self._popularity.regional_by(0, ALL)
+        everything = np.arange(len(fallback))
+        followed = np.stack([self._transitions.scores(context).at(everything) for context in contexts])
         total = followed.sum(axis=1, keepdims=True)
         # An event whose newest item is the window's newest counts 1.
         evidence = total / self._whole

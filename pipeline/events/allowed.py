@@ -1,0 +1,50 @@
+"""Items that may be recommended after one window: what exists, which many windows share, less a few rows of its own."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.arrays import distinct, is_among
+from pipeline.events.windows import Ids
+
+
+class Allowed:
+    """Items that may be recommended after one window; to ask about a few rows costs nothing for the others.
+
+    Args:
+        existing: (items + 1,) True for rows that exist, not for padding; read and never written.
+        excluded: (k,) rows that may not be recommended all the same, in any order, some perhaps twice or unknown.
+
+    Attributes:
+        existing: as given.
+    """
+
+    __slots__ = ("_excluded", "existing")
+
+    def __init__(self, existing: NDArray[np.bool_], excluded: Ids) -> None:
+        self.existing = existing
+        self._excluded = distinct(excluded)
+
+    @property
+    def count(self) -> int:
+        """Number of items that may be recommended."""
+        return int(np.count_nonzero(self.existing)) - len(self.left_out)
+
+    @property
+    def left_out(self) -> Ids:
+        """(m,) distinct rows that exist and may not be recommended, ascending."""
+        left_out: Ids = self._excluded[self._exist(self._excluded)]
+        return left_out
+
+    def contains(self, rows: Ids) -> NDArray[np.bool_]:
+        """(m,) True for each of (m,) rows that may be recommended."""
+        return self._exist(rows) & ~is_among(rows, self._excluded)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """(items + 1,) True for rows that may be recommended."""
+        mask = self.existing.copy()
+        mask[self.left_out] = False
+        return mask
+
+    def _exist(self, rows: Ids) -> NDArray[np.bool_]:
+        exist: NDArray[np.bool_] = self.existing.take(rows, mode="clip") & (rows < len(self.existing))
+        return exist
