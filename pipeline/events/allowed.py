@@ -16,13 +16,14 @@ class Allowed:
 
     Attributes:
         existing: as given.
+        excluded: the distinct rows, ascending.
     """
 
-    __slots__ = ("_excluded", "existing")
+    __slots__ = ("excluded", "existing")
 
     def __init__(self, existing: NDArray[np.bool_], excluded: Ids) -> None:
         self.existing = existing
-        self._excluded = distinct(excluded)
+        self.excluded = distinct(excluded)
 
     @property
     def count(self) -> int:
@@ -32,12 +33,12 @@ class Allowed:
     @property
     def left_out(self) -> Ids:
         """(m,) distinct rows that exist and may not be recommended, ascending."""
-        left_out: Ids = self._excluded[self._exist(self._excluded)]
+        left_out: Ids = self.excluded[self._exist(self.excluded)]
         return left_out
 
     def contains(self, rows: Ids) -> NDArray[np.bool_]:
         """(m,) True for each of (m,) rows that may be recommended."""
-        return self._exist(rows) & ~is_among(rows, self._excluded)
+        return self._exist(rows) & ~is_among(rows, self.excluded)
 
     def mask(self) -> NDArray[np.bool_]:
         """(items + 1,) True for rows that may be recommended."""

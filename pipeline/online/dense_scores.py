@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
+from pipeline.compiled import compiled
 from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
 
 Values = NDArray[np.floating[Any]]
 
-GROUPS = 8
-"""Groups of scores for each one that is wanted; only the highest of each group is compared."""
+NO_ROWS: Ids = np.zeros(0, dtype=np.int64)
 
 
 class DenseScores:
@@ -33,41 +34,92 @@ class DenseScores:
         return self._values[rows]
 
     def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
-        """Rows and scores of the `most` best items that may be recommended, all ties of the last one, and some more."""
+        """Rows and scores of the `most` best items that may be recommended, and of all ties of the last one."""
         return shortlist(self._values, allowed, most, self._least)
 
 
 def shortlist(
     values: Values, allowed: Allowed, most: int, least: float = -math.inf, rows: Ids | None = None
 ) -> tuple[Ids, Values]:
-    """Rows and scores of the best items that may be recommended, all ties of the last one, and some more.
+    """Rows and scores of the `most` best items that may be recommended, and of all ties of the last one.
 
     Args:
         values: (n,) scores.
         allowed: says which items may be recommended.
-        most: number of items that are wanted.
+        most: number of items that are wanted, at least 1.
         least: exclusive bound of their scores.
         rows: (n,) distinct rows of the scores; None: those from 0.
     """
-    wanted = most
-    while True:
-        wanted *= 2
-        threshold = reached_by(values, wanted)
-        places = np.flatnonzero(values >= threshold) if threshold > least else np.flatnonzero(values > least)
-        listed = places if rows is None else rows[places]
-        kept = allowed.contains(listed)
-        if threshold <= least or np.count_nonzero(kept) >= most:
-            return listed[kept], values[places[kept]]
+    places = _best(values, NO_ROWS if rows is None else rows, allowed.existing, allowed.excluded, most, least)
+    return (places if rows is None else rows[places]), values[places]
 
 
-def reached_by(values: Values, wanted: int) -> float:
-    """A score that at least `wanted` of n scores reach, and not many more; -inf where there are not as many.
+@compiled
+def _best(
+    values: Values, rows: Ids, existing: NDArray[np.bool_], excluded: Ids, most: int, least: float
+) -> NDArray[np.int64]:
+    """Places of the best of n values, and of all ties of the last one.
 
-    Scores are taken in groups, and the `wanted` highest of the groups' highest ones are reached by one score each.
+    Args:
+        values: (n,) values.
+        rows: (n,) their rows; the places themselves where it is empty.
+        existing: (items + 1,) True for rows that exist.
+        excluded: (k,) rows that are left out all the same, ascending.
+        most: number of values that are wanted.
+        least: exclusive bound of values.
     """
-    groups = GROUPS * wanted
-    width = len(values) // groups
-    highest = values[: width * groups].reshape(width, groups).max(axis=0) if width > 1 else values
-    if len(highest) <= wanted:
-        return -math.inf
-    return float(np.partition(highest, len(highest) - wanted)[len(highest) - wanted])
+    # The lowest of the best values so far is at the root of a heap.
+    heap, size, bound = np.empty(most, dtype=np.float64), 0, least
+    for place in range(len(values)):
+        value = values[place]
+        if not value > bound or not _may_be(rows[place] if len(rows) else place, existing, excluded):
+            continue
+        if size < most:
+            _rise(heap, size, value)
+            size += 1
+        else:
+            _sink(heap, value)
+        if size == most:
+            bound = heap[0]
+    found, count = np.empty(size, dtype=np.int64), 0
+    for place in range(len(values)):
+        value = values[place]
+        is_best = value >= bound if size == most else value > bound
+        if is_best and _may_be(rows[place] if len(rows) else place, existing, excluded):
+            if count == len(found):
+                found = np.append(found, np.empty(most, dtype=np.int64))
+            found[count] = place
+            count += 1
+    return found[:count]
+
+
+@compiled
+def _may_be(row: int, existing: NDArray[np.bool_], excluded: Ids) -> bool:
+    if row >= len(existing) or not existing[row]:
+        return False
+    place = np.searchsorted(excluded, row)
+    return place == len(excluded) or bool(excluded[place] != row)
+
+
+@compiled
+def _rise(heap: Array, place: int, value: float) -> None:
+    """Insert a value into a heap of `place` values."""
+    while place > 0 and heap[(place - 1) // 2] > value:
+        heap[place] = heap[(place - 1) // 2]
+        place = (place - 1) // 2
+    heap[place] = value
+
+
+@compiled
+def _sink(heap: Array, value: float) -> None:
+    """Replace the lowest value of a heap."""
+    place, size = 0, len(heap)
+    while 2 * place + 1 < size:
+        child = 2 * place + 1
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= value:
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = value

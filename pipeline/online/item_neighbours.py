@@ -99,7 +99,8 @@ class ItemNeighbours:
         if row == PADDING:
             return
         self._taken[row] += sign
-        for item in self._histories[position].tolist():
-            if item not in (PADDING, row):
-                self._counts.add(item, row, sign)
-                self._counts.add(row, item, sign)
+        history = self._histories[position]
+        items = history[(history != PADDING) & (history != row)]
+        others = np.full(len(items), row)
+        firsts, seconds = np.concatenate([items, others]), np.concatenate([others, items])
+        self._counts.add(firsts, seconds, np.full(len(firsts), sign))

@@ -75,10 +75,6 @@ class ItemTransitions:
         self._counts = PairCounts.summed(self._contexts[events, places], self._rows[events], places + 1)
 
     def _count(self, context: Ids, row: int, sign: int) -> None:
-        for item, position in _positions(context):
-            self._counts.add(item, row, sign * position)
-
-
-def _positions(context: Ids) -> list[tuple[int, int]]:
-    """Items of a window with their positions, 1 for the oldest that a window can hold."""
-    return [(item, position) for position, item in enumerate(context.tolist(), start=1) if item != PADDING]
+        """Add to the counts; the position of an item is 1 for the oldest that a window can hold."""
+        places = np.flatnonzero(context != PADDING)
+        self._counts.add(context[places], np.full(len(places), row), sign * (places + 1))

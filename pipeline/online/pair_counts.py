@@ -1,4 +1,8 @@
-"""Counts of item pairs, kept in arrays by first item so that those of one item are read without copying."""
+"""Counts of item pairs, kept by first item so that those of one item are read without copying.
+
+The partners of an item are a block of one large array, in ascending order. A block that is full moves to the end of the
+array with twice the room; the array is packed anew where most of it is left behind by such moves.
+"""
 
 from typing import Self
 
@@ -6,30 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
+from pipeline.compiled import compiled
 from pipeline.events.windows import Ids
 from pipeline.online.sparse_scores import RowMemory, SparseScores
 
-NONE: tuple[Ids, Array] = (np.zeros(0, dtype=np.int64), np.zeros(0))
+Counts = NDArray[np.int32]
 
-
-class _Partners:
-    """Partners of one item: rows and counts, the first `size` of them in use."""
-
-    __slots__ = ("counts", "place_of", "rows", "size")
-
-    def __init__(self) -> None:
-        self.rows: NDArray[np.int64] = np.zeros(4, dtype=np.int64)
-        self.counts: Array = np.zeros(4)
-        self.place_of: dict[int, int] = {}
-        self.size = 0
-
-    @classmethod
-    def of(cls, rows: Ids, counts: Array) -> Self:
-        """Partners with (k,) counts, each row once."""
-        made = cls()
-        made.rows, made.counts, made.size = rows.copy(), counts.copy(), len(rows)
-        made.place_of = dict(zip(rows.tolist(), range(len(rows)), strict=True))
-        return made
+LEAST_ROOM = 4
+"""Partners of the first block of an item."""
 
 
 class PairCounts:
@@ -39,67 +27,146 @@ class PairCounts:
     """
 
     def __init__(self) -> None:
-        self._partners: dict[int, _Partners] = {}
+        self._starts, self._sizes, self._rooms = (np.zeros(0, dtype=np.int64) for _ in range(3))
+        self._rows, self._counts = (np.zeros(LEAST_ROOM, dtype=np.int32) for _ in range(2))
+        self._used, self._highest = 0, 0
         self._memory = RowMemory()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the arrays."""
+        arrays = (self._starts, self._sizes, self._rooms, self._rows, self._counts)
+        return sum(array.nbytes for array in arrays)
 
     @classmethod
     def summed(cls, firsts: Ids, seconds: Ids, counts: Ids) -> Self:
-        """Counts of (n,) pairs with positive counts, as if they were added one by one, in a fraction of the time."""
+        """Counts of (n,) pairs with positive counts, as if they were added, in a fraction of the time."""
         made = cls()
+        if not len(firsts):
+            return made
         order = np.lexsort((seconds, firsts))
         first, second = firsts[order], seconds[order]
-        is_new = np.ones(len(order), dtype=np.bool_)
-        is_new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-        starts = np.flatnonzero(is_new)
-        sums = np.add.reduceat(counts[order], starts).astype(np.float64) if len(starts) else np.zeros(0)
-        items, places = np.unique(first[starts], return_index=True)
-        parts = zip(np.split(second[starts], places[1:]), np.split(sums, places[1:]), strict=True)
-        made._partners = {item: _Partners.of(*part) for item, part in zip(items.tolist(), parts, strict=False)}
+        starts = np.flatnonzero(np.append(True, (first[1:] != first[:-1]) | (second[1:] != second[:-1])))
+        made._rows = second[starts].astype(np.int32)
+        made._counts = np.add.reduceat(counts[order], starts).astype(np.int32)
+        made._sizes = np.bincount(first[starts])
+        made._rooms, made._used = made._sizes.copy(), len(starts)
+        made._starts = np.cumsum(made._sizes) - made._sizes
+        made._highest = int(seconds.max())
         return made
 
-    def add(self, first: int, second: int, count: int) -> None:
-        """Add to the count of a pair; one that falls to zero is removed."""
-        partners = self._partners.get(first)
-        if partners is None:
-            partners = self._partners[first] = _Partners()
-        place = partners.place_of.get(second)
-        if place is None:
-            place = self._new_place(partners, second)
-        partners.counts[place] += count
-        if partners.counts[place] == 0.0:
-            self._remove(first, partners, place)
+    def add(self, firsts: Ids, seconds: Ids, counts: Ids) -> None:
+        """Add (n,) counts to those of (n,) pairs, in their order; a pair whose count falls to zero is removed."""
+        missing = int(firsts.max(initial=-1)) + 1 - len(self._starts)
+        if missing > 0:
+            more = np.zeros(missing + len(self._starts) // 4, dtype=np.int64)
+            parts = (self._starts, self._sizes, self._rooms)
+            self._starts, self._sizes, self._rooms = (np.concatenate([part, more]) for part in parts)
+        self._highest = max(self._highest, int(seconds.max(initial=0)))
+        done = 0
+        while done < len(firsts):
+            blocks = (self._starts, self._sizes, self._rooms)
+            done, self._used = _add(*blocks, self._rows, self._counts, firsts, seconds, counts, done, self._used)
+            if done < len(firsts):
+                self._make_room()
 
     def weighted(self, firsts: Ids, weights: Array) -> SparseScores:
         """Sums of weight times count over (n,) items, some perhaps twice, with positive weights, in their order."""
-        known = [self._partners.get(first) for first in firsts.tolist()]
-        parts = [(partners.rows[: partners.size], partners.counts[: partners.size]) for partners in known if partners]
-        if not parts:
-            return SparseScores(*NONE, self._memory)
-        sizes = [partners.size if partners else 0 for partners in known]
-        rows = np.concatenate([rows for rows, _ in parts])
-        values = np.repeat(weights, sizes) * np.concatenate([counts for _, counts in parts])
-        if len(parts) > 1:
-            rows, values = self._memory.sums(rows, values)
-        return SparseScores(rows, values, self._memory)
+        memory = self._memory.up_to(self._highest)
+        rows, sums = _sums(
+            self._starts, self._sizes, self._rows, self._counts, np.ascontiguousarray(firsts), weights, memory
+        )
+        return SparseScores(rows, sums, self._memory)
 
-    @staticmethod
-    def _new_place(partners: _Partners, second: int) -> int:
-        place = partners.size
-        if place == len(partners.rows):
-            partners.rows = np.concatenate([partners.rows, np.zeros(place, dtype=np.int64)])
-            partners.counts = np.concatenate([partners.counts, np.zeros(place)])
-        partners.rows[place], partners.counts[place], partners.place_of[second] = second, 0.0, place
-        partners.size += 1
-        return place
+    def _make_room(self) -> None:
+        """Pack the array anew where most of it is left behind, else double it."""
+        if 2 * int(self._rooms.sum()) < self._used:
+            self._rows, self._counts, self._used = _packed(
+                self._starts, self._sizes, self._rooms, self._rows, self._counts
+            )
+            return
+        rows, counts = (np.zeros(2 * len(part), dtype=np.int32) for part in (self._rows, self._counts))
+        rows[: self._used], counts[: self._used] = self._rows[: self._used], self._counts[: self._used]
+        self._rows, self._counts = rows, counts
 
-    def _remove(self, first: int, partners: _Partners, place: int) -> None:
-        """Move the last pair to a place, and drop what was there."""
-        last = partners.size - 1
-        moved = int(partners.rows[last])
-        del partners.place_of[int(partners.rows[place])]
-        if place != last:
-            partners.rows[place], partners.counts[place] = moved, partners.counts[last]
-            partners.place_of[moved] = place
-        partners.size = last
-        if not last:
-            del self._partners[first]
+
+@compiled
+def _add(
+    starts: Ids,
+    sizes: Ids,
+    rooms: Ids,
+    rows: Counts,
+    counts: Counts,
+    firsts: Ids,
+    seconds: Ids,
+    added: Ids,
+    done: int,
+    used: int,
+) -> tuple[int, int]:
+    """Add pairs from number `done` on; return the number at which the array is full, and how much of it is used."""
+    for number in range(done, len(firsts)):
+        first, second = firsts[number], seconds[number]
+        start, size = starts[first], sizes[first]
+        place = start + np.searchsorted(rows[start : start + size], second)
+        end = start + size
+        if place < end and rows[place] == second:
+            counts[place] += added[number]
+            if counts[place] == 0:
+                for moved in range(place, end - 1):
+                    rows[moved], counts[moved] = rows[moved + 1], counts[moved + 1]
+                sizes[first] -= 1
+            continue
+        if size == rooms[first]:
+            room = max(LEAST_ROOM, 2 * size)
+            if used + room > len(rows):
+                return number, used
+            rows[used : used + size] = rows[start:end]
+            counts[used : used + size] = counts[start:end]
+            place += used - start
+            starts[first], rooms[first], end = used, room, used + size
+            used += room
+        for moved in range(end, place, -1):
+            rows[moved], counts[moved] = rows[moved - 1], counts[moved - 1]
+        rows[place], counts[place] = second, added[number]
+        sizes[first] += 1
+    return len(firsts), used
+
+
+@compiled
+def _sums(
+    starts: Ids, sizes: Ids, rows: Counts, counts: Counts, firsts: Ids, weights: Array, memory: Array
+) -> tuple[Ids, Array]:
+    """Rows with a count beside any of the items, and their weighted sums; the memory is zero before and after."""
+    most = 0
+    for first in firsts:
+        if first < len(sizes):
+            most += sizes[first]
+    found, size = np.empty(most, dtype=np.int64), 0
+    for number in range(len(firsts)):
+        first = firsts[number]
+        if first >= len(sizes):
+            continue
+        for place in range(starts[first], starts[first] + sizes[first]):
+            row = rows[place]
+            if memory[row] == 0.0:
+                found[size] = row
+                size += 1
+            memory[row] += weights[number] * counts[place]
+    sums = np.empty(size, dtype=np.float64)
+    for number in range(size):
+        sums[number] = memory[found[number]]
+        memory[found[number]] = 0.0
+    return found[:size], sums
+
+
+@compiled
+def _packed(starts: Ids, sizes: Ids, rooms: Ids, rows: Counts, counts: Counts) -> tuple[Counts, Counts, int]:
+    """Copy the blocks one after the other into arrays of the same length; starts are changed in place."""
+    new_rows, new_counts, used = np.zeros_like(rows), np.zeros_like(counts), 0
+    for item in range(len(starts)):
+        start, size = starts[item], sizes[item]
+        new_rows[used : used + size] = rows[start : start + size]
+        new_counts[used : used + size] = counts[start : start + size]
+        starts[item] = used
+        used += rooms[item]
+    return new_rows, new_counts, used

@@ -1,9 +1,9 @@
 """Scores of the few items that a source has evidence for; those of all others are 0."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.arrays import Array
+from pipeline.compiled import compiled
 from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
 from pipeline.online.dense_scores import Values, shortlist
@@ -12,44 +12,18 @@ from pipeline.online.dense_scores import Values, shortlist
 class RowMemory:
     """Working memory with a place for each catalogue row, so that work on a few rows costs nothing for the others.
 
-    It grows with the highest row that it is given, and is zero between two calls.
+    It is zero between two uses.
     """
 
     def __init__(self) -> None:
         self._values = np.zeros(0)
-        self._numbers: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
-    def sums(self, rows: Ids, values: Array) -> tuple[Ids, Array]:
-        """(k,) distinct ones of (n,) rows, and the sums of their (n,) positive values, added in the order given."""
-        self._make_room(rows)
-        np.add.at(self._values, rows, values)
-        found = np.flatnonzero(self._values) if len(rows) > len(self._values) else self._distinct(rows)
-        sums = self._values[found]
-        self._values[found] = 0.0
-        return found, sums
-
-    def look_up(self, rows: Ids, values: Array, wanted: Ids) -> Array:
-        """(m,) values of (m,) wanted rows, given (k,) distinct rows and values; 0 for rows without one."""
-        self._make_room(rows)
-        self._make_room(wanted)
-        self._values[rows] = values
-        found: Array = self._values[wanted]
-        self._values[rows] = 0.0
-        return found
-
-    def _distinct(self, rows: Ids) -> Ids:
-        """(k,) distinct ones of (n,) rows: of equal ones, that whose number stays."""
-        numbers = np.arange(len(rows))
-        self._numbers[rows] = numbers
-        distinct: Ids = rows[self._numbers[rows] == numbers]
-        return distinct
-
-    def _make_room(self, rows: Ids) -> None:
-        missing = int(rows.max(initial=0)) + 1 - len(self._values)
+    def up_to(self, row: int) -> Array:
+        """Memory with places for rows up to the one given, at least."""
+        missing = row + 1 - len(self._values)
         if missing > 0:
-            more = missing + len(self._values) // 4
-            self._values = np.concatenate([self._values, np.zeros(more)])
-            self._numbers = np.concatenate([self._numbers, np.zeros(more, dtype=np.int64)])
+            self._values = np.zeros(row + 1 + row // 4)
+        return self._values
 
 
 class SparseScores:
@@ -81,8 +55,22 @@ class SparseScores:
 
     def at(self, rows: Ids) -> Array:
         """(m,) scores of (m,) rows."""
-        return self._memory.look_up(self.rows, self.values, rows)
+        highest = max(int(self.rows.max(initial=0)), int(rows.max(initial=0)))
+        return _look_up(self.rows, self.values, rows, self._memory.up_to(highest))
 
     def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
-        """Rows and scores of the `most` best items that may be recommended, all ties of the last one, and some more."""
+        """Rows and scores of the `most` best items that may be recommended, and of all ties of the last one."""
         return shortlist(self.values, allowed, most, rows=self.rows)
+
+
+@compiled
+def _look_up(rows: Ids, values: Array, wanted: Ids, memory: Array) -> Array:
+    """(m,) values of (m,) wanted rows, given (k,) distinct rows and values; 0 for rows without one."""
+    for number in range(len(rows)):
+        memory[rows[number]] = values[number]
+    found = np.empty(len(wanted), dtype=np.float64)
+    for number in range(len(wanted)):
+        found[number] = memory[wanted[number]]
+    for number in range(len(rows)):
+        memory[rows[number]] = 0.0
+    return found

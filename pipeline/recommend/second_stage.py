@@ -24,6 +24,7 @@ from pipeline.online.dense_scores import DenseScores
 from pipeline.online.item_neighbours import ItemNeighbours
 from pipeline.online.item_recency import ItemRecency
 from pipeline.online.item_transitions import ItemTransitions
+from pipeline.online.loops import compile_loops
 from pipeline.online.sparse_scores import SparseScores
 from pipeline.recommend.candidates.expert import ExpertItems
 from pipeline.recommend.candidates.neighbours import NeighbourItems
@@ -90,6 +91,7 @@ class SecondStage:
     def __init__(
         self, setup: SetUp, config: Config, regions: int, experts: Sequence[str], texts: Texts, ids: Sequence[str]
     ) -> None:
+        compile_loops()
         trend, ranking, length = config.trend, config.ranking, config.windows.length
         half_lives, most = trend.half_lives, ranking.candidates
         self._popularity = DecayedPopularity(setup.counts, regions, half_lives, trend.shrinkage)

@@ -22,5 +22,5 @@ class OwnItems:
     def scores(self, query: Query) -> SparseScores:
         """1 / (1 + age) of each item in the history, the newest having age 0."""
         history = query.history(self.most)
-        taken = history[history != PADDING][::-1]
+        taken = np.ascontiguousarray(history[history != PADDING][::-1])
         return SparseScores(taken, 1.0 / (1.0 + np.arange(len(taken), dtype=np.float64)), self._memory)
