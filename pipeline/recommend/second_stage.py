@@ -45,7 +45,7 @@ from pipeline.recommend.candidates.text import TextNeighbours, Texts
 from pipeline.recommend.candidates.transitions import NextItems, NextOfLast
 from pipeline.recommend.events import Event, Retained, rank_in
 from pipeline.recommend.found import Candidates, Found, lists_of, with_features
-from pipeline.recommend.ranking.features import NEIGHBOURS, RECENT, TRANSITIONS, CandidateFacts, Evidence, FeatureTable
+from pipeline.recommend.ranking.features import NEIGHBOURS, TRANSITIONS, CandidateFacts, Evidence, FeatureTable
 from pipeline.recommend.ranking.network import RankedList, RankingNetwork
 from pipeline.setup.artifacts import SetUp
 
@@ -114,8 +114,7 @@ class SecondStage:
         self._order = TieOrder(len(setup.catalogue), ids)
         self.features = FeatureTable([source.name for source in self._popular], experts, repeats=self._own is not None)
         self._batch, self._history = ranking.batch, ranking.history
-        names = self.features.names
-        self._network = RankingNetwork(len(names), names.index(RECENT), ranking.learning_rate, ranking.batch, SEED)
+        self._network = RankingNetwork(len(self.features.names), ranking.learning_rate, ranking.batch, SEED)
         self.events, self.started = 0, False
         self.resize(len(setup.catalogue))
 

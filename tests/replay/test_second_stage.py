@@ -1,11 +1,9 @@
 """Second stage: candidates, ranks, learning, and what is counted nowhere."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 from pipeline.events.allowed import Allowed
@@ -140,43 +138,8 @@ def test_a_step_of_fewer_events_is_shorter_in_proportion() -> None:
     features = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     moved = {}
     for events in (8, 2):
-        network = RankingNetwork(3, 0, 0.01, 8, seed=0)
+        network = RankingNetwork(3, 0.01, 8, seed=0)
         before = network.to_arrays()["weights"]
         network.learn([RankedList(features, 1)], events)
         moved[events] = np.abs(network.to_arrays()["weights"] - before).max()
     assert moved[2] == pytest.approx(moved[8] / 4, rel=1e-4)
-
-
-def test_the_second_score_is_of_windows_from_before_set_up_alone() -> None:
-    features = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
-    weights = {}
-    for recent in (1.0, 0.0):
-        network = RankingNetwork(3, 1, 0.01, 8, seed=0)
-        network.learn([RankedList(_with_share(features, recent), 1)], 8)
-        weights[recent] = network.to_arrays()["weights"][-3:]
-    np.testing.assert_array_equal(weights[1.0], 0.0)
-    assert np.abs(weights[0.0]).max() > 0.0
-
-
-def test_contributions_follow_the_second_score_too() -> None:
-    features = _with_share(np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32), 0.25)
-    network = RankingNetwork(3, 1, 0.01, 8, seed=0)
-    for taken in (1, 2, 3):
-        network.learn([RankedList(features, taken)], 8)
-    before = network.contributions(features)
-    arrays = network.to_arrays()
-    network.restore({**arrays, "weights": np.concatenate([arrays["weights"][:-3], np.zeros(3)])})
-    expected = 0.75 * arrays["weights"][-3:] * _standardised(features, arrays)
-    np.testing.assert_allclose(before - network.contributions(features), expected, atol=1e-6)
-
-
-def _with_share(features: NDArray[np.float32], recent: float) -> NDArray[np.float32]:
-    given = features.copy()
-    given[:, 1] = recent
-    return given
-
-
-def _standardised(features: NDArray[np.float32], arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-    deviations = np.sqrt(arrays["variances"] + 1e-5)
-    standardised: NDArray[np.float32] = np.clip((features - arrays["means"]) / deviations, -6.0, 6.0)
-    return standardised

@@ -49,7 +49,6 @@ LEAST_LOG = -28.0
 
 
 REGION, NEIGHBOURS, TEXT, OWN = "popularity_region", "neighbours", "text", "own"
-RECENT = "window_recent"
 TRANSITIONS = ("next_recent", "next_all", "next_recent_last", "next_all_last")
 SOURCES = (REGION, *TRANSITIONS, NEIGHBOURS, TEXT)
 """Sources, beside models and half-lives, whose scores are features."""
@@ -188,7 +187,7 @@ class FeatureTable:
         return columns | {
             "taken_before": at["taken_before"],
             "window_history": np.log1p(window["history"]),
-            RECENT: window["recent"],
+            "window_recent": window["recent"],
             "window_opened": window["opened"],
             "window_best_popularity": np.log(window["best_popularity"] + SMALL),
         }

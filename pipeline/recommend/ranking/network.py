@@ -3,12 +3,6 @@
 Two hidden layers over standardised features give each candidate a score; the softmax over the candidates of a window is
 fitted to the item that was taken (ListNet's top-one loss; Cao et al., 2007) by Adam, a step for each batch of events.
 Means and variances of the features follow the lists that are learned.
-
-A window with items from before set-up has a second, linear score, weighted by their share:
-
-    s(x) = network(x) + (1 - recent(x)) w x
-
-so that what ranks well for users who behave as in set-up does not have to be unlearned from the stream.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,22 +45,18 @@ class RankingNetwork:
 
     Args:
         features: number of features.
-        recent: column of the share of the window's items that were taken since set-up.
         learning_rate: of Adam, for a step of a whole batch.
         batch: lists of a whole batch; a step of fewer is shorter in proportion.
         seed: of the initial weights.
     """
 
-    def __init__(self, features: int, recent: int, learning_rate: float, batch: int, seed: int) -> None:
+    def __init__(self, features: int, learning_rate: float, batch: int, seed: int) -> None:
         with seeded(seed):
             layers: list[nn.Module] = []
             for before, after in zip((features, *HIDDEN), (*HIDDEN, 1), strict=True):
                 layers += [nn.Linear(before, after), nn.ReLU()]
             self._layers = nn.Sequential(*layers[:-1])
-            self._of_setup = nn.Linear(features, 1, bias=False)
-        nn.init.zeros_(self._of_setup.weight)
-        self._recent = recent
-        self._parameters = [*self._layers.parameters(), *self._of_setup.parameters()]
+        self._parameters = list(self._layers.parameters())
         self._optimizer = torch.optim.Adam(self._parameters, learning_rate)
         self._learning_rate, self._batch = learning_rate, batch
         self._means, self._variances, self._steps = torch.zeros(features), torch.ones(features), 0
@@ -79,9 +69,8 @@ class RankingNetwork:
 
     def contributions(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """(m, features) part of each feature in each score: its standardised value times the gradient."""
-        given = torch.from_numpy(features)
-        standardised = self._standardised(given).requires_grad_()
-        (gradient,) = torch.autograd.grad(self._score(standardised, given[:, self._recent]).sum(), standardised)
+        standardised = self._standardised(torch.from_numpy(features)).requires_grad_()
+        (gradient,) = torch.autograd.grad(self._layers(standardised).sum(), standardised)
         return (gradient * standardised.detach()).numpy()
 
     def learn(self, lists: Sequence[RankedList], events: int) -> None:
@@ -142,11 +131,8 @@ class RankingNetwork:
         self._variances = self._variances + weight * (((features - self._means) ** 2).mean(0) - self._variances)
 
     def _forward(self, features: Tensor) -> Tensor:
-        return self._score(self._standardised(features), features[:, self._recent])
-
-    def _score(self, standardised: Tensor, recent: Tensor) -> Tensor:
-        scores: Tensor = self._layers(standardised) + (1.0 - recent)[:, None] * self._of_setup(standardised)
-        return scores.squeeze(-1)
+        scores: Tensor = self._layers(self._standardised(features)).squeeze(-1)
+        return scores
 
     def _standardised(self, features: Tensor) -> Tensor:
         return ((features - self._means) / (self._variances + 1e-5).sqrt()).clamp(-LONGEST, LONGEST)
