@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,11 +32,12 @@ def need_smollm2() -> None:
 
 
 @pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the converted model, made by a process of its own, which gives its memory back."""
     need_smollm2()
     with get_context("spawn").Pool(1) as pool:
-        yield pool.apply(converted_smollm2, (tmp_path_factory.mktemp("models"),))
+        folder: Path = pool.apply(converted_smollm2, (tmp_path_factory.mktemp("models"),))
+    return folder
 
 
 def test_it_is_converted_once_and_its_code_is_never_imported(converted: Path) -> None:
