@@ -14,8 +14,8 @@ def compiled(function: F) -> F:
     Additions keep their order, so that results are those of the same loop in Python, to the bit.
     """
     try:
-        made = njit(cache=True, nogil=True)(function)
+        made = njit(cache=True)(function)
     except RuntimeError:
         # Neither beside the source nor in the user's cache can a file be written.
-        made = njit(nogil=True)(function)
+        made = njit(function)
     return cast(F, made)

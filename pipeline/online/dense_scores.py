@@ -12,6 +12,7 @@ from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
 
 Values = NDArray[np.floating[Any]]
+"""(m,) scores of catalogue rows for one window, higher is better."""
 
 NO_ROWS: Ids = np.zeros(0, dtype=np.int64)
 

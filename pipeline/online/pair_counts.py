@@ -80,14 +80,22 @@ class PairCounts:
 
     def _make_room(self) -> None:
         """Pack the array anew where most of it is left behind, else double it."""
-        if 2 * int(self._rooms.sum()) < self._used:
-            self._rows, self._counts, self._used = _packed(
-                self._starts, self._sizes, self._rooms, self._rows, self._counts
-            )
-            return
-        rows, counts = (np.zeros(2 * len(part), dtype=np.int32) for part in (self._rows, self._counts))
-        rows[: self._used], counts[: self._used] = self._rows[: self._used], self._counts[: self._used]
-        self._rows, self._counts = rows, counts
+        total = int(self._rooms.sum())
+        is_mostly_left = 2 * total < self._used
+        starts = np.cumsum(self._rooms) - self._rooms if is_mostly_left else self._starts
+        length = len(self._rows) if is_mostly_left else 2 * len(self._rows)
+        before, after = (_places(of, self._sizes) for of in (self._starts, starts))
+        rows, counts = (np.zeros(length, dtype=np.int32) for _ in range(2))
+        rows[after], counts[after] = self._rows[before], self._counts[before]
+        self._rows, self._counts, self._starts = rows, counts, starts
+        self._used = total if is_mostly_left else self._used
+
+
+def _places(starts: Ids, sizes: Ids) -> Ids:
+    """(n,) places of the partners of all items, block by block."""
+    first = np.cumsum(sizes) - sizes
+    places: Ids = np.repeat(starts - first, sizes) + np.arange(int(sizes.sum()))
+    return places
 
 
 @compiled
@@ -157,16 +165,3 @@ def _sums(
         sums[number] = memory[found[number]]
         memory[found[number]] = 0.0
     return found[:size], sums
-
-
-@compiled
-def _packed(starts: Ids, sizes: Ids, rooms: Ids, rows: Counts, counts: Counts) -> tuple[Counts, Counts, int]:
-    """Copy the blocks one after the other into arrays of the same length; starts are changed in place."""
-    new_rows, new_counts, used = np.zeros_like(rows), np.zeros_like(counts), 0
-    for item in range(len(starts)):
-        start, size = starts[item], sizes[item]
-        new_rows[used : used + size] = rows[start : start + size]
-        new_counts[used : used + size] = counts[start : start + size]
-        starts[item] = used
-        used += rooms[item]
-    return new_rows, new_counts, used

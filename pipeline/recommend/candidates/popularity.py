@@ -6,9 +6,8 @@ from pipeline.arrays import Array
 from pipeline.events.allowed import Allowed
 from pipeline.events.windows import PADDING, Ids
 from pipeline.online.decayed_popularity import DecayedPopularity
-from pipeline.online.dense_scores import shortlist
+from pipeline.online.dense_scores import Values, shortlist
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import Values
 
 
 class PopularItems:

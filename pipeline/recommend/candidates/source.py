@@ -1,19 +1,16 @@
 """Interface of candidate sources, and the candidates that they find together."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.arrays import distinct
 from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
+from pipeline.online.dense_scores import Values
 from pipeline.online.sparse_scores import SparseScores
 from pipeline.recommend.candidates.query import Query
-
-Values = NDArray[np.floating[Any]]
-"""(m,) scores of catalogue rows for one query, higher is better."""
 
 
 class Scores(Protocol):

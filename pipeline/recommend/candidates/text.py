@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.events.windows import Ids
-from pipeline.online.dense_scores import DenseScores
+from pipeline.online.dense_scores import DenseScores, Values
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import Values
 
 DECAY = 0.8
 """Weight of an item of the window against the one taken after it."""

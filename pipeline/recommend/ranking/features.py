@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 from pipeline.events.windows import Ids
+from pipeline.online.dense_scores import Values
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import Scores, Values
+from pipeline.recommend.candidates.source import Scores
 
 TABLE: Mapping[str, str] = {
     "log_*": "log score of a source: popularity by each half-life, and transitions as shares of all that followed",
@@ -125,6 +126,7 @@ class FeatureTable:
         ends = dict.fromkeys((half_lives[0], half_lives[-1]))
         self._placed = [*ends, REGION, *TRANSITIONS[:2], NEIGHBOURS, TEXT, *self._experts]
         self._values = [*self._sources, *self._experts, *FACTS, *_places_of(self._placed)]
+        self._placed_at = [self._values.index(name) for name in self._placed]
         nothing = Described(np.ones((len(self._values), 0)), np.ones(len(OF_WINDOW)))
         self.names = list(self._columns([nothing], np.zeros(1, dtype=np.int64)))
 
@@ -152,7 +154,7 @@ class FeatureTable:
         values = np.concatenate([*of_sources, *of_items]).reshape(len(of_sources) + len(of_items), len(rows))
         best_model = float(experts[self._experts[0]].max(initial=LEAST_LOG)) if self._experts else LEAST_LOG
         of_window = [*evidence.totals, evidence.neighbours, facts.distinct, query.recent, query.opened, best_model]
-        placed = places(values[[self._values.index(name) for name in self._placed]])
+        placed = places(values[self._placed_at])
         return Described(np.concatenate([values, placed]), np.array([*of_window, evidence.popularity]))
 
     def of(self, described: Sequence[Described]) -> list[NDArray[np.float32]]:

@@ -31,12 +31,18 @@ def need_smollm2() -> None:
         pytest.skip("no SmolLM2 here: make llm")
 
 
+def converted_alone(cache: Path) -> tuple[Path, bool]:
+    """Folder of the converted model, and whether its package was imported for it."""
+    return converted_smollm2(cache), SMOLLM2_PACKAGE in sys.modules
+
+
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the converted model, made by a process of its own, which gives its memory back."""
     need_smollm2()
     with get_context("spawn").Pool(1) as pool:
-        folder: Path = pool.apply(converted_smollm2, (tmp_path_factory.mktemp("models"),))
+        folder, was_imported = pool.apply(converted_alone, (tmp_path_factory.mktemp("models"),))
+    assert not was_imported
     return folder
 
 
