@@ -93,6 +93,12 @@ def test_static_keeps_nothing_and_an_adapter_less_than_a_model(start):
     assert kept["lsat"] == 2 * kept["lora_rows"]
 
 
+def test_the_memory_of_counts_is_that_of_every_strategy_with_a_second_stage(start):
+    kept = {name: STRATEGIES[name](start).memory_bytes for name in ("raie", "raie_no_trend", "static_ranked")}
+    assert kept["raie"] > kept["static_ranked"] > 0, "the same counts, and those of each region"
+    assert kept["raie_no_trend"] == 0
+
+
 def test_without_rows_the_items_stay_as_they_were_set_up(start):
     for name in ("lora", "lora_frozen_replay"):
         strategy = taught(name, start)

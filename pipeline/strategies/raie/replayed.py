@@ -66,9 +66,10 @@ class Raie:
 
     @property
     def memory_bytes(self) -> int:
-        """See `Strategy`: the adapters in force."""
-        host = self.live.host
-        return sum(tensor.nbytes for name in host.names for tensor in host.tensors(name).values())
+        """See `Strategy`: the adapters in force and the second stage."""
+        host, online = self.live.host, self._gate.online
+        adapters = sum(tensor.nbytes for name in host.names for tensor in host.tensors(name).values())
+        return adapters + (online.second_stage.memory_bytes if online else 0)
 
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`."""
