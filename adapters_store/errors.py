@@ -3,7 +3,7 @@
 ::
 
     StoreError             the adapters store cannot do what it was called for
-    └── AdapterRefused     an adapter version is torn, corrupt, hostile or of another backbone
+    └── AdapterRefused     a version or an array file is torn, corrupt, hostile or of another backbone
 """
 
 
@@ -12,7 +12,7 @@ class StoreError(Exception):
 
 
 class AdapterRefused(StoreError):
-    """An adapter version is torn, corrupt, hostile or made for another backbone.
+    """A version or an array file is torn, corrupt or hostile, or a version is made for another backbone.
 
     Attributes:
         reason: short, stable name of the fault, fit to be counted (``hash_mismatch``).

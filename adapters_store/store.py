@@ -1,4 +1,4 @@
-"""The adapters store: complete, immutable versions of region adapters under one root.
+"""The adapters store: complete, immutable versions of region adapters under one root, and array files beside them.
 
     publish ──► writes a version: complete, verified and durable, or not at all
     load ─────► returns a version that passed every check, or raises AdapterRefused with the reason
@@ -13,10 +13,12 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from adapters_store.backend import TEMPORARY, Backend, Checkpoint
+from adapters_store.array_files import ArrayFiles
+from adapters_store.backends.interface import TEMPORARY, Backend, Checkpoint
+from adapters_store.backends.local import LocalBackend
+from adapters_store.backends.object_store import ObjectStoreBackend
 from adapters_store.error_context import error_context
 from adapters_store.errors import AdapterRefused, StoreError
-from adapters_store.local import LocalBackend
 from adapters_store.manifest import (
     CONFIG,
     FORMAT,
@@ -30,7 +32,6 @@ from adapters_store.manifest import (
     parse_version_name,
     version_name,
 )
-from adapters_store.object_store import ObjectStoreBackend
 from adapters_store.verification import Array, LoadedAdapter, check_manifest, check_version, write_tensors
 
 # `list` is a method below, and its name hides the type inside the class.
@@ -48,7 +49,11 @@ class AdaptersStore:
     Args:
         root: a folder (created if missing), or any fsspec URL (`file:///x`, `s3://bucket/x`).
         checkpoint: called at the steps of a publication: `adapter.written`, `adapter.synced`, `adapter.verified`,
-            `adapter.renamed`. Fault tests end the process there.
+            `adapter.renamed`, and of writing an array file. Fault tests end the process there.
+
+    Attributes:
+        root: as given, resolved.
+        arrays: files of arrays that are too large for a record of the log.
 
     Raises:
         StoreError: here and in every method, if the root cannot be read or written.
@@ -58,6 +63,7 @@ class AdaptersStore:
         self._backend = _open_backend(root)
         self._checkpoint = checkpoint
         self.root = self._backend.root
+        self.arrays = ArrayFiles(self._backend, checkpoint)
 
     def publish(
         self,

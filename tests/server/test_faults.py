@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters_store import backend
+from adapters_store.backends.interface import TEMPORARY
 from adapters_store.errors import StoreError
 from consumers.server.feedback import parse_request_id
 from tests.server.world import (
@@ -172,7 +172,7 @@ def test_a_full_disk_fails_a_publication_and_touches_no_answer(
     assert set(world.store.names()) >= set(names)
     for name in world.store.names():
         world.store.verify(name)
-    assert [p.name for p in (world.folder / "adapters").iterdir() if p.name.startswith(backend.TEMPORARY)] == []
+    assert [p.name for p in (world.folder / "adapters").iterdir() if p.name.startswith(TEMPORARY)] == []
     assert server.recommend(user_id="a0")["items"] == before["items"]
     # Space is back: the same edit goes through.
     world.versions[A] = world.store.list(A)[-1].version

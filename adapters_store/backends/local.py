@@ -1,7 +1,8 @@
-"""Backend on a local disk: one folder per version.
+"""Backend on a local disk: one folder per version, and one of array files.
 
 Publishing: fill a temporary folder, sync it, read it back and verify it, rename it. A writer holds a lock on its
-temporary folder, which the system releases when the process dies: a folder without a lock is an orphan.
+temporary folder, which the system releases when the process dies: a folder without a lock is an orphan. An array file
+is filled in a temporary folder, too, and moved out of it.
 
 Reading: every name is opened relative to a folder that is already open, without following links, so the checked file
 is the file that is read, and files outside the root cannot be reached.
@@ -17,7 +18,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from adapters_store.backend import FILES, LIMITS, MARK, TEMPORARY, Checkpoint, Verify
+from adapters_store.backends.interface import (
+    ARRAYS,
+    FILES,
+    LIMITS,
+    MARK,
+    TEMPORARY,
+    Checkpoint,
+    Verify,
+    VerifyArrays,
+)
 from adapters_store.errors import AdapterRefused
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -46,22 +56,14 @@ class LocalBackend:
         with _opened(self._root, _FOLDER) as root, _folder(name, root) as folder:
             with os.scandir(folder) as listing:
                 _check_listing({entry.name for entry in listing})
-            return {file: _read_file(file, folder) for file in wanted}
+            return {file: _read_file(file, folder, LIMITS[file]) for file in wanted}
 
     def publish(self, name: str, files: Mapping[str, bytes], verify: Verify, checkpoint: Checkpoint) -> None:
         """See `Backend.publish`."""
-        temporary = self._temporary(name)
-        temporary.mkdir()
-        try:
-            with _opened(temporary, _FOLDER) as folder:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._fill(temporary, files, verify, checkpoint)
-                _rename_new(temporary, self._root / name)
+        with self._locked_temporary(name) as temporary:
+            self._fill(temporary, files, verify, checkpoint)
+            _rename_new(temporary, self._root / name)
             _sync(self._root)
-        except BaseException:
-            # No-op once renamed. A failure to clean up must not hide the first failure; prune tries again.
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
         checkpoint("adapter.renamed")
 
     def remove(self, entry: str) -> bool:
@@ -97,6 +99,51 @@ class LocalBackend:
         except FileNotFoundError:
             return None
 
+    def array_files(self) -> list[str]:
+        """See `Backend.array_files`."""
+        folder = self._root / ARRAYS
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    def read_array_file(self, name: str, limit: int) -> bytes:
+        """See `Backend.read_array_file`."""
+        with _opened(self._root, _FOLDER) as root, _folder(ARRAYS, root) as folder:
+            return _read_file(name, folder, limit)
+
+    def write_array_file(self, name: str, raw: bytes, verify: VerifyArrays, checkpoint: Checkpoint) -> None:
+        """See `Backend.write_array_file`."""
+        folder = self._root / ARRAYS
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
+            _sync(self._root)
+        with self._locked_temporary(name) as temporary:
+            _write(temporary / name, raw)
+            checkpoint("arrays.written")
+            _sync(temporary / name)
+            checkpoint("arrays.synced")
+            with _opened(temporary, _FOLDER) as opened:
+                verify(_read_file(name, opened, len(raw)))
+            checkpoint("arrays.verified")
+            (temporary / name).replace(folder / name)
+            _sync(folder)
+        checkpoint("arrays.renamed")
+
+    def remove_array_file(self, name: str) -> None:
+        """See `Backend.remove_array_file`."""
+        (self._root / ARRAYS / name).unlink()
+
+    @contextmanager
+    def _locked_temporary(self, name: str) -> Iterator[Path]:
+        """A temporary folder that only this process removes while the block runs, and that is gone after it."""
+        temporary = self._temporary(name)
+        temporary.mkdir()
+        try:
+            with _opened(temporary, _FOLDER) as folder:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield temporary
+        finally:
+            # No-op once renamed. A failure to clean up must not hide the first failure; prune tries again.
+            shutil.rmtree(temporary, ignore_errors=True)
+
     def _temporary(self, name: str) -> Path:
         return self._root / f"{TEMPORARY}{name.removeprefix(TEMPORARY)[:16]}-{secrets.token_hex(6)}"
 
@@ -125,9 +172,7 @@ def _folder(name: str, root: int) -> Iterator[int]:
     try:
         descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
     except FileNotFoundError:
-        raise AdapterRefused(
-            "missing", "there is no such version: it was never published here, or was pruned"
-        ) from None
+        raise AdapterRefused("missing", f"there is no {name}: it was never published here, or was pruned") from None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise AdapterRefused("unsafe_path", "it is a link or a file where a folder should be: remove it") from None
@@ -147,28 +192,28 @@ def _check_listing(found: set[str]) -> None:
         )
 
 
-def _read_file(file: str, folder: int) -> bytes:
+def _read_file(file: str, folder: int, limit: int) -> bytes:
     try:
         descriptor = os.open(file, _FILE, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise AdapterRefused("unsafe_path", f"{file} is a link or a device: remove the version") from None
+            raise AdapterRefused("unsafe_path", f"{file} is a link or a device: remove it") from None
         if error.errno == errno.ENOENT:
-            raise AdapterRefused("missing", f"{file} does not exist: the version was pruned meanwhile") from None
+            raise AdapterRefused("missing", f"{file} does not exist, or was removed meanwhile") from None
         raise
     try:
-        _check_status(file, os.fstat(descriptor))
+        _check_status(file, os.fstat(descriptor), limit)
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read(LIMITS[file])
+            return stream.read(limit)
     finally:
         os.close(descriptor)
 
 
-def _check_status(file: str, status: os.stat_result) -> None:
+def _check_status(file: str, status: os.stat_result, limit: int) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise AdapterRefused("unsafe_path", f"{file} is no regular file: remove the version")
-    if status.st_size > LIMITS[file]:
-        raise AdapterRefused("oversize", f"{file} has {status.st_size:,} bytes, over the limit of {LIMITS[file]:,}")
+        raise AdapterRefused("unsafe_path", f"{file} is no regular file: remove it")
+    if status.st_size > limit:
+        raise AdapterRefused("oversize", f"{file} has {status.st_size:,} bytes, over the limit of {limit:,}")
 
 
 def _rename_new(source: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """Interface of a storage backend: folders of a local disk, or keys of an object store.
 
 A version is published atomically: on a disk by renaming a finished folder, in an object store by writing its manifest
-last. A read returns the bytes of exactly the expected files, or raises.
+last. A read returns the bytes of exactly the expected files, or raises. An array file is written atomically, too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,11 +26,18 @@ MAX_WEIGHTS_BYTES = 1_000_000_000
 
 LIMITS = {WEIGHTS: MAX_WEIGHTS_BYTES, CONFIG: MAX_MANIFEST_BYTES, MANIFEST: MAX_MANIFEST_BYTES}
 
+ARRAYS = "arrays"
+"""Folder of the root that holds the array files."""
+
 Checkpoint = Callable[[str], None]
 """Called with the name of each step of a publication; fault tests end the process there."""
 
 Verify = Callable[[Mapping[str, bytes]], object]
 """Called with the files read back; raises unless they form a valid version."""
+
+
+VerifyArrays = Callable[[bytes], object]
+"""Called with an array file as it was read back; raises unless it is the one that was written."""
 
 
 class Backend(Protocol):
@@ -69,3 +76,19 @@ class Backend(Protocol):
 
     def read_mark(self, name: str) -> str | None:
         """Return the mark of a removed version, or None."""
+
+    def array_files(self) -> list[str]:
+        """Return the names of all entries of the folder of array files."""
+
+    def read_array_file(self, name: str, limit: int) -> bytes:
+        """Return the content of an array file; a longer one than `limit` bytes is refused unread.
+
+        Raises:
+            AdapterRefused: `missing`, `unsafe_path`, `oversize`.
+        """
+
+    def write_array_file(self, name: str, raw: bytes, verify: VerifyArrays, checkpoint: Checkpoint) -> None:
+        """Write an array file atomically; it replaces one of the same name."""
+
+    def remove_array_file(self, name: str) -> None:
+        """Remove an array file."""

@@ -1,14 +1,14 @@
 """Backend on an object store: the files of a version are keys, accessed through fsspec.
 
 An object store has no rename, so the manifest makes a version complete: it is written last, after the other files
-were read back. There are no locks either: an abandoned publication cannot be distinguished from one in progress, so
-`prune` must not run during a publication.
+were read back. An array file is one key, and one write is atomic. There are no locks either: an abandoned publication
+cannot be distinguished from one in progress, so `prune` must not run during a publication.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters_store.backend import FILES, LIMITS, MARK, Checkpoint, Verify
+from adapters_store.backends.interface import ARRAYS, FILES, LIMITS, MARK, Checkpoint, Verify, VerifyArrays
 from adapters_store.errors import AdapterRefused
 from adapters_store.manifest import MANIFEST
 
@@ -82,6 +82,29 @@ class ObjectStoreBackend:
         except FileNotFoundError:
             return None
 
+    def array_files(self) -> list[str]:
+        """See `Backend.array_files`."""
+        return self._names(f"{self._root}/{ARRAYS}")
+
+    def read_array_file(self, name: str, limit: int) -> bytes:
+        """See `Backend.read_array_file`."""
+        return self._read_file(f"{self._root}/{ARRAYS}/{name}", limit)
+
+    def write_array_file(self, name: str, raw: bytes, verify: VerifyArrays, checkpoint: Checkpoint) -> None:
+        """See `Backend.write_array_file`: checked once it is there, which no record names yet."""
+        checkpoint("arrays.written")
+        # A write that returned is durable in an object store: no sync is needed.
+        checkpoint("arrays.synced")
+        self._system.makedirs(f"{self._root}/{ARRAYS}", exist_ok=True)
+        self._system.pipe_file(f"{self._root}/{ARRAYS}/{name}", raw)
+        verify(self.read_array_file(name, len(raw)))
+        checkpoint("arrays.verified")
+        checkpoint("arrays.renamed")
+
+    def remove_array_file(self, name: str) -> None:
+        """See `Backend.remove_array_file`."""
+        self._system.rm_file(f"{self._root}/{ARRAYS}/{name}")
+
     def _names(self, path: str) -> list[str]:
         try:
             listing = self._system.ls(path, detail=False, refresh=True)
@@ -96,4 +119,4 @@ class ObjectStoreBackend:
                 raise AdapterRefused("oversize", f"{path} has {size:,} bytes, over the limit of {limit:,}")
             return bytes(self._system.cat_file(path))
         except FileNotFoundError:
-            raise AdapterRefused("missing", f"{path} does not exist: the version is incomplete") from None
+            raise AdapterRefused("missing", f"{path} does not exist, or was removed meanwhile") from None
