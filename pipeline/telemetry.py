@@ -125,7 +125,7 @@ class Metrics:
         self.gate_version = _gauge(registry, "gate_version", "Version of the region boundaries in force")
         self.region_version = _gauge(registry, "region_version", "Live adapter version of a region", "region_id")
         self.refused_adapters = _counter(
-            registry, "refused_adapters", "Revisions not applied because their adapter was refused", "reason"
+            registry, "refused_adapters", "Revisions not applied because their adapter or arrays were refused", "reason"
         )
 
     def _add_edits(self, registry: CollectorRegistry) -> None:

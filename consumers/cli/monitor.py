@@ -26,9 +26,12 @@ def monitor(root: Root, instance: Instance = "monitor-0", config: ConfigFile = N
 
 def run_monitor(root: Path, instance: str, config: Config, say: Say) -> None:
     """Run a monitor until it is stopped by a signal."""
+    from adapters_store import AdaptersStore
     from consumers.monitor.stage import MonitorStage
-    from consumers.runtime.runner import run_stage
+    from consumers.runtime.runner import adapters_of, run_stage
     from pipeline.setup.storage import load_setup
 
-    setup = load_setup(root)
-    run_stage(lambda metrics: MonitorStage(setup, config, SEED, metrics, say), root, instance, config, MOST_GATED, say)
+    setup, store = load_setup(root), AdaptersStore(adapters_of(root))
+    run_stage(
+        lambda metrics: MonitorStage(setup, config, store, SEED, metrics, say), root, instance, config, MOST_GATED, say
+    )

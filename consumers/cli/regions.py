@@ -26,13 +26,14 @@ def regions(root: Root, config: ConfigFile = None, settings: Settings = None) ->
 
 def show_regions(config: Config, root: Path, out: Say) -> None:
     """Show the newest revision, then each region in a line."""
+    from adapters_store import AdaptersStore
     from consumers.runtime.malformed import unreported
     from consumers.runtime.revisions import RevisionFollower
-    from consumers.runtime.runner import existing_log_of
+    from consumers.runtime.runner import adapters_of, existing_log_of
     from pipeline.setup.storage import load_setup
 
     bank = load_setup(root).bank
-    revisions = RevisionFollower(bank, unreported)
+    revisions = RevisionFollower(bank, AdaptersStore(adapters_of(root)).arrays, unreported)
     with closing(existing_log_of(config)) as log:
         for _, revision in revisions.poll(log):
             bank = revision.after(bank)

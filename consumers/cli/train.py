@@ -23,7 +23,7 @@ def train(root: Root, instance: Instance = "trainer-0", config: ConfigFile = Non
 
 
 def run_trainer(root: Path, instance: str, config: Config, say: Say) -> None:
-    """Remove adapter versions that no revision uses, then run a trainer until it is stopped by a signal."""
+    """Remove adapter versions and arrays that no revision uses, then run a trainer until it is stopped by a signal."""
     from adapters_store import AdaptersStore
     from consumers.runtime.runner import adapters_of, binding_of, bound_log_of, run_stage
     from consumers.trainer.child_process import TrainingChild

@@ -84,7 +84,7 @@ class GateScoring:
         self._metrics = metrics
         self._snapshot_events = config.consumers.snapshot_events
         self._on_skipped = on_skipped
-        self._revisions = RevisionFollower(setup.bank, on_skipped)
+        self._revisions = RevisionFollower(setup.bank, store.arrays, on_skipped)
         self._written: tuple[int, int] | None = None
 
     def is_unknown(self, item_id: str) -> bool:

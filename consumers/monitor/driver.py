@@ -13,6 +13,7 @@ the same edits in every process.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from adapters_store import AdaptersStore
 from consumers.monitor.changelog import ReadPositions
 from consumers.monitor.items import OwnedItems
 from consumers.runtime.lockstep import settled
@@ -42,6 +43,7 @@ class MonitorDriver:
     Args:
         setup: initial regions and calibration.
         config: the whole tree.
+        store: has the arrays of revisions that are too large for their records.
         seed: of everything random, and of the edits' trainings.
         on_skipped: called with each record of another program.
 
@@ -52,13 +54,13 @@ class MonitorDriver:
         published_edits: ids of the edits that revisions read so far came from.
     """
 
-    def __init__(self, setup: SetUp, config: Config, seed: int, on_skipped: OnSkipped) -> None:
+    def __init__(self, setup: SetUp, config: Config, store: AdaptersStore, seed: int, on_skipped: OnSkipped) -> None:
         self.at = ReadPositions()
         self.monitor = Monitor(config, setup.bank, setup.calibration, seed, setup.catalogue.item_ids)
         self.published_edits: set[str] = set()
         self._bank = setup.bank
         self._on_skipped = on_skipped
-        self._revisions = RevisionFollower(setup.bank, on_skipped)
+        self._revisions = RevisionFollower(setup.bank, store.arrays, on_skipped)
         self._lockstep = config.consumers.lockstep
         self._setup_items = setup.catalogue.item_ids
         self.items = OwnedItems(setup.catalogue.item_ids, config)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from adapters_store import AdaptersStore
 from consumers.monitor.changelog import ReadPositions, read_newest, snapshot_outputs, step_output
 from consumers.monitor.driver import MonitorDriver
 from consumers.runtime.freshness import newest_window_gated_at
@@ -35,6 +36,7 @@ class MonitorStage:
     Args:
         setup: initial regions and calibration.
         config: the whole tree.
+        store: has the arrays of revisions that are too large for their records.
         seed: of everything random, and of the edits' trainings.
         metrics: collectors of the statistics.
         say: shows a status line.
@@ -44,11 +46,18 @@ class MonitorStage:
     topics = (GATED,)
 
     def __init__(
-        self, setup: SetUp, config: Config, seed: int, metrics: Metrics, say: Callable[[str], None] = unsaid
+        self,
+        setup: SetUp,
+        config: Config,
+        store: AdaptersStore,
+        seed: int,
+        metrics: Metrics,
+        say: Callable[[str], None] = unsaid,
     ) -> None:
         self._skipped = SkippedRecords(metrics, say)
         self._setup = setup
         self._config = config
+        self._store = store
         self._seed = seed
         self._metrics = metrics
         self._exported: set[int] = set()
@@ -92,7 +101,7 @@ class MonitorStage:
         """See `Stage.close`; the stage holds no resources."""
 
     def _reset(self) -> None:
-        self._driver = MonitorDriver(self._setup, self._config, self._seed, self._skipped)
+        self._driver = MonitorDriver(self._setup, self._config, self._store, self._seed, self._skipped)
         self._number = self._steps = self._written = self._chunks = 0
 
     def _apply(self, step: ReadPositions, log: Log, gated: Iterable[Record]) -> list[Output]:

@@ -61,7 +61,13 @@ class Ledger:
 def adapters_ever_live(log: Log) -> set[str]:
     """Return all versions in the store that any revision names: a rollback may restore any of them."""
     found: set[str] = set()
-    for _, revision in RevisionFollower(None, unreported).poll(log):
+    for _, revision in RevisionFollower(None, None, unreported).poll(log):
         found |= {region.adapter for region in revision.regions if region.adapter}
         found |= set(revision.injection.names) if revision.injection else set()
     return found
+
+
+def arrays_ever_named(log: Log) -> set[str]:
+    """Return the sha256 of all array files that any revision names: who starts reads every revision."""
+    revisions = RevisionFollower(None, None, unreported).poll(log)
+    return {revision.arrays.sha256 for _, revision in revisions if revision.arrays is not None}

@@ -48,10 +48,10 @@ def end_trial(
         setup: see `read_history`.
 
     Raises:
-        AdapterRefused: the incumbent is damaged; nothing is written.
+        StoreError: the incumbent is damaged, or a file of a revision; nothing is written to the log.
     """
     producer = log.producer("canary")
-    history, _ = read_history(log, setup)
+    history, _ = read_history(log, setup, store.arrays)
     if history.canaries.get(canary.region_id) != canary:
         return
     why = {"canary": {"verdict": str(verdict), **asdict(trial)}}

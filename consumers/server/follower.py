@@ -201,7 +201,7 @@ class Follower:
         if act.act == PIN and act.region_id is not None:
             self._report(self._views.live.pin(act.region_id, act.adapter))
         elif act.act == RELOAD:
-            self._report(self._views.live.reload())
+            self._report(self._views.live.reload(self._reactions.on_skipped))
 
     def _take(self, taken: Iterable[Taken]) -> None:
         self._report(self._views.items.take(taken))

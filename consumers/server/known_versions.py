@@ -6,6 +6,8 @@ therefore has every version and trial that this feedback can be about, and `cont
 
 from collections.abc import Collection
 
+from adapters_store import ArrayFiles
+from adapters_store.errors import StoreError
 from consumers.runtime.malformed import MALFORMED
 from consumers.runtime.topic_reader import new_records
 from consumers.server.views.region_history import RegionHistory
@@ -19,12 +21,13 @@ class KnownVersions:
 
     Args:
         setup: region ids of the set-up.
+        files: array files of the adapters store.
     """
 
-    def __init__(self, setup: Collection[int] = ()) -> None:
-        self._regions = set(setup)
+    def __init__(self, setup: Collection[int], files: ArrayFiles) -> None:
+        self._regions, self._files = set(setup), files
         self._versions: set[tuple[int, str]] = set()
-        self._history = RegionHistory.of([])
+        self._history = RegionHistory.of([], files)
         self._positions = {REGIONS: 0, CONTROL: 0}
 
     @property
@@ -40,21 +43,25 @@ class KnownVersions:
     def poll(self, log: Log) -> None:
         """Read new records of `regions` and `control`; those that cannot be read are skipped.
 
+        A revision whose arrays cannot be read is read again at the next call: no server of this store answers with it.
+
         Raises:
             UnavailableError: the log is out of reach.
         """
         for topic, add in ((REGIONS, self.add_revision), (CONTROL, self._add_act)):
             for record in new_records(log, topic, self._positions[topic]):
-                self._positions[topic] = record.offset + 1
                 try:
                     add(record)
+                except StoreError:
+                    break
                 except MALFORMED:
                     # The follower counts it when it polls the record.
-                    continue
+                    pass
+                self._positions[topic] = record.offset + 1
 
     def add_revision(self, record: Record) -> None:
         """Add a record of `regions`."""
-        self._history = self._history.after([record])
+        self._history = self._history.after([record], self._files)
         for region in self._history.bank.regions:
             self._regions.add(region.region_id)
             if region.adapter is not None:

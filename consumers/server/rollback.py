@@ -12,6 +12,7 @@ from pipeline.regions.bank import RegionBank
 from pipeline.regions.injection import EVERY_REGION, Injection
 from pipeline.regions.region import Region, Status
 from pipeline.regions.revision import Revision
+from pipeline.regions.revision_arrays import by_reference
 from pipeline.streams.interface import Log, Producer, Record
 from pipeline.streams.topics import CONTROL, REGIONS
 
@@ -62,7 +63,7 @@ def roll_back(
     Args:
         log: has all records of `regions`.
         producer: writes to the same log.
-        store: must have the older version undamaged.
+        store: must have the older version undamaged, and the arrays of revisions.
         region_id: see `plan_rollback`.
         to: see `plan_rollback`.
         by: name of the person or program, for the record.
@@ -75,9 +76,9 @@ def roll_back(
 
     Raises:
         DataError: there is nothing to roll back to.
-        AdapterRefused: the older version is damaged; nothing is written.
+        StoreError: the older version is damaged, or a file of a revision; nothing is written to the log.
     """
-    history, records = read_history(log, setup)
+    history, records = read_history(log, setup, store.arrays)
     bank = history.bank
     plan = plan_rollback(bank, records, region_id, to)
     for version in plan.restored:
@@ -85,8 +86,9 @@ def roll_back(
     restored = plan.restored[-1] if plan.restored else None
     details = {"from": plan.left, "to": restored, **(why or {})}
     act = ControlAct(ROLLBACK, by, region_id, details=details).to_record()
+    revision = by_reference(plan.next(bank), store.arrays).to_record()
     with producer.transaction() as transaction:
-        transaction.send(REGIONS, plan.next(bank).to_record(), key=str(region_id), timestamp=now)
+        transaction.send(REGIONS, revision, key=str(region_id), timestamp=now)
         transaction.send(CONTROL, act, key=str(region_id), timestamp=now)
     return transaction.offsets[0][2], plan
 

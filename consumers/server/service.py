@@ -97,7 +97,7 @@ class Service:
         self.users = Users(config.windows.length, setup.catalogue.item_ids, self._log.topic(USERS).partitions)
         self.edits, self.activity = Edits(), Activity()
         self.freshness = Freshness(edges.clock, metrics)
-        self._known = KnownVersions([region.region_id for region in setup.bank.setup])
+        self._known = KnownVersions([region.region_id for region in setup.bank.setup], self.store.arrays)
         self.tally = Tally(self._known)
         forward = BatchedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
         prepared = _prepared_texts(setup, config)
@@ -241,7 +241,7 @@ class Service:
     def _count_refusal(self, refusal: StoreError) -> None:
         reason = refusal.reason if isinstance(refusal, AdapterRefused) else "unreadable"
         self.metrics.refused_adapters.labels(reason).inc()
-        self._edges.say(f"an adapter is refused, the last good version stays live: {refusal}")
+        self._edges.say(f"the last good state stays live, a file of the adapters store is refused: {refusal}")
 
 
 def asked_in_setup(

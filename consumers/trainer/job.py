@@ -40,7 +40,7 @@ class JobRunner:
     ) -> None:
         self._log = log
         # The gate reports records that cannot be read.
-        self._revisions = RevisionFollower(setup.bank, unreported)
+        self._revisions = RevisionFollower(setup.bank, adapters.arrays, unreported)
         self._share = config.canary.share
         self._bank = setup.bank
         # Of the catalogue only the records count: an edit makes rows of its own.
@@ -69,6 +69,7 @@ class JobRunner:
 
         Raises:
             StoreError: an adapter that is needed is refused, or the new one cannot be written.
+            UnavailableError: the arrays of a revision before it cannot be read.
         """
         for _, newer in self._revisions.poll(self._log, until=next_revision):
             self._bank = newer.after(self._bank)

@@ -1,13 +1,14 @@
-"""Removal of orphans: adapter versions in the store that no revision names and none ever will.
+"""Removal of orphans: adapter versions and array files in the store that no revision names and none ever will.
 
 A trainer that dies after it wrote a version and before it published the revision leaves the version behind. While its
 edit has no outcome, another trainer may apply the edit again and publish the version, so it stays. Once the edit has
-an outcome and no revision names the version, it is an orphan.
+an outcome and no revision names the version, it is an orphan. So is the file of a revision's arrays. A file without an
+edit is of a rollback, which writes it again under the same name, and stays.
 """
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused
-from consumers.runtime.ledger import adapters_ever_live
+from consumers.runtime.ledger import adapters_ever_live, arrays_ever_named
 from consumers.runtime.topic_reader import new_records
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import OUTCOMES
@@ -20,10 +21,12 @@ def collect_orphans(log: Log, store: AdaptersStore) -> list[str]:
         StoreError: the store cannot be read or written.
     """
     # Names before outcomes before revisions: a version published meanwhile is in none of the three, or in the last.
-    names = store.names()
+    names, files = store.names(), store.arrays.names()
     ended = {record.key for record in new_records(log, OUTCOMES, 0)}
-    live = adapters_ever_live(log)
-    return store.remove([name for name in names if name not in live and _edit_of(name, store) in ended])
+    live, named = adapters_ever_live(log), arrays_ever_named(log)
+    orphans = [sha256 for sha256 in files if sha256 not in named and store.arrays.edit_of(sha256) in ended]
+    removed = store.remove([name for name in names if name not in live and _edit_of(name, store) in ended])
+    return [*removed, *(f"arrays/{sha256}" for sha256 in store.arrays.remove(orphans))]
 
 
 def _edit_of(name: str, store: AdaptersStore) -> str | None:

@@ -13,6 +13,7 @@ from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.edit import Edit
 from pipeline.regions.revision import Revision
+from pipeline.regions.revision_arrays import resolved
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log
 
@@ -52,12 +53,15 @@ def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) ->
 
     Raises:
         LogError: the edit was not published, or by a replay, whose revisions have no base.
+        StoreError: a file of a revision is missing or damaged.
     """
     published, base = _revision_of(edit, log)
+    store = AdaptersStore(adapters)
+    published = resolved(published, store.arrays)
     named = [r.adapter for r in published.regions] + list(published.injection.names if published.injection else ())
-    name = next((name for name in named if _is_new(name, edit, adapters)), None)
+    name = next((name for name in named if _is_new(name, edit, store)), None)
     with TemporaryDirectory() as folder:
-        runner = JobRunner(setup, config, log, AdaptersStore(adapters), AdaptersStore(Path(folder)))
+        runner = JobRunner(setup, config, log, store, AdaptersStore(Path(folder)))
         outcome, again = runner.apply(edit, base)
         alike = again is not None and _content(again) == _content(published)
         if name is None:
@@ -68,7 +72,7 @@ def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) ->
 
 def _revision_of(edit: Edit, log: Log) -> tuple[Revision, int]:
     """Return the revision that an edit led to, and the `next_revision` that it was applied to."""
-    for _, revision in RevisionFollower(None, unreported).poll(log):
+    for _, revision in RevisionFollower(None, None, unreported).poll(log):
         if revision.edit_id == edit.edit_id:
             if revision.base_revision is not None:
                 return revision, revision.base_revision
@@ -76,9 +80,9 @@ def _revision_of(edit: Edit, log: Log) -> tuple[Revision, int]:
     raise LogError(f"edit {edit.edit_id} was not published: there is nothing to compare with")
 
 
-def _is_new(name: str | None, edit: Edit, adapters: Path) -> bool:
+def _is_new(name: str | None, edit: Edit, store: AdaptersStore) -> bool:
     """Return whether a version was made by this edit and not by an earlier one."""
-    return name is not None and AdaptersStore(adapters).show(name).edit_id == edit.edit_id
+    return name is not None and store.show(name).edit_id == edit.edit_id
 
 
 def _content(revision: Revision) -> dict[str, Any]:

@@ -9,7 +9,8 @@ One JSON object a line. The first has set-up, store and configuration; the other
     out    {"refused": "cause and remedy"}      may not
 
 The process ends with its parent: when stdin ends, at any point of a job. A version that it had published by then is an
-orphan, and the next trainer that applies the edit writes the same bytes under the same name.
+orphan, and the next trainer that applies the edit writes the same bytes under the same name. So is the file of arrays
+that are too large for the revision.
 """
 
 import json
@@ -22,13 +23,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-from adapters_store import AdaptersStore
+from adapters_store import AdaptersStore, ArrayFiles
 from adapters_store.errors import StoreError
 from consumers.trainer.job import JobRunner
 from pipeline.config import Config
 from pipeline.errors import RaieError
 from pipeline.events.edit import Edit
 from pipeline.models.seeding import make_deterministic
+from pipeline.regions.revision_arrays import by_reference
 from pipeline.setup.storage import load_setup
 from pipeline.streams import UnavailableError, open_log
 
@@ -52,7 +54,7 @@ def serve(source: IO[str], sink: IO[str], checkpoint: Checkpoint = lambda _: Non
     runner = JobRunner(load_setup(Path(start["root"])), config, open_log(config.log.url, config.log), store)
     while True:
         job = json.loads(lines.get())
-        sink.write(json.dumps(_result(runner, job)) + "\n")
+        sink.write(json.dumps(_result(runner, store.arrays, job)) + "\n")
         sink.flush()
 
 
@@ -63,15 +65,15 @@ def _listen(source: IO[str], lines: "SimpleQueue[str]") -> None:
     os._exit(0)
 
 
-def _result(runner: JobRunner, job: Mapping[str, Any]) -> dict[str, Any]:
+def _result(runner: JobRunner, files: ArrayFiles, job: Mapping[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     try:
         outcome, revision = runner.apply(Edit.from_record(job["edit"]), job["next_revision"])
+        record = None if revision is None else by_reference(revision, files).to_record()
     except (StoreError, UnavailableError) as error:
         return {"failed": str(error)}
     except RaieError as error:
         return {"refused": str(error)}
-    record = None if revision is None else revision.to_record()
     return {"outcome": outcome.to_record(), "revision": record, "seconds": time.perf_counter() - began}
 
 

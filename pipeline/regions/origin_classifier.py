@@ -59,7 +59,7 @@ class OriginModel:
         """Read the JSON object of a record."""
         arrays = {name: np.array(record[name], dtype=np.float64) for name in ("center", "scale", "weights")}
         # An empty list lacks the number of columns.
-        coverage = np.array(record["coverage"], dtype=np.float64).reshape(len(record["origins"]), record["tastes"])
+        coverage = np.array(record["coverage"], dtype=np.float64).reshape(len(record["coverage"]), record["tastes"])
         return cls(tuple(record["origins"]), coverage, **arrays)
 
     @staticmethod

@@ -5,9 +5,10 @@ The number of a revision is the offset of its record. The first offset of `regio
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+from adapters_store import ArrayFile
 from pipeline.errors import LogError
 from pipeline.events.field_types import checked
 from pipeline.regions.bank import RegionBank
@@ -33,6 +34,8 @@ class Revision:
         rollback_of: adapter that a rollback leaves, None for the backbone.
         restored: revision whose adapter a rollback restores, None where it is no rollback.
         injection: versions of injected items from now on; None where they stay. It comes with no other change.
+        arrays: file of the adapters store that holds the arrays of `regions` and `origins`, which are empty here; None
+            where nothing is left out.
     """
 
     regions: tuple[Region, ...]
@@ -46,6 +49,7 @@ class Revision:
     rollback_of: str | None = None
     restored: int | None = None
     injection: Injection | None = None
+    arrays: ArrayFile | None = None
 
     @classmethod
     def of(cls, bank: RegionBank, changed: tuple[Region, ...], moved: bool, **cause: Any) -> Self:
@@ -63,8 +67,10 @@ class Revision:
         """Return the regions after this revision.
 
         Raises:
-            ValueError: it does not fit these regions.
+            ValueError: it does not fit these regions, or its arrays have not been read.
         """
+        if self.arrays is not None:
+            raise ValueError(f"its arrays are in the file {self.arrays.sha256}, which has not been read")
         if self.injection is not None:
             # It may have been made beside an edit that moved boundaries.
             return replace(bank, injection=self.injection)
@@ -102,6 +108,8 @@ class Revision:
             record |= {"rollback_of": self.rollback_of, "restored": self.restored}
         if self.injection is not None:
             record["injection"] = self.injection.to_record()
+        if self.arrays is not None:
+            record["arrays"] = asdict(self.arrays)
         return record
 
     @classmethod
@@ -124,6 +132,7 @@ class Revision:
             record.get("rollback_of"),
             record.get("restored"),
             Injection.from_record(record["injection"]) if "injection" in record else None,
+            ArrayFile(record["arrays"]["sha256"], record["arrays"]["bytes"]) if "arrays" in record else None,
         )
         return checked(revision)
 

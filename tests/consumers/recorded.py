@@ -5,6 +5,7 @@ from threading import Event
 
 from prometheus_client import CollectorRegistry
 
+from adapters_store import AdaptersStore
 from consumers.monitor.stage import MonitorStage
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.lockstep import Barrier
@@ -15,7 +16,7 @@ from pipeline.config import Config
 from pipeline.streams import Log
 from pipeline.streams.topics import EDITS, GATED, OUTCOMES, REGIONS, pipeline_topics
 from pipeline.telemetry import Metrics
-from tests.consumers.run_of_raie import Run, the_setup
+from tests.consumers.run_of_raie import Run, empty_store, the_setup
 
 PARTITIONS = 4
 
@@ -82,9 +83,15 @@ class Between(MonitorStage):
         return outputs
 
 
-def monitor_loop(world: World, settings: Config, open_log: Callable[[], Log], at: KillPoint = live_on) -> Loop:
+def monitor_loop(
+    world: World,
+    settings: Config,
+    open_log: Callable[[], Log],
+    at: KillPoint = live_on,
+    store: AdaptersStore | None = None,
+) -> Loop:
     metrics = Metrics(CollectorRegistry())
-    stage = Between(the_setup(), settings, 0, metrics)
+    stage = Between(the_setup(), settings, store or empty_store(), 0, metrics)
     stage.world = world
     health = LoopHealth(metrics, lambda: 0.0, lambda _: None)
     return Loop(stage, open_log, "m", settings.consumers, 40, world.stop, health, at)

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from adapters_store import AdaptersStore
 from pipeline.config import Config
 from pipeline.evaluation.replay import prepare
 from pipeline.events.edit import Edit, Outcome
@@ -45,13 +46,14 @@ def the_setup() -> SetUp:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished replay: its ledger, the records of its log, and the weights of its adapters by version."""
+    """A finished replay: its ledger, the records of its log, the weights of its adapters by version, and its folder."""
 
     ledger: Sequence[tuple[Edit, Outcome]]
     gated: Sequence[Record]
     outcomes: Sequence[Record]
     regions: Sequence[Record]
     versions: Mapping[str, bytes]
+    folder: Path
 
     def batches(self, settings: Config) -> Iterator[Sequence[Record]]:
         size = settings.gate.batch_size
@@ -66,6 +68,11 @@ class Run:
                 bank = Revision.from_record(value).after(bank)
         assert outcome.value is not None
         return Outcome.from_record(outcome.value), bank
+
+
+def empty_store() -> AdaptersStore:
+    """A store without files: the revisions of the recorded run have their arrays in their records."""
+    return AdaptersStore("memory://empty")
 
 
 def everything(log: SqliteLog, topic: str) -> list[Record]:
@@ -92,6 +99,6 @@ def run_of(setup: SetUp, settings: Config, learned: Windows, stream: Windows, fo
     log = SqliteLog(folder / "log.sqlite")
     try:
         versions = {p.parent.name: p.read_bytes() for p in (folder / "adapters").glob("*/adapter.safetensors")}
-        return Run(raie.ledger, *(everything(log, topic) for topic in (GATED, OUTCOMES, REGIONS)), versions)
+        return Run(raie.ledger, *(everything(log, topic) for topic in (GATED, OUTCOMES, REGIONS)), versions, folder)
     finally:
         log.close()

@@ -26,7 +26,7 @@ from pipeline.streams import Log, Record, open_log
 from pipeline.streams.topics import GATED, INTERACTIONS, ITEMS, pipeline_topics
 from pipeline.telemetry import Metrics
 from tests.consumers.gating import PARTITIONS, Json, gate_loop, read, with_users
-from tests.consumers.run_of_raie import the_setup
+from tests.consumers.run_of_raie import empty_store, the_setup
 from tests.consumers.test_loop import Killed, until
 
 
@@ -136,7 +136,7 @@ class Live:
     def _monitor(self, at: KillPoint) -> Loop:
         metrics = Metrics(CollectorRegistry())
         health = LoopHealth(metrics, lambda: 0.0, lambda _: None)
-        stage = MonitorStage(the_setup(), self._config, 0, metrics)
+        stage = MonitorStage(the_setup(), self._config, empty_store(), 0, metrics)
         return Loop(stage, self._open, "m", self._config.consumers, MOST_GATED, self._stop, health, at)
 
     def _gated(self) -> int:

@@ -38,7 +38,7 @@ from tests.consumers.gating import (
     users_by_pseudonym,
     write,
 )
-from tests.consumers.run_of_raie import the_setup
+from tests.consumers.run_of_raie import empty_store, the_setup
 from tests.consumers.test_gate_faults import Settling
 from tests.consumers.test_loop import Killed, Killer
 
@@ -104,11 +104,14 @@ class UntilRead(MonitorStage):
 
 def run_monitor(open_log: OpenLog, at: KillPoint = live_on) -> MonitorStage:
     """Run a monitor until nothing more comes; return one that is restored after it."""
-    metrics, stage = Metrics(CollectorRegistry()), UntilRead(the_setup(), changed(), 0, Metrics(CollectorRegistry()))
+    metrics, stage = (
+        Metrics(CollectorRegistry()),
+        UntilRead(the_setup(), changed(), empty_store(), 0, Metrics(CollectorRegistry())),
+    )
     stage.stop = Event()
     health = LoopHealth(metrics, lambda: 0.0, lambda _: None)
     Loop(stage, open_log, "m", changed().consumers, 16, stage.stop, health, at).run()
-    restored = MonitorStage(the_setup(), changed(), 0, Metrics(CollectorRegistry()))
+    restored = MonitorStage(the_setup(), changed(), empty_store(), 0, Metrics(CollectorRegistry()))
     restored.restore({(GATED, 0): open_log().committed("monitor", GATED, 0)}, open_log())
     return restored
 

@@ -5,7 +5,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -33,7 +32,11 @@ from tests.replay.small import dataset
 
 
 @pytest.fixture
-def log() -> Iterator[MemoryLog]:
+def log() -> MemoryLog:
+    return gated_log()
+
+
+def gated_log() -> MemoryLog:
     """Log with the items and the gated records of the replay."""
     log = MemoryLog()
     log.create_topics(pipeline_topics(4))
@@ -42,7 +45,7 @@ def log() -> Iterator[MemoryLog]:
             transaction.send(ITEMS, item.to_record(), key=item.item_id, partition=0, timestamp=0.0)
         for record in the_run().gated:
             transaction.send(GATED, record.value, key=record.key, partition=0, timestamp=record.timestamp)
-    yield log
+    return log
 
 
 def setup() -> SetUp:

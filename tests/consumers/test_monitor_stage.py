@@ -21,7 +21,7 @@ from pipeline.streams import SqliteLog
 from pipeline.streams.topics import EDITS, GATED, MONITOR, STATISTICS, pipeline_topics
 from pipeline.telemetry import new_metrics
 from tests.consumers.recorded import PARTITIONS, World, monitor_loop
-from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
+from tests.consumers.run_of_raie import SETTINGS, empty_store, the_run, the_setup
 
 
 def lockstep(**consumers: object) -> Config:
@@ -114,7 +114,7 @@ def test_killed_and_restarted_it_writes_the_same_edits_once(
 def test_a_restored_monitor_shows_its_statistics_again(log: SqliteLog, path: Path) -> None:
     monitor_loop(World(log, the_run(), lockstep()), lockstep(), lambda: SqliteLog(path)).run()
     metrics = new_metrics()
-    MonitorStage(the_setup(), lockstep(), 0, metrics).restore({(GATED, 0): 0}, log)
+    MonitorStage(the_setup(), lockstep(), empty_store(), 0, metrics).restore({(GATED, 0): 0}, log)
     # A record of statistics has the regions that had a window in its interval.
     intervals = [value_of(record)["regions"] for record in new_records(log, STATISTICS, 0)]
     newest = {row["region_id"]: row for interval in intervals for row in interval}

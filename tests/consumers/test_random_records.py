@@ -50,7 +50,7 @@ from pipeline.streams.topics import (
 from pipeline.telemetry import Metrics
 from tests.broker import settings
 from tests.consumers.gating import PARTITIONS, OpenLog, changed, count, events, gate_loop, gated, read, said, write
-from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
+from tests.consumers.run_of_raie import SETTINGS, empty_store, the_run, the_setup
 from tests.consumers.test_faults import setup
 from tests.random_records import flood
 
@@ -183,9 +183,9 @@ def test_a_monitor_survives_any_record_of_any_topic(any_log: Log, open_any_log: 
         send_gated(any_log, start, end)
         metrics = Metrics(CollectorRegistry())
         config = changed(consumers={"snapshot_events": 100})
-        run(MonitorStage(the_setup(), config, 0, metrics), open_any_log, 200)
+        run(MonitorStage(the_setup(), config, empty_store(), 0, metrics), open_any_log, 200)
         assert all(skipped(metrics, topic) for topic in (GATED, OUTCOMES, REGIONS, MONITOR))
-    restored = MonitorStage(the_setup(), config, 0, Metrics(CollectorRegistry()))
+    restored = MonitorStage(the_setup(), config, empty_store(), 0, Metrics(CollectorRegistry()))
     restored.restore({(GATED, 0): any_log.committed("monitor", GATED, 0)}, any_log)
     monitor = restored._driver.monitor
     assert monitor.at_event >= len(the_run().gated) and monitor.pending
@@ -240,7 +240,7 @@ def test_a_skipped_record_is_counted_once_and_the_first_is_reported(log: Log) ->
     report = SkippedRecords(metrics, lines.append)
     flood(log, REGIONS, [{"kind": "x"}], 20, Random(0))
     for _ in range(3):
-        assert not list(RevisionFollower(the_setup().bank, report).poll(log))
+        assert not list(RevisionFollower(the_setup().bank, empty_store().arrays, report).poll(log))
     assert skipped(metrics, REGIONS) == 20
     (line,) = lines
     assert line.startswith("the record of regions/0 at offset 0 cannot be read and is skipped")
@@ -249,7 +249,7 @@ def test_a_skipped_record_is_counted_once_and_the_first_is_reported(log: Log) ->
 def test_a_damaged_revision_of_a_published_edit_is_an_error(log: Log) -> None:
     published = the_run().regions[0]
     edit_id = str((published.value or {})["edit_id"])
-    follower = RevisionFollower(the_setup().bank, lambda *_: None)
+    follower = RevisionFollower(the_setup().bank, empty_store().arrays, lambda *_: None)
     damaged = {**(published.value or {}), "regions": [{"x": 1}]}
     with log.producer("a").transaction() as transaction:
         transaction.send(REGIONS, damaged, key="4", timestamp=0.0)

@@ -101,7 +101,7 @@ def stage_of(
     make_deterministic()
     setup = load_setup(folder / "root")
     if name == "monitor":
-        return MonitorStage(setup, config, 0, metrics)
+        return MonitorStage(setup, config, store, 0, metrics)
     return GateStage(setup, config, store, instance, metrics)
 
 

@@ -323,7 +323,7 @@ def test_an_older_revision_is_on_the_trial_that_it_was_on(world: World, server: 
 
 
 def logged(world: World) -> RegionHistory:
-    return RegionHistory.of(world.log.read(REGIONS, 0, 0, world.log.end_offset(REGIONS, 0)))
+    return RegionHistory.of(world.log.read(REGIONS, 0, 0, world.log.end_offset(REGIONS, 0)), world.store.arrays)
 
 
 def test_a_first_version_has_nobody_to_be_tried_against(world: World) -> None:
@@ -353,7 +353,7 @@ def test_what_passes_is_the_version_that_is_named(world: World) -> None:
 
 def test_only_answers_of_the_trial_count_for_it(world: World) -> None:
     _, revision = world.update(A, seed=9, canary=SHARE)
-    known = KnownVersions()
+    known = KnownVersions((), world.store.arrays)
     known.poll(world.log)
     tally, canary = Tally(known), canary_of(revision)
     for i, (adapter, part) in enumerate(OF_ONE_TRIAL):

@@ -131,14 +131,15 @@ def record(offset: int, revision: Revision) -> Record:
     return Record(REGIONS, 0, offset, "0", revision.to_record(), 1.6e9)
 
 
-def test_what_a_rollback_restores() -> None:
+def test_what_a_rollback_restores(world: World) -> None:
+    files = world.store.arrays
     states = [Injection(1, ("r0000_v0001",)), Injection(2, ("r0000_v0001", "r0000_v0002"))]
     records = [record(i, Revision((), None, 0, injection=state)) for i, state in enumerate(states)]
-    bank = RegionHistory.of(records).bank
+    bank = RegionHistory.of(records, files).bank
     assert plan_rollback(bank, records, 0, None).injection == Injection(2, ("r0000_v0001",))
-    one = RegionHistory.of(records[:1]).bank
+    one = RegionHistory.of(records[:1], files).bank
     assert plan_rollback(one, records[:1], 0, None).injection == Injection(1, ())
     with pytest.raises(DataError, match="never had r0000_v0009"):
         plan_rollback(bank, records, 0, "r0000_v0009")
     with pytest.raises(DataError, match="nothing to roll back"):
-        plan_rollback(RegionHistory.of([]).bank, [], 0, None)
+        plan_rollback(RegionHistory.of([], files).bank, [], 0, None)

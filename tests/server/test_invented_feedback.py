@@ -12,7 +12,7 @@ OLD, NEW = "r0004_v0001", "r0004_v0002"
 
 
 def tally_of(world: World) -> Tally:
-    known = KnownVersions([1, 2, 3])
+    known = KnownVersions([1, 2, 3], world.store.arrays)
     known.poll(world.log)
     return Tally(known)
 
@@ -61,7 +61,7 @@ def test_a_version_that_only_a_pin_made_answer_counts(world: World) -> None:
 
 def test_counts_of_a_trial_that_ended_are_dropped(world: World) -> None:
     _, first = world.update(A, seed=9, canary=0.4)
-    known = KnownVersions()
+    known = KnownVersions((), world.store.arrays)
     known.poll(world.log)
     tally = Tally(known)
     tally.add(Feedback(f"{0:016x}.4.{NEW}.{first}.{first}.3", "click"))

@@ -73,7 +73,7 @@ def test_feedback_on_nothing_of_ours_is_refused_whole(world: World, server: Serv
 
 
 def test_of_one_request_the_first_impression_and_the_first_click_count(world: World) -> None:
-    known = KnownVersions()
+    known = KnownVersions((), world.store.arrays)
     known.poll(world.log)
     tally = Tally(known)
     one, other = ("0" * 15 + f"{i}.4.r0004_v0001.0" for i in range(2))

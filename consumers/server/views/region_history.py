@@ -6,10 +6,12 @@ rollback. A version published during a trial replaces the one on trial; the incu
 proven better.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
+from adapters_store import ArrayFiles
 from consumers.runtime.malformed import unreported
 from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.topic_reader import new_records
@@ -19,6 +21,7 @@ from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Region, Status
 from pipeline.regions.revision import Revision
+from pipeline.regions.revision_arrays import resolved
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import REGIONS
 
@@ -36,32 +39,35 @@ class RegionHistory:
     canaries: Mapping[int, Canary] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, records: Iterable[Record]) -> Self:
-        """The regions that all records of `regions` add to those of set-up."""
-        return cls(RegionBank((), OriginModel.certain(0, 0))).after(records)
+    def of(cls, records: Iterable[Record], files: ArrayFiles) -> Self:
+        """The regions that all records of `regions` add to those of set-up; see `after`."""
+        return cls(RegionBank((), OriginModel.certain(0, 0))).after(records, files)
 
-    def after(self, records: Iterable[Record]) -> Self:
+    def after(self, records: Iterable[Record], files: ArrayFiles) -> Self:
         """The regions after more records of `regions`.
+
+        Args:
+            records: the records, in order.
+            files: array files of the adapters store, which some of them name.
 
         Raises:
             LogError: one of them is no revision of these regions; names its offset.
+            StoreError: the file of one is missing or damaged.
         """
         history = self
         for record in records:
             if record.value is not None:
-                history = history._after_one(record.offset, record.value)
+                with _naming(record.offset):
+                    revision = resolved(Revision.from_record(record.value), files)
+                history = history.after_one(record.offset, revision)
         return history
 
-    def _after_one(self, offset: int, value: Mapping[str, Any]) -> Self:
-        try:
-            after = self._next(offset, Revision.from_record(value))
+    def after_one(self, offset: int, revision: Revision) -> Self:
+        """The regions after a revision with all of its arrays; raises LogError as `after` does."""
+        with _naming(offset):
+            after = self._next(offset, revision)
             _check(after.bank.regions)
             return after
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise LogError(
-                f"{REGIONS}/0 has a record at offset {offset} that is no revision of its regions "
-                f"({type(error).__name__}: {error}): find the program that wrote it"
-            ) from error
 
     def _next(self, offset: int, revision: Revision) -> Self:
         bank, before = revision.after(self.bank), {r.region_id: r for r in self.bank.regions}
@@ -74,23 +80,40 @@ class RegionHistory:
         return replace(self, bank=bank, canaries=canaries)
 
 
-def read_history(log: Log, setup: RegionBank | None) -> tuple[RegionHistory, list[Record]]:
+def read_history(log: Log, setup: RegionBank | None, files: ArrayFiles) -> tuple[RegionHistory, list[Record]]:
     """Read the regions of a log, and the records that they come from.
 
     Args:
         log: has all records of `regions`.
         setup: regions before any revision; None where they are not known.
+        files: see `RegionHistory.after`.
 
     Raises:
+        StoreError, UnavailableError: the file of a revision is missing or damaged.
         LogError: a revision is damaged; without `setup`, also where a record is no revision. With it, records of other
             programs are passed over, as all stages do.
     """
     records = new_records(log, REGIONS, 0)
     if setup is None:
-        return RegionHistory.of(records), records
-    fitting = {offset for offset, _ in RevisionFollower(setup, unreported).poll(log)}
-    kept = [record for record in records if record.offset in fitting]
-    return RegionHistory(setup).after(kept), kept
+        return RegionHistory.of(records, files), records
+    history, fitting = RegionHistory(setup), set()
+    end = records[-1].offset + 1 if records else 0
+    for offset, revision in RevisionFollower(setup, files, unreported).poll(log, end):
+        history = history.after_one(offset, revision)
+        fitting.add(offset)
+    return history, [record for record in records if record.offset in fitting]
+
+
+@contextmanager
+def _naming(offset: int) -> Iterator[None]:
+    """Turn errors about a record into a LogError that names its offset."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise LogError(
+            f"{REGIONS}/0 has a record at offset {offset} that is no revision of its regions "
+            f"({type(error).__name__}: {error}): find the program that wrote it"
+        ) from error
 
 
 def _check(regions: Sequence[Region]) -> None:

@@ -3,6 +3,9 @@
 A revision is applied in three steps. *Prepare* reads and verifies new adapter versions while requests are served;
 refused versions are counted, and the last good version of the region stays (the backbone, where there is none).
 *Activate* swaps one reference between two batches. Then versions that no view needs any more are freed.
+
+A revision whose arrays are in a file that is missing or damaged waits, and those after it: the regions before it stay
+in force until the file is back. It is read again with the next revision, and at each reload.
 """
 
 from collections import Counter, OrderedDict
@@ -10,12 +13,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import RLock
+from typing import NamedTuple
 
 import torch
 
-from adapters_store import AdaptersStore
+from adapters_store import AdaptersStore, ArrayFiles
 from adapters_store.errors import AdapterRefused, StoreError
-from consumers.runtime.malformed import OnSkipped
+from consumers.runtime.malformed import OnSkipped, unreported
 from consumers.server.views.region_history import RegionHistory
 from pipeline.errors import LogError
 from pipeline.models.injected import InjectedItems, InjectedVersions
@@ -99,7 +103,8 @@ class ServedRegions:
         self._moved: dict[str, frozenset[str]] = {}
         width = forward.vectors.shape[1]
         self._versions, self._injected = InjectedVersions(store, backbone_sha256, width), InjectedItems.none(width)
-        self._logged = self._setup
+        self._logged, self._logged_offset = self._setup, -1
+        self._waiting: list[Record] = []
         self._pins: dict[int, str] = {}
         self._view = View(setup_bank, -1, {}, {})
         self._older: OrderedDict[int, View] = OrderedDict()
@@ -175,10 +180,10 @@ class ServedRegions:
             on_skipped: called with each record that cannot be read; it changes nothing.
 
         Returns:
-            The reasons for which adapters were refused.
+            The reasons for which files of the store were refused.
         """
-        self._logged = _after(self._logged, records, on_skipped)
-        return self._renew(records[-1].offset)
+        self._waiting += records
+        return self._take_waiting(on_skipped)
 
     def pin(self, region_id: int, name: str | None) -> list[StoreError]:
         """Pin a region to a version, or return it to the version of the log (None)."""
@@ -188,9 +193,9 @@ class ServedRegions:
             self._pins[region_id] = name
         return self._renew(self._view.revision)
 
-    def reload(self) -> list[StoreError]:
-        """Load refused versions again."""
-        return self._renew(self._view.revision)
+    def reload(self, on_skipped: OnSkipped) -> list[StoreError]:
+        """Read refused files again; see `apply`."""
+        return self._take_waiting(on_skipped)
 
     def as_of(self, log: Log, revision: int) -> View:
         """Build the view as of an older revision; the backbone replaces adapters that are gone.
@@ -198,19 +203,36 @@ class ServedRegions:
         Args:
             log: source of the records.
             revision: an offset of `regions`; -1 for set-up. Injected items are those in force.
+
+        Returns:
+            The view; where a file of arrays is missing or damaged by now, as of the revision before it.
         """
         if revision >= self._view.revision:
             return self._view
         if revision not in self._older:
             # Skipped records were reported when they were applied.
-            logged = _after(self._setup, log.read(REGIONS, 0, 0, revision + 1), lambda *_: None)
-            failed, _ = self._load(logged)
+            read = _read(self._setup, log.read(REGIONS, 0, 0, revision + 1), self._store.arrays, unreported)
+            failed, _ = self._load(read.history)
             # No last good version is searched for: the backbone replaces a missing adapter.
-            self._older[revision] = View(logged.bank, revision, failed, self._on_trial(logged))
+            as_of = revision if read.refused is None else read.offset
+            view = View(read.history.bank, as_of, failed, self._on_trial(read.history))
+            if read.refused is not None:
+                return view
+            self._older[revision] = view
         self._older.move_to_end(revision)
         while len(self._older) > KEPT_VIEWS:
             self._older.popitem(last=False)
         return self._older[revision]
+
+    def _take_waiting(self, on_skipped: OnSkipped) -> list[StoreError]:
+        """Apply waiting records up to the first one whose arrays cannot be read; load the adapters of the last."""
+        read = _read(self._logged, self._waiting, self._store.arrays, on_skipped)
+        self._logged, self._logged_offset = read.history, max(self._logged_offset, read.offset)
+        self._waiting = [record for record in self._waiting if record.offset > self._logged_offset]
+        if read.refused is None:
+            return self._renew(self._logged_offset)
+        self._count(read.refused)
+        return [read.refused, *self._renew(self._logged_offset)]
 
     def _renew(self, offset: int) -> list[StoreError]:
         # In the background: requests are served meanwhile.
@@ -304,11 +326,29 @@ class ServedRegions:
             yield from (canary.incumbent for canary in view.canaries.values())
 
 
-def _after(history: RegionHistory, records: Iterable[Record], on_skipped: OnSkipped) -> RegionHistory:
-    """Regions and trials after more records; one that is no revision changes nothing."""
+class _Read(NamedTuple):
+    """Records of `regions` that were read.
+
+    Attributes:
+        history: regions and trials after them.
+        offset: of the last one, -1 for none.
+        refused: the reason for which the next one was not read, or None.
+    """
+
+    history: RegionHistory
+    offset: int
+    refused: StoreError | None
+
+
+def _read(history: RegionHistory, records: Iterable[Record], files: ArrayFiles, on_skipped: OnSkipped) -> _Read:
+    """Read records up to one whose arrays are refused; one that is no revision changes nothing."""
+    offset = -1
     for record in records:
         try:
-            history = history.after([record])
+            history = history.after([record], files)
         except LogError as error:
             on_skipped(record, error)
-    return history
+        except StoreError as error:
+            return _Read(history, offset, error)
+        offset = record.offset
+    return _Read(history, offset, None)

@@ -22,6 +22,7 @@ from pipeline.models.lora.host import AdapterHost
 from pipeline.monitor import Monitor
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
+from pipeline.regions.revision_arrays import by_reference
 from pipeline.strategies.base import Scored, StrategyContext
 from pipeline.strategies.raie.items import ReplayedItems
 from pipeline.streams import open_log
@@ -48,6 +49,7 @@ class Raie:
         self._log.create_topics(pipeline_topics(partitions=1))
         self._producer = self._log.producer("replay")
         store = AdaptersStore(context.folder / "adapters")
+        self._files = store.arrays
         host, trained = (AdapterHost(copy.deepcopy(setup.backbone), config.adapter) for _ in range(2))
         self._items = ReplayedItems(context)
         self.live = LiveRegions(setup.bank, host, store, setup.backbone_sha256, self._items.catalogue)
@@ -130,11 +132,12 @@ class Raie:
 
     def _apply(self, edit: Edit) -> None:
         outcome, revision = self._publisher.apply(edit, self.live.bank)
+        record = None if revision is None else by_reference(revision, self._files).to_record()
         with self._producer.transaction() as transaction:
             transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
             transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=edit.timestamp)
-            if revision:
-                transaction.send(REGIONS, revision.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
+            if record:
+                transaction.send(REGIONS, record, key=str(edit.region_id), timestamp=edit.timestamp)
         if revision:
             self.live.apply(revision)
         self._monitor.apply(outcome, self.live.bank)
