@@ -24,12 +24,15 @@ from adapters_store.errors import AdapterRefused
 
 Arrays = Mapping[str, NDArray[Any]]
 
+HEAD_BYTES = 65_536
+"""Bytes of a file that hold its header, which is far shorter."""
+
 MAX_BYTES = 1_000_000_000
 """Maximum size of an array file; a larger one is refused unread."""
 
 _SUFFIX = ".safetensors"
 _SHA256 = re.compile("[0-9a-f]{64}")
-_EDIT = "edit_id"
+_MADE_BY = "made_by"
 """Metadata of a file: one entry, as several have no fixed order in the header."""
 
 
@@ -67,12 +70,12 @@ class ArrayFiles:
     def __init__(self, backend: Backend, checkpoint: Checkpoint) -> None:
         self._backend, self._checkpoint = backend, checkpoint
 
-    def write(self, arrays: Arrays, edit_id: str | None) -> ArrayFile:
-        """Write arrays; equal ones of the same edit give the same file, which is then as good as new.
+    def write(self, arrays: Arrays, made_by: str | None) -> ArrayFile:
+        """Write arrays; equal ones of the same origin give the same file, which is then as good as new.
 
         Args:
             arrays: by name, at least one; numbers are finite.
-            edit_id: edit that produced them, or None.
+            made_by: origin of the arrays, for whoever removes files that no record names; None for no such origin.
 
         Raises:
             StoreError: the disk is full; nothing changed.
@@ -82,7 +85,7 @@ class ArrayFiles:
             if not np.isfinite(array).all():
                 raise AdapterRefused("not_finite", f"array {name} has NaN or infinite values")
         ordered = {name: np.array(array, order="C") for name, array in arrays.items()}
-        raw = safetensors.numpy.save(ordered, None if edit_id is None else {_EDIT: edit_id})
+        raw = safetensors.numpy.save(ordered, None if made_by is None else {_MADE_BY: made_by})
         file = ArrayFile(hashlib.sha256(raw).hexdigest(), len(raw))
         with self._naming(file.sha256):
             self._backend.write_array_file(
@@ -114,11 +117,11 @@ class ArrayFiles:
             entries = self._backend.array_files()
         return [entry.removesuffix(_SUFFIX) for entry in entries if _is_name(entry)]
 
-    def edit_of(self, sha256: str) -> str | None:
-        """Return the edit that produced a file; None where none did, and where the file is damaged or gone."""
+    def made_by(self, sha256: str) -> str | None:
+        """Return the origin of a file; None where it has none, and where it is damaged or gone."""
         with self._naming(sha256):
             try:
-                return _edit_in(self._backend.read_array_file(sha256 + _SUFFIX, MAX_BYTES))
+                return _origin_in(self._backend.read_array_head(sha256 + _SUFFIX, HEAD_BYTES))
             except AdapterRefused:
                 return None
 
@@ -158,11 +161,11 @@ def _check(raw: bytes, file: ArrayFile) -> None:
         raise AdapterRefused("hash_mismatch", "its content is not that of its name, so it is corrupt")
 
 
-def _edit_in(raw: bytes) -> str | None:
-    """Edit in the header of a safetensors file: its length in 8 bytes, then JSON."""
+def _origin_in(raw: bytes) -> str | None:
+    """Origin in the header of a safetensors file: its length in 8 bytes, then JSON."""
     try:
         header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
-        edit_id = header["__metadata__"][_EDIT]
+        made_by = header["__metadata__"][_MADE_BY]
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    return edit_id if isinstance(edit_id, str) else None
+    return made_by if isinstance(made_by, str) else None

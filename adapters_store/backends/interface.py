@@ -87,6 +87,13 @@ class Backend(Protocol):
             AdapterRefused: `missing`, `unsafe_path`, `oversize`.
         """
 
+    def read_array_head(self, name: str, size: int) -> bytes:
+        """Return the first bytes of an array file, at most `size` of them.
+
+        Raises:
+            AdapterRefused: `missing`, `unsafe_path`.
+        """
+
     def write_array_file(self, name: str, raw: bytes, verify: VerifyArrays, checkpoint: Checkpoint) -> None:
         """Write an array file atomically; it replaces one of the same name."""
 

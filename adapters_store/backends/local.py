@@ -109,6 +109,11 @@ class LocalBackend:
         with _opened(self._root, _FOLDER) as root, _folder(ARRAYS, root) as folder:
             return _read_file(name, folder, limit)
 
+    def read_array_head(self, name: str, size: int) -> bytes:
+        """See `Backend.read_array_head`."""
+        with _opened(self._root, _FOLDER) as root, _folder(ARRAYS, root) as folder, _file(name, folder) as descriptor:
+            return os.read(descriptor, size)
+
     def write_array_file(self, name: str, raw: bytes, verify: VerifyArrays, checkpoint: Checkpoint) -> None:
         """See `Backend.write_array_file`."""
         folder = self._root / ARRAYS
@@ -193,6 +198,17 @@ def _check_listing(found: set[str]) -> None:
 
 
 def _read_file(file: str, folder: int, limit: int) -> bytes:
+    with _file(file, folder) as descriptor:
+        size = os.fstat(descriptor).st_size
+        if size > limit:
+            raise AdapterRefused("oversize", f"{file} has {size:,} bytes, over the limit of {limit:,}")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read(limit)
+
+
+@contextmanager
+def _file(file: str, folder: int) -> Iterator[int]:
+    """Open a regular file of a folder."""
     try:
         descriptor = os.open(file, _FILE, dir_fd=folder)
     except OSError as error:
@@ -202,18 +218,11 @@ def _read_file(file: str, folder: int, limit: int) -> bytes:
             raise AdapterRefused("missing", f"{file} does not exist, or was removed meanwhile") from None
         raise
     try:
-        _check_status(file, os.fstat(descriptor), limit)
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read(limit)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise AdapterRefused("unsafe_path", f"{file} is no regular file: remove it")
+        yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _check_status(file: str, status: os.stat_result, limit: int) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise AdapterRefused("unsafe_path", f"{file} is no regular file: remove it")
-    if status.st_size > limit:
-        raise AdapterRefused("oversize", f"{file} has {status.st_size:,} bytes, over the limit of {limit:,}")
 
 
 def _rename_new(source: Path, target: Path) -> None:

@@ -90,6 +90,14 @@ class ObjectStoreBackend:
         """See `Backend.read_array_file`."""
         return self._read_file(f"{self._root}/{ARRAYS}/{name}", limit)
 
+    def read_array_head(self, name: str, size: int) -> bytes:
+        """See `Backend.read_array_head`."""
+        path = f"{self._root}/{ARRAYS}/{name}"
+        try:
+            return bytes(self._system.cat_file(path, start=0, end=size))
+        except FileNotFoundError:
+            raise AdapterRefused("missing", f"{path} does not exist, or was removed meanwhile") from None
+
     def write_array_file(self, name: str, raw: bytes, verify: VerifyArrays, checkpoint: Checkpoint) -> None:
         """See `Backend.write_array_file`: checked once it is there, which no record names yet."""
         checkpoint("arrays.written")

@@ -3,7 +3,7 @@
 A trainer that dies after it wrote a version and before it published the revision leaves the version behind. While its
 edit has no outcome, another trainer may apply the edit again and publish the version, so it stays. Once the edit has
 an outcome and no revision names the version, it is an orphan. So is the file of a revision's arrays. A file without an
-edit is of a rollback, which writes it again under the same name, and stays.
+origin is of a rollback, which writes it again under the same name, and stays.
 """
 
 from adapters_store import AdaptersStore
@@ -24,7 +24,7 @@ def collect_orphans(log: Log, store: AdaptersStore) -> list[str]:
     names, files = store.names(), store.arrays.names()
     ended = {record.key for record in new_records(log, OUTCOMES, 0)}
     live, named = adapters_ever_live(log), arrays_ever_named(log)
-    orphans = [sha256 for sha256 in files if sha256 not in named and store.arrays.edit_of(sha256) in ended]
+    orphans = [sha256 for sha256 in files if sha256 not in named and store.arrays.made_by(sha256) in ended]
     removed = store.remove([name for name in names if name not in live and _edit_of(name, store) in ended])
     return [*removed, *(f"arrays/{sha256}" for sha256 in store.arrays.remove(orphans))]
 

@@ -59,7 +59,7 @@ def test_what_is_written_is_read(store: AdaptersStore) -> None:
     assert {name: array.shape for name, array in found.items()} == {n: a.shape for n, a in arrays().items()}
     assert all((found[name] == array).all() and found[name].dtype == array.dtype for name, array in arrays().items())
     assert store.arrays.names() == [file.sha256]
-    assert store.arrays.edit_of(file.sha256) == "e1"
+    assert store.arrays.made_by(file.sha256) == "e1"
 
 
 def test_a_file_is_named_by_its_content_and_its_edit(store: AdaptersStore) -> None:
@@ -71,7 +71,7 @@ def test_a_file_is_named_by_its_content_and_its_edit(store: AdaptersStore) -> No
         store.arrays.write(arrays(), None),
     ]
     assert len({file, *others}) == 4
-    assert [store.arrays.edit_of(other.sha256) for other in others] == ["e1", "e2", None]
+    assert [store.arrays.made_by(other.sha256) for other in others] == ["e1", "e2", None]
     assert store.arrays.names() == sorted(each.sha256 for each in (file, *others))
 
 
@@ -85,7 +85,7 @@ def test_removed_is_what_is_named_and_nothing_else(store: AdaptersStore) -> None
     store.arrays.read(kept)
     with pytest.raises(AdapterRefused, match=rf"missing: .*arrays/{gone.sha256}.* restore the file from a backup"):
         store.arrays.read(gone)
-    assert store.arrays.edit_of(gone.sha256) is None
+    assert store.arrays.made_by(gone.sha256) is None
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -236,7 +236,7 @@ def test_a_file_of_another_format_under_a_true_hash_is_refused(root: Path) -> No
     path_of(root, file).write_bytes(raw)
     with pytest.raises(AdapterRefused, match="bad_arrays"):
         store.arrays.read(file)
-    assert store.arrays.edit_of(file.sha256) is None
+    assert store.arrays.made_by(file.sha256) is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

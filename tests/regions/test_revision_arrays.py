@@ -59,7 +59,7 @@ def test_a_large_revision_is_read_back_as_it_was(files: ArrayFiles, width: int) 
     assert "NaN" not in text
     assert [recorded.arrays and recorded.arrays.sha256] == files.names()
     assert same(resolved(through_json(recorded), files), revision)
-    assert files.edit_of(files.names()[0]) == "edit-4"
+    assert files.made_by(files.names()[0]) == "edit-4"
 
 
 def test_the_limit_is_in_bytes_of_the_arrays(files: ArrayFiles) -> None:
