@@ -130,7 +130,12 @@ class ArrayFiles:
 
         Returns:
             The hashes of the files removed, sorted.
+
+        Raises:
+            ValueError: one of them is no hash; nothing is removed.
         """
+        if not all(_SHA256.fullmatch(sha256) for sha256 in doomed):
+            raise ValueError("only array files are removed, by their sha256")
         return [sha256 for sha256 in sorted(doomed) if self._remove(sha256)]
 
     def _remove(self, sha256: str) -> bool:

@@ -9,19 +9,24 @@ changed, so every record after it was scored under the revision that the snapsho
 A record under another key is of another program and skipped. One under a key of the gate that cannot be read is
 damaged, or hides what the gate wrote: as its newest record it is an error, as the gate would count from an older state.
 
+A state of more than `LARGEST_INLINE` bytes is a file of the adapters store, which the only record of its snapshot names
+(`file`); it also names the files of earlier snapshots that are still there (`superseded`).
+
 Counts are mostly zero: the others are written, with their positions, as little-endian bytes. Integers, the rows of the
 newest events, are written as they are.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters_store import ArrayFile, ArrayFiles
+from adapters_store.errors import StoreError
 from consumers.runtime.malformed import OnSkipped, unreported
 from consumers.runtime.snapshots import decode, encode, search_backwards
 from consumers.runtime.stage import Output
@@ -33,6 +38,12 @@ from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import TREND
 
 Arrays = Mapping[str, NDArray[Any]]
+
+LARGEST_INLINE = 400_000
+"""Most bytes of a state, before compression, that stay in the log: they fit into a record or two."""
+
+STATE = "state"
+"""Array of a file that holds the bytes of a state."""
 
 Chunk = Mapping[str, Any]
 """Value of a record of a snapshot."""
@@ -58,6 +69,8 @@ class OnlineSnapshot:
         untaken: ids of items that were not taken since they got their row.
         now: latest event time of the gate's catalogue, seconds.
         next_item: first offset of `items` that was not read.
+        files: sha256 of the snapshot's file, if it has one, and then of those of earlier snapshots that are still
+            there.
     """
 
     arrays: Arrays
@@ -68,12 +81,32 @@ class OnlineSnapshot:
     untaken: Sequence[str] = ()
     now: float = 0.0
     next_item: int = 0
+    files: Sequence[str] = ()
 
 
-def snapshot_outputs(gate: str, snapshot: OnlineSnapshot, timestamp: float) -> list[Output]:
-    """The records of a snapshot, to be written in one transaction."""
+class StateFile(NamedTuple):
+    """File of a snapshot, and the sha256 of those of earlier ones that are still there."""
+
+    file: ArrayFile
+    superseded: Sequence[str]
+
+
+def snapshot_outputs(
+    gate: str, snapshot: OnlineSnapshot, timestamp: float, replace: Callable[[bytes], StateFile] | None = None
+) -> list[Output]:
+    """The records of a snapshot, to be written in one transaction.
+
+    Args:
+        gate: instance that writes it.
+        snapshot: what is written; its `files` are not.
+        timestamp: event time of the records, in seconds.
+        replace: writes a large state into a file, see `SnapshotFiles.replace`; None keeps any state in the log.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
     names = json.dumps([list(snapshot.items), list(snapshot.untaken)]).encode()
-    encoded = encode(_pack(snapshot.arrays) + names)
+    state = _pack(snapshot.arrays) + names
     shared = {
         "gate": gate,
         "events": snapshot.events,
@@ -81,30 +114,49 @@ def snapshot_outputs(gate: str, snapshot: OnlineSnapshot, timestamp: float) -> l
         "gated": snapshot.gated,
         "now": snapshot.now,
         "next_item": snapshot.next_item,
-        "chunks": len(encoded.chunks),
-        "sha256": encoded.sha256,
         "shapes": {name: list(array.shape) for name, array in sorted(snapshot.arrays.items())},
         "integers": sorted(name for name, array in snapshot.arrays.items() if _is_integer(array)),
         "names": len(names),
     }
-    return [
-        Output(TREND, versioned({**shared, "chunk": i, "data": chunk}), f"{gate}/{i:05d}", timestamp, 0)
-        for i, chunk in enumerate(encoded.chunks)
-    ]
+    if replace is not None and len(state) > LARGEST_INLINE:
+        file, superseded = replace(state)
+        named = {"sha256": file.sha256, "file": asdict(file), "superseded": list(superseded)}
+        return [_output(shared | named, 0, [""], timestamp)]
+    encoded = encode(state)
+    shared["sha256"] = encoded.sha256
+    return [_output(shared, i, encoded.chunks, timestamp) for i in range(len(encoded.chunks))]
 
 
-def read_snapshot(log: Log, gate: str, on_skipped: OnSkipped = unreported) -> OnlineSnapshot | None:
+def _output(shared: Mapping[str, Any], number: int, chunks: Sequence[str], timestamp: float) -> Output:
+    value = {**shared, "chunks": len(chunks), "chunk": number, "data": chunks[number]}
+    return Output(TREND, versioned(value), f"{shared['gate']}/{number:05d}", timestamp, 0)
+
+
+def read_snapshot(log: Log, gate: str, files: ArrayFiles, on_skipped: OnSkipped = unreported) -> OnlineSnapshot | None:
     """Read the newest snapshot of a gate; None where it has none.
 
     Args:
         log: has the topic.
         gate: instance that wrote it.
+        files: array files of the adapters store.
         on_skipped: called with each record of another program, whose key is none of this gate.
 
     Raises:
         LogError: it is damaged.
     """
-    return search_backwards(log, TREND, partial(_part, gate), partial(_newest, gate), on_skipped)
+    refused: tuple[str, StoreError] | None = None
+    while True:
+        chunks = search_backwards(log, TREND, partial(_part, gate), partial(_newest, gate), on_skipped)
+        if chunks is None:
+            return None
+        sha256 = chunks[0]["sha256"]
+        if refused is not None and refused[0] == sha256:
+            raise _damaged(gate, f"; {refused[1]}") from refused[1]
+        try:
+            return _decoded(chunks, files)
+        except StoreError as error:
+            # A gate that has written newer ones meanwhile may have removed it.
+            refused = sha256, error
 
 
 EARLIER = "theta"
@@ -155,7 +207,23 @@ def chunk_of(record: Record) -> Chunk:
     has_fields = all(isinstance(value.get(name), kind) for name, kind in _FIELDS.items())
     if not has_fields or record.key != f"{value['gate']}/{value['chunk']:05d}":
         raise ValueError("it is no chunk of a snapshot under the key of its gate")
+    if "file" in value:
+        _files_of(value)
     return value
+
+
+def _files_of(chunk: Chunk) -> StateFile:
+    """Files that a record names.
+
+    Raises:
+        ValueError: it is a record of another program, or damaged.
+    """
+    try:
+        file = ArrayFile(chunk["file"]["sha256"], chunk["file"]["bytes"])
+        superseded = [ArrayFile(sha256, 1).sha256 for sha256 in chunk["superseded"]]
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"it names no file of a snapshot ({type(error).__name__}: {error})") from error
+    return StateFile(file, superseded)
 
 
 def _part(gate: str, record: Record) -> Chunk | None:
@@ -168,8 +236,8 @@ def _part(gate: str, record: Record) -> Chunk | None:
         raise
 
 
-def _newest(gate: str, parts: Sequence[Chunk | None], everything: bool) -> OnlineSnapshot | None:
-    """Newest snapshot of a gate in the records; None where it has none, or earlier records are needed."""
+def _newest(gate: str, parts: Sequence[Chunk | None], everything: bool) -> Sequence[Chunk] | None:
+    """Chunks of a gate's newest snapshot; None where it has none, or earlier records are needed."""
     values = [part for part in parts if part is None or part["gate"] == gate]
     if not values:
         return None
@@ -179,15 +247,20 @@ def _newest(gate: str, parts: Sequence[Chunk | None], everything: bool) -> Onlin
     newest = [v for v in values if v and (v["events"], v["revision"]) == (last["events"], last["revision"])]
     newest = newest[-last["chunks"] :]
     if len(newest) == last["chunks"]:
-        return _decoded(newest)
+        return newest
     if everything:
         raise _damaged(gate)
     return None
 
 
-def _decoded(chunks: Sequence[Chunk]) -> OnlineSnapshot:
-    first = chunks[0]
-    raw = decode((c["data"] for c in chunks), first["sha256"])
+def _decoded(chunks: Sequence[Chunk], files: ArrayFiles) -> OnlineSnapshot:
+    first, named = chunks[0], tuple[str, ...]()
+    if "file" in first:
+        file, superseded = _files_of(first)
+        raw: bytes | None = files.read(file)[STATE].tobytes()
+        named = (file.sha256, *superseded)
+    else:
+        raw = decode((c["data"] for c in chunks), first["sha256"])
     if raw is None:
         raise _damaged(first["gate"])
     # Snapshots of schema 1 name no items: their rows are those of set-up.
@@ -195,13 +268,13 @@ def _decoded(chunks: Sequence[Chunk]) -> OnlineSnapshot:
     items, untaken = json.loads(raw[split:]) if split < len(raw) else ([], [])
     place = (first["events"], first["revision"], first["gated"])
     arrays = _unpack(raw[:split], first["shapes"], first.get("integers", ()))
-    return OnlineSnapshot(arrays, *place, items, untaken, first.get("now", 0.0), first.get("next_item", 0))
+    return OnlineSnapshot(arrays, *place, items, untaken, first.get("now", 0.0), first.get("next_item", 0), named)
 
 
-def _damaged(gate: str) -> LogError:
+def _damaged(gate: str, cause: str = "") -> LogError:
     return LogError(
         f"the trend of gate {gate} is damaged in topic {TREND}: its chunks do not give what was written; restore the "
-        "log from a backup, or start the gate under a new --instance, which counts from set-up on"
+        f"log from a backup, or start the gate under a new --instance, which counts from set-up on{cause}"
     )
 
 

@@ -1,7 +1,8 @@
 """Scoring of events under the newest revision, and snapshots of what the gate counts and learns from them."""
 
+import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -9,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters_store import AdaptersStore
+from adapters_store.errors import StoreError
 from consumers.gate.changelog import OnlineSnapshot, is_of_mixture, read_snapshot, restore_online, snapshot_outputs
+from consumers.gate.snapshot_files import SnapshotFiles
 from consumers.runtime.item_records import AT_ONCE, ItemFollower
 from consumers.runtime.malformed import OnSkipped, readable, unreported
 from consumers.runtime.revisions import RevisionFollower
@@ -30,7 +33,7 @@ from pipeline.models.text import TextEncoder
 from pipeline.recommend.event_scorer import Beginning, EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
-from pipeline.streams.interface import Log, Record
+from pipeline.streams.interface import Log, Record, UnavailableError
 from pipeline.streams.topics import GATED
 from pipeline.telemetry import Metrics
 
@@ -51,6 +54,7 @@ class GateScoring:
         metrics: of the process.
         on_skipped: called with each record of another program in a topic that it reads.
         beginning: see `EventScorer`.
+        clock: seconds since any moment, for the age of files of snapshots.
 
     Attributes:
         scorer: assigns windows to regions and scores their targets.
@@ -67,6 +71,7 @@ class GateScoring:
         metrics: Metrics,
         on_skipped: OnSkipped,
         beginning: Beginning | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         for name in list(host.names):
             host.drop(name)
@@ -80,7 +85,8 @@ class GateScoring:
         self._setup_items = setup.catalogue.item_ids
         self._length, self._repeats = config.windows.length, config.windows.repeats
         self._most_earlier = config.most_earlier
-        self._instance = instance
+        self._instance, self._store = instance, store
+        self._files = SnapshotFiles(store.arrays, instance, clock)
         self._metrics = metrics
         self._snapshot_events = config.consumers.snapshot_events
         self._on_skipped = on_skipped
@@ -117,7 +123,11 @@ class GateScoring:
         self._freed += self._items.poll(log, until)
 
     def snapshot(self, gated: Sequence[Output], log: Log) -> list[Output]:
-        """Snapshot of the second stage, if the revision has changed or enough events have passed."""
+        """Snapshot of the second stage, if the revision has changed or enough events have passed.
+
+        Raises:
+            UnavailableError: its file cannot be written.
+        """
         online = self.scorer.online
         if online is None or not gated:
             return []
@@ -129,7 +139,10 @@ class GateScoring:
         gated_end, catalogue = log.end_offset(GATED, 0), self.scorer.catalogue
         items = (catalogue.others(), catalogue.untaken(), catalogue.now, self._items.next_item)
         snapshot = OnlineSnapshot(online.to_arrays(), online.events, next_revision, gated_end, *items)
-        return snapshot_outputs(self._instance, snapshot, gated[-1].timestamp)
+        try:
+            return snapshot_outputs(self._instance, snapshot, gated[-1].timestamp, self._files.replace)
+        except StoreError as error:
+            raise UnavailableError(f"the snapshot of gate {self._instance} cannot be written: {error}") from error
 
     def restore(self, log: Log) -> None:
         """Restore items and second stage from the newest snapshot and the events that this gate has scored since.
@@ -138,9 +151,10 @@ class GateScoring:
             LogError: some of these are no longer in the log, or the snapshot is damaged.
         """
         online = self.scorer.online
-        snapshot = None if online is None else read_snapshot(log, self._instance, self._on_skipped)
+        snapshot = None if online is None else read_snapshot(log, self._instance, self._store.arrays, self._on_skipped)
         if online is None or snapshot is None:
             return
+        self._files.restore(snapshot.files)
         catalogue = self.scorer.catalogue
         self.poll_items(log, snapshot.next_item)
         catalogue.restore(snapshot.items, snapshot.untaken, snapshot.now)

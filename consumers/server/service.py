@@ -106,7 +106,7 @@ class Service:
         scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
         ask = partial(asked_in_setup, setup, scorer)
         texts = partial(_texts_in_force, forward, catalogue)
-        self.online = ServedOnlineState(setup, config, catalogue, texts, ask, edges.say)
+        self.online = ServedOnlineState(setup, config, catalogue, texts, ask, edges.say, self.store.arrays)
         if not self._log.end_offset(TREND, 0):
             self.online.start()
         skipped = SkippedRecords(metrics, edges.say)

@@ -272,10 +272,10 @@ def test_a_gates_own_damaged_state_is_an_error_and_that_of_others_is_none(log: L
     kept = OnlineSnapshot({}, 7, 0, 0, [], [])
     send(log, [Output(TREND, {"gate": "g"}, "g/00000", 0.0), *snapshot_outputs("g", kept, 0.0)])
     send(log, [Output(TREND, {"gate": "g"}, "another key", 0.0), Output(TREND, {"gate": "h"}, "h/00000", 0.0)])
-    assert read_snapshot(log, "g") == kept
+    assert read_snapshot(log, "g", empty_store().arrays) == kept
     send(log, [Output(TREND, {"gate": "g"}, "g/00000", 0.0)])
     with pytest.raises(LogError, match="the trend of gate g is damaged"):
-        read_snapshot(log, "g")
+        read_snapshot(log, "g", empty_store().arrays)
 
 
 def test_a_monitors_step_that_is_damaged_is_an_error(log: Log) -> None:

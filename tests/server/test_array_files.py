@@ -11,11 +11,15 @@ import pytest
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused
+from consumers.gate import changelog
+from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
+from consumers.gate.snapshot_files import SnapshotFiles
 from consumers.runtime.malformed import unreported
 from consumers.runtime.revisions import RevisionFollower
 from consumers.server.known_versions import KnownVersions
 from consumers.server.rollback import roll_back
 from consumers.server.views.region_history import RegionHistory, read_history
+from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.regions import revision_arrays
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.features import Encoded
@@ -23,10 +27,25 @@ from pipeline.regions.region import Region
 from pipeline.regions.revision import Revision
 from pipeline.regions.revision_arrays import by_reference
 from pipeline.streams import Log, SqliteLog, UnavailableError
-from pipeline.streams.topics import CONTROL, REGIONS, pipeline_topics
+from pipeline.streams.topics import CONTROL, REGIONS, TREND, pipeline_topics
 from tests.adapters_store.small_adapter import fields
 from tests.regions.wide import add, bank, update
-from tests.server.world import FIRSTS, TOKEN, A, B, Server, World, eventually, histories, origins, region, serving
+from tests.server.world import (
+    FIRSTS,
+    TOKEN,
+    A,
+    B,
+    Server,
+    World,
+    eventually,
+    first_taken,
+    fresh_state,
+    histories,
+    origins,
+    region,
+    serving,
+    the_setup,
+)
 
 WIDE, MANY = 4_096, 60
 
@@ -207,6 +226,31 @@ def test_feedback_on_a_version_whose_file_was_missing_counts_once_it_is_back(wor
     restore()
     known.poll(world.log)
     assert known.has(A, name, revision)
+
+
+def test_a_server_takes_over_a_snapshot_whose_state_is_a_file(
+    world: FiledWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changelog, "LARGEST_INLINE", 0)
+    state = fresh_state()
+    state.second_stage.count(state.query_of(first_taken(77), the_catalogue()), 77)
+    kept = OnlineSnapshot(state.to_arrays(), 9, 0, 0)
+    replace_file = SnapshotFiles(world.store.arrays, "gate", lambda: 0.0).replace
+    (out,) = snapshot_outputs("gate", kept, 1.6e9, replace_file)
+    world.send(TREND, out.value if isinstance(out.value, dict) else None, str(out.key))
+    with serving(world) as server:
+        assert server.service.online.gate == "gate"
+        np.testing.assert_array_equal(server.service.online.overall(), state.overall())
+    (name,) = [name for name in world.store.arrays.names() if (world.store.arrays.made_by(name) or "")[:5] == "gate "]
+    world.store.arrays.remove([name])
+    with serving(world, instance="late") as late:
+        assert any(f"arrays/{name}.safetensors" in said and "trend stays as it was" in said for said in late.said)
+        assert late.ask("GET", "/readyz")[0] == 200
+        assert answers(late)
+
+
+def the_catalogue() -> OpenCatalogue:
+    return OpenCatalogue(the_setup().catalogue, None)
 
 
 # --- many wide regions ------------------------------------------------------------------------------------

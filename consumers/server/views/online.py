@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters_store import ArrayFiles
 from consumers.gate.changelog import OnlineSnapshot, chunk_of, is_of_mixture, read_snapshot, restore_online
 from consumers.runtime.malformed import MALFORMED, OnSkipped, readable
 from consumers.runtime.topic_reader import value_of
@@ -75,6 +76,7 @@ class ServedOnlineState:
         texts: text embeddings in force.
         ask: scores windows by the set-up's backbone, for a server that finds no snapshot.
         say: receives the reason why a snapshot is not taken over; the state before it stays.
+        files: array files of the adapters store, which snapshots name.
 
     Attributes:
         topics: topics that it is made of.
@@ -88,10 +90,11 @@ class ServedOnlineState:
         texts: Texts,
         ask: Ask,
         say: Callable[[str], None],
+        files: ArrayFiles,
     ) -> None:
         self.topics = (GATED, TREND) if config.trend.half_lives else (GATED,)
         self._setup, self._config, self._catalogue, self._say = setup, config, catalogue, say
-        self._texts, self._ask = texts, ask
+        self._texts, self._ask, self._files = texts, ask, files
         self._usual = base_probabilities(setup.counts)
         self._online = self._new() if config.trend.half_lives else None
         self._gate: str | None = None
@@ -228,7 +231,7 @@ class ServedOnlineState:
     def _take_over(self, record: Record, gate: str, log: Log, take: Take, on_skipped: OnSkipped) -> None:
         """Replace the state by a gate's newest snapshot; one that cannot be used changes nothing."""
         try:
-            kept = read_snapshot(log, gate)
+            kept = read_snapshot(log, gate, self._files)
             online = self._restored(gate, kept, take) if kept is not None else None
         except UnavailableError:
             raise
