@@ -22,10 +22,11 @@ from typing import Any
 import torch
 
 from adapters_store import AdaptersStore
+from adapters_store.backends.interface import ARRAYS
 from consumers.monitor.changelog import read_newest
 from consumers.producer.feed import Feed, feed_of
 from consumers.producer.feed_writer import FeedWriter, Pace
-from consumers.runtime.ledger import Ledger, adapters_ever_live
+from consumers.runtime.ledger import Ledger, adapters_ever_live, arrays_ever_named
 from consumers.runtime.lockstep import Barrier, nothing_gated_since
 from consumers.runtime.runner import adapters_of, log_of
 from consumers.runtime.topic_reader import new_records, value_of
@@ -257,8 +258,17 @@ def left(folder: Path) -> Left:
             [str(r.key) for r in new_records(log, OUTCOMES, 0)],
             adapters_ever_live(log),
             versions_of(adapters),
-            [path.name for path in adapters.iterdir() if path.name not in store.names()],
+            [
+                *(path.name for path in adapters.iterdir() if path.name not in (ARRAYS, *store.names())),
+                *unnamed(log, store),
+            ],
         )
+
+
+def unnamed(log: Log, store: AdaptersStore) -> list[str]:
+    """Array files of edits that no revision names; those of a gate's snapshots are its own."""
+    files = set(store.arrays.names()) - arrays_ever_named(log)
+    return [sha256 for sha256 in files if not (store.arrays.made_by(sha256) or "").startswith("gate ")]
 
 
 def gated_of(log: Log) -> list[Mapping[str, Any]]:
