@@ -55,7 +55,7 @@ def open_log(tmp_path: Path) -> OpenLog:
 def open_any_log(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLog:
     """Function that opens a log of either kind."""
     if request.param == "sqlite":
-        return lambda: SqliteLog(tmp_path / "log.sqlite", lease=1.0)
+        return lambda: SqliteLog(tmp_path / "log.sqlite", lease=5.0)
     url, asked = request.getfixturevalue("kafka_url"), settings()
     return lambda: open_log_at(url, asked)
 
