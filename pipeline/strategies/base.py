@@ -110,7 +110,7 @@ def grown(backbone: Backbone, catalogue: Catalogue) -> Backbone:
     known = backbone.items.last
     backbone.items.resize(len(catalogue))
     for row, text in enumerate(catalogue.texts[known:], start=known + 1):
-        backbone.items.set(row, torch.from_numpy(catalogue.vectors[row - 1]), backbone.own_row(text))
+        backbone.set_item(row, text, torch.from_numpy(catalogue.vectors[row - 1]), keep_row=False)
     return backbone
 
 

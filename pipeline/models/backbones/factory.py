@@ -7,11 +7,17 @@ from pipeline.models.backbones.base import Backbone
 from pipeline.models.backbones.bert4rec import BERT4Rec
 from pipeline.models.backbones.causal_lm import CausalLM
 from pipeline.models.backbones.sasrec import SASRec
+from pipeline.models.backbones.text_lm import TextLM
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.seeding import seeded
 
-KINDS: dict[str, type[Backbone]] = {"sasrec": SASRec, "bert4rec": BERT4Rec, "causal_lm": CausalLM}
-"""Architecture by its name in the configuration."""
+KINDS: dict[str, type[Backbone]] = {
+    "sasrec": SASRec,
+    "bert4rec": BERT4Rec,
+    "causal_lm": CausalLM,
+    "causal_lm_text": TextLM,
+}
+"""Architecture by `backbone.kind`, and `backbone.format` where that is not `items`."""
 
 
 def build_backbone(settings: BackboneSettings, length: int, catalogue: Catalogue, seed: int) -> Backbone:
@@ -29,8 +35,9 @@ def build_backbone(settings: BackboneSettings, length: int, catalogue: Catalogue
     Raises:
         BackboneError: the language model cannot be loaded.
     """
+    kind = settings.kind if settings.format == "items" else f"{settings.kind}_{settings.format}"
     with seeded(seed):
-        model = KINDS[settings.kind].from_settings(settings, length, catalogue)
+        model = KINDS[kind].from_settings(settings, length, catalogue)
     model.items.text[1:] = torch.from_numpy(catalogue.vectors)
     model.eval()  # type: ignore[no-untyped-call]
     return model

@@ -95,7 +95,7 @@ def next_item_logits(
     used, local = torch.unique(torch.cat([contexts.flatten(), rows, contexts.new_zeros(1)]), return_inverse=True)
     vectors = model.items(used)
     windows = local[: contexts.numel()].view_as(contexts)
-    states = model.last(windows, vectors)
+    states = model.last(windows, vectors, contexts)
     # Most windows contain only these rows and padding, which sorts first.
     candidates = vectors[1:] if len(used) == len(rows) + 1 else vectors[local[contexts.numel() : -1]]
     logits = states @ candidates.T
