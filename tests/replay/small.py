@@ -89,7 +89,7 @@ def reading_llama() -> Path:
     """Folder of a random language model whose tokenizer knows the words of the log's items; never written to."""
     folder = Path(mkdtemp(prefix="reading-llama-"))
     words = sorted({word for item in dataset().items.values() for word in re.findall(r"\w+", item.text)})
-    save_llama(folder, vocabulary=len(words) + 1, positions=64)
+    save_llama(folder, vocabulary=len(words) + 3, positions=96)
     save_tokenizer(folder, words)
     return folder
 

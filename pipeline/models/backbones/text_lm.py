@@ -9,7 +9,7 @@ padded at their ends, which no earlier position sees, so that all begin with the
 
 from copy import deepcopy
 from inspect import signature
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -67,8 +67,10 @@ class TextLM(CausalLM):
     Attributes:
         tokens: (rows, text_tokens) int32 token ids of every item's text, `NO_TOKEN` behind its end; not part of the
             weights.
+        beside_text: positions of an item beside the tokens of its text.
     """
 
+    beside_text: ClassVar[int] = 1
     config_class: type[CausalLMConfig] = TextLMConfig
     tokens: Tensor
     instruction: Tensor
@@ -81,7 +83,7 @@ class TextLM(CausalLM):
         self.register_buffer("instruction", instruction, persistent=False)
 
     @classmethod
-    def from_settings(cls, settings: BackboneSettings, length: int, catalogue: Catalogue) -> "TextLM":
+    def from_settings(cls, settings: BackboneSettings, length: int, catalogue: Catalogue) -> Self:
         """See `Backbone.from_settings`."""
         wrapped = super().from_settings(settings, length, catalogue)
         for row, text in enumerate(catalogue.texts, start=1):
@@ -93,17 +95,16 @@ class TextLM(CausalLM):
         """See `CausalLM._config_of`: the longest window must fit the positions of the model."""
         if tokenizer is None:
             raise BackboneError(
-                f"backbone.format is {settings.format}, and the language model {settings.model!r} has no tokenizer: "
-                "put its files beside the weights, or set backbone.format to items"
+                f"the language model {settings.model!r} has no tokenizer to read texts with: put its files beside the "
+                "weights, or set backbone.format to items"
             )
         instruction = tokens_of(tokenizer, INSTRUCTION)
-        longest = 1 + len(instruction) + shape.length * (settings.text_tokens + 1)
+        longest = 1 + len(instruction) + shape.length * (settings.text_tokens + cls.beside_text)
         positions = (shape.language_model or {}).get("max_position_embeddings") or longest
         if longest > positions:
             raise BackboneError(
-                f"backbone.format is {settings.format}: a window may take {longest} positions, and the language model "
-                f"has {positions}: lower windows.length ({shape.length}) or backbone.text_tokens "
-                f"({settings.text_tokens})"
+                f"a window of texts may take {longest} positions, and the language model has {positions}: lower "
+                f"windows.length ({shape.length}) or backbone.text_tokens ({settings.text_tokens})"
             )
         return TextLMConfig(
             settings.text_tokens,
@@ -143,6 +144,10 @@ class TextLM(CausalLM):
         tokens = tokens_of(self.tokenizer, text)[: self.tokens.shape[1]] if text else []
         self.tokens[row] = NO_TOKEN
         self.tokens[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.int32)
+
+    def _read_tokens(self, rows: Tensor) -> Tensor:
+        """(n, length, tokens) token ids read before the vectors of items, `NO_TOKEN` where there are fewer."""
+        return self.tokens[rows]
 
     def _opening(self) -> Tensor:
         """(1, 1 + instruction, d) inputs that precede every window."""
@@ -189,7 +194,7 @@ class TextLM(CausalLM):
         Returns:
             (n, positions, d) inputs, and (n, length) numbers of positions up to each item's vector, 0 for padding.
         """
-        tokens, present = self.tokens[rows], (rows != PADDING).unsqueeze(2)
+        tokens, present = self._read_tokens(rows), (rows != PADDING).unsqueeze(2)
         grid = functional.pad(tokens, (0, 1)).flatten(1)
         used = torch.cat([tokens != NO_TOKEN, present], dim=2)
         places = used.flatten(1).cumsum(dim=1)

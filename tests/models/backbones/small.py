@@ -59,8 +59,8 @@ def text_llama() -> Path:
 
 
 def save_tokenizer(folder: Path, words: Sequence[str]) -> None:
-    """Write a tokenizer of whole words, with ids from 1; all others are 0."""
-    vocabulary = {"[UNK]": 0, **{word: number for number, word in enumerate(words, start=1)}}
+    """Write a tokenizer of whole words, with ids from 1, of `Yes` and of `No`; all others are 0."""
+    vocabulary = {word: number for number, word in enumerate(("[UNK]", *words, "Yes", "No"))}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)

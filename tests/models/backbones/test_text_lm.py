@@ -109,7 +109,10 @@ def test_texts_are_saved_and_a_change_of_them_is_seen(tmp_path: Path) -> None:
     ("changed", "words"),
     [
         ({"model": str(tiny_llama())}, "has no tokenizer"),
-        ({"text_tokens": 20}, r"a window may take 115 positions.*has 64.*windows\.length \(5\).*text_tokens \(20\)"),
+        (
+            {"text_tokens": 20},
+            r"a window of texts may take 115 positions.*has 64.*windows\.length \(5\).*text_tokens \(20\)",
+        ),
     ],
 )
 def test_what_cannot_read_texts_is_refused(changed: dict[str, object], words: str) -> None:
