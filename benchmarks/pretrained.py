@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="one layer, one epoch, one size of 128 windows")
     given = parser.parse_args(arguments)
     began = time.perf_counter()
-    model = ("backbone.kind=causal_lm", f"backbone.model={SMOLLM2}", "setup.learning_rate=3e-4")
+    model = ("backbone.kind=causal_lm", f"backbone.model={SMOLLM2}", "setup.learning_rate=3e-4", "setup.batch_size=32")
     config = load_config(overrides=(*model, *(QUICK if given.quick else ()), *given.settings))
     make_deterministic()
     with tempfile.TemporaryDirectory() as folder:
