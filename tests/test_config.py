@@ -143,6 +143,7 @@ UNREACHABLE = {
     "novelty and monitor.loss are both off": ["monitor.novelty=false", "monitor.loss=false"],
     "Expand can never fire": ["monitor.doubt=false"],
     "backbone.model must name a language model": ["backbone.kind=causal_lm"],
+    "backbone.format is text, and backbone.kind sasrec knows `items` alone": ["backbone.format=text"],
     "must be a multiple of backbone.heads (3)": ["backbone.heads=3"],
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumers.cli.options import ConfigFile, Data, Items, Settings, configuration, terminal
-from pipeline.strategies import DEFAULT, FURTHER
+from pipeline.strategies import DEFAULT, FURTHER, OF_LANGUAGE_MODELS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,9 +89,9 @@ def replay_log(
     from pipeline.evaluation.report.build import FILE_NAME as REPORT
     from pipeline.evaluation.run_folder import refuse_foreign
 
-    chosen = _chosen(strategies)
+    chosen = _chosen(strategies, config.backbone.kind)
     # Checks that do not need the log come first: reading a long one takes minutes.
-    refuse_unknown(chosen)
+    refuse_unknown(chosen, config)
     refuse_foreign(out)
     with Stages(terminal.err) as stages:
         dataset = read_data(data, config, stages, terminal.out)
@@ -130,6 +130,6 @@ def read_data(data: Path, config: "Config", stages: "Stages", out: "Console") ->
     return dataset
 
 
-def _chosen(strategies: Sequence[str] | None) -> list[str]:
-    everything = [*DEFAULT, *FURTHER]
+def _chosen(strategies: Sequence[str] | None, backbone: str) -> list[str]:
+    everything = [name for name in (*DEFAULT, *FURTHER) if name not in OF_LANGUAGE_MODELS or backbone == "causal_lm"]
     return list(dict.fromkeys(DEFAULT if strategies is None else everything if strategies == ["all"] else strategies))

@@ -54,5 +54,10 @@ def _of_backbone(config: Config) -> Iterator[str]:
     backbone = config.backbone
     if backbone.kind == "causal_lm" and not backbone.model:
         yield "backbone.kind is causal_lm: backbone.model must name a language model (hub id or folder)"
+    if backbone.kind != "causal_lm" and backbone.format != "items":
+        yield (
+            f"backbone.format is {backbone.format}, and backbone.kind {backbone.kind} knows `items` alone: set "
+            "backbone.kind to causal_lm, or backbone.format to items"
+        )
     if backbone.kind != "causal_lm" and backbone.hidden_size % backbone.heads:
         yield (f"backbone.hidden_size ({backbone.hidden_size}) must be a multiple of backbone.heads ({backbone.heads})")

@@ -18,6 +18,7 @@ from pipeline.datasets.splits import Slice, Slices, cut
 from pipeline.errors import DataError
 from pipeline.evaluation.facts import SliceFacts
 from pipeline.events.interactions import Interactions
+from pipeline.events.labelled import LabelledContexts, labelled_contexts
 from pipeline.events.windows import Histories, Windows, concatenate, places_in_sequence, preceding_windows
 from pipeline.strategies.timeline import Stream, Timeline
 
@@ -110,6 +111,13 @@ def plan_setup(dataset: Dataset, config: Config) -> Plan:
     windows = preceding_windows(events, timeline.row_of, _histories(config), since_setup=False)
     none = windows[:0]
     return Plan(slices, windows, {"F": none, "T": none}, {"S_new": none, "S": windows}, timeline)
+
+
+def labelled_contexts_of(dataset: Dataset, config: Config, plan: Plan) -> LabelledContexts:
+    """Windows of all positive interactions of a log that hold disliked items as well; they cross slices."""
+    threshold, events = threshold_of(dataset, config.data.positive_from), dataset.interactions
+    liked = np.isnan(events.values) | (events.values >= (-np.inf if threshold is None else threshold))
+    return labelled_contexts(events, liked, plan.timeline.row_of, config.windows.length)
 
 
 def _histories(config: Config) -> Histories:

@@ -18,13 +18,14 @@ from pipeline.config import Config, ItemSettings
 from pipeline.datasets.dataset import Dataset
 from pipeline.errors import RaieError
 from pipeline.evaluation.continual_run import plan_slices
-from pipeline.evaluation.protocols import Plan, plan_replay, plan_setup
+from pipeline.evaluation.protocols import Plan, labelled_contexts_of, plan_replay, plan_setup
 from pipeline.evaluation.results import Clock, Results, Stopwatch
 from pipeline.evaluation.run_folder import STATE, claim, refuse_foreign, scratch
 from pipeline.models.catalogue import Catalogue, make_catalogue
 from pipeline.models.seeding import make_deterministic
 from pipeline.models.text import TextEncoder, open_text_encoder
 from pipeline.setup.bootstrap import set_up
+from pipeline.strategies import OF_LANGUAGE_MODELS
 from pipeline.strategies.base import Scored, Strategy, StrategyContext
 from pipeline.strategies.common.trainings import Trainings
 from pipeline.strategies.registry import STRATEGIES
@@ -63,7 +64,7 @@ def replay(
             encoder or language model cannot be loaded.
         OSError: the folder cannot be written.
     """
-    refuse_unknown(strategies)
+    refuse_unknown(strategies, config)
     refuse_foreign(out)
     stopwatch = Stopwatch(clock)
     make_deterministic()
@@ -72,7 +73,7 @@ def replay(
     catalogue = make_catalogue(plan.timeline.item_ids, dataset.items, encoder)
     continual = plan_slices(plan, slices, config.replay) if slices else None
     claim(out, _run_facts(dataset, config, plan, catalogue, strategies, seeds) | {"slices": slices})
-    results = Results(plan, continual)
+    results, labelled = Results(plan, continual), partial(labelled_contexts_of, dataset, config, plan)
     for seed in range(seeds):
         known = catalogue.first(plan.timeline.setup_items)
         setup = set_up(config, known, plan.setup, seed, partial(progress, f"seed {seed}: set-up"))
@@ -92,6 +93,7 @@ def replay(
                     catalogue,
                     encoder,
                     trainings,
+                    labelled,
                 )
                 _replay_strategy(name, context, plan, results, stopwatch, progress)
     return results.write(out, dataset.name, config, stopwatch)
@@ -115,16 +117,22 @@ def _replay_strategy(
             results.continual.run(again, seed, step)
 
 
-def refuse_unknown(strategies: Sequence[str]) -> None:
-    """Check that every strategy is known, and that there is at least one.
+def refuse_unknown(strategies: Sequence[str], config: Config) -> None:
+    """Check that every strategy is known and can run over the backbone, and that there is at least one.
 
     Raises:
-        RaieError: names the known ones.
+        RaieError: names the known ones, or those that need a language model.
     """
     unknown = [name for name in strategies if name not in STRATEGIES]
     if unknown or not strategies:
         named = " and ".join(repr(name) for name in unknown) or "no name"
         raise RaieError(f"{named} is no strategy; known strategies: {', '.join(STRATEGIES)}")
+    reading = sorted(OF_LANGUAGE_MODELS.intersection(strategies))
+    if reading and config.backbone.kind != "causal_lm":
+        raise RaieError(
+            f"{', '.join(reading)} reads texts, and backbone.kind is {config.backbone.kind}: set it to causal_lm, with "
+            "backbone.model, or leave the strategy out"
+        )
 
 
 def encoder_of(settings: ItemSettings, progress: Progress, texts: int) -> TextEncoder | None:

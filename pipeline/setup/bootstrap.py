@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.errors import DataError
-from pipeline.events.windows import Windows
+from pipeline.events.windows import PADDING, Windows
 from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone, fingerprint, mean_states
 from pipeline.models.backbones.factory import build_backbone
@@ -145,14 +145,14 @@ def train_backbone(
 
 @torch.inference_mode()
 def _recall(backbone: Backbone, windows: Windows, batch_size: int, repeats: bool) -> float:
-    """Recall@10 of the backbone on windows, whose items are rivals of the target with repeats alone."""
+    """Recall@10 of the backbone on windows, whose liked items are rivals of the target with repeats alone."""
     vectors = backbone.items.all()
     hits = 0
     for start in range(0, len(windows), batch_size):
         batch = windows[slice(start, start + batch_size)]
         scores = backbone.last(torch.from_numpy(batch.contexts), vectors) @ vectors.T
         scores[:, 0] = -torch.inf
-        held = batch.contexts[:, :0] if repeats else batch.contexts
+        held = batch.contexts[:, :0] if repeats else batch.contexts.clip(min=PADDING)
         hits += int((rank_of_targets(scores.numpy(), batch.targets, held) <= LIST_LENGTH).sum())
     return hits / len(windows)
 

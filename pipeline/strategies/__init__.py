@@ -37,6 +37,7 @@ FURTHER: Mapping[str, str] = {
     "mole": "baselines.mole:Mole",
     "ebpr": "baselines.ebpr:Ebpr",
     "nearest": "baselines.nearest:Nearest",
+    "recicl": "baselines.recicl:RecICL",
     "ensemble_25": "baselines.ensemble:Ensemble25",
     "ensemble_75": "baselines.ensemble:Ensemble75",
     "lora_replay_ranked": "baselines.ranked:LoraReplayRanked",
@@ -55,3 +56,6 @@ FURTHER: Mapping[str, str] = {
     "raie_scheduled": "raie.scheduled:RaieScheduled",
 }
 """All others: variants of these, ablations of `raie`, and slower baselines."""
+
+OF_LANGUAGE_MODELS = frozenset({"recicl"})
+"""Those that need `backbone.kind: causal_lm`; `all` leaves them out with another backbone."""

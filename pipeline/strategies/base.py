@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.config import Config
 from pipeline.events.existence import Existence, ranks_of_existing
 from pipeline.events.item import Item
+from pipeline.events.labelled import LabelledContexts
 from pipeline.events.windows import Ids, Windows
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.catalogue import Catalogue
@@ -52,6 +53,7 @@ class StrategyContext:
         catalogue: every item of the timeline, in its rows; set-up's come first.
         encoder: of item texts; None for items by id alone.
         trainings: cache of trainings shared by strategies of the same set-up, or None.
+        labelled: makes the windows that hold disliked items as well, or None where these are not known.
     """
 
     setup: SetUp
@@ -64,6 +66,7 @@ class StrategyContext:
     catalogue: Catalogue
     encoder: TextEncoder | None
     trainings: Trainings | None = None
+    labelled: Callable[[], LabelledContexts] | None = None
 
     def grown_backbone(self) -> Backbone:
         """A copy of the backbone with a row for every item of the timeline."""
@@ -110,7 +113,7 @@ def grown(backbone: Backbone, catalogue: Catalogue) -> Backbone:
     known = backbone.items.last
     backbone.items.resize(len(catalogue))
     for row, text in enumerate(catalogue.texts[known:], start=known + 1):
-        backbone.items.set(row, torch.from_numpy(catalogue.vectors[row - 1]), backbone.own_row(text))
+        backbone.set_item(row, text, torch.from_numpy(catalogue.vectors[row - 1]), keep_row=False)
     return backbone
 
 

@@ -1,6 +1,7 @@
 """Small logs, small models, and the command line as a function."""
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from pipeline.models.catalogue import make_catalogue
 from pipeline.models.text import open_text_encoder
 from pipeline.setup.artifacts import SetUp
 from pipeline.strategies.base import StrategyContext
+from tests.models.backbones.small import save_llama, save_tokenizer
 
 EVENTS = 2_000
 SMALL = (
@@ -80,6 +82,21 @@ def dataset() -> Dataset:
 def plan(*overrides: str, log: Dataset | None = None) -> Plan:
     log = log or dataset()
     return plan_replay(log, config(*overrides))
+
+
+@cache
+def reading_llama() -> Path:
+    """Folder of a random language model whose tokenizer knows the words of the log's items; never written to."""
+    folder = Path(mkdtemp(prefix="reading-llama-"))
+    words = sorted({word for item in dataset().items.values() for word in re.findall(r"\w+", item.text)})
+    save_llama(folder, vocabulary=len(words) + 3, positions=96)
+    save_tokenizer(folder, words)
+    return folder
+
+
+def reading(form: str = "text") -> dict[str, object]:
+    """Section `backbone` of a language model that reads texts in some format."""
+    return {"kind": "causal_lm", "model": str(reading_llama()), "format": form, "text_tokens": 4}
 
 
 def context_of(setup: SetUp, folder: Path, *overrides: str, planned: Plan | None = None) -> StrategyContext:

@@ -195,11 +195,10 @@ class ServedItems:
     def _write(self, rows: Sequence[int]) -> None:
         """Write texts and rows of items into the tables of the model."""
         catalogue, forward = self.catalogue, self._live.forward
-        table = forward.backbone.items
-        table.resize(catalogue.rows)
+        backbone = forward.backbone
+        backbone.items.resize(catalogue.rows)
         for row in rows:
             item = catalogue.item(catalogue.ids[row])
-            is_setup = row <= len(catalogue.setup)
-            own = None if is_setup else forward.backbone.own_row(item.text if item else "")
-            table.set(row, torch.from_numpy(catalogue.vector(row)), own)
+            text, vector = item.text if item else "", torch.from_numpy(catalogue.vector(row))
+            backbone.set_item(row, text, vector, keep_row=row <= len(catalogue.setup))
         forward.set_items(catalogue.rows, rows)

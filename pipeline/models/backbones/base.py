@@ -143,14 +143,37 @@ class Backbone(PreTrainedModel):
         The last position predicts the next item.
         """
 
-    def last(self, windows: Tensor, vectors: Tensor) -> Tensor:
-        """(n, d) the last position of `hidden`, computed without the other positions where the model allows it."""
+    def last(self, windows: Tensor, vectors: Tensor, rows: Tensor | None = None) -> Tensor:
+        """(n, d) the last position of `hidden`, computed without the other positions where the model allows it.
+
+        Args:
+            windows: (n, length) indices of `vectors`, 0 for padding.
+            vectors: (m, d) item vectors.
+            rows: (n, length) catalogue rows of the windows, where `windows` index other vectors than the catalogue's:
+                those of the rows that occur, or one for each position.
+        """
+        del rows
         return last_states(self.hidden(windows, vectors))
 
     def own_row(self, text: str) -> Tensor:
         """(d,) row of an item that was never trained on, from its text: zero without a tokenizer."""
         del text
         return torch.zeros(self.items.rows.weight.shape[1])
+
+    def set_item(self, row: int, text: str, vector: Tensor, *, keep_row: bool) -> None:
+        """Describe the item of a catalogue row.
+
+        Args:
+            row: one that the item table has.
+            text: of the item, "" without.
+            vector: (t,) text embedding.
+            keep_row: True if the table keeps the item's own row, as training left it.
+        """
+        self.items.set(row, vector, None if keep_row else self.own_row(text))
+
+    def item_texts(self) -> dict[str, Tensor]:
+        """All that is known of item texts, by name: tensors that are saved beside the weights."""
+        return {"text": self.items.text}
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """(n, length) rows to the (n, length, d) states and the (items + 1, d) item vectors used."""

@@ -82,21 +82,31 @@ class CausalLM(Backbone):
         source = settings.model
         if source == SMOLLM2:
             source = str(converted_smollm2(Path(settings.cache).expanduser()))
-        model = _load(source, settings.layers)
-        shape = model.config.to_dict()
-        wrapped = cls(CausalLMConfig(shape, len(catalogue), catalogue.vectors.shape[1], length))
+        model, tokenizer = _load(source, settings.layers), _tokenizer(source)
+        shape = CausalLMConfig(model.config.to_dict(), len(catalogue), catalogue.vectors.shape[1], length)
+        wrapped = cls(cls._config_of(shape, settings, tokenizer))
         wrapped.decoder.load_state_dict(model.get_decoder().state_dict())
         with torch.no_grad():
             wrapped.start.copy_(_start(model))
-            wrapped.tokenizer = _tokenizer(source)
+            wrapped.tokenizer = tokenizer
             wrapped.items.rows.weight.zero_()
             for row, text in enumerate(catalogue.texts, start=1):
                 wrapped.items.rows.weight[row] = wrapped.own_row(text)
         return wrapped
 
+    @classmethod
+    def _config_of(cls, shape: CausalLMConfig, settings: BackboneSettings, tokenizer: Any) -> CausalLMConfig:
+        """Configuration of a language model that is about to be wrapped; `tokenizer` is None without one.
+
+        Raises:
+            BackboneError: the model cannot be used so.
+        """
+        del settings, tokenizer
+        return shape
+
     def own_row(self, text: str) -> Tensor:
         """(d,) mean token embedding of an item's text, zero where there is no text or no tokenizer."""
-        tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"] if self.tokenizer else []
+        tokens = tokens_of(self.tokenizer, text) if self.tokenizer else []
         if not tokens:
             return super().own_row(text)
         table: Tensor = self.decoder.get_input_embeddings().weight
@@ -119,6 +129,12 @@ class CausalLM(Backbone):
             use_cache=False,
         ).last_hidden_state
         return states
+
+
+def tokens_of(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a text, without those that mark its start or end."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _load(name: str, layers: int | None) -> Any:

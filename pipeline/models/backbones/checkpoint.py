@@ -1,8 +1,8 @@
 """Saving and loading a backbone.
 
 A saved backbone is a folder: `config.json` (its shape), `model.safetensors` (its weights), `item_texts.safetensors`
-(the text embeddings it reads), `backbone.json` (its kind and the sha256 of the others) and, for a language model that
-has one, `tokenizer` (from which items that arrive later get their rows).
+(the text embeddings and tokens that it reads), `backbone.json` (its kind and the sha256 of the others) and, for a
+language model that has one, `tokenizer` (from which items that arrive later get their rows).
 None of them can run code: weights are safetensors, and the rest is JSON.
 """
 
@@ -77,12 +77,11 @@ def load_backbone(folder: Path) -> Backbone:
         raise BackboneError(f"{folder / RECORD}: kind {record.get('kind')!r} is none of {', '.join(KINDS)}; {_REPAIR}")
     model = _empty(architecture, folder / CONFIG, str(record.get("config_sha256")))
     _fill(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
-    text = _tensors(folder / TEXTS).get("text")
-    if text is None or text.shape != model.items.text.shape:
-        raise BackboneError(
-            f"{folder / TEXTS} does not hold {tuple(model.items.text.shape)} text embeddings; {_REPAIR}"
-        )
-    model.items.text.copy_(text)
+    saved = _tensors(folder / TEXTS)
+    for name, tensor in model.item_texts().items():
+        if name not in saved or saved[name].shape != tensor.shape:
+            raise BackboneError(f"{folder / TEXTS} does not hold {name} of shape {tuple(tensor.shape)}; {_REPAIR}")
+        tensor.copy_(saved[name])
     _verify(model, record, folder)
     if "tokenizer_sha256" in record:
         model.tokenizer = _tokenizer(folder / TOKENIZER, record["tokenizer_sha256"])
@@ -94,7 +93,7 @@ def _write(model: Backbone, record: dict[str, str], folder: Path) -> None:
     model.config.save_pretrained(folder)
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
-    save_file({"text": model.items.text.detach().cpu().clone()}, folder / TEXTS)
+    save_file({name: value.detach().cpu().clone() for name, value in model.item_texts().items()}, folder / TEXTS)
     record = {**record, "config_sha256": sha256_of(folder / CONFIG), "texts_sha256": sha256_of(folder / TEXTS)}
     if model.tokenizer is not None:
         model.tokenizer.save_pretrained(folder / TOKENIZER)

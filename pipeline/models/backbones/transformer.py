@@ -128,8 +128,9 @@ class SequenceBackbone(Backbone):
         """See `Backbone.hidden`."""
         return self._run(*self.inputs(windows, vectors), since=0)
 
-    def last(self, windows: Tensor, vectors: Tensor) -> Tensor:
+    def last(self, windows: Tensor, vectors: Tensor, rows: Tensor | None = None) -> Tensor:
         """See `Backbone.last`: the last block computes one position."""
+        del rows
         return self._run(*self.inputs(windows, vectors), since=-1)[:, -1]
 
     @abstractmethod

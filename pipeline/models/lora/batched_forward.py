@@ -201,7 +201,7 @@ class BatchedForward:
         # The backbone looks items up by row: here each position of each window has a row of its own.
         own = np.where(contexts != PADDING, np.arange(1, contexts.size + 1).reshape(contexts.shape), PADDING)
         with self._mixing.rows(slots):
-            states = self.backbone.last(torch.from_numpy(own), read)
+            states = self.backbone.last(torch.from_numpy(own), read, torch.from_numpy(contexts))
         scores = self._scores(states)
         self._add_texts(scores, slots, torch.bmm(states.unsqueeze(1), text_b.mT).squeeze(1))
         self.slots.moved.correct(scores, states, [adapter.moved for adapter in adapters])

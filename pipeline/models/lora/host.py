@@ -110,8 +110,8 @@ class AdapterHost:
         table.resize(catalogue.rows)
         for row in changed:
             item = catalogue.item(catalogue.ids[row])
-            own = None if row <= known else self.backbone.own_row(item.text if item else "")
-            table.set(row, torch.from_numpy(catalogue.vector(row)), own)
+            text, vector = item.text if item else "", torch.from_numpy(catalogue.vector(row))
+            self.backbone.set_item(row, text, vector, keep_row=row <= known)
         for stale in self._stale.values():
             stale.update(row // BLOCK for row in changed)
         self._move_injected(changed, catalogue.ids)

@@ -84,7 +84,7 @@ def next_item_logits(
 
     Args:
         model: to evaluate.
-        contexts: (n, length) catalogue rows.
+        contexts: (n, length) catalogue rows; negative ones of items that were disliked, for a model that tells them.
         targets: (n,) catalogue rows, all in `rows`.
         rows: (c,) sorted rows, padding not among them.
         log_weights: (c,) added to the logits of all rows but the window's own target; None for a full softmax.
@@ -92,10 +92,11 @@ def next_item_logits(
     Returns:
         (n, c) logits and the (n,) column of each target among them.
     """
-    used, local = torch.unique(torch.cat([contexts.flatten(), rows, contexts.new_zeros(1)]), return_inverse=True)
+    held = contexts.abs().flatten()
+    used, local = torch.unique(torch.cat([held, rows, held.new_zeros(1)]), return_inverse=True)
     vectors = model.items(used)
     windows = local[: contexts.numel()].view_as(contexts)
-    states = model.last(windows, vectors)
+    states = model.last(windows, vectors, contexts)
     # Most windows contain only these rows and padding, which sorts first.
     candidates = vectors[1:] if len(used) == len(rows) + 1 else vectors[local[contexts.numel() : -1]]
     logits = states @ candidates.T

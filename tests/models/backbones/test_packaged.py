@@ -22,6 +22,7 @@ from pipeline.models.backbones.packaged import (
     converted_smollm2,
     packaged_smollm2,
 )
+from pipeline.models.backbones.text_lm import NO_TOKEN, TextLM
 from tests.models.backbones.small import ITEMS, LENGTH, small_catalogue, tiny_llama
 from tests.replay.small import SET, emerging, raie
 
@@ -75,6 +76,25 @@ def test_the_first_layers_make_a_backbone_whose_items_are_tokens_of_their_texts(
     expected = kept["model.embed_tokens.weight"][tokens].mean(dim=0)
     torch.testing.assert_close(backbone.items.rows.weight[1].detach(), expected)
     assert not backbone.items.rows.weight[2].any(), "an item without text"
+
+
+def test_texts_are_read_in_its_own_tokens(converted: Path) -> None:
+    settings = BackboneSettings(
+        kind="causal_lm", model=SMOLLM2, layers=2, cache=str(converted.parent), format="text", text_tokens=6
+    )
+    texts = ("Toy Story (1995)", *("",) * (ITEMS - 1))
+    backbone = build_backbone(settings, LENGTH, small_catalogue(texts), seed=0)
+    assert isinstance(backbone, TextLM)
+    tokens = AutoTokenizer.from_pretrained(converted)("Toy Story (1995)")["input_ids"]
+    assert backbone.tokens[1].tolist() == tokens[:6]
+    assert (backbone.tokens[2:] == NO_TOKEN).all()
+    with torch.inference_mode():
+        states = backbone(torch.tensor([[0, 0, 0, 0, 1], [0, 0, 0, 2, 1]]))[0]
+        opening = torch.cat([backbone.start[None], backbone._embedded(backbone.instruction)])
+        read = torch.cat([opening, backbone._embedded(torch.tensor(tokens[:6])), backbone.items.all()[1:2]])
+        expected = backbone.decoder(inputs_embeds=read[None]).last_hidden_state[0, -1]
+    torch.testing.assert_close(states[0, -1], expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(states[1, -1], expected, atol=1e-2)
 
 
 def test_two_layers_are_set_up_and_replayed(

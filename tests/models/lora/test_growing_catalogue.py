@@ -13,7 +13,7 @@ from pipeline.models.backbones.base import Backbone
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.factors import Tensors
 from pipeline.models.lora.host import AdapterHost
-from tests.models.backbones.small import ITEMS, KINDS, LENGTH, TEXT, small_backbone
+from tests.models.backbones.small import ITEMS, KINDS, LENGTH, TEXT, WORDS, small_backbone
 from tests.models.lora.test_batched_forward import AMPLE, NAMES, SLOT, randomise
 
 ROWS = "base_model.model.items.rows.token_adapter.trainable_tokens_delta"
@@ -50,7 +50,8 @@ def change(backbone: Backbone, items: int, rows: Sequence[int], freed: Sequence[
     table.resize(items)
     for row in rows:
         rng = np.random.default_rng([items, row])
-        table.set(row, torch.from_numpy(rng.normal(size=table.text.shape[1]).astype(np.float32)), None)
+        vector = torch.from_numpy(rng.normal(size=table.text.shape[1]).astype(np.float32))
+        backbone.set_item(row, WORDS[(items + row) % len(WORDS)], vector, keep_row=True)
     for row in freed:
         table.set(row, None, None)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
 from pipeline.models.backbones.base import last_states
+from pipeline.models.backbones.factory import KINDS as ARCHITECTURES
 from pipeline.models.lora.host import AdapterHost, _Frozen
 from pipeline.models.training.loop import fit
 from pipeline.models.training.loss import Candidates
@@ -168,7 +169,7 @@ def test_a_child_starts_exactly_as_its_parent_and_then_goes_its_own_way(host: Ad
 def test_tensors_register_bit_for_bit_in_another_process_as_it_were(host: AdapterHost) -> None:
     host.create(A, [2, 9], parent=None, seed=0)
     train(host, A)
-    kind = {"SASRec": "sasrec", "BERT4Rec": "bert4rec", "CausalLM": "causal_lm"}[type(host.backbone).__name__]
+    kind = next(kind for kind, architecture in ARCHITECTURES.items() if type(host.backbone) is architecture)
     other = AdapterHost(small_backbone(kind), AdapterSettings())
     other.register(A, host.tensors(A), host.rows(A))
     assert same(other.tensors(A), host.tensors(A))
