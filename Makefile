@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak llm lint typecheck
+.PHONY: help demo test test-gpu soak llm lint typecheck
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## run the whole pipeline on a small dataset, on this machine, without a server
 	$(BIN)/raie demo
@@ -16,6 +16,10 @@ demo: $(INSTALLED) ## run the whole pipeline on a small dataset, on this machine
 # A worker a core, each with one thread of torch; a file stays with one worker, which keeps what its tests share.
 test: $(INSTALLED) ## run every test; warnings are errors
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+
+# `test` leaves these out: a machine without a GPU has nothing to run them on.
+test-gpu: $(INSTALLED) ## run the tests that need a GPU, on the first one that torch finds
+	$(BIN)/pytest -m gpu
 
 soak: $(INSTALLED) ## kill the consumers at random for minutes, and compare their ledger with a replay's
 	$(BIN)/python -m tests.consumers.soak

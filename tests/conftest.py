@@ -11,6 +11,7 @@ from tests.skips import pytest_make_collect_report, pytest_runtest_makereport, p
 # Read by the libraries when they are imported, so set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 # Tests compare batches of different sizes to the bit, and several threads share out the work by size.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -86,7 +86,7 @@ def rerun_edit(root: Path, edit_id: str, config: Config, out: Say) -> None:
     with closing(existing_log_of(config)) as log:
         ledger = Ledger(log, config.log.partitions)
         ledger.poll()
-        found = rerun(ledger[edit_id], load_setup(root), config, log, adapters_of(root))
+        found = rerun(ledger[edit_id], load_setup(root, config.compute), config, log, adapters_of(root))
     what = f"adapter {found.version}, byte for byte" if found.version else "the same boundary, number by number"
     if not found.alike:
         raise RaieError(

@@ -30,7 +30,7 @@ def run_gate(root: Path, instance: str, config: Config, say: Say) -> None:
     from pipeline.setup.storage import load_setup
 
     make_deterministic()
-    setup, store = load_setup(root), AdaptersStore(adapters_of(root))
+    setup, store = load_setup(root, config.compute), AdaptersStore(adapters_of(root))
     most = config.gate.batch_size if config.consumers.lockstep else config.gate.transaction_events
     run_stage(
         lambda metrics: GateStage(setup, config, store, instance, metrics, say), root, instance, config, most, say

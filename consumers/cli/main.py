@@ -5,6 +5,7 @@ log), an interrupt with exit code 130. A new
 command is a module with a `typer.Typer` named `app`, and its name in `COMMANDS` or `GROUPS`.
 """
 
+import os
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -86,6 +87,8 @@ def root(
 
 def main() -> None:
     """Run `raie` with the arguments of the process."""
+    # cuBLAS reads it when it starts, and gives the same sums twice only then; nothing else reads it.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     app(prog_name="raie")
 
 

@@ -80,7 +80,7 @@ def serve(
     from pipeline.telemetry import new_metrics
 
     with closing(listen(config.server.host, config.server.port, "server")) as listening:
-        setup, binding = load_setup(root), binding_of(root, config)
+        setup, binding = load_setup(root, config.compute), binding_of(root, config)
         edges = Edges(partial(open_log, log_url or config.log.url, config.log), time.time, say)
         host, port = listening.getsockname()[:2]
         # No two servers of a machine listen on one port, and a restarted one listens on the same.

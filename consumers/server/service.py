@@ -254,7 +254,7 @@ def asked_in_setup(
 
 def _texts_in_force(forward: BatchedForward, catalogue: OpenCatalogue) -> NDArray[np.float32]:
     """(rows + 1, t) text embeddings of the catalogue."""
-    texts: NDArray[np.float32] = forward.backbone.items.text.numpy()
+    texts: NDArray[np.float32] = forward.backbone.items.readable_texts()
     return texts[: catalogue.rows + 1]
 
 

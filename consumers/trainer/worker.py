@@ -51,7 +51,9 @@ def serve(source: IO[str], sink: IO[str], checkpoint: Checkpoint = lambda _: Non
     make_deterministic()
     config = Config.model_validate(start["config"])
     store = AdaptersStore(start["adapters"], checkpoint=checkpoint)
-    runner = JobRunner(load_setup(Path(start["root"])), config, open_log(config.log.url, config.log), store)
+    runner = JobRunner(
+        load_setup(Path(start["root"]), config.compute), config, open_log(config.log.url, config.log), store
+    )
     while True:
         job = json.loads(lines.get())
         sink.write(json.dumps(_result(runner, store.arrays, job)) + "\n")

@@ -9,6 +9,7 @@ from pipeline.config.loading import ENVIRONMENT_PREFIX, load_config
 from pipeline.config.model import (
     AdapterSettings,
     BackboneSettings,
+    ComputeSettings,
     DataSettings,
     ItemSettings,
     SetupSettings,
@@ -37,6 +38,7 @@ __all__ = [
     "AdapterSettings",
     "BackboneSettings",
     "CanarySettings",
+    "ComputeSettings",
     "Config",
     "ConsumerSettings",
     "DataSettings",

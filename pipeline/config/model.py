@@ -1,4 +1,4 @@
-"""Sections of the model: windows, data, items, backbone, set-up, loss, adapters and their training."""
+"""Sections of the model: windows, data, items, device, backbone, set-up, loss, adapters and their training."""
 
 from typing import Any, Literal
 
@@ -99,6 +99,26 @@ class ItemSettings(Section):
         None, gt=0, description="seconds of event time without an interaction after which an item is evicted"
     )
     most: int = Field(1_000_000, ge=1, description="items at most; beyond it the longest untaken are evicted")
+
+
+class ComputeSettings(Section):
+    """Device and precision of the backbone, in set-up, replay, gate, trainer and server."""
+
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description=(
+            "`cpu`, `cuda`, `cuda:N` or `mps`; `auto`: the kind that the set-up was made on, and for a new one cuda, "
+            "mps or cpu, the first that there is"
+        ),
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description=(
+            "numbers of the frozen backbone, all but its item vectors; adapters are float32; `auto`: those of the "
+            "set-up, and for a new one bfloat16 for a `causal_lm` where the processor computes with it, else float32"
+        ),
+    )
 
 
 class BackboneSettings(Section):

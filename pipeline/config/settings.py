@@ -7,6 +7,7 @@ from pydantic import Field
 from pipeline.config.model import (
     AdapterSettings,
     BackboneSettings,
+    ComputeSettings,
     DataSettings,
     ItemSettings,
     SetupSettings,
@@ -42,6 +43,7 @@ class Config(Section):
     windows: WindowSettings = WindowSettings()
     data: DataSettings = DataSettings()
     items: ItemSettings = ItemSettings()
+    compute: ComputeSettings = ComputeSettings()
     backbone: BackboneSettings = BackboneSettings()
     setup: SetupSettings = SetupSettings()
     softmax: SoftmaxSettings = SoftmaxSettings()

@@ -101,7 +101,7 @@ class SetUpContexts:
     def __init__(self, setup: SetUp, workspace: Workspace) -> None:
         contexts, targets = setup.newest
         table = workspace.host.vectors(None)[: len(setup.catalogue) + 1]
-        self._vectors = table.double().numpy().copy()
+        self._vectors = table.cpu().double().numpy().copy()
         states = last_states_of(workspace, contexts)
         reached = np.einsum("nd,nd->n", states, self._vectors[targets])
         self._contexts = Contexts(states, np.minimum(reached, self.wanted(states)), np.ones(len(states)))
@@ -193,7 +193,7 @@ class Injector:
             if start is None:
                 near = self._of_setup.near(catalogue.vector(row))
                 contexts = contexts if near is None else near.joined(contexts)
-                start = vectors[row].numpy()
+                start = vectors[row].cpu().numpy()
             if len(contexts.weights):
                 pulled, logits = contexts.pull(start.astype(np.float64), self._of_setup.inverse)
                 found[item_id], left_out[own] = pulled.astype(np.float32), logits[len(logits) - len(own) :]
@@ -219,7 +219,8 @@ class Injector:
         self, states: Array, windows: Windows, injected: InjectedItems, left_out: Mapping[str, float]
     ) -> Array:
         """(n,) logs of ranks among the items of the edit and all injected ones, for (n, d) states."""
-        row_of, table = self._workspace.catalogue.row_of, self._workspace.host.vectors(None).double().numpy().copy()
+        row_of = self._workspace.catalogue.row_of
+        table = self._workspace.host.vectors(None).cpu().double().numpy().copy()
         rows, vectors = injected.known(row_of)
         table[rows] = vectors
         others = [place for place, item_id in enumerate(injected.items) if item_id not in row_of]
@@ -240,7 +241,7 @@ class Injector:
 def last_states_of(workspace: Workspace, contexts: Ids) -> Array:
     """(n, d) last states of the backbone for (n, length) windows, in double precision."""
     batches = [contexts[i : i + ROWS] for i in range(0, len(contexts), ROWS)]
-    found = [last_states(workspace.host.states(batch, None)).double().numpy() for batch in batches]
+    found = [last_states(workspace.host.states(batch, None)).cpu().double().numpy() for batch in batches]
     return np.concatenate(found) if found else np.zeros((0, workspace.host.vectors(None).shape[1]))
 
 

@@ -103,6 +103,6 @@ class AdapterTrainer:
     def _target_probabilities(self, windows: Windows, adapter: str | None) -> Array:
         """Return (n,) probabilities of the targets under an adapter, or under the backbone for None."""
         existence = self._workspace.existence
-        probabilities = next_item_probabilities(self._host, windows.contexts, adapter, existence).numpy()
+        probabilities = next_item_probabilities(self._host, windows.contexts, adapter, existence).cpu().numpy()
         own: Array = np.maximum(probabilities[np.arange(len(windows)), windows.targets], 1e-12)
         return own

@@ -89,5 +89,5 @@ class Validator:
             route = bank.posterior(encode(self._setup, host, batch)).route(self._config.gate.floor)
             answer = mixed_probabilities(host, batch.contexts, bank.shares(route), bank.adapters, existence)
             held = replace(existence, repeats=self._config.windows.repeats).held(batch.contexts)
-            ranks.append(rank_of_targets(answer.numpy(), batch.targets, held))
+            ranks.append(rank_of_targets(answer.cpu().numpy(), batch.targets, held))
         return np.log(np.concatenate(ranks))

@@ -109,6 +109,6 @@ def _setup_tops(windows: Windows, setup: SetUp, backbone: Backbone, batch_size: 
     found = [np.zeros(0, dtype=np.int64)]
     for start in range(0, len(windows), batch_size):
         batch = windows[slice(start, start + batch_size)]
-        states = backbone.hidden(torch.from_numpy(batch.contexts), vectors)
+        states = backbone.hidden(backbone.windows(batch.contexts), vectors)
         found.append(setup.bank.posterior(setup.view(states, batch.contexts, batch.since_setup)).setup_tops)
     return np.concatenate(found)

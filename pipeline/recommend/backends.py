@@ -114,7 +114,7 @@ class BatchedBackend:
     @torch.inference_mode()
     def _sum(self, backbone: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None]) -> Tensor:
         """(n, items + 1) sums of probabilities times shares, in single precision."""
-        weights = torch.from_numpy(shares).to(torch.float32)
+        weights = torch.from_numpy(shares).to(backbone.device, torch.float32)
         total = backbone * weights[:, :1]
         # Rows of one adapter follow one another: the second finds it in the processor's cache.
         columns, rows = np.nonzero(shares[:, 1:].T)
@@ -122,8 +122,8 @@ class BatchedBackend:
         for start in range(0, len(rows), self._forward.most_rows):
             part = slice(start, start + self._forward.most_rows)
             mixed = self._forward.probabilities(contexts[rows[part]], names[part])
-            windows = torch.from_numpy(rows[part])
-            mixed *= weights[windows, torch.from_numpy(columns[part] + 1)].unsqueeze(1)
+            windows = torch.from_numpy(rows[part]).to(backbone.device)
+            mixed *= weights[windows, torch.from_numpy(columns[part] + 1).to(backbone.device)].unsqueeze(1)
             total.index_add_(0, windows, mixed)
         return total
 

@@ -260,7 +260,7 @@ class EventScorer:
 
     def _texts(self) -> NDArray[np.float32]:
         """(rows + 1, t) text embeddings in force."""
-        texts: NDArray[np.float32] = self.live.host.backbone.items.text.numpy()
+        texts: NDArray[np.float32] = self.live.host.backbone.items.readable_texts()
         return texts[: self.catalogue.rows + 1]
 
 

@@ -111,5 +111,5 @@ class Scorer:
             incumbent = np.zeros((len(contexts), len(canaries)), dtype=np.bool_)
         shares, adapters = split(route, bank, canaries, incumbent)
         mixture = self._backend.mixed(states, contexts, shares, adapters, existence)
-        probabilities, backbone = mixture.probabilities.numpy(), mixture.backbone.numpy()
+        probabilities, backbone = mixture.probabilities.cpu().numpy(), mixture.backbone.cpu().numpy()
         return ScoredBatch(posterior, route, probabilities, backbone, mixture.fallback)

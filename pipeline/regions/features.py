@@ -61,8 +61,9 @@ class GateView:
             contexts: (n, length) catalogue rows.
             since_setup: (n,) number of items of each window taken since set-up.
         """
-        means = mean_states(states, torch.from_numpy(contexts)).double().numpy()
-        last = torch.nn.functional.normalize(last_states(states), dim=-1).double().numpy()
+        windows = torch.from_numpy(contexts).to(states.device)
+        means = mean_states(states, windows).cpu().double().numpy()
+        last = torch.nn.functional.normalize(last_states(states), dim=-1).cpu().double().numpy()
         features = np.concatenate([means, last, familiarity(contexts, self.counts)], axis=1)
         return Encoded(means, features, np.log1p(since_setup)[:, None] * shares_among(self.setup_regions, means))
 

@@ -72,8 +72,9 @@ def mixed_probabilities(
     Returns:
         (n, items + 1) probabilities.
     """
-    weights = torch.from_numpy(route).to(torch.float32)
-    total = torch.zeros(len(contexts), existence.items + 1)
+    device = host.backbone.device
+    weights = torch.from_numpy(route).to(device, torch.float32)
+    total = torch.zeros(len(contexts), existence.items + 1, device=device)
     for column, wanted in enumerate(adapters):
         name = wanted if wanted in host.names else None
         # The backbone scores every window, needed or not: the size of a batch can change the last bits of a result,
@@ -83,6 +84,6 @@ def mixed_probabilities(
             known = backbone if wanted is None else None
             selected = existence.select(rows)
             answer = next_item_probabilities(host, contexts[rows], name, selected) if known is None else known
-            places = torch.from_numpy(rows)
+            places = torch.from_numpy(rows).to(device)
             total.index_add_(0, places, answer * weights[places, column : column + 1])
     return total

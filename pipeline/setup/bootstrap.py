@@ -4,6 +4,8 @@ Training stops by the recall, not the loss, of held-out windows, and the backbon
 k-means gives the set-up regions; held-out windows calibrate the gate and its detectors.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone, fingerprint, mean_states
 from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.catalogue import Catalogue
+from pipeline.models.placement import Placement
 from pipeline.models.training.loop import Progress, fit, known_rows
 from pipeline.models.training.loss import softmax_rows
 from pipeline.regions.bank import RegionBank
@@ -55,8 +58,7 @@ def set_up(
     held_out = validation_mask(len(warm), config, seed)
     # Counts exclude held-out windows, so that their items look as unfamiliar as new items of the stream.
     counts = np.bincount(warm.targets[~held_out], minlength=len(catalogue) + 1)
-    backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
-    recalls = train_backbone(backbone, config, warm[~held_out], warm[held_out], seed, on_batch)
+    backbone, recalls = trained_backbone(config, catalogue, warm[~held_out], warm[held_out], seed, on_batch)
     unseen = np.zeros(len(windows), dtype=np.bool_)
     unseen[~windows.cold] = held_out
     events = SetupEvents.of(windows, unseen, config.ranking.events)
@@ -85,7 +87,7 @@ class _EarlyStopping:
         self._held_out = held_out
         self._batch_size, self._patience = config.replay.score_batch, config.setup.patience
         self._repeats = config.windows.repeats
-        self._unknown = torch.from_numpy(np.setdiff1d(np.arange(len(backbone.items.text)), known))
+        self._unknown = backbone.windows(np.setdiff1d(np.arange(len(backbone.items.text)), known))
         initial = backbone.items.rows.weight.detach()[self._unknown].clone()
         self._initial = initial if backbone.informed_rows else torch.zeros_like(initial)
 
@@ -104,27 +106,36 @@ class _EarlyStopping:
         return {name: value.clone() for name, value in backbone.state_dict().items()}
 
 
-def train_backbone(
-    backbone: Backbone,
+def trained_backbone(
     config: Config,
+    catalogue: Catalogue,
     learned: Windows,
     held_out: Windows,
     seed: int,
     on_batch: Progress | None = None,
-) -> tuple[float, ...]:
-    """Train until the held-out recall stops rising; leave the best epoch's weights, frozen.
+) -> tuple[Backbone, tuple[float, ...]]:
+    """Train a backbone until the held-out recall stops rising.
+
+    Weights that are trained are float32; they are rounded to the precision of the settings afterwards.
 
     Args:
-        backbone: with random weights, or those of a language model.
-        config: sections `backbone`, `setup`, `softmax`.
+        config: sections `compute`, `backbone`, `setup`, `softmax`, `windows`.
+        catalogue: its items.
         learned: training windows, all with a history.
         held_out: windows for early stopping.
         seed: seed of all random draws.
         on_batch: receives the progress.
 
     Returns:
-        Held-out Recall@10 after each epoch.
+        The backbone with the best epoch's weights, frozen, and the held-out Recall@10 after each epoch.
+
+    Raises:
+        BackboneError: the language model cannot be loaded.
+        ConfigError: there is no device as configured.
     """
+    placement = Placement.of_new(config.compute, config.backbone.kind)
+    backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
+    backbone.place(replace(placement, precision=torch.float32))
     rows = known_rows(learned.contexts, learned.targets)
     stopping = _EarlyStopping(backbone, config, rows, held_out)
     fit(
@@ -139,8 +150,8 @@ def train_backbone(
         after_epoch=stopping,
     )
     backbone.load_state_dict(stopping.best)
-    backbone.train(False).requires_grad_(False)
-    return tuple(stopping.recalls)
+    backbone.place(placement).train(False).requires_grad_(False)
+    return backbone, tuple(stopping.recalls)
 
 
 @torch.inference_mode()
@@ -150,10 +161,10 @@ def _recall(backbone: Backbone, windows: Windows, batch_size: int, repeats: bool
     hits = 0
     for start in range(0, len(windows), batch_size):
         batch = windows[slice(start, start + batch_size)]
-        scores = backbone.last(torch.from_numpy(batch.contexts), vectors) @ vectors.T
+        scores = backbone.last(backbone.windows(batch.contexts), vectors) @ vectors.T
         scores[:, 0] = -torch.inf
         held = batch.contexts[:, :0] if repeats else batch.contexts.clip(min=PADDING)
-        hits += int((rank_of_targets(scores.numpy(), batch.targets, held) <= LIST_LENGTH).sum())
+        hits += int((rank_of_targets(scores.cpu().numpy(), batch.targets, held) <= LIST_LENGTH).sum())
     return hits / len(windows)
 
 
@@ -194,9 +205,9 @@ def _regions_of(
     backbone: Backbone, sample: Windows, counts: NDArray[np.int64], config: Config, seed: int
 ) -> tuple[tuple[Region, ...], Encoded]:
     """Set-up regions of a sample of windows, and the gate features of the sample."""
-    contexts = torch.from_numpy(sample.contexts)
+    contexts = backbone.windows(sample.contexts)
     states = backbone.hidden(contexts, backbone.items.all())
-    regions = setup_regions(mean_states(states, contexts).double().numpy(), config, seed)
+    regions = setup_regions(mean_states(states, contexts).cpu().double().numpy(), config, seed)
     return regions, GateView(counts, regions)(states, sample.contexts, sample.since_setup)
 
 

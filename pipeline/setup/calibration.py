@@ -80,7 +80,7 @@ def calibrate(
 @torch.inference_mode()
 def encode(backbone: Backbone, windows: Windows, view: GateView) -> Encoded:
     """Gate features of windows under the frozen backbone."""
-    states = backbone.hidden(torch.from_numpy(windows.contexts), backbone.items.all())
+    states = backbone.hidden(backbone.windows(windows.contexts), backbone.items.all())
     return view(states, windows.contexts, windows.since_setup)
 
 
@@ -109,8 +109,9 @@ def _losses(backbone: Backbone, windows: Windows, batch_size: int) -> Array:
     losses = []
     for start in range(0, len(windows), batch_size):
         batch = windows[slice(start, start + batch_size)]
-        logits = backbone.last(torch.from_numpy(batch.contexts), vectors) @ vectors.T
+        logits = backbone.last(backbone.windows(batch.contexts), vectors) @ vectors.T
         logits[:, 0] = -torch.inf
         log_probabilities = logits.log_softmax(dim=1)
-        losses.append(-log_probabilities[torch.arange(len(batch)), torch.from_numpy(batch.targets)].numpy())
+        own = log_probabilities.gather(1, backbone.windows(batch.targets)[:, None])
+        losses.append(-own[:, 0].cpu().numpy())
     return np.concatenate(losses).astype(np.float64)

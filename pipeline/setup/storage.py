@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from pipeline.config import ComputeSettings
 from pipeline.errors import DataError
 from pipeline.models.backbones.checkpoint import load_backbone, save_backbone
 from pipeline.models.catalogue import Catalogue
+from pipeline.models.placement import ON_CPU, Placement
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Region
@@ -89,26 +91,32 @@ def save_setup(setup: SetUp, root: Path) -> None:
     save_file(_arrays(setup), draft / ARRAYS)
     hashes = {name: _sha256(draft / name) for name in HASHED}
     log = {} if setup.log is None else {"log": setup.log.to_record()}
-    _write_json(draft / MANIFEST, {"files": hashes, "backbone_sha256": setup.backbone_sha256, **log})
+    facts = {"backbone_sha256": setup.backbone_sha256, "compute": setup.backbone.placement.to_record(), **log}
+    _write_json(draft / MANIFEST, {"files": hashes, **facts})
     for name in (BACKBONE, *HASHED, MANIFEST):
         (draft / name).rename(root / name)
     draft.rmdir()
 
 
-def load_setup(root: Path) -> SetUp:
+def load_setup(root: Path, compute: ComputeSettings | None = None) -> SetUp:
     """Read a set-up that `save_setup` wrote.
+
+    Args:
+        root: its folder.
+        compute: where the backbone is to compute; None: it stays on the CPU, for a process that never runs it.
 
     Returns:
         The set-up as saved, bit for bit.
 
     Raises:
+        ConfigError: the backbone cannot compute here as it did in set-up; the message names setting and remedy.
         DataError: a file is missing, damaged, or not the one that was saved; the message names it and the remedy.
         BackboneError: the same for the files of the backbone.
     """
     manifest = _json(root / MANIFEST)
     _verify(root, manifest)
     regions, arrays = _json(root / REGIONS), _load_arrays(root / ARRAYS)
-    backbone = load_backbone(root / BACKBONE)
+    backbone = load_backbone(root / BACKBONE, _placement(root, manifest, compute))
     expected = str(manifest.get("backbone_sha256"))
     found = _json(root / BACKBONE / "backbone.json").get("sha256")
     if found != expected:
@@ -127,6 +135,14 @@ def load_setup(root: Path) -> SetUp:
         events=_events(root / ARRAYS, arrays),
         log=TrainingLog.from_record(manifest["log"]) if "log" in manifest else None,
     )
+
+
+def _placement(root: Path, manifest: Mapping[str, Any], compute: ComputeSettings | None) -> Placement:
+    """Placement of the backbone; earlier versions computed on the CPU in float32 and did not say so."""
+    made = {**ON_CPU.to_record(), **manifest.get("compute", {})}
+    if compute is None:
+        return Placement.of_stored(ComputeSettings(device="cpu"), {**made, "device": "cpu"}, str(root))
+    return Placement.of_stored(compute, made, f"the set-up in {root}")
 
 
 def read_training_log(root: Path) -> TrainingLog:

@@ -137,6 +137,6 @@ def rank_in_batches(
     """
     ranks = [np.zeros(0, dtype=np.int64)]
     for batch, existence in batches(windows, size, timeline):
-        scores = probabilities(batch.contexts, existence).numpy()
+        scores = probabilities(batch.contexts, existence).cpu().numpy()
         ranks.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence))
     return Scored(np.concatenate(ranks))

@@ -9,7 +9,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
@@ -17,6 +19,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from pipeline.config import BackboneSettings
 from pipeline.events.windows import PADDING
 from pipeline.models.catalogue import Catalogue
+from pipeline.models.placement import Placement
 
 BLOCK = 256
 """Rows whose vectors are computed together, always in the same shape: a row's vector does not depend on others."""
@@ -44,6 +47,7 @@ class ItemTable(nn.Module):
         self.register_buffer("text", torch.zeros(items + 1, text_dimensions), persistent=False)
         self.last = items
         self._latest: tuple[Tensor, Tensor] | None = None
+        self._readable: NDArray[np.float32] | None = None
 
     @property
     def capacity(self) -> int:
@@ -53,6 +57,7 @@ class ItemTable(nn.Module):
     def resize(self, items: int) -> None:
         """Use catalogue rows up to `items`, with room in whole blocks; rows stay, new ones are zero."""
         self.last = items
+        self._readable = None
         capacity = -(-(items + 1) // BLOCK) * BLOCK
         missing = capacity - self.capacity
         if missing > 0:
@@ -63,6 +68,7 @@ class ItemTable(nn.Module):
     def set(self, row: int, text: Tensor, own: Tensor | None = None) -> None:
         """Write the (t,) text embedding of a row, and its own (d,) row unless that stays."""
         self.text[row] = text
+        self._readable = None
         if own is not None:
             self.rows.weight.data[row] = own
 
@@ -72,6 +78,12 @@ class ItemTable(nn.Module):
         if self.projection is not None:
             vectors = vectors + self.projection(self._texts(rows))
         return vectors
+
+    def readable_texts(self) -> NDArray[np.float32]:
+        """(capacity, text dimensions) text embeddings as an array, copied where they lie on another device."""
+        if self._readable is None:
+            self._readable = self.text.cpu().numpy()
+        return self._readable
 
     def _texts(self, rows: Tensor) -> Tensor:
         """(..., text dimensions) of rows: the same tensor while training reads the same rows, step after step."""
@@ -93,7 +105,7 @@ class ItemTable(nn.Module):
         The table must have been resized to whole blocks.
         """
         starts = [number * BLOCK for number in numbers]
-        rows = torch.cat([torch.arange(start, start + BLOCK) for start in starts])
+        rows = torch.cat([torch.arange(start, start + BLOCK, device=self.text.device) for start in starts])
         vectors: Tensor = self.rows(rows).clone()
         if self.projection is not None:
             for place, start in enumerate(starts):
@@ -110,6 +122,7 @@ class Backbone(PreTrainedModel):
         items: the item table.
         adapter_targets: names of the linear layers that an adapter may change.
         tokenizer: of the language model, None without one; saved with the weights.
+        precision: of all weights but those of the item table, which are float32, like vectors and states.
         informed_rows: True if item rows are meaningful before training, as those of a language model are; otherwise
             items outside the training windows get a zero row.
     """
@@ -117,6 +130,7 @@ class Backbone(PreTrainedModel):
     items: ItemTable
     adapter_targets: tuple[str, ...]
     tokenizer: Any = None
+    precision: torch.dtype = torch.float32
     informed_rows: ClassVar[bool] = False
 
     def __init__(self, config: PretrainedConfig) -> None:
@@ -154,6 +168,24 @@ class Backbone(PreTrainedModel):
         """
         del rows
         return last_states(self.hidden(windows, vectors))
+
+    def place(self, placement: Placement) -> Self:
+        """Move everything to a device and convert the weights, without adapters, to a precision; in place."""
+        for name, parameter in self.named_parameters():
+            if not name.startswith("items."):
+                parameter.data = parameter.data.to(placement.precision)
+        self.precision = placement.precision
+        self.to(placement.device)  # type: ignore[arg-type]
+        return self
+
+    @property
+    def placement(self) -> Placement:
+        """Its device and precision."""
+        return Placement(self.device, self.precision)
+
+    def windows(self, contexts: NDArray[np.int64]) -> Tensor:
+        """(...,) catalogue rows as a tensor on its device."""
+        return torch.from_numpy(contexts).to(self.device)
 
     def own_row(self, text: str) -> Tensor:
         """(d,) row of an item that was never trained on, from its text: zero without a tokenizer."""
@@ -215,6 +247,8 @@ def _digest(digest: Any, named: Mapping[str, Tensor]) -> str:
     for name in sorted(named):
         tensor = named[name].detach().cpu().contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.numpy().tobytes())
+        # numpy has no bfloat16.
+        readable = tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor
+        digest.update(readable.numpy().tobytes())
     found: str = digest.hexdigest()
     return found

@@ -110,7 +110,7 @@ class CausalLM(Backbone):
         if not tokens:
             return super().own_row(text)
         table: Tensor = self.decoder.get_input_embeddings().weight
-        return table[tokens].mean(dim=0).detach()
+        return table[tokens].float().mean(dim=0).detach()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -122,13 +122,14 @@ class CausalLM(Backbone):
         attended = present.clone()
         attended[:, -1] = True
         started = (attended & ~present).unsqueeze(-1)
+        inputs = functional.embedding(windows, vectors) * present.unsqueeze(-1) + self.start * started
         states: Tensor = self.decoder(
-            inputs_embeds=functional.embedding(windows, vectors) * present.unsqueeze(-1) + self.start * started,
+            inputs_embeds=inputs.to(self.precision),
             attention_mask=attended.long(),
             position_ids=(attended.long().cumsum(dim=1) - 1).clamp(min=0),
             use_cache=False,
         ).last_hidden_state
-        return states
+        return states.to(vectors.dtype)
 
 
 def tokens_of(tokenizer: Any, text: str) -> list[int]:

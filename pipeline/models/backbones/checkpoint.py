@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from transformers import AutoTokenizer
 from pipeline.errors import BackboneError
 from pipeline.models.backbones.base import Backbone, fingerprint, fingerprint_with_texts
 from pipeline.models.backbones.factory import KINDS
+from pipeline.models.placement import ON_CPU, Placement
 from pipeline.models.seeding import seeded
 from pipeline.models.weight_files import sha256_of
 
@@ -62,8 +64,12 @@ def save_backbone(model: Backbone, folder: Path, encoder: str) -> str:
     return sha256
 
 
-def load_backbone(folder: Path) -> Backbone:
+def load_backbone(folder: Path, placement: Placement = ON_CPU) -> Backbone:
     """Read a backbone that `save_backbone` wrote.
+
+    Args:
+        folder: has its files.
+        placement: where it computes, and the precision that it was saved in.
 
     Returns:
         The backbone, in evaluation mode, its weights as they were saved, bit for bit.
@@ -76,6 +82,7 @@ def load_backbone(folder: Path) -> Backbone:
     if architecture is None:
         raise BackboneError(f"{folder / RECORD}: kind {record.get('kind')!r} is none of {', '.join(KINDS)}; {_REPAIR}")
     model = _empty(architecture, folder / CONFIG, str(record.get("config_sha256")))
+    model.place(replace(ON_CPU, precision=placement.precision))
     _fill(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
     saved = _tensors(folder / TEXTS)
     for name, tensor in model.item_texts().items():
@@ -86,7 +93,7 @@ def load_backbone(folder: Path) -> Backbone:
     if "tokenizer_sha256" in record:
         model.tokenizer = _tokenizer(folder / TOKENIZER, record["tokenizer_sha256"])
     model.eval()  # type: ignore[no-untyped-call]
-    return model
+    return model.place(placement)
 
 
 def _write(model: Backbone, record: dict[str, str], folder: Path) -> None:

@@ -142,8 +142,9 @@ class SequenceBackbone(Backbone):
         """
 
     def _run(self, states: Tensor, allowed: Tensor, since: int) -> Tensor:
-        states = self.dropout(states + self.positions.weight)
+        vectors = states.dtype
+        states = self.dropout(states.to(self.precision) + self.positions.weight)
         for block in self.blocks[:-1]:
             states = block(states, allowed)
         normed: Tensor = self.norm(self.blocks[-1](states, allowed, since % states.shape[1]))
-        return normed
+        return normed.to(vectors)

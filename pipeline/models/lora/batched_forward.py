@@ -50,7 +50,7 @@ class BatchedForward:
             self._table = self.vectors = backbone.items.all()
         self._outputs = self._table
         self._injected: set[int] = set()
-        self._hidden_rows = torch.tensor([PADDING])
+        self._hidden_rows = torch.tensor([PADDING], device=self._table.device)
         self.slots = AdapterSlots(layout, backbone.items.text[: len(self.vectors)], self.vectors.shape[1], budget)
         self._mixing = Mixing(layout, self.slots.table)
         for layer in layout.layers:
@@ -96,7 +96,7 @@ class BatchedForward:
             changed: rows with another text or row of their own; those beyond the highest one so far count as changed.
         """
         known = len(self.vectors)
-        rows = torch.tensor(sorted({*changed, *range(known, items + 1)}), dtype=torch.int64)
+        rows = self._rows(sorted({*changed, *range(known, items + 1)}))
         if items >= len(self._table):
             self._widen(with_slack(items + 1))
         self._table[rows] = self.backbone.items(rows)
@@ -114,7 +114,7 @@ class BatchedForward:
             rows: (m,) catalogue rows, in place of those injected before.
             vectors: (m, d) their vectors.
         """
-        self._drop_injected(torch.tensor(sorted(self._injected), dtype=torch.int64))
+        self._drop_injected(self._rows(sorted(self._injected)))
         self.inject_more(rows, vectors)
 
     @torch.no_grad()
@@ -124,8 +124,8 @@ class BatchedForward:
             return
         if self._outputs is self._table:
             self._outputs = self._table.clone()
-        written = torch.tensor(rows, dtype=torch.int64)
-        self._outputs[written] = vectors
+        written = self._rows(rows)
+        self._outputs[written] = vectors.to(written.device)
         self._injected.update(rows)
         self.slots.rescore(self._table, self._outputs, written)
 
@@ -148,7 +148,7 @@ class BatchedForward:
     @torch.no_grad()
     def forget_moves(self, rows: Sequence[int]) -> None:
         """Drop the moves of rows that are free or of another item now, from all registered adapters; between passes."""
-        self.slots.forget_moves(torch.tensor(rows, dtype=torch.int64))
+        self.slots.forget_moves(self._rows(rows))
 
     def hide(self, hidden: Tensor) -> None:
         """Give items the probability 0 in all passes to come, and no others.
@@ -157,12 +157,12 @@ class BatchedForward:
             hidden: (items + 1,) bool, True for the hidden ones; padding always is. Items that arrive later are not.
         """
         rows = torch.nonzero(hidden).flatten()
-        self._hidden_rows = torch.cat([torch.tensor([PADDING]), rows[rows != PADDING]])
+        self._hidden_rows = torch.cat([torch.tensor([PADDING]), rows[rows != PADDING]]).to(self._table.device)
 
     @torch.inference_mode()
     def states(self, contexts: Ids) -> Tensor:
         """Encode (n, length) windows: (n, length, d) states of the backbone alone."""
-        hidden: Tensor = self.backbone.hidden(torch.from_numpy(contexts), self.vectors)
+        hidden: Tensor = self.backbone.hidden(self.backbone.windows(contexts), self.vectors)
         return hidden
 
     @torch.inference_mode()
@@ -182,7 +182,7 @@ class BatchedForward:
             (n, items + 1) probabilities of the next item, hidden items and padding have 0. The next pass overwrites
             them.
         """
-        out = torch.empty(len(contexts), len(self.vectors))
+        out = self.vectors.new_empty(len(contexts), len(self.vectors))
         for run in self.slots.passes(list(dict.fromkeys(names))):
             active = dict(zip(run, self.slots.activate(run), strict=True))
             rows = [i for i, name in enumerate(names) if name in active]
@@ -194,14 +194,14 @@ class BatchedForward:
 
     def _pass(self, contexts: Ids, adapters: Sequence[Active]) -> Tensor:
         """(n, items + 1) probabilities of (n, length) windows, each with its adapter."""
-        slots = torch.tensor([adapter.slot for adapter in adapters])
+        slots, windows = self._rows([adapter.slot for adapter in adapters]), self.backbone.windows(contexts)
         text_a, text_b = self._text_factors(slots)
-        read = self._read(contexts, text_a, text_b)
-        self.slots.moved.move(read[1:].view(*contexts.shape, -1), slots, torch.from_numpy(contexts))
+        read = self._read(windows, text_a, text_b)
+        self.slots.moved.move(read[1:].view(*contexts.shape, -1), slots, windows)
         # The backbone looks items up by row: here each position of each window has a row of its own.
         own = np.where(contexts != PADDING, np.arange(1, contexts.size + 1).reshape(contexts.shape), PADDING)
         with self._mixing.rows(slots):
-            states = self.backbone.last(torch.from_numpy(own), read, torch.from_numpy(contexts))
+            states = self.backbone.last(self.backbone.windows(own), read, windows)
         scores = self._scores(states)
         self._add_texts(scores, slots, torch.bmm(states.unsqueeze(1), text_b.mT).squeeze(1))
         self.slots.moved.correct(scores, states, [adapter.moved for adapter in adapters])
@@ -210,15 +210,16 @@ class BatchedForward:
     def _text_factors(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """(n, r, text dimensions) A and (n, r, d) scaled B' of each row's text projection; r is 0 without text."""
         if self._layout.text is None:
-            return torch.empty(len(slots), 0, 0), torch.empty(len(slots), 0, self.vectors.shape[1])
+            return self.vectors.new_empty(len(slots), 0, 0), self.vectors.new_empty(
+                len(slots), 0, self.vectors.shape[1]
+            )
         out = self._buffer("text", len(slots), self._layout.text.size(self._layout.rank))
         return gather(self.slots.table, slots, self._layout.text, self._layout.rank, out)
 
-    def _read(self, contexts: Ids, text_a: Tensor, text_b: Tensor) -> Tensor:
-        """(1 + n * length, d) item vectors of all positions of the windows, padding first."""
-        rows = torch.from_numpy(contexts)
-        read = self._buffer("read", 1 + contexts.size, self.vectors.shape[1])
-        vectors = torch.index_select(self.vectors, 0, rows.flatten(), out=read[1:]).view(*contexts.shape, -1)
+    def _read(self, rows: Tensor, text_a: Tensor, text_b: Tensor) -> Tensor:
+        """(1 + n * length, d) item vectors of all positions of (n, length) windows, padding first."""
+        read = self._buffer("read", 1 + rows.numel(), self.vectors.shape[1])
+        vectors = torch.index_select(self.vectors, 0, rows.flatten(), out=read[1:]).view(*rows.shape, -1)
         if self._layout.text is not None:
             texts = functional.embedding(rows, self.backbone.items.text)
             vectors.baddbmm_(torch.bmm(texts, text_a.mT), text_b)
@@ -242,11 +243,11 @@ class BatchedForward:
             turned: (n, r) states times B' of the text projection: weights of the r rows that the slot has for the
                 whole catalogue.
         """
-        n, rank = turned.shape
+        rank = turned.shape[1]
         if self._layout.text is not None:
-            rows = slots.unsqueeze(1) * rank + torch.arange(rank)
+            rows = slots.unsqueeze(1) * rank + torch.arange(rank, device=slots.device)
             texts = self.slots.texts.flatten(0, 1)[:, : scores.shape[1]]
-            scores.addmm_(compressed(torch.full((n,), rank), rows.flatten(), turned.flatten(), len(texts)), texts)
+            scores.addmm_(compressed(torch.full_like(slots, rank), rows.flatten(), turned.flatten(), len(texts)), texts)
 
     def _probabilities(self, scores: Tensor) -> Tensor:
         """(n, items + 1) probabilities of (n, items + 1 or more) logits, in their memory; hidden items have 0."""
@@ -256,9 +257,13 @@ class BatchedForward:
         scores[:, items:] = -torch.inf
         return torch.softmax(scores, dim=1, out=scores)[:, :items]
 
+    def _rows(self, rows: Sequence[int]) -> Tensor:
+        """(m,) whole numbers as a tensor beside the tables."""
+        return torch.tensor(rows, dtype=torch.int64, device=self._table.device)
+
     def _buffer(self, name: str, rows: int, width: int) -> Tensor:
         """(rows, width) memory that all passes share, 0 at first: allocation costs more than filling it."""
         buffer = self._buffers.get(name)
         if buffer is None or len(buffer) < rows or buffer.shape[1] < width:
-            buffer = self._buffers[name] = torch.zeros(rows, width)
+            buffer = self._buffers[name] = self.vectors.new_zeros(rows, width)
         return buffer[:rows]

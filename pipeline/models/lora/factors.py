@@ -136,14 +136,14 @@ def make_factors(name: str, tensors: Tensors, rows: Sequence[int], layout: Layou
         raise AdapterRefused("wrong_tensors", difference(name, given, expected))
     if rows and not 0 <= min(rows) <= max(rows) < len(item_rows):
         raise AdapterRefused("wrong_tensors", f"{name} moves items outside the catalogue of {len(item_rows) - 1} items")
-    packed = torch.empty(layout.size)
+    packed = item_rows.new_empty(layout.size)
     for layer in _slices(layout):
         a, b = views(packed, layer, layout.rank)
         a.copy_(torch.from_numpy(np.asarray(tensors[_key(layer.name, "A")])))
         b.copy_(torch.from_numpy(np.asarray(tensors[_key(layer.name, "B")])).T * layout.scale)
     order = np.argsort(np.asarray(rows, dtype=np.int64), kind="stable")
-    sorted_rows = torch.from_numpy(np.asarray(rows, dtype=np.int64)[order])
-    own = torch.from_numpy(np.asarray(tensors[_ROWS], dtype=np.float32)[order])
+    sorted_rows = torch.from_numpy(np.asarray(rows, dtype=np.int64)[order]).to(packed.device)
+    own = torch.from_numpy(np.asarray(tensors[_ROWS], dtype=np.float32)[order]).to(packed.device)
     return Factors(packed, sorted_rows, own - item_rows[sorted_rows])
 
 

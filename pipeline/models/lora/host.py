@@ -35,7 +35,7 @@ class AdapterHost:
     """Frozen backbone and the adapters registered over it.
 
     Attributes:
-        backbone: never changes.
+        backbone: never changes; adapters are on its device, in float32.
         settings: rank, alpha, dropout and the layers of an adapter; the same for all regions.
     """
 
@@ -50,7 +50,7 @@ class AdapterHost:
         self._injected = InjectedItems.none(backbone.items.rows.weight.shape[1])
         self._injected_rows = np.zeros(0, dtype=np.int64)
         self._injected_at: dict[int, int] = {}
-        self._shift = torch.zeros(0, backbone.items.rows.weight.shape[1])
+        self._shift = self._nothing()
         self._stale_shifts: set[int] = set()
         with _quiet():
             self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
@@ -129,7 +129,8 @@ class AdapterHost:
         rows = [row_of.get(item_id, PADDING) for item_id in injected.items]
         self._injected_rows = np.array(rows, dtype=np.int64)
         self._injected_at = {row: place for place, row in enumerate(rows) if row != PADDING}
-        self._shift, self._stale_shifts = torch.zeros(injected.vectors.shape), set(range(len(rows)))
+        self._shift = torch.zeros(injected.vectors.shape, device=self.backbone.device)
+        self._stale_shifts = set(range(len(rows)))
 
     def _move_injected(self, changed: Sequence[int], ids: Sequence[str]) -> None:
         """Let injected items follow catalogue rows whose items or texts have changed.
@@ -219,7 +220,7 @@ class AdapterHost:
         """(items + 1, d) item vectors under an adapter, cached until it is trained or dropped."""
         table = self.backbone.items
         if name not in self._vectors:
-            self._vectors[name] = torch.zeros(0, table.rows.weight.shape[1])
+            self._vectors[name] = self._nothing()
             self._stale[name] = set(range(table.capacity // BLOCK))
         if self._stale[name]:
             self._renew(name)
@@ -230,17 +231,17 @@ class AdapterHost:
         """(n, length) windows to (n, length, d) states under an adapter (None: the backbone)."""
         vectors = self.vectors(name)
         with self.active(name) as model:
-            return model.hidden(torch.from_numpy(contexts), vectors)
+            return model.hidden(model.windows(contexts), vectors)
 
     @torch.inference_mode()
     def logits(self, states: Tensor, name: str | None, items: int) -> Tensor:
         """(n, length, d) states under an adapter to (n, items + 1) logits of catalogue rows up to `items`."""
         last = last_states(states)
         logits = last @ self.vectors(name)[: items + 1].T
-        rows, shift = torch.from_numpy(self._injected_rows), self._shifts()
+        rows, shift = self.backbone.windows(self._injected_rows), self._shifts()
         selected = (rows != PADDING) & (rows <= items)
         if name is not None:
-            selected &= ~torch.isin(rows, torch.tensor(self.rows(name)))
+            selected &= ~torch.isin(rows, torch.tensor(self.rows(name), device=rows.device))
         if selected.any():
             logits.index_add_(1, rows[selected], last @ shift[selected].T)
         return logits
@@ -250,9 +251,13 @@ class AdapterHost:
         if self._stale_shifts:
             places = sorted(self._stale_shifts)
             backbone = self.vectors(None)[self._injected_rows[places]]
-            self._shift[places] = torch.from_numpy(self._injected.vectors[places]) - backbone
+            self._shift[places] = torch.from_numpy(self._injected.vectors[places]).to(backbone.device) - backbone
             self._stale_shifts.clear()
         return self._shift
+
+    def _nothing(self) -> Tensor:
+        """(0, d) item vectors."""
+        return torch.zeros(0, self.backbone.items.rows.weight.shape[1], device=self.backbone.device)
 
     def _renew(self, name: str | None) -> None:
         """Compute the stale blocks of the item vectors under an adapter."""
@@ -298,7 +303,7 @@ class AdapterHost:
     @torch.no_grad()
     def _copy(self, parent: str, child: str) -> None:
         index_of = {row: i for i, row in enumerate(self.rows(child))}
-        shared = torch.tensor([index_of[row] for row in self.rows(parent)])
+        shared = torch.tensor([index_of[row] for row in self.rows(parent)], device=self.backbone.device)
         state = get_peft_model_state_dict(self._model, adapter_name=parent)
         fresh = get_peft_model_state_dict(self._model, adapter_name=child)
         for key, value in state.items():

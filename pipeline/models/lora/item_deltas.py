@@ -20,14 +20,15 @@ class MovedItems:
         items: items that the index has room for, padding included.
         width: width of an item vector.
         rows: rows of the table; the system allocates memory for those that are written.
+        device: has the tables.
     """
 
-    def __init__(self, slots: int, items: int, width: int, rows: int) -> None:
-        self._table = torch.empty(rows, width)
+    def __init__(self, slots: int, items: int, width: int, rows: int, device: torch.device) -> None:
+        self._table = torch.empty(rows, width, device=device)
         # Moves that score differ from those that are read where items are injected; one table without any.
         self._scoring = self._table
-        self._index = torch.empty(slots, items, dtype=torch.int32)
-        self._free = torch.arange(rows)
+        self._index = torch.empty(slots, items, dtype=torch.int32, device=device)
+        self._free = torch.arange(rows, device=device)
         self._left = rows
 
     @property
@@ -102,7 +103,7 @@ class MovedItems:
         self._index = widened(self._index, items, slots, -1)
         rows = len(self._table)
         if items > rows:
-            added = torch.arange(rows, items)
+            added = torch.arange(rows, items, device=self._free.device)
             more, shared = self._table.new_empty(len(added), self._table.shape[1]), self._scoring is self._table
             self._table = torch.cat([self._table, more])
             self._scoring = self._table if shared else torch.cat([self._scoring, more])
@@ -124,8 +125,8 @@ class MovedItems:
             moved: result of `put` for each row's adapter.
         """
         rows, positions = torch.cat(list(moved), dim=1)
-        counts = torch.tensor([own.shape[1] for own in moved])
+        counts = torch.tensor([own.shape[1] for own in moved], device=states.device)
         # A sparse matrix selects the products of states and moves, so that no move is copied.
-        wanted = compressed(counts, positions, torch.zeros(len(positions)), len(self._table))
+        wanted = compressed(counts, positions, states.new_zeros(len(positions)), len(self._table))
         products = torch.sparse.sampled_addmm(wanted, states, self._scoring.T, beta=0.0).values()
         scores.add_(compressed(counts, rows, products, scores.shape[1]))

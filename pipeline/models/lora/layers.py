@@ -23,7 +23,7 @@ class Mixing:
     def __init__(self, layout: Layout, table: Tensor) -> None:
         self._layout, self._table = layout, table
         self._slots: Tensor | None = None
-        self._gathered = torch.empty(0)
+        self._gathered = table.new_empty(0)
 
     @property
     def idle(self) -> bool:
@@ -35,7 +35,7 @@ class Mixing:
         """Give row i the adapter in `slots[i]` until the context ends."""
         widest = max((layer.size(self._layout.rank) for layer in self._layout.layers), default=0)
         if self._gathered.numel() < len(slots) * widest:
-            self._gathered = torch.empty(len(slots) * widest)
+            self._gathered = self._table.new_empty(len(slots) * widest)
         self._slots = slots
         try:
             yield
@@ -70,4 +70,6 @@ class MixedLinear(nn.Module):
         if self._mixing.idle:
             return out
         a, b = self._mixing.factors(self._slice)
-        return out.baddbmm_(torch.bmm(states, a.mT), b)
+        # Factors are float32, whatever the precision of the backbone.
+        mixed = out.to(a.dtype).baddbmm_(torch.bmm(states.to(a.dtype), a.mT), b)
+        return mixed.to(out.dtype)

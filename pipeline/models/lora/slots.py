@@ -64,9 +64,9 @@ class AdapterSlots:
         self._slot_bytes = (layout.size + (rank + 1) * padded) * 4
         slots = max(1, budget // self._slot_bytes)
         # The system allocates memory for the rows that are written, whatever the budget.
-        self.table = torch.empty(slots, layout.size)
-        self.texts = torch.empty(slots, rank, padded)
-        self.moved = MovedItems(slots, padded, width, max(padded, budget // (4 * width)))
+        self.table = texts.new_empty(slots, layout.size)
+        self.texts = texts.new_empty(slots, rank, padded)
+        self.moved = MovedItems(slots, padded, width, max(padded, budget // (4 * width)), texts.device)
         self._read = self._scored = texts.new_zeros(0, width)
         self._free = list(range(slots))
         # One thread drops adapters while another one activates some.
@@ -118,7 +118,9 @@ class AdapterSlots:
             self._texts[:, changed] = texts[changed].T
             if self._layout.text is not None:
                 a, _ = views(self.table, self._layout.text, self._layout.rank)
-                slots = torch.tensor([active.slot for active in self._active.values()], dtype=torch.int64)
+                slots = torch.tensor(
+                    [active.slot for active in self._active.values()], dtype=torch.int64, device=changed.device
+                )
                 self.texts[slots.unsqueeze(1), :, changed] = (a[slots] @ self._texts[:, changed]).mT
 
     def rescore(self, read: Tensor, scored: Tensor, changed: Tensor) -> None:

@@ -22,6 +22,6 @@ def whole_lines(width: int) -> int:
 
 def compressed(counts: Tensor, columns: Tensor, values: Tensor, width: int) -> Tensor:
     """(n, width) sparse matrix; row i has the next `counts[i]` of the (m,) columns and values."""
-    ends = torch.zeros(len(counts) + 1, dtype=torch.int32)
+    ends = counts.new_zeros(len(counts) + 1, dtype=torch.int32)
     torch.cumsum(counts, 0, dtype=torch.int32, out=ends[1:])
     return torch.sparse_csr_tensor(ends, columns.int(), values, (len(counts), width), check_invariants=False)

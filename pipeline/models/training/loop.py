@@ -52,12 +52,12 @@ def fit(
     """
     optimizer = torch.optim.Adam(groups, eps=epsilon, fused=True)
     parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
-    contexts, targets = torch.from_numpy(windows.contexts), torch.from_numpy(windows.targets)
+    contexts, targets = model.windows(windows.contexts), model.windows(windows.targets)
     batches = math.ceil(len(windows) / batch_size)
     with seeded(seed) as generator:
         for epoch in range(1, epochs + 1):
             model.train()
-            order = torch.randperm(len(windows), generator=generator)
+            order = torch.randperm(len(windows), generator=generator).to(targets.device)
             for i, chosen in enumerate(order.split(batch_size)):
                 rows, log_weights = candidates.draw(targets[chosen], generator)
                 loss = loss_of(model, Batch(chosen, contexts[chosen], targets[chosen], rows, log_weights))

@@ -40,9 +40,9 @@ class Candidates:
             weight -inf: as a negative it would occur too often.
         """
         if self.sampled is None or self.sampled >= len(self.rows):
-            return torch.unique(torch.cat([self.rows, targets])), None
+            return torch.unique(torch.cat([self.rows.to(targets.device), targets])), None
         indices = torch.randint(len(self.rows), (self.sampled,), generator=generator)
-        drawn = torch.unique(self.rows[indices])
+        drawn = torch.unique(self.rows[indices]).to(targets.device)
         rows = torch.unique(torch.cat([drawn, targets]))
         weight = math.log(len(self.rows) / len(drawn))
         return rows, torch.where(torch.isin(rows, drawn), weight, -math.inf)

@@ -30,7 +30,7 @@ class Ebpr(LoraRows):
     def _learn(self, windows: Windows) -> None:
         wrong, rivals = self._mistakes(windows)
         if wrong.any():
-            self._rivals = torch.from_numpy(rivals[wrong])
+            self._rivals = self._host.backbone.windows(rivals[wrong])
             super()._learn(windows[wrong])
 
     def _train(self, name: str, windows: Windows) -> None:
@@ -50,7 +50,7 @@ class Ebpr(LoraRows):
         size, existence = self._context.config.replay.score_batch, self._existence_after(windows)
         for start in range(0, len(windows), size):
             batch = windows[slice(start, start + size)]
-            scores = self._probabilities(batch.contexts, existence).numpy()
+            scores = self._probabilities(batch.contexts, existence).cpu().numpy()
             wrong.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence) > LIST_LENGTH)
             rows = np.arange(len(batch))
             scores[rows[:, None], existence.held(batch.contexts)] = -1.0

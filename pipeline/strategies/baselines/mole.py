@@ -46,7 +46,7 @@ class Mole(AdapterLearner):
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
         self._names: list[str] = []
-        self._gate = torch.zeros(0, self.experts)
+        self._gate = torch.zeros(0, self.experts, device=self._host.backbone.device)
 
     @property
     def memory_bytes(self) -> int:
@@ -79,7 +79,7 @@ class Mole(AdapterLearner):
 
     def _shares(self, windows: Windows, names: list[str]) -> Tensor:
         """(n, experts) responsibilities of the experts for each window, given its target."""
-        own, batches = torch.from_numpy(windows.targets)[:, None], []
+        own, batches = self._host.backbone.windows(windows.targets)[:, None], []
         size, existence = self._context.config.replay.score_batch, self._existence_after(windows)
         for start in range(0, len(windows), size):
             rows = slice(start, start + size)
@@ -92,8 +92,9 @@ class Mole(AdapterLearner):
 
     def _first_shares(self, windows: Windows) -> Tensor:
         states = self._host.states(windows.contexts, None)
-        means = mean_states(states, torch.from_numpy(windows.contexts)).double().numpy()
-        labels = torch.from_numpy(spherical_kmeans(means, self.experts, self._context.seed))
+        backbone = self._host.backbone
+        means = mean_states(states, backbone.windows(windows.contexts)).cpu().double().numpy()
+        labels = backbone.windows(spherical_kmeans(means, self.experts, self._context.seed))
         return functional.one_hot(labels, self.experts).float()
 
     def _gated(self, features: Tensor) -> Tensor:
@@ -102,9 +103,9 @@ class Mole(AdapterLearner):
     def _features(self, contexts: Ids) -> Tensor:
         """(n, length) windows to (n, 2 d + 1) gate inputs, a constant for the bias included."""
         states = self._host.states(contexts, None)
-        means = mean_states(states, torch.from_numpy(contexts))
+        means = mean_states(states, self._host.backbone.windows(contexts))
         last = functional.normalize(last_states(states), dim=1)
-        return torch.cat([means, last, torch.ones(len(contexts), 1)], dim=1)
+        return torch.cat([means, last, means.new_ones(len(contexts), 1)], dim=1)
 
 
 def fit_gate(features: Tensor, shares: Tensor, gate: Tensor, temperature: float) -> Tensor:
@@ -120,7 +121,7 @@ def fit_gate(features: Tensor, shares: Tensor, gate: Tensor, temperature: float)
         (f, experts) weights.
     """
     inputs, wanted = features.clone(), shares.clone()
-    begun = gate if len(gate) else torch.zeros(inputs.shape[1], wanted.shape[1])
+    begun = gate if len(gate) else inputs.new_zeros(inputs.shape[1], wanted.shape[1])
     weights = begun.clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS([weights], max_iter=50, line_search_fn="strong_wolfe")
 

@@ -41,7 +41,8 @@ class Nearest:
         self._batch, self._timeline = context.config.gate.batch_size, context.timeline
         warm = context.learned[~context.learned.cold]
         unseen = validation_mask(len(warm), context.config, context.seed)
-        self._keys, self._values = self._states(warm[~unseen].contexts), torch.from_numpy(warm[~unseen].targets)
+        of_setup = warm[~unseen]
+        self._keys, self._values = self._states(of_setup.contexts), self._rows(of_setup.targets)
         self._share = self._best_share(warm[unseen])
         self._remember(warm[unseen])
 
@@ -79,17 +80,17 @@ class Nearest:
         """(n, length) windows to (n, rows) probabilities of the memory alone."""
         near = (self._states(contexts) @ self._keys.T).topk(min(self.neighbours, len(self._keys)), dim=1)
         weights = (near.values / self.temperature).softmax(dim=1)
-        return torch.zeros(len(contexts), rows).scatter_add_(1, self._values[near.indices], weights)
+        return weights.new_zeros(len(contexts), rows).scatter_add_(1, self._values[near.indices], weights)
 
     def _best_share(self, judged: Windows) -> float:
-        own, of_setup = torch.from_numpy(judged.targets)[:, None], Existence.of_all(self._timeline.setup_items)
+        own, of_setup = self._rows(judged.targets)[:, None], Existence.of_all(self._timeline.setup_items)
         probabilities = [np.zeros((0, 2))]
         for start in range(0, len(judged), self._batch):
             rows = slice(start, start + self._batch)
             static = next_item_probabilities(self._host, judged.contexts[rows], None, of_setup)
             recalled = self._recalled(judged.contexts[rows], static.shape[1])
             probabilities.append(
-                torch.cat([p.gather(1, own[rows]) for p in (static, recalled)], dim=1).double().numpy()
+                torch.cat([p.gather(1, own[rows]) for p in (static, recalled)], dim=1).cpu().double().numpy()
             )
         of_backbone, of_memory = np.maximum(np.concatenate(probabilities), 1e-12).T
         fits = [float(np.log((1.0 - s) * of_backbone + s * of_memory).sum()) for s in SHARES]
@@ -97,7 +98,12 @@ class Nearest:
 
     def _remember(self, windows: Windows) -> None:
         self._keys = torch.cat([self._keys, self._states(windows.contexts)])
-        self._values = torch.cat([self._values, torch.from_numpy(windows.targets)])
+        self._values = torch.cat([self._values, self._rows(windows.targets)])
+
+    def _rows(self, targets: Ids) -> torch.Tensor:
+        """(n,) targets, where the memory is."""
+        rows: torch.Tensor = self._host.backbone.windows(targets)
+        return rows
 
     def _states(self, contexts: Ids) -> torch.Tensor:
         """(n, length) windows to (n, d) unit vectors."""

@@ -101,8 +101,8 @@ class Ranked(IntervalLearner):
         """Scores of the models for n windows."""
         if not self.models:
             return [{} for _ in contexts]
-        model = self._probabilities(contexts, existence).numpy()
-        backbone = next_item_probabilities(self._frozen, contexts, None, existence).numpy()
+        model = self._probabilities(contexts, existence).cpu().numpy()
+        backbone = next_item_probabilities(self._frozen, contexts, None, existence).cpu().numpy()
         return [{MODEL: own, BACKBONE: frozen} for own, frozen in zip(model, backbone, strict=True)]
 
 

@@ -3,8 +3,7 @@
 from typing import ClassVar
 
 from pipeline.events.windows import Windows, concatenate
-from pipeline.models.backbones.factory import build_backbone
-from pipeline.setup.bootstrap import train_backbone, validation_mask
+from pipeline.setup.bootstrap import trained_backbone, validation_mask
 from pipeline.strategies.base import StrategyContext, grown
 from pipeline.strategies.common.full_model import FullModel
 
@@ -28,8 +27,7 @@ class Retrain(FullModel):
         config, seed, catalogue = self._context.config, self._seed, self._context.catalogue
         judged = validation_mask(len(self._windows), config, seed)
         known = catalogue.first(self._context.timeline.last_row(int(windows.positions[-1])))
-        model = build_backbone(config.backbone, config.windows.length, known, seed)
         learned = self._windows[~judged]
-        recalls = train_backbone(model, config, learned, self._windows[judged], seed)
+        model, recalls = trained_backbone(config, known, learned, self._windows[judged], seed)
         self.trained_windows += len(recalls) * len(learned)
         self._use(grown(model, catalogue))

@@ -1,5 +1,7 @@
 """Base class of baselines with a full model of their own instead of an adapter."""
 
+from dataclasses import replace
+
 import torch
 
 from pipeline.events.existence import Existence
@@ -10,11 +12,12 @@ from pipeline.strategies.common.interval_learner import IntervalLearner
 
 
 class FullModel(IntervalLearner):
-    """Strategy over a model all of whose weights may change, at first a copy of the backbone."""
+    """Strategy over a model all of whose weights may change, at first a copy of the backbone in float32."""
 
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
-        self._use(context.grown_backbone())
+        backbone = context.grown_backbone()
+        self._use(backbone.place(replace(backbone.placement, precision=torch.float32)))
 
     @property
     def memory_bytes(self) -> int:
@@ -30,7 +33,7 @@ class FullModel(IntervalLearner):
     @torch.inference_mode()
     def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
         candidates = self._vectors[: existence.items + 1]
-        logits = self._model.last(torch.from_numpy(contexts), self._vectors) @ candidates.T
+        logits = self._model.last(self._model.windows(contexts), self._vectors) @ candidates.T
         logits[:, PADDING] = -torch.inf
         existence.hide(logits, -torch.inf)
         return logits.softmax(dim=1)

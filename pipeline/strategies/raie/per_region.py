@@ -50,7 +50,8 @@ class RaiePerRegion(AdapterLearner):
 
     def _route(self, contexts: Ids) -> Array:
         """Return (n, regions) weights of the regions in the answer."""
-        means = mean_states(self._host.states(contexts, None), torch.from_numpy(contexts)).double().numpy()
+        states = self._host.states(contexts, None)
+        means = mean_states(states, self._host.backbone.windows(contexts)).cpu().double().numpy()
         posterior = shares_among(self._bank.setup, means)
         kept = np.where(posterior >= self._context.config.gate.floor, posterior, 0.0)
         lost = kept.sum(axis=1) == 0.0
