@@ -145,6 +145,9 @@ UNREACHABLE = {
     "backbone.model must name a language model": ["backbone.kind=causal_lm"],
     "backbone.format is text, and backbone.kind sasrec knows `items` alone": ["backbone.format=text"],
     "must be a multiple of backbone.heads (3)": ["backbone.heads=3"],
+    "sasrec has no pretrained weights to train factors over": ["setup.train=lora"],
+    "setup.gradient_checkpointing is for backbone.kind causal_lm alone": ["setup.gradient_checkpointing=true"],
+    "setup.accumulation (300) exceeds setup.batch_size (256)": ["setup.accumulation=300"],
 }
 
 

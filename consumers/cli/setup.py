@@ -27,7 +27,8 @@ def setup(
 ) -> None:
     """Train the backbone and find the regions on the first part of a log, and write both to a folder.
 
-    The folder is the --root of every command of the live pipeline; each file in it is hashed.
+    The folder is the --root of every command of the live pipeline; each file in it is hashed. After an interruption,
+    the same command goes on from the last whole epoch.
 
     Example: `raie setup --data ml-latest-small --out root`
     """
@@ -49,14 +50,16 @@ def set_up_log(data: Path, root: Path, config: "Config", terminal: "Terminal") -
     from pipeline.models.seeding import make_deterministic
     from pipeline.setup.artifacts import TrainingLog
     from pipeline.setup.bootstrap import set_up
-    from pipeline.setup.storage import refuse_existing, save_setup
+    from pipeline.setup.storage import TRAINING, refuse_existing, save_setup
 
     refuse_existing(root)
     make_deterministic()
     with Stages(terminal.err) as stages:
         dataset = read_data(data, config, stages, terminal.out)
         plan, catalogue = prepare(dataset, config, stages)
-        setup = set_up(config, catalogue, plan.setup, SEED, partial(stages, "set-up"))
+        if (root / TRAINING).exists():
+            terminal.err.print(Text(f"{root / TRAINING}: going on from the checkpoint of an interrupted set-up"))
+        setup = set_up(config, catalogue, plan.setup, SEED, partial(stages, "set-up"), root / TRAINING)
         rule = CountingRule(threshold_of(dataset, config.data.positive_from), config.data.event_types)
         save_setup(replace(setup, log=TrainingLog(dataset.sha256, plan.slices.setup_until, rule)), root)
     recall = f"held-out Recall@10 {max(setup.recalls):.4f} after {len(setup.recalls)} epochs"

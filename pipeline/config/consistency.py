@@ -59,5 +59,14 @@ def _of_backbone(config: Config) -> Iterator[str]:
             f"backbone.format is {backbone.format}, and backbone.kind {backbone.kind} knows `items` alone: set "
             "backbone.kind to causal_lm, or backbone.format to items"
         )
+    if backbone.kind != "causal_lm" and config.setup.train == "lora":
+        yield f"setup.train is lora, and {backbone.kind} has no pretrained weights to train factors over: set it to all"
+    if backbone.kind != "causal_lm" and config.setup.gradient_checkpointing:
+        yield "setup.gradient_checkpointing is for backbone.kind causal_lm alone: set it to false"
     if backbone.kind != "causal_lm" and backbone.hidden_size % backbone.heads:
         yield (f"backbone.hidden_size ({backbone.hidden_size}) must be a multiple of backbone.heads ({backbone.heads})")
+    if config.setup.accumulation > config.setup.batch_size:
+        yield (
+            f"setup.accumulation ({config.setup.accumulation}) exceeds setup.batch_size ({config.setup.batch_size}): "
+            "a part has at least one window"
+        )

@@ -158,6 +158,21 @@ class SetupSettings(Section):
     max_epochs: int = Field(30, ge=1, description="maximum number of passes over the set-up windows")
     patience: int = Field(5, ge=1, description="epochs without a better held-out recall before training stops")
     batch_size: int = Field(256, ge=1, description="windows per training step")
+    train: Literal["all", "lora"] = Field(
+        "all",
+        description=(
+            "`all` weights, or, of a `causal_lm`, item vectors and `lora` factors over the frozen weights, which are "
+            "merged into them afterwards"
+        ),
+    )
+    lora_rank: int = Field(16, ge=1, description="`train: lora`: rank of the factors")
+    lora_alpha: float = Field(32.0, gt=0, description="`train: lora`: numerator of the scale alpha / rank")
+    gradient_checkpointing: bool = Field(
+        False, description="`causal_lm`: compute activations again in the backward pass instead of keeping them"
+    )
+    accumulation: int = Field(
+        1, ge=1, description="parts of a training step that are computed one after the other, in less memory"
+    )
     learning_rate: float = Field(1e-3, gt=0, description="learning rate of Adam")
     validation_share: float = Field(
         0.1, gt=0, lt=0.5, description="share of set-up windows held out for early stopping and for gate calibration"

@@ -35,6 +35,8 @@ CATALOGUE, REGIONS, ARRAYS = "catalogue.json", "regions.json", "arrays.safetenso
 HASHED = (CATALOGUE, REGIONS, ARRAYS)
 DRAFT = ".draft"
 """Folder in which a set-up is written before it is moved to its place."""
+TRAINING = ".training"
+"""Folder of the checkpoint of a set-up that is not complete yet (`pipeline.setup.checkpoint`)."""
 LOST_FOUND = "lost+found"
 """Folder that a mounted file system has at its top."""
 
@@ -56,13 +58,15 @@ def refuse_existing(root: Path) -> None:
 
 
 def _is_empty(root: Path) -> bool:
-    """True for a folder without anything but the remains of an interrupted `save_setup`, if any."""
-    names = {path.name for path in root.iterdir()} - {LOST_FOUND}
+    """True for a folder without anything but the remains of an interrupted set-up, if any."""
+    names = {path.name for path in root.iterdir()} - {LOST_FOUND, TRAINING}
     return not names or DRAFT in names <= {DRAFT, BACKBONE, *HASHED}
 
 
 def save_setup(setup: SetUp, root: Path) -> None:
     """Write a set-up into a new folder; it is complete once it has its manifest, which comes last.
+
+    The checkpoint of its training is removed then.
 
     Everything is written inside the folder: it may be a mount, beside which nothing can be written.
 
@@ -96,6 +100,7 @@ def save_setup(setup: SetUp, root: Path) -> None:
     for name in (BACKBONE, *HASHED, MANIFEST):
         (draft / name).rename(root / name)
     draft.rmdir()
+    shutil.rmtree(root / TRAINING, ignore_errors=True)
 
 
 def load_setup(root: Path, compute: ComputeSettings | None = None) -> SetUp:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 
 from pipeline.config import BackboneSettings
+from pipeline.errors import BackboneError
 from pipeline.events.windows import PADDING
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.placement import Placement
@@ -186,6 +187,17 @@ class Backbone(PreTrainedModel):
     def windows(self, contexts: NDArray[np.int64]) -> Tensor:
         """(...,) catalogue rows as a tensor on its device."""
         return torch.from_numpy(contexts).to(self.device)
+
+    def keep_activations(self, keep: bool) -> None:
+        """Keep the activations of a training step, or compute them again in its backward pass.
+
+        Raises:
+            BackboneError: this architecture always keeps them.
+        """
+        if not keep:
+            raise BackboneError(
+                f"a {type(self).__name__} keeps its activations: set setup.gradient_checkpointing=false"
+            )
 
     def own_row(self, text: str) -> Tensor:
         """(d,) row of an item that was never trained on, from its text: zero without a tokenizer."""

@@ -112,6 +112,18 @@ class CausalLM(Backbone):
         table: Tensor = self.decoder.get_input_embeddings().weight
         return table[tokens].float().mean(dim=0).detach()
 
+    def keep_activations(self, keep: bool) -> None:
+        """See `Backbone.keep_activations`: only the input of each layer is kept otherwise."""
+        # transformers 5 renamed both methods.
+        named = "activation" if hasattr(self.decoder, "activation_checkpointing_enable") else "gradient"
+        if not keep:
+            getattr(self.decoder, f"{named}_checkpointing_enable")({"use_reentrant": False})
+            return
+        getattr(self.decoder, f"{named}_checkpointing_disable")()
+        if hasattr(self.decoder, "_require_grads_hook"):
+            # Its hook on the token embeddings would make the frozen model record gradients.
+            self.decoder.disable_input_require_grads()
+
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)

@@ -79,13 +79,14 @@ def layout_of(backbone: Backbone, settings: AdapterSettings) -> Layout:
     if settings.text_projection and backbone.items.projection is not None:
         named.append((_TEXT, backbone.items.projection))
     for name, module in named:
-        slices.append(LayerSlice(name, start, *_widths(module)))
+        slices.append(LayerSlice(name, start, *widths(module)))
         start += slices[-1].size(settings.rank)
     text = slices.pop() if slices and slices[-1].name == _TEXT else None
     return Layout(settings.rank, settings.alpha / settings.rank, tuple(slices), text, start)
 
 
-def _widths(module: nn.Module) -> tuple[int, int]:
+def widths(module: nn.Module) -> tuple[int, int]:
+    """Input and output width of a linear layer."""
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     # GPT-2 and similar models keep their weights transposed.

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.events.windows import Windows
 from pipeline.models.backbones.base import Backbone
@@ -16,6 +16,20 @@ from pipeline.models.training.loss import Batch, Candidates, Loss, cross_entropy
 
 Progress = Callable[[int, int], None]
 """Called with (batches done, batches in all)."""
+
+
+class Checkpoints(Protocol):
+    """State of a training after each of its epochs, outside the process."""
+
+    def restore(self, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> int:
+        """Put everything back as it was after the last epoch that was saved.
+
+        Returns:
+            The number of that epoch; 0 where none was saved, and nothing is changed.
+        """
+
+    def save(self, epoch: int, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> None:
+        """Save the state after an epoch, in place of the one before."""
 
 
 def fit(
@@ -31,6 +45,8 @@ def fit(
     on_batch: Progress | None = None,
     after_epoch: Callable[[int], bool] | None = None,
     loss_of: Loss = cross_entropy_of,
+    accumulation: int = 1,
+    checkpoints: Checkpoints | None = None,
 ) -> int:
     """Train the given parameters on windows.
 
@@ -46,6 +62,8 @@ def fit(
         on_batch: receives the progress.
         after_epoch: called with the number of each finished epoch (1 ...); training stops where it returns False.
         loss_of: loss of a batch.
+        accumulation: parts of a batch, whose gradients are added before the step.
+        checkpoints: saved after each epoch but the last; the training goes on from the one found there.
 
     Returns:
         Windows trained on, counting each pass.
@@ -55,25 +73,29 @@ def fit(
     contexts, targets = model.windows(windows.contexts), model.windows(windows.targets)
     batches = math.ceil(len(windows) / batch_size)
     with seeded(seed) as generator:
-        for epoch in range(1, epochs + 1):
+        done = checkpoints.restore(optimizer, generator) if checkpoints else 0
+        for epoch in range(done + 1, epochs + 1):
             model.train()
             order = torch.randperm(len(windows), generator=generator).to(targets.device)
             for i, chosen in enumerate(order.split(batch_size)):
                 rows, log_weights = candidates.draw(targets[chosen], generator)
-                loss = loss_of(model, Batch(chosen, contexts[chosen], targets[chosen], rows, log_weights))
-                _step(optimizer, parameters, loss)
+                optimizer.zero_grad()
+                for part in chosen.tensor_split(min(accumulation, len(chosen))):
+                    loss = loss_of(model, Batch(part, contexts[part], targets[part], rows, log_weights))
+                    (loss * (len(part) / len(chosen))).backward()
+                _step(optimizer, parameters)
                 if on_batch:
                     on_batch((epoch - 1) * batches + i + 1, epochs * batches)
             model.eval()  # type: ignore[no-untyped-call]
             if after_epoch and not after_epoch(epoch):
                 return epoch * len(windows)
+            if checkpoints:
+                checkpoints.save(epoch, optimizer, generator)
     return epochs * len(windows)
 
 
-def _step(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], loss: Tensor) -> None:
-    """Update the parameters by the gradient of the loss, clipped to norm 5."""
-    optimizer.zero_grad()
-    loss.backward()
+def _step(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]) -> None:
+    """Update the parameters by their gradients, clipped to norm 5."""
     nn.utils.clip_grad_norm_(parameters, 5.0)
     optimizer.step()
 

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from pipeline.events.windows import Windows, concatenate
-from pipeline.setup.bootstrap import trained_backbone, validation_mask
+from pipeline.setup.bootstrap import validation_mask
+from pipeline.setup.training import trained_backbone
 from pipeline.strategies.base import StrategyContext, grown
 from pipeline.strategies.common.full_model import FullModel
 

@@ -1,0 +1,157 @@
+"""Training of the backbone in set-up: all weights or LoRA, early stopping, checkpoints."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.config import Config
+from pipeline.events.windows import PADDING, Windows
+from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
+from pipeline.models.backbones.base import Backbone
+from pipeline.models.backbones.factory import build_backbone
+from pipeline.models.catalogue import Catalogue
+from pipeline.models.lora.merged import add_factors, merge_factors
+from pipeline.models.placement import Placement
+from pipeline.models.training.loop import Progress as OnBatch
+from pipeline.models.training.loop import fit, known_rows
+from pipeline.models.training.loss import softmax_rows
+from pipeline.setup.checkpoint import Progress, TrainingCheckpoint, identity_of
+
+OnBuilt = Callable[[Backbone, Placement], None]
+"""Called with the backbone before it is trained, and where that will happen; may refuse."""
+
+
+def trained_backbone(
+    config: Config,
+    catalogue: Catalogue,
+    learned: Windows,
+    held_out: Windows,
+    seed: int,
+    on_batch: OnBatch | None = None,
+    checkpoint: Path | None = None,
+    on_built: OnBuilt | None = None,
+) -> tuple[Backbone, tuple[float, ...]]:
+    """Train a backbone until the held-out recall stops rising.
+
+    Weights that are trained are float32; they are rounded to the precision of the settings afterwards. Under
+    `setup.train: lora` the weights that stay are rounded before.
+
+    Args:
+        config: sections `compute`, `backbone`, `setup`, `softmax`, `windows`.
+        catalogue: its items.
+        learned: training windows, all with a history.
+        held_out: windows for early stopping.
+        seed: seed of all random draws.
+        on_batch: receives the progress.
+        checkpoint: folder in which the training is saved after each epoch, and from which it goes on.
+        on_built: called before the first step.
+
+    Returns:
+        The backbone with the best epoch's weights, frozen, and the held-out Recall@10 after each epoch.
+
+    Raises:
+        BackboneError: the language model cannot be loaded.
+        ConfigError: there is no device as configured.
+        DataError: the checkpoint is of another training.
+    """
+    placement, setup = Placement.of_new(config.compute, config.backbone.kind), config.setup
+    backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
+    if on_built:
+        on_built(backbone, placement)
+    by_lora = setup.train == "lora"
+    backbone.place(placement if by_lora else replace(placement, precision=torch.float32))
+    if by_lora:
+        add_factors(backbone, setup.lora_rank, setup.lora_alpha, seed)
+    if setup.gradient_checkpointing:
+        backbone.keep_activations(False)
+    identity = identity_of(config, placement, catalogue, [learned, held_out], seed) if checkpoint else ""
+    recalls = _train(backbone, config, learned, held_out, seed, on_batch, checkpoint, identity)
+    if setup.gradient_checkpointing:
+        backbone.keep_activations(True)
+    if by_lora:
+        merge_factors(backbone)
+    backbone.place(placement).train(False).requires_grad_(False)
+    return backbone, recalls
+
+
+def _train(
+    backbone: Backbone,
+    config: Config,
+    learned: Windows,
+    held_out: Windows,
+    seed: int,
+    on_batch: OnBatch | None,
+    checkpoint: Path | None,
+    identity: str,
+) -> tuple[float, ...]:
+    """Train the parameters that require gradients; leave those of the best epoch. See `trained_backbone`."""
+    rows = known_rows(learned.contexts, learned.targets)
+    trained = {name: parameter for name, parameter in backbone.named_parameters() if parameter.requires_grad}
+    stopping = _EarlyStopping(backbone, config, rows, held_out)
+    fit(
+        backbone,
+        learned,
+        [{"params": list(trained.values()), "lr": config.setup.learning_rate}],
+        softmax_rows(rows, config.softmax),
+        epochs=config.setup.max_epochs,
+        batch_size=config.setup.batch_size,
+        seed=seed,
+        on_batch=on_batch,
+        after_epoch=stopping,
+        accumulation=config.setup.accumulation,
+        checkpoints=TrainingCheckpoint(checkpoint, identity, trained, stopping.progress) if checkpoint else None,
+    )
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(stopping.progress.best[name])
+    return tuple(stopping.progress.recalls)
+
+
+class _EarlyStopping:
+    """Held-out recall after each epoch, and the trained weights of the best epoch.
+
+    Attributes:
+        progress: recalls and best weights so far.
+    """
+
+    def __init__(self, backbone: Backbone, config: Config, known: NDArray[np.int64], held_out: Windows) -> None:
+        self.progress = Progress()
+        self._backbone = backbone
+        self._held_out = held_out
+        self._batch_size, self._patience = config.replay.score_batch, config.setup.patience
+        self._repeats = config.windows.repeats
+        self._unknown = backbone.windows(np.setdiff1d(np.arange(len(backbone.items.text)), known))
+        initial = backbone.items.rows.weight.detach()[self._unknown].clone()
+        self._initial = initial if backbone.informed_rows else torch.zeros_like(initial)
+
+    def __call__(self, _: int) -> bool:
+        """Measure an epoch; False ends the training."""
+        with torch.no_grad():
+            self._backbone.items.rows.weight[self._unknown] = self._initial
+        recall, recalls = (
+            _recall(self._backbone, self._held_out, self._batch_size, self._repeats),
+            self.progress.recalls,
+        )
+        if recall > max(recalls, default=-1.0):
+            trained = ((name, p) for name, p in self._backbone.named_parameters() if p.requires_grad)
+            self.progress.best = {name: parameter.detach().clone() for name, parameter in trained}
+        recalls.append(recall)
+        return len(recalls) - 1 - recalls.index(max(recalls)) < self._patience
+
+
+@torch.inference_mode()
+def _recall(backbone: Backbone, windows: Windows, batch_size: int, repeats: bool) -> float:
+    """Recall@10 of the backbone on windows, whose liked items are rivals of the target with repeats alone."""
+    vectors = backbone.items.all()
+    hits = 0
+    for start in range(0, len(windows), batch_size):
+        batch = windows[slice(start, start + batch_size)]
+        scores = backbone.last(backbone.windows(batch.contexts), vectors) @ vectors.T
+        scores[:, 0] = -torch.inf
+        held = batch.contexts[:, :0] if repeats else batch.contexts.clip(min=PADDING)
+        hits += int((rank_of_targets(scores.cpu().numpy(), batch.targets, held) <= LIST_LENGTH).sum())
+    return hits / len(windows)
