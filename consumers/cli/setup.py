@@ -13,6 +13,8 @@ from consumers.cli.replay import read_data
 if TYPE_CHECKING:
     from consumers.cli.terminal import Terminal
     from pipeline.config import Config
+    from pipeline.models.backbones.base import Backbone
+    from pipeline.models.placement import Placement
 
 app = typer.Typer()
 
@@ -33,6 +35,16 @@ def setup(
     Example: `raie setup --data ml-latest-small --out root`
     """
     set_up_log(data, out, configuration(config, settings, items), terminal())
+
+
+def _show_memory(backbone: "Backbone", placement: "Placement", config: "Config", terminal: "Terminal") -> None:
+    """Show what memory the training needs; raises ConfigError where it does not fit."""
+    from rich.text import Text
+
+    from consumers.runtime.available_memory import available_memory
+    from pipeline.setup.memory import check_memory
+
+    terminal.err.print(Text(check_memory(backbone, config, placement, available_memory)), soft_wrap=True)
 
 
 def set_up_log(data: Path, root: Path, config: "Config", terminal: "Terminal") -> None:
@@ -59,7 +71,8 @@ def set_up_log(data: Path, root: Path, config: "Config", terminal: "Terminal") -
         plan, catalogue = prepare(dataset, config, stages)
         if (root / TRAINING).exists():
             terminal.err.print(Text(f"{root / TRAINING}: going on from the checkpoint of an interrupted set-up"))
-        setup = set_up(config, catalogue, plan.setup, SEED, partial(stages, "set-up"), root / TRAINING)
+        on_built = partial(_show_memory, config=config, terminal=terminal)
+        setup = set_up(config, catalogue, plan.setup, SEED, partial(stages, "set-up"), root / TRAINING, on_built)
         rule = CountingRule(threshold_of(dataset, config.data.positive_from), config.data.event_types)
         save_setup(replace(setup, log=TrainingLog(dataset.sha256, plan.slices.setup_until, rule)), root)
     recall = f"held-out Recall@10 {max(setup.recalls):.4f} after {len(setup.recalls)} epochs"

@@ -1,0 +1,145 @@
+"""Memory that the training in set-up needs, estimated before its first step and compared with what there is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.models.backbones.base import Backbone
+from pipeline.models.lora.factors import widths
+from pipeline.models.placement import Placement
+
+GB = 1e9
+FLOAT32 = 4
+
+KEPT = 1.3
+"""Numbers that a training step keeps of a layer, for each number that goes into or out of its linear parts."""
+
+COPIES = 4
+"""Copies of each number in training: its gradient, two moments of Adam, the weights of the best epoch."""
+
+SCORES = 3
+"""Numbers kept of each logit: itself, its log probability, its gradient."""
+
+Available = Callable[[torch.device], int | None]
+"""Bytes that are free on a device; None where that is not known."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Estimated bytes of a training.
+
+    Attributes:
+        weights: the weights, text embeddings included.
+        training: gradients, optimiser and the weights of the best epoch.
+        activations: numbers that a step keeps for its backward pass.
+    """
+
+    weights: int
+    training: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.weights + self.training + self.activations
+
+
+def need_of(backbone: Backbone, config: Config, precision: torch.dtype) -> Need:
+    """Estimate the memory of training a backbone.
+
+    Args:
+        backbone: untrained, without factors.
+        config: sections `setup`, `softmax`, `windows`.
+        precision: of the weights once they are frozen.
+    """
+    setup, parameters = config.setup, dict(backbone.named_parameters())
+    items = sum(parameter.numel() for name, parameter in parameters.items() if name.startswith("items."))
+    rest, layers = sum(map(torch.numel, parameters.values())) - items, _linear_layers(backbone)
+    by_lora = setup.train == "lora"
+    factors = setup.lora_rank * sum(map(sum, layers)) if by_lora else 0
+    weights = (items + factors) * FLOAT32 + rest * (precision.itemsize if by_lora else FLOAT32)
+    trained = items + factors if by_lora else items + rest
+    return Need(
+        weights + backbone.items.text.nbytes,
+        COPIES * FLOAT32 * trained,
+        _activations(backbone, config, layers, precision.itemsize if by_lora else FLOAT32),
+    )
+
+
+def check_memory(backbone: Backbone, config: Config, placement: Placement, available: Available) -> str:
+    """Compare need and have.
+
+    Returns:
+        A line for the user.
+
+    Raises:
+        ConfigError: the training does not fit; the message says what would.
+    """
+    need, have = need_of(backbone, config, placement.precision), _have(backbone, placement, available)
+    line = (
+        f"set-up needs about {_gb(need.total)} GB: {_gb(need.weights)} for weights, {_gb(need.training)} for gradients "
+        f"and optimiser, {_gb(need.activations)} for activations"
+    )
+    if have is None or need.total <= have:
+        return line if have is None else f"{line}; {_gb(have)} are there on {placement.device}"
+    smaller = [f"`{names}` needs {_gb(total)}" for names, total in _alternatives(backbone, config, placement)]
+    raise ConfigError([f"{line}, and {_gb(have)} are there on {placement.device}; {', '.join(smaller)}"])
+
+
+def _have(backbone: Backbone, placement: Placement, available: Available) -> int | None:
+    """Bytes for the training on its device, those that the weights take there already among them."""
+    free = available(placement.device)
+    if free is None or backbone.device.type != placement.device.type:
+        return free
+    return free + sum(p.nbytes for p in backbone.parameters()) + backbone.items.text.nbytes
+
+
+def _alternatives(backbone: Backbone, config: Config, placement: Placement) -> list[tuple[str, int]]:
+    """Settings that need less, each beside those before it, and what they need."""
+    updates: list[tuple[str, dict[str, object]]] = []
+    if config.backbone.kind == "causal_lm":
+        updates = [("setup.train: lora", {"train": "lora"})]
+        updates += [("setup.gradient_checkpointing: true", {"gradient_checkpointing": True})]
+    updates += [("setup.accumulation: 8", {"accumulation": max(8, config.setup.accumulation)})]
+    found: list[tuple[str, int]] = []
+    setup, least = config.setup, need_of(backbone, config, placement.precision).total
+    for name, update in updates:
+        setup = setup.model_copy(update=update)
+        total = need_of(backbone, config.model_copy(update={"setup": setup}), placement.precision).total
+        if total < least:
+            names = name if not found else f"{found[-1][0]}, {name}"
+            found.append((names, total))
+            least = total
+    return found
+
+
+def _linear_layers(backbone: Backbone) -> list[tuple[int, int]]:
+    """Input and output width of each linear layer that an adapter may change."""
+    named: list[tuple[str, nn.Module]] = list(backbone.named_modules())
+    return [
+        widths(module)
+        for name, module in named
+        if name.split(".")[-1] in backbone.adapter_targets and hasattr(module, "weight")
+    ]
+
+
+def _activations(backbone: Backbone, config: Config, layers: list[tuple[int, int]], size: int) -> int:
+    """Bytes that one part of a step keeps, its item vectors and logits included; `size` bytes a number."""
+    setup, width = config.setup, backbone.items.rows.weight.shape[1]
+    windows = -(-setup.batch_size // setup.accumulation)
+    tokens, known = windows * config.windows.length, backbone.items.last
+    linear = KEPT * tokens * sum(map(sum, layers)) * size
+    if setup.gradient_checkpointing:
+        blocks = max(len(layers) // len(backbone.adapter_targets), 1)
+        linear = linear / blocks + tokens * width * size * blocks
+    candidates = known if known <= config.softmax.full_up_to else config.softmax.negatives
+    vectors = (candidates + tokens) * (width + backbone.items.text.shape[1])
+    return int(linear) + FLOAT32 * (vectors + SCORES * windows * candidates)
+
+
+def _gb(size: int) -> str:
+    return f"{size / GB:.2g}" if size < 10 * GB else f"{size / GB:.0f}"
