@@ -4,6 +4,7 @@ The model reads a window as a sequence of item tokens and predicts the next one.
 item table: they start as the mean embedding of the tokens of the item's text, where there is a tokenizer.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -52,6 +53,10 @@ class CausalLMConfig(PretrainedConfig):
 class CausalLM(Backbone):
     """A decoder over item tokens.
 
+    Args:
+        config: of model and catalogue.
+        decoder: its weights, where they exist; None: random ones.
+
     Attributes:
         decoder: the language model without its output head.
         start: (d,) input of an empty window.
@@ -60,11 +65,13 @@ class CausalLM(Backbone):
     config_class = CausalLMConfig
     informed_rows: ClassVar[bool] = True
 
-    def __init__(self, config: CausalLMConfig) -> None:
+    def __init__(self, config: CausalLMConfig, decoder: Any = None) -> None:
         super().__init__(config)
         inner = dict(config.language_model or {})
         shape = AutoConfig.for_model(inner.pop("model_type"), **inner)
-        self.decoder = AutoModelForCausalLM.from_config(shape).get_decoder()
+        # Random weights in place of those of a given decoder would double the memory.
+        with nullcontext() if decoder is None else torch.device("meta"):
+            self.decoder = AutoModelForCausalLM.from_config(shape).get_decoder()
         self.items = ItemTable(config.items, shape.hidden_size, config.text_dimensions)
         self.start = nn.Parameter(torch.zeros(shape.hidden_size))
         nn.init.normal_(self.start, std=0.02)
@@ -73,6 +80,8 @@ class CausalLM(Backbone):
         linear = {name.split(".")[-1] for name, part in self.decoder.named_modules() if isinstance(part, kinds)}
         self.adapter_targets = tuple(sorted(linear))
         self.post_init()  # type: ignore[no-untyped-call]
+        if decoder is not None:
+            self.decoder = decoder
 
     @classmethod
     def from_settings(cls, settings: BackboneSettings, length: int, catalogue: Catalogue) -> Self:
@@ -84,8 +93,10 @@ class CausalLM(Backbone):
             source = str(converted_smollm2(Path(settings.cache).expanduser()))
         model, tokenizer = _load(source, settings.layers), _tokenizer(source)
         shape = CausalLMConfig(model.config.to_dict(), len(catalogue), catalogue.vectors.shape[1], length)
-        wrapped = cls(cls._config_of(shape, settings, tokenizer))
-        wrapped.decoder.load_state_dict(model.get_decoder().state_dict())
+        wrapped = cls(cls._config_of(shape, settings, tokenizer), model.get_decoder())
+        for parameter in wrapped.decoder.parameters():
+            # Memory that torch has laid out: the last bits of a product may depend on where its factors begin.
+            parameter.data = parameter.data.clone()
         with torch.no_grad():
             wrapped.start.copy_(_start(model))
             wrapped.tokenizer = tokenizer

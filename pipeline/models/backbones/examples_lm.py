@@ -5,7 +5,7 @@ one below the threshold. A window has the negative row of an item that was disli
 is scored like any other.
 """
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -29,8 +29,8 @@ class ExamplesLM(TextLM):
     beside_text: ClassVar[int] = 2
     labels: Tensor
 
-    def __init__(self, config: TextLMConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: TextLMConfig, decoder: Any = None) -> None:
+        super().__init__(config, decoder)
         self.register_buffer("labels", torch.zeros(2, dtype=torch.int32), persistent=False)
 
     @classmethod

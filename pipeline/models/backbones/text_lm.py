@@ -75,8 +75,8 @@ class TextLM(CausalLM):
     tokens: Tensor
     instruction: Tensor
 
-    def __init__(self, config: TextLMConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: TextLMConfig, decoder: Any = None) -> None:
+        super().__init__(config, decoder)
         unknown = torch.full((config.items + 1, config.text_tokens), NO_TOKEN, dtype=torch.int32)
         self.register_buffer("tokens", unknown, persistent=False)
         instruction = torch.tensor(config.instruction, dtype=torch.int64)
@@ -186,7 +186,7 @@ class TextLM(CausalLM):
             cache.batch_repeat_interleave(n)
             states = torch.cat([prefix.state.expand(n, -1, -1), self._decoded(inputs, cache)], dim=1)
         found: Tensor = states.gather(1, ends.unsqueeze(2).expand(-1, -1, states.shape[2]))
-        return found
+        return found.to(vectors.dtype)
 
     def _inputs(self, windows: Tensor, vectors: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Sequences of n windows, without what precedes them.
