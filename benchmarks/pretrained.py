@@ -38,7 +38,8 @@ from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.backbones.packaged import SMOLLM2, converted_smollm2
 from pipeline.models.catalogue import Catalogue, make_catalogue
 from pipeline.models.seeding import make_deterministic, seeded
-from pipeline.setup.bootstrap import train_backbone, validation_mask
+from pipeline.setup.bootstrap import validation_mask
+from pipeline.setup.training import train_backbone
 from pipeline.strategies.base import grown
 
 FORMATS = ("items", "text")
@@ -167,9 +168,10 @@ def hits_of(model: Backbone, windows: Windows, config: Config) -> Hits:
     vectors, hits = model.items.all(), [np.zeros(0)]
     for start in range(0, len(windows), config.replay.score_batch):
         batch = windows[slice(start, start + config.replay.score_batch)]
-        scores = model.last(torch.from_numpy(batch.contexts), vectors) @ vectors.T
+        scores = model.last(model.windows(batch.contexts), vectors) @ vectors.T
         scores[:, 0] = -torch.inf
-        hits.append((rank_of_targets(scores.numpy(), batch.targets, batch.contexts) <= LIST_LENGTH).astype(np.float64))
+        ranks = rank_of_targets(scores.cpu().numpy(), batch.targets, batch.contexts)
+        hits.append((ranks <= LIST_LENGTH).astype(np.float64))
     return np.concatenate(hits)
 
 

@@ -34,11 +34,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from pipeline.config import Config, load_config
 from pipeline.events.windows import Windows, no_earlier
 from pipeline.models.backbones.base import Backbone
+from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.placement import Placement
 from pipeline.models.seeding import make_deterministic
 from pipeline.setup.memory import need_of
-from pipeline.setup.training import trained_backbone
+from pipeline.setup.training import train_backbone
 
 WAYS = ("all", "lora")
 GB = 1e9
@@ -104,7 +105,8 @@ def peak_of(way: str, model: str, items: int, settings: list[str]) -> dict[str, 
     catalogue = Catalogue(tuple(map(str, range(items))), ("",) * items, np.zeros((items, 0), np.float32), "")
     windows = _windows(2 * config.setup.batch_size + 16, items, config)
     began = time.perf_counter()
-    trained_backbone(config, catalogue, windows[:-16], windows[-16:], 0, on_built=on_built)
+    backbone = build_backbone(config.backbone, config.windows.length, catalogue, 0)
+    train_backbone(backbone, config, windows[:-16], windows[-16:], 0, on_built=on_built)
     seconds = time.perf_counter() - began
     return {**facts, "device": facts["device"].type, "seconds": seconds, "peak": _peak(facts["device"], sampler)}
 

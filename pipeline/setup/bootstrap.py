@@ -15,6 +15,7 @@ from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.events.windows import Windows
 from pipeline.models.backbones.base import Backbone, fingerprint, mean_states
+from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.training.loop import Progress
 from pipeline.regions.bank import RegionBank
@@ -25,7 +26,7 @@ from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.shape import shape_of
 from pipeline.setup.artifacts import SetUp, SetupEvents
 from pipeline.setup.calibration import calibrate
-from pipeline.setup.training import OnBuilt, trained_backbone
+from pipeline.setup.training import OnBuilt, train_backbone
 
 LEAST_WINDOWS = 32
 """Smallest number of set-up windows that a backbone is trained on."""
@@ -48,12 +49,12 @@ def set_up(
         windows: set-up windows available for training (S_new excluded).
         seed: seed of all random draws.
         on_batch: receives the progress of the training.
-        checkpoint: folder from which an interrupted training goes on; see `trained_backbone`.
-        on_built: called before the first step; see `trained_backbone`.
+        checkpoint: folder from which an interrupted training goes on; see `train_backbone`.
+        on_built: called before the first step; see `train_backbone`.
 
     Raises:
         DataError: there are too few windows.
-        RaieError: see `trained_backbone`.
+        RaieError: see `train_backbone`.
     """
     warm = windows[~windows.cold]
     if len(warm) < LEAST_WINDOWS:
@@ -64,9 +65,8 @@ def set_up(
     held_out = validation_mask(len(warm), config, seed)
     # Counts exclude held-out windows, so that their items look as unfamiliar as new items of the stream.
     counts = np.bincount(warm.targets[~held_out], minlength=len(catalogue) + 1)
-    backbone, recalls = trained_backbone(
-        config, catalogue, warm[~held_out], warm[held_out], seed, on_batch, checkpoint, on_built
-    )
+    backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
+    recalls = train_backbone(backbone, config, warm[~held_out], warm[held_out], seed, on_batch, checkpoint, on_built)
     unseen = np.zeros(len(windows), dtype=np.bool_)
     unseen[~windows.cold] = held_out
     events = SetupEvents.of(windows, unseen, config.ranking.events)

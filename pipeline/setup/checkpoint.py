@@ -21,7 +21,7 @@ from pipeline.build_info import versions
 from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.events.windows import Windows
-from pipeline.models.catalogue import Catalogue
+from pipeline.models.backbones.base import Backbone, fingerprint
 from pipeline.models.placement import Placement
 
 FILE = "training.safetensors"
@@ -109,19 +109,22 @@ class TrainingCheckpoint:
             ) from error
 
 
-def identity_of(config: Config, placement: Placement, catalogue: Catalogue, windows: list[Windows], seed: int) -> str:
+def identity_of(config: Config, placement: Placement, backbone: Backbone, windows: list[Windows], seed: int) -> str:
     """Hash of everything that the weights after a number of epochs depend on.
 
     Args:
         config: sections `backbone`, `setup`, `softmax`, `windows`, `replay`.
-        placement: of the backbone.
-        catalogue: its items.
+        placement: of the training.
+        backbone: before its first step.
         windows: to learn, and for early stopping.
         seed: of all random draws.
     """
     sections = {name: getattr(config, name).model_dump() for name in ("backbone", "setup", "softmax", "windows")}
-    facts = {"batch": config.replay.score_batch, "catalogue": catalogue.sha256, "seed": seed, "versions": versions()}
+    start, packages = fingerprint(backbone, type(backbone).__name__), versions()
+    facts = {"batch": config.replay.score_batch, "start": start, "seed": seed, "versions": packages}
     digest = sha256(json.dumps([sections, placement.to_record(), facts], sort_keys=True).encode())
+    for _, tensor in sorted(backbone.item_texts().items()):
+        digest.update(tensor.numpy().tobytes())
     for some in windows:
         digest.update(some.contexts.tobytes() + some.targets.tobytes())
     return digest.hexdigest()

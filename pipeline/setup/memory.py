@@ -53,7 +53,7 @@ def need_of(backbone: Backbone, config: Config, precision: torch.dtype) -> Need:
 
     Args:
         backbone: untrained, without factors.
-        config: sections `setup`, `softmax`, `windows`.
+        config: sections `backbone`, `setup`, `softmax`, `windows`.
         precision: of the weights once they are frozen.
     """
     setup, parameters = config.setup, dict(backbone.named_parameters())
@@ -131,7 +131,8 @@ def _activations(backbone: Backbone, config: Config, layers: list[tuple[int, int
     """Bytes that one part of a step keeps, its item vectors and logits included; `size` bytes a number."""
     setup, width = config.setup, backbone.items.rows.weight.shape[1]
     windows = -(-setup.batch_size // setup.accumulation)
-    tokens, known = windows * config.windows.length, backbone.items.last
+    positions = 1 if config.backbone.format == "items" else 1 + config.backbone.text_tokens
+    tokens, known = windows * config.windows.length * positions, backbone.items.last
     linear = KEPT * tokens * sum(map(sum, layers)) * size
     if setup.gradient_checkpointing:
         blocks = max(len(layers) // len(backbone.adapter_targets), 1)

@@ -12,8 +12,6 @@ from pipeline.config import Config
 from pipeline.events.windows import PADDING, Windows
 from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone
-from pipeline.models.backbones.factory import build_backbone
-from pipeline.models.catalogue import Catalogue
 from pipeline.models.lora.merged import add_factors, merge_factors
 from pipeline.models.placement import Placement
 from pipeline.models.training.loop import Progress as OnBatch
@@ -25,24 +23,24 @@ OnBuilt = Callable[[Backbone, Placement], None]
 """Called with the backbone before it is trained, and where that will happen; may refuse."""
 
 
-def trained_backbone(
+def train_backbone(
+    backbone: Backbone,
     config: Config,
-    catalogue: Catalogue,
     learned: Windows,
     held_out: Windows,
     seed: int,
     on_batch: OnBatch | None = None,
     checkpoint: Path | None = None,
     on_built: OnBuilt | None = None,
-) -> tuple[Backbone, tuple[float, ...]]:
-    """Train a backbone until the held-out recall stops rising.
+) -> tuple[float, ...]:
+    """Train until the held-out recall stops rising; leave the best epoch's weights, frozen, in their place.
 
     Weights that are trained are float32; they are rounded to the precision of the settings afterwards. Under
     `setup.train: lora` the weights that stay are rounded before.
 
     Args:
+        backbone: on the CPU, with random weights or those of a language model.
         config: sections `compute`, `backbone`, `setup`, `softmax`, `windows`.
-        catalogue: its items.
         learned: training windows, all with a history.
         held_out: windows for early stopping.
         seed: seed of all random draws.
@@ -51,15 +49,14 @@ def trained_backbone(
         on_built: called before the first step.
 
     Returns:
-        The backbone with the best epoch's weights, frozen, and the held-out Recall@10 after each epoch.
+        Held-out Recall@10 after each epoch.
 
     Raises:
-        BackboneError: the language model cannot be loaded.
-        ConfigError: there is no device as configured.
+        ConfigError: there is no device as configured, or the training does not fit it.
         DataError: the checkpoint is of another training.
     """
     placement, setup = Placement.of_new(config.compute, config.backbone.kind), config.setup
-    backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
+    identity = identity_of(config, placement, backbone, [learned, held_out], seed) if checkpoint else ""
     if on_built:
         on_built(backbone, placement)
     by_lora = setup.train == "lora"
@@ -68,14 +65,13 @@ def trained_backbone(
         add_factors(backbone, setup.lora_rank, setup.lora_alpha, seed)
     if setup.gradient_checkpointing:
         backbone.keep_activations(False)
-    identity = identity_of(config, placement, catalogue, [learned, held_out], seed) if checkpoint else ""
     recalls = _train(backbone, config, learned, held_out, seed, on_batch, checkpoint, identity)
     if setup.gradient_checkpointing:
         backbone.keep_activations(True)
     if by_lora:
         merge_factors(backbone)
     backbone.place(placement).train(False).requires_grad_(False)
-    return backbone, recalls
+    return recalls
 
 
 def _train(
@@ -88,7 +84,7 @@ def _train(
     checkpoint: Path | None,
     identity: str,
 ) -> tuple[float, ...]:
-    """Train the parameters that require gradients; leave those of the best epoch. See `trained_backbone`."""
+    """Train the parameters that require gradients; leave those of the best epoch. See `train_backbone`."""
     rows = known_rows(learned.contexts, learned.targets)
     trained = {name: parameter for name, parameter in backbone.named_parameters() if parameter.requires_grad}
     stopping = _EarlyStopping(backbone, config, rows, held_out)

@@ -43,7 +43,7 @@ def test_auto_takes_an_accelerator_where_there_is_one(monkeypatch, there, chosen
 @pytest.mark.usefixtures("no_accelerator")
 def test_auto_takes_bfloat16_for_a_language_model_where_it_is_native(monkeypatch, native):
     monkeypatch.setattr("pipeline.models.placement.computes_bfloat16", lambda _: native)
-    chosen = {kind: Placement.of_new(ComputeSettings(), kind).precision for kind in KINDS}
+    chosen = {kind: Placement.of_new(ComputeSettings(), kind).precision for kind in ("sasrec", "bert4rec", "causal_lm")}
     of_language_model = torch.bfloat16 if native else torch.float32
     assert chosen == {"sasrec": torch.float32, "bert4rec": torch.float32, "causal_lm": of_language_model}
 

@@ -6,8 +6,14 @@ from adapters_store import AdaptersStore
 from tests.models.backbones.small import save_llama
 from tests.replay.small import SET, emerging, raie, reading
 
-LEARNING = ("training.epochs=15", "training.row_learning_rate=0.01", "setup.learning_rate=0.01")
-"""A random model needs many passes to learn anything at all."""
+LEARNING = (
+    "compute.precision=float32",
+    "setup.max_epochs=3",
+    "setup.learning_rate=0.01",
+    "training.epochs=15",
+    "training.row_learning_rate=0.01",
+)
+"""A random model needs many passes to learn anything at all, and is to learn the same on every processor."""
 
 JUDGING = ("edits.passes_per_event=30", "edits.confidence=0")
 

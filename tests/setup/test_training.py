@@ -14,10 +14,12 @@ import torch
 
 from pipeline.config import Config, load_config
 from pipeline.errors import DataError
+from pipeline.events.windows import Windows
 from pipeline.models.backbones.base import fingerprint
+from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.placement import PRECISIONS
 from pipeline.setup.checkpoint import FILE
-from pipeline.setup.training import trained_backbone
+from pipeline.setup.training import train_backbone
 from tests.models.backbones.small import LENGTH, scores, small_catalogue, successor_windows, tiny_llama
 from tests.replay.small import SET, emerging
 
@@ -32,7 +34,12 @@ def settings(*overrides: str, kind: str = "causal_lm") -> Config:
 
 
 def trained(config: Config, checkpoint: Path | None = None, **kwargs):
-    return trained_backbone(config, small_catalogue(), LEARNED, HELD_OUT, 0, checkpoint=checkpoint, **kwargs)
+    return trained_on(LEARNED, config, checkpoint, **kwargs)
+
+
+def trained_on(learned: Windows, config: Config, checkpoint: Path | None = None, **kwargs):
+    backbone = build_backbone(config.backbone, LENGTH, small_catalogue(), 0)
+    return backbone, train_backbone(backbone, config, learned, HELD_OUT, 0, checkpoint=checkpoint, **kwargs)
 
 
 class Killed(Exception):
@@ -51,7 +58,7 @@ def killed_after(epochs: int):
 
 def test_lora_learns_and_leaves_a_plain_frozen_backbone():
     config = settings("setup.train=lora", "setup.max_epochs=1")
-    backbone, _ = trained_backbone(config, small_catalogue(), successor_windows(2_000, 2), HELD_OUT, 0)
+    backbone, _ = trained_on(successor_windows(2_000, 2), config)
     best = scores(backbone, torch.from_numpy(HELD_OUT.contexts))[:, 1:].argmax(dim=1) + 1
     assert (best.numpy() == HELD_OUT.targets).mean() > 0.9
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
@@ -145,7 +152,7 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path):
     with pytest.raises(Killed):
         trained(settings(), tmp_path, on_batch=killed_after(1))
     with pytest.raises(DataError, match="to begin anew"):
-        trained_backbone(settings(), small_catalogue(), LEARNED[:-1], HELD_OUT, 0, checkpoint=tmp_path)
+        trained_on(LEARNED[:-1], settings(), tmp_path)
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):

@@ -10,7 +10,8 @@ from pipeline.events.existence import Existence, ranks_of_existing
 from pipeline.events.windows import PADDING, Ids, Windows
 from pipeline.models.backbones.examples_lm import ExamplesLM
 from pipeline.models.backbones.factory import build
-from pipeline.setup.bootstrap import train_backbone, validation_mask
+from pipeline.setup.bootstrap import validation_mask
+from pipeline.setup.training import train_backbone
 from pipeline.strategies.base import Scored, StrategyContext, batches, grown
 
 
@@ -52,7 +53,7 @@ class RecICL:
         """See `Strategy.score`; the rivals of a target are those of the other strategies."""
         ranks = [np.zeros(0, dtype=np.int64)]
         for batch, existence in batches(windows, self._context.config.replay.score_batch, self._context.timeline):
-            scores = self._probabilities(self._contexts(batch), existence).numpy()
+            scores = self._probabilities(self._contexts(batch), existence).cpu().numpy()
             ranks.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence))
         return Scored(np.concatenate(ranks))
 
@@ -65,7 +66,7 @@ class RecICL:
 
     @torch.inference_mode()
     def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
-        logits = self._model.last(torch.from_numpy(contexts), self._vectors) @ self._vectors[: existence.items + 1].T
+        logits = self._model.last(self._model.windows(contexts), self._vectors) @ self._vectors[: existence.items + 1].T
         logits[:, PADDING] = -torch.inf
         existence.hide(logits, -torch.inf)
         return logits.softmax(dim=1)

@@ -3,8 +3,9 @@
 from typing import ClassVar
 
 from pipeline.events.windows import Windows, concatenate
+from pipeline.models.backbones.factory import build_backbone
 from pipeline.setup.bootstrap import validation_mask
-from pipeline.setup.training import trained_backbone
+from pipeline.setup.training import train_backbone
 from pipeline.strategies.base import StrategyContext, grown
 from pipeline.strategies.common.full_model import FullModel
 
@@ -29,6 +30,7 @@ class Retrain(FullModel):
         judged = validation_mask(len(self._windows), config, seed)
         known = catalogue.first(self._context.timeline.last_row(int(windows.positions[-1])))
         learned = self._windows[~judged]
-        model, recalls = trained_backbone(config, known, learned, self._windows[judged], seed)
+        model = build_backbone(config.backbone, config.windows.length, known, seed)
+        recalls = train_backbone(model, config, learned, self._windows[judged], seed)
         self.trained_windows += len(recalls) * len(learned)
         self._use(grown(model, catalogue))
