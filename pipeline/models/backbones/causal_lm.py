@@ -4,7 +4,8 @@ The model reads a window as a sequence of item tokens and predicts the next one.
 item table: they start as the mean embedding of the tokens of the item's text, where there is a tokenizer.
 """
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
 from transformers.pytorch_utils import Conv1D
+from transformers.utils import logging
 
 from pipeline.config import BackboneSettings
 from pipeline.errors import BackboneError
@@ -169,15 +171,35 @@ def _load(name: str, layers: int | None) -> Any:
         layers: number of its first layers that are kept; None: all.
     """
     try:
-        shape = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        return AutoModelForCausalLM.from_pretrained(
-            name, config=_cut(shape, layers), use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-        )
+        shape = _cut(AutoConfig.from_pretrained(name, trust_remote_code=False), layers)
+        given: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
+        with _without_report():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(name, config=shape, output_loading_info=True, **given)
     except (OSError, ValueError, SafetensorError) as error:
         raise BackboneError(
             f"the language model {name!r} cannot be loaded ({error}). backbone.model must be the hub id or the "
             "folder of a causal language model with safetensors weights; without network, download it first"
         ) from error
+    model, found = loaded
+    # Its output head is not used.
+    missing = [key for key in found["missing_keys"] if key.startswith(f"{model.base_model_prefix}.")]
+    if missing:
+        raise BackboneError(
+            f"the language model {name!r} lacks weights that its configuration names, such as {min(missing)}: its "
+            "files are incomplete, or of another model"
+        )
+    return model
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Silence transformers, which reports the weights of layers that are left out as unexpected."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _cut(shape: Any, layers: int | None) -> Any:

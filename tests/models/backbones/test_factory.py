@@ -229,6 +229,21 @@ def test_damaged_weights_of_a_language_model_are_refused(tmp_path: Path) -> None
         build_backbone(language_model(tmp_path / "llm"), LENGTH, small_catalogue(), seed=0)
 
 
+def test_a_language_model_without_some_of_its_weights_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(tiny_llama(), tmp_path / "llm")
+    file = tmp_path / "llm" / "model.safetensors"
+    kept = {name: value for name, value in load_file(file).items() if "layers.1.mlp" not in name}
+    save_file(kept, file, {"format": "pt"})
+    with pytest.raises(BackboneError, match=r"lacks weights .* such as model\.layers\.1\.mlp\.down_proj\.weight"):
+        build_backbone(language_model(tmp_path / "llm"), LENGTH, small_catalogue(), seed=0)
+
+
+def test_nothing_is_said_of_layers_that_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    settings = language_model(tiny_llama()).model_copy(update={"layers": 1})
+    build_backbone(settings, LENGTH, small_catalogue(), seed=0)
+    assert "UNEXPECTED" not in "".join(capfd.readouterr())
+
+
 def test_the_layers_of_gpt2_can_be_adapted_too(tmp_path: Path) -> None:
     GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=16, n_layer=1, n_head=2, n_positions=16)).save_pretrained(tmp_path)
     model = build_backbone(language_model(tmp_path), LENGTH, small_catalogue(), seed=0)
