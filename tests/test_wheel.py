@@ -172,6 +172,7 @@ def test_the_command_says_what_it_can_do_and_which_version_it_is(installed: Inst
     assert installed.wheel.name.split("-")[1] == version
 
 
+@pytest.mark.timeout(1800)
 def test_the_demo_ends_with_a_report(installed: Installed) -> None:
     shown = installed.run("raie", "demo", "--out", "demo")
     assert "Report: demo/run/report.html" in shown

@@ -1,4 +1,4 @@
-"""`raie demo`: a simulated log with one drift, replayed under the usual strategies."""
+"""`raie demo`: a simulated log with one drift, replayed under ten of the usual strategies."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,20 @@ app = typer.Typer()
 DEMO_EVENTS = 12_000
 """Interactions of the demo: enough for the drift to be detected and adapted to, in a minute or two."""
 
+DEMO_STRATEGIES = (
+    "static",
+    "popularity_recent",
+    "sequential_rules",
+    "finetune",
+    "lora_replay",
+    "raie_k1",
+    "ranker",
+    "finetune_ranked",
+    "raie_no_trend",
+    "raie",
+)
+"""Strategies of the demo: some of the usual ones, as each with a second stage takes a quarter of a minute."""
+
 DEMO_SETTINGS = ("items.text_encoder=hashing",)
 """Settings of the demo: no model has to be downloaded."""
 
@@ -26,7 +40,7 @@ DEMO_SETTINGS = ("items.text_encoder=hashing",)
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the log and the run.")] = Path("runs/demo"),
 ) -> None:
-    """Simulate a log in which a new group of users appears, and replay it under the usual strategies.
+    """Simulate a log in which a new group of users appears, and replay it under ten strategies.
 
     Needs no data and no download, and takes a minute or two.
 
@@ -47,4 +61,4 @@ def run_demo(out: Path, terminal: "Terminal") -> None:
     if out.exists() and (not out.is_dir() or set(out.iterdir()) - {log, run}):
         raise DataError(f"{out} holds something else than a demo: name another folder with --out")
     write(simulate("emerging", seed=0, events=DEMO_EVENTS), log)
-    replay_log(log, run, None, 1, load_config(overrides=DEMO_SETTINGS), terminal)
+    replay_log(log, run, DEMO_STRATEGIES, 1, load_config(overrides=DEMO_SETTINGS), terminal)

@@ -22,6 +22,7 @@ from pipeline.evaluation.protocols import Plan, labelled_contexts_of, plan_repla
 from pipeline.evaluation.results import Clock, Results, Stopwatch
 from pipeline.evaluation.run_folder import STATE, claim, refuse_foreign, scratch
 from pipeline.models.catalogue import Catalogue, make_catalogue
+from pipeline.models.placement import Placement
 from pipeline.models.seeding import make_deterministic
 from pipeline.models.text import TextEncoder, open_text_encoder
 from pipeline.setup.bootstrap import set_up
@@ -224,6 +225,7 @@ def _run_facts(
     """Content of `run.json`: everything needed to reproduce the run."""
     return {
         "config": config.model_dump(mode="json"),
+        "placement": Placement.of_new(config.compute, config.backbone.kind).to_record(),
         "versions": versions(),
         "dataset": dataset.name,
         "data_sha256": dataset.sha256,

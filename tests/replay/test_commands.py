@@ -104,7 +104,9 @@ def test_a_log_of_ids_alone_can_be_replayed(capsys, tmp_path):
     log = write_log(tmp_path / "log", rows_of(emerging()))
     ended = raie(capsys, "replay", "--data", log, "--out", tmp_path / "run", "--strategies", "static,lora,raie", *SET)
     assert ended.code == 0
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["text_encoder"] == ""
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["text_encoder"] == ""
+    assert run["placement"] == {"device": "cpu", "precision": "float32"}
     assert read_predictions(tmp_path / "run" / "predictions.parquet").strategies == ["lora", "raie", "static"]
 
 
