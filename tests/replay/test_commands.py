@@ -303,13 +303,13 @@ def test_an_interrupt_ends_with_130_and_one_line(tmp_path):
     assert rest == "raie: interrupted; run the same command again\n"
 
 
-def test_the_demo_runs_every_strategy_and_can_be_run_again(capsys, tmp_path, monkeypatch):
+def test_the_demo_runs_its_strategies_and_can_be_run_again(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(demo_command, "DEMO_EVENTS", 1_000)
     monkeypatch.setattr(demo_command, "DEMO_SETTINGS", (*SMALL, "setup.max_epochs=1", "replay.parts=1"))
     for _ in range(2):
         ended = raie(capsys, "demo", "--out", tmp_path / "demo")
         assert ended.code == 0
-        assert all(name in ended.out for name in DEFAULT)
+        assert all(name in ended.out for name in demo_command.DEMO_STRATEGIES)
         assert str(tmp_path / "demo" / "run" / "report.html") in ended.out
     (tmp_path / "demo" / "notes.txt").write_text("mine")
     assert_refused(raie(capsys, "demo", "--out", tmp_path / "demo"), "holds something else than a demo")
