@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report = {
         "settings": vars(options),
         "weights": model.weights,
-        "seconds": {name: {way: round(s, 5) for way, s in found.items()} for name, found in times.items()},
+        "seconds": {name: {way: float(f"{s:.4g}") for way, s in found.items()} for name, found in times.items()},
         "ratios": ratios,
         "largest_relative_difference_to_peft": difference,
         "took_s": round(time.perf_counter() - began),
