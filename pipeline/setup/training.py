@@ -12,7 +12,7 @@ from pipeline.config import Config
 from pipeline.events.windows import PADDING, Windows
 from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone
-from pipeline.models.lora.merged import add_factors, merge_factors
+from pipeline.models.lora.host import add_factors, merge_factors
 from pipeline.models.placement import Placement
 from pipeline.models.training.loop import Progress as OnBatch
 from pipeline.models.training.loop import fit, known_rows
@@ -61,15 +61,14 @@ def train_backbone(
         on_built(backbone, placement)
     by_lora = setup.train == "lora"
     backbone.place(placement if by_lora else replace(placement, precision=torch.float32))
-    if by_lora:
-        add_factors(backbone, setup.lora_rank, setup.lora_alpha, seed)
+    factors = add_factors(backbone, setup.lora_rank, setup.lora_alpha, seed) if by_lora else None
     if setup.gradient_checkpointing:
         backbone.keep_activations(False)
     recalls = _train(backbone, config, learned, held_out, seed, on_batch, checkpoint, identity)
     if setup.gradient_checkpointing:
         backbone.keep_activations(True)
-    if by_lora:
-        merge_factors(backbone)
+    if factors is not None:
+        merge_factors(factors)
     backbone.place(placement).train(False).requires_grad_(False)
     return recalls
 

@@ -311,6 +311,31 @@ class AdapterHost:
         set_peft_model_state_dict(self._model, fresh, adapter_name=child)
 
 
+def add_factors(backbone: Backbone, rank: int, alpha: float, seed: int) -> PeftModel:
+    """Freeze a backbone but for its item table, and give each linear layer trainable factors (Hu et al., 2021).
+
+    Args:
+        backbone: changed in place, as it is placed; the factors are float32 whatever its precision.
+        rank: of the factors.
+        alpha: numerator of their scale.
+        seed: of their initial values, which have no effect yet.
+
+    Returns:
+        What `merge_factors` takes.
+    """
+    # peft types alpha as int and divides by it.
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(backbone.adapter_targets))  # type: ignore[arg-type]
+    with seeded(seed), _quiet():
+        model: PeftModel = get_peft_model(backbone, config)
+    backbone.items.requires_grad_(True)
+    return model
+
+
+def merge_factors(model: PeftModel) -> None:
+    """Add the factors to the weights, rounded once to their precision; the backbone has its own layers again."""
+    model.merge_and_unload()
+
+
 class _Frozen(nn.Linear):
     """Frozen linear layer that caches its output for the texts of the current training.
 
