@@ -1,4 +1,4 @@
-"""What the pipeline adds to a language model: training, gate, mixed batches, publication. One JSON object.
+"""Cost that the pipeline adds to a language model: training, gate, mixed batches, publication. One JSON object.
 
     make llm
     python -m benchmarks.llm [--layers 4] [--batch 256] [--regions 1 32 256 1000] [--quick]

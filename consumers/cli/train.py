@@ -29,7 +29,10 @@ def run_trainer(root: Path, instance: str, config: Config, say: Say) -> None:
     from consumers.trainer.child_process import TrainingChild
     from consumers.trainer.orphans import collect_orphans
     from consumers.trainer.stage import TrainerStage
+    from pipeline.setup.storage import check_placement
 
+    # The process that trains would be refused, again and again.
+    check_placement(root, config.compute)
     # Versions that another log published are no orphans.
     with closing(bound_log_of(config, f"trainer-{instance}", binding_of(root, config))) as log:
         for name in collect_orphans(log, AdaptersStore(adapters_of(root))):

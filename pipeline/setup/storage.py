@@ -142,6 +142,16 @@ def load_setup(root: Path, compute: ComputeSettings | None = None) -> SetUp:
     )
 
 
+def check_placement(root: Path, compute: ComputeSettings) -> None:
+    """Check that the backbone of a set-up can compute here as it did in set-up, without reading it.
+
+    Raises:
+        ConfigError: it cannot; the message names setting and remedy.
+        DataError: there is no set-up.
+    """
+    _placement(root, _json(root / MANIFEST), compute)
+
+
 def _placement(root: Path, manifest: Mapping[str, Any], compute: ComputeSettings | None) -> Placement:
     """Placement of the backbone; earlier versions computed on the CPU in float32 and did not say so."""
     made = {**ON_CPU.to_record(), **manifest.get("compute", {})}

@@ -70,6 +70,16 @@ def test_up_needs_a_set_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "make it with `raie setup" in ended.err
 
 
+@pytest.mark.parametrize("command", ["gate", "train"])
+def test_another_precision_than_that_of_the_set_up_is_refused_at_once(
+    command: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = raie(capsys, command, "--root", root, *log_of(root), "--set", "compute.precision=bfloat16")
+    assert (ended.code, ended.out) == (2, "")
+    assert "compute.precision: bfloat16 here" in ended.err
+    assert "made with float32; set compute.precision=float32" in ended.err
+
+
 READING = {
     "lag": ["lag"],
     "edits": ["edits"],

@@ -1,4 +1,4 @@
-"""Where a backbone computes and with which numbers: what is chosen, what is refused, and nothing left on the CPU."""
+"""Device and precision of a backbone: what is chosen, what is refused, and nothing left on the CPU."""
 
 import copy
 

@@ -81,10 +81,9 @@ def test_lora_leaves_everything_but_its_layers_and_the_items_as_it_was():
 @pytest.mark.parametrize("precision", list(PRECISIONS))
 @pytest.mark.parametrize("train", ["all", "lora"])
 def test_the_frozen_weights_take_the_precision(precision, train):
-    backbone, recalls = trained(settings(f"setup.train={train}", f"compute.precision={precision}"))
+    backbone, _ = trained(settings(f"setup.train={train}", f"compute.precision={precision}"))
     assert backbone.precision == backbone.start.dtype == PRECISIONS[precision]
     assert backbone.items.rows.weight.dtype == torch.float32
-    assert max(recalls) > 0.9
 
 
 @pytest.mark.parametrize("train", ["all", "lora"])
@@ -120,24 +119,19 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(kind, epochs, tmp_pat
     assert again == recalls
 
 
-def test_an_interrupted_training_by_lora_goes_on_to_the_same_bytes(tmp_path):
-    config = settings("setup.train=lora", "compute.precision=bfloat16", "setup.accumulation=2")
+BY_LORA = ("setup.train=lora", "compute.precision=bfloat16", "setup.accumulation=2")
+IMPATIENT = ("setup.patience=1", "setup.max_epochs=30", "setup.learning_rate=0.05")
+
+
+@pytest.mark.parametrize(("given", "left"), [(BY_LORA, 2), (IMPATIENT, 1)], ids=["by lora", "before it stops early"])
+def test_factors_patience_and_the_best_epoch_go_on_too(given, left, tmp_path):
+    config = settings(*given)
     expected, recalls = trained(config)
     with pytest.raises(Killed):
-        trained(config, tmp_path, on_batch=killed_after(2))
+        trained(config, tmp_path, on_batch=killed_after(len(recalls) - left))
     found, again = trained(config, tmp_path)
     assert fingerprint(found, "") == fingerprint(expected, "")
     assert again == recalls
-
-
-def test_a_checkpoint_keeps_patience_and_the_best_epoch(tmp_path):
-    config = settings("setup.patience=1", "setup.max_epochs=30", "setup.learning_rate=0.05")
-    expected, recalls = trained(config)
-    with pytest.raises(Killed):
-        trained(config, tmp_path, on_batch=killed_after(len(recalls) - 1))
-    found, again = trained(config, tmp_path)
-    assert again == recalls
-    assert fingerprint(found, "") == fingerprint(expected, "")
 
 
 @pytest.mark.parametrize("changed", ["setup.learning_rate=0.01", "backbone.layers=1", "setup.train=lora"])
