@@ -2,8 +2,6 @@
 
 import hashlib
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,40 +11,15 @@ import pytest
 
 from adapters_store import AdaptersStore, ArrayFile
 from adapters_store.errors import AdapterRefused, StoreError
+from tests.adapters_store.elsewhere import elsewhere
 from tests.adapters_store.small_adapter import NAME, fields
 
 STEPS = ("arrays.written", "arrays.synced", "arrays.verified", "arrays.renamed")
-
-WRITE = """
-import os, resource, signal, sys
-sys.path.insert(0, sys.argv[1])
-from tests.adapters_store.test_array_files import arrays
-from adapters_store import AdaptersStore
-
-root, step, limit = sys.argv[2], sys.argv[3], int(sys.argv[4])
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-if limit:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-def checkpoint(name):
-    if name == step:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-try:
-    AdaptersStore(root, checkpoint=checkpoint).arrays.write(arrays(), "e1")
-except Exception as error:
-    print(type(error).__name__, error)
-"""
 
 
 def arrays(seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {"centroid.4": rng.normal(size=500), "weights": rng.normal(size=(40, 3)), "none": np.zeros((0, 3))}
-
-
-def write_elsewhere(root: Path, step: str = "", limit: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WRITE, str(Path(__file__).parents[2]), str(root), step, str(limit)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 def path_of(root: Path, file: ArrayFile) -> Path:
@@ -90,7 +63,7 @@ def test_removed_is_what_is_named_and_nothing_else(store: AdaptersStore) -> None
 
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_any_step_a_file_is_whole_or_not_there(root: Path, step: str) -> None:
-    assert write_elsewhere(root, step).returncode == -signal.SIGKILL
+    assert elsewhere("arrays", root, step).returncode == -signal.SIGKILL
     store = AdaptersStore(root)
     complete = step == "arrays.renamed"
     assert len(store.arrays.names()) == complete
@@ -122,11 +95,11 @@ def test_all_steps_are_passed_in_order(url: str) -> None:
 
 
 def test_a_disk_that_takes_no_more_leaves_nothing_behind(root: Path) -> None:
-    result = write_elsewhere(root, limit=2000)
+    result = elsewhere("arrays", root, limit=2000)
     assert result.stdout.startswith("StoreError"), result
     assert "nothing half-done is visible" in result.stdout
     assert [path.name for path in root.rglob("*")] == ["arrays"]
-    assert write_elsewhere(root).stdout == ""
+    assert elsewhere("arrays", root).stdout == ""
     assert len(AdaptersStore(root).arrays.names()) == 1
 
 

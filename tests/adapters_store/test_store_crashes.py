@@ -1,8 +1,6 @@
 """Publishing through crashes, full disks and races: a version is there whole, or not at all."""
 
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -11,41 +9,15 @@ import pytest
 
 from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
+from tests.adapters_store.elsewhere import elsewhere
 from tests.adapters_store.small_adapter import BACKBONE, NAME, fields, tensors
 
 STEPS = ("adapter.written", "adapter.synced", "adapter.verified", "adapter.renamed")
 
-PUBLISH = """
-import os, resource, signal, sys
-sys.path.insert(0, sys.argv[1])
-from tests.adapters_store.small_adapter import fields
-from adapters_store import AdaptersStore
-
-root, step, limit = sys.argv[2], sys.argv[3], int(sys.argv[4])
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-if limit:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-def checkpoint(name):
-    if name == step:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-try:
-    AdaptersStore(root, checkpoint=checkpoint).publish(**fields())
-except Exception as error:
-    print(type(error).__name__, error)
-"""
-
-
-def publish_elsewhere(root: Path, step: str = "", limit: int = 0) -> subprocess.CompletedProcess[str]:
-    repository = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", PUBLISH, repository, str(root), step, str(limit)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
 
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_any_step_a_version_is_whole_or_not_there(root: Path, step: str) -> None:
-    assert publish_elsewhere(root, step).returncode == -signal.SIGKILL
+    assert elsewhere("publish", root, step).returncode == -signal.SIGKILL
     store = AdaptersStore(root)
     complete = step == "adapter.renamed"
     assert store.names() == ([NAME] if complete else [])
@@ -98,11 +70,11 @@ def test_all_steps_are_passed_in_order(url: str) -> None:
 
 
 def test_a_disk_that_takes_no_more_leaves_nothing_behind(root: Path) -> None:
-    result = publish_elsewhere(root, limit=5000)
+    result = elsewhere("publish", root, limit=5000)
     assert result.stdout.startswith("StoreError region 3, version 7"), result
     assert "nothing half-done is visible" in result.stdout
     assert list(root.iterdir()) == []
-    assert publish_elsewhere(root).stdout == ""
+    assert elsewhere("publish", root).stdout == ""
     AdaptersStore(root).verify(NAME)
 
 
