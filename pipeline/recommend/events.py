@@ -26,8 +26,9 @@ class Event(NamedTuple):
     allowed: Allowed | None
 
 
-Retained = Callable[[int, int], Sequence[Event]]
-"""Number of events counted since set-up, and how many of them are in the batch, to windows learned beside them."""
+Retained = Callable[[int, int], Sequence[Event | None]]
+"""Number of the first of several events, counted since set-up, and how many they are, to the window of set-up that is
+learned beside each of them, None beside most."""
 
 
 def events_of(queries: Sequence[Query], targets: Ids, existence: Existence) -> list[Event]:

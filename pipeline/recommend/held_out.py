@@ -36,20 +36,26 @@ class HeldOut:
             self._earlier = no_earlier(len(self._targets))
         self._every, self._ask = config.ranking.retention, ask
 
-    def beside(self, counted: int, events: int, existence: Existence) -> list[Event]:
-        """Windows to learn beside the last `events` of the `counted` events, under the models in force.
+    def beside(self, first: int, events: int, existence: Existence) -> list[Event | None]:
+        """Windows to learn beside events, under the models in force.
 
         Args:
-            counted: number of events counted since set-up.
-            events: number of them in the batch.
+            first: number of the first event, counted since set-up.
+            events: number of events.
             existence: the same for every window.
+
+        Returns:
+            The window beside each event, None beside most of them.
         """
+        beside: list[Event | None] = [None] * events
         if not self._every or not len(self._targets):
-            return []
-        numbers = np.arange(counted - events, counted)
-        turns = numbers[numbers % self._every == 0] // self._every % len(self._targets)
-        if not len(turns):
-            return []
-        contexts, targets = self._contexts[turns], self._targets[turns]
-        queries = self._ask(contexts, self._earlier[turns], np.zeros(len(turns), dtype=np.int64), existence)
-        return events_of(queries, targets, existence)
+            return beside
+        numbers = np.arange(first, first + events)
+        learned = np.flatnonzero(numbers % self._every == 0)
+        if len(learned):
+            turns = numbers[learned] // self._every % len(self._targets)
+            contexts, targets = self._contexts[turns], self._targets[turns]
+            queries = self._ask(contexts, self._earlier[turns], np.zeros(len(turns), dtype=np.int64), existence)
+            for place, event in zip(learned.tolist(), events_of(queries, targets, existence), strict=True):
+                beside[place] = event
+        return beside

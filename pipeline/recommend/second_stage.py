@@ -7,7 +7,8 @@ A target outside the candidates is a miss whatever the length of the list. Count
 is scored; the weights of the network are those of the last batch.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +70,20 @@ class _Asked(NamedTuple):
 
     sparse: Mapping[str, SparseScores]
     scores: Mapping[str, RankedScores]
+
+
+class _Batch(NamedTuple):
+    """Events between two steps of the network.
+
+    Attributes:
+        events: of the stream.
+        texts: scores by text after each of their windows.
+        beside: windows of set-up that are learned with them, and the scores by text after each.
+    """
+
+    events: Sequence[Event]
+    texts: Sequence[DenseScores]
+    beside: Sequence[tuple[Event, DenseScores]]
 
 
 class SecondStage:
@@ -158,13 +173,14 @@ class SecondStage:
         """
         ranks: list[int] = []
         written: list[CandidateScores | None] = []
-        for start in range(0, len(events), self._batch):
-            batch = events[start : start + self._batch]
+        for batch in self._batches(events, retained):
             found = self._find_and_count(batch)
-            ranks += self._ranks(batch, found)
+            ranks += self._ranks(batch.events, found)
             written += [None if one is None else one.to_scores() for one in found]
-            lists = [None if one is None else one.list_of(e.target) for one, e in zip(found, batch, strict=True)]
-            self._learn([one for one in lists if one is not None], len(batch), retained)
+            lists = [
+                None if one is None else one.list_of(e.target) for one, e in zip(found, batch.events, strict=True)
+            ]
+            self._learn([one for one in lists if one is not None], batch)
         return ranks, written
 
     def learn_again(
@@ -180,10 +196,9 @@ class SecondStage:
             written: as it returned them.
             retained: as for `rank_and_learn`.
         """
-        for start in range(0, len(events), self._batch):
-            part = slice(start, start + self._batch)
-            lists = self._lists_again(events[part], written[part])
-            self._learn(lists, len(events[part]), retained)
+        known = iter(written)
+        for batch in self._batches(events, retained):
+            self._learn(self._lists_again(batch, list(islice(known, len(batch.events)))), batch)
 
     def begin(self, events: Iterable[tuple[Query, int, bool]]) -> None:
         """Start from set-up: count its events, and learn from the held-out ones.
@@ -275,19 +290,30 @@ class SecondStage:
             ("network", self._network),
         ]
 
-    def _find_and_count(self, events: Sequence[Event]) -> list[Candidates | None]:
+    def _batches(self, events: Sequence[Event], retained: Retained) -> Iterator[_Batch]:
+        """Events in batches; what does not depend on counts is computed for all of them together."""
+        beside = retained(self.events, len(events))
+        learned = [event for event in beside if event is not None]
+        texts = self._text.scores_together([event.query for event in (*events, *learned)])
+        of_learned = iter(texts[len(events) :])
+        besides = [None if event is None else (event, next(of_learned)) for event in beside]
+        for start in range(0, len(events), self._batch):
+            part = slice(start, start + self._batch)
+            yield _Batch(events[part], texts[: len(events)][part], [one for one in besides[part] if one is not None])
+
+    def _find_and_count(self, batch: _Batch) -> list[Candidates | None]:
         """Candidates of each event, found before it is counted; None where the target is none."""
         found = []
-        for event, text in zip(events, self._texts_of(events), strict=True):
+        for event, text in zip(batch.events, batch.texts, strict=True):
             found.append(None if event.allowed is None else self._find(event.query, event.allowed, text))
             self.count(event.query, event.target)
         described = iter(with_features(self.features, [one for one in found if one is not None]))
         return [None if one is None else next(described) for one in found]
 
-    def _lists_again(self, events: Sequence[Event], written: Sequence[CandidateScores | None]) -> list[RankedList]:
+    def _lists_again(self, batch: _Batch, written: Sequence[CandidateScores | None]) -> list[RankedList]:
         """Lists of events that were ranked before, each by the counts before it; they are counted."""
         found, targets = [], []
-        for event, text, known in zip(events, self._texts_of(events), written, strict=True):
+        for event, text, known in zip(batch.events, batch.texts, written, strict=True):
             if known is not None:
                 rows, experts, before = known.unpacked()
                 asked = self._ask(event.query, text)
@@ -295,9 +321,6 @@ class SecondStage:
                 targets.append(event.target)
             self.count(event.query, event.target)
         return lists_of(with_features(self.features, found), targets)
-
-    def _texts_of(self, events: Sequence[Event]) -> list[DenseScores]:
-        return self._text.scores_together([event.query for event in events])
 
     def _find(self, query: Query, allowed: Allowed, text: DenseScores) -> Found:
         """Candidates of a window by the counts as they are."""
@@ -348,16 +371,12 @@ class SecondStage:
             for event, one in zip(batch, found, strict=True)
         ]
 
-    def _learn(self, lists: list[RankedList], events: int, retained: Retained) -> None:
-        """Take a step over lists of events and of held-out set-up windows."""
-        held_out = [event for event in retained(self.events, events) if event.allowed is not None]
-        found = [
-            self._find(event.query, event.allowed, text)
-            for event, text in zip(held_out, self._texts_of(held_out), strict=True)
-            if event.allowed is not None
-        ]
-        lists += lists_of(with_features(self.features, found), [event.target for event in held_out])
-        self._network.learn(lists, events)
+    def _learn(self, lists: list[RankedList], batch: _Batch) -> None:
+        """Take a step over lists of events and of the set-up windows beside them."""
+        beside = [(event, text) for event, text in batch.beside if event.allowed is not None]
+        found = [self._find(e.query, e.allowed, text) for e, text in beside if e.allowed is not None]
+        lists += lists_of(with_features(self.features, found), [event.target for event, _ in beside])
+        self._network.learn(lists, len(batch.events))
 
     def _learn_kept(self, kept: Sequence[RankedList]) -> None:
         random = np.random.default_rng(SEED)

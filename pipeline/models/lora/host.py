@@ -271,11 +271,15 @@ class AdapterHost:
         self._stale[name].clear()
 
     def _activate(self) -> None:
-        """Enable the layers of the active adapter, and disable all others."""
+        """Let the active adapter have an effect, and no other one.
+
+        This is what `set_adapter` and `enable_adapters` of peft do, less a visit to every adapter of every layer, to
+        set what is trained: that is up to `parameter_groups`.
+        """
         name = _NOTHING if self._active is None else self._active
         for layer in self._layers:
-            layer.set_adapter([name], inference_mode=True)
-            layer.enable_adapters(self._active is not None)
+            layer._active_adapter = [name]
+            layer._disable_adapters = self._active is None
 
     def _add(self, name: str, rows: Sequence[int], seed: int) -> None:
         with seeded(seed), _quiet():
