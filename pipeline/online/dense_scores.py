@@ -14,6 +14,9 @@ from pipeline.events.windows import Ids
 Values = NDArray[np.floating[Any]]
 """(m,) scores of catalogue rows for one window, higher is better."""
 
+BLOCK = 8
+"""Values of which none is looked at where the highest is too low."""
+
 NO_ROWS: Ids = np.zeros(0, dtype=np.int64)
 
 
@@ -69,28 +72,40 @@ def _best(
         most: number of values that are wanted.
         least: exclusive bound of values.
     """
+    # Block b is the places b, b + blocks, b + 2 blocks, ...: the highest values of all blocks are found without a branch.
+    blocks = max(-(-len(values) // BLOCK), 1)
+    highest = values[:blocks].copy()
+    for start in range(blocks, len(values), blocks):
+        for block in range(min(blocks, len(values) - start)):
+            highest[block] = max(highest[block], values[start + block])
     # The lowest of the best values so far is at the root of a heap.
     heap, size, bound = np.empty(most, dtype=np.float64), 0, least
-    for place in range(len(values)):
-        value = values[place]
-        if not value > bound or not _may_be(rows[place] if len(rows) else place, existing, excluded):
+    for block in range(len(highest)):
+        if not highest[block] > bound:
             continue
-        if size < most:
-            _rise(heap, size, value)
-            size += 1
-        else:
-            _sink(heap, value)
-        if size == most:
-            bound = heap[0]
+        for place in range(block, len(values), blocks):
+            value = values[place]
+            if not value > bound or not _may_be(rows[place] if len(rows) else place, existing, excluded):
+                continue
+            if size < most:
+                _rise(heap, size, value)
+                size += 1
+            else:
+                _sink(heap, value)
+            if size == most:
+                bound = heap[0]
     found, count = np.empty(size, dtype=np.int64), 0
-    for place in range(len(values)):
-        value = values[place]
-        is_best = value >= bound if size == most else value > bound
-        if is_best and _may_be(rows[place] if len(rows) else place, existing, excluded):
-            if count == len(found):
-                found = np.append(found, np.empty(most, dtype=np.int64))
-            found[count] = place
-            count += 1
+    for block in range(len(highest)):
+        if not (highest[block] >= bound if size == most else highest[block] > bound):
+            continue
+        for place in range(block, len(values), blocks):
+            value = values[place]
+            is_best = value >= bound if size == most else value > bound
+            if is_best and _may_be(rows[place] if len(rows) else place, existing, excluded):
+                if count == len(found):
+                    found = np.append(found, np.empty(most, dtype=np.int64))
+                found[count] = place
+                count += 1
     return found[:count]
 
 
