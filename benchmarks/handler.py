@@ -181,7 +181,8 @@ def opened(setup: SetUp, config: Config, items: int, folder: Path) -> GateScorin
         name = f"r{region_id}"
         host.create(name, range(1, MOVED + 1), parent=None, seed=0)
         tensors = {
-            key: rng.normal(size=value.shape, scale=0.05).astype(np.float32) for key, value in host.tensors(name).items()
+            key: rng.normal(size=value.shape, scale=0.05).astype(np.float32)
+            for key, value in host.tensors(name).items()
         }
         host.drop(name)
         host.register(name, tensors, range(1, MOVED + 1))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
+from pipeline.compiled import compiled
 from pipeline.events.allowed import Allowed
 from pipeline.events.windows import PADDING, Ids
 from pipeline.online.popularity_pool import PopularityPool
@@ -30,9 +31,6 @@ LEAST_SHARE = 0.1
 
 LEADING = 4
 """Items of the pool by each half-life, for each one that is wanted."""
-
-EVERY = slice(None)
-"""All catalogue rows."""
 
 
 class Leading(NamedTuple):
@@ -92,7 +90,7 @@ class DecayedPopularity:
         self._counts[:, :, rows] = 0.0
         self._of_pool = None
 
-    def regional_by(self, half_life: int, setup_shares: Array, rows: Ids | slice = EVERY) -> Array:
+    def regional_by(self, half_life: int, setup_shares: Array, rows: Ids | None = None) -> Array:
         """(m,) decayed popularity of (m,) rows for a window, by one half-life.
 
         Args:
@@ -100,23 +98,18 @@ class DecayedPopularity:
             setup_shares: (regions,) shares of the set-up regions in the window.
             rows: catalogue rows; all of them unless given.
         """
-        shares, totals = counted(setup_shares), self._totals[:, half_life]
         pseudo = self._shrinkage * self._weight[half_life]
-        # Probabilities are linear in the counts: weights of an event of each region, of any, and of set-up.
-        own = {region: shares[region] / (totals[region] + pseudo) for region in shares.nonzero()[0].tolist()}
-        overall = sum(own.values()) * (pseudo / (totals[ALL_REGIONS] + pseudo))
-        popularity: Array = overall * self._counts[ALL_REGIONS, half_life, rows]
-        popularity += overall * pseudo * self._usual[rows]
-        for region, weight in own.items():
-            popularity += weight * self._counts[region, half_life, rows]
-        return popularity
+        counts, totals = self._counts[:, half_life], self._totals[:, half_life]
+        asked = np.arange(len(self._usual)) if rows is None else rows
+        return _regional(counts, totals, self._usual, counted(setup_shares), pseudo, asked)
 
-    def overall_by(self, half_life: int, rows: Ids | slice = EVERY) -> Array:
-        """(m,) decayed popularity over all users of (m,) rows, by one half-life, given by its index."""
-        weight = self._shrinkage * self._weight[half_life]
-        overall: Array = (self._counts[ALL_REGIONS, half_life, rows] + weight * self._usual[rows]) / (
-            self._totals[ALL_REGIONS, half_life] + weight
-        )
+    def overall_by(self, half_life: int, rows: Ids | None = None) -> Array:
+        """(m,) decayed popularity over all users of (m,) rows, all unless given, by a half-life, given by its index."""
+        pseudo, total = self._shrinkage * self._weight[half_life], self._totals[ALL_REGIONS, half_life]
+        counts = self._counts[ALL_REGIONS, half_life]
+        if rows is not None:
+            return _overall(counts, total, self._usual, pseudo, rows)
+        overall: Array = (counts + pseudo * self._usual) / (total + pseudo)
         return overall
 
     def leading(self, half_life: int, most: int) -> Leading:
@@ -165,9 +158,7 @@ class DecayedPopularity:
             self._totals /= self._weight
             self._weight[:] = 1.0
             self._pool = None
-        added = np.append(counted(setup_shares), 1.0)[:, None] * self._weight
-        self._counts[:, :, row] += added
-        self._totals += added
+        _add(self._counts, self._totals, self._weight, counted(setup_shares), row)
         self._of_pool = None
         if self._pool is not None:
             self._pool.add(row)
@@ -215,3 +206,43 @@ def counted(setup_shares: Array) -> Array:
     kept = np.where(setup_shares >= LEAST_SHARE, setup_shares, 0.0)
     total = np.add.reduce(kept, axis=-1, keepdims=True)
     return np.where(total > 0.0, kept / np.maximum(total, LEAST_SHARE), setup_shares)
+
+
+@compiled
+def _overall(counts: Array, total: float, usual: Array, pseudo: float, rows: Ids) -> Array:
+    """See `DecayedPopularity.overall_by`."""
+    overall = np.empty(len(rows), dtype=np.float64)
+    for number in range(len(rows)):
+        row = rows[number]
+        overall[number] = (counts[row] + pseudo * usual[row]) / (total + pseudo)
+    return overall
+
+
+@compiled
+def _regional(counts: Array, totals: Array, usual: Array, shares: Array, pseudo: float, rows: Ids) -> Array:
+    """See `DecayedPopularity.regional_by`; the last of (regions + 1, items + 1) counts are those of all regions."""
+    # Probabilities are linear in the counts: weights of an event of each region, of any, and of set-up.
+    regions, own = np.flatnonzero(shares), 0.0
+    weights = shares / (totals[:-1] + pseudo)
+    for region in regions:
+        own += weights[region]
+    overall = own * (pseudo / (totals[-1] + pseudo))
+    popularity = np.empty(len(rows), dtype=np.float64)
+    for number in range(len(rows)):
+        row = rows[number]
+        of_row = overall * counts[-1, row]
+        of_row += overall * pseudo * usual[row]
+        for region in regions:
+            of_row += weights[region] * counts[region, row]
+        popularity[number] = of_row
+    return popularity
+
+
+@compiled
+def _add(counts: Array, totals: Array, weight: Array, shares: Array, row: int) -> None:
+    """Add the weights of an event in its (regions,) shares to the counts of a row and to the totals, in place."""
+    for region in range(len(totals)):
+        share = shares[region] if region < len(shares) else 1.0
+        for half_life in range(len(weight)):
+            counts[region, half_life, row] += share * weight[half_life]
+            totals[region, half_life] += share * weight[half_life]

@@ -72,12 +72,8 @@ def _best(
         most: number of values that are wanted.
         least: exclusive bound of values.
     """
-    # Block b is the places b, b + blocks, b + 2 blocks, ...: the highest values of all blocks are found without a branch.
-    blocks = max(-(-len(values) // BLOCK), 1)
-    highest = values[:blocks].copy()
-    for start in range(blocks, len(values), blocks):
-        for block in range(min(blocks, len(values) - start)):
-            highest[block] = max(highest[block], values[start + block])
+    highest = _highest_of_blocks(values)
+    blocks = max(len(highest), 1)
     # The lowest of the best values so far is at the root of a heap.
     heap, size, bound = np.empty(most, dtype=np.float64), 0, least
     for block in range(len(highest)):
@@ -96,7 +92,7 @@ def _best(
                 bound = heap[0]
     found, count = np.empty(size, dtype=np.int64), 0
     for block in range(len(highest)):
-        if not (highest[block] >= bound if size == most else highest[block] > bound):
+        if highest[block] < bound:
             continue
         for place in range(block, len(values), blocks):
             value = values[place]
@@ -107,6 +103,17 @@ def _best(
                 found[count] = place
                 count += 1
     return found[:count]
+
+
+@compiled
+def _highest_of_blocks(values: Values) -> Values:
+    """(blocks,) highest of the values at places b, b + blocks, b + 2 blocks, ... for each block b: without a branch."""
+    blocks = -(-len(values) // BLOCK)
+    highest = values[:blocks].copy()
+    for start in range(blocks, len(values), max(blocks, 1)):
+        for block in range(min(blocks, len(values) - start)):
+            highest[block] = max(highest[block], values[start + block])
+    return highest
 
 
 @compiled

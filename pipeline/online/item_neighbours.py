@@ -8,12 +8,15 @@ Item-based nearest neighbours (Sarwar et al., 2001), updated with every event an
 The age of an item in a history is 0 for the newest and 1 for the one before it; n counts the newest events of an item.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Array
+from pipeline.compiled import compiled
 from pipeline.events.windows import PADDING, Ids
 from pipeline.online.pair_counts import PairCounts
 from pipeline.online.sparse_scores import SparseScores
@@ -57,10 +60,8 @@ class ItemNeighbours:
 
     def scores(self, history: Ids) -> SparseScores:
         """The s of each item after a (length,) history, oldest first."""
-        items = history[history != PADDING][::-1]
-        weights = self._decays[: len(items)] / np.sqrt(self._taken[items] + SHRINKAGE)
-        scores = self._counts.weighted(items, weights)
-        scores.values /= np.sqrt(self._taken[scores.rows] + SHRINKAGE)
+        scores = self._counts.weighted(*_weighted(history, self._taken, self._decays))
+        _normalise(scores.values, scores.rows, self._taken)
         return scores
 
     def forget(self, rows: Ids) -> None:
@@ -99,8 +100,35 @@ class ItemNeighbours:
         if row == PADDING:
             return
         self._taken[row] += sign
-        history = self._histories[position]
-        items = history[(history != PADDING) & (history != row)]
-        others = np.full(len(items), row)
-        firsts, seconds = np.concatenate([items, others]), np.concatenate([others, items])
-        self._counts.add(firsts, seconds, np.full(len(firsts), sign))
+        self._counts.add(*_pairs(self._histories[position], row, sign))
+
+
+@compiled
+def _weighted(history: Ids, taken: Array, decays: Array) -> tuple[Ids, Array]:
+    """The items of a (length,) history, newest first, and their weights."""
+    items, weights, size = np.empty_like(history), np.empty(len(history), dtype=np.float64), 0
+    for item in history[::-1]:
+        if item != PADDING:
+            items[size], weights[size] = item, decays[size] / math.sqrt(taken[item] + SHRINKAGE)
+            size += 1
+    return items[:size], weights[:size]
+
+
+@compiled
+def _normalise(values: Array, rows: Ids, taken: Array) -> None:
+    """Divide (m,) values by the (m,) rows' part of the denominator, in place."""
+    for number in range(len(rows)):
+        values[number] /= math.sqrt(taken[rows[number]] + SHRINKAGE)
+
+
+@compiled
+def _pairs(history: Ids, row: int, sign: int) -> tuple[Ids, Ids, Ids]:
+    """Pairs of the row that was taken with each item of a (length,) history, both ways: two rows and the count."""
+    items, size = np.empty_like(history), 0
+    for item in history:
+        if item not in (PADDING, row):
+            items[size] = item
+            size += 1
+    firsts, seconds = np.full(2 * size, row), np.full(2 * size, row)
+    firsts[:size], seconds[size:] = items[:size], items[:size]
+    return firsts, seconds, np.full(2 * size, sign)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.compiled import compiled
 from pipeline.events.windows import PADDING, Ids
 from pipeline.online.pair_counts import PairCounts
 from pipeline.online.sparse_scores import SparseScores
@@ -76,5 +77,16 @@ class ItemTransitions:
 
     def _count(self, context: Ids, row: int, sign: int) -> None:
         """Add to the counts; the position of an item is 1 for the oldest that a window can hold."""
-        places = np.flatnonzero(context != PADDING)
-        self._counts.add(context[places], np.full(len(places), row), sign * (places + 1))
+        self._counts.add(*_pairs(context, row, sign))
+
+
+@compiled
+def _pairs(context: Ids, row: int, sign: int) -> tuple[Ids, Ids, Ids]:
+    """First item, second item and count of each pair of a (length,) window and the row that was taken after it."""
+    firsts, seconds, counts = np.empty_like(context), np.full_like(context, row), np.empty_like(context)
+    size = 0
+    for place in range(len(context)):
+        if context[place] != PADDING:
+            firsts[size], counts[size] = context[place], sign * (place + 1)
+            size += 1
+    return firsts[:size], seconds[:size], counts[:size]

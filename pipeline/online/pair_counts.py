@@ -57,17 +57,17 @@ class PairCounts:
 
     def add(self, firsts: Ids, seconds: Ids, counts: Ids) -> None:
         """Add (n,) counts to those of (n,) pairs, in their order; a pair whose count falls to zero is removed."""
-        missing = int(firsts.max(initial=-1)) + 1 - len(self._starts)
-        if missing > 0:
-            more = np.zeros(missing + len(self._starts) // 4, dtype=np.int64)
-            parts = (self._starts, self._sizes, self._rooms)
-            self._starts, self._sizes, self._rooms = (np.concatenate([part, more]) for part in parts)
-        self._highest = max(self._highest, int(seconds.max(initial=0)))
         done = 0
-        while done < len(firsts):
+        while True:
             blocks = (self._starts, self._sizes, self._rooms)
-            done, self._used = _add(*blocks, self._rows, self._counts, firsts, seconds, counts, done, self._used)
-            if done < len(firsts):
+            done, self._used, self._highest = _add(
+                *blocks, self._rows, self._counts, firsts, seconds, counts, done, self._used, self._highest
+            )
+            if done == len(firsts):
+                return
+            if firsts[done] >= len(self._starts):
+                self._resize(int(firsts[done]))
+            else:
                 self._make_room()
 
     def weighted(self, firsts: Ids, weights: Array) -> SparseScores:
@@ -76,7 +76,13 @@ class PairCounts:
         rows, sums = _sums(
             self._starts, self._sizes, self._rows, self._counts, np.ascontiguousarray(firsts), weights, memory
         )
-        return SparseScores(rows, sums, self._memory)
+        return SparseScores(rows, sums, memory)
+
+    def _resize(self, first: int) -> None:
+        """Give items up to the one given a block, and some more."""
+        more = np.zeros(first + 1 - len(self._starts) + len(self._starts) // 4, dtype=np.int64)
+        parts = (self._starts, self._sizes, self._rooms)
+        self._starts, self._sizes, self._rooms = (np.concatenate([part, more]) for part in parts)
 
     def _make_room(self) -> None:
         """Pack the array anew where most of it is left behind, else double it."""
@@ -110,10 +116,17 @@ def _add(
     added: Ids,
     done: int,
     used: int,
-) -> tuple[int, int]:
-    """Add pairs from number `done` on; return the number at which the array is full, and how much of it is used."""
+    highest: int,
+) -> tuple[int, int, int]:
+    """Add pairs from number `done` on.
+
+    Returns:
+        The number of the first pair that there is no room for, how much of the array is used, and the highest partner.
+    """
     for number in range(done, len(firsts)):
         first, second = firsts[number], seconds[number]
+        if first >= len(starts):
+            return number, used, highest
         start, size = starts[first], sizes[first]
         place = start + np.searchsorted(rows[start : start + size], second)
         end = start + size
@@ -127,7 +140,7 @@ def _add(
         if size == rooms[first]:
             room = max(LEAST_ROOM, 2 * size)
             if used + room > len(rows):
-                return number, used
+                return number, used, highest
             rows[used : used + size] = rows[start:end]
             counts[used : used + size] = counts[start:end]
             place += used - start
@@ -137,7 +150,8 @@ def _add(
             rows[moved], counts[moved] = rows[moved - 1], counts[moved - 1]
         rows[place], counts[place] = second, added[number]
         sizes[first] += 1
-    return len(firsts), used
+        highest = max(highest, second)
+    return len(firsts), used, highest
 
 
 @compiled

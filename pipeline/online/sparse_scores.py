@@ -32,7 +32,7 @@ class SparseScores:
     Args:
         rows: (k,) distinct catalogue rows.
         values: (k,) their scores, all positive.
-        memory: looks scores up.
+        memory: see `RowMemory.up_to`; it has a place for each of the rows.
 
     Attributes:
         rows, values: as given.
@@ -40,27 +40,42 @@ class SparseScores:
 
     __slots__ = ("_memory", "rows", "values")
 
-    def __init__(self, rows: Ids, values: Array, memory: RowMemory) -> None:
+    def __init__(self, rows: Ids, values: Array, memory: Array) -> None:
         self.rows, self.values, self._memory = rows, values, memory
 
     @property
     def total(self) -> float:
         """Sum over all items."""
-        return float(self.values.sum())
+        return _total(self.values)
 
     @property
     def highest(self) -> float:
         """Highest score of any item, 0 without evidence."""
-        return float(self.values.max(initial=0.0))
+        return _highest(self.values)
 
     def at(self, rows: Ids) -> Array:
         """(m,) scores of (m,) rows."""
-        highest = max(int(self.rows.max(initial=0)), int(rows.max(initial=0)))
-        return _look_up(self.rows, self.values, rows, self._memory.up_to(highest))
+        return _look_up(self.rows, self.values, rows, self._memory)
 
     def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
         """Rows and scores of the `most` best items that may be recommended, and of all ties of the last one."""
         return shortlist(self.values, allowed, most, rows=self.rows)
+
+
+@compiled
+def _total(values: Array) -> float:
+    total = 0.0
+    for value in values:
+        total += value
+    return total
+
+
+@compiled
+def _highest(values: Array) -> float:
+    highest = 0.0
+    for value in values:
+        highest = max(highest, value)
+    return highest
 
 
 @compiled
@@ -70,7 +85,8 @@ def _look_up(rows: Ids, values: Array, wanted: Ids, memory: Array) -> Array:
         memory[rows[number]] = values[number]
     found = np.empty(len(wanted), dtype=np.float64)
     for number in range(len(wanted)):
-        found[number] = memory[wanted[number]]
+        row = wanted[number]
+        found[number] = memory[row] if row < len(memory) else 0.0
     for number in range(len(rows)):
         memory[rows[number]] = 0.0
     return found

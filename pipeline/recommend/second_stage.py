@@ -177,9 +177,7 @@ class SecondStage:
             found = self._find_and_count(batch)
             ranks += self._ranks(batch.events, found)
             written += [None if one is None else one.to_scores() for one in found]
-            lists = [
-                None if one is None else one.list_of(e.target) for one, e in zip(found, batch.events, strict=True)
-            ]
+            lists = [None if one is None else one.list_of(e.target) for one, e in zip(found, batch.events, strict=True)]
             self._learn([one for one in lists if one is not None], batch)
         return ranks, written
 

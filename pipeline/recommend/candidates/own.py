@@ -23,4 +23,5 @@ class OwnItems:
         """1 / (1 + age) of each item in the history, the newest having age 0."""
         history = query.history(self.most)
         taken = np.ascontiguousarray(history[history != PADDING][::-1])
-        return SparseScores(taken, 1.0 / (1.0 + np.arange(len(taken), dtype=np.float64)), self._memory)
+        memory = self._memory.up_to(int(taken.max(initial=0)))
+        return SparseScores(taken, 1.0 / (1.0 + np.arange(len(taken), dtype=np.float64)), memory)

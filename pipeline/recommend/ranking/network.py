@@ -5,6 +5,7 @@ fitted to the item that was taken (ListNet's top-one loss; Cao et al., 2007) by 
 Means and variances of the features follow the lists that are learned.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.nn.utils.rnn import pad_sequence
 
 from pipeline.models.seeding import seeded
 
@@ -85,10 +87,11 @@ class RankingNetwork:
         together = torch.from_numpy(np.concatenate([one.features for one in lists]))
         self._follow(together)
         parts = self._forward(together).split([len(one.features) for one in lists])
-        losses = [-part.log_softmax(0)[one.taken] for part, one in zip(parts, lists, strict=True)]
+        logs = pad_sequence(parts, batch_first=True, padding_value=-math.inf).log_softmax(1)
+        losses = -logs[torch.arange(len(lists)), torch.tensor([one.taken for one in lists])]
         self._optimizer.param_groups[0]["lr"] = self._learning_rate * min(events / self._batch, 1.0)
         self._optimizer.zero_grad()
-        torch.stack(losses).mean().backward()
+        losses.mean().backward()
         self._optimizer.step()
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
