@@ -168,6 +168,11 @@ def is_of_mixture(snapshot: OnlineSnapshot) -> bool:
     return EARLIER in snapshot.arrays
 
 
+def fits(snapshot: OnlineSnapshot, online: OnlineState) -> bool:
+    """True for a snapshot of the same set-up and settings, however many items it has."""
+    return _shapes(snapshot.arrays) == _shapes(online.to_arrays())
+
+
 def restore_online(online: OnlineState, gate: str, snapshot: OnlineSnapshot, rows: Ids) -> None:
     """Set origin prior and second stage to the state of a gate's snapshot.
 
@@ -188,7 +193,7 @@ def restore_online(online: OnlineState, gate: str, snapshot: OnlineSnapshot, row
         online.origin_prior.restore(arrays)
         online.second_stage.events = snapshot.events
         return
-    if _shapes(arrays) != _shapes(online.to_arrays()) or len(rows) != arrays[_COUNTS].shape[2]:
+    if not fits(snapshot, online) or len(rows) != arrays[_COUNTS].shape[2]:
         raise LogError(
             f"the trend of gate {gate} in topic {TREND} is of another set-up, other settings of the trend or another "
             "version: give servers and gates the same, or start the gate under a new --instance, which counts from "

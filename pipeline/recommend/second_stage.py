@@ -140,13 +140,17 @@ class SecondStage:
 
     # Ranking.
 
-    def candidates(self, query: Query, allowed: Allowed) -> Candidates:
-        """Find the candidates of a window, and describe them."""
-        return with_features(self.features, [self._find(query, allowed, self._text.scores(query))])[0]
+    def candidates(self, queries: Sequence[Query], allowed: Sequence[Allowed]) -> list[Candidates]:
+        """Find the candidates of n windows, and describe them."""
+        asked = zip(queries, allowed, self._text.scores_together(queries), strict=True)
+        return with_features(self.features, [self._find(query, items, text) for query, items, text in asked])
 
-    def scores(self, candidates: Candidates) -> NDArray[np.float32]:
-        """(m,) scores of candidates, higher is better."""
-        return self._network.scores(candidates.features)
+    def scores(self, candidates: Sequence[Candidates]) -> list[NDArray[np.float32]]:
+        """(m,) scores of the candidates of each of n windows, higher is better."""
+        if not candidates:
+            return []
+        together = self._network.scores(np.concatenate([one.features for one in candidates]))
+        return np.split(together, np.cumsum([len(one.rows) for one in candidates])[:-1])
 
     def contributions(self, candidates: Candidates) -> NDArray[np.float32]:
         """(m, features) part of each feature in the scores; see `RankingNetwork.contributions`."""
@@ -154,8 +158,8 @@ class SecondStage:
 
     def rank(self, query: Query, allowed: Allowed, target: int) -> int:
         """Rank of a target after a window, 1 = top; see `rank_in`."""
-        candidates = self.candidates(query, allowed)
-        return rank_in(candidates.rows, self.scores(candidates), target, allowed)
+        candidates = self.candidates([query], [allowed])
+        return rank_in(candidates[0].rows, self.scores(candidates)[0], target, allowed)
 
     # Learning.
 
@@ -212,7 +216,7 @@ class SecondStage:
                 taken[target] = target != PADDING
                 continue
             allowed = Allowed(taken, query.window[:0] if self._own else query.window)
-            found = self.candidates(query, allowed).list_of(target)
+            found = self.candidates([query], [allowed])[0].list_of(target)
             if found is not None:
                 kept.append(found)
         self._learn_kept(kept[-KEPT:])
@@ -271,12 +275,16 @@ class SecondStage:
         for part, of in self._parts():
             front = f"{part}."
             own = {name.removeprefix(front): array for name, array in arrays.items() if name.startswith(front)}
-            if isinstance(of, RankingNetwork):
-                of.restore(own)
-            else:
+            if of is not self._network:
                 of.restore(own, rows)
+        self.restore_weights(arrays)
         self.resize(int(rows.max(initial=0)))
         self.events, self.started = int(arrays["events"]), True
+
+    def restore_weights(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what was learned, and not what was counted, from the result of `to_arrays`."""
+        front = "network."
+        self._network.restore({k.removeprefix(front): array for k, array in arrays.items() if k.startswith(front)})
 
     def _parts(self) -> list[tuple[str, Any]]:
         return [
@@ -356,12 +364,7 @@ class SecondStage:
         return Found(rows, experts, taken_before, distinct, found_by, described)
 
     def _ranks(self, batch: Sequence[Event], found: Sequence[Candidates | None]) -> list[int]:
-        asked = [one for one in found if one is not None]
-        parts: list[NDArray[np.float32]] = []
-        if asked:
-            together = self._network.scores(np.concatenate([one.features for one in asked]))
-            parts = np.split(together, np.cumsum([len(one.rows) for one in asked])[:-1])
-        scores = iter(parts)
+        scores = iter(self.scores([one for one in found if one is not None]))
         return [
             NOT_SCORED
             if one is None or event.allowed is None

@@ -69,7 +69,7 @@ def test_one_item_a_source_is_a_candidate_at_least_and_a_target_outside_is_a_mis
     model = np.full(len(setup.catalogue) + 1, 1e-6)
     model[7] = 0.9
     asked = query(setup, [3], {"model": model, "backbone": model})
-    found = ranked.candidates(asked, allowed(setup, 3))
+    (found,) = ranked.candidates([asked], [allowed(setup, 3)])
     assert 7 in found.rows and "model" in found.sources_of(7)
     assert len(found.rows) < 32
     outside = next(row for row in range(1, len(setup.catalogue)) if row not in found.rows and row != 3)
@@ -79,7 +79,7 @@ def test_one_item_a_source_is_a_candidate_at_least_and_a_target_outside_is_a_mis
 def test_only_what_is_allowed_is_a_candidate(setup: SetUp) -> None:
     ranked = stage(setup)
     few = np.isin(np.arange(len(setup.catalogue) + 1), [4, 9])
-    assert ranked.candidates(query(setup, [3]), Allowed(few, NO_ROWS)).rows.tolist() == [4, 9]
+    assert ranked.candidates([query(setup, [3])], [Allowed(few, NO_ROWS)])[0].rows.tolist() == [4, 9]
 
 
 def test_a_restored_stage_goes_on_to_the_bit(setup: SetUp) -> None:
@@ -102,8 +102,8 @@ def test_every_feature_is_in_the_table(setup: SetUp) -> None:
 def test_an_answer_is_explained_by_the_parts_of_its_score(setup: SetUp) -> None:
     ranked = stage(setup)
     follow(setup, ranked, 300)
-    found = ranked.candidates(query(setup, [5]), allowed(setup, 5))
-    parts, scores = ranked.contributions(found), ranked.scores(found)
+    (found,) = ranked.candidates([query(setup, [5])], [allowed(setup, 5)])
+    parts, (scores,) = ranked.contributions(found), ranked.scores([found])
     assert parts.shape == (len(found.rows), len(ranked.features.names))
     top = int(scores.argmax())
     assert found.rows[top] == 6

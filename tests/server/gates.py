@@ -41,7 +41,7 @@ def ranked(gate: EventScorer, history: np.ndarray) -> dict[int, float]:
     opened = gate.online.origin_prior.opened(batch.origin_features(the_setup().bank, windows.since_setup))
     query = gate._queries(batch, windows.contexts, windows.earlier, windows.since_setup, opened)[0]
     stage = gate.online.second_stage
-    found = stage.candidates(query, existence.allowed(0, history))
-    scores = stage.scores(found).astype(np.float64)
+    (found,) = stage.candidates([query], [existence.allowed(0, history)])
+    scores = stage.scores([found])[0].astype(np.float64)
     shares = np.exp(scores - scores.max())
     return dict(zip(found.rows.tolist(), (shares / shares.sum()).tolist(), strict=True))

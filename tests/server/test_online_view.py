@@ -128,10 +128,12 @@ def test_counts_follow_between_snapshots_and_weights_do_not(world: World) -> Non
         for history in windows():
             answers_of(server, scorer, history)
         assert server.recommend(user_id="nobody", k=1000) != before
-        # The next snapshot brings the weights.
+        # The next snapshot brings the weights, and nothing else: to count everything anew stalls answers.
         scorer.online.restore(now, same_rows())
+        state = server.service.online._online
         world.snapshot(scorer.online)
         eventually(lambda: np.array_equal(server.service.online._online.to_arrays()[WEIGHTS], now[WEIGHTS]))  # type: ignore[union-attr]
+        assert server.service.online._online is state
         for history in windows():
             answers_of(server, scorer, history)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters_store import ArrayFiles
-from consumers.gate.changelog import OnlineSnapshot, chunk_of, is_of_mixture, read_snapshot, restore_online
+from consumers.gate.changelog import OnlineSnapshot, chunk_of, fits, is_of_mixture, read_snapshot, restore_online
 from consumers.runtime.malformed import MALFORMED, OnSkipped, readable
 from consumers.runtime.topic_reader import value_of
 from pipeline.arrays import Array
@@ -148,8 +148,8 @@ class ServedOnlineState:
             if not stage.started:
                 # No snapshot could be used.
                 self._begin(self._online)
-            found = [stage.candidates(q, a) for q, a in zip(queries, allowed, strict=True)]
-            return [Ranked(candidates, stage.scores(candidates)) for candidates in found]
+            found = stage.candidates(queries, allowed)
+            return list(map(Ranked, found, stage.scores(found)))
 
     def contributions(self, candidates: Candidates) -> list[Mapping[str, float]]:
         """For each candidate, the part of each feature in its score."""
@@ -232,6 +232,8 @@ class ServedOnlineState:
         """Replace the state by a gate's newest snapshot; one that cannot be used changes nothing."""
         try:
             kept = read_snapshot(log, gate, self._files)
+            if kept is not None and self._take_weights(kept, gate, log):
+                return
             online = self._restored(gate, kept, take) if kept is not None else None
         except UnavailableError:
             raise
@@ -249,6 +251,19 @@ class ServedOnlineState:
             self._count(online, gate, since, lambda *_: None)
             with self._lock:
                 self._online, self._gate = online, gate
+
+    def _take_weights(self, kept: OnlineSnapshot, gate: str, log: Log) -> bool:
+        """Take the weights of a snapshot alone where the counts are the gate's already; say whether they are."""
+        online = self._online
+        if online is None or gate != self._gate or not fits(kept, online):
+            return False
+        since = self._read(self._since(kept, log), lambda *_: None)
+        stamps = [event.stamp.number for _, event in since if event.stamp is not None and event.stamp.gate == gate]
+        if online.events != kept.events + sum(number >= kept.events for number in stamps):
+            return False
+        with self._lock:
+            online.second_stage.restore_weights(kept.arrays)
+        return True
 
     def _restored(self, gate: str, kept: OnlineSnapshot, take: Take) -> OnlineState:
         """The state of a snapshot, its rows those of the same items here."""

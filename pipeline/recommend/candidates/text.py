@@ -30,12 +30,11 @@ class TextNeighbours:
         self.most, self._texts = most, texts
 
     def scores(self, query: Query) -> DenseScores:
-        """Cosines; 0 for an empty window."""
-        texts = self._texts()
-        return DenseScores(texts @ self._mean(query, texts), 0.0)
+        """Cosines."""
+        return self.scores_together([query])[0]
 
     def scores_together(self, queries: Sequence[Query]) -> list[DenseScores]:
-        """Scores of n queries: cheaper than one by one."""
+        """Cosines after each of n windows, 0 for an empty one; the texts are read once for all of them."""
         if not queries:
             return []
         texts = self._texts()
