@@ -42,9 +42,12 @@ class ScoredBatch:
 
     def reweighted(self, origin_weight: Array) -> "ScoredBatch":
         """The batch with the stream regions counting (n,) `origin_weight` times as much."""
-        if (origin_weight == 1.0).all():
+        changed = np.flatnonzero(origin_weight != 1.0)
+        if not len(changed):
             return self
-        probabilities = reweighted(self.probabilities, self.backbone, origin_weight[:, None])
+        weight = origin_weight[changed, None].astype(self.probabilities.dtype)
+        probabilities = self.probabilities.copy()
+        probabilities[changed] = reweighted(self.probabilities[changed], self.backbone[changed], weight)
         return replace(self, route=rerouted(self.route, origin_weight), probabilities=probabilities)
 
     def origin_features(self, setup_bank: RegionBank, since_setup: NDArray[np.int64]) -> OriginFeatures:
