@@ -19,6 +19,11 @@ ENDS: Mapping[str, Step] = {GATED: "gated", EDITS: "decided", REGIONS: "publishe
 """Topic -> step that ends with the commit of its record."""
 
 
+def newest_window(edit: Mapping[str, Any]) -> int | None:
+    """Return the offset in `gated` of the newest window of an edit, given its record; None without windows."""
+    return max((offset for name in ("windows", "samples") for _, offset, _ in edit[name]), default=None)
+
+
 def newest_window_gated_at(edit: Mapping[str, Any], log: Log) -> float | None:
     """Return the time at which the newest window of an edit was written to `gated`, in seconds since 1970.
 
@@ -29,7 +34,7 @@ def newest_window_gated_at(edit: Mapping[str, Any], log: Log) -> float | None:
     Returns:
         None for an edit without windows, and where the log has no time for the record or cannot return it.
     """
-    newest = max((offset for name in ("windows", "samples") for _, offset, _ in edit[name]), default=None)
+    newest = newest_window(edit)
     if newest is None:
         return None
     try:

@@ -24,8 +24,8 @@ from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
 POLL = 0.05
 """Seconds that a poll waits: a new revision is served about that much later."""
 
-MOST = 2_000
-"""Most records of a poll."""
+MOST = 200
+"""Most records of a poll: new items and revisions wait for no more than these."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before the log is opened again; doubled each time, up to the longest."""
@@ -133,12 +133,12 @@ class Follower:
         controls = [record for record in applied if record.topic == CONTROL]
         for act in readable(controls, _act_of, skip):
             self._apply_control(act)
-        self._note_freshness(applied, log, refused=bool(refused))
+        self._note_freshness(applied, refused=bool(refused))
 
-    def _note_freshness(self, applied: Sequence[Record], log: Log, refused: bool) -> None:
+    def _note_freshness(self, applied: Sequence[Record], refused: bool) -> None:
         """Note what is in force now; a revision whose adapter was refused is not."""
         freshness = self._views.freshness
-        freshness.read(applied, log)
+        freshness.read(applied)
         if self.caught_up.is_set():
             freshness.counted(applied, self._views.online.gate)
             if not refused:

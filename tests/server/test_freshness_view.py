@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from consumers.server.views.freshness import KEPT, Freshness
+from consumers.server.views.freshness import KEPT, REMEMBERED, Freshness
 from pipeline.streams import Log, MemoryLog, Record
 from pipeline.streams.topics import EDITS, GATED, REGIONS, pipeline_topics
 from pipeline.telemetry import Metrics, new_metrics
@@ -60,7 +60,7 @@ def test_the_log_tells_how_long_an_edit_was_decided_and_published(clock: Clock, 
     clock.now += 120
     records += write(log, REGIONS, {"edit_id": "a"}, {"edit_id": None}, {"edit_id": "of a replay"})
     clock.now += 10_000
-    view.read(records, log)
+    view.read(records)
     assert view.quantiles() == {
         "decided": {"p50": 5.0, "p99": 5.0, "count": 1},
         "published": {"p50": 120.0, "p99": 120.0, "count": 1},
@@ -88,11 +88,11 @@ def test_records_of_unknown_time_and_edits_of_lost_windows_leave_it_empty(clock:
     write(log, GATED, {})
     edits = write(log, EDITS, edit("a", 0))
     log.delete_before(GATED, 0, 1)
-    view.read(edits, log)
-    view.read([Record(EDITS, 0, 1, "k", edit("b"), 1.0), Record(REGIONS, 0, 0, "k", {"edit_id": "b"}, 1.0)], log)
+    view.read(edits)
+    view.read([Record(EDITS, 0, 1, "k", edit("b"), 1.0), Record(REGIONS, 0, 0, "k", {"edit_id": "b"}, 1.0)])
     view.served([Record(REGIONS, 0, 0, "k", {}, 1.0)])
     tombstones = [Record(topic, 0, 9, "k", None, 1.0, clock.now) for topic in (EDITS, REGIONS, GATED)]
-    view.read(tombstones, log)
+    view.read(tombstones)
     view.counted(tombstones, "g")
     view.counted(write(log, GATED, {}), None)
     assert view.quantiles() == {}
@@ -106,8 +106,22 @@ def test_only_the_newest_times_count(clock: Clock, log: MemoryLog) -> None:
     times = view.quantiles()["served"]
     assert times["count"] == KEPT
     assert times["p50"] == 1.0 and math.isclose(times["p99"], 50.0), "10 of 512 are more than one in a hundred"
-    view.read(write(log, EDITS, *(edit(f"e{n}") for n in range(KEPT + 5))), log)
+    view.read(write(log, EDITS, *(edit(f"e{n}") for n in range(KEPT + 5))))
     assert len(view._edited) == KEPT
+
+
+def test_an_edit_may_be_read_before_its_window_and_old_windows_are_forgotten(clock: Clock, log: MemoryLog) -> None:
+    view = Freshness(clock, new_metrics())
+    gated = write(log, GATED, {}, {})
+    clock.now += 7
+    view.read(write(log, EDITS, edit("a", 1)))
+    assert view.quantiles() == {}
+    view.read(gated)
+    assert view.quantiles()["decided"]["p50"] == 7.0
+    view.read([Record(GATED, 0, n, "k", {}, 1.0, clock.now) for n in range(2, REMEMBERED + 10)])
+    view.read(write(log, EDITS, edit("b", 1)))
+    assert view.quantiles()["decided"]["count"] == 1
+    assert (len(view._gated), len(view._awaited)) == (REMEMBERED, 1)
 
 
 def test_a_server_measures_the_revisions_that_it_puts_in_force_after_its_start(world: World, server: Server) -> None:

@@ -11,16 +11,20 @@ there at the start has been read: how old that is says nothing about the server.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from consumers.runtime.freshness import newest_window_gated_at
-from pipeline.streams.interface import Log, Record
+from consumers.runtime.freshness import newest_window
+from pipeline.streams.interface import Record
 from pipeline.streams.topics import EDITS, GATED, REGIONS
 from pipeline.telemetry import Metrics, Step
 
 KEPT = 512
-"""Newest times that are remembered of each step, and edits whose publication is awaited."""
+"""Newest times that are remembered of each step, and edits whose publication or newest window is awaited."""
+
+REMEMBERED = 20_000
+"""Newest records of `gated` whose times are remembered."""
 
 
 class Freshness:
@@ -36,16 +40,23 @@ class Freshness:
         steps: tuple[Step, ...] = ("decided", "published", "served", "counted")
         self._seconds: dict[Step, deque[float]] = {step: deque(maxlen=KEPT) for step in steps}
         self._edited: dict[str, float] = {}
+        self._gated: dict[int, float] = {}
+        self._awaited: dict[int, list[float]] = {}
 
-    def read(self, records: Sequence[Record], log: Log) -> None:
-        """Note new records of `edits` and `regions`, by the times at which they were written.
+    def read(self, records: Sequence[Record]) -> None:
+        """Note new records of `gated`, `edits` and `regions`, by the times at which they were written.
 
         Args:
             records: readable records in order of their offsets; those of other topics are left out.
-            log: has the windows of the edits.
         """
+        gated = [record for record in records if record.topic == GATED and record.written_at is not None]
+        self._gated |= {record.offset: record.written_at or 0.0 for record in gated}
         for record in [record for record in records if record.topic == EDITS][-KEPT:]:
-            self._read_edit(record, log)
+            self._read_edit(record)
+        for offset in self._awaited.keys() & self._gated.keys():
+            gated_at = self._gated[offset]
+            self._seconds["decided"].extend(max(0.0, edited - gated_at) for edited in self._awaited.pop(offset))
+        _keep_newest(self._gated, REMEMBERED)
         for record in [record for record in records if record.topic == REGIONS]:
             edited = self._edited.get(str(_field(record, "edit_id")))
             if edited is not None and record.written_at is not None:
@@ -68,21 +79,28 @@ class Freshness:
         newest = {step: list(seconds) for step, seconds in self._seconds.items()}
         return {step: _quantiles(seconds) for step, seconds in newest.items() if seconds}
 
-    def _read_edit(self, record: Record, log: Log) -> None:
+    def _read_edit(self, record: Record) -> None:
         if record.written_at is None or record.value is None:
             return
         self._edited[str(record.value["edit_id"])] = record.written_at
-        if len(self._edited) > KEPT:
-            del self._edited[next(iter(self._edited))]
-        gated = newest_window_gated_at(record.value, log)
-        if gated is not None:
-            self._seconds["decided"].append(max(0.0, record.written_at - gated))
+        _keep_newest(self._edited, KEPT)
+        newest = newest_window(record.value)
+        if newest is not None:
+            # Topics are read side by side: the window may be still to come.
+            self._awaited.setdefault(newest, []).append(record.written_at)
+            _keep_newest(self._awaited, KEPT)
 
     def _measure(self, step: Step, records: Sequence[Record]) -> None:
         now = self._clock()
         seconds = [max(0.0, now - record.written_at) for record in records if record.written_at is not None]
         self._seconds[step].extend(seconds)
         self._metrics.fresh(step, seconds)
+
+
+def _keep_newest(noted: dict[Any, Any], most: int) -> None:
+    """Remove what was noted first, until `most` are left."""
+    while len(noted) > most:
+        del noted[next(iter(noted))]
 
 
 def _field(record: Record, name: str) -> object:
