@@ -1,5 +1,8 @@
 """The trainer stage with its child, its partitions and edits."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event
 from typing import Any
@@ -12,6 +15,7 @@ from consumers.runtime.loop import Loop
 from consumers.runtime.topic_reader import new_records, value_of
 from consumers.trainer.child_process import TrainingChild
 from consumers.trainer.stage import TrainerStage
+from consumers.trainer.worker import NICENESS
 from pipeline.config import ConsumerSettings
 from pipeline.errors import RaieError
 from pipeline.streams import Log, MemoryLog, UnavailableError
@@ -236,3 +240,9 @@ def test_a_refusal_of_the_child_is_an_error(word: str, kind: type[Exception]) ->
         while child.result() is None:
             pass
     child.stop()
+
+
+def test_a_training_process_yields_to_the_stages() -> None:
+    told = "import os\nfrom consumers.trainer import worker\nworker.serve = lambda *_: os._exit(os.nice(0))\nworker.main()"
+    ended = subprocess.run([sys.executable, "-c", told], check=False)
+    assert ended.returncode == min(os.nice(0) + NICENESS, 19)
