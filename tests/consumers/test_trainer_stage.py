@@ -243,6 +243,6 @@ def test_a_refusal_of_the_child_is_an_error(word: str, kind: type[Exception]) ->
 
 
 def test_a_training_process_yields_to_the_stages() -> None:
-    told = "import os\nfrom consumers.trainer import worker\nworker.serve = lambda *_: os._exit(os.nice(0))\nworker.main()"
-    ended = subprocess.run([sys.executable, "-c", told], check=False)
+    lines = ["import os", "from consumers.trainer import worker", "worker.serve = lambda *_: os._exit(os.nice(0))"]
+    ended = subprocess.run([sys.executable, "-c", "\n".join([*lines, "worker.main()"])], check=False)
     assert ended.returncode == min(os.nice(0) + NICENESS, 19)
