@@ -19,7 +19,7 @@ from pipeline.events.edit import Edit
 from pipeline.events.gated import GatedEvent
 from pipeline.monitor import Monitor
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.calibration import Calibration
 

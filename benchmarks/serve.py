@@ -34,7 +34,7 @@ from pipeline.evaluation.replay import prepare
 from pipeline.events.user_state import UserState
 from pipeline.events.windows import History
 from pipeline.models.lora.host import AdapterHost
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp

@@ -96,7 +96,7 @@ def _of_users(log: Log, topic: str, trace_of: TraceOf, names: Collection[str]) -
 
 def _everything(log: Log, topic: str, partition: int = 0) -> Iterator[Record]:
     start = log.start_offset(topic, partition)
-    return log.read(topic, partition, start, max(start, log.end_offset(topic, partition)))
+    return log.read(topic, partition, start, max(start, log.acknowledged_end(topic, partition)))
 
 
 def _aged(topic: str, records: list[Record], embedded: bool, config: Config) -> Remainder:

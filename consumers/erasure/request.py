@@ -73,8 +73,8 @@ def is_taken(log: Log, requested: Requested) -> bool:
 
 def is_forgotten(log: Log) -> bool:
     """True while the monitor has no erasure left to read."""
-    read = log.committed("monitor", GATED, 0)
-    return all(record.value is not None for record in log.read(GATED, 0, read, max(read, log.end_offset(GATED, 0))))
+    read, end = log.committed("monitor", GATED, 0), log.acknowledged_end(GATED, 0)
+    return all(record.value is not None for record in log.read(GATED, 0, read, max(read, end)))
 
 
 def wait_until(

@@ -146,7 +146,8 @@ def read_snapshot(log: Log, gate: str, files: ArrayFiles, on_skipped: OnSkipped 
     """
     refused: tuple[str, StoreError] | None = None
     while True:
-        chunks = search_backwards(log, TREND, partial(_part, gate), partial(_newest, gate), on_skipped)
+        end = log.end_offset(TREND, 0)
+        chunks = search_backwards(log, TREND, end, partial(_part, gate), partial(_newest, gate), on_skipped)
         if chunks is None:
             return None
         sha256 = chunks[0]["sha256"]

@@ -152,7 +152,7 @@ class _Moves:
 def _states(log: Log, partition: int, committed: int) -> dict[str, bytes]:
     """Return the encoded state of each user of a partition, up to a committed offset of `interactions`."""
     states: dict[str, bytes] = {}
-    for record in log.read(USERS, partition, 0, log.end_offset(USERS, partition)):
+    for record in log.read(USERS, partition, 0, log.acknowledged_end(USERS, partition)):
         if is_erasure_key(record.key):
             # It is on the partition of its user already: only this rule's gates write such records.
             continue

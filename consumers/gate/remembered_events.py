@@ -41,7 +41,7 @@ class RememberedEvents:
 
     def restore(self, log: Log) -> None:
         """Remember what was committed since the last call, by this gate or by another."""
-        end = log.end_offset(GATED, 0)
+        end = log.acknowledged_end(GATED, 0)
         # On a broker a transaction takes an offset beside those of its records.
         start = max(log.start_offset(GATED, 0), end - 2 * self._most, self._position)
         self._position = end

@@ -108,7 +108,7 @@ class GateStage:
         for (_, partition), committed in came.items():
             gate, known = self._config.gate, self._setup.catalogue.item_ids
             users = UserStore(self._config.windows.length, gate.remembered_events, gate.remembered_items, known)
-            states = log.read(USERS, partition, 0, log.end_offset(USERS, partition))
+            states = log.read(USERS, partition, 0, log.acknowledged_end(USERS, partition))
             users.restore(states, committed, self._skipped)
             done = {offset for user in users for offset in user.ahead if offset >= committed}
             self._users[partition] = users

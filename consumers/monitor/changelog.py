@@ -106,7 +106,8 @@ def read_newest(log: Log, on_skipped: OnSkipped = unreported) -> MonitorSnapshot
     Raises:
         LogError: the snapshot is damaged, or a step after it.
     """
-    return search_backwards(log, MONITOR, _part, _newest, on_skipped) or MonitorSnapshot()
+    end = log.acknowledged_end(MONITOR, 0)
+    return search_backwards(log, MONITOR, end, _part, _newest, on_skipped) or MonitorSnapshot()
 
 
 def _part(record: Record) -> Part:

@@ -22,7 +22,7 @@ from pipeline.events.loaded_history import LoadedHistory
 from pipeline.events.statistics import StatisticsInterval
 from pipeline.events.user_state import UserState
 from pipeline.events.versioning import SCHEMA
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Region
 from pipeline.regions.revision import Revision
 from pipeline.streams import topics

@@ -56,6 +56,7 @@ def decode(chunks: Iterable[str], sha256: str) -> bytes | None:
 def search_backwards(
     log: Log,
     topic: str,
+    end: int,
     parse: Callable[[Record], P],
     find: Callable[[Sequence[P], bool], T | None],
     on_skipped: OnSkipped,
@@ -65,6 +66,7 @@ def search_backwards(
     Args:
         log: has the topic.
         topic: its name.
+        end: its end.
         parse: reads a record; raises one of `MALFORMED` for that of another program.
         find: called with what was read of a range that ends with the topic, and True where it begins with the topic,
             too; returns None where it needs earlier records.
@@ -73,7 +75,7 @@ def search_backwards(
     Returns:
         The first result that is not None; None where all records hold none.
     """
-    end, look = log.end_offset(topic, 0), FIRST_LOOK
+    look = FIRST_LOOK
     skipped: list[tuple[Record, Exception]] = []
     while True:
         start = max(0, end - look)

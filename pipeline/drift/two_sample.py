@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.arrays import Array
-from pipeline.regions.features import Encoded
+from pipeline.regions.encoded import Encoded
 from pipeline.regions.origin_classifier import fit_origins
 
 LEAST_WINDOWS = 8

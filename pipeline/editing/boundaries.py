@@ -11,8 +11,9 @@ from pipeline.editing.encoding import encode
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Evidence
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.features import Encoded
-from pipeline.regions.origin_classifier import OriginModel, fit_origins
+from pipeline.regions.encoded import Encoded
+from pipeline.regions.origin_classifier import fit_origins
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Region
 from pipeline.regions.shape import Shape, moved
 from pipeline.regions.vmf import shares_among

@@ -29,7 +29,7 @@ from pipeline.events.edit import Edit, Operation, Outcome, held_out
 from pipeline.events.windows import Windows
 from pipeline.models.injected import InjectedItems
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.features import Encoded
+from pipeline.regions.encoded import Encoded
 from pipeline.regions.injection import EVERY_REGION, Injection
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.shape import Shape, moved, shape_of

@@ -2,7 +2,7 @@
 
 from pipeline.events.windows import Windows
 from pipeline.models.lora.host import AdapterHost
-from pipeline.regions.features import Encoded
+from pipeline.regions.encoded import Encoded
 from pipeline.setup.artifacts import SetUp
 
 

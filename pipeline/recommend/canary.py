@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.mixing import weighted
+from pipeline.regions.route import weighted
 
 BUCKETS = 1_024
 """Enough buckets to estimate the variance of clicks between users, and few enough that each has many users."""

@@ -16,7 +16,7 @@ from pipeline.recommend.canary import Canary, split
 from pipeline.recommend.candidates.query import BACKBONE, MODEL, Query, recent_shares
 from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import GateView
-from pipeline.regions.mixing import rerouted
+from pipeline.regions.route import rerouted
 
 OriginWeight = Callable[[Posterior, Array], Array]
 """Origin prior: posterior and (n, 1 + stream) route to the (n,) factor of the stream regions."""

@@ -11,11 +11,11 @@ import numpy as np
 
 from pipeline.arrays import Array
 from pipeline.events.windows import Ids
-from pipeline.regions.features import Encoded
+from pipeline.regions.encoded import Encoded
 from pipeline.regions.injection import NO_INJECTION, Injection
-from pipeline.regions.mixing import weighted
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Origin, Region, Status
+from pipeline.regions.route import weighted
 from pipeline.regions.vmf import angles, shares_among, weighted_densities
 
 

@@ -11,20 +11,6 @@ from pipeline.events.windows import PADDING, Ids
 from pipeline.models.lora.host import AdapterHost
 
 
-def rerouted(route: Array, origin_weight: Array) -> Array:
-    """(n, c) route in which all columns but the first count (n,) `origin_weight` times as much."""
-    weights: Array = route * origin_weight[:, None]
-    weights[:, 0] = 1.0 - weights[:, 1:].sum(axis=1)
-    return np.where(origin_weight[:, None] == 1.0, route, weights)
-
-
-def weighted(route: Array, adapter_weight: Array) -> Array:
-    """(n, c) route times the (c,) weight of each column's adapter; column 0 gets the rest."""
-    shares: Array = route * adapter_weight
-    shares[:, 0] += (route * (1.0 - adapter_weight)).sum(axis=1)
-    return shares
-
-
 @torch.inference_mode()
 def next_item_probabilities(host: AdapterHost, contexts: Ids, name: str | None, existence: Existence) -> torch.Tensor:
     """(n, items + 1) probabilities of the next item under one adapter (None: the backbone); see `scored`."""

@@ -13,7 +13,7 @@ from pipeline.errors import LogError
 from pipeline.events.field_types import checked
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.injection import Injection
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Region
 from pipeline.streams.topics import REGIONS
 

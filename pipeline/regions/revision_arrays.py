@@ -11,7 +11,7 @@ import numpy as np
 
 from adapters_store import ArrayFiles
 from pipeline.arrays import Array
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Region
 from pipeline.regions.revision import Revision
 

@@ -15,7 +15,8 @@ from pipeline.events.windows import Windows
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.features import Encoded, GateView
+from pipeline.regions.encoded import Encoded
+from pipeline.regions.features import GateView
 from pipeline.setup.calibration import Calibration
 
 

@@ -20,8 +20,9 @@ from pipeline.models.catalogue import Catalogue
 from pipeline.models.training.loop import Progress
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.clustering import spherical_kmeans
-from pipeline.regions.features import Encoded, GateView
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.encoded import Encoded
+from pipeline.regions.features import GateView
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.shape import shape_of
 from pipeline.setup.artifacts import SetUp, SetupEvents

@@ -12,7 +12,8 @@ from pipeline.drift.subsampling import phases, stride
 from pipeline.events.windows import Windows, places_in_sequence
 from pipeline.models.backbones.base import Backbone
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.features import Encoded, GateView, negative_log_popularity
+from pipeline.regions.encoded import Encoded
+from pipeline.regions.features import GateView, negative_log_popularity
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pipeline.models.backbones.checkpoint import load_backbone, save_backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.placement import ON_CPU, Placement
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Region
 from pipeline.setup.artifacts import SetUp, SetupEvents, TrainingLog
 from pipeline.setup.calibration import Calibration

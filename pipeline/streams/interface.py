@@ -258,6 +258,16 @@ class Log(Protocol):
     def end_offset(self, topic: str, partition: int) -> int:
         """Return the offset after the last committed record."""
 
+    def acknowledged_end(self, topic: str, partition: int) -> int:
+        """Return the end offset once it includes every commit acknowledged before the call, of any process.
+
+        A broker shows the parts of a commit one after another. State is restored up to here: a group's offset may be
+        visible before the changelog records of the same transaction.
+
+        Raises:
+            UnavailableError: a transaction on the partition stays undecided.
+        """
+
     def committed(self, group: str, topic: str, partition: int) -> int:
         """Return a group's committed offset, or the first kept if there is none, without joining the group."""
 

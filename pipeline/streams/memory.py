@@ -108,6 +108,10 @@ class MemoryLog:
         """See `Log.end_offset`."""
         return self.bounds(topic, partition)[1]
 
+    def acknowledged_end(self, topic: str, partition: int) -> int:
+        """See `Log.acknowledged_end`: all parts of a commit become visible at once."""
+        return self.end_offset(topic, partition)
+
     def contents(self, topic: str, partition: int = 0) -> list[Record | Marker]:
         """Return all entries of a partition, ABORT markers included."""
         entries = self._partition(topic, partition).entries

@@ -16,7 +16,11 @@ def _torch_as_before():  # type: ignore[no-untyped-def]
     use_deterministic_algorithms(deterministic)
 
 
-def test_the_quick_form_prints_one_object_with_ratios(kafka_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_quick_form_prints_one_object_with_ratios(
+    kafka_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The mean over users does not hang on their number.
+    monkeypatch.setattr("benchmarks.consume.REMEMBERED_USERS", 500)
     main(["--quick", "--kafka", kafka_url])
     found = json.loads(capsys.readouterr().out)
     named = {"gate_over_bare_transactional", "gate_over_bare_encoder", "gate_over_bare_encoder_causal_lm"}

@@ -117,7 +117,8 @@ def gate_loop(
 
 
 def read(log: Log, topic: str, partition: int = 0) -> list[Record]:
-    return list(log.read(topic, partition, 0, log.end_offset(topic, partition)))
+    """Everything that any process has committed to a partition."""
+    return list(log.read(topic, partition, 0, log.acknowledged_end(topic, partition)))
 
 
 def gated(log: Log) -> list[Json]:

@@ -39,12 +39,12 @@ from pipeline.evaluation.replay import replay
 from pipeline.evaluation.run_folder import STATE
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import save_setup
-from pipeline.streams import Log, SqliteLog
-from pipeline.streams.topics import GATED, OUTCOMES
+from pipeline.streams import Log, SqliteLog, topics
+from pipeline.streams.topics import GATED, OUTCOMES, REGIONS
 from tests.broker import Broker
 from tests.broker import settings as of_a_broker
 from tests.consumers.forking import Nursery
-from tests.consumers.gating import changed, with_users
+from tests.consumers.gating import changed, read, with_users
 from tests.consumers.worker import settings
 from tests.replay.small import emerging
 
@@ -250,6 +250,7 @@ def left(folder: Path) -> Left:
     config, adapters = settings(folder), adapters_of(folder / "root")
     store = AdaptersStore(adapters)
     with closing(log_of(config)) as log:
+        wait_for_commits(log)
         collect_orphans(log, store)
         write_ledger(Ledger(log, config.log.partitions).records(seed=0), folder / "ledger.jsonl")
         return Left(
@@ -265,6 +266,13 @@ def left(folder: Path) -> Left:
         )
 
 
+def wait_for_commits(log: Log) -> None:
+    """Wait until the log shows everything that stages have committed before they ended."""
+    for topic in (GATED, topics.EDITS, OUTCOMES, REGIONS):
+        for partition in range(log.topic(topic).partitions):
+            log.acknowledged_end(topic, partition)
+
+
 def unnamed(log: Log, store: AdaptersStore) -> list[str]:
     """Array files of edits that no revision names; those of a gate's snapshots are its own."""
     files = set(store.arrays.names()) - arrays_ever_named(log)
@@ -272,7 +280,7 @@ def unnamed(log: Log, store: AdaptersStore) -> list[str]:
 
 
 def gated_of(log: Log) -> list[Mapping[str, Any]]:
-    return without_the_log(with_users(log, (value_of(record) for record in new_records(log, GATED, 0))))
+    return without_the_log(with_users(log, (value_of(record) for record in read(log, GATED))))
 
 
 def without_the_log(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

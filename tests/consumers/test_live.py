@@ -21,7 +21,7 @@ from pipeline.models.seeding import make_deterministic
 from pipeline.setup.storage import load_setup
 from pipeline.streams.topics import REGIONS
 from tests.consumers.gating import changed
-from tests.consumers.soak import Driver, MonitorDriver, prepare, write_stream
+from tests.consumers.soak import Driver, MonitorDriver, prepare, wait_for_commits, write_stream
 
 EVENTS, RATE, JOINS = 1_000, 40.0, 10
 """Events of the data set, half of them the stream; events per second, so that trainers have time; second trainers."""
@@ -73,6 +73,7 @@ def test_a_second_trainer_that_comes_and_goes_publishes_nothing_twice_and_all_ca
     make_deterministic()
     adapters = adapters_of(tmp_path / "root")
     with closing(log_of(config)) as log:
+        wait_for_commits(log)
         ledger = Ledger(log, config.log.partitions).poll()
         # How many there are hangs on how long trainings take beside the stream.
         assert ledger

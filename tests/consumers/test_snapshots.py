@@ -37,7 +37,8 @@ def test_the_search_widens_from_the_end_until_it_finds(sought: int) -> None:
         assert everything is (records[0].offset == 0)
         return next((r.offset for r in records if r.key == str(sought)), None)
 
-    assert search_backwards(log, MONITOR, lambda record: record, find, unreported) == sought
+    end = log.end_offset(MONITOR, 0)
+    assert search_backwards(log, MONITOR, end, lambda record: record, find, unreported) == sought
     assert lengths[0] <= FIRST_LOOK
     assert lengths == sorted(lengths)
-    assert search_backwards(log, MONITOR, lambda record: record, lambda *_: None, unreported) is None
+    assert search_backwards(log, MONITOR, end, lambda record: record, lambda *_: None, unreported) is None

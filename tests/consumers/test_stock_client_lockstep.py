@@ -24,7 +24,7 @@ from pipeline.setup.storage import load_setup, save_setup
 from pipeline.streams import SqliteLog
 from tests.broker import settings
 from tests.consumers.gating import Json, changed
-from tests.consumers.soak import PARTITIONS, Driver, gated_of, left, one_thread, quiet, verify
+from tests.consumers.soak import PARTITIONS, Driver, gated_of, left, one_thread, quiet, verify, wait_for_commits
 from tests.consumers.stock_client import StockClient, plain, statuses
 from tests.replay.small import emerging, rows_of, write_log
 
@@ -121,6 +121,7 @@ def test_a_flood_of_new_items_is_bounded_and_hides_nothing_from_others(kafka_url
     Driver(tmp_path, (FLOOD + 1) * OTHERS, Random(0), workers=WORKERS).run(limit=200)
     setup = load_setup(tmp_path / "root")
     with closing(log_of(config)) as log:
+        wait_for_commits(log)
         gated, ledger = gated_of(log), Ledger(log, PARTITIONS).poll()
         arrived, evicted = statuses(log, ARRIVED), statuses(log, EVICTED)
     adds = [edit for edit, outcome in ledger if outcome.published and outcome.operation is Operation.ADD]

@@ -16,7 +16,7 @@ from pipeline.events.edit import AUDIT, Edit, Operation, Outcome, held_out
 from pipeline.events.gated import GatedEvent
 from pipeline.monitor import Monitor
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.calibration import Calibration
 from tests.gated import gated_event

@@ -11,10 +11,11 @@ from pipeline.models.lora.host import AdapterHost
 from pipeline.models.training.loop import fit
 from pipeline.models.training.loss import Candidates
 from pipeline.regions.bank import Posterior, RegionBank
-from pipeline.regions.features import Encoded
-from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities, rerouted
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.encoded import Encoded
+from pipeline.regions.mixing import mixed_probabilities, next_item_probabilities
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Origin, Region, Status
+from pipeline.regions.route import rerouted
 from tests.models.backbones.small import ITEMS, small_backbone, successor_windows
 
 FEATURES = 4

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from pipeline.arrays import Array
-from pipeline.regions.features import Encoded, GateView, familiarity
-from pipeline.regions.origin_classifier import OriginModel, fit_origins
+from pipeline.regions.encoded import Encoded
+from pipeline.regions.features import GateView, familiarity
+from pipeline.regions.origin_classifier import fit_origins
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.vmf import shares_among
 from tests.models.backbones.small import CONTEXTS, EMPTY, ITEMS, KINDS, small_backbone

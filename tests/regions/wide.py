@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.revision import Revision
 

@@ -1,3 +1,6 @@
+import fcntl
+import os
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -23,11 +26,18 @@ def setup() -> SetUp:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Path:
-    """The folder of a run of the usual strategies."""
-    out = tmp_path_factory.mktemp("finished") / "run"
-    replay(dataset(), config(), list(DEFAULT), 1, out, silent, lambda: 0.0)
-    return out
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of the usual strategies; of several workers one makes it, and each has a copy."""
+    own = tmp_path_factory.mktemp("finished")
+    common = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    made = common / "finished-once" / "run"
+    with (common / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            replay(dataset(), config(), list(DEFAULT), 1, own / "making" / "run", silent, lambda: 0.0)
+            (own / "making").rename(made.parent)
+    shutil.copytree(made, own / "run")
+    return own / "run"
 
 
 @pytest.fixture(scope="module")

@@ -286,6 +286,13 @@ def test_version_and_help_are_shown_without_loading_a_model(option, begins):
     assert run.stdout.endswith("False\n")
 
 
+def test_edits_and_adapters_are_shown_without_loading_a_model():
+    modules = "consumers.runtime.ledger, consumers.cli.adapter_report, pipeline.evaluation.explain"
+    code = f"import sys, {modules}\nprint('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True)
+    assert run.stdout == "False\n"
+
+
 def test_an_interrupt_ends_with_130_and_one_line(tmp_path):
     arguments = command("replay", "--data", emerging(), "--out", tmp_path / "run", "--set", "setup.max_epochs=10000")
     arguments += ["--set", "items.text_encoder=hashing", "--set", "setup.patience=10000"]

@@ -54,9 +54,10 @@ def test_users_outside_the_changed_region_are_answered_as_before_to_the_bit(run:
 
 
 def test_the_same_seed_gives_the_same_ledger(run: world.Run, tmp_path: Path) -> None:
-    first, second = run("one_region", 0), world.run("one_region", 0, tmp_path)
+    # Two thirds of the stream: edits of every outcome are among those.
+    first, second = run("one_region", 0), world.run("one_region", 0, tmp_path, parts=8)
     second.close()
-    assert [(e.to_record(), o.to_record()) for e, o in first.ledger] == [
-        (e.to_record(), o.to_record()) for e, o in second.ledger
-    ]
+    begun = [(e.to_record(), o.to_record()) for e, o in second.ledger]
+    assert {outcome.published for _, outcome in second.ledger} == {True, False}
+    assert begun == [(e.to_record(), o.to_record()) for e, o in first.ledger[: len(begun)]]
     assert [r.origin for r in first.live.bank.regions].count(Origin.BASE) == 6

@@ -99,13 +99,17 @@ def made_for(seed: int, first: str, last: str, count: int) -> SetUp:
     return set_up(config(), known, stream(scenario, seed)[0], seed)
 
 
-def run(scenario: str, seed: int, folder: Path, setup: SetUp | None = None) -> Raie:
-    """Replay a scenario through the pipeline."""
+PARTS = 12
+"""Parts of a stream."""
+
+
+def run(scenario: str, seed: int, folder: Path, setup: SetUp | None = None, parts: int = PARTS) -> Raie:
+    """Replay the first parts of a scenario through the pipeline."""
     learned, following = stream(scenario, seed)
     made = setup or made_for(seed, *bounds(scenario, seed))
     known = timeline(scenario, seed), simulated(scenario, seed).items, catalogue(scenario, seed), encoder()
     raie = Raie(StrategyContext(made, config(), learned, seed, folder, *known))
-    for part in np.array_split(np.arange(len(following)), 12):
+    for part in np.array_split(np.arange(len(following)), PARTS)[:parts]:
         raie.observe(following[part])
         raie.learn()
     return raie

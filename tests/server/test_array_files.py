@@ -22,7 +22,7 @@ from consumers.server.views.region_history import RegionHistory, read_history
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.regions import revision_arrays
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.features import Encoded
+from pipeline.regions.encoded import Encoded
 from pipeline.regions.region import Region
 from pipeline.regions.revision import Revision
 from pipeline.regions.revision_arrays import by_reference

@@ -64,7 +64,9 @@ def click(server: Server, clicked: Iterable[str], times: int = 1) -> None:
 
 
 def acts(world: World) -> list[dict]:
-    return [dict(record.value or {}) for record in world.log.read(CONTROL, 0, 0, world.log.end_offset(CONTROL, 0))]
+    return [
+        dict(record.value or {}) for record in world.log.read(CONTROL, 0, 0, world.log.acknowledged_end(CONTROL, 0))
+    ]
 
 
 def shown(server: Server) -> dict[str, int]:

@@ -33,7 +33,8 @@ from pipeline.recommend.backends import HostBackend
 from pipeline.recommend.online_state import OnlineState
 from pipeline.recommend.scorer import Scorer
 from pipeline.recommend.start import start
-from pipeline.regions.origin_classifier import OriginModel, fit_origins
+from pipeline.regions.origin_classifier import fit_origins
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp

@@ -129,6 +129,37 @@ def test_a_read_that_finds_nothing_but_a_marker_ends_and_leaves_no_fetch_behind_
     assert reader.config["fetch_max_wait_ms"] <= milliseconds(WAIT)
 
 
+def test_the_acknowledged_end_waits_for_what_another_process_is_committing(kafka: KafkaLog, kafka_url: str) -> None:
+    write(kafka, "one", [0])
+    other = KafkaProducer(bootstrap_servers=kafka_url.removeprefix("kafka://"), transactional_id=settings().prefix)
+    other.init_transactions()
+    other.begin_transaction()
+    offset = other.send(kafka._connection.named("one"), b'{"n":1}').get(20).offset
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(kafka.acknowledged_end, "one", 0)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.5)
+        assert kafka.end_offset("one", 0) <= offset, "what is not committed is never shown"
+        other.commit_transaction()
+        assert waiting.result(timeout=20) > offset
+    other.close()
+    assert numbers(everything(kafka, "one")) == [0, 1]
+
+
+def test_the_acknowledged_end_of_a_transaction_that_stays_open_is_out_of_reach(kafka_url: str) -> None:
+    with closing(KafkaLog(kafka_url, settings(commit_seconds=1.0))) as log:
+        log.create_topics(TOPICS)
+        other = KafkaProducer(bootstrap_servers=kafka_url.removeprefix("kafka://"), transactional_id=settings().prefix)
+        other.init_transactions()
+        other.begin_transaction()
+        other.send(log._connection.named("one"), b'{"n":1}').get(20)
+        with pytest.raises(UnavailableError, match=r"offset 0 of .*one/0 is written but not visible"):
+            log.acknowledged_end("one", 0)
+        other.abort_transaction()
+        other.close()
+        assert log.acknowledged_end("one", 0) == log.end_offset("one", 0)
+
+
 def test_a_restart_of_an_instance_moves_no_partition(kafka: KafkaLog) -> None:
     crashed, other = kafka.consumer("g", ["many"], "a"), kafka.consumer("g", ["many"], "b")
     rebalance([2, 2], crashed, other)

@@ -18,7 +18,7 @@ from consumers.runtime.topic_reader import new_records
 from pipeline.errors import LogError
 from pipeline.recommend.canary import Canary
 from pipeline.regions.bank import RegionBank
-from pipeline.regions.origin_classifier import OriginModel
+from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Region, Status
 from pipeline.regions.revision import Revision
 from pipeline.regions.revision_arrays import resolved

@@ -16,7 +16,7 @@ from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.event_scorer import Earlier, EventScorer
 from pipeline.recommend.scorer import ScoredBatch
 from pipeline.regions.bank import Posterior, RegionBank
-from pipeline.regions.features import Encoded
+from pipeline.regions.encoded import Encoded
 from pipeline.regions.vmf import angles, log_density
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.set_up_replay import with_replay

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as Where
+from kafka.admin import OffsetSpec
 
 from pipeline.config import LogSettings
 from pipeline.streams.checks import check_kept
@@ -86,6 +87,14 @@ class KafkaLog:
     def end_offset(self, topic: str, partition: int) -> int:
         """See `Log.end_offset`."""
         return self._readers.end(self._topics.partition(topic, partition))
+
+    def acknowledged_end(self, topic: str, partition: int) -> int:
+        """See `Log.acknowledged_end`."""
+        where = self._topics.partition(topic, partition)
+        with translated(f"{topic}/{partition}"):
+            # Of all records, also those of transactions that are undecided.
+            written = self._admin.list_partition_offsets({Where(*where): OffsetSpec.LATEST})[Where(*where)]
+        return self._readers.end(where, int(written.offset))
 
     def committed(self, group: str, topic: str, partition: int) -> int:
         """See `Log.committed`."""

@@ -64,15 +64,21 @@ class ReaderPool:
         with self._reader() as reader, translated(f"{where[0]}/{where[1]}"):
             return int(reader.beginning_offsets([Where(*where)])[Where(*where)])
 
-    def end(self, where: TopicPartition) -> int:
-        """Return the offset after the last committed record, the commits of this log included."""
+    def end(self, where: TopicPartition, least: int = 0) -> int:
+        """Return the offset after the last committed record, the commits of this log included.
+
+        Args:
+            where: the partition.
+            least: offset that the end must have reached.
+        """
         deadline = self._clock() + self._connection.settings.commit_seconds
+        least = max(least, self._written.get(where, -1) + 1)
         with self._reader() as reader, translated(f"{where[0]}/{where[1]}"):
-            while (end := int(reader.end_offsets([Where(*where)])[Where(*where)])) <= self._written.get(where, -1):
+            while (end := int(reader.end_offsets([Where(*where)])[Where(*where)])) < least:
                 if self._clock() > deadline:
                     raise UnavailableError(
-                        f"offset {self._written[where]} of {where[0]}/{where[1]} is committed but not visible: another "
-                        f"producer's transaction on this partition is open"
+                        f"offset {least - 1} of {where[0]}/{where[1]} is written but not visible: a producer's "
+                        "transaction on this partition is open"
                     )
                 self._sleep(NAP)
             return end

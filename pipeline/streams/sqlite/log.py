@@ -113,6 +113,10 @@ class SqliteLog:
         """See `Log.end_offset`."""
         return self.bounds(topic, partition)[1]
 
+    def acknowledged_end(self, topic: str, partition: int) -> int:
+        """See `Log.acknowledged_end`: all parts of a commit become visible at once."""
+        return self.end_offset(topic, partition)
+
     def close(self) -> None:
         """See `Log.close`."""
         self._database.close()
