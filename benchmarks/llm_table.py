@@ -27,6 +27,7 @@ from pipeline.datasets.dataset import Dataset, read_dataset
 from pipeline.datasets.readers.options import options_of
 from pipeline.evaluation.replay import replay
 from pipeline.evaluation.summary import EDIT_KINDS, RECALL, STREAM
+from pipeline.strategies import OF_LANGUAGE_MODELS
 
 STRATEGIES = (
     "static",
@@ -42,7 +43,9 @@ STRATEGIES = (
     "ranker",
     "raie_no_trend",
     "raie",
+    "recicl",
 )
+"""Rows; those that need a language model are left out over `sasrec`."""
 
 REPORTED = (STREAM, "T", "S_new")
 """Slices of the table."""
@@ -65,7 +68,9 @@ def _rows_of(name: str, options: argparse.Namespace, keep: Callable[[Path, dict[
     """Replay over one backbone; `keep` receives the file of the table, and the metrics so far."""
     config = load_config(overrides=(*backbones(options.layers)[name], *options.set))
     dataset = first(read_dataset(options.data, options_of(config.data)), options.interactions)
-    names, run, kept = options.strategies.split(","), options.out / name, partial(keep, options.out / "table.json")
+    left_out = frozenset() if config.backbone.kind == "causal_lm" else OF_LANGUAGE_MODELS
+    names = [strategy for strategy in options.strategies.split(",") if strategy not in left_out]
+    run, kept = options.out / name, partial(keep, options.out / "table.json")
     kept(replay(dataset, config, names, options.seeds, run, _progress, time.perf_counter, so_far=kept))
 
 

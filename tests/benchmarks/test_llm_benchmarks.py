@@ -55,7 +55,7 @@ def kept_tables(monkeypatch, path):
 def test_the_table_has_the_rows_and_edits_of_the_replay(log, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(llm_table, "backbones", lambda _: {"sasrec": SMALL})
     kept = kept_tables(monkeypatch, tmp_path / "table.json")
-    given = ["--strategies", "static,raie", "--seeds", "2", "--interactions", "1200"]
+    given = ["--strategies", "static,raie,recicl", "--seeds", "2", "--interactions", "1200"]
     llm_table.main(["--data", str(log), "--out", str(tmp_path), *given])
     found = json.loads(capsys.readouterr().out)["backbones"]["sasrec"]
     metrics = json.loads((tmp_path / "sasrec" / "metrics.json").read_text())
