@@ -73,6 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="log to learn from; by default a simulated one")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 5_000], help="windows of set-up, beside all")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="those to measure")
+    parser.add_argument("--no-whole", action="store_true", help="leave out the size of all windows of set-up")
     parser.add_argument("--most", type=int, default=2_000, help="held-out windows of each kind, at most")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds: 0, 1, ...")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="setting, as for `raie`")
@@ -84,8 +86,9 @@ def main(arguments: list[str] | None = None) -> None:
     make_deterministic()
     with tempfile.TemporaryDirectory() as folder:
         task = task_of(Path(folder), given.data, config, 200 if given.quick else given.most)
-        sizes = [128] if given.quick else [*(n for n in given.sizes if n < len(task.learned)), len(task.learned)]
-        found = measured(Path(folder), task, sizes, range(given.seeds), config)
+        whole = [] if given.no_whole else [len(task.learned)]
+        sizes = [128] if given.quick else [*(n for n in given.sizes if n < len(task.learned)), *whole]
+        found = measured(Path(folder), task, given.formats, sizes, range(given.seeds), config)
     print(json.dumps({**found, "seconds": time.perf_counter() - began}, indent=2))
 
 
@@ -106,12 +109,14 @@ def task_of(folder: Path, data: Path | None, config: Config, most: int) -> Task:
     return Task(plan.setup[~plan.setup.cold], asked, catalogue.first(plan.timeline.setup_items), catalogue)
 
 
-def measured(folder: Path, task: Task, sizes: Sequence[int], seeds: Sequence[int], config: Config) -> dict[str, Any]:
+def measured(
+    folder: Path, task: Task, formats: Sequence[str], sizes: Sequence[int], seeds: Sequence[int], config: Config
+) -> dict[str, Any]:
     """Train and rank every model; return rows and differences."""
     models = dict(zip(WEIGHTS, sources(folder, config), strict=True))
     rows: list[dict[str, Any]] = []
     hits: dict[tuple[str, int, str, str], list[Hits]] = {}
-    for form, size, seed, (weights, source) in cases(sizes, seeds, models):
+    for form, size, seed, (weights, source) in cases(formats, sizes, seeds, models):
         settings = config.backbone.model_copy(update={"model": str(source), "format": form, "layers": None})
         began = time.perf_counter()
         model = trained(task, size, seed, config.model_copy(update={"backbone": settings}))
@@ -127,10 +132,10 @@ def measured(folder: Path, task: Task, sizes: Sequence[int], seeds: Sequence[int
 
 
 def cases(
-    sizes: Sequence[int], seeds: Sequence[int], models: Mapping[str, Path]
+    formats: Sequence[str], sizes: Sequence[int], seeds: Sequence[int], models: Mapping[str, Path]
 ) -> Iterator[tuple[str, int, int, tuple[str, Path]]]:
     """Yield format, size, seed, and name and folder of the weights."""
-    for form in FORMATS:
+    for form in formats:
         for size in sizes:
             for seed in seeds:
                 for model in models.items():

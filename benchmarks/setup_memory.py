@@ -8,7 +8,7 @@ way, with gradient checkpointing, and prints one JSON object:
     weights             number of weights of the model, item table included
     gigabytes           peak memory for each way: on a CPU anonymous memory of the process, sampled every 5 ms, without
                         mapped files, which the system can take back (the file of weights, libraries); on a GPU that of
-                        torch
+                        torch; freed blocks that the C library keeps for later use count with --plain-malloc
     estimated           what the message before the first step said
     idle                memory of a process that has loaded the libraries alone; 0 on a GPU
     seconds             of the two steps
@@ -53,6 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--layers", type=int, default=30, help="layers of the model")
     parser.add_argument("--items", type=int, default=5_000, help="items of the catalogue")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="setting, as for `raie`")
+    parser.add_argument("--plain-malloc", action="store_true", help="count blocks that the C library keeps, too")
     parser.add_argument("--way", choices=("save", "idle", *WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--model", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -63,9 +64,10 @@ def main(arguments: list[str] | None = None) -> None:
         print(json.dumps(peak_of(given.way, given.model, given.items, given.settings)))
         return
     with TemporaryDirectory() as folder:
-        _call("save", ["--model", folder, "--layers", str(given.layers)])
+        _call("save", ["--model", folder, "--layers", str(given.layers)], given.plain_malloc)
         options = ["--model", folder, "--items", str(given.items), *(f"--set={s}" for s in given.settings)]
-        print(json.dumps(summary({way: _in_process(way, options) for way in ("idle", *WAYS)}), indent=2))
+        found = {way: json.loads(_call(way, options, given.plain_malloc)) for way in ("idle", *WAYS)}
+        print(json.dumps(summary(found), indent=2))
 
 
 def save_model(folder: Path, layers: int) -> None:
@@ -74,16 +76,14 @@ def save_model(folder: Path, layers: int) -> None:
     LlamaForCausalLM(LlamaConfig(num_hidden_layers=layers, **SHAPE, **HEADS)).save_pretrained(folder)
 
 
-def _call(way: str, options: list[str]) -> str:
+def _call(way: str, options: list[str], plain_malloc: bool) -> str:
+    """Last line that a process of one way prints, "" for none."""
     command = [sys.executable, "-m", "benchmarks.setup_memory", "--way", way, *options]
     # The C library returns large blocks when they are freed: what it keeps for later use is no need of the training.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-
-
-def _in_process(way: str, options: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_call(way, options).splitlines()[-1])
-    return found
+    returning = {} if plain_malloc else {"MALLOC_MMAP_THRESHOLD_": "131072"}
+    environment = {**os.environ, **returning}
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+    return (printed.splitlines() or [""])[-1]
 
 
 def peak_of(way: str, model: str, items: int, settings: list[str]) -> dict[str, Any]:

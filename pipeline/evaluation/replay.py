@@ -44,6 +44,7 @@ def replay(
     progress: Progress,
     clock: Clock,
     slices: int | None = None,
+    so_far: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Replay a log and write a run folder, its report included.
 
@@ -56,6 +57,8 @@ def replay(
         progress: receives the progress of each stage.
         clock: for the timings.
         slices: number of slices of the continual run; None: no continual run.
+        so_far: receives the content of `metrics.json` of what is complete: after each strategy of the first seed, and
+            after each seed.
 
     Returns:
         The content of `metrics.json`.
@@ -97,6 +100,8 @@ def replay(
                     labelled,
                 )
                 _replay_strategy(name, context, plan, results, stopwatch, progress)
+                if so_far and (seed == 0 or name == strategies[-1]):
+                    so_far(results.document(dataset.name, config))
     return results.write(out, dataset.name, config, stopwatch)
 
 

@@ -103,15 +103,17 @@ class Results:
         if type(strategy) is Raie:
             self._add_raie(strategy, setup, seed, ranked)
 
+    def document(self, dataset: str, config: Config) -> dict[str, Any]:
+        """Content of `metrics.json`, of the strategies added so far; each has to be added under every seed begun."""
+        return summarise(self.predictions, self._facts(dataset, config, self._segments()))
+
     def write(self, out: Path, dataset: str, config: Config, stopwatch: Stopwatch) -> dict[str, Any]:
         """Write every file of the run, the report last.
 
         Returns:
             The content of `metrics.json`.
         """
-        seeds = sorted(self._setup_regions)
-        edited = [self._edited[seed] for seed in seeds if seed in self._edited]
-        segments = segments_of(self._plan, [self._setup_regions[seed] for seed in seeds], edited)
+        seeds, segments = sorted(self._setup_regions), self._segments()
         document = summarise(self.predictions, self._facts(dataset, config, segments))
         write_predictions(self.predictions, out / PREDICTIONS)
         write_segments(segments, seeds, out / SEGMENTS)
@@ -123,6 +125,11 @@ class Results:
         write_summary(document, out / METRICS)
         build_report(out)
         return document
+
+    def _segments(self) -> dict[str, Segments]:
+        seeds = sorted(self._setup_regions)
+        edited = [self._edited[seed] for seed in seeds if seed in self._edited]
+        return segments_of(self._plan, [self._setup_regions[seed] for seed in seeds], edited)
 
     def _facts(self, dataset: str, config: Config, segments: Mapping[str, Segments]) -> RunFacts:
         return RunFacts(

@@ -39,9 +39,23 @@ def test_every_part_has_a_time_and_every_pair_a_ratio(tmp_path, capsys):
     assert 0.0 <= found["largest_relative_difference_to_peft"] < 1e-3
 
 
+def kept_tables(monkeypatch, path):
+    """Rows, and number of seeds that published edits, of each table that is written into a file from now on."""
+    tables, keep = [], llm_table._keep
+
+    def keep_and_read(*given):
+        keep(*given)
+        kept = json.loads(path.read_text())["backbones"]["sasrec"]
+        tables.append((kept["rows"], len(kept["published"])))
+
+    monkeypatch.setattr(llm_table, "_keep", keep_and_read)
+    return tables
+
+
 def test_the_table_has_the_rows_and_edits_of_the_replay(log, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(llm_table, "backbones", lambda _: {"sasrec": SMALL})
-    given = ["--strategies", "static,raie", "--seeds", "2", "--interactions", "1200"]
+    kept = kept_tables(monkeypatch, tmp_path / "table.json")
+    given = ["--strategies", "static,raie,recicl", "--seeds", "2", "--interactions", "1200"]
     llm_table.main(["--data", str(log), "--out", str(tmp_path), *given])
     found = json.loads(capsys.readouterr().out)["backbones"]["sasrec"]
     metrics = json.loads((tmp_path / "sasrec" / "metrics.json").read_text())
@@ -50,6 +64,13 @@ def test_the_table_has_the_rows_and_edits_of_the_replay(log, tmp_path, capsys, m
     assert found["rows"]["static"]["raie less it, T"]["difference"] == compared["static", "T"]
     assert len(found["published"]) == 2
     assert found["claims"] == (min(found["published"]) >= 3)
+    assert [(list(rows), seeds) for rows, seeds in kept] == [
+        (["static"], 0),
+        (["raie", "static"], 1),
+        (["raie", "static"], 2),
+        (["raie", "static"], 2),
+    ]
+    assert json.loads((tmp_path / "table.json").read_text())["backbones"]["sasrec"] == found
 
 
 def test_a_log_is_cut_at_its_first_interactions(log):

@@ -23,7 +23,7 @@ from pipeline.errors import BackboneError
 from pipeline.models.backbones.base import Backbone, fingerprint, fingerprint_with_texts
 from pipeline.models.backbones.factory import KINDS
 from pipeline.models.placement import ON_CPU, Placement
-from pipeline.models.seeding import seeded
+from pipeline.models.seeding import Undrawn, seeded
 from pipeline.models.weight_files import sha256_of
 
 CONFIG, WEIGHTS, TEXTS, RECORD = "config.json", "model.safetensors", "item_texts.safetensors", "backbone.json"
@@ -131,7 +131,8 @@ def _empty(architecture: type[Backbone], path: Path, expected: str) -> Backbone:
         raise BackboneError(f"{path} is not what was saved: its sha256 is {found}, {RECORD} says {expected}; {_REPAIR}")
     shape: Any = architecture.config_class
     try:
-        with seeded(0):
+        # Every weight is in the file: load_state_dict refuses a file that lacks one.
+        with seeded(0), Undrawn():
             return architecture(shape.from_dict(described))
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         raise BackboneError(f"{path} does not describe a {architecture.__name__} ({error}); {_REPAIR}") from error

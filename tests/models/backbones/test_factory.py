@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from pipeline.config import AdapterSettings, BackboneSettings
 from pipeline.errors import BackboneError
+from pipeline.models.backbones import checkpoint
 from pipeline.models.backbones.base import fingerprint, fingerprint_with_texts
 from pipeline.models.backbones.checkpoint import CONFIG, RECORD, TEXTS, TOKENIZER, WEIGHTS, load_backbone, save_backbone
 from pipeline.models.backbones.factory import build_backbone
@@ -52,6 +54,17 @@ def test_a_backbone_comes_back_bit_for_bit(kind: str, tmp_path: Path) -> None:
     assert torch.equal(scores(loaded, CONTEXTS), scores(model, CONTEXTS))
     assert not loaded.training
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["backbone"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_random_number_is_drawn_for_weights_that_are_read(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_backbone(small_backbone(kind), tmp_path / "backbone", ENCODER)
+    monkeypatch.setattr(checkpoint, "seeded", lambda _: nullcontext())
+    before = torch.get_rng_state()
+    load_backbone(tmp_path / "backbone")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_what_is_kept_can_run_nothing(kept: Path) -> None:

@@ -1,7 +1,11 @@
 """SmolLM2 from PyPI: verified, converted once, and cut to its first layers."""
 
 import json
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,7 +28,9 @@ from pipeline.models.backbones.packaged import (
 )
 from pipeline.models.backbones.text_lm import NO_TOKEN, TextLM
 from tests.models.backbones.small import ITEMS, LENGTH, small_catalogue, tiny_llama
-from tests.replay.small import SET, emerging, raie
+from tests.replay.small import SET, raie
+
+JSON = {"Content-Type": "application/json"}
 
 
 def need_smollm2() -> None:
@@ -97,17 +103,41 @@ def test_texts_are_read_in_its_own_tokens(converted: Path) -> None:
     assert not torch.allclose(states[1, -1], expected, atol=1e-2)
 
 
-def test_two_layers_are_set_up_and_replayed(
-    converted: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+@contextmanager
+def served(root: Path, *settings: str) -> Iterator[HTTPConnection]:
+    """Connection to a process of `raie serve`."""
+    command = [sys.executable, "-m", "consumers.cli.main", "serve", "--root", str(root), *settings]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=root.parent) as server:
+        try:
+            assert server.stderr is not None
+            said = next((line for line in server.stderr if line.startswith("http://")), "nothing")
+            with closing(HTTPConnection("127.0.0.1", int(said.split()[0].rsplit(":", 1)[1]), timeout=60)) as connection:
+                yield connection
+        finally:
+            server.kill()
+
+
+def test_the_first_steps_of_the_guide_lead_to_an_answer(
+    converted: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = ("kind=causal_lm", f"model={SMOLLM2}", "layers=2", f"cache={converted.parent}")
-    settings = tuple(word for setting in model for word in ("--set", f"backbone.{setting}"))
-    command = ("replay", "--data", emerging(1_000), "--out", tmp_path / "run", "--strategies", "static,raie")
-    ended = raie(capsys, *command, *SET, *settings, "--set", "setup.max_epochs=1")
+    """The commands of docs/guides/language-model.md, over one layer and a log of some hundred windows."""
+    for name, value in {"kind": "causal_lm", "model": SMOLLM2, "layers": "1", "cache": str(converted.parent)}.items():
+        monkeypatch.setenv(f"RAIE__BACKBONE__{name.upper()}", value)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    log, root, run, epoch = tmp_path / "log", tmp_path / "root", tmp_path / "run", ("--set", "setup.max_epochs=1")
+    assert raie(capsys, "simulate", "emerging", "--out", log, "--events", "1000").code == 0
+    assert raie(capsys, "setup", "--data", log, "--out", root, *SET, *epoch).code == 0
+    ended = raie(capsys, "replay", "--data", log, "--out", run, "--strategies", "static,raie", *SET, *epoch)
     assert ended.code == 0
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["strategies"]["raie"]["coverage"] == metrics["strategies"]["static"]["coverage"] > 0.9
-    assert metrics["strategies"]["raie"]["F+T"]["recall@10"]["mean"] > 0.0
+    found = json.loads((run / "metrics.json").read_text())["strategies"]
+    assert found["raie"]["coverage"] == found["static"]["coverage"] > 0.9
+    assert found["raie"]["F+T"]["recall@10"]["mean"] > 0.0
+    known = json.loads((root / "catalogue.json").read_text())["item_ids"]
+    with served(root, *SET, "--set", "server.port=0", "--set", f"log.url=sqlite:///{tmp_path}/log.sqlite") as server:
+        server.request("POST", "/recommend", json.dumps({"history": known[:2], "k": 5}), JSON)
+        answer = json.loads(server.getresponse().read())
+    assert answer["answered_by"] == "backbone"
+    assert len({item["item_id"] for item in answer["items"]} - set(known[:2])) == 5
 
 
 def test_layers_of_any_model_are_cut_and_too_many_refused() -> None:
