@@ -18,6 +18,7 @@ from pipeline.models.training.loop import Progress as OnBatch
 from pipeline.models.training.loop import fit, known_rows
 from pipeline.models.training.loss import softmax_rows
 from pipeline.setup.checkpoint import Progress, TrainingCheckpoint, identity_of
+from pipeline.setup.freed_blocks import return_freed_blocks
 
 OnBuilt = Callable[[Backbone, Placement], None]
 """Called with the backbone before it is trained, and where that will happen; may refuse."""
@@ -61,6 +62,9 @@ def train_backbone(
         on_built(backbone, placement)
     by_lora = setup.train == "lora"
     backbone.place(placement if by_lora else replace(placement, precision=torch.float32))
+    if by_lora and placement == Placement(torch.device("cpu"), torch.float32):
+        # In bfloat16 half of all weights is not exceeded anyway, and returned blocks cost time.
+        return_freed_blocks()
     factors = add_factors(backbone, setup.lora_rank, setup.lora_alpha, seed) if by_lora else None
     if setup.gradient_checkpointing:
         backbone.keep_activations(False)
