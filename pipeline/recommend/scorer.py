@@ -42,12 +42,9 @@ class ScoredBatch:
 
     def reweighted(self, origin_weight: Array) -> "ScoredBatch":
         """The batch with the stream regions counting (n,) `origin_weight` times as much."""
-        changed = np.flatnonzero(origin_weight != 1.0)
-        if not len(changed):
+        if (origin_weight == 1.0).all():
             return self
-        weight = origin_weight[changed, None].astype(self.probabilities.dtype)
-        probabilities = self.probabilities.copy()
-        probabilities[changed] = reweighted(self.probabilities[changed], self.backbone[changed], weight)
+        probabilities = reweighted(self.probabilities, self.backbone, origin_weight[:, None])
         return replace(self, route=rerouted(self.route, origin_weight), probabilities=probabilities)
 
     def origin_features(self, setup_bank: RegionBank, since_setup: NDArray[np.int64]) -> OriginFeatures:
