@@ -171,4 +171,4 @@ def test_a_stock_producer_finds_the_histories_and_erases_them(kafka_url: str, tm
         last = {g["user_id"]: g["window"] for g in named(log)[len(USERS_OF_A_TEST) :]}
         assert last == {user: [] if user in erased else [*window, "i/1"] for user in USERS_OF_A_TEST}
         assert letters(log) == []
-        assert json.dumps([dict(g) for g in gated(log)]).count('e1"') == len(USERS_OF_A_TEST)
+        assert json.dumps([dict(g) for g in gated(log)]).count(' e1"') == len(USERS_OF_A_TEST)
