@@ -1,4 +1,4 @@
-"""What the gate does with events, without a log: model, second stage and learning, by the number of items.
+"""Cost of an event in the gate, without a log: model, second stage and learning, by the number of items.
 
     python -m benchmarks.handler --items 10000 --items 1000000 --batches 20
 

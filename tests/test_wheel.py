@@ -31,7 +31,7 @@ LINK = re.compile(r"""(?:\b(?:src|href)=|\bfrom |\bimport )["']([^"'#]+)["']""")
 """Another file of the page, as HTML or a script names it."""
 
 LONG = bool(os.environ.get("RAIE_SOAK"))
-"""Whether the demo runs in full, as `make soak` wants it."""
+"""True where the demo runs in full, as `make soak` wants it."""
 
 SHORT_DEMO = "import consumers.cli.demo as d; d.DEMO_EVENTS = 2_000; from consumers.cli.main import main; main()"
 """Program of the demo over a sixth of its events."""

@@ -24,8 +24,9 @@ from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
 POLL = 0.05
 """Seconds that a poll waits: a new revision is served about that much later."""
 
-MOST = 200
-"""Most records of a poll: new items and revisions wait for no more than these."""
+BACKLOG, MOST = 2_000, 200
+"""Most records of a poll, before and after everything that was there at the start is read: from then on new items and
+revisions wait for no more than these."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before the log is opened again; doubled each time, up to the longest."""
@@ -171,7 +172,7 @@ class Follower:
         topics = (*items.TOPICS, *users.TOPICS, *edits.TOPICS, *activity.TOPICS, *self._views.online.topics, FEEDBACK)
         with closing(log.consumer(f"server-{self._instance}", topics, self._instance)) as consumer:
             while not self._stop.is_set():
-                records = consumer.poll(MOST, POLL)
+                records = consumer.poll(MOST if self.caught_up.is_set() else BACKLOG, POLL)
                 # A log that is opened again is read from its start: nothing may be counted twice.
                 self.apply([r for r in records if r.offset >= self._positions.get((r.topic, r.partition), 0)], log)
                 for record in records:

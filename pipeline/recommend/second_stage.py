@@ -273,18 +273,15 @@ class SecondStage:
             rows: (k + 1,) row here of each of them, 0 for an item that is not known here.
         """
         for part, of in self._parts():
-            front = f"{part}."
-            own = {name.removeprefix(front): array for name, array in arrays.items() if name.startswith(front)}
             if of is not self._network:
-                of.restore(own, rows)
+                of.restore(_part_of(arrays, part), rows)
         self.restore_weights(arrays)
         self.resize(int(rows.max(initial=0)))
         self.events, self.started = int(arrays["events"]), True
 
     def restore_weights(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what was learned, and not what was counted, from the result of `to_arrays`."""
-        front = "network."
-        self._network.restore({k.removeprefix(front): array for k, array in arrays.items() if k.startswith(front)})
+        self._network.restore(_part_of(arrays, "network"))
 
     def _parts(self) -> list[tuple[str, Any]]:
         return [
@@ -386,3 +383,9 @@ class SecondStage:
             for start in range(0, len(order), self._batch):
                 batch = [kept[i] for i in order[start : start + self._batch].tolist()]
                 self._network.learn(batch, len(batch))
+
+
+def _part_of(arrays: Mapping[str, NDArray[Any]], part: str) -> dict[str, NDArray[Any]]:
+    """Arrays of one part, by their names in it."""
+    front = f"{part}."
+    return {name.removeprefix(front): array for name, array in arrays.items() if name.startswith(front)}
