@@ -2,8 +2,8 @@
 
     python -m benchmarks.handler --items 10000 --items 1000000 --batches 20
 
-The catalogue begins with a set-up over `--known` items; the others are announced, with texts of 384 dimensions, before
-the first event. Two regions are opened, each with an adapter and item rows. Users take mostly
+The catalogue begins with a set-up over half of the items, or `--known`; the others are announced, with texts of 384
+dimensions, before the first event. Two regions are opened, each with an adapter and item rows. Users take mostly
 items of one topic each, a few of them often. Prints one JSON object:
 
     microseconds   of processor time of an event, median over batches of 128, for each number of items
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the result as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, action="append", help="size of a catalogue; give several (10000)")
-    parser.add_argument("--known", type=int, default=2_000, help="items of set-up")
+    parser.add_argument("--known", type=int, help="items of set-up (half of each catalogue)")
     parser.add_argument("--batches", type=int, default=30, help="that are timed, after a third as many that are not")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     given = parser.parse_args(arguments)
@@ -76,8 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(given.threads)
     sizes = sorted(given.items or [10_000])
     config = load_config(overrides=SETTINGS)
-    setup = _set_up(config, given.known)
-    found = {items: _measured(setup, config, items, given.batches) for items in sizes}
+    found = {n: _measured(_set_up(config, given.known or n // 2), config, n, given.batches) for n in sizes}
     report = {
         "settings": vars(given),
         "events": given.batches * BATCH,

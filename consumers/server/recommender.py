@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import nsmallest
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from consumers.server.views.items import ServedItems
 from consumers.server.views.online import Ranked, ServedOnlineState
@@ -16,6 +15,9 @@ from consumers.server.views.users import Users
 from pipeline.events.allowed import Allowed
 from pipeline.events.windows import PADDING, History, Ids
 from pipeline.metrics.ranking import LIST_LENGTH
+from pipeline.online.dense_scores import DenseScores
+from pipeline.recommend.candidates.query import MODEL
+from pipeline.recommend.candidates.scores import RankedScores
 from pipeline.recommend.scorer import ScoredBatch, Scorer
 from pipeline.streams.interface import Log
 
@@ -170,20 +172,20 @@ class Recommender:
         known, online = self._items.catalogue.known_rows, self._online
         queries = online.queries(batch, contexts, [known(self._earlier(ask)) for ask in asks], since_setup)
         ranked = online.ranked(queries, [self._allowed(ask) for ask in asks])
+        by_model = [query.experts[MODEL] for query in queries]
         if ranked is None:
-            return [self._best(batch.probabilities[row], ask) for row, ask in enumerate(asks)]
+            return [self._best(scores, ask) for scores, ask in zip(by_model, asks, strict=True)]
         first = [self._first(one, ask) for one, ask in zip(ranked, asks, strict=True)]
-        return [items + self._others(items, batch.probabilities[row], asks[row]) for row, items in enumerate(first)]
+        others = map(self._others, first, by_model, asks)
+        return [items + more for items, more in zip(first, others, strict=True)]
 
-    def _others(
-        self, items: tuple[Recommended, ...], probabilities: NDArray[np.floating[Any]], ask: Ask
-    ) -> tuple[Recommended, ...]:
+    def _others(self, items: tuple[Recommended, ...], scores: RankedScores, ask: Ask) -> tuple[Recommended, ...]:
         """Items that no source proposed, by the model, where a request asks for more than all candidates."""
         missing = ask.k - len(items)
         if not missing:
             return ()
         known = (*ask.exclude, *(item.item_id for item in items))
-        others = self._best(probabilities, replace(ask, k=missing, exclude=known))
+        others = self._best(scores, replace(ask, k=missing, exclude=known))
         return tuple(replace(item, score=0.0, sources=() if ask.explain else None) for item in others)
 
     def _first(self, ranked: Ranked, ask: Ask) -> tuple[Recommended, ...]:
@@ -239,19 +241,16 @@ class Recommender:
         )
 
     def _unknown(self, ask: Ask, view: View) -> Recommendation:
-        items = self._best(self._online.overall(), ask)
+        items = self._best(DenseScores(self._online.overall()), ask)
         return Recommendation(items, "trend", None, None, revision=view.revision)
 
-    def _best(self, probabilities: NDArray[np.float32] | NDArray[np.float64], ask: Ask) -> tuple[Recommended, ...]:
+    def _best(self, scores: RankedScores, ask: Ask) -> tuple[Recommended, ...]:
         """The k best items that exist and are not excluded."""
-        catalogue = self._items.catalogue
-        scores = np.where(self._allowed(ask).mask(), probabilities, -1.0)
-        k = min(ask.k, len(scores) - 1)
-        least = max(0.0, float(np.partition(scores, -k)[-k]))
-        ids = catalogue.ids
+        rows, values = scores.shortlist(self._allowed(ask), ask.k)
+        ids = [self._items.catalogue.ids[row] for row in rows.tolist()]
         # Ties by id, not by row: another server may have the items in other rows.
-        top = nsmallest(k, np.flatnonzero(scores >= least).tolist(), lambda row: (-scores[row], ids[row]))
-        return tuple(self._recommended(ids[row], float(scores[row])) for row in top)
+        top = nsmallest(ask.k, zip((-values).tolist(), ids, strict=True))
+        return tuple(self._recommended(item_id, -value) for value, item_id in top)
 
     def _held(self, ask: Ask) -> Sequence[str]:
         """Items that the request excludes by kind."""

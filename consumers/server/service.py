@@ -43,8 +43,10 @@ from pipeline.recommend.ab_test import Trial, Verdict
 from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.canary import Canary
 from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.retrieval import with_index
 from pipeline.recommend.scorer import Scorer
 from pipeline.regions.region import Status
+from pipeline.retrieval.adapted_items import ForwardItems
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, UnavailableError
 from pipeline.streams.topics import CONTROL, FEEDBACK, TREND, USERS
@@ -103,10 +105,14 @@ class Service:
         prepared = _prepared_texts(setup, config)
         catalogue = OpenCatalogue(setup.catalogue, prepared)
         self.live = ServedRegions(setup.bank, forward, self.store, setup.backbone_sha256, catalogue)
-        scorer = Scorer(BatchedBackend(forward), setup.view, config.gate.floor)
+        exact, vectors = BatchedBackend(forward), ForwardItems(forward)
+        backend = with_index(exact, vectors, lambda: forward.names, catalogue.ids, setup, config)
+        scorer = Scorer(backend, setup.view, config.gate.floor)
         ask = partial(asked_in_setup, setup, scorer)
         texts = partial(_texts_in_force, forward, catalogue)
-        self.online = ServedOnlineState(setup, config, catalogue, texts, ask, edges.say, self.store.arrays)
+        self.online = ServedOnlineState(
+            setup, config, catalogue, texts, ask, edges.say, self.store.arrays, backend.texts_like
+        )
         if not self._log.end_offset(TREND, 0):
             self.online.start()
         skipped = SkippedRecords(metrics, edges.say)

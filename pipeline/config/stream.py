@@ -207,7 +207,15 @@ class TrendSettings(Section):
 class RankingSettings(Section):
     """Second stage: candidates from several sources, ranked by a network that learns from every event."""
 
-    candidates: int = Field(60, ge=1, description="items that each candidate source proposes for a window")
+    candidates: int = Field(60, ge=1, le=200, description="items that each candidate source proposes for a window")
+    exact_items: int = Field(
+        20_000,
+        ge=0,
+        description=(
+            "items of the largest catalogue that is scored as a whole; in a larger one an index finds the best items, "
+            "at a cost that hardly grows with it, and probabilities are estimates"
+        ),
+    )
     history: int = Field(
         50, ge=1, description="newest distinct items of a user whose neighbours are candidates and are counted"
     )

@@ -97,7 +97,7 @@ class Existence:
 
     def allowed(self, window: int, context: Ids) -> Allowed:
         """Rows that are candidates after one window."""
-        return Allowed(self._existing, np.append(self.held(context), self._absent(window)))
+        return Allowed(self.existing, np.append(self.held(context), self._absent(window)))
 
     def held(self, contexts: Ids) -> Ids:
         """(n, length) rows of windows that are no candidates after them: all of them, or none with repeats."""
@@ -128,7 +128,7 @@ class Existence:
         return replace(self, absences=[Absence(*span) for span in spans if span[1] < span[2]])
 
     @cached_property
-    def _existing(self) -> NDArray[np.bool_]:
+    def existing(self) -> NDArray[np.bool_]:
         """(items + 1,) True for rows that exist for any window."""
         existing = np.ones(self.items + 1, dtype=np.bool_)
         existing[self.hidden] = existing[PADDING] = False

@@ -58,7 +58,7 @@ class OpenCatalogue:
         self._known: dict[str, Known] = {}
         self._withdrawn: set[str] = set()
         self._taken = [True] * len(self.ids)
-        self._exists = [False] + [True] * len(setup)
+        self._exists = bytearray([False] + [True] * len(setup))
         self._free: list[int] = []
         self._moments: list[tuple[float, str]] = []
         self._now = -math.inf
@@ -78,7 +78,7 @@ class OpenCatalogue:
 
     def exists(self, item_id: str) -> bool:
         """True where an item exists."""
-        return self._exists[self.row_of.get(item_id, PADDING)]
+        return bool(self._exists[self.row_of.get(item_id, PADDING)])
 
     def has_record(self, item_id: str) -> bool:
         """True where a record describes an item, and no tombstone or eviction came after it."""
@@ -110,7 +110,7 @@ class OpenCatalogue:
 
     def existing(self) -> NDArray[np.bool_]:
         """(rows + 1,) True for rows that exist; padding does not."""
-        return np.array(self._exists, dtype=np.bool_)
+        return np.frombuffer(bytes(self._exists), dtype=np.bool_)
 
     def existence(self) -> Existence:
         """Existence as it stands, the same for every window."""

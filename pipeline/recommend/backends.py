@@ -1,6 +1,6 @@
-"""Backends of `Scorer`: backbone and adapters, computed one adapter after the other or in one batched pass."""
+"""Backends of `Scorer`: backbone and adapters, one adapter after the other, in one batched pass, or by an index."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,9 +12,12 @@ from torch import Tensor
 from pipeline.arrays import Array
 from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
+from pipeline.models.backbones.base import last_states
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.host import AdapterHost
+from pipeline.recommend.model_scores import AllScores, FoundScores, ModelScores, Part
 from pipeline.regions.mixing import mixed_probabilities, scored
+from pipeline.retrieval.retriever import Retriever
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,11 @@ class Mixture:
     """Probabilities of n windows, mixed from those of the backbone and of adapters.
 
     Attributes:
-        probabilities: (n, items + 1), padding has 0.
-        backbone: (n, items + 1) of the backbone alone.
+        scores: the probabilities.
         fallback: (n,) True where the backbone replaces an adapter that is not loaded.
     """
 
-    probabilities: Tensor
-    backbone: Tensor
+    scores: ModelScores
     fallback: NDArray[np.bool_]
 
 
@@ -75,7 +76,7 @@ class HostBackend:
         backbone = scored(self._host, states, None, existence)
         fallback = affected(shares, missing(adapters, self._host.names))
         mixed = mixed_probabilities(self._host, contexts, shares, adapters, existence, backbone)
-        return Mixture(mixed, backbone, fallback)
+        return Mixture(AllScores(mixed.cpu().numpy(), backbone.cpu().numpy()), fallback)
 
 
 class BatchedBackend:
@@ -104,12 +105,9 @@ class BatchedBackend:
         """
         del existence
         gone = missing(adapters, self._forward.names)
-        # The backbone also has the share of a stream region without an adapter; that is no fallback.
-        idle = gone | np.array([column > 0 and name is None for column, name in enumerate(adapters)])
-        moved = np.where(idle, 0.0, shares)
-        moved[:, 0] += (shares * idle).sum(axis=1)
         backbone = self._forward.alone(states).clone()  # the pass reuses its memory
-        return Mixture(self._sum(backbone, contexts, moved, adapters), backbone, affected(shares, gone))
+        mixed = self._sum(backbone, contexts, without_idle(shares, adapters, gone), adapters)
+        return Mixture(AllScores(mixed.cpu().numpy(), backbone.cpu().numpy()), affected(shares, gone))
 
     @torch.inference_mode()
     def _sum(self, backbone: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None]) -> Tensor:
@@ -126,6 +124,66 @@ class BatchedBackend:
             mixed *= weights[windows, torch.from_numpy(columns[part] + 1).to(backbone.device)].unsqueeze(1)
             total.index_add_(0, windows, mixed)
         return total
+
+
+class RetrievingBackend:
+    """Scores of a large catalogue by an index, and of one that is not by another backend, whose states it takes.
+
+    Args:
+        exact: scores all items.
+        names: returns the names of the adapters that are loaded.
+        most: items of the largest catalogue that is scored by `exact`.
+        make: makes the index, when it is first needed.
+    """
+
+    def __init__(
+        self, exact: Backend, names: Callable[[], Collection[str]], most: int, make: Callable[[], Retriever]
+    ) -> None:
+        self._exact, self._names, self._most, self._make = exact, names, most, make
+        self._retriever: Retriever | None = None
+
+    def states(self, contexts: Ids) -> Tensor:
+        """See `Backend.states`."""
+        return self._exact.states(contexts)
+
+    def mixed(
+        self, states: Tensor, contexts: Ids, shares: Array, adapters: Sequence[str | None], existence: Existence
+    ) -> Mixture:
+        """See `Backend.mixed`."""
+        if existence.items <= self._most:
+            return self._exact.mixed(states, contexts, shares, adapters, existence)
+        if self._retriever is None:
+            self._retriever = self._make()
+        self._retriever.follow(existence.existing)
+        gone = missing(adapters, self._names())
+        moved = without_idle(shares, adapters, gone)
+        backbone = self._retriever.ask(None, contexts, last_states(states).numpy())
+        parts = []
+        for column, name in enumerate(adapters):
+            windows = np.flatnonzero(moved[:, column])
+            if column and name is not None and len(windows):
+                asked = self._retriever.ask(name, contexts[windows], backbone.states[windows])
+                parts.append(Part(windows, moved[windows, column], asked))
+        scores = FoundScores(self._retriever, backbone, moved[:, 0], parts, np.ones(len(contexts)))
+        return Mixture(scores, affected(shares, gone))
+
+    def texts_like(self, directions: NDArray[np.float32]) -> Ids | None:
+        """See `Retriever.texts_like`; None where all items are to be compared."""
+        return None if self._retriever is None else self._retriever.texts_like(directions)
+
+
+def without_idle(shares: Array, adapters: Sequence[str | None], gone: NDArray[np.bool_]) -> Array:
+    """(n, c) shares in which the backbone has those of regions without an adapter, which is no fallback, and of `gone`.
+
+    Args:
+        shares: (n, c) weights in the probabilities; column 0 is the backbone.
+        adapters: version name of each column.
+        gone: (c,) True for adapters that are not loaded.
+    """
+    idle = gone | np.array([column > 0 and name is None for column, name in enumerate(adapters)])
+    moved = np.where(idle, 0.0, shares)
+    moved[:, 0] += (shares * idle).sum(axis=1)
+    return moved
 
 
 def missing(adapters: Sequence[str | None], names: Collection[str]) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 from pipeline.config import Config
-from pipeline.events.existence import Existence, ranks_of_existing
+from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent, OnlineFeatures
 from pipeline.events.windows import PADDING, History, Ids, Windows
 from pipeline.metrics.ranking import NOT_SCORED
@@ -20,11 +20,13 @@ from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.events import Event, Retained, events_of
 from pipeline.recommend.held_out import HeldOut
 from pipeline.recommend.online_state import OnlineState
+from pipeline.recommend.retrieval import with_index
 from pipeline.recommend.scorer import ScoredBatch, Scorer
 from pipeline.recommend.second_stage import SecondStage
 from pipeline.recommend.start import start
 from pipeline.regions.features import negative_log_popularity
 from pipeline.regions.live import LiveRegions
+from pipeline.retrieval.adapted_items import HostItems
 from pipeline.setup.artifacts import SetUp
 
 Earlier = NDArray[np.int32]
@@ -62,9 +64,12 @@ class EventScorer:
         self.catalogue = catalogue
         self._setup = setup
         self._config = config
-        self._scorer = Scorer(HostBackend(live.host), setup.view, config.gate.floor)
+        host = live.host
+        backend = with_index(HostBackend(host), HostItems(host), lambda: host.names, catalogue.ids, setup, config)
+        self._scorer = Scorer(backend, setup.view, config.gate.floor)
         self._beginning = beginning
-        self.online = OnlineState(setup, config, self._texts, catalogue.ids) if config.trend.half_lives else None
+        has_trend, state = bool(config.trend.half_lives), (setup, config, self._texts, catalogue.ids)
+        self.online = OnlineState(*state, backend.texts_like) if has_trend else None
         self.origin_prior = self.online.origin_prior if self.online else None
         self._held_out = HeldOut(setup, config, self._ask)
 
@@ -100,12 +105,12 @@ class EventScorer:
 
         Args:
             windows: in rows of the catalogue.
-            batch: as `score` returned it for them; its probabilities may be overwritten.
+            batch: as `score` returned it for them.
             existence: of items for each window.
         """
         stage = self._started()
         if stage is None or self.origin_prior is None:
-            return ranks_of_existing(batch.probabilities, windows.targets, windows.contexts, existence)
+            return batch.scores.ranks(windows.targets, windows.contexts, existence)
         opened = self.origin_prior.opened(batch.origin_features(self._setup.bank, windows.since_setup))
         events = self._events(windows, batch, opened, existence)
         ranks = [NOT_SCORED if e.allowed is None else stage.rank(e.query, e.allowed, e.target) for e in events]
@@ -119,15 +124,15 @@ class EventScorer:
             existence: of its items for each window.
             histories: the items of each window by id, those without a row included, for the records.
         """
-        own, scored = (np.arange(len(windows)), windows.targets), existence.includes(windows.targets)
+        scored = existence.includes(windows.targets)
         stage = self._started()
         batch = self.score_content(windows.contexts, windows.since_setup, existence)
-        backbone, opened = batch.backbone[own], batch.posterior.stream
+        (model, backbone), opened = batch.scores.of(windows.targets), batch.posterior.stream
         if self.origin_prior is not None:
-            features, model = batch.origin_features(self._setup.bank, windows.since_setup), batch.probabilities[own]
+            features = batch.origin_features(self._setup.bank, windows.since_setup)
             opened, weight = self.origin_prior.score_and_learn(features, model, backbone, scored)
             batch = batch.reweighted(weight)
-        model_ranks = ranks_of_existing(batch.probabilities.copy(), windows.targets, windows.contexts, existence)
+        model_ranks = batch.scores.ranks(windows.targets, windows.contexts, existence)
         columns = {
             **self._columns(windows, histories, batch, scored),
             "opened": opened.tolist(),
@@ -177,7 +182,7 @@ class EventScorer:
         events, scored = self._events(windows, batch, opened, existence), existence.includes(windows.targets)
         popular = stage.popularity_ranks(events)
         ranks, candidates = stage.rank_and_learn(events, self._retained(existence, len(windows)))
-        probabilities = _where(scored, batch.probabilities[np.arange(len(windows)), windows.targets])
+        probabilities = _where(scored, batch.scores.of(windows.targets)[0])
         learned = [
             OnlineFeatures(probability, _counted(event.query.setup_shares), found)
             for probability, event, found in zip(probabilities, events, candidates, strict=True)
@@ -215,8 +220,7 @@ class EventScorer:
 
     def _losses(self, windows: Windows, batch: ScoredBatch) -> Array:
         """(n,) negative log probability of each target among the items of set-up and itself."""
-        own = batch.probabilities[np.arange(len(windows)), windows.targets]
-        known = batch.probabilities[:, : len(self._setup.catalogue) + 1].sum(axis=1)
+        own, known = batch.scores.of(windows.targets)[0], batch.scores.of_setup(len(self._setup.catalogue))
         among = known + np.where(windows.targets <= len(self._setup.catalogue), 0.0, own)
         losses: Array = -np.log(np.maximum(own / np.maximum(among, 1e-12), 1e-12))
         return losses

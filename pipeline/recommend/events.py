@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.events.allowed import Allowed
 from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
+from pipeline.online.dense_scores import Values
 from pipeline.recommend.candidates.query import Query
 
 
@@ -41,7 +41,7 @@ def events_of(queries: Sequence[Query], targets: Ids, existence: Existence) -> l
     ]
 
 
-def rank_in(rows: Ids, scores: NDArray[np.float32], target: int, allowed: Allowed) -> int:
+def rank_in(rows: Ids, scores: Values, target: int, allowed: Allowed) -> int:
     """Rank of a target among candidates; half of the ties are ahead.
 
     A target outside the candidates has the last rank of all items that may be recommended: it is in no list, and what

@@ -14,7 +14,7 @@ from pipeline.events.windows import Ids
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.origin_prior import OriginPrior
 from pipeline.recommend.candidates.query import BACKBONE, MODEL, Query, recent_shares
-from pipeline.recommend.candidates.text import Texts
+from pipeline.recommend.candidates.text import Texts, TextsLike, all_texts
 from pipeline.recommend.second_stage import SecondStage
 from pipeline.setup.artifacts import SetUp
 
@@ -27,16 +27,19 @@ class OnlineState:
         config: the whole tree.
         texts: text embeddings in force.
         ids: id of every catalogue row; it may grow.
+        like: finds texts in a large catalogue.
 
     Attributes:
         regions: number of set-up regions.
         second_stage, origin_prior: the two.
     """
 
-    def __init__(self, setup: SetUp, config: Config, texts: Texts, ids: Sequence[str]) -> None:
+    def __init__(
+        self, setup: SetUp, config: Config, texts: Texts, ids: Sequence[str], like: TextsLike = all_texts
+    ) -> None:
         self.regions, trend = len(setup.bank.setup), config.trend
         self._length = config.windows.length
-        self.second_stage = SecondStage(setup, config, self.regions, (MODEL, BACKBONE), texts, ids)
+        self.second_stage = SecondStage(setup, config, self.regions, (MODEL, BACKBONE), texts, ids, like)
         self.origin_prior = OriginPrior(self.regions, trend.era_learning_rate, trend.era_half_life)
 
     @property

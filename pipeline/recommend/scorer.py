@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from pipeline.arrays import Array
 from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids
-from pipeline.online.origin_prior import OriginFeatures, origin_features, reweighted, setup_shares_of
+from pipeline.online.origin_prior import OriginFeatures, origin_features, setup_shares_of
 from pipeline.recommend.backends import Backend
 from pipeline.recommend.canary import Canary, split
-from pipeline.recommend.candidates.query import BACKBONE, MODEL, Query, recent_shares
+from pipeline.recommend.candidates.query import Query, recent_shares
+from pipeline.recommend.model_scores import ModelScores
 from pipeline.regions.bank import Posterior, RegionBank
 from pipeline.regions.features import GateView
 from pipeline.regions.route import rerouted
@@ -29,23 +30,20 @@ class ScoredBatch:
     Attributes:
         posterior: over the live regions.
         route: (n, 1 + stream) weights of backbone and stream regions.
-        probabilities: (n, items + 1) mixed probabilities of the next item; padding has 0.
-        backbone: (n, items + 1) of the backbone alone.
+        scores: probabilities of the next item, mixed by the route, and of the backbone alone.
         fallback: (n,) True where the backbone replaces an adapter that is not loaded.
     """
 
     posterior: Posterior
     route: Array
-    probabilities: NDArray[np.floating[Any]]
-    backbone: NDArray[np.float32]
+    scores: ModelScores
     fallback: NDArray[np.bool_]
 
     def reweighted(self, origin_weight: Array) -> "ScoredBatch":
         """The batch with the stream regions counting (n,) `origin_weight` times as much."""
         if (origin_weight == 1.0).all():
             return self
-        probabilities = reweighted(self.probabilities, self.backbone, origin_weight[:, None])
-        return replace(self, route=rerouted(self.route, origin_weight), probabilities=probabilities)
+        return replace(self, route=rerouted(self.route, origin_weight), scores=self.scores.reweighted(origin_weight))
 
     def origin_features(self, setup_bank: RegionBank, since_setup: NDArray[np.int64]) -> OriginFeatures:
         """Inputs of the origin prior; see `pipeline.online.origin_prior.origin_features`."""
@@ -64,8 +62,7 @@ class ScoredBatch:
             opened: (n,) posterior of the regions of the stream.
         """
         shares, recent = setup_shares_of(setup_bank, self.posterior), recent_shares(contexts, since_setup).tolist()
-        experts = [{MODEL: m, BACKBONE: b} for m, b in zip(self.probabilities, self.backbone, strict=True)]
-        return list(map(Query, contexts, earlier, shares, recent, opened.tolist(), experts))
+        return list(map(Query, contexts, earlier, shares, recent, opened.tolist(), self.scores.experts()))
 
 
 class Scorer:
@@ -111,5 +108,4 @@ class Scorer:
             incumbent = np.zeros((len(contexts), len(canaries)), dtype=np.bool_)
         shares, adapters = split(route, bank, canaries, incumbent)
         mixture = self._backend.mixed(states, contexts, shares, adapters, existence)
-        probabilities, backbone = mixture.probabilities.cpu().numpy(), mixture.backbone.cpu().numpy()
-        return ScoredBatch(posterior, route, probabilities, backbone, mixture.fallback)
+        return ScoredBatch(posterior, route, mixture.scores, mixture.fallback)

@@ -21,7 +21,6 @@ from pipeline.events.candidate_scores import CandidateScores, log_probabilities
 from pipeline.events.windows import PADDING, Ids
 from pipeline.metrics.ranking import NOT_SCORED
 from pipeline.online.decayed_popularity import DecayedPopularity
-from pipeline.online.dense_scores import DenseScores
 from pipeline.online.item_neighbours import ItemNeighbours
 from pipeline.online.item_recency import ItemRecency
 from pipeline.online.item_transitions import ItemTransitions
@@ -33,16 +32,9 @@ from pipeline.recommend.candidates.newest import NewestItems
 from pipeline.recommend.candidates.own import OwnItems
 from pipeline.recommend.candidates.popularity import PopularItems, RegionalPopularity
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import (
-    CandidateSource,
-    RankedScores,
-    Scores,
-    SparseSource,
-    TieOrder,
-    best,
-    union,
-)
-from pipeline.recommend.candidates.text import TextNeighbours, Texts
+from pipeline.recommend.candidates.scores import RankedScores, Scores
+from pipeline.recommend.candidates.source import CandidateSource, SparseSource, TieOrder, best, union
+from pipeline.recommend.candidates.text import TextNeighbours, Texts, TextsLike, all_texts
 from pipeline.recommend.candidates.transitions import NextItems, NextOfLast
 from pipeline.recommend.events import Event, Retained, rank_in
 from pipeline.recommend.found import Candidates, Found, lists_of, with_features
@@ -82,8 +74,8 @@ class _Batch(NamedTuple):
     """
 
     events: Sequence[Event]
-    texts: Sequence[DenseScores]
-    beside: Sequence[tuple[Event, DenseScores]]
+    texts: Sequence[RankedScores]
+    beside: Sequence[tuple[Event, RankedScores]]
 
 
 class SecondStage:
@@ -96,6 +88,7 @@ class SecondStage:
         experts: names of the models in `Query.experts`, the adapted one first.
         texts: text embeddings in force.
         ids: id of every catalogue row; it may grow.
+        like: finds texts in a large catalogue.
 
     Attributes:
         features: names and computation of the features.
@@ -104,7 +97,14 @@ class SecondStage:
     """
 
     def __init__(
-        self, setup: SetUp, config: Config, regions: int, experts: Sequence[str], texts: Texts, ids: Sequence[str]
+        self,
+        setup: SetUp,
+        config: Config,
+        regions: int,
+        experts: Sequence[str],
+        texts: Texts,
+        ids: Sequence[str],
+        like: TextsLike = all_texts,
     ) -> None:
         compile_loops()
         trend, ranking, length = config.trend, config.ranking, config.windows.length
@@ -122,7 +122,7 @@ class SecondStage:
         self._sparse: list[SparseSource] = [*following, *of_last, neighbours]
         self._own = OwnItems(ranking.history) if config.windows.repeats else None
         self._others: list[CandidateSource] = [NewestItems(self._recency), *([self._own] if self._own else [])]
-        self._text = TextNeighbours(texts, most)
+        self._text = TextNeighbours(texts, most, like)
         self._experts = [ExpertItems(name, most) for name in experts]
         counted: list[CandidateSource] = [*self._popular, *following, neighbours, *self._others]
         self._most = {source.name: source.most for source in (*counted, self._text, *self._experts)}
@@ -325,17 +325,17 @@ class SecondStage:
             self.count(event.query, event.target)
         return lists_of(with_features(self.features, found), targets)
 
-    def _find(self, query: Query, allowed: Allowed, text: DenseScores) -> Found:
+    def _find(self, query: Query, allowed: Allowed, text: RankedScores) -> Found:
         """Candidates of a window by the counts as they are."""
         asked = self._ask(query, text)
         scores = dict(asked.scores) | {source.name: source.scores(query) for source in self._experts}
         found = {name: best(scores[name], allowed, most, self._order) for name, most in self._most.items()}
         rows, taken = union(found.values(), self._order), query.taken
-        experts = {source.name: log_probabilities(query.experts[source.name][rows]) for source in self._experts}
+        experts = {source.name: log_probabilities(query.experts[source.name].at(rows)) for source in self._experts}
         before = is_among(rows, taken).astype(np.float64)
         return self._describe(query, asked, rows, experts, before, len(taken), found)
 
-    def _ask(self, query: Query, text: DenseScores) -> _Asked:
+    def _ask(self, query: Query, text: RankedScores) -> _Asked:
         """Scores of all sources but the models, those of the text as given."""
         sparse = {source.name: source.scores(query) for source in self._sparse}
         others = {source.name: source.scores(query) for source in (*self._popular, *self._others)}

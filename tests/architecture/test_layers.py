@@ -18,6 +18,7 @@ LAYERS = (
     ("pipeline.models",),
     ("pipeline.regions",),
     ("pipeline.online", "pipeline.drift"),
+    ("pipeline.retrieval",),
     ("pipeline.setup",),
     ("pipeline.monitor", "pipeline.editing", "pipeline.recommend"),
     ("pipeline.strategies",),

@@ -196,7 +196,7 @@ def through_json(revision: Revision) -> Revision:
 
 
 def same(one: ScoredBatch, other: ScoredBatch, rows: Any = slice(None)) -> bool:
-    return np.array_equal(one.probabilities[rows], other.probabilities[rows]) and np.array_equal(
+    return np.array_equal(one.scores.probabilities[rows], other.scores.probabilities[rows]) and np.array_equal(
         one.posterior.probabilities[rows], other.posterior.probabilities[rows]
     )
 
@@ -267,9 +267,9 @@ def test_a_gated_record_holds_its_window(both: Stage) -> None:
 def test_the_gate_answers_a_distribution(both: Stage) -> None:
     answers = both.answer(mixed(both.setup))
     # Every item beyond set-up adds the small popularity of an item that was never taken.
-    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1.0, rtol=1e-4)
+    np.testing.assert_allclose(answers.scores.probabilities.sum(axis=1), 1.0, rtol=1e-4)
     np.testing.assert_allclose(answers.route.sum(axis=1), 1.0)
-    assert (answers.probabilities[:, 0] == 0).all()
+    assert (answers.scores.probabilities[:, 0] == 0).all()
 
 
 # --- revisions --------------------------------------------------------------------------------------------
@@ -354,7 +354,7 @@ def test_who_follows_takes_over_boundaries_and_what_is_sound_and_leaves_the_rest
     assert np.array_equal(after.route, sound.route)
     only_a = after.route[:, 1] == 1.0
     assert only_a.sum() > 10
-    np.testing.assert_allclose(after.probabilities[only_a], plain.probabilities[only_a], atol=1e-6)
+    np.testing.assert_allclose(after.scores.probabilities[only_a], plain.scores.probabilities[only_a], atol=1e-6)
     without_a = after.route[:, 1] == 0.0
     assert same(after, sound, without_a)
 
@@ -410,8 +410,8 @@ def test_an_add_that_learned_a_new_pattern_is_published(setup: SetUp, tmp_path: 
     assert (region.status, region.version, region.opened_at) == (Status.LIVE, 1, 1_000)
     assert stage.live.bank.gate_version == 1
     fresh = pattern(1, 5)
-    probability = stage.answer(fresh).probabilities[np.arange(len(fresh)), fresh.targets].mean()
-    assert probability > 3 * before.probabilities[np.arange(len(windows)), windows.targets].mean()
+    probability = stage.answer(fresh).scores.probabilities[np.arange(len(fresh)), fresh.targets].mean()
+    assert probability > 3 * before.scores.probabilities[np.arange(len(windows)), windows.targets].mean()
 
 
 def test_an_add_on_shuffled_targets_is_rejected_and_leaves_nothing_behind(setup: SetUp, tmp_path: Path) -> None:
@@ -463,9 +463,9 @@ def test_an_update_of_one_region_changes_no_answer_of_those_whose_route_is_witho
     outcome = stage.apply(stage.edit(Operation.UPDATE, A, pattern(1, 1, step=3)))
     assert outcome.published, outcome.detail
     after = stage.answer(windows)
-    assert np.array_equal(after.probabilities[without], before.probabilities[without])
+    assert np.array_equal(after.scores.probabilities[without], before.scores.probabilities[without])
     np.testing.assert_array_equal(after.route, before.route)
-    assert not np.array_equal(after.probabilities[~without], before.probabilities[~without])
+    assert not np.array_equal(after.scores.probabilities[~without], before.scores.probabilities[~without])
     assert stage.live.bank.gate_version == 1
 
 
@@ -534,7 +534,7 @@ def test_merged_set_up_regions_are_one(setup: SetUp, tmp_path: Path) -> None:
     assert stage.live.bank[1].prior == pytest.approx(sum(priors))
     assert [r.region_id for r in stage.live.bank.live] == [1, 3]
     # Set-up regions have no adapters: the backbone answers as before.
-    assert np.array_equal(stage.answer(windows).probabilities, before.probabilities)
+    assert np.array_equal(stage.answer(windows).scores.probabilities, before.scores.probabilities)
 
 
 def test_the_backbone_answers_for_a_region_that_retired(setup: SetUp, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def pair(names: Sequence[str] = (OLD, NEW, OTHER)) -> Pair:
 def close(one: ScoredBatch, other: ScoredBatch) -> None:
     np.testing.assert_allclose(one.posterior.probabilities, other.posterior.probabilities, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(one.route, other.route, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(one.scores.probabilities, other.scores.probabilities, rtol=1e-3, atol=1e-6)
     np.testing.assert_array_equal(one.fallback, other.fallback)
 
 
@@ -64,7 +64,7 @@ def test_both_backends_give_the_same_scores() -> None:
     close(exact, batched)
     assert (exact.route[:, 1:] > 0).any()
     assert not exact.fallback.any()
-    np.testing.assert_allclose(exact.backbone, batched.backbone, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(exact.scores.backbone, batched.scores.backbone, rtol=1e-4, atol=1e-7)
 
 
 def test_windows_that_a_canary_does_not_reach_get_the_incumbent() -> None:
@@ -76,8 +76,8 @@ def test_windows_that_a_canary_does_not_reach_get_the_incumbent() -> None:
     close(exact, batched)
     without = scorers.exact.score(bank(), CONTEXTS, SINCE, EVERYTHING)
     np.testing.assert_array_equal(exact.route, without.route)
-    np.testing.assert_array_equal(exact.probabilities[reached], without.probabilities[reached])
-    changed = (exact.probabilities != without.probabilities).any(axis=1)
+    np.testing.assert_array_equal(exact.scores.probabilities[reached], without.scores.probabilities[reached])
+    changed = (exact.scores.probabilities != without.scores.probabilities).any(axis=1)
     assert changed[~reached & (exact.route[:, 1] > 0)].all()
 
 
@@ -102,4 +102,4 @@ def test_the_backbone_is_the_fallback_of_a_missing_adapter() -> None:
     alone = bank().changed(region(B, 1, None, 0.6))
     without = scorers.batched.score(replace(alone, origins=origins()), CONTEXTS, SINCE, EVERYTHING)
     assert not without.fallback.any()
-    np.testing.assert_allclose(without.probabilities, batched.probabilities, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(without.scores.probabilities, batched.scores.probabilities, rtol=1e-5, atol=1e-8)

@@ -11,6 +11,7 @@ from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
 from pipeline.online import popularity_pool
 from pipeline.online.decayed_popularity import DecayedPopularity, base_probabilities, probability_of_new
+from pipeline.online.dense_scores import DenseScores
 from pipeline.online.item_neighbours import ItemNeighbours
 from pipeline.online.item_recency import ItemRecency
 from pipeline.online.item_transitions import ItemTransitions
@@ -21,7 +22,7 @@ from pipeline.recommend.candidates.own import OwnItems
 from pipeline.recommend.candidates.popularity import PopularItems, RegionalPopularity
 from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.source import CandidateSource, TieOrder, best
-from pipeline.recommend.candidates.text import TextNeighbours
+from pipeline.recommend.candidates.text import TextNeighbours, all_texts
 from pipeline.recommend.candidates.transitions import NextItems
 
 HALF_LIVES, REGIONS, LENGTH, HISTORY, MOST = (5.0, 40.0, 400.0), 3, 4, 6, 5
@@ -53,7 +54,7 @@ class World:
             (NeighbourItems(self.neighbours, HISTORY, MOST), 0.0),
             (NewestItems(self.recency), -math.inf),
             (OwnItems(HISTORY), 0.0),
-            (TextNeighbours(lambda: self.texts, MOST), 0.0),
+            (TextNeighbours(lambda: self.texts, MOST, all_texts), 0.0),
             (ExpertItems("model", MOST), -math.inf),
         ]
         self.shortest = popular[0]
@@ -73,7 +74,7 @@ class World:
         context = np.sort(self.rows(LENGTH) * (self.rng.random(LENGTH) < 0.9))
         shares = self.rng.dirichlet([0.4] * REGIONS)
         coarse = self.rng.integers(0, 3 * MOST, self.items + 1) / (3.0 * MOST)
-        return Query(context, np.unique(self.rows(HISTORY)), shares, 0.0, 0.0, {"model": coarse})
+        return Query(context, np.unique(self.rows(HISTORY)), shares, 0.0, 0.0, {"model": DenseScores(coarse)})
 
     def step(self) -> Query:
         """Count an event, and let items come and go now and then; the next window."""

@@ -49,8 +49,8 @@ def test_users_outside_the_changed_region_are_answered_as_before_to_the_bit(run:
     static = next_item_probabilities(raie.live.host, windows.contexts, None, existence).numpy()
     outside = answers.route[:, 0] == 1.0
     assert 0.3 < outside.mean() < 1.0
-    assert np.array_equal(answers.probabilities[outside], static[outside])
-    assert not np.array_equal(answers.probabilities[~outside], static[~outside])
+    assert np.array_equal(answers.scores.probabilities[outside], static[outside])
+    assert not np.array_equal(answers.scores.probabilities[~outside], static[~outside])
 
 
 def test_the_same_seed_gives_the_same_ledger(run: world.Run, tmp_path: Path) -> None:

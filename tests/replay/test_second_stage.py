@@ -36,7 +36,8 @@ def query(setup: SetUp, items: Sequence[int], experts: dict[str, Array] | None =
     context = np.zeros(config().windows.length, dtype=np.int64)
     context[len(context) - len(items) :] = items
     even = np.full(len(setup.catalogue) + 1, 1.0 / len(setup.catalogue))
-    return Query(context, NO_ONE, np.ones(1), 1.0, 0.5, experts or {"model": even, "backbone": even})
+    scores = experts or {"model": even, "backbone": even}
+    return Query(context, NO_ONE, np.ones(1), 1.0, 0.5, {name: DenseScores(of) for name, of in scores.items()})
 
 
 def allowed(setup: SetUp, *excluded: int) -> Allowed:

@@ -56,7 +56,7 @@ def answers_of(server: Server, scorer: EventScorer, history: np.ndarray) -> None
     found = {catalogue.row_of[item["item_id"]]: item["score"] for item in answer["items"]}
     assert len(found) == len(catalogue) - len(set(history.tolist()))
     if scorer.online is None:
-        expected = dict(enumerate(scorer.score(taken(history[None]), everything()).probabilities[0].tolist()))
+        expected = dict(enumerate(scorer.score(taken(history[None]), everything()).scores.probabilities[0].tolist()))
     else:
         expected = ranked(scorer, history)
     expected_scores = [expected.get(row, 0.0) for row in found]

@@ -73,7 +73,7 @@ def test_answers_are_those_of_the_gate_through_peft(opened: World, served: Serve
         expected = gate.score(windows, gates.everything())
         found = scorer.score(live.view.bank, windows.contexts, windows.since_setup, served.service.items.existence)
         np.testing.assert_allclose(found.posterior.probabilities, expected.posterior.probabilities, rtol=1e-4)
-        np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-4)
+        np.testing.assert_allclose(found.scores.probabilities, expected.scores.probabilities, rtol=1e-4)
         ranked = gates.ranked(gate, windows.contexts[0])
         history = [setup.catalogue.item_ids[row - 1] for row in windows.contexts[0].tolist()]
         for item in served.recommend(history=history, k=20)["items"]:

@@ -29,7 +29,7 @@ from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.decayed_popularity import base_probabilities, probability_of_new
 from pipeline.online.origin_prior import origin_features
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.text import Texts
+from pipeline.recommend.candidates.text import Texts, TextsLike, all_texts
 from pipeline.recommend.found import Candidates
 from pipeline.recommend.held_out import Ask
 from pipeline.recommend.online_state import OnlineState
@@ -77,6 +77,7 @@ class ServedOnlineState:
         ask: scores windows by the set-up's backbone, for a server that finds no snapshot.
         say: receives the reason why a snapshot is not taken over; the state before it stays.
         files: array files of the adapters store, which snapshots name.
+        like: finds texts in a large catalogue.
 
     Attributes:
         topics: topics that it is made of.
@@ -91,10 +92,11 @@ class ServedOnlineState:
         ask: Ask,
         say: Callable[[str], None],
         files: ArrayFiles,
+        like: TextsLike = all_texts,
     ) -> None:
         self.topics = (GATED, TREND) if config.trend.half_lives else (GATED,)
         self._setup, self._config, self._catalogue, self._say = setup, config, catalogue, say
-        self._texts, self._ask, self._files = texts, ask, files
+        self._texts, self._ask, self._files, self._like = texts, ask, files, like
         self._usual = base_probabilities(setup.counts)
         self._online = self._new() if config.trend.half_lives else None
         self._gate: str | None = None
@@ -314,7 +316,7 @@ class ServedOnlineState:
         start(online.second_stage, self._setup, self._ask, np.zeros(online.regions))
 
     def _new(self) -> OnlineState:
-        return OnlineState(self._setup, self._config, self._texts, self._catalogue.ids)
+        return OnlineState(self._setup, self._config, self._texts, self._catalogue.ids, self._like)
 
 
 def _taken(gated: Iterable[Gated]) -> list[Taken]:

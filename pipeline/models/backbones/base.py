@@ -59,8 +59,9 @@ class ItemTable(nn.Module):
         """Use catalogue rows up to `items`, with room in whole blocks; rows stay, new ones are zero."""
         self.last = items
         self._readable = None
-        capacity = -(-(items + 1) // BLOCK) * BLOCK
-        missing = capacity - self.capacity
+        # A large table grows by more than it needs, because growing copies it.
+        wanted = max(items + 1, self.capacity + self.capacity // 8) if items >= self.capacity else items + 1
+        missing = -(-wanted // BLOCK) * BLOCK - self.capacity
         if missing > 0:
             weight = self.rows.weight
             weight.data = functional.pad(weight.data, (0, 0, 0, missing))

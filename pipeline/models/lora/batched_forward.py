@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -50,6 +51,7 @@ class BatchedForward:
             self._table = self.vectors = backbone.items.all()
         self._outputs = self._table
         self._injected: set[int] = set()
+        self._rewritten: set[int] = set()
         self._hidden_rows = torch.tensor([PADDING], device=self._table.device)
         self.slots = AdapterSlots(layout, backbone.items.text[: len(self.vectors)], self.vectors.shape[1], budget)
         self._mixing = Mixing(layout, self.slots.table)
@@ -101,6 +103,7 @@ class BatchedForward:
             self._widen(with_slack(items + 1))
         self._table[rows] = self.backbone.items(rows)
         self.vectors = self._table[: items + 1]
+        self._rewritten.update(rows.tolist())
         self._drop_injected(rows)
         self.slots.set_items(self.backbone.items.text[: items + 1], rows)
 
@@ -128,6 +131,16 @@ class BatchedForward:
         self._outputs[written] = vectors.to(written.device)
         self._injected.update(rows)
         self.slots.rescore(self._table, self._outputs, written)
+
+    def injected(self) -> tuple[Ids, NDArray[np.float32]]:
+        """(m,) rows of injected items, ascending, and their (m, d) vectors."""
+        rows = np.array(sorted(self._injected), dtype=np.int64)
+        return rows, self._outputs[rows].numpy()
+
+    def take_rewritten(self) -> set[int]:
+        """Rows that `set_items` has written since the last call."""
+        rewritten, self._rewritten = self._rewritten, set()
+        return rewritten
 
     def _drop_injected(self, rows: Tensor) -> None:
         """Score (m,) rows, which may have changed, by the vectors that windows are read with."""
@@ -192,20 +205,33 @@ class BatchedForward:
             out[rows] = scored
         return out
 
+    @torch.inference_mode()
+    def last(self, contexts: Ids, name: str) -> Tensor:
+        """(n, d) last states of (n, length) windows under one registered adapter."""
+        (active,) = self.slots.activate([name])
+        slots = self._rows([active.slot] * len(contexts))
+        return self._last(contexts, slots, *self._text_factors(slots))
+
     def _pass(self, contexts: Ids, adapters: Sequence[Active]) -> Tensor:
         """(n, items + 1) probabilities of (n, length) windows, each with its adapter."""
-        slots, windows = self._rows([adapter.slot for adapter in adapters]), self.backbone.windows(contexts)
+        slots = self._rows([adapter.slot for adapter in adapters])
         text_a, text_b = self._text_factors(slots)
+        states = self._last(contexts, slots, text_a, text_b)
+        scores = self._scores(states)
+        self._add_texts(scores, slots, torch.bmm(states.unsqueeze(1), text_b.mT).squeeze(1))
+        self.slots.moved.correct(scores, states, [adapter.moved for adapter in adapters])
+        return self._probabilities(scores)
+
+    def _last(self, contexts: Ids, slots: Tensor, text_a: Tensor, text_b: Tensor) -> Tensor:
+        """(n, d) last states of (n, length) windows; see `_text_factors`."""
+        windows = self.backbone.windows(contexts)
         read = self._read(windows, text_a, text_b)
         self.slots.moved.move(read[1:].view(*contexts.shape, -1), slots, windows)
         # The backbone looks items up by row: here each position of each window has a row of its own.
         own = np.where(contexts != PADDING, np.arange(1, contexts.size + 1).reshape(contexts.shape), PADDING)
         with self._mixing.rows(slots):
-            states = self.backbone.last(self.backbone.windows(own), read, windows)
-        scores = self._scores(states)
-        self._add_texts(scores, slots, torch.bmm(states.unsqueeze(1), text_b.mT).squeeze(1))
-        self.slots.moved.correct(scores, states, [adapter.moved for adapter in adapters])
-        return self._probabilities(scores)
+            states: Tensor = self.backbone.last(self.backbone.windows(own), read, windows)
+        return states
 
     def _text_factors(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """(n, r, text dimensions) A and (n, r, d) scaled B' of each row's text projection; r is 0 without text."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from adapters_store.errors import AdapterRefused
 from pipeline.config import AdapterSettings
 from pipeline.models.backbones.base import Backbone
-from pipeline.models.lora.host import difference
+from pipeline.models.lora.tensors import difference
 
 _PREFIX = "base_model.model."
 _ROWS = f"{_PREFIX}items.rows.token_adapter.trainable_tokens_delta"

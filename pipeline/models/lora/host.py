@@ -23,6 +23,7 @@ from pipeline.config import AdapterSettings
 from pipeline.events.windows import PADDING
 from pipeline.models.backbones.base import BLOCK, Backbone, last_states
 from pipeline.models.injected import InjectedItems
+from pipeline.models.lora.tensors import difference
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.seeding import seeded
 
@@ -52,6 +53,7 @@ class AdapterHost:
         self._injected_at: dict[int, int] = {}
         self._shift = self._nothing()
         self._stale_shifts: set[int] = set()
+        self._rewritten: set[int] = set()
         with _quiet():
             self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
         # Every adapter is of the same layers. To search the model for them takes peft longer than to score a batch.
@@ -112,6 +114,7 @@ class AdapterHost:
             item = catalogue.item(catalogue.ids[row])
             text, vector = item.text if item else "", torch.from_numpy(catalogue.vector(row))
             self.backbone.set_item(row, text, vector, keep_row=row <= known)
+        self._rewritten.update(changed)
         for stale in self._stale.values():
             stale.update(row // BLOCK for row in changed)
         self._move_injected(changed, catalogue.ids)
@@ -131,6 +134,16 @@ class AdapterHost:
         self._injected_at = {row: place for place, row in enumerate(rows) if row != PADDING}
         self._shift = torch.zeros(injected.vectors.shape, device=self.backbone.device)
         self._stale_shifts = set(range(len(rows)))
+
+    def injected(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """(m,) rows of injected items that have one, and their (m, d) vectors."""
+        known = self._injected_rows != PADDING
+        return self._injected_rows[known], self._injected.vectors[known]
+
+    def take_rewritten(self) -> set[int]:
+        """Rows that `follow` has written since the last call."""
+        rewritten, self._rewritten = self._rewritten, set()
+        return rewritten
 
     def _move_injected(self, changed: Sequence[int], ids: Sequence[str]) -> None:
         """Let injected items follow catalogue rows whose items or texts have changed.
@@ -371,19 +384,3 @@ def _quiet() -> Iterator[None]:
         # GPT-2 stores its weights transposed; peft detects that itself, layer by layer.
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
         yield
-
-
-def difference(name: str, given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
-    """Error message about tensors that do not match an adapter, with the remedy."""
-    wrong = [
-        f"{key} is {given[key]}, not {expected[key]}"
-        for key in expected
-        if given.get(key, expected[key]) != expected[key]
-    ]
-    missing = [f"{key} is missing" for key in expected if key not in given]
-    unknown = [f"{key} is unknown" for key in given if key not in expected]
-    first = (missing + unknown + wrong)[0]
-    return (
-        f"the tensors of {name} do not fit this backbone and its adapter settings ({first}); load it with the backbone "
-        "and the section `adapter` that it was trained with"
-    )

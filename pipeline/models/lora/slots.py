@@ -46,6 +46,7 @@ class AdapterSlots:
         budget: bytes that active adapters may take; one adapter is always possible, also where the catalogue grew.
 
     Attributes:
+        layout: as given.
         table: (slots, layout.size) packed factors of the active adapters.
         texts: (slots, r, items + 1 or more) A of their text projections times every item's text; r is 0 without text.
         moved: moves of their item rows.
@@ -53,7 +54,7 @@ class AdapterSlots:
     """
 
     def __init__(self, layout: Layout, texts: Tensor, width: int, budget: int) -> None:
-        self._layout, self._budget = layout, budget
+        self.layout, self._budget = layout, budget
         self._items = len(texts)
         padded = whole_lines(self._items)
         self._texts = texts.new_zeros(texts.shape[1], padded)
@@ -88,6 +89,10 @@ class AdapterSlots:
         """Bytes of all registered and active adapters."""
         return sum(factors.bytes for factors in list(self._registered.values())) + self._active_bytes()
 
+    def factors(self, name: str) -> Factors:
+        """Factors and moves of a registered adapter."""
+        return self._registered[name]
+
     def register(self, name: str, factors: Factors) -> bool:
         """Register an adapter; return False where its name was registered before."""
         if name in self._registered:
@@ -116,8 +121,8 @@ class AdapterSlots:
             if self._items > self.texts.shape[2]:
                 self._widen(with_slack(self._items))
             self._texts[:, changed] = texts[changed].T
-            if self._layout.text is not None:
-                a, _ = views(self.table, self._layout.text, self._layout.rank)
+            if self.layout.text is not None:
+                a, _ = views(self.table, self.layout.text, self.layout.rank)
                 slots = torch.tensor(
                     [active.slot for active in self._active.values()], dtype=torch.int64, device=changed.device
                 )
@@ -208,7 +213,7 @@ class AdapterSlots:
 
     def _widen(self, padded: int) -> None:
         """Make room for `padded` items, padding included; what no longer fits the budget is evicted."""
-        self._slot_bytes = (self._layout.size + (self.texts.shape[1] + 1) * padded) * 4
+        self._slot_bytes = (self.layout.size + (self.texts.shape[1] + 1) * padded) * 4
         for name, active in list(self._active.items()):
             self._active[name] = replace(active, bytes=self._bytes_of(name))
         self._make_room(0)
@@ -220,8 +225,8 @@ class AdapterSlots:
     def _load(self, name: str) -> Active:
         factors, slot = self._registered[name], self._free.pop()
         self.table[slot] = factors.packed
-        if self._layout.text is not None:
-            a, _ = views(factors.packed, self._layout.text, self._layout.rank)
+        if self.layout.text is not None:
+            a, _ = views(factors.packed, self.layout.text, self.layout.rank)
             texts = self.texts[slot]
             torch.mm(a, self._texts[:, : self._items], out=texts[:, : self._items])
             texts[:, self._items :] = 0.0

@@ -1,7 +1,7 @@
 """A model as a candidate source: backbone, routed adapters, or any other that scores all items."""
 
-from pipeline.online.dense_scores import DenseScores
 from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.candidates.scores import RankedScores
 
 
 class ExpertItems:
@@ -15,6 +15,6 @@ class ExpertItems:
     def __init__(self, name: str, most: int) -> None:
         self.name, self.most = name, most
 
-    def scores(self, query: Query) -> DenseScores:
+    def scores(self, query: Query) -> RankedScores:
         """Probabilities."""
-        return DenseScores(query.experts[self.name])
+        return query.experts[self.name]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 from pipeline.events.windows import PADDING, Ids
+from pipeline.recommend.candidates.scores import RankedScores
 
 MODEL, BACKBONE = "model", "backbone"
 """Models of a query: the adapted one, and the frozen backbone."""
@@ -25,7 +26,7 @@ class Query:
         setup_shares: (regions,) share of each set-up region in the window.
         recent: share of the window's items that were taken since set-up; 1 for an empty window.
         opened: posterior of the regions of the stream.
-        experts: model -> (items + 1,) probability of each item.
+        experts: model -> probabilities of items.
     """
 
     context: Ids
@@ -33,7 +34,7 @@ class Query:
     setup_shares: Array
     recent: float
     opened: float
-    experts: Mapping[str, NDArray[np.floating[Any]]]
+    experts: Mapping[str, RankedScores]
 
     @property
     def window(self) -> Ids:

@@ -5,9 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
-from pipeline.online.dense_scores import DenseScores, Values
+from pipeline.online.dense_scores import DenseScores, Values, shortlist
 from pipeline.recommend.candidates.query import Query
+from pipeline.recommend.candidates.scores import RankedScores
+from pipeline.retrieval.item_index import NONE
 
 DECAY = 0.8
 """Weight of an item of the window against the one taken after it."""
@@ -16,30 +19,64 @@ Texts = Callable[[], NDArray[np.float32]]
 """Returns the (items + 1, t) text embeddings in force, of unit length, or zero for items without text."""
 
 
+TextsLike = Callable[[NDArray[np.float32]], Ids | None]
+"""Returns for (n, t) directions the (n, m) rows of items with texts close to each, `NONE` where there are fewer; None
+where all texts are to be compared."""
+
+
+class FoundTexts:
+    """Cosines of texts to a direction, of which the best are found by an index.
+
+    Args:
+        texts: (items + 1, t) embeddings.
+        direction: (t,) unit vector.
+        found: (m,) distinct rows with texts close to it.
+    """
+
+    __slots__ = ("_direction", "_found", "_texts")
+
+    def __init__(self, texts: NDArray[np.float32], direction: NDArray[np.float32], found: Ids) -> None:
+        self._texts, self._direction, self._found = texts, direction, found
+
+    def at(self, rows: Ids) -> Values:
+        """(m,) cosines of (m,) rows."""
+        cosines: Values = self._texts[rows] @ self._direction
+        return cosines
+
+    def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
+        """See `RankedScores.shortlist`."""
+        return shortlist(self.at(self._found), allowed, most, 0.0, self._found)
+
+
 class TextNeighbours:
     """Items with texts close to the mean of the window's.
 
     Args:
         texts: the embeddings.
         most: see `CandidateSource`.
+        like: finds texts in a large catalogue.
     """
 
     name = "text"
 
-    def __init__(self, texts: Texts, most: int) -> None:
-        self.most, self._texts = most, texts
+    def __init__(self, texts: Texts, most: int, like: TextsLike) -> None:
+        self.most, self._texts, self._like = most, texts, like
 
-    def scores(self, query: Query) -> DenseScores:
+    def scores(self, query: Query) -> RankedScores:
         """Cosines."""
         return self.scores_together([query])[0]
 
-    def scores_together(self, queries: Sequence[Query]) -> list[DenseScores]:
+    def scores_together(self, queries: Sequence[Query]) -> Sequence[RankedScores]:
         """Cosines after each of n windows, 0 for an empty one; the texts are read once for all of them."""
         if not queries:
             return []
         texts = self._texts()
-        cosines = np.stack([self._mean(query, texts) for query in queries]) @ texts.T
-        return [DenseScores(row, 0.0) for row in cosines]
+        directions = np.stack([direction(texts, query.window) for query in queries])
+        found = self._like(directions)
+        if found is None:
+            return [DenseScores(row, 0.0) for row in directions @ texts.T]
+        rows = (of[of != NONE] for of in found)
+        return [FoundTexts(texts, towards, of) for towards, of in zip(directions, rows, strict=True)]
 
     def to_last(self, query: Query, rows: Ids) -> Values:
         """(m,) cosines of candidates to the last item of the window; 0 for an empty window."""
@@ -49,11 +86,20 @@ class TextNeighbours:
         scores: Values = texts[rows] @ texts[window[-1]]
         return scores
 
-    @staticmethod
-    def _mean(query: Query, texts: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(t,) direction of the window's texts; 0 for an empty window."""
-        window = query.window
-        weights = (DECAY ** np.arange(len(window))[::-1]).astype(np.float32)
-        mean = weights @ texts[window]
-        direction: NDArray[np.float32] = mean / np.float32(max(float(np.linalg.norm(mean)), 1e-9))
-        return direction
+
+def direction(texts: NDArray[np.float32], window: Ids) -> NDArray[np.float32]:
+    """(t,) direction of the texts of (m,) rows, the newest counting most; 0 for an empty window.
+
+    Args:
+        texts: (items + 1, t) embeddings.
+        window: the rows, oldest first.
+    """
+    weights = (DECAY ** np.arange(len(window))[::-1]).astype(np.float32)
+    mean = weights @ texts[window]
+    unit: NDArray[np.float32] = mean / np.float32(max(float(np.linalg.norm(mean)), 1e-9))
+    return unit
+
+
+def all_texts(directions: NDArray[np.float32]) -> None:
+    """Have all texts compared; see `TextsLike`."""
+    del directions

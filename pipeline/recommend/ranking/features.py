@@ -15,7 +15,7 @@ from pipeline.arrays import Array
 from pipeline.events.windows import Ids
 from pipeline.online.dense_scores import Values
 from pipeline.recommend.candidates.query import Query
-from pipeline.recommend.candidates.source import Scores
+from pipeline.recommend.candidates.scores import Scores
 
 TABLE: Mapping[str, str] = {
     "log_*": "log score of a source: popularity by each half-life, and transitions as shares of all that followed",

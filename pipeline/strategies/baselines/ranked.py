@@ -3,6 +3,7 @@
 They separate what regions and adapters add from what counting and ranking do.
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -15,8 +16,10 @@ from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.ranking import NOT_SCORED
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.candidates.query import BACKBONE, MODEL, Query, recent_shares
+from pipeline.recommend.candidates.scores import RankedScores
 from pipeline.recommend.events import Event, events_of
 from pipeline.recommend.held_out import HeldOut
+from pipeline.recommend.model_scores import AllScores
 from pipeline.recommend.second_stage import SecondStage
 from pipeline.recommend.start import start
 from pipeline.regions.mixing import next_item_probabilities
@@ -29,8 +32,8 @@ from pipeline.strategies.common.interval_learner import IntervalLearner
 SHARES = np.ones(1)
 """Shares of the only region: counts are over all users."""
 
-Experts = list[dict[str, NDArray[np.float32]]]
-"""For each window, model -> (items + 1,) probabilities."""
+Experts = list[Mapping[str, RankedScores]]
+"""For each window, model -> probabilities of items."""
 
 
 class Ranked(IntervalLearner):
@@ -103,7 +106,7 @@ class Ranked(IntervalLearner):
             return [{} for _ in contexts]
         model = self._probabilities(contexts, existence).cpu().numpy()
         backbone = next_item_probabilities(self._frozen, contexts, None, existence).cpu().numpy()
-        return [{MODEL: own, BACKBONE: frozen} for own, frozen in zip(model, backbone, strict=True)]
+        return AllScores(model, backbone).experts()
 
 
 class FineTuneRanked(Ranked, FineTune):

@@ -185,7 +185,7 @@ def test_a_route_is_mixed_as_in_routing(kind: str, most_rows: int) -> None:
     forward.most_rows = most_rows
     bank, windows = a_bank(), contexts(40, 8)
     shares = bank.shares(routes(40))
-    found = mixed(forward, windows, shares, bank).probabilities
+    found = torch.from_numpy(mixed(forward, windows, shares, bank).scores.probabilities)
     close(found, mixed_probabilities(host, windows, shares, bank.adapters, ALL))
     torch.testing.assert_close(found.sum(dim=1), torch.ones(40))
     assert (found[:, 0] == 0).all()
@@ -200,21 +200,21 @@ def test_the_backbone_stands_in_for_what_is_missing_and_says_so() -> None:
     found = mixed(forward, windows, shares, bank)
     assert found.fallback.tolist() == (route[:, 3] > 0).tolist()
     assert 0 < found.fallback.sum() < 40
-    close(found.probabilities, mixed_probabilities(host, windows, shares, bank.adapters, ALL))
+    close(torch.from_numpy(found.scores.probabilities), mixed_probabilities(host, windows, shares, bank.adapters, ALL))
     by_host = HostBackend(host).mixed(host.states(windows, None), windows, shares, bank.adapters, ALL)
     assert np.array_equal(by_host.fallback, found.fallback)
-    close(found.probabilities, by_host.probabilities)
+    np.testing.assert_allclose(found.scores.probabilities, by_host.scores.probabilities, rtol=1e-3, atol=1e-6)
 
 
 def test_windows_without_adapters_do_not_see_that_one_changes() -> None:
     host, forward = pair("sasrec", AdapterSettings())
     bank, windows, route = a_bank(), contexts(40, 10), routes(40)
     shares = bank.shares(route)
-    before = mixed(forward, windows, shares, bank).probabilities
+    before = torch.from_numpy(mixed(forward, windows, shares, bank).scores.probabilities)
     forward.drop(NAMES[2])
     randomise(host, "r0005_v0002", 11)
     forward.register(NAMES[2], host.tensors("r0005_v0002"), host.rows("r0005_v0002"))
-    after = mixed(forward, windows, shares, bank).probabilities
+    after = torch.from_numpy(mixed(forward, windows, shares, bank).scores.probabilities)
     untouched = torch.from_numpy(shares[:, 3] == 0.0)
     close(after[untouched], before[untouched])
     assert not torch.allclose(after[~untouched], before[~untouched], atol=1e-3)

@@ -1,0 +1,219 @@
+"""Retrieval over a large catalogue: the best items under backbone and adapters, and the mass of all others.
+
+Two indexes serve the backbone and every adapter: one of item vectors, one of text embeddings. An adapter asks both and
+its own list, and what they find is scored exactly. The items that are not found count in the normaliser by a sample:
+
+    Z = sum over the found of exp(score) + items / sample size * sum over the others of the sample of exp(score)
+
+The sample depends on the ids of the items that exist, and on nothing else.
+"""
+
+import math
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.arrays import Array, distinct, is_among
+from pipeline.events.windows import Ids
+from pipeline.retrieval.adapted_items import AdaptedItems, OwnVectors
+from pipeline.retrieval.item_index import NONE, ItemIndex, Vectors
+
+FOUND = 256
+"""Items that are found for a window under the backbone or an adapter."""
+
+SAMPLED = 4_096
+"""Least number of items of the sample, in a catalogue that has so many; it has fewer than twice as many."""
+
+
+class Queries(NamedTuple):
+    """Queries that the cells of the indexes are chosen by.
+
+    Attributes:
+        states: (q, d) states of the backbone.
+        texts: (q, t) directions of the texts of the same windows.
+    """
+
+    states: Vectors
+    texts: Vectors
+
+
+class Asked(NamedTuple):
+    """Scores of items for n windows under the backbone or one adapter.
+
+    Attributes:
+        states: (n, d) their last states.
+        turned: (n, t) what the text embedding of an item is multiplied with, None where it has no effect.
+        own: items with vectors of their own.
+        log_mass: (n,) logarithm of the sum of exp(score) over all items.
+        of_setup: (n,) share of the items of set-up in it.
+        found: for each window, (m,) rows of the best items, ascending.
+        scores: for each window, (m,) scores of these.
+    """
+
+    states: Vectors
+    turned: Vectors | None
+    own: OwnVectors
+    log_mass: Array
+    of_setup: Array
+    found: Sequence[Ids]
+    scores: Sequence[Array]
+
+
+class Retriever:
+    """Indexes over the items that exist, for one process.
+
+    Args:
+        items: vectors, texts and adapters.
+        ids: id of every row; it may grow.
+        setup_items: number of items of set-up, which have the first rows.
+        queries: of set-up.
+    """
+
+    def __init__(self, items: AdaptedItems, ids: Sequence[str], setup_items: int, queries: Queries) -> None:
+        self._items, self._ids, self._setup_items = items, ids, setup_items
+        self._table, self._embeddings = items.vectors(), items.texts()
+        vectors, texts = (of[1 : setup_items + 1] for of in (self._table, self._embeddings))
+        self._vectors = ItemIndex(vectors, queries.states)
+        self._texts = ItemIndex(texts, queries.texts) if texts.any() else None
+        self._existing = np.zeros(0, dtype=np.bool_)
+        self._followed: NDArray[np.bool_] | None = None
+        self._hashes = np.zeros(0, dtype=np.uint32)
+        self._sample = np.zeros(0, dtype=np.int64)
+        self._number = 0
+        self._of_sample: dict[str | None, Vectors] = {}
+
+    @property
+    def cells(self) -> dict[str, tuple[int, int]]:
+        """Cells that a query looks at, and all of them, of each index."""
+        indexes = {"vectors": self._vectors, "texts": self._texts}
+        return {name: (index.probed, index.cells) for name, index in indexes.items() if index is not None}
+
+    def follow(self, existing: NDArray[np.bool_]) -> None:
+        """Follow the items: what changed since the last call is put in or taken out.
+
+        Args:
+            existing: (items + 1,) True for rows that exist, not for padding.
+        """
+        changes = self._items.take_changes()
+        if existing is self._followed and not changes:
+            return
+        self._followed, before = existing, self._existing
+        if len(before) < len(existing):
+            before = np.concatenate([before, np.zeros(len(existing) - len(before), dtype=np.bool_)])
+        elif len(before) > len(existing):
+            existing = np.concatenate([existing, np.zeros(len(before) - len(existing), dtype=np.bool_)])
+        changed = np.array(sorted(changes), dtype=np.int64)
+        ended = np.flatnonzero(before & ~existing)
+        begun = np.flatnonzero(existing & ~before)
+        written = np.union1d(begun, changed[existing.take(changed, mode="clip") & (changed < len(existing))])
+        self._existing = existing
+        self._table, self._embeddings = self._items.vectors(), self._items.texts()
+        for index, vectors in ((self._vectors, self._table), (self._texts, self._embeddings)):
+            if index is not None:
+                index.drop(ended)
+                index.put(written, vectors[written])
+        if len(ended) or len(written):
+            self._draw(written)
+
+    def ask(self, name: str | None, contexts: Ids, states: Vectors) -> Asked:
+        """Score items under the backbone or an adapter.
+
+        Args:
+            name: of the adapter.
+            contexts: (n, length) windows.
+            states: (n, d) their last states under the backbone; an adapter computes its own.
+        """
+        last = states if name is None else self._items.last(contexts, name)
+        turned, own = self._items.turned(name), self._items.own(name)
+        by_text = None if turned is None else last @ turned.T
+        pools = [self._vectors.search(last, FOUND)]
+        if by_text is not None and self._texts is not None:
+            pools.append(self._texts.search(by_text, FOUND))
+        existing = self._existing[own.rows]
+        own_rows, own_scores = own.rows[existing], (last @ own.vectors[existing].T).astype(np.float64)
+        asked = Asked(last, by_text, own, np.zeros(0), np.zeros(0), (), ())
+        found, tops = [], []
+        for i, pool in enumerate(np.concatenate(pools, axis=1)):
+            others = distinct(pool[pool != NONE])
+            others = others[~is_among(others, own.rows)]
+            rows = np.concatenate([others, own_rows])
+            scores = np.concatenate([self._of_others(asked, i, others), own_scores[i]])
+            best = np.argpartition(-scores, FOUND)[:FOUND] if len(rows) > FOUND else np.arange(len(rows))
+            best = best[np.argsort(rows[best])]
+            found.append(rows[best])
+            tops.append(scores[best])
+        return self._with_mass(asked._replace(found=found, scores=tops), name)
+
+    def scores_of_each(self, asked: Asked, rows: Ids) -> Array:
+        """(n,) scores of one row for each of the n windows."""
+        scores: Array = np.einsum("nd,nd->n", self._table[rows], asked.states).astype(np.float64)
+        if asked.turned is not None:
+            scores += np.einsum("nt,nt->n", self._embeddings[rows], asked.turned)
+        own = is_among(rows, asked.own.rows)
+        if own.any():
+            vectors = asked.own.vectors[np.searchsorted(asked.own.rows, rows[own])]
+            scores[own] = np.einsum("nd,nd->n", vectors, asked.states[own])
+        return scores
+
+    def scores(self, asked: Asked, window: int, rows: Ids) -> Array:
+        """(m,) scores of (m,) rows for one window."""
+        scores = self._of_others(asked, window, rows)
+        own = is_among(rows, asked.own.rows)
+        if own.any():
+            places = np.searchsorted(asked.own.rows, rows[own])
+            scores[own] = asked.own.vectors[places] @ asked.states[window]
+        return scores
+
+    def _of_others(self, asked: Asked, window: int, rows: Ids) -> Array:
+        """(m,) scores of (m,) rows without vectors of their own."""
+        scores: Array = (self._table[rows] @ asked.states[window]).astype(np.float64)
+        if asked.turned is not None:
+            scores += self._embeddings[rows] @ asked.turned[window]
+        return scores
+
+    def texts_like(self, directions: Vectors) -> Ids | None:
+        """(n, FOUND) rows whose texts are closest to (n, t) directions, `NONE` beyond; None without texts."""
+        return None if self._texts is None else self._texts.search(directions, FOUND)
+
+    def _draw(self, written: Ids) -> None:
+        """Draw the sample of the items that exist."""
+        if len(self._hashes) < len(self._existing):
+            more = len(self._existing) + len(self._existing) // 4 - len(self._hashes)
+            self._hashes = np.concatenate([self._hashes, np.zeros(more, dtype=np.uint32)])
+        self._hashes[written] = [zlib.crc32(self._ids[row].encode()) for row in written.tolist()]
+        self._number = int(np.count_nonzero(self._existing))
+        halvings = max(0, math.floor(math.log2(max(self._number / SAMPLED, 1.0))))
+        drawn = self._hashes[: len(self._existing)] < np.uint32((1 << (32 - halvings)) - 1)
+        self._sample = np.flatnonzero(drawn & self._existing)
+        self._of_sample.clear()
+
+    def _sample_of(self, name: str | None) -> Vectors:
+        """(s, d) vectors of the sample under the backbone or an adapter."""
+        if name not in self._of_sample:
+            rows, turned, own = self._sample, self._items.turned(name), self._items.own(name)
+            vectors = self._table[rows]
+            if turned is not None:
+                vectors = vectors + self._embeddings[rows] @ turned
+            is_own = is_among(rows, own.rows)
+            vectors[is_own] = own.vectors[np.searchsorted(own.rows, rows[is_own])]
+            self._of_sample[name] = vectors
+        return self._of_sample[name]
+
+    def _with_mass(self, asked: Asked, name: str | None) -> Asked:
+        """The answer with the sums of exp(score) over all items."""
+        sampled = asked.states @ self._sample_of(name).T
+        weight = self._number / max(len(self._sample), 1)
+        in_setup = self._sample <= self._setup_items
+        log_mass, of_setup = np.zeros(len(asked.found)), np.zeros(len(asked.found))
+        for i, (rows, scores) in enumerate(zip(asked.found, asked.scores, strict=True)):
+            if not len(rows):
+                continue
+            highest, others = float(scores.max()), ~is_among(self._sample, rows)
+            best, rest = np.exp(scores - highest), np.exp(sampled[i, others] - highest)
+            mass = best.sum() + weight * rest.sum(dtype=np.float64)
+            known = best[rows <= self._setup_items].sum() + weight * rest[in_setup[others]].sum(dtype=np.float64)
+            log_mass[i], of_setup[i] = highest + math.log(mass), known / mass
+        return asked._replace(log_mass=log_mass, of_setup=of_setup)

@@ -1,0 +1,85 @@
+"""Index of item vectors against a comparison with all of them."""
+
+import numpy as np
+import pytest
+
+from pipeline.retrieval.item_index import BEST, NONE, ItemIndex, Vectors
+
+ITEMS, WIDTH, TOPICS = 6_000, 24, 60
+
+
+def vectors(rows: np.ndarray) -> Vectors:
+    """(m, WIDTH) vectors, each near the direction of one topic, the same for a row whichever others are asked for."""
+    topics = np.random.default_rng(0).normal(size=(TOPICS, WIDTH))
+    own = np.stack([np.random.default_rng(1_000 + row).normal(size=WIDTH) for row in rows.tolist()])
+    return (topics[rows % TOPICS] + 0.7 * own).astype(np.float32)
+
+
+def queries(n: int) -> Vectors:
+    return vectors(np.arange(n) * 7) + np.random.default_rng(2).normal(size=(n, WIDTH), scale=0.3).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def all_vectors() -> Vectors:
+    return vectors(np.arange(ITEMS))
+
+
+def empty(known: Vectors) -> ItemIndex:
+    """An index whose cells are made for 4,000 items."""
+    return ItemIndex(known[:4_000], queries(64))
+
+
+def best(known: Vectors, among: np.ndarray, asked: Vectors) -> np.ndarray:
+    return among[np.argsort(-(asked @ known[among].T), axis=1, kind="stable")[:, :BEST]]
+
+
+def recall(index: ItemIndex, known: Vectors, among: np.ndarray) -> float:
+    asked = queries(100)[50:]
+    found = index.search(asked, BEST)
+    return float(np.mean([np.isin(of, rows).mean() for of, rows in zip(best(known, among, asked), found, strict=True)]))
+
+
+def test_it_finds_almost_all_of_the_best_in_a_part_of_the_cells(all_vectors: Vectors) -> None:
+    index, rows = empty(all_vectors), np.arange(4_000)
+    index.put(rows, all_vectors[:4_000])
+    assert index.probed < index.cells / 2
+    assert recall(index, all_vectors, rows) >= 0.99
+
+
+def test_it_finds_them_after_arrivals_and_withdrawals(all_vectors: Vectors) -> None:
+    index, gone = empty(all_vectors), np.arange(0, 4_000, 3)
+    index.put(np.arange(4_000), all_vectors[:4_000])
+    index.put(np.arange(4_000, ITEMS), all_vectors[4_000:])
+    index.drop(gone)
+    kept = np.setdiff1d(np.arange(ITEMS), gone)
+    assert len(index) == len(kept)
+    assert not np.isin(index.search(queries(100), BEST), gone).any()
+    assert recall(index, all_vectors, kept) >= 0.99
+
+
+def test_what_is_found_depends_on_the_items_and_not_on_the_way_to_them(all_vectors: Vectors) -> None:
+    one, other, rows = empty(all_vectors), empty(all_vectors), np.arange(4_000)
+    one.put(rows, all_vectors[:4_000])
+    other.put(np.arange(3_000, ITEMS), all_vectors[3_000:])
+    other.put(rows[::-1][:2_000], all_vectors[rows[::-1][:2_000]])
+    other.drop(np.arange(4_000, ITEMS))
+    other.put(np.arange(2_000), all_vectors[:2_000])
+    assert np.array_equal(one.search(queries(40), BEST), other.search(queries(40), BEST))
+
+
+def test_a_row_that_is_put_in_again_has_its_new_vector(all_vectors: Vectors) -> None:
+    index, rows = empty(all_vectors), np.arange(100)
+    index.put(rows, all_vectors[:100])
+    index.put(np.array([7]), 50.0 * all_vectors[8:9])
+    assert len(index) == 100
+    assert index.search(all_vectors[8:9], 1)[0, 0] == 7
+
+
+def test_fewer_items_than_are_asked_for_leave_places_empty(all_vectors: Vectors) -> None:
+    index = ItemIndex(all_vectors[:20], queries(8))
+    index.drop(np.arange(5))
+    index.put(np.arange(3), all_vectors[:3])
+    found = index.search(queries(2), 10)
+    assert (np.sort(found, axis=1)[:, -3:] == np.arange(3)).all()
+    assert (found[:, 3:] == NONE).all()
+    assert index.search(queries(1)[:0], 10).shape == (0, 10)
