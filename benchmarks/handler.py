@@ -14,7 +14,6 @@ items of one topic each, a few of them often. Prints one JSON object:
 """
 
 import argparse
-import copy
 import json
 import os
 import time
@@ -76,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(given.threads)
     sizes = sorted(given.items or [10_000])
     config = load_config(overrides=SETTINGS)
-    found = {n: _measured(_set_up(config, given.known or n // 2), config, n, given.batches) for n in sizes}
+    found = {n: _measured(make_set_up(config, given.known or n // 2), config, n, given.batches) for n in sizes}
     report = {
         "settings": vars(given),
         "events": given.batches * BATCH,
@@ -128,7 +127,8 @@ def _taken(items: int, size: tuple[int, int], rng: np.random.Generator) -> NDArr
     return taken
 
 
-def _set_up(config: Config, known: int) -> SetUp:
+def make_set_up(config: Config, known: int) -> SetUp:
+    """A set-up over items of this benchmark."""
     ids = [_name(number) for number in range(known)]
     catalogue = make_catalogue(ids, {i: Item(i, f"item {n}") for n, i in enumerate(ids)}, Texts())
     length = config.windows.length
@@ -155,7 +155,7 @@ def _measured(setup: SetUp, config: Config, items: int, batches: int) -> dict[st
     """Figures for one size of the catalogue."""
     with TemporaryDirectory() as folder:
         scoring = opened(setup, config, items, Path(folder))
-        stream = _stream(config, items, batches + batches // 3)
+        stream = stream_of(config, items, batches + batches // 3)
         seconds = [_timed(lambda batch=batch: scoring.score(batch)) for batch in stream]  # type: ignore[misc]
         catalogue, host = scoring.scorer.catalogue, scoring.scorer.live.host
         windows = [catalogue.contexts([h for _, h in batch], config.windows.length)[0] for batch in stream]
@@ -168,8 +168,8 @@ def _measured(setup: SetUp, config: Config, items: int, batches: int) -> dict[st
 
 
 def opened(setup: SetUp, config: Config, items: int, folder: Path) -> GateScoring:
-    """A gate's scoring with two opened regions, over so many items."""
-    host, store = AdapterHost(copy.deepcopy(setup.backbone), config.adapter), AdaptersStore(folder)
+    """A gate's scoring with two opened regions, over so many items; it takes the set-up's backbone."""
+    host, store = AdapterHost(setup.backbone, config.adapter), AdaptersStore(folder)
     scoring = GateScoring(setup, config, Texts(), host, store, "benchmark", new_metrics(), lambda *_: None)
     for number in range(len(setup.catalogue), items):
         scoring.scorer.catalogue.describe(Item(_name(number), f"item {number}"), 0.0)
@@ -199,7 +199,7 @@ def opened(setup: SetUp, config: Config, items: int, folder: Path) -> GateScorin
     return scoring
 
 
-def _stream(config: Config, items: int, batches: int) -> list[list[Taken]]:
+def stream_of(config: Config, items: int, batches: int) -> list[list[Taken]]:
     """Batches of events with their users' histories."""
     rng, length = np.random.default_rng(3), config.windows.length
     taken = taken_items(items, (batches * BATCH, length + 1), rng)

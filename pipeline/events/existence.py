@@ -95,6 +95,15 @@ class Existence:
         """Existence at one window, for any number of them."""
         return replace(self, hidden=self.hidden_from(window), absences=())
 
+    def of_any(self, windows: int) -> NDArray[np.bool_]:
+        """(items + 1,) True for rows that exist for at least one of all the windows; read and never written."""
+        never = [row for row, start, stop in self.absences if start == 0 and stop >= windows]
+        if not never:
+            return self.existing
+        existing = self.existing.copy()
+        existing[never] = False
+        return existing
+
     def allowed(self, window: int, context: Ids) -> Allowed:
         """Rows that are candidates after one window."""
         return Allowed(self.existing, np.append(self.held(context), self._absent(window)))

@@ -17,6 +17,7 @@ from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.host import AdapterHost
 from pipeline.recommend.model_scores import AllScores, FoundScores, ModelScores, Part
 from pipeline.regions.mixing import mixed_probabilities, scored
+from pipeline.retrieval.adapted_items import AdaptedItems
 from pipeline.retrieval.retriever import Retriever
 
 
@@ -131,15 +132,21 @@ class RetrievingBackend:
 
     Args:
         exact: scores all items.
+        items: vectors and texts of the same process.
         names: returns the names of the adapters that are loaded.
         most: items of the largest catalogue that is scored by `exact`.
         make: makes the index, when it is first needed.
     """
 
     def __init__(
-        self, exact: Backend, names: Callable[[], Collection[str]], most: int, make: Callable[[], Retriever]
+        self,
+        exact: Backend,
+        items: AdaptedItems,
+        names: Callable[[], Collection[str]],
+        most: int,
+        make: Callable[[], Retriever],
     ) -> None:
-        self._exact, self._names, self._most, self._make = exact, names, most, make
+        self._exact, self._items, self._names, self._most, self._make = exact, items, names, most, make
         self._retriever: Retriever | None = None
 
     def states(self, contexts: Ids) -> Tensor:
@@ -152,24 +159,28 @@ class RetrievingBackend:
         """See `Backend.mixed`."""
         if existence.items <= self._most:
             return self._exact.mixed(states, contexts, shares, adapters, existence)
-        if self._retriever is None:
-            self._retriever = self._make()
-        self._retriever.follow(existence.existing)
+        retriever = self._made()
+        retriever.follow(existence.of_any(len(contexts)))
         gone = missing(adapters, self._names())
         moved = without_idle(shares, adapters, gone)
-        backbone = self._retriever.ask(None, contexts, last_states(states).numpy())
+        backbone = retriever.ask(None, contexts, last_states(states).numpy())
         parts = []
         for column, name in enumerate(adapters):
             windows = np.flatnonzero(moved[:, column])
             if column and name is not None and len(windows):
-                asked = self._retriever.ask(name, contexts[windows], backbone.states[windows])
+                asked = retriever.ask(name, contexts[windows], backbone.states[windows])
                 parts.append(Part(windows, moved[windows, column], asked))
-        scores = FoundScores(self._retriever, backbone, moved[:, 0], parts, np.ones(len(contexts)))
+        scores = FoundScores(retriever, backbone, moved[:, 0], parts, np.ones(len(contexts)))
         return Mixture(scores, affected(shares, gone))
 
     def texts_like(self, directions: NDArray[np.float32]) -> Ids | None:
-        """See `Retriever.texts_like`; None where all items are to be compared."""
-        return None if self._retriever is None else self._retriever.texts_like(directions)
+        """See `Retriever.texts_like`: among the items of the last scores; None where the catalogue is not large."""
+        return self._made().texts_like(directions) if len(self._items.texts()) - 1 > self._most else None
+
+    def _made(self) -> Retriever:
+        if self._retriever is None:
+            self._retriever = self._make()
+        return self._retriever
 
 
 def without_idle(shares: Array, adapters: Sequence[str | None], gone: NDArray[np.bool_]) -> Array:

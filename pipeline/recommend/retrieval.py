@@ -49,4 +49,4 @@ def with_index(
         queries = Queries(last_states(exact.states(contexts)).numpy(), directions)
         return Retriever(items, ids, len(setup.catalogue), queries)
 
-    return RetrievingBackend(exact, names, most, make)
+    return RetrievingBackend(exact, items, names, most, make)

@@ -58,7 +58,7 @@ class AdaptedItems(Protocol):
         ...
 
     def take_changes(self) -> set[int]:
-        """Rows whose text or vector under the backbone has changed since the last call."""
+        """Rows whose text or vectors may have changed since the last call."""
         ...
 
 

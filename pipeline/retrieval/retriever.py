@@ -24,6 +24,9 @@ from pipeline.retrieval.item_index import NONE, ItemIndex, Vectors
 FOUND = 256
 """Items that are found for a window under the backbone or an adapter."""
 
+POOL = 512
+"""Items that either index contributes under an adapter: the best by both parts of a score are not the best by one."""
+
 SAMPLED = 4_096
 """Least number of items of the sample, in a catalogue that has so many; it has fewer than twice as many."""
 
@@ -129,9 +132,10 @@ class Retriever:
         last = states if name is None else self._items.last(contexts, name)
         turned, own = self._items.turned(name), self._items.own(name)
         by_text = None if turned is None else last @ turned.T
-        pools = [self._vectors.search(last, FOUND)]
-        if by_text is not None and self._texts is not None:
-            pools.append(self._texts.search(by_text, FOUND))
+        if by_text is None or self._texts is None:
+            pools = [self._vectors.search(last, FOUND)]
+        else:
+            pools = [self._vectors.search(last, POOL), self._texts.search(by_text, POOL)]
         existing = self._existing[own.rows]
         own_rows, own_scores = own.rows[existing], (last @ own.vectors[existing].T).astype(np.float64)
         asked = Asked(last, by_text, own, np.zeros(0), np.zeros(0), (), ())
@@ -174,9 +178,11 @@ class Retriever:
             scores += self._embeddings[rows] @ asked.turned[window]
         return scores
 
-    def texts_like(self, directions: Vectors) -> Ids | None:
-        """(n, FOUND) rows whose texts are closest to (n, t) directions, `NONE` beyond; None without texts."""
-        return None if self._texts is None else self._texts.search(directions, FOUND)
+    def texts_like(self, directions: Vectors) -> Ids:
+        """(n, FOUND) rows whose texts are closest to (n, t) directions, `NONE` beyond; none without texts."""
+        if self._texts is None:
+            return np.zeros((len(directions), 0), dtype=np.int64)
+        return self._texts.search(directions, FOUND)
 
     def _draw(self, written: Ids) -> None:
         """Draw the sample of the items that exist."""

@@ -103,7 +103,6 @@ class BatchedForward:
             self._widen(with_slack(items + 1))
         self._table[rows] = self.backbone.items(rows)
         self.vectors = self._table[: items + 1]
-        self._rewritten.update(rows.tolist())
         self._drop_injected(rows)
         self.slots.set_items(self.backbone.items.text[: items + 1], rows)
 
@@ -130,6 +129,7 @@ class BatchedForward:
         written = self._rows(rows)
         self._outputs[written] = vectors.to(written.device)
         self._injected.update(rows)
+        self._rewritten.update(rows)
         self.slots.rescore(self._table, self._outputs, written)
 
     def injected(self) -> tuple[Ids, NDArray[np.float32]]:
@@ -138,13 +138,14 @@ class BatchedForward:
         return rows, self._outputs[rows].numpy()
 
     def take_rewritten(self) -> set[int]:
-        """Rows that `set_items` has written since the last call."""
+        """Rows that `set_items` has written, and those of injected items that changed, since the last call."""
         rewritten, self._rewritten = self._rewritten, set()
         return rewritten
 
     def _drop_injected(self, rows: Tensor) -> None:
         """Score (m,) rows, which may have changed, by the vectors that windows are read with."""
         self._injected.difference_update(rows.tolist())
+        self._rewritten.update(rows.tolist())
         if not self._injected:
             self._outputs = self._table
         elif self._outputs is not self._table:

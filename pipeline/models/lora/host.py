@@ -129,11 +129,13 @@ class AdapterHost:
             row_of: catalogue row of every item, by id; items without a row wait for one (see `follow`).
         """
         self._injected = injected
+        self._rewritten.update(self._injected_at)
         rows = [row_of.get(item_id, PADDING) for item_id in injected.items]
         self._injected_rows = np.array(rows, dtype=np.int64)
         self._injected_at = {row: place for place, row in enumerate(rows) if row != PADDING}
         self._shift = torch.zeros(injected.vectors.shape, device=self.backbone.device)
         self._stale_shifts = set(range(len(rows)))
+        self._rewritten.update(self._injected_at)
 
     def injected(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """(m,) rows of injected items that have one, and their (m, d) vectors."""
@@ -141,7 +143,7 @@ class AdapterHost:
         return self._injected_rows[known], self._injected.vectors[known]
 
     def take_rewritten(self) -> set[int]:
-        """Rows that `follow` has written since the last call."""
+        """Rows that `follow` has written, and those of injected items that changed, since the last call."""
         rewritten, self._rewritten = self._rewritten, set()
         return rewritten
 
