@@ -37,6 +37,7 @@ from pipeline.events.windows import History, Windows
 from pipeline.models.catalogue import make_catalogue
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.seeding import make_deterministic
+from pipeline.regions.bank import RegionBank
 from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.artifacts import SetUp
@@ -156,14 +157,14 @@ def _measured(setup: SetUp, config: Config, items: int, batches: int) -> dict[st
     with TemporaryDirectory() as folder:
         scoring = opened(setup, config, items, Path(folder))
         stream = stream_of(config, items, batches + batches // 3)
-        seconds = [_timed(lambda batch=batch: scoring.score(batch)) for batch in stream]  # type: ignore[misc]
+        seconds = [timed(lambda batch=batch: scoring.score(batch)) for batch in stream]  # type: ignore[misc]
         catalogue, host = scoring.scorer.catalogue, scoring.scorer.live.host
         windows = [catalogue.contexts([h for _, h in batch], config.windows.length)[0] for batch in stream]
-        model = [_timed(lambda of=of: host.states(of, None)) for of in windows]  # type: ignore[misc]
+        model = [timed(lambda of=of: host.states(of, None)) for of in windows]  # type: ignore[misc]
     return {
         "microseconds": round(1e6 * median(seconds[batches // 3 :]) / BATCH, 1),
         "model": round(1e6 * median(model) / BATCH, 1),
-        "memory_mib": _memory(),
+        "memory_mib": memory(),
     }
 
 
@@ -185,6 +186,12 @@ def opened(setup: SetUp, config: Config, items: int, folder: Path) -> GateScorin
         }
         host.drop(name)
         host.register(name, tensors, range(1, MOVED + 1))
+    scoring.scorer.live.bank = regions_over(setup, rng)
+    return scoring
+
+
+def regions_over(setup: SetUp, rng: np.random.Generator) -> RegionBank:
+    """The regions of set-up and two opened ones, with a random share of every window."""
     width, features = setup.bank.setup[0].centroid.shape[0], setup.reference.shape[1]
     regions = [
         Region(i, 1, Status.LIVE, Origin.STREAM, None, np.eye(width)[0], 0.5, 20.0, 0.01, f"r{i}", 1, 0.7)
@@ -193,10 +200,7 @@ def opened(setup: SetUp, config: Config, items: int, folder: Path) -> GateScorin
     coverage = np.ones((len(OPENED), len(setup.bank.setup)))
     means, scales = setup.reference.mean(axis=0), setup.reference.std(axis=0) + 1.0
     weights = rng.normal(size=(features + len(OPENED) + 1, 1 + len(OPENED)))
-    scoring.scorer.live.bank = setup.bank.changed(*regions).rebound(
-        OriginModel(OPENED, coverage, means, scales, weights)
-    )
-    return scoring
+    return setup.bank.changed(*regions).rebound(OriginModel(OPENED, coverage, means, scales, weights))
 
 
 def stream_of(config: Config, items: int, batches: int) -> list[list[Taken]]:
@@ -211,13 +215,14 @@ def stream_of(config: Config, items: int, batches: int) -> list[list[Taken]]:
     return [events[start : start + BATCH] for start in range(0, len(events), BATCH)]
 
 
-def _timed(act: Callable[[], object]) -> float:
+def timed(act: Callable[[], object]) -> float:
+    """Processor time of an act, seconds."""
     began = time.process_time()
     act()
     return time.process_time() - began
 
 
-def _memory() -> dict[str, int]:
+def memory() -> dict[str, int]:
     """Resident memory of this process now and at most, MiB."""
     status = Path(f"/proc/{os.getpid()}/status").read_text(encoding="ascii").splitlines()
     sizes = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in status if line.startswith("Vm")}

@@ -160,7 +160,7 @@ class RetrievingBackend:
         if existence.items <= self._most:
             return self._exact.mixed(states, contexts, shares, adapters, existence)
         retriever = self._made()
-        retriever.follow(existence.of_any(len(contexts)))
+        retriever.follow(existence.of_any(len(contexts)), self._names())
         gone = missing(adapters, self._names())
         moved = without_idle(shares, adapters, gone)
         backbone = retriever.ask(None, contexts, last_states(states).numpy())

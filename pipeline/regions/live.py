@@ -57,7 +57,7 @@ class LiveRegions:
         self.host.follow(catalogue)
         for name in self.host.names:
             missing = self._missing.get(name, set())
-            if not missing.isdisjoint(catalogue.row_of) or not set(freed).isdisjoint(self.host.rows(name)):
+            if not catalogue.row_of.keys().isdisjoint(missing) or not set(freed).isdisjoint(self.host.rows(name)):
                 self.host.drop(name)
                 self._register(name)
 

@@ -7,6 +7,7 @@ the items of set-up alone: what is found depends on the items that are there, an
 
 import math
 from bisect import bisect_left
+from copy import copy
 from importlib import import_module
 from typing import Any
 
@@ -51,22 +52,43 @@ class ItemIndex:
 
     def __init__(self, vectors: Vectors, queries: Vectors) -> None:
         self._faiss: Any = import_module("faiss")
+        self._ivf: Any = import_module("faiss.contrib.ivf_tools")
         self._dimensions = vectors.shape[1]
         self.cells = max(1, min(len(vectors), round(CELLS * math.sqrt(len(vectors)))))
-        self._centroids = self._means(vectors)
+        self._quantizer = self._faiss.IndexFlatIP(self._dimensions)
+        self._quantizer.add(self._means(vectors))
+        self.probed = self.cells
         self._index = self._empty()
         self.probed = self._least(vectors, queries)
-        self._index.nprobe = self.probed
+        self._index = self._empty()
 
     def __len__(self) -> int:
         """Number of items."""
         return int(self._index.ntotal)
 
-    def put(self, rows: Ids, vectors: Vectors) -> None:
-        """Put (m,) rows in with (m, d) vectors, in place of what they had."""
+    def like(self) -> "ItemIndex":
+        """An index without items that has the same cells."""
+        other = copy(self)
+        other._index = self._empty()
+        return other
+
+    def cells_of(self, vectors: Vectors) -> Ids:
+        """(m,) cell of each of (m, d) vectors."""
+        cells: Ids = self._quantizer.assign(np.ascontiguousarray(vectors), 1)[:, 0]
+        return cells
+
+    def put(self, rows: Ids, vectors: Vectors, cells: Ids) -> None:
+        """Put (m,) rows in with (m, d) vectors, in place of what they had.
+
+        Args:
+            rows: the rows.
+            vectors: their vectors.
+            cells: (m,) the cells that they lie in: those of these vectors, or of others that they are close to.
+        """
         self.drop(rows)
         if len(rows):
-            self._index.add_with_ids(np.ascontiguousarray(vectors, dtype=np.float32), rows)
+            given = (np.ascontiguousarray(of) for of in (vectors, cells, rows))
+            self._ivf.add_preassigned(self._index, *given)
 
     def drop(self, rows: Ids) -> None:
         """Take (m,) rows out; those that are not in are skipped."""
@@ -82,12 +104,11 @@ class ItemIndex:
 
     def _empty(self) -> Any:
         faiss = self._faiss
-        self._quantizer = faiss.IndexFlatIP(self._dimensions)
-        self._quantizer.add(self._centroids)
         kind, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
         index = faiss.IndexIVFScalarQuantizer(self._quantizer, self._dimensions, self.cells, kind, metric, False)
         index.is_trained = True  # half precision has nothing to be fitted
         index.set_direct_map_type(faiss.DirectMap.Hashtable)
+        index.nprobe = self.probed
         return index
 
     def _means(self, vectors: Vectors) -> Vectors:
@@ -102,16 +123,14 @@ class ItemIndex:
     def _least(self, vectors: Vectors, queries: Vectors) -> int:
         """Least number of cells with which `RECALL` is reached."""
         most, rows = min(BEST, len(vectors)), np.arange(len(vectors), dtype=np.int64)
-        self.put(rows, vectors)
+        self.put(rows, vectors, self.cells_of(vectors))
         best = self._faiss.knn(queries, vectors, most, metric=self._faiss.METRIC_INNER_PRODUCT)[1]
 
         def suffices(probed: int) -> bool:
             self._index.nprobe = probed
             return _recall(self.search(queries, most), best) >= RECALL
 
-        probed = 1 + bisect_left(range(1, self.cells), True, key=suffices)
-        self._index = self._empty()
-        return probed
+        return 1 + bisect_left(range(1, self.cells), True, key=suffices)
 
 
 def _recall(found: Ids, best: Ids) -> float:

@@ -1,7 +1,8 @@
 """Retrieval over a large catalogue: the best items under backbone and adapters, and the mass of all others.
 
-Two indexes serve the backbone and every adapter: one of item vectors, one of text embeddings. An adapter asks both and
-its own list, and what they find is scored exactly. The items that are not found count in the normaliser by a sample:
+One index has the vectors that score under the backbone, each adapter in force has one of its own with the same cells,
+and one has text embeddings. What an index finds is scored exactly. The items that are not found count in the normaliser
+by a sample:
 
     Z = sum over the found of exp(score) + items / sample size * sum over the others of the sample of exp(score)
 
@@ -10,13 +11,13 @@ The sample depends on the ids of the items that exist, and on nothing else.
 
 import math
 import zlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.arrays import Array, distinct, is_among
+from pipeline.arrays import Array, is_among
 from pipeline.events.windows import Ids
 from pipeline.retrieval.adapted_items import AdaptedItems, OwnVectors
 from pipeline.retrieval.item_index import NONE, ItemIndex, Vectors
@@ -24,11 +25,15 @@ from pipeline.retrieval.item_index import NONE, ItemIndex, Vectors
 FOUND = 256
 """Items that are found for a window under the backbone or an adapter."""
 
-POOL = 512
-"""Items that either index contributes under an adapter: the best by both parts of a score are not the best by one."""
-
 SAMPLED = 4_096
 """Least number of items of the sample, in a catalogue that has so many; it has fewer than twice as many."""
+
+
+BLOCK = 65_536
+"""Items whose vectors are put into an index together."""
+
+
+T = TypeVar("T", bound=np.generic)
 
 
 class Queries(NamedTuple):
@@ -81,6 +86,8 @@ class Retriever:
         vectors, texts = (of[1 : setup_items + 1] for of in (self._table, self._embeddings))
         self._vectors = ItemIndex(vectors, queries.states)
         self._texts = ItemIndex(texts, queries.texts) if texts.any() else None
+        self._of_adapters: dict[str, ItemIndex] = {}
+        self._cells = np.zeros(0, dtype=np.int64)
         self._existing = np.zeros(0, dtype=np.bool_)
         self._followed: NDArray[np.bool_] | None = None
         self._hashes = np.zeros(0, dtype=np.uint32)
@@ -94,32 +101,51 @@ class Retriever:
         indexes = {"vectors": self._vectors, "texts": self._texts}
         return {name: (index.probed, index.cells) for name, index in indexes.items() if index is not None}
 
-    def follow(self, existing: NDArray[np.bool_]) -> None:
-        """Follow the items: what changed since the last call is put in or taken out.
+    def follow(self, existing: NDArray[np.bool_], names: Collection[str]) -> None:
+        """Follow items and adapters: what changed since the last call is put in or taken out.
 
         Args:
             existing: (items + 1,) True for rows that exist, not for padding.
+            names: of the adapters that are loaded.
         """
+        self._of_adapters = {name: index for name, index in self._of_adapters.items() if name in names}
         changes = self._items.take_changes()
         if existing is self._followed and not changes:
             return
-        self._followed, before = existing, self._existing
-        if len(before) < len(existing):
-            before = np.concatenate([before, np.zeros(len(existing) - len(before), dtype=np.bool_)])
-        elif len(before) > len(existing):
-            existing = np.concatenate([existing, np.zeros(len(before) - len(existing), dtype=np.bool_)])
+        self._followed, rows = existing, max(len(existing), len(self._existing))
+        before, existing = (_widened(of, rows) for of in (self._existing, existing))
         changed = np.array(sorted(changes), dtype=np.int64)
-        ended = np.flatnonzero(before & ~existing)
-        begun = np.flatnonzero(existing & ~before)
-        written = np.union1d(begun, changed[existing.take(changed, mode="clip") & (changed < len(existing))])
-        self._existing = existing
+        written = np.union1d(np.flatnonzero(existing & ~before), changed[changed < rows])
+        self._existing, self._cells = existing, _widened(self._cells, rows)
         self._table, self._embeddings = self._items.vectors(), self._items.texts()
-        for index, vectors in ((self._vectors, self._table), (self._texts, self._embeddings)):
-            if index is not None:
-                index.drop(ended)
-                index.put(written, vectors[written])
+        self._write(np.flatnonzero(before & ~existing), written[existing[written]])
+
+    def _write(self, ended: Ids, written: Ids) -> None:
+        """Take rows out of all indexes, and put rows in."""
+        self._cells[written] = self._vectors.cells_of(self._table[written]) if len(written) else 0
+        for name, index in (None, self._vectors), *self._of_adapters.items():
+            index.drop(ended)
+            self._put(index, name, written)
+        if self._texts is not None:
+            self._texts.drop(ended)
+            texts = self._embeddings[written]
+            self._texts.put(written, texts, self._texts.cells_of(texts))
         if len(ended) or len(written):
             self._draw(written)
+
+    def _put(self, index: ItemIndex, name: str | None, rows: Ids) -> None:
+        """Put (m,) rows into an index with their vectors under the backbone or an adapter."""
+        for start in range(0, len(rows), BLOCK):
+            part = rows[start : start + BLOCK]
+            index.put(part, self._vectors_of(name, part), self._cells[part])
+
+    def _index_of(self, name: str | None) -> ItemIndex:
+        if name is None:
+            return self._vectors
+        if name not in self._of_adapters:
+            self._of_adapters[name] = self._vectors.like()
+            self._put(self._of_adapters[name], name, np.flatnonzero(self._existing))
+        return self._of_adapters[name]
 
     def ask(self, name: str | None, contexts: Ids, states: Vectors) -> Asked:
         """Score items under the backbone or an adapter.
@@ -130,26 +156,12 @@ class Retriever:
             states: (n, d) their last states under the backbone; an adapter computes its own.
         """
         last = states if name is None else self._items.last(contexts, name)
-        turned, own = self._items.turned(name), self._items.own(name)
+        turned = self._items.turned(name)
         by_text = None if turned is None else last @ turned.T
-        if by_text is None or self._texts is None:
-            pools = [self._vectors.search(last, FOUND)]
-        else:
-            pools = [self._vectors.search(last, POOL), self._texts.search(by_text, POOL)]
-        existing = self._existing[own.rows]
-        own_rows, own_scores = own.rows[existing], (last @ own.vectors[existing].T).astype(np.float64)
-        asked = Asked(last, by_text, own, np.zeros(0), np.zeros(0), (), ())
-        found, tops = [], []
-        for i, pool in enumerate(np.concatenate(pools, axis=1)):
-            others = distinct(pool[pool != NONE])
-            others = others[~is_among(others, own.rows)]
-            rows = np.concatenate([others, own_rows])
-            scores = np.concatenate([self._of_others(asked, i, others), own_scores[i]])
-            best = np.argpartition(-scores, FOUND)[:FOUND] if len(rows) > FOUND else np.arange(len(rows))
-            best = best[np.argsort(rows[best])]
-            found.append(rows[best])
-            tops.append(scores[best])
-        return self._with_mass(asked._replace(found=found, scores=tops), name)
+        asked = Asked(last, by_text, self._items.own(name), np.zeros(0), np.zeros(0), (), ())
+        found = [np.sort(rows[rows != NONE]) for rows in self._index_of(name).search(last, FOUND)]
+        scores = [self.scores(asked, i, rows) for i, rows in enumerate(found)]
+        return self._with_mass(asked._replace(found=found, scores=scores), name)
 
     def scores_of_each(self, asked: Asked, rows: Ids) -> Array:
         """(n,) scores of one row for each of the n windows."""
@@ -164,18 +176,13 @@ class Retriever:
 
     def scores(self, asked: Asked, window: int, rows: Ids) -> Array:
         """(m,) scores of (m,) rows for one window."""
-        scores = self._of_others(asked, window, rows)
+        scores: Array = (self._table[rows] @ asked.states[window]).astype(np.float64)
+        if asked.turned is not None:
+            scores += self._embeddings[rows] @ asked.turned[window]
         own = is_among(rows, asked.own.rows)
         if own.any():
             places = np.searchsorted(asked.own.rows, rows[own])
             scores[own] = asked.own.vectors[places] @ asked.states[window]
-        return scores
-
-    def _of_others(self, asked: Asked, window: int, rows: Ids) -> Array:
-        """(m,) scores of (m,) rows without vectors of their own."""
-        scores: Array = (self._table[rows] @ asked.states[window]).astype(np.float64)
-        if asked.turned is not None:
-            scores += self._embeddings[rows] @ asked.turned[window]
         return scores
 
     def texts_like(self, directions: Vectors) -> Ids:
@@ -196,21 +203,20 @@ class Retriever:
         self._sample = np.flatnonzero(drawn & self._existing)
         self._of_sample.clear()
 
-    def _sample_of(self, name: str | None) -> Vectors:
-        """(s, d) vectors of the sample under the backbone or an adapter."""
-        if name not in self._of_sample:
-            rows, turned, own = self._sample, self._items.turned(name), self._items.own(name)
-            vectors = self._table[rows]
-            if turned is not None:
-                vectors = vectors + self._embeddings[rows] @ turned
-            is_own = is_among(rows, own.rows)
-            vectors[is_own] = own.vectors[np.searchsorted(own.rows, rows[is_own])]
-            self._of_sample[name] = vectors
-        return self._of_sample[name]
+    def _vectors_of(self, name: str | None, rows: Ids) -> Vectors:
+        """(m, d) vectors that score (m,) rows under the backbone or an adapter."""
+        turned, own, vectors = self._items.turned(name), self._items.own(name), self._table[rows]
+        if turned is not None:
+            vectors = vectors + self._embeddings[rows] @ turned
+        is_own = is_among(rows, own.rows)
+        vectors[is_own] = own.vectors[np.searchsorted(own.rows, rows[is_own])]
+        return vectors
 
     def _with_mass(self, asked: Asked, name: str | None) -> Asked:
         """The answer with the sums of exp(score) over all items."""
-        sampled = asked.states @ self._sample_of(name).T
+        if name not in self._of_sample:
+            self._of_sample[name] = self._vectors_of(name, self._sample)
+        sampled = asked.states @ self._of_sample[name].T
         weight = self._number / max(len(self._sample), 1)
         in_setup = self._sample <= self._setup_items
         log_mass, of_setup = np.zeros(len(asked.found)), np.zeros(len(asked.found))
@@ -223,3 +229,9 @@ class Retriever:
             known = best[rows <= self._setup_items].sum() + weight * rest[in_setup[others]].sum(dtype=np.float64)
             log_mass[i], of_setup[i] = highest + math.log(mass), known / mass
         return asked._replace(log_mass=log_mass, of_setup=of_setup)
+
+
+def _widened(rows: NDArray[T], length: int) -> NDArray[T]:
+    """An array with zeros up to a length, itself where it has that length."""
+    missing = length - len(rows)
+    return np.concatenate([rows, np.zeros(missing, dtype=rows.dtype)]) if missing else rows

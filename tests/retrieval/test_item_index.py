@@ -29,6 +29,10 @@ def empty(known: Vectors) -> ItemIndex:
     return ItemIndex(known[:4_000], queries(64))
 
 
+def put(index: ItemIndex, rows: np.ndarray, put_in: Vectors) -> None:
+    index.put(rows, put_in, index.cells_of(put_in))
+
+
 def best(known: Vectors, among: np.ndarray, asked: Vectors) -> np.ndarray:
     return among[np.argsort(-(asked @ known[among].T), axis=1, kind="stable")[:, :BEST]]
 
@@ -41,15 +45,15 @@ def recall(index: ItemIndex, known: Vectors, among: np.ndarray) -> float:
 
 def test_it_finds_almost_all_of_the_best_in_a_part_of_the_cells(all_vectors: Vectors) -> None:
     index, rows = empty(all_vectors), np.arange(4_000)
-    index.put(rows, all_vectors[:4_000])
+    put(index, rows, all_vectors[:4_000])
     assert index.probed < index.cells / 2
     assert recall(index, all_vectors, rows) >= 0.99
 
 
 def test_it_finds_them_after_arrivals_and_withdrawals(all_vectors: Vectors) -> None:
     index, gone = empty(all_vectors), np.arange(0, 4_000, 3)
-    index.put(np.arange(4_000), all_vectors[:4_000])
-    index.put(np.arange(4_000, ITEMS), all_vectors[4_000:])
+    put(index, np.arange(4_000), all_vectors[:4_000])
+    put(index, np.arange(4_000, ITEMS), all_vectors[4_000:])
     index.drop(gone)
     kept = np.setdiff1d(np.arange(ITEMS), gone)
     assert len(index) == len(kept)
@@ -59,18 +63,18 @@ def test_it_finds_them_after_arrivals_and_withdrawals(all_vectors: Vectors) -> N
 
 def test_what_is_found_depends_on_the_items_and_not_on_the_way_to_them(all_vectors: Vectors) -> None:
     one, other, rows = empty(all_vectors), empty(all_vectors), np.arange(4_000)
-    one.put(rows, all_vectors[:4_000])
-    other.put(np.arange(3_000, ITEMS), all_vectors[3_000:])
-    other.put(rows[::-1][:2_000], all_vectors[rows[::-1][:2_000]])
+    put(one, rows, all_vectors[:4_000])
+    put(other, np.arange(3_000, ITEMS), all_vectors[3_000:])
+    put(other, rows[::-1][:2_000], all_vectors[rows[::-1][:2_000]])
     other.drop(np.arange(4_000, ITEMS))
-    other.put(np.arange(2_000), all_vectors[:2_000])
+    put(other, np.arange(2_000), all_vectors[:2_000])
     assert np.array_equal(one.search(queries(40), BEST), other.search(queries(40), BEST))
 
 
 def test_a_row_that_is_put_in_again_has_its_new_vector(all_vectors: Vectors) -> None:
     index, rows = empty(all_vectors), np.arange(100)
-    index.put(rows, all_vectors[:100])
-    index.put(np.array([7]), 50.0 * all_vectors[8:9])
+    put(index, rows, all_vectors[:100])
+    put(index, np.array([7]), 50.0 * all_vectors[8:9])
     assert len(index) == 100
     assert index.search(all_vectors[8:9], 1)[0, 0] == 7
 
@@ -78,7 +82,7 @@ def test_a_row_that_is_put_in_again_has_its_new_vector(all_vectors: Vectors) -> 
 def test_fewer_items_than_are_asked_for_leave_places_empty(all_vectors: Vectors) -> None:
     index = ItemIndex(all_vectors[:20], queries(8))
     index.drop(np.arange(5))
-    index.put(np.arange(3), all_vectors[:3])
+    put(index, np.arange(3), all_vectors[:3])
     found = index.search(queries(2), 10)
     assert (np.sort(found, axis=1)[:, -3:] == np.arange(3)).all()
     assert (found[:, 3:] == NONE).all()

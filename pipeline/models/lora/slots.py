@@ -13,7 +13,6 @@ from threading import Lock
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.models.lora.factors import Factors, Layout, views
 from pipeline.models.lora.item_deltas import MovedItems
@@ -57,8 +56,7 @@ class AdapterSlots:
         self.layout, self._budget = layout, budget
         self._items = len(texts)
         padded = whole_lines(self._items)
-        self._texts = texts.new_zeros(texts.shape[1], padded)
-        self._texts[:, : self._items] = texts.T
+        self._texts = texts
         self._registered: dict[str, Factors] = {}
         self._active: OrderedDict[str, Active] = OrderedDict()
         rank = layout.rank if layout.text is not None else 0
@@ -120,13 +118,13 @@ class AdapterSlots:
             self._items = len(texts)
             if self._items > self.texts.shape[2]:
                 self._widen(with_slack(self._items))
-            self._texts[:, changed] = texts[changed].T
+            self._texts = texts
             if self.layout.text is not None:
                 a, _ = views(self.table, self.layout.text, self.layout.rank)
                 slots = torch.tensor(
                     [active.slot for active in self._active.values()], dtype=torch.int64, device=changed.device
                 )
-                self.texts[slots.unsqueeze(1), :, changed] = (a[slots] @ self._texts[:, changed]).mT
+                self.texts[slots.unsqueeze(1), :, changed] = (a[slots] @ texts[changed].T).mT
 
     def rescore(self, read: Tensor, scored: Tensor, changed: Tensor) -> None:
         """Follow item vectors of the backbone, of which those that score may be others than those that are read.
@@ -219,7 +217,6 @@ class AdapterSlots:
         self._make_room(0)
         slots = [active.slot for active in self._active.values()]
         self.texts = widened(self.texts, padded, slots, 0.0)
-        self._texts = functional.pad(self._texts, (0, padded - self._texts.shape[1]))
         self.moved.widen(padded, slots)
 
     def _load(self, name: str) -> Active:
@@ -228,7 +225,7 @@ class AdapterSlots:
         if self.layout.text is not None:
             a, _ = views(factors.packed, self.layout.text, self.layout.rank)
             texts = self.texts[slot]
-            torch.mm(a, self._texts[:, : self._items], out=texts[:, : self._items])
+            torch.mm(a, self._texts.T, out=texts[:, : self._items])
             texts[:, self._items :] = 0.0
         moved = self.moved.put(slot, factors.rows, factors.moves, self._scoring_moves(factors))
         return Active(slot, moved, self._bytes_of(name))
