@@ -16,8 +16,8 @@ texts like theirs. Prints one JSON object:
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.handler import OPENED, SETTINGS, make_set_up, opened, stream_of
+from benchmarks.handler import OPENED, SETTINGS, make_set_up, opened, stream_of, timed
 from consumers.gate.scoring import GateScoring
 from pipeline.config import load_config
 from pipeline.events.item import Item
@@ -90,28 +90,25 @@ class _Measured:
         scores = scorer.score_content(contexts, np.full(len(contexts), 5), existence).scores
         assert isinstance(scores, FoundScores)
         index, gone = scores.retriever, ~existence.existing
-        state = {None: last_states(host.states(contexts, None)).numpy()}
         self.recall: dict[str, float] = {}
         self.mass: dict[str, dict[str, float]] = {}
         self.milliseconds: dict[str, dict[str, float]] = {}
         self.ratios: dict[str, float] = {}
         self.cells = index.cells
         for label, name in (("backbone", None), ("adapter", f"r{OPENED[0]}")):
-            asked = index.ask(name, contexts, state[None])
+            states = last_states(host.states(contexts, name)).numpy()
+            asked = index.ask(name, states)
             exact = host.logits(host.states(contexts, name), name, existence.items).numpy()
             exact[:, gone] = -np.inf
             found = [r[np.argsort(-s)[:BEST]] for r, s in zip(asked.found, asked.scores, strict=True)]
             self.recall[label] = _recall(exact, found)
             errors = asked.log_mass - np.log(np.exp(exact - exact.max(1, keepdims=True)).sum(1)) - exact.max(1)
             self.mass[label] = {"mean": round(float(errors.mean()), 4), "largest": round(float(abs(errors).max()), 4)}
-            self._time(label, index, name, contexts, state[None], host.vectors(name).numpy())
+            table = host.vectors(name).numpy()
+            self._note(
+                label, {"index": _twice(partial(index.ask, name, states)), "all": _twice(partial(_all, states, table))}
+            )
         self._texts(scorer.live.host.backbone.items.readable_texts()[: existence.items + 1], contexts, index, gone)
-
-    def _time(
-        self, label: str, index: Retriever, name: str | None, contexts: Ids, states: Scores, table: Scores
-    ) -> None:
-        times = {"index": _timed(lambda: index.ask(name, contexts, states)), "all": _timed(lambda: _all(states, table))}
-        self._note(label, times)
 
     def _texts(self, texts: Scores, contexts: Ids, index: Retriever, gone: NDArray[np.bool_]) -> None:
         directions = np.stack([direction(texts, context[context > 0]) for context in contexts])
@@ -119,13 +116,13 @@ class _Measured:
         assert found is not None
         exact[:, gone] = -np.inf
         self.recall["texts"] = _recall(exact, [rows[:BEST] for rows in found])
-        times = {"index": _timed(lambda: index.texts_like(directions)), "all": _timed(lambda: _all(directions, texts))}
+        times = {"index": _twice(lambda: index.texts_like(directions)), "all": _twice(lambda: _all(directions, texts))}
         if find_spec("usearch"):
             graph = import_module("usearch.index").Index(ndim=texts.shape[1], metric="ip", dtype="f16")
             kept = np.flatnonzero(~gone)
             graph.add(kept, texts[kept], threads=1)
             graph.expansion_search = 2 * FOUND
-            times["usearch"] = _timed(lambda: graph.search(directions, FOUND, threads=1))
+            times["usearch"] = _twice(lambda: graph.search(directions, FOUND, threads=1))
             keys = np.asarray(graph.search(directions, BEST, threads=1).keys).reshape(len(directions), -1)
             self.recall["texts, usearch"] = _recall(exact, list(keys.astype(np.int64)))
         self._note("texts", times)
@@ -146,11 +143,10 @@ def _recall(exact: Scores, found: Sequence[Any]) -> float:
     return round(float(np.mean([np.isin(of, rows).mean() for of, rows in zip(best, found, strict=True)])), 4)
 
 
-def _timed(act: Callable[[], object]) -> float:
+def _twice(act: Callable[[], object]) -> float:
+    """Processor time of the second of two times."""
     act()
-    began = time.process_time()
-    act()
-    return time.process_time() - began
+    return timed(act)
 
 
 if __name__ == "__main__":

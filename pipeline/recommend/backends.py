@@ -163,13 +163,15 @@ class RetrievingBackend:
         retriever.follow(existence.of_any(len(contexts)), self._names())
         gone = missing(adapters, self._names())
         moved = without_idle(shares, adapters, gone)
-        backbone = retriever.ask(None, contexts, last_states(states).numpy())
+        # Rows of one adapter follow one another.
+        columns, windows = np.nonzero(moved[:, 1:].T)
+        names = [str(adapters[column + 1]) for column in columns.tolist()]
+        own = self._items.last(contexts[windows], names) if names else np.zeros((0, 0), dtype=np.float32)
         parts = []
-        for column, name in enumerate(adapters):
-            windows = np.flatnonzero(moved[:, column])
-            if column and name is not None and len(windows):
-                asked = retriever.ask(name, contexts[windows], backbone.states[windows])
-                parts.append(Part(windows, moved[windows, column], asked))
+        for column in np.unique(columns).tolist():
+            of, name = columns == column, str(adapters[column + 1])
+            parts.append(Part(windows[of], moved[windows[of], column + 1], retriever.ask(name, own[of])))
+        backbone = retriever.ask(None, last_states(states).numpy())
         scores = FoundScores(retriever, backbone, moved[:, 0], parts, np.ones(len(contexts)))
         return Mixture(scores, affected(shares, gone))
 

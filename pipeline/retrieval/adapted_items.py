@@ -8,6 +8,7 @@ item, v its vector under the backbone, and h the state of a window under the ada
 so that an adapter takes part on the side of the query.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -53,8 +54,8 @@ class AdaptedItems(Protocol):
         """Items with vectors of their own: those that the adapter moved, and those that are injected."""
         ...
 
-    def last(self, contexts: Ids, name: str) -> Vectors:
-        """(n, d) states after (n, length) windows under an adapter."""
+    def last(self, contexts: Ids, names: Sequence[str]) -> Vectors:
+        """(n, d) last states of (n, length) windows, each under the adapter of one of (n,) names."""
         ...
 
     def take_changes(self) -> set[int]:
@@ -108,9 +109,17 @@ class HostItems:
         added = vectors if turned is None else vectors + self.texts()[rows] @ turned
         return _ascending(np.concatenate([moved.rows, rows[kept]]), np.concatenate([moved.vectors, added[kept]]))
 
+    def last(self, contexts: Ids, names: Sequence[str]) -> Vectors:
+        """See `AdaptedItems.last`: one adapter after the other."""
+        of_name = np.array(names)
+        states = np.empty((len(contexts), self.vectors().shape[1]), dtype=np.float32)
+        for name in dict.fromkeys(names):
+            windows = np.flatnonzero(of_name == name)
+            states[windows] = self._last(contexts[windows], name)
+        return states
+
     @torch.inference_mode()
-    def last(self, contexts: Ids, name: str) -> Vectors:
-        """See `AdaptedItems.last`."""
+    def _last(self, contexts: Ids, name: str) -> Vectors:
         rows, places = np.unique(np.append(PADDING, contexts), return_inverse=True)
         read, turned, moved = self.vectors()[rows], self.turned(name), self._moves(name)
         if turned is not None:
@@ -180,9 +189,11 @@ class ForwardItems:
         both = np.concatenate([rows, others])
         return _ascending(both, base if turned is None else base + self.texts()[both] @ turned)
 
-    def last(self, contexts: Ids, name: str) -> Vectors:
-        """See `AdaptedItems.last`."""
-        states: Vectors = self._forward.last(contexts, name).numpy()
+    def last(self, contexts: Ids, names: Sequence[str]) -> Vectors:
+        """See `AdaptedItems.last`: in as few passes as rows and memory allow."""
+        rows = self._forward.most_rows
+        parts = [slice(start, start + rows) for start in range(0, len(contexts), rows)]
+        states: Vectors = np.concatenate([self._forward.last(contexts[part], names[part]).numpy() for part in parts])
         return states
 
     def take_changes(self) -> set[int]:

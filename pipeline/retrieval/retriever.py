@@ -147,19 +147,12 @@ class Retriever:
             self._put(self._of_adapters[name], name, np.flatnonzero(self._existing))
         return self._of_adapters[name]
 
-    def ask(self, name: str | None, contexts: Ids, states: Vectors) -> Asked:
-        """Score items under the backbone or an adapter.
-
-        Args:
-            name: of the adapter.
-            contexts: (n, length) windows.
-            states: (n, d) their last states under the backbone; an adapter computes its own.
-        """
-        last = states if name is None else self._items.last(contexts, name)
+    def ask(self, name: str | None, states: Vectors) -> Asked:
+        """Score items after n windows with (n, d) last states, under the backbone or an adapter, which made them."""
         turned = self._items.turned(name)
-        by_text = None if turned is None else last @ turned.T
-        asked = Asked(last, by_text, self._items.own(name), np.zeros(0), np.zeros(0), (), ())
-        found = [np.sort(rows[rows != NONE]) for rows in self._index_of(name).search(last, FOUND)]
+        by_text = None if turned is None else states @ turned.T
+        asked = Asked(states, by_text, self._items.own(name), np.zeros(0), np.zeros(0), (), ())
+        found = [np.sort(rows[rows != NONE]) for rows in self._index_of(name).search(states, FOUND)]
         scores = [self.scores(asked, i, rows) for i, rows in enumerate(found)]
         return self._with_mass(asked._replace(found=found, scores=scores), name)
 

@@ -11,7 +11,7 @@ The catalogue may grow between passes: tables have room for more items, and only
 The result equals that of one adapter after the other up to rounding: sums are the same, in another order.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -197,21 +197,28 @@ class BatchedForward:
             them.
         """
         out = self.vectors.new_empty(len(contexts), len(self.vectors))
-        for run in self.slots.passes(list(dict.fromkeys(names))):
-            active = dict(zip(run, self.slots.activate(run), strict=True))
-            rows = [i for i, name in enumerate(names) if name in active]
-            scored = self._pass(contexts[rows], [active[names[i]] for i in rows])
+        for rows, adapters in self._runs(names):
+            scored = self._pass(contexts[rows], adapters)
             if len(rows) == len(names):
                 return scored
             out[rows] = scored
         return out
 
+    def _runs(self, names: Sequence[str]) -> Iterator[tuple[list[int], list[Active]]]:
+        """Rows of a batch that are computed together, and their adapters: as many as fit the memory."""
+        for run in self.slots.passes(list(dict.fromkeys(names))):
+            active = dict(zip(run, self.slots.activate(run), strict=True))
+            rows = [i for i, name in enumerate(names) if name in active]
+            yield rows, [active[names[i]] for i in rows]
+
     @torch.inference_mode()
-    def last(self, contexts: Ids, name: str) -> Tensor:
-        """(n, d) last states of (n, length) windows under one registered adapter."""
-        (active,) = self.slots.activate([name])
-        slots = self._rows([active.slot] * len(contexts))
-        return self._last(contexts, slots, *self._text_factors(slots))
+    def last(self, contexts: Ids, names: Sequence[str]) -> Tensor:
+        """(n, d) last states of (n, length) windows, each under the registered adapter of one of (n,) names."""
+        out = self.vectors.new_empty(len(contexts), self.vectors.shape[1])
+        for rows, adapters in self._runs(names):
+            slots = self._rows([adapter.slot for adapter in adapters])
+            out[rows] = self._last(contexts[rows], slots, *self._text_factors(slots))
+        return out
 
     def _pass(self, contexts: Ids, adapters: Sequence[Active]) -> Tensor:
         """(n, items + 1) probabilities of (n, length) windows, each with its adapter."""
