@@ -13,8 +13,8 @@ help: ## list the targets
 demo: $(INSTALLED) ## run the whole pipeline on a small dataset, on this machine, without a server
 	$(BIN)/raie demo
 
-# A worker a core, each with one thread of torch; a file stays with one worker, which keeps what its tests share. The
-# files that take longest come first (tests/order.py), not those with the most tests.
+# A worker a core and one more (tests/workers.py), each with one thread of torch; a file stays with one worker, which
+# keeps what its tests share. The files that take longest come first (tests/order.py), not those with the most tests.
 test: $(INSTALLED) ## run every test; warnings are errors
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
