@@ -13,8 +13,8 @@ help: ## list the targets
 demo: $(INSTALLED) ## run the whole pipeline on a small dataset, on this machine, without a server
 	$(BIN)/raie demo
 
-# A worker a core, each with one thread of torch; a file stays with one worker, which keeps what its tests share. The
-# files that take longest come first (tests/order.py), not those with the most tests.
+# A worker a core and one more (tests/workers.py), each with one thread of torch; a file stays with one worker, which
+# keeps what its tests share. The files that take longest come first (tests/order.py), not those with the most tests.
 test: $(INSTALLED) ## run every test; warnings are errors
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
@@ -27,7 +27,8 @@ soak: $(INSTALLED) ## kill the consumers at random for minutes, and compare thei
 	$(BIN)/python -m tests.consumers.soak --kafka 1
 	$(BIN)/python -m tests.consumers.soak --kafka 3
 	$(BIN)/python -m tests.consumers.mixed_producers
-	RAIE_SOAK=1 $(BIN)/pytest tests/consumers/test_broker_faults.py tests/consumers/test_random_records.py tests/test_wheel.py
+	RAIE_SOAK=1 $(BIN)/pytest tests/consumers/test_broker_faults.py tests/consumers/test_random_records.py tests/test_wheel.py \
+	  tests/replay/test_scenarios.py
 
 lint: $(INSTALLED) ## check style and formatting
 	$(BIN)/ruff check .

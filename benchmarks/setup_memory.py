@@ -54,48 +54,45 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--items", type=int, default=5_000, help="items of the catalogue")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="setting, as for `raie`")
     parser.add_argument("--plain-malloc", action="store_true", help="count blocks that the C library keeps, too")
-    parser.add_argument("--way", choices=("save", "idle", *WAYS), help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--model", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
-    if given.way == "save":
-        save_model(Path(given.model), given.layers)
-        return
     if given.way:
         print(json.dumps(peak_of(given.way, given.model, given.items, given.settings)))
         return
     with TemporaryDirectory() as folder:
-        _call("save", ["--model", folder, "--layers", str(given.layers)], given.plain_malloc)
+        save_model(Path(folder), given.layers)
         options = ["--model", folder, "--items", str(given.items), *(f"--set={s}" for s in given.settings)]
-        found = {way: json.loads(_call(way, options, given.plain_malloc)) for way in ("idle", *WAYS)}
+        found = {way: json.loads(_call(way, options, given.plain_malloc)) for way in WAYS}
         print(json.dumps(summary(found), indent=2))
 
 
 def save_model(folder: Path, layers: int) -> None:
     """Save a random language model of the width of SmolLM2-135M."""
-    torch.manual_seed(0)
-    LlamaForCausalLM(LlamaConfig(num_hidden_layers=layers, **SHAPE, **HEADS)).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        LlamaForCausalLM(LlamaConfig(num_hidden_layers=layers, **SHAPE, **HEADS)).save_pretrained(folder)
 
 
 def _call(way: str, options: list[str], plain_malloc: bool) -> str:
-    """Last line that a process of one way prints, "" for none."""
+    """Last line that a process of one way prints."""
     command = [sys.executable, "-m", "benchmarks.setup_memory", "--way", way, *options]
     # The C library returns large blocks when they are freed: what it keeps for later use is no need of the training.
     returning = {} if plain_malloc else {"MALLOC_MMAP_THRESHOLD_": "131072"}
     environment = {**os.environ, **returning}
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-    return (printed.splitlines() or [""])[-1]
+    return printed.splitlines()[-1]
 
 
 def peak_of(way: str, model: str, items: int, settings: list[str]) -> dict[str, Any]:
-    """Peak memory in bytes of this process after two steps of set-up, and what was expected."""
+    """Memory in bytes of this process before set-up and at the peak of two steps of it, and what was expected."""
     sampler = Sampler()
-    if way == "idle":
-        return {"peak": sampler.peak()}
+    idle = sampler.peak()
     make_deterministic()
     training = ("setup.max_epochs=1", "setup.batch_size=64", "setup.gradient_checkpointing=true")
     model_settings = (f"backbone.model={model}", "backbone.kind=causal_lm", f"setup.train={way}")
     config = load_config(overrides=(*model_settings, *training, *settings))
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"idle": idle}
 
     def on_built(backbone: Backbone, placement: Placement) -> None:
         facts["device"] = placement.device
@@ -148,17 +145,17 @@ def _windows(n: int, items: int, config: Config) -> Windows:
 
 def summary(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The result, from the peaks of the processes."""
-    ways = {way: found[way] for way in WAYS}
-    idle = found["idle"]["peak"] if ways["all"]["device"] == "cpu" else 0
-    estimates = {f"estimate_{way}": each["estimate"] / (each["peak"] - idle) for way, each in ways.items()}
+    whole = found["all"]
+    idle = whole["idle"] if whole["device"] == "cpu" else 0
+    estimates = {f"estimate_{way}": each["estimate"] / (each["peak"] - idle) for way, each in found.items()}
     return {
-        "device": ways["all"]["device"],
-        "weights": ways["all"]["weights"],
-        "gigabytes": {way: each["peak"] / GB for way, each in ways.items()},
-        "estimated": {way: each["estimate"] / GB for way, each in ways.items()},
+        "device": whole["device"],
+        "weights": whole["weights"],
+        "gigabytes": {way: each["peak"] / GB for way, each in found.items()},
+        "estimated": {way: each["estimate"] / GB for way, each in found.items()},
         "idle": idle / GB,
-        "seconds": {way: each["seconds"] for way, each in ways.items()},
-        "ratios": {"lora": ways["lora"]["peak"] / ways["all"]["peak"], **estimates},
+        "seconds": {way: each["seconds"] for way, each in found.items()},
+        "ratios": {"lora": found["lora"]["peak"] / whole["peak"], **estimates},
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 from tests.broker import EXISTING, Broker, need_kafka
 from tests.order import pytest_collection_modifyitems  # noqa: F401
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401
+from tests.workers import pytest_xdist_auto_num_workers  # noqa: F401
 
 # Read by the libraries when they are imported, so set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -33,8 +33,8 @@ LINK = re.compile(r"""(?:\b(?:src|href)=|\bfrom |\bimport )["']([^"'#]+)["']""")
 LONG = bool(os.environ.get("RAIE_SOAK"))
 """True where the demo runs in full, as `make soak` wants it."""
 
-SHORT_DEMO = "import consumers.cli.demo as d; d.DEMO_EVENTS = 2_000; from consumers.cli.main import main; main()"
-"""Program of the demo over a sixth of its events."""
+SHORT_DEMO = "import consumers.cli.demo as d; d.DEMO_EVENTS = 1_000; from consumers.cli.main import main; main()"
+"""Program of the demo over a twelfth of its events."""
 
 PATIENCE = 60.0
 """Seconds after which a server that does not answer is taken for broken."""

@@ -23,6 +23,7 @@ from pipeline.events.user_state import pseudonyms_in
 from pipeline.streams import Log, Record
 from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, USERS, pipeline_topics
 from pipeline.telemetry import Metrics
+from tests.consumers.beginnings import remembered_beginnings
 from tests.consumers.run_of_raie import SETTINGS, the_setup
 from tests.replay.small import dataset, plan
 
@@ -110,7 +111,8 @@ def gate_loop(
     """A gate over a log."""
     metrics, stop = metrics or Metrics(CollectorRegistry()), stop or Event()
     setup = replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
-    stage = kind(setup, config, AdaptersStore(folder / "adapters"), instance, metrics)
+    with remembered_beginnings():
+        stage = kind(setup, config, AdaptersStore(folder / "adapters"), instance, metrics)
     stage.stop = stop  # type: ignore[attr-defined]
     health = LoopHealth(metrics, lambda: 0.0, lambda _: None)
     return Loop(stage, open_log, instance, config.consumers, most, stop, health, at)

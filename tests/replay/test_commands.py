@@ -101,7 +101,7 @@ def test_a_broken_log_ends_as_the_clean_one_and_tells_of_the_rest(capsys, tmp_pa
 
 
 def test_a_log_of_ids_alone_can_be_replayed(capsys, tmp_path):
-    log = write_log(tmp_path / "log", rows_of(emerging()))
+    log = write_log(tmp_path / "log", rows_of(emerging(1_000)))
     ended = raie(capsys, "replay", "--data", log, "--out", tmp_path / "run", "--strategies", "static,lora,raie", *SET)
     assert ended.code == 0
     run = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pipeline.config import Config
+from pipeline.datasets.dataset import read_dataset
 from pipeline.errors import ConfigError
 from pipeline.evaluation.predictions import read_predictions
 from pipeline.evaluation.replay import prepare, replay
@@ -18,16 +19,17 @@ from pipeline.setup.storage import load_setup, save_setup
 from tests.fake_device import KIND, fake_device, on_fake_device
 from tests.models.backbones.small import save_llama
 from tests.replay.conftest import silent
-from tests.replay.small import config, dataset, plan
+from tests.replay.small import config, dataset, emerging, plan
 
 STRATEGIES = ["static", "raie_no_trend", "retrain", "mole", "ebpr", "nearest"]
 
 
 def replayed(settings: Config, out: Path) -> dict[str, np.ndarray]:
     """Ranks of each strategy, of events with a rank."""
-    replay(dataset(), settings, STRATEGIES, 1, out, silent, lambda: 0.0)
+    log = read_dataset(emerging(1_000))
+    replay(log, settings, STRATEGIES, 1, out, silent, lambda: 0.0)
     found = read_predictions(out / "predictions.parquet")
-    slices = plan().by_slice
+    slices = plan(log=log).by_slice
     return {name: np.concatenate([found.get(name, 0, part).rank for part in slices]) for name in STRATEGIES}
 
 

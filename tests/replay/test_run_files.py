@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.datasets.dataset import read_dataset
 from pipeline.errors import RaieError
 from pipeline.evaluation.predictions import Predictions, read_predictions
 from pipeline.evaluation.replay import replay
@@ -15,7 +16,7 @@ from pipeline.evaluation.summary import metrics_schema
 from pipeline.events.windows import Windows
 from pipeline.strategies import DEFAULT
 from tests.replay.conftest import silent
-from tests.replay.small import config, dataset, plan
+from tests.replay.small import config, dataset, emerging, plan
 
 SAME_BYTES = (
     "metrics.json",
@@ -122,10 +123,10 @@ def test_the_report_and_timings_cover_every_strategy(finished):
 
 
 def test_a_second_run_writes_the_same_bytes_over_the_first(tmp_path):
-    strategies, out = ["static", "lora_replay", "raie"], tmp_path / "run"
+    log, strategies, out = read_dataset(emerging(1_000)), ["static", "lora_replay", "raie"], tmp_path / "run"
     written = []
     for _ in range(2):
-        replay(dataset(), config(), strategies, 2, out, silent, lambda: 0.0)
+        replay(log, config(), strategies, 2, out, silent, lambda: 0.0)
         written.append({name: (out / name).read_bytes() for name in SAME_BYTES})
     for name in SAME_BYTES:
         assert written[0][name] == written[1][name], name
@@ -142,10 +143,10 @@ def test_the_company_a_strategy_keeps_does_not_change_it(finished, tmp_path):
 
 
 def test_without_raie_its_files_are_not_written_and_those_of_an_earlier_run_are_gone(tmp_path):
-    out = tmp_path / "run"
-    replay(dataset(), config(), ["raie"], 1, out, silent, lambda: 0.0)
+    log, out = read_dataset(emerging(1_000)), tmp_path / "run"
+    replay(log, config(), ["raie"], 1, out, silent, lambda: 0.0)
     (out / "notes.txt").write_text("mine")
-    replay(dataset(), config("protocol=windows", "windows.length=4"), ["popularity"], 1, out, silent, lambda: 0.0)
+    replay(log, config("protocol=windows", "windows.length=4"), ["popularity"], 1, out, silent, lambda: 0.0)
     names = {path.name for path in out.iterdir()}
     expected = {"metrics.json", "predictions.parquet", "traits.parquet", "timings.json", "run.json", "report.html"}
     expected.add("notes.txt")
@@ -155,9 +156,10 @@ def test_without_raie_its_files_are_not_written_and_those_of_an_earlier_run_are_
 
 
 def test_windows_protocol_runs_every_strategy(tmp_path):
-    settings = config("protocol=windows", "windows.length=4", "setup.max_epochs=1", "replay.parts=2")
-    replay(dataset(), settings, list(DEFAULT), 1, tmp_path / "run", silent, lambda: 0.0)
-    made, planned = predictions(tmp_path / "run"), plan("protocol=windows", "windows.length=4")
+    log, settings = read_dataset(emerging(1_000)), ("protocol=windows", "windows.length=4")
+    shorter = config(*settings, "setup.max_epochs=1", "replay.parts=2")
+    replay(log, shorter, list(DEFAULT), 1, tmp_path / "run", silent, lambda: 0.0)
+    made, planned = predictions(tmp_path / "run"), plan(*settings, log=log)
     for name, windows in planned.by_slice.items():
         assert made.get("raie", 0, name).event_id.tolist() == windows.event_ids.tolist()
     assert metrics(tmp_path / "run")["strategies"]["finetune"]["trained_windows"] == [len(planned.observed["F"])]

@@ -21,6 +21,8 @@ from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 from pipeline.strategies.timeline import Stream, Timeline
 
+LONG = bool(os.environ.get("RAIE_SOAK") or os.environ.get("RAIE_ALL_SEEDS"))
+"""True where every stream runs to its end, as `make soak` wants it."""
 SEEDS = range(5 if os.environ.get("RAIE_ALL_SEEDS") else 1)
 """All five take many minutes: `RAIE_ALL_SEEDS=1 make test`."""
 EVENTS = 20_000

@@ -21,7 +21,7 @@ from pipeline.models.placement import PRECISIONS
 from pipeline.setup.checkpoint import FILE
 from pipeline.setup.training import train_backbone
 from tests.models.backbones.small import LENGTH, scores, small_catalogue, successor_windows, tiny_llama
-from tests.replay.small import SET, emerging
+from tests.replay.small import SET, emerging, raie
 
 LEARNED, HELD_OUT = successor_windows(160, 0), successor_windows(40, 1)
 
@@ -158,23 +158,20 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
 def _setup(log: Path, root: Path) -> list[str]:
     more = ("setup.max_epochs=8", "setup.patience=8", "setup.batch_size=32")
     options = [*SET, *(word for setting in more for word in ("--set", setting))]
-    return [sys.executable, "-m", "consumers.cli.main", "setup", "--data", str(log), "--out", str(root), *options]
+    return ["setup", "--data", str(log), "--out", str(root), *options]
 
 
-def test_a_set_up_that_was_killed_ends_with_the_same_files(tmp_path):
+def test_a_set_up_that_was_killed_ends_with_the_same_files(capsys, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(_setup(emerging(), tmp_path / "whole"), check=True, env=environment, capture_output=True)
-    with subprocess.Popen(
-        _setup(emerging(), tmp_path / "root"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    assert raie(capsys, *_setup(emerging(), tmp_path / "whole")).code == 0
+    command = [sys.executable, "-m", "consumers.cli.main", *_setup(emerging(), tmp_path / "root")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         path = tmp_path / "root" / ".training" / FILE
         while not path.exists() and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     assert path.exists(), "the set-up ended before it could be killed"
-    ended = subprocess.run(
-        _setup(emerging(), tmp_path / "root"), check=True, env=environment, capture_output=True, text=True
-    )
+    ended = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
     assert "going on from the checkpoint of an interrupted set-up" in ended.stderr.replace("\n", " ")
     files = {
         name: {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
