@@ -21,7 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.handler import MOVED, OPENED, SETTINGS, Texts, make_set_up, memory, regions_over, taken_items, timed
+from benchmarks.handler import (
+    MOVED,
+    OPENED,
+    SETTINGS,
+    Texts,
+    adapter_tensors,
+    make_set_up,
+    memory,
+    regions_over,
+    taken_items,
+    timed,
+)
 from consumers.server.service import asked_in_setup
 from pipeline.config import Config, load_config
 from pipeline.events.allowed import Allowed
@@ -91,8 +102,7 @@ class _Server:
             forward.backbone.set_item(row, "", torch.from_numpy(catalogue.vector(row)), keep_row=False)
         forward.set_items(catalogue.rows, changed)
         for region_id in OPENED:
-            tensors = {key: rng.normal(size=of, scale=0.05).astype(np.float32) for key, of in shapes.items()}
-            forward.register(f"r{region_id}", tensors, range(1, MOVED + 1))
+            forward.register(f"r{region_id}", adapter_tensors(shapes, rng), range(1, MOVED + 1))
         exact, vectors = BatchedBackend(forward), ForwardItems(forward)
         backend = with_index(exact, vectors, lambda: forward.names, catalogue.ids, setup, config)
         self._scorer = Scorer(backend, setup.view, config.gate.floor)

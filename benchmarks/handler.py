@@ -17,7 +17,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -59,6 +59,10 @@ SETUP_WINDOWS = 4_000
 
 MOVED = 500
 """Items of which each adapter has its own vector."""
+
+OF_B = 0.01
+"""Standard deviation of the factors B, with which an adapter changes a layer by a tenth of its weights, as a region of
+the simulator does after fourteen Updates (a fifteenth)."""
 
 OPENED = (101, 102)
 """Ids of the opened regions."""
@@ -180,14 +184,19 @@ def opened(setup: SetUp, config: Config, items: int, folder: Path) -> GateScorin
     for region_id in OPENED:
         name = f"r{region_id}"
         host.create(name, range(1, MOVED + 1), parent=None, seed=0)
-        tensors = {
-            key: rng.normal(size=value.shape, scale=0.05).astype(np.float32)
-            for key, value in host.tensors(name).items()
-        }
+        tensors = adapter_tensors({key: value.shape for key, value in host.tensors(name).items()}, rng)
         host.drop(name)
         host.register(name, tensors, range(1, MOVED + 1))
     scoring.scorer.live.bank = regions_over(setup, rng)
     return scoring
+
+
+def adapter_tensors(
+    shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator, scale: float = OF_B
+) -> dict[str, NDArray[np.float32]]:
+    """Random tensors of an adapter by name, B as large as the scale says."""
+    scales = {key: scale if "lora_B" in key else 0.05 for key in shapes}
+    return {key: rng.normal(size=shape, scale=scales[key]).astype(np.float32) for key, shape in shapes.items()}
 
 
 def regions_over(setup: SetUp, rng: np.random.Generator) -> RegionBank:

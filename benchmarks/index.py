@@ -3,8 +3,8 @@
     python -m benchmarks.index --items 100000
 
 Half of the items are known in set-up; the others are announced, with texts of 384 dimensions. Then as many more arrive,
-and as many others are withdrawn, as `--changes` says. Windows are asked under the backbone, under an adapter, and for
-texts like theirs. Prints one JSON object:
+and as many others are withdrawn, as `--changes` says. Windows are asked under the backbone, under an adapter and under
+one that changes the backbone far more than training does, and for texts like theirs. Prints one JSON object:
 
     recall         share of the 100 best items that are found, in the mean: at first, and after arrivals and withdrawals
     mass           mean and largest error of the logarithm of the sum of exp(score) over all items
@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.handler import OPENED, SETTINGS, make_set_up, opened, stream_of, timed
+from benchmarks.handler import MOVED, OPENED, SETTINGS, adapter_tensors, make_set_up, opened, stream_of, timed
 from consumers.gate.scoring import GateScoring
 from pipeline.config import load_config
 from pipeline.events.item import Item
@@ -42,6 +42,12 @@ from pipeline.retrieval.retriever import FOUND, Retriever
 BEST = 100
 
 WINDOWS = 128
+
+STRONG = "strong"
+"""Name of an adapter that changes a layer by half of its weights."""
+
+OF_STRONG = 0.05
+"""Standard deviation of its factors B."""
 
 Scores = NDArray[np.float32]
 
@@ -62,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         gate = opened(setup, config, given.items, Path(folder))
         (batch,) = stream_of(config, given.items, 1)
         contexts = gate.scorer.catalogue.contexts([history for _, history in batch], config.windows.length)[0]
+        host, rng = gate.scorer.live.host, np.random.default_rng(5)
+        shapes = {key: value.shape for key, value in host.tensors(f"r{OPENED[0]}").items()}
+        host.register(STRONG, adapter_tensors(shapes, rng, OF_STRONG), range(1, MOVED + 1))
         before = _Measured(gate, contexts)
         for number in range(given.items, given.items + given.changes):
             gate.scorer.catalogue.describe(Item(f"i{number}", f"item {number}"), 0.0)
@@ -95,7 +104,7 @@ class _Measured:
         self.milliseconds: dict[str, dict[str, float]] = {}
         self.ratios: dict[str, float] = {}
         self.cells = index.cells
-        for label, name in (("backbone", None), ("adapter", f"r{OPENED[0]}")):
+        for label, name in (("backbone", None), ("adapter", f"r{OPENED[0]}"), ("strong adapter", STRONG)):
             states = last_states(host.states(contexts, name)).numpy()
             asked = index.ask(name, states)
             exact = host.logits(host.states(contexts, name), name, existence.items).numpy()

@@ -4,14 +4,15 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
+import torch
 
 from pipeline.config import Config
-from pipeline.models.backbones.base import last_states
+from pipeline.events.windows import PADDING
 from pipeline.models.placement import ON_CPU
 from pipeline.recommend.backends import Backend, RetrievingBackend
 from pipeline.recommend.candidates.text import direction
 from pipeline.retrieval.adapted_items import AdaptedItems
-from pipeline.retrieval.retriever import Queries, Retriever
+from pipeline.retrieval.retriever import KnownItems, Retriever
 from pipeline.setup.artifacts import SetUp
 
 QUERIES = 128
@@ -40,13 +41,20 @@ def with_index(
     is_on_cpu = setup.backbone.placement.device == ON_CPU.device
     most = config.ranking.exact_items if is_on_cpu else sys.maxsize
 
-    def make() -> Retriever:
-        contexts = setup.events.contexts[setup.events.sample_held_out(QUERIES)]
-        if not len(contexts):
-            contexts, _ = setup.calibration.sample(QUERIES)
-        texts = items.texts()
-        directions = np.stack([direction(texts, context[context > 0]) for context in contexts])
-        queries = Queries(last_states(exact.states(contexts)).numpy(), directions)
-        return Retriever(items, ids, len(setup.catalogue), queries)
+    return RetrievingBackend(exact, items, names, most, lambda: Retriever(items, ids, _known(setup)))
 
-    return RetrievingBackend(exact, items, names, most, make)
+
+@torch.inference_mode()
+def _known(setup: SetUp) -> KnownItems:
+    """Items and held-out windows of set-up, also where texts of its items have changed since."""
+    texts, table = setup.catalogue.vectors, setup.backbone.items
+    own = table.rows.weight[1 : len(texts) + 1]
+    vectors = own if table.projection is None else own + table.projection(torch.from_numpy(texts))
+    with_padding = torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors])
+    contexts = setup.events.contexts[setup.events.sample_held_out(QUERIES)]
+    if not len(contexts):
+        contexts, _ = setup.calibration.sample(QUERIES)
+    states = setup.backbone.last(setup.backbone.windows(contexts), with_padding)
+    padded = np.concatenate([np.zeros_like(texts[:1]), texts])
+    directions = np.stack([direction(padded, context[context != PADDING]) for context in contexts])
+    return KnownItems(vectors.numpy(), texts, states.numpy(), directions)

@@ -36,16 +36,20 @@ BLOCK = 65_536
 T = TypeVar("T", bound=np.generic)
 
 
-class Queries(NamedTuple):
-    """Queries that the cells of the indexes are chosen by.
+class KnownItems(NamedTuple):
+    """Items and windows of set-up, as it left them: the cells follow from them alone.
 
     Attributes:
-        states: (q, d) states of the backbone.
-        texts: (q, t) directions of the texts of the same windows.
+        vectors: (m, d) item vectors of the backbone.
+        texts: (m, t) text embeddings.
+        states: (q, d) last states of the backbone after held-out windows.
+        directions: (q, t) directions of the texts of the same windows.
     """
 
-    states: Vectors
+    vectors: Vectors
     texts: Vectors
+    states: Vectors
+    directions: Vectors
 
 
 class Asked(NamedTuple):
@@ -76,16 +80,14 @@ class Retriever:
     Args:
         items: vectors, texts and adapters.
         ids: id of every row; it may grow.
-        setup_items: number of items of set-up, which have the first rows.
-        queries: of set-up.
+        known: items of set-up, which have the first rows.
     """
 
-    def __init__(self, items: AdaptedItems, ids: Sequence[str], setup_items: int, queries: Queries) -> None:
-        self._items, self._ids, self._setup_items = items, ids, setup_items
+    def __init__(self, items: AdaptedItems, ids: Sequence[str], known: KnownItems) -> None:
+        self._items, self._ids, self._setup_items = items, ids, len(known.vectors)
         self._table, self._embeddings = items.vectors(), items.texts()
-        vectors, texts = (of[1 : setup_items + 1] for of in (self._table, self._embeddings))
-        self._vectors = ItemIndex(vectors, queries.states)
-        self._texts = ItemIndex(texts, queries.texts) if texts.any() else None
+        self._vectors = ItemIndex(known.vectors, known.states)
+        self._texts = ItemIndex(known.texts, known.directions) if known.texts.any() else None
         self._of_adapters: dict[str, ItemIndex] = {}
         self._cells = np.zeros(0, dtype=np.int64)
         self._existing = np.zeros(0, dtype=np.bool_)
