@@ -66,10 +66,11 @@ class ItemIndex:
         """Number of items."""
         return int(self._index.ntotal)
 
-    def like(self) -> "ItemIndex":
-        """An index without items that has the same cells."""
+    def like(self, times: int) -> "ItemIndex":
+        """An index without items that has the same cells, of which a query looks at some times as many."""
         other = copy(self)
-        other._index = self._empty()
+        other.probed = min(times * self.probed, self.cells)
+        other._index = other._empty()
         return other
 
     def cells_of(self, vectors: Vectors) -> Ids:

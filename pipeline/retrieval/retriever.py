@@ -29,6 +29,10 @@ SAMPLED = 4_096
 """Least number of items of the sample, in a catalogue that has so many; it has fewer than twice as many."""
 
 
+PROBED = 2
+"""Cells that a query under an adapter looks at, for each one under the backbone: its states are not those that the
+cells were chosen by."""
+
 BLOCK = 65_536
 """Items whose vectors are put into an index together."""
 
@@ -136,16 +140,24 @@ class Retriever:
             self._draw(written)
 
     def _put(self, index: ItemIndex, name: str | None, rows: Ids) -> None:
-        """Put (m,) rows into an index with their vectors under the backbone or an adapter."""
+        """Put (m,) rows into an index with their vectors under the backbone or an adapter.
+
+        Items lie in the cells of their vectors under the backbone, which an adapter changes little, but for those with
+        vectors of their own.
+        """
+        own = self._items.own(name).rows
         for start in range(0, len(rows), BLOCK):
             part = rows[start : start + BLOCK]
-            index.put(part, self._vectors_of(name, part), self._cells[part])
+            vectors, cells, is_own = self._vectors_of(name, part), self._cells[part], is_among(part, own)
+            if is_own.any():
+                cells[is_own] = index.cells_of(vectors[is_own])
+            index.put(part, vectors, cells)
 
     def _index_of(self, name: str | None) -> ItemIndex:
         if name is None:
             return self._vectors
         if name not in self._of_adapters:
-            self._of_adapters[name] = self._vectors.like()
+            self._of_adapters[name] = self._vectors.like(PROBED)
             self._put(self._of_adapters[name], name, np.flatnonzero(self._existing))
         return self._of_adapters[name]
 
