@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pipeline.events.windows import Ids
@@ -51,7 +52,9 @@ class ItemIndex:
     """
 
     def __init__(self, vectors: Vectors, queries: Vectors) -> None:
+        # It is slow to load, and only a large catalogue needs it.
         self._faiss: Any = import_module("faiss")
+        self._faiss.omp_set_num_threads(torch.get_num_threads())
         self._ivf: Any = import_module("faiss.contrib.ivf_tools")
         self._dimensions = vectors.shape[1]
         self.cells = max(1, min(len(vectors), round(CELLS * math.sqrt(len(vectors)))))
@@ -75,6 +78,8 @@ class ItemIndex:
 
     def cells_of(self, vectors: Vectors) -> Ids:
         """(m,) cell of each of (m, d) vectors."""
+        if not len(vectors):
+            return np.zeros(0, dtype=np.int64)
         cells: Ids = self._quantizer.assign(np.ascontiguousarray(vectors), 1)[:, 0]
         return cells
 

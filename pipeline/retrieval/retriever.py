@@ -10,8 +10,8 @@ The sample depends on the ids of the items that exist, and on nothing else.
 """
 
 import math
-import zlib
 from collections.abc import Collection, Sequence
+from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -27,7 +27,6 @@ FOUND = 256
 
 SAMPLED = 4_096
 """Least number of items of the sample, in a catalogue that has so many; it has fewer than twice as many."""
-
 
 PROBED = 2
 """Cells that a query under an adapter looks at, for each one under the backbone: its states are not those that the
@@ -96,7 +95,7 @@ class Retriever:
         self._cells = np.zeros(0, dtype=np.int64)
         self._existing = np.zeros(0, dtype=np.bool_)
         self._followed: NDArray[np.bool_] | None = None
-        self._hashes = np.zeros(0, dtype=np.uint32)
+        self._hashes = np.zeros(0, dtype=np.uint64)
         self._sample = np.zeros(0, dtype=np.int64)
         self._number = 0
         self._of_sample: dict[str | None, Vectors] = {}
@@ -128,7 +127,9 @@ class Retriever:
 
     def _write(self, ended: Ids, written: Ids) -> None:
         """Take rows out of all indexes, and put rows in."""
-        self._cells[written] = self._vectors.cells_of(self._table[written]) if len(written) else 0
+        if not len(ended) and not len(written):
+            return
+        self._cells[written] = self._vectors.cells_of(self._table[written])
         for name, index in (None, self._vectors), *self._of_adapters.items():
             index.drop(ended)
             self._put(index, name, written)
@@ -136,8 +137,7 @@ class Retriever:
             self._texts.drop(ended)
             texts = self._embeddings[written]
             self._texts.put(written, texts, self._texts.cells_of(texts))
-        if len(ended) or len(written):
-            self._draw(written)
+        self._draw(written)
 
     def _put(self, index: ItemIndex, name: str | None, rows: Ids) -> None:
         """Put (m,) rows into an index with their vectors under the backbone or an adapter.
@@ -202,11 +202,11 @@ class Retriever:
         """Draw the sample of the items that exist."""
         if len(self._hashes) < len(self._existing):
             more = len(self._existing) + len(self._existing) // 4 - len(self._hashes)
-            self._hashes = np.concatenate([self._hashes, np.zeros(more, dtype=np.uint32)])
-        self._hashes[written] = [zlib.crc32(self._ids[row].encode()) for row in written.tolist()]
+            self._hashes = np.concatenate([self._hashes, np.zeros(more, dtype=np.uint64)])
+        self._hashes[written] = [_hash(self._ids[row]) for row in written.tolist()]
         self._number = int(np.count_nonzero(self._existing))
-        halvings = max(0, math.floor(math.log2(max(self._number / SAMPLED, 1.0))))
-        drawn = self._hashes[: len(self._existing)] < np.uint32((1 << (32 - halvings)) - 1)
+        halvings = math.floor(math.log2(max(self._number / SAMPLED, 1.0)))
+        drawn = self._hashes[: len(self._existing)] < np.uint64(1 << (32 - halvings))
         self._sample = np.flatnonzero(drawn & self._existing)
         self._of_sample.clear()
 
@@ -236,6 +236,11 @@ class Retriever:
             known = best[rows <= self._setup_items].sum() + weight * rest[in_setup[others]].sum(dtype=np.float64)
             log_mass[i], of_setup[i] = highest + math.log(mass), known / mass
         return asked._replace(log_mass=log_mass, of_setup=of_setup)
+
+
+def _hash(item_id: str) -> int:
+    """A number below 2**32, spread evenly over the ids."""
+    return int.from_bytes(blake2b(item_id.encode(), digest_size=4).digest(), "big")
 
 
 def _widened(rows: NDArray[T], length: int) -> NDArray[T]:
