@@ -1,4 +1,4 @@
-"""Interactions that retention is measured on are counted by no source of the second stage, not even after the stream."""
+"""Targets that retention is measured on are counted by no source of the second stage, not even after the stream."""
 
 from pathlib import Path
 
