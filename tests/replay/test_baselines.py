@@ -130,7 +130,7 @@ def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
     for context, target in ((c, t) for some in came for c, t in zip(some.contexts, some.targets, strict=True)):
         transitions.add(context, int(target))
     counts = taught("popularity_recent", start, 2)._counts
-    for context, answer in zip(windows.contexts, strategy._probabilities(windows.contexts), strict=True):
+    for context, answer in zip(windows.contexts, strategy._probabilities(windows), strict=True):
         followed = transitions.scores(context).at(np.arange(len(answer)))
         evidence = followed.sum() / settings.windows.length**2
         known = evidence / (evidence + settings.trend.shrinkage)
