@@ -78,6 +78,10 @@ def test_one_region_and_lora_with_rows_are_one_and_the_same(start):
         ("nearest", 0.0),
         ("popularity_window", 0.0),
         ("sequential_rules", 0.0),
+        ("ease", 0.0),
+        ("item_knn", 0.0),
+        ("v_sknn", 0.0),
+        ("stan", 0.0),
     ],
 )
 def test_what_a_part_costs(name, passes, start):
