@@ -78,6 +78,10 @@ def test_one_region_and_lora_with_rows_are_one_and_the_same(start):
         ("nearest", 0.0),
         ("popularity_window", 0.0),
         ("sequential_rules", 0.0),
+        ("ease", 0.0),
+        ("item_knn", 0.0),
+        ("v_sknn", 0.0),
+        ("stan", 0.0),
     ],
 )
 def test_what_a_part_costs(name, passes, start):
@@ -130,7 +134,7 @@ def test_sequential_rules_are_followers_over_counts_with_a_half_life(start):
     for context, target in ((c, t) for some in came for c, t in zip(some.contexts, some.targets, strict=True)):
         transitions.add(context, int(target))
     counts = taught("popularity_recent", start, 2)._counts
-    for context, answer in zip(windows.contexts, strategy._probabilities(windows.contexts), strict=True):
+    for context, answer in zip(windows.contexts, strategy._probabilities(windows), strict=True):
         followed = transitions.scores(context).at(np.arange(len(answer)))
         evidence = followed.sum() / settings.windows.length**2
         known = evidence / (evidence + settings.trend.shrinkage)
