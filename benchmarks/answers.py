@@ -44,6 +44,7 @@ from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.seeding import make_deterministic
 from pipeline.recommend.backends import BatchedBackend
+from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.online_state import OnlineState
 from pipeline.recommend.retrieval import with_index
 from pipeline.recommend.scorer import Scorer
@@ -51,6 +52,9 @@ from pipeline.recommend.start import start
 from pipeline.retrieval.adapted_items import ForwardItems
 
 BATCH = 256
+
+EVENTS = 2_000
+"""Of the stream, counted before the first answer."""
 
 ADAPTER_MEMORY = 1_000_000_000
 
@@ -110,6 +114,10 @@ class _Server:
         ask = partial(asked_in_setup, setup, self._scorer)
         start(self._online.second_stage, setup, ask, np.zeros(self._online.regions))
         self._online.resize(catalogue.rows)
+        shares, nobody = np.full(self._online.regions, 1.0 / self._online.regions), np.zeros(0, dtype=np.int32)
+        for *window, target in (1 + taken_items(items, (EVENTS, config.windows.length + 1), rng)).tolist():
+            query = Query(np.array(window), nobody, shares, 1.0, 0.5, {})
+            self._online.second_stage.count(query, target)
         self._bank = regions_over(setup, rng)
         self._existence = Existence.after(catalogue.existing(), (), 0)
         self._earlier = np.zeros((BATCH, config.most_earlier), dtype=np.int32)
