@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.handler import (
     MOVED,
@@ -94,7 +95,7 @@ class _Server:
     def __init__(self, config: Config, items: int) -> None:
         self._setup = setup = make_set_up(config, items // 2)
         rng = np.random.default_rng(2)
-        shapes = _shapes(setup.backbone, config)
+        fresh = _fresh(setup.backbone, config)
         forward = BatchedForward(setup.backbone, config.adapter, ADAPTER_MEMORY)
         catalogue = OpenCatalogue(setup.catalogue, Texts())
         for number in range(items // 2, items):
@@ -106,7 +107,7 @@ class _Server:
             forward.backbone.set_item(row, "", torch.from_numpy(catalogue.vector(row)), keep_row=False)
         forward.set_items(catalogue.rows, changed)
         for region_id in OPENED:
-            forward.register(f"r{region_id}", adapter_tensors(shapes, rng), range(1, MOVED + 1))
+            forward.register(f"r{region_id}", adapter_tensors(fresh, rng), range(1, MOVED + 1))
         exact, vectors = BatchedBackend(forward), ForwardItems(forward)
         backend = with_index(exact, vectors, lambda: forward.names, catalogue.ids, setup, config)
         self._scorer = Scorer(backend, setup.view, config.gate.floor)
@@ -130,11 +131,11 @@ class _Server:
         stage.scores(stage.candidates(queries, [Allowed(self._existence.existing, of) for of in contexts]))
 
 
-def _shapes(backbone: Any, config: Config) -> dict[str, tuple[int, ...]]:
-    """Shapes of an adapter's tensors, by name."""
+def _fresh(backbone: Any, config: Config) -> dict[str, NDArray[np.float32]]:
+    """Tensors of an adapter without effect, by name."""
     host = AdapterHost(copy.deepcopy(backbone), config.adapter)
-    host.create("shapes", range(1, MOVED + 1), parent=None, seed=0)
-    return {key: value.shape for key, value in host.tensors("shapes").items()}
+    host.create("fresh", range(1, MOVED + 1), parent=None, seed=0)
+    return host.tensors("fresh")
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ def opened(setup: SetUp, config: Config, items: int, folder: Path) -> GateScorin
     for region_id in OPENED:
         name = f"r{region_id}"
         host.create(name, range(1, MOVED + 1), parent=None, seed=0)
-        tensors = adapter_tensors({key: value.shape for key, value in host.tensors(name).items()}, rng)
+        tensors = adapter_tensors(host.tensors(name), rng)
         host.drop(name)
         host.register(name, tensors, range(1, MOVED + 1))
     scoring.scorer.live.bank = regions_over(setup, rng)
@@ -192,11 +192,17 @@ def opened(setup: SetUp, config: Config, items: int, folder: Path) -> GateScorin
 
 
 def adapter_tensors(
-    shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator, scale: float = OF_B
+    fresh: Mapping[str, NDArray[np.float32]], rng: np.random.Generator, scale: float = OF_B
 ) -> dict[str, NDArray[np.float32]]:
-    """Random tensors of an adapter by name, B as large as the scale says."""
-    scales = {key: scale if "lora_B" in key else 0.05 for key in shapes}
-    return {key: rng.normal(size=shape, scale=scales[key]).astype(np.float32) for key, shape in shapes.items()}
+    """Tensors of an adapter by name, from those of one without effect: B, and moves of item rows, are random.
+
+    Args:
+        fresh: of a new adapter, whose B is 0.
+        rng: source of the numbers.
+        scale: standard deviation of both.
+    """
+    noise = {key: rng.normal(size=value.shape, scale=scale).astype(np.float32) for key, value in fresh.items()}
+    return {key: value if "lora_A" in key else value + noise[key] for key, value in fresh.items()}
 
 
 def regions_over(setup: SetUp, rng: np.random.Generator) -> RegionBank:

@@ -69,8 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (batch,) = stream_of(config, given.items, 1)
         contexts = gate.scorer.catalogue.contexts([history for _, history in batch], config.windows.length)[0]
         host, rng = gate.scorer.live.host, np.random.default_rng(5)
-        shapes = {key: value.shape for key, value in host.tensors(f"r{OPENED[0]}").items()}
-        host.register(STRONG, adapter_tensors(shapes, rng, OF_STRONG), range(1, MOVED + 1))
+        host.create("fresh", range(1, MOVED + 1), parent=None, seed=0)
+        host.register(STRONG, adapter_tensors(host.tensors("fresh"), rng, OF_STRONG), range(1, MOVED + 1))
+        host.drop("fresh")
         before = _Measured(gate, contexts)
         for number in range(given.items, given.items + given.changes):
             gate.scorer.catalogue.describe(Item(f"i{number}", f"item {number}"), 0.0)

@@ -69,11 +69,10 @@ class ItemIndex:
         """Number of items."""
         return int(self._index.ntotal)
 
-    def like(self, times: int) -> "ItemIndex":
-        """An index without items that has the same cells, of which a query looks at some times as many."""
+    def like(self) -> "ItemIndex":
+        """An index without items that has the same cells."""
         other = copy(self)
-        other.probed = min(times * self.probed, self.cells)
-        other._index = other._empty()
+        other._index = self._empty()
         return other
 
     def cells_of(self, vectors: Vectors) -> Ids:

@@ -28,10 +28,6 @@ FOUND = 256
 SAMPLED = 4_096
 """Least number of items of the sample, in a catalogue that has so many; it has fewer than twice as many."""
 
-PROBED = 2
-"""Cells that a query under an adapter looks at, for each one under the backbone: its states are not those that the
-cells were chosen by."""
-
 BLOCK = 65_536
 """Items whose vectors are put into an index together."""
 
@@ -157,7 +153,7 @@ class Retriever:
         if name is None:
             return self._vectors
         if name not in self._of_adapters:
-            self._of_adapters[name] = self._vectors.like(PROBED)
+            self._of_adapters[name] = self._vectors.like()
             self._put(self._of_adapters[name], name, np.flatnonzero(self._existing))
         return self._of_adapters[name]
 
