@@ -10,7 +10,6 @@ rows. Prints one JSON object:
     ratios.items   of an answer, the largest catalogue over the smallest
 """
 
-import argparse
 import copy
 import json
 from collections.abc import Sequence
@@ -30,7 +29,9 @@ from benchmarks.handler import (
     adapter_tensors,
     make_set_up,
     memory,
+    prepared,
     regions_over,
+    sized,
     taken_items,
     timed,
 )
@@ -43,7 +44,6 @@ from pipeline.events.windows import Ids
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
-from pipeline.models.seeding import make_deterministic
 from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.online_state import OnlineState
@@ -62,14 +62,9 @@ ADAPTER_MEMORY = 1_000_000_000
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the result as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, action="append", help="size of a catalogue; give several (10000)")
+    parser = sized(__doc__)
     parser.add_argument("--batches", type=int, default=10, help="that are timed, after three that are not")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    given = parser.parse_args(arguments)
-    make_deterministic()
-    torch.set_num_threads(given.threads)
-    sizes = sorted(given.items or [10_000])
+    given, sizes = prepared(parser, arguments)
     config = load_config(overrides=SETTINGS)
     found = {items: _measured(config, items, given.batches) for items in sizes}
     report = {
@@ -90,7 +85,7 @@ def _measured(config: Config, items: int, batches: int) -> dict[str, Any]:
 
 
 class _Server:
-    """What a server answers with."""
+    """The parts of a server that answer."""
 
     def __init__(self, config: Config, items: int) -> None:
         self._setup = setup = make_set_up(config, items // 2)
@@ -109,7 +104,7 @@ class _Server:
         for region_id in OPENED:
             forward.register(f"r{region_id}", adapter_tensors(fresh, rng), range(1, MOVED + 1))
         exact, vectors = BatchedBackend(forward), ForwardItems(forward)
-        backend = with_index(exact, vectors, lambda: forward.names, catalogue.ids, setup, config)
+        backend = with_index(exact, vectors, catalogue.ids, setup, config)
         self._scorer = Scorer(backend, setup.view, config.gate.floor)
         self._online = OnlineState(setup, config, vectors.texts, catalogue.ids, backend.texts_like)
         ask = partial(asked_in_setup, setup, self._scorer)

@@ -61,8 +61,8 @@ MOVED = 500
 """Items of which each adapter has its own vector."""
 
 OF_B = 0.01
-"""Standard deviation of the factors B, with which an adapter changes a layer by a tenth of its weights, as a region of
-the simulator does after fourteen Updates (a fifteenth)."""
+"""Standard deviation of factors B and of moves of item rows, with which an adapter is about as strong as one of the
+simulator after fourteen Updates (docs/experiments/retrieval.md)."""
 
 OPENED = (101, 102)
 """Ids of the opened regions."""
@@ -70,15 +70,10 @@ OPENED = (101, 102)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the result as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, action="append", help="size of a catalogue; give several (10000)")
+    parser = sized(__doc__)
     parser.add_argument("--known", type=int, help="items of set-up (half of each catalogue)")
     parser.add_argument("--batches", type=int, default=30, help="that are timed, after a third as many that are not")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    given = parser.parse_args(arguments)
-    make_deterministic()
-    torch.set_num_threads(given.threads)
-    sizes = sorted(given.items or [10_000])
+    given, sizes = prepared(parser, arguments)
     config = load_config(overrides=SETTINGS)
     found = {n: _measured(make_set_up(config, given.known or n // 2), config, n, given.batches) for n in sizes}
     report = {
@@ -91,6 +86,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
     }
     print(json.dumps(report, indent=2))
+
+
+def sized(description: str | None) -> argparse.ArgumentParser:
+    """Parser of a benchmark over catalogues of several sizes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, action="append", help="size of a catalogue; give several (10000)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    return parser
+
+
+def prepared(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, Sequence[int]]:
+    """Arguments and the sizes, ascending, once torch is set up for them."""
+    given = parser.parse_args(arguments)
+    make_deterministic()
+    torch.set_num_threads(given.threads)
+    return given, sorted(given.items or [10_000])
 
 
 class Texts:

@@ -44,10 +44,10 @@ BEST = 100
 WINDOWS = 128
 
 STRONG = "strong"
-"""Name of an adapter that changes a layer by half of its weights."""
+"""Name of an adapter that changes layers by as much as their weights."""
 
 OF_STRONG = 0.05
-"""Standard deviation of its factors B."""
+"""Standard deviation of its factors B, and of its moves of item rows."""
 
 Scores = NDArray[np.float32]
 

@@ -207,7 +207,7 @@ class TrendSettings(Section):
 class RankingSettings(Section):
     """Second stage: candidates from several sources, ranked by a network that learns from every event."""
 
-    candidates: int = Field(60, ge=1, le=200, description="items that each candidate source proposes for a window")
+    candidates: int = Field(60, ge=1, description="items that each candidate source proposes for a window")
     exact_items: int = Field(
         20_000,
         ge=0,

@@ -132,21 +132,13 @@ class RetrievingBackend:
 
     Args:
         exact: scores all items.
-        items: vectors and texts of the same process.
-        names: returns the names of the adapters that are loaded.
+        items: vectors, texts and adapters of the same process.
         most: items of the largest catalogue that is scored by `exact`.
         make: makes the index, when it is first needed.
     """
 
-    def __init__(
-        self,
-        exact: Backend,
-        items: AdaptedItems,
-        names: Callable[[], Collection[str]],
-        most: int,
-        make: Callable[[], Retriever],
-    ) -> None:
-        self._exact, self._items, self._names, self._most, self._make = exact, items, names, most, make
+    def __init__(self, exact: Backend, items: AdaptedItems, most: int, make: Callable[[], Retriever]) -> None:
+        self._exact, self._items, self._most, self._make = exact, items, most, make
         self._retriever: Retriever | None = None
 
     def states(self, contexts: Ids) -> Tensor:
@@ -160,8 +152,8 @@ class RetrievingBackend:
         if existence.items <= self._most:
             return self._exact.mixed(states, contexts, shares, adapters, existence)
         retriever = self._made()
-        retriever.follow(existence.of_any(len(contexts)), self._names())
-        gone = missing(adapters, self._names())
+        retriever.follow(existence.of_any(len(contexts)))
+        gone = missing(adapters, self._items.names())
         moved = without_idle(shares, adapters, gone)
         # Rows of one adapter follow one another.
         columns, windows = np.nonzero(moved[:, 1:].T)

@@ -65,11 +65,12 @@ class EventScorer:
         self._setup = setup
         self._config = config
         host = live.host
-        backend = with_index(HostBackend(host), HostItems(host), lambda: host.names, catalogue.ids, setup, config)
+        backend = with_index(HostBackend(host), HostItems(host), catalogue.ids, setup, config)
         self._scorer = Scorer(backend, setup.view, config.gate.floor)
         self._beginning = beginning
-        has_trend, state = bool(config.trend.half_lives), (setup, config, self._texts, catalogue.ids)
-        self.online = OnlineState(*state, backend.texts_like) if has_trend else None
+        self.online: OnlineState | None = None
+        if config.trend.half_lives:
+            self.online = OnlineState(setup, config, self._texts, catalogue.ids, backend.texts_like)
         self.origin_prior = self.online.origin_prior if self.online else None
         self._held_out = HeldOut(setup, config, self._ask)
 
@@ -133,8 +134,9 @@ class EventScorer:
             opened, weight = self.origin_prior.score_and_learn(features, model, backbone, scored)
             batch = batch.reweighted(weight)
         model_ranks = batch.scores.ranks(windows.targets, windows.contexts, existence)
+        probabilities = batch.scores.of(windows.targets)[0]
         columns = {
-            **self._columns(windows, histories, batch, scored),
+            **self._columns(windows, histories, batch, probabilities, scored),
             "opened": opened.tolist(),
             "backbone_probability": _where(scored, backbone),
             "model_rank": model_ranks.tolist(),
@@ -142,7 +144,8 @@ class EventScorer:
             "popularity_rank": [NOT_SCORED] * len(windows),
         }
         if stage is not None:
-            columns |= self._rank_and_learn(stage, windows, batch, opened, existence)
+            chances = _where(scored, probabilities)
+            columns |= self._rank_and_learn(stage, windows, batch, chances, opened, existence)
         rows = zip(*columns.values(), strict=True)
         return [
             GatedEvent(**dict(zip(columns, row, strict=True)), gate_version=self.live.bank.gate_version) for row in rows
@@ -176,13 +179,18 @@ class EventScorer:
             online.learn_origin(event, query)
 
     def _rank_and_learn(
-        self, stage: SecondStage, windows: Windows, batch: ScoredBatch, opened: Array, existence: Existence
+        self,
+        stage: SecondStage,
+        windows: Windows,
+        batch: ScoredBatch,
+        probabilities: list[float | None],
+        opened: Array,
+        existence: Existence,
     ) -> dict[str, list[Any]]:
         """Fields of `GatedEvent` that follow from the second stage, which learns from each batch in turn."""
-        events, scored = self._events(windows, batch, opened, existence), existence.includes(windows.targets)
+        events = self._events(windows, batch, opened, existence)
         popular = stage.popularity_ranks(events)
         ranks, candidates = stage.rank_and_learn(events, self._retained(existence, len(windows)))
-        probabilities = _where(scored, batch.scores.of(windows.targets)[0])
         learned = [
             OnlineFeatures(probability, _counted(event.query.setup_shares), found)
             for probability, event, found in zip(probabilities, events, candidates, strict=True)
@@ -190,7 +198,12 @@ class EventScorer:
         return {"rank": ranks, "online": learned, "popularity_rank": popular}
 
     def _columns(
-        self, windows: Windows, histories: Sequence[History], batch: ScoredBatch, scored: NDArray[np.bool_]
+        self,
+        windows: Windows,
+        histories: Sequence[History],
+        batch: ScoredBatch,
+        probabilities: Array,
+        scored: NDArray[np.bool_],
     ) -> dict[str, list[Any]]:
         """Fields of `GatedEvent` that follow from windows and scores alone, a list of n values each."""
         posterior, bank, ids = batch.posterior, self.live.bank, self.catalogue.ids
@@ -214,13 +227,13 @@ class EventScorer:
             "confidence": posterior.confidence.tolist(),
             "margin": posterior.margin.tolist(),
             "angle": posterior.angles.tolist(),
-            "loss": _where(scored, self._losses(windows, batch)),
+            "loss": _where(scored, self._losses(windows, batch, probabilities)),
             "rarity": negative_log_popularity(windows.targets, self._setup.counts).tolist(),
         }
 
-    def _losses(self, windows: Windows, batch: ScoredBatch) -> Array:
-        """(n,) negative log probability of each target among the items of set-up and itself."""
-        own, known = batch.scores.of(windows.targets)[0], batch.scores.of_setup(len(self._setup.catalogue))
+    def _losses(self, windows: Windows, batch: ScoredBatch, own: Array) -> Array:
+        """(n,) negative log probability of each target, of (n,) probabilities, among the items of set-up and itself."""
+        known = batch.scores.of_setup(len(self._setup.catalogue))
         among = known + np.where(windows.targets <= len(self._setup.catalogue), 0.0, own)
         losses: Array = -np.log(np.maximum(own / np.maximum(among, 1e-12), 1e-12))
         return losses

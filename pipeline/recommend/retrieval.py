@@ -1,7 +1,7 @@
 """Index of a process: made from set-up, so that every process with the same set-up has the same cells."""
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,19 +20,13 @@ QUERIES = 128
 
 
 def with_index(
-    exact: Backend,
-    items: AdaptedItems,
-    names: Callable[[], Collection[str]],
-    ids: Sequence[str],
-    setup: SetUp,
-    config: Config,
+    exact: Backend, items: AdaptedItems, ids: Sequence[str], setup: SetUp, config: Config
 ) -> RetrievingBackend:
     """Backend that scores a large catalogue by an index.
 
     Args:
         exact: scores all items.
         items: vectors, texts and adapters of the same process.
-        names: returns the names of the adapters that are loaded.
         ids: id of every catalogue row; it may grow.
         setup: the state before any event.
         config: setting `ranking.exact_items`.
@@ -41,7 +35,7 @@ def with_index(
     is_on_cpu = setup.backbone.placement.device == ON_CPU.device
     most = config.ranking.exact_items if is_on_cpu else sys.maxsize
 
-    return RetrievingBackend(exact, items, names, most, lambda: Retriever(items, ids, _known(setup)))
+    return RetrievingBackend(exact, items, most, lambda: Retriever(items, ids, _known(setup)))
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ item, v its vector under the backbone, and h the state of a window under the ada
 so that an adapter takes part on the side of the query.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -37,6 +37,10 @@ class OwnVectors(NamedTuple):
 
 class AdaptedItems(Protocol):
     """Items and adapters of one process; None is the name of the backbone."""
+
+    def names(self) -> Collection[str]:
+        """Names of the adapters that are loaded."""
+        ...
 
     def vectors(self) -> Vectors:
         """(items + 1, d) item vectors of the backbone, as windows are read with them."""
@@ -74,6 +78,10 @@ class HostItems:
         self._host = host
         self._turned: dict[str, Vectors | None] = {}
         self._moved: dict[str, OwnVectors] = {}
+
+    def names(self) -> Collection[str]:
+        """See `AdaptedItems.names`."""
+        return self._host.names
 
     def vectors(self) -> Vectors:
         """See `AdaptedItems.vectors`."""
@@ -157,6 +165,10 @@ class ForwardItems:
 
     def __init__(self, forward: BatchedForward) -> None:
         self._forward = forward
+
+    def names(self) -> Collection[str]:
+        """See `AdaptedItems.names`."""
+        return self._forward.names
 
     def vectors(self) -> Vectors:
         """See `AdaptedItems.vectors`."""

@@ -10,7 +10,7 @@ The sample depends on the ids of the items that exist, and on nothing else.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
@@ -102,14 +102,15 @@ class Retriever:
         indexes = {"vectors": self._vectors, "texts": self._texts}
         return {name: (index.probed, index.cells) for name, index in indexes.items() if index is not None}
 
-    def follow(self, existing: NDArray[np.bool_], names: Collection[str]) -> None:
+    def follow(self, existing: NDArray[np.bool_]) -> None:
         """Follow items and adapters: what changed since the last call is put in or taken out.
 
         Args:
             existing: (items + 1,) True for rows that exist, not for padding.
-            names: of the adapters that are loaded.
         """
-        self._of_adapters = {name: index for name, index in self._of_adapters.items() if name in names}
+        for gone in self._of_adapters.keys() - set(self._items.names()):
+            del self._of_adapters[gone]
+            self._of_sample.pop(gone, None)
         changes = self._items.take_changes()
         if existing is self._followed and not changes:
             return

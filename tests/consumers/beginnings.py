@@ -1,4 +1,4 @@
-"""What gates count of set-up before they join their group: computed once for each set-up and configuration."""
+"""Counts of set-up that gates make before they join their group: computed once for each set-up and configuration."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

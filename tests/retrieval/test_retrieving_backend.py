@@ -58,9 +58,9 @@ def scored(backend: Backend, existence: Existence = EVERYTHING) -> ScoredBatch:
     return Scorer(backend, the_setup().view, SETTINGS.gate.floor).score(bank(), CONTEXTS, SINCE, existence)
 
 
-def indexed(backend: Backend, items: AdaptedItems, names: Callable[[], Sequence[str]], most: int = 0) -> Backend:
+def indexed(backend: Backend, items: AdaptedItems, most: int = 0) -> Backend:
     config = SETTINGS.model_copy(update={"ranking": SETTINGS.ranking.model_copy(update={"exact_items": most})})
-    return with_index(backend, items, names, ["", *the_setup().catalogue.item_ids], the_setup(), config)
+    return with_index(backend, items, ["", *the_setup().catalogue.item_ids], the_setup(), config)
 
 
 def over_all(scores: FoundScores) -> tuple[Array, Array]:
@@ -78,8 +78,8 @@ def close(found: FoundScores, exact: AllScores) -> None:
 @BOTH
 def test_scores_are_those_of_all_items_where_all_are_in_the_sample(made: Made) -> None:
     assert retriever.FOUND < ITEMS <= retriever.SAMPLED
-    backend, items, holder = made()
-    exact, found = scored(backend), scored(indexed(backend, items, lambda: holder.names))
+    backend, items, _holder = made()
+    exact, found = scored(backend), scored(indexed(backend, items))
     assert isinstance(exact.scores, AllScores)
     assert isinstance(found.scores, FoundScores)
     close(found.scores, exact.scores)
@@ -96,8 +96,8 @@ def test_scores_are_those_of_all_items_where_all_are_in_the_sample(made: Made) -
 def test_ranks_and_lists_are_those_of_all_items(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item_index, "RECALL", 1.0)
     monkeypatch.setattr(item_index, "BEST", ITEMS)
-    backend, items, holder = made()
-    exact, found = scored(backend), scored(indexed(backend, items, lambda: holder.names))
+    backend, items, _holder = made()
+    exact, found = scored(backend), scored(indexed(backend, items))
     targets = 1 + (7 * np.arange(len(CONTEXTS))) % ITEMS
     ranks = [of.scores.ranks(targets, CONTEXTS, EVERYTHING) for of in (found, exact)]
     assert np.array_equal(*ranks)
@@ -116,11 +116,11 @@ def test_injected_items_are_scored_by_their_vectors() -> None:
     vectors = np.random.default_rng(3).normal(size=(3, items.vectors().shape[1])).astype(np.float32)
     # One of them is moved by both adapters, whose own rows take precedence.
     host.inject(InjectedItems((ids[4], ids[39], ids[50]), vectors), the_setup().catalogue.row_of)
-    close(scored(indexed(backend, items, lambda: host.names)).scores, scored(backend).scores)  # type: ignore[arg-type]
+    close(scored(indexed(backend, items)).scores, scored(backend).scores)  # type: ignore[arg-type]
     forward_backend, forward_items, forward = of_forward()
     assert isinstance(forward, BatchedForward)
     forward.inject([5, 40, 51], torch.from_numpy(vectors))
-    found = scored(indexed(forward_backend, forward_items, lambda: forward.names))
+    found = scored(indexed(forward_backend, forward_items))
     close(found.scores, scored(forward_backend).scores)  # type: ignore[arg-type]
 
 
@@ -129,7 +129,7 @@ def test_items_that_do_not_exist_are_not_found(made: Made) -> None:
     backend, items, holder = made()
     gone = np.arange(30, 60)
     existence = replace(EVERYTHING, hidden=gone)
-    searching = indexed(backend, items, lambda: holder.names)
+    searching = indexed(backend, items)
     scored(searching)
     found = scored(searching, existence)
     assert isinstance(found.scores, FoundScores)
@@ -147,8 +147,8 @@ def test_items_that_do_not_exist_are_not_found(made: Made) -> None:
 def test_another_version_of_a_region_changes_no_bit_for_windows_without_it(made: Made) -> None:
     answers = []
     for seeds in ((0, 1), (5, 1)):
-        backend, items, holder = made(seeds)
-        answers.append(scored(indexed(backend, items, lambda holder=holder: holder.names)))
+        backend, items, _holder = made(seeds)
+        answers.append(scored(indexed(backend, items)))
     before, after = answers
     assert np.array_equal(before.route, after.route)
     without = before.route[:, 1] == 0.0
@@ -159,16 +159,16 @@ def test_another_version_of_a_region_changes_no_bit_for_windows_without_it(made:
 
 
 def test_a_catalogue_that_is_not_large_is_scored_as_before() -> None:
-    backend, items, host = of_host()
-    exact, found = scored(backend), scored(indexed(backend, items, lambda: host.names, most=ITEMS))
+    backend, items, _host = of_host()
+    exact, found = scored(backend), scored(indexed(backend, items, most=ITEMS))
     assert np.array_equal(found.scores.probabilities, exact.scores.probabilities)  # type: ignore[attr-defined]
 
 
 def test_the_mass_of_what_is_not_found_is_estimated_from_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retriever, "FOUND", 12)
     monkeypatch.setattr(retriever, "SAMPLED", ITEMS // 2)
-    backend, items, host = of_host()
-    exact, found = scored(backend), scored(indexed(backend, items, lambda: host.names))
+    backend, items, _host = of_host()
+    exact, found = scored(backend), scored(indexed(backend, items))
     assert isinstance(found.scores, FoundScores)
     assert isinstance(exact.scores, AllScores)
     assert all(len(found.scores.backbone.found[i]) == 12 for i in range(len(CONTEXTS)))
