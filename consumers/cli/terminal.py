@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from pipeline.datasets.refusals import Refusals
-from pipeline.evaluation.report.words import headline, ranked
+from pipeline.evaluation.report.verdict import verdict
+from pipeline.evaluation.report.words import ranked
 from pipeline.evaluation.summary import OURS, RECALL, STREAM
 
 RECALLS = ("F", "T", STREAM, "S_new", "S")
@@ -90,8 +91,8 @@ def results(metrics: Mapping[str, Any]) -> Table:
 
 
 def sentences(metrics: Mapping[str, Any], refused: Refusals, report: Path) -> list[str]:
-    """Sentences on the best strategy, the refused rows and the path of the report."""
-    return [*headline(metrics), refusal_sentence(refused), f"Report: {report}"]
+    """Verdict of the run, and sentences on the refused rows and the path of the report."""
+    return [*verdict(metrics), refusal_sentence(refused), f"Report: {report}"]
 
 
 def refusal_sentence(refused: Refusals) -> str:

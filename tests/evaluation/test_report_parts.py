@@ -9,6 +9,7 @@ from pipeline.evaluation.report import drift, tables, words
 from pipeline.evaluation.report.figure import INK, axes, draw
 from pipeline.evaluation.report.labels import Box, place, spread
 from pipeline.evaluation.report.lines import rolling
+from pipeline.evaluation.report.verdict import verdict
 from pipeline.evaluation.summary import summarise
 from tests.evaluation.synthetic_run import edit, facts, predictions
 
@@ -80,36 +81,92 @@ def test_rolling_means_by_hand() -> None:
     assert values.tolist() == [0.5, 0, 0.5]
 
 
-def test_the_headline_says_who_leads_and_by_how_much() -> None:
-    sentence = words.headline(metrics(raie=0.4, static=0.05))[0]
-    assert sentence.startswith("raie leads on the stream")
+def test_the_verdict_says_who_leads_and_by_how_much() -> None:
+    sentence = verdict(metrics(raie=0.4, static=0.05))[0]
+    assert re.match(r"raie leads on the stream: \d\d\.\d% of its lists of ten held the item", sentence)
     assert "above static (95% interval +" in sentence
-    assert "includes zero" not in sentence
+    assert "chance" not in sentence
 
 
-def test_the_headline_names_an_interval_that_includes_zero() -> None:
+def test_the_verdict_names_an_interval_that_includes_zero() -> None:
     found = metrics(raie=0.12, adapter=0.12)
     row = next(row for row in found["comparisons"] if row["slice"] == "F+T")
     assert row["low"] < 0 < row["high"]
-    assert "which includes zero" in words.headline(found)[0]
+    assert "which includes zero: the lead may be chance" in verdict(found)[0]
 
 
-def test_the_headline_turns_the_interval_when_another_leads() -> None:
+def test_the_verdict_turns_the_interval_when_another_leads() -> None:
     found = metrics(raie=0.05, adapter=0.4)
     row = next(row for row in found["comparisons"] if row["slice"] == "F+T")
-    text = words.headline(found)[0]
+    text = verdict(found)[0]
     assert text.startswith("adapter leads")
     assert f"interval {words.signed(-row['high'])} to {words.signed(-row['low'])}" in text
 
 
+def test_the_verdict_sorts_the_others_by_their_intervals() -> None:
+    found = metrics(raie=0.2, better=0.4, equal=0.2, worse=0.02)
+    assert "On the stream raie is ahead of worse, level with equal, behind better." in verdict(found)
+
+
+def test_many_others_are_counted() -> None:
+    found = metrics(raie=0.4, **{f"s{number}": 0.02 for number in range(6)})
+    assert re.search(r"On the stream raie is ahead of s\d, s\d, s\d and 3 more\.", " ".join(verdict(found)))
+
+
+def test_the_verdict_states_retention() -> None:
+    found = metrics(raie=0.02, static=0.1)
+    ours, best = (words.mean(found, name, "S_new") for name in ("raie", "static"))
+    text = f"static keeps most (Recall@10 {best:.4f} on S_new); raie has {ours:.4f} and is behind static there."
+    assert verdict(found)[2].endswith(text)
+
+
 def test_an_untrained_strategy_above_raie_is_named() -> None:
-    assert "popularity_recent" in words.headline(metrics(raie=0.05, popularity_recent=0.3))[-1]
-    assert "Without training" in words.headline(metrics(raie=0.05, popularity_recent=0.3))[-1]
-    assert not any("Without training" in text for text in words.headline(metrics(raie=0.3, popularity_recent=0.05)))
+    found = metrics(raie=0.05, popularity_recent=0.3)
+    assert any("Without training, popularity_recent (0.3" in text for text in verdict(found))
+    assert not any("Without training" in text for text in verdict(metrics(raie=0.3, popularity_recent=0.05)))
 
 
-def test_a_run_without_raie_has_a_headline() -> None:
-    assert words.headline(metrics(static=0.1, adapter=0.3))[0].startswith("adapter leads on the stream")
+def test_the_verdict_states_the_cost() -> None:
+    found = metrics(raie=0.2, lora=0.1)
+    found["strategies"]["raie"]["trained_windows"], found["strategies"]["lora"]["trained_windows"] = [40, 60], [200]
+    assert "raie was trained on 50 windows after set-up, 25% of lora." in verdict(found)
+    for row in found["strategies"].values():
+        row["trained_windows"] = [0, 0]
+    assert "No strategy was trained after set-up." in verdict(found)
+
+
+@pytest.mark.parametrize(
+    ("stream", "retention", "found"),
+    [
+        (0.03, 0.04, "Regions helped here, on F+T and S_new: against the frozen backbone"),
+        (0.03, 0.01, "Regions helped here, on F+T: against"),
+        (-0.03, 0.01, "Regions did harm here, on F+T: against"),
+        (0.03, -0.04, "Regions helped on F+T and did harm on S_new: against"),
+        (0.01, -0.01, "Regions made no difference here that can be told from chance: against"),
+    ],
+)
+def test_the_verdict_says_whether_regions_mattered(stream: float, retention: float, found: str) -> None:
+    document = metrics(raie=0.2, static_ranked=0.2)
+    for row in document["comparisons"]:
+        middle = {"F+T": stream, "S_new": retention}.get(row["slice"], 0.0)
+        row |= {"difference": middle, "low": middle - 0.02, "high": middle + 0.02}
+    sentence = verdict(document)[-1]
+    assert sentence.startswith(found)
+    assert f"{words.signed(stream)} on F+T (95% interval {words.signed(stream - 0.02)} to" in sentence
+    assert sentence.endswith("Live regions: 3 at first, 5 at the end.")
+
+
+def test_regions_are_judged_by_the_closest_strategy_without_them() -> None:
+    assert "(raie_one)" in verdict(metrics(raie=0.2, raie_k1_ranked=0.1, raie_one=0.1))[-1]
+    assert verdict(metrics(raie=0.2, lora=0.1))[-1].endswith(
+        "was not measured: replay raie_one or raie_k1_ranked beside raie."
+    )
+
+
+def test_a_run_without_raie_has_a_verdict() -> None:
+    text = verdict(metrics(static=0.1, adapter=0.3))
+    assert text[0].startswith("adapter leads on the stream")
+    assert not any("raie" in sentence or "egions" in sentence for sentence in text)
 
 
 @pytest.mark.parametrize(("value", "text"), [(-0.01234, "−0.0123"), (0.5, "+0.5000"), (-0.00001, "+0.0000")])

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from pipeline.errors import DataError
 from pipeline.evaluation.predictions import Predictions, write_predictions
-from pipeline.evaluation.report.words import headline
+from pipeline.evaluation.report.verdict import verdict
 from pipeline.evaluation.summary import REPORTED, canonical_json, metrics_schema, summarise, write_summary
 from tests.evaluation.synthetic_run import facts, predictions
 
@@ -113,9 +113,9 @@ def test_one_user_gives_no_interval_and_no_claim() -> None:
     alone = of_tiny(tiny(ranks, users="uuuu"))
     validate(alone)
     assert alone["comparisons"] == []
-    (sentence, *_) = headline(alone)
+    (sentence, *_) = verdict(alone)
     assert "leads" not in sentence and "no interval" in sentence
-    assert "leads" in headline(of_tiny(tiny(ranks)))[0]
+    assert "leads" in verdict(of_tiny(tiny(ranks)))[0]
 
 
 def test_two_runs_are_the_same_bytes(tmp_path: Path) -> None:

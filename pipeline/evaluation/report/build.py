@@ -16,6 +16,7 @@ from pipeline.evaluation.report.folder import Record, RunFolder, read_folder
 from pipeline.evaluation.report.lines import Line
 from pipeline.evaluation.report.page import render_page
 from pipeline.evaluation.report.scatter import Point
+from pipeline.evaluation.report.verdict import verdict
 from pipeline.evaluation.summary import OURS, RECALL, REPORTED, STREAM
 from pipeline.metrics.ranking import LIST_LENGTH
 
@@ -51,7 +52,7 @@ def render(run: RunFolder) -> str:
     return render_page(
         "page.html",
         metrics=run.metrics,
-        headline=words.headline(run.metrics),
+        verdict=verdict(run.metrics),
         strategies=tables.strategies(run.metrics, run.timings),
         timings=run.timings,
         lengths=tables.lengths(run.metrics),

@@ -14,6 +14,7 @@ from pipeline.evaluation.report.across import Relative, relative_figure
 from pipeline.evaluation.report.folder import Record, read_documents
 from pipeline.evaluation.report.page import render_page
 from pipeline.evaluation.report.tables import Cell, Row, Table, settings, spread
+from pipeline.evaluation.report.verdict import verdict
 from pipeline.evaluation.summary import OURS, RECALL, STREAM
 
 FILE_NAME = "comparison.html"
@@ -85,7 +86,7 @@ def render_comparison(runs: Sequence[Run]) -> str:
             }
             for run in runs
         ],
-        headline=[f"{run.name}: {words.headline(run.metrics)[0]}" for run in runs],
+        verdict=[f"{run.name}: {verdict(run.metrics)[0]}" for run in runs],
         sections=_sections(runs),
         relative=_relative(runs),
         differing=_differing(runs),
