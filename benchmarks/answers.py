@@ -18,7 +18,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.handler import (
@@ -41,6 +40,7 @@ from pipeline.events.allowed import Allowed
 from pipeline.events.existence import Existence
 from pipeline.events.item import Item
 from pipeline.events.windows import Ids
+from pipeline.models.item_writing import write_items
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
@@ -96,10 +96,8 @@ class _Server:
         for number in range(items // 2, items):
             catalogue.describe(Item(f"i{number}", f"item {number}"), 0.0)
         catalogue.advance(1.0)
-        changed, table = catalogue.take_changes(), forward.backbone.items
-        table.resize(catalogue.rows)
-        for row in changed:
-            forward.backbone.set_item(row, "", torch.from_numpy(catalogue.vector(row)), keep_row=False)
+        changed = catalogue.take_changes()
+        write_items(forward.backbone, catalogue, changed)
         forward.set_items(catalogue.rows, changed)
         for region_id in OPENED:
             forward.register(f"r{region_id}", adapter_tensors(fresh, rng), range(1, MOVED + 1))

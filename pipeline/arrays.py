@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+Vectors = NDArray[np.float32]
+"""(n, d) vectors."""
+
 
 def distinct(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """(k,) distinct ones of (n,) rows, ascending; for few rows in less time than `np.unique`."""

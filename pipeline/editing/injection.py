@@ -191,7 +191,7 @@ class Injector:
             contexts = Contexts(states[own], wanted[own], np.ones(len(own)))
             start = before.get(item_id)
             if start is None:
-                near = self._of_setup.near(catalogue.vector(row))
+                near = self._of_setup.near(catalogue.vectors([row])[0])
                 contexts = contexts if near is None else near.joined(contexts)
                 start = vectors[row].cpu().numpy()
             if len(contexts.weights):

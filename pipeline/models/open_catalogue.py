@@ -97,16 +97,19 @@ class OpenCatalogue:
             return None
         return Item(item_id, self.setup.texts[row - 1] if row <= len(self.setup) else "")
 
-    def vector(self, row: int) -> NDArray[np.float32]:
-        """(t,) text embedding of a row, zeros without text."""
-        known, setup = self._known.get(self.ids[row]), self.setup
-        if row <= len(setup) and (known is None or known.item.text == setup.texts[row - 1]):
-            own: NDArray[np.float32] = setup.vectors[row - 1]
-            return own
-        if self._encoder is None or known is None or not known.item.text:
-            return np.zeros(setup.vectors.shape[1], dtype=np.float32)
-        encoded: NDArray[np.float32] = self._encoder.encode([known.item.text])[0]
-        return encoded
+    def vectors(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """(m, t) text embeddings of rows, zeros without text; texts that set-up lacks are encoded together."""
+        setup, texts = self.setup, dict[int, str]()
+        vectors = np.zeros((len(rows), setup.vectors.shape[1]), dtype=np.float32)
+        for place, row in enumerate(rows):
+            known = self._known.get(self.ids[row])
+            if row <= len(setup) and (known is None or known.item.text == setup.texts[row - 1]):
+                vectors[place] = setup.vectors[row - 1]
+            elif known is not None and known.item.text:
+                texts[place] = known.item.text
+        if texts and self._encoder is not None:
+            vectors[list(texts)] = self._encoder.encode(list(texts.values()))
+        return vectors
 
     def existing(self) -> NDArray[np.bool_]:
         """(rows + 1,) True for rows that exist; padding does not."""

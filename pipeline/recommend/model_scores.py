@@ -118,10 +118,10 @@ class FoundScores:
 
     def of(self, rows: Ids) -> tuple[Array, Array]:
         """See `ModelScores.of`."""
-        backbone = np.exp(self.retriever.scores_of_each(self.backbone, rows) - self.backbone.log_mass)
+        backbone = np.exp(self.backbone.score_each(rows) - self.backbone.log_mass)
         mixed = self.share * backbone
         for part in self.parts:
-            scores = self.retriever.scores_of_each(part.asked, rows[part.windows])
+            scores = part.asked.score_each(rows[part.windows])
             mixed[part.windows] += part.shares * np.exp(scores - part.asked.log_mass)
         return reweighted(mixed, backbone, self.weight), backbone
 
@@ -170,7 +170,7 @@ class FoundScores:
         return [_Window(self, number) for number in range(len(self.share))]
 
     def _probabilities(self, asked: Asked, place: int, rows: Ids) -> Array:
-        probabilities: Array = np.exp(self.retriever.scores(asked, place, rows) - asked.log_mass[place])
+        probabilities: Array = np.exp(asked.score(place, rows) - asked.log_mass[place])
         return probabilities
 
     def _parts(self, window: int) -> list[tuple[Part, int]]:

@@ -14,13 +14,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from pipeline.arrays import is_among
+from pipeline.arrays import Vectors, is_among
 from pipeline.events.windows import PADDING, Ids
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.factors import views
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.lora.moved_items import ROWS
-from pipeline.retrieval.item_index import Vectors
 
 
 class OwnVectors(NamedTuple):

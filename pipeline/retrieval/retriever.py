@@ -17,13 +17,17 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.arrays import Array, is_among
+from pipeline.arrays import Array, Vectors, is_among
 from pipeline.events.windows import Ids
-from pipeline.retrieval.adapted_items import AdaptedItems, OwnVectors
-from pipeline.retrieval.item_index import NONE, ItemIndex, Vectors
+from pipeline.retrieval.adapted_items import AdaptedItems
+from pipeline.retrieval.item_index import NONE, ItemIndex
+from pipeline.retrieval.scored_items import ScoredItems, add_texts
 
-FOUND = 256
+FOUND = 512
 """Items that are found for a window under the backbone or an adapter."""
+
+TEXTS_FOUND = 256
+"""Items whose texts are found to be like a window's."""
 
 SAMPLED = 4_096
 """Least number of items of the sample, in a catalogue that has so many; it has fewer than twice as many."""
@@ -56,8 +60,7 @@ class Asked(NamedTuple):
 
     Attributes:
         states: (n, d) their last states.
-        turned: (n, t) what the text embedding of an item is multiplied with, None where it has no effect.
-        own: items with vectors of their own.
+        items: items under the same.
         log_mass: (n,) logarithm of the sum of exp(score) over all items.
         of_setup: (n,) share of the items of set-up in it.
         found: for each window, (m,) rows of the best items, ascending.
@@ -65,12 +68,21 @@ class Asked(NamedTuple):
     """
 
     states: Vectors
-    turned: Vectors | None
-    own: OwnVectors
+    items: ScoredItems
     log_mass: Array
     of_setup: Array
     found: Sequence[Ids]
     scores: Sequence[Array]
+
+    def score(self, window: int, rows: Ids) -> Array:
+        """(m,) scores of (m,) rows for one window."""
+        scores: Array = (self.items.vectors(rows) @ self.states[window]).astype(np.float64)
+        return scores
+
+    def score_each(self, rows: Ids) -> Array:
+        """(n,) scores of one row for each of the n windows."""
+        scores: Array = np.einsum("nd,nd->n", self.items.vectors(rows), self.states).astype(np.float64)
+        return scores
 
 
 class Retriever:
@@ -84,10 +96,9 @@ class Retriever:
 
     def __init__(self, items: AdaptedItems, ids: Sequence[str], known: KnownItems) -> None:
         self._items, self._ids, self._setup_items = items, ids, len(known.vectors)
-        self._table, self._embeddings = items.vectors(), items.texts()
-        self._vectors = ItemIndex(known.vectors, known.states)
-        self._texts = ItemIndex(known.texts, known.directions) if known.texts.any() else None
-        self._of_adapters: dict[str, ItemIndex] = {}
+        self._index = ItemIndex(known.vectors, known.states, FOUND)
+        self._texts = ItemIndex(known.texts, known.directions, TEXTS_FOUND) if known.texts.any() else None
+        self._models: dict[str | None, ScoredItems] = {}
         self._cells = np.zeros(0, dtype=np.int64)
         self._existing = np.zeros(0, dtype=np.bool_)
         self._followed: NDArray[np.bool_] | None = None
@@ -99,7 +110,7 @@ class Retriever:
     @property
     def cells(self) -> dict[str, tuple[int, int]]:
         """Cells that a query looks at, and all of them, of each index."""
-        indexes = {"vectors": self._vectors, "texts": self._texts}
+        indexes = {"vectors": self._index, "texts": self._texts}
         return {name: (index.probed, index.cells) for name, index in indexes.items() if index is not None}
 
     def follow(self, existing: NDArray[np.bool_]) -> None:
@@ -108,8 +119,8 @@ class Retriever:
         Args:
             existing: (items + 1,) True for rows that exist, not for padding.
         """
-        for gone in self._of_adapters.keys() - set(self._items.names()):
-            del self._of_adapters[gone]
+        for gone in self._models.keys() - {None, *self._items.names()}:
+            del self._models[gone]
             self._of_sample.pop(gone, None)
         changes = self._items.take_changes()
         if existing is self._followed and not changes:
@@ -119,25 +130,24 @@ class Retriever:
         changed = np.array(sorted(changes), dtype=np.int64)
         written = np.union1d(np.flatnonzero(existing & ~before), changed[changed < rows])
         self._existing, self._cells = existing, _widened(self._cells, rows)
-        self._table, self._embeddings = self._items.vectors(), self._items.texts()
         self._write(np.flatnonzero(before & ~existing), written[existing[written]])
 
     def _write(self, ended: Ids, written: Ids) -> None:
         """Take rows out of all indexes, and put rows in."""
         if not len(ended) and not len(written):
             return
-        self._cells[written] = self._vectors.cells_of(self._table[written])
-        for name, index in (None, self._vectors), *self._of_adapters.items():
-            index.drop(ended)
-            self._put(index, name, written)
+        self._cells[written] = self._index.cells_of(self._items.vectors()[written])
+        for name, model in self._models.items():
+            model.drop(ended)
+            self._put(model, name, written)
         if self._texts is not None:
             self._texts.drop(ended)
-            texts = self._embeddings[written]
+            texts = self._items.texts()[written]
             self._texts.put(written, texts, self._texts.cells_of(texts))
         self._draw(written)
 
-    def _put(self, index: ItemIndex, name: str | None, rows: Ids) -> None:
-        """Put (m,) rows into an index with their vectors under the backbone or an adapter.
+    def _put(self, model: ScoredItems, name: str | None, rows: Ids) -> None:
+        """Put (m,) rows in with their vectors under the backbone or an adapter.
 
         Items lie in the cells of their vectors under the backbone, which an adapter changes little, but for those with
         vectors of their own.
@@ -147,53 +157,28 @@ class Retriever:
             part = rows[start : start + BLOCK]
             vectors, cells, is_own = self._vectors_of(name, part), self._cells[part], is_among(part, own)
             if is_own.any():
-                cells[is_own] = index.cells_of(vectors[is_own])
-            index.put(part, vectors, cells)
+                cells[is_own] = self._index.cells_of(vectors[is_own])
+            model.put(part, vectors, cells)
 
-    def _index_of(self, name: str | None) -> ItemIndex:
-        if name is None:
-            return self._vectors
-        if name not in self._of_adapters:
-            self._of_adapters[name] = self._vectors.like()
-            self._put(self._of_adapters[name], name, np.flatnonzero(self._existing))
-        return self._of_adapters[name]
+    def _model(self, name: str | None) -> ScoredItems:
+        if name not in self._models:
+            self._models[name] = ScoredItems(self._index.like(), self._items.vectors().shape[1])
+            self._put(self._models[name], name, np.flatnonzero(self._existing))
+        return self._models[name]
 
     def ask(self, name: str | None, states: Vectors) -> Asked:
         """Score items after n windows with (n, d) last states, under the backbone or an adapter, which made them."""
-        turned = self._items.turned(name)
-        by_text = None if turned is None else states @ turned.T
-        asked = Asked(states, by_text, self._items.own(name), np.zeros(0), np.zeros(0), (), ())
-        found = [np.sort(rows[rows != NONE]) for rows in self._index_of(name).search(states, FOUND)]
-        scores = [self.scores(asked, i, rows) for i, rows in enumerate(found)]
+        model = self._model(name)
+        asked = Asked(states, model, np.zeros(0), np.zeros(0), (), ())
+        found = [np.sort(rows[rows != NONE]) for rows in model.search(states, FOUND)]
+        scores = [asked.score(i, rows) for i, rows in enumerate(found)]
         return self._with_mass(asked._replace(found=found, scores=scores), name)
 
-    def scores_of_each(self, asked: Asked, rows: Ids) -> Array:
-        """(n,) scores of one row for each of the n windows."""
-        scores: Array = np.einsum("nd,nd->n", self._table[rows], asked.states).astype(np.float64)
-        if asked.turned is not None:
-            scores += np.einsum("nt,nt->n", self._embeddings[rows], asked.turned)
-        own = is_among(rows, asked.own.rows)
-        if own.any():
-            vectors = asked.own.vectors[np.searchsorted(asked.own.rows, rows[own])]
-            scores[own] = np.einsum("nd,nd->n", vectors, asked.states[own])
-        return scores
-
-    def scores(self, asked: Asked, window: int, rows: Ids) -> Array:
-        """(m,) scores of (m,) rows for one window."""
-        scores: Array = (self._table[rows] @ asked.states[window]).astype(np.float64)
-        if asked.turned is not None:
-            scores += self._embeddings[rows] @ asked.turned[window]
-        own = is_among(rows, asked.own.rows)
-        if own.any():
-            places = np.searchsorted(asked.own.rows, rows[own])
-            scores[own] = asked.own.vectors[places] @ asked.states[window]
-        return scores
-
     def texts_like(self, directions: Vectors) -> Ids:
-        """(n, FOUND) rows whose texts are closest to (n, t) directions, `NONE` beyond; none without texts."""
+        """(n, TEXTS_FOUND) rows whose texts are about the closest to (n, t) directions, `NONE` in other places."""
         if self._texts is None:
             return np.zeros((len(directions), 0), dtype=np.int64)
-        return self._texts.search(directions, FOUND)
+        return self._texts.search(directions, TEXTS_FOUND)
 
     def _draw(self, written: Ids) -> None:
         """Draw the sample of the items that exist."""
@@ -209,9 +194,9 @@ class Retriever:
 
     def _vectors_of(self, name: str | None, rows: Ids) -> Vectors:
         """(m, d) vectors that score (m,) rows under the backbone or an adapter."""
-        turned, own, vectors = self._items.turned(name), self._items.own(name), self._table[rows]
+        turned, own, vectors = self._items.turned(name), self._items.own(name), self._items.vectors()[rows]
         if turned is not None:
-            vectors = vectors + self._embeddings[rows] @ turned
+            add_texts(vectors, self._items.texts()[rows], np.ascontiguousarray(turned))
         is_own = is_among(rows, own.rows)
         vectors[is_own] = own.vectors[np.searchsorted(own.rows, rows[is_own])]
         return vectors
@@ -219,19 +204,24 @@ class Retriever:
     def _with_mass(self, asked: Asked, name: str | None) -> Asked:
         """The answer with the sums of exp(score) over all items."""
         if name not in self._of_sample:
-            self._of_sample[name] = self._vectors_of(name, self._sample)
+            self._of_sample[name] = asked.items.vectors(self._sample)
         sampled = asked.states @ self._of_sample[name].T
-        weight = self._number / max(len(self._sample), 1)
-        in_setup = self._sample <= self._setup_items
+        highest = np.array([scores.max(initial=-np.inf) for scores in asked.scores], dtype=np.float32)
+        for i, rows in enumerate(asked.found):
+            places = np.searchsorted(self._sample, rows)
+            sampled[i, places[self._sample.take(places, mode="clip") == rows]] = -np.inf
+        weight, known = self._number / max(len(self._sample), 1), self._setup_items
+        others = np.exp(sampled - highest[:, None])
         log_mass, of_setup = np.zeros(len(asked.found)), np.zeros(len(asked.found))
+        of_others = weight * others.sum(axis=1, dtype=np.float64)
+        in_setup = int(np.searchsorted(self._sample, known, side="right"))
+        of_known = weight * others[:, :in_setup].sum(axis=1, dtype=np.float64)
         for i, (rows, scores) in enumerate(zip(asked.found, asked.scores, strict=True)):
-            if not len(rows):
-                continue
-            highest, others = float(scores.max()), ~is_among(self._sample, rows)
-            best, rest = np.exp(scores - highest), np.exp(sampled[i, others] - highest)
-            mass = best.sum() + weight * rest.sum(dtype=np.float64)
-            known = best[rows <= self._setup_items].sum() + weight * rest[in_setup[others]].sum(dtype=np.float64)
-            log_mass[i], of_setup[i] = highest + math.log(mass), known / mass
+            if len(rows):
+                best = np.exp(scores - highest[i])
+                mass = best.sum() + of_others[i]
+                log_mass[i] = highest[i] + math.log(mass)
+                of_setup[i] = (best[: np.searchsorted(rows, known, side="right")].sum() + of_known[i]) / mass
         return asked._replace(log_mass=log_mass, of_setup=of_setup)
 
 

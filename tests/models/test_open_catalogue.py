@@ -1,9 +1,11 @@
 """Open catalogue: when items begin and end, which rows they have, and which event is the first to see that."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.events.existence import Change
 from pipeline.events.item import WHEN_TAKEN, Item
@@ -11,6 +13,7 @@ from pipeline.events.windows import History
 from pipeline.models.catalogue import make_catalogue
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import open_text_encoder
+from pipeline.models.text.hashing import HashingEncoder
 
 TEXTS = {"a": "red shoes", "b": "blue shoes", "c": "green hat"}
 
@@ -71,15 +74,36 @@ def test_the_event_at_the_moment_sees_an_item_and_only_the_one_after_it_sees_a_f
 
 
 def test_another_text_is_another_vector_and_the_same_text_changes_nothing(catalogue: OpenCatalogue) -> None:
-    before = catalogue.vector(1)
+    before = catalogue.vectors([1])[0]
     catalogue.describe(Item("a", TEXTS["a"]), WHEN_TAKEN)
-    np.testing.assert_array_equal(catalogue.vector(1), before)
+    np.testing.assert_array_equal(catalogue.vectors([1])[0], before)
     catalogue.take_changes()
     catalogue.describe(Item("a", "a green hat"), WHEN_TAKEN)
     assert catalogue.take_changes() == [1]
-    assert not np.array_equal(catalogue.vector(1), before)
+    assert not np.array_equal(catalogue.vectors([1])[0], before)
     catalogue.evict(["a"])
-    np.testing.assert_array_equal(catalogue.vector(1), before)
+    np.testing.assert_array_equal(catalogue.vectors([1])[0], before)
+
+
+def test_texts_that_set_up_lacks_are_encoded_together(catalogue: OpenCatalogue) -> None:
+    asked: list[list[str]] = []
+    for item_id in ("x", "y", "z"):
+        catalogue.describe(Item(item_id, "" if item_id == "y" else f"the text of {item_id}"), 0.0)
+    catalogue.advance(1.0)
+    rows = catalogue.known_rows(["x", "a", "y", "z"])
+    one_by_one = [catalogue.vectors([row])[0] for row in rows]
+    encode = HashingEncoder.encode
+
+    def noted(encoder: HashingEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
+        asked.append(list(texts))
+        return encode(encoder, texts)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(HashingEncoder, "encode", noted)
+        together = catalogue.vectors(rows)
+    np.testing.assert_array_equal(together, np.stack(one_by_one))
+    assert asked == [["the text of x", "the text of z"]]
+    assert together[[0, 1, 3]].any(axis=1).all() and not together[2].any()
 
 
 def test_an_evicted_item_frees_its_row_for_the_next_one_lowest_first(catalogue: OpenCatalogue) -> None:
@@ -90,7 +114,7 @@ def test_an_evicted_item_frees_its_row_for_the_next_one_lowest_first(catalogue: 
     assert catalogue.evict(["w", "v", "nobody"]) == [6, 5]
     assert catalogue.others() == ["u", "", "", "x"]
     assert catalogue.item("v") is None
-    assert not catalogue.vector(5).any()
+    assert not catalogue.vectors([5]).any()
     assert catalogue.take_changes() == [5, 6]
     assert [catalogue.take("y"), catalogue.take("v"), catalogue.take("z")] == [
         Change(0, row, True) for row in (5, 6, 8)

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.retrieval.item_index import BEST, NONE, ItemIndex, Vectors
+from pipeline.arrays import Vectors
+from pipeline.retrieval.item_index import BEST, NONE, ItemIndex
+from pipeline.retrieval.retriever import FOUND
 
 ITEMS, WIDTH, TOPICS = 6_000, 24, 60
 
@@ -26,7 +28,7 @@ def all_vectors() -> Vectors:
 
 def empty(known: Vectors) -> ItemIndex:
     """An index whose cells are made for 4,000 items."""
-    return ItemIndex(known[:4_000], queries(64))
+    return ItemIndex(known[:4_000], queries(64), FOUND)
 
 
 def put(index: ItemIndex, rows: np.ndarray, put_in: Vectors) -> None:
@@ -39,7 +41,7 @@ def best(known: Vectors, among: np.ndarray, asked: Vectors) -> np.ndarray:
 
 def recall(index: ItemIndex, known: Vectors, among: np.ndarray) -> float:
     asked = queries(100)[50:]
-    found = index.search(asked, BEST)
+    found = index.search(asked, FOUND)
     return float(np.mean([np.isin(of, rows).mean() for of, rows in zip(best(known, among, asked), found, strict=True)]))
 
 
@@ -57,7 +59,7 @@ def test_it_finds_them_after_arrivals_and_withdrawals(all_vectors: Vectors) -> N
     index.drop(gone)
     kept = np.setdiff1d(np.arange(ITEMS), gone)
     assert len(index) == len(kept)
-    assert not np.isin(index.search(queries(100), BEST), gone).any()
+    assert not np.isin(index.search(queries(100), FOUND), gone).any()
     assert recall(index, all_vectors, kept) >= 0.99
 
 
@@ -68,7 +70,7 @@ def test_what_is_found_depends_on_the_items_and_not_on_the_way_to_them(all_vecto
     put(other, rows[::-1][:2_000], all_vectors[rows[::-1][:2_000]])
     other.drop(np.arange(4_000, ITEMS))
     put(other, np.arange(2_000), all_vectors[:2_000])
-    assert np.array_equal(one.search(queries(40), BEST), other.search(queries(40), BEST))
+    assert np.array_equal(*(np.sort(of.search(queries(40), FOUND), axis=1) for of in (one, other)))
 
 
 def test_a_row_that_is_put_in_again_has_its_new_vector(all_vectors: Vectors) -> None:
@@ -76,11 +78,34 @@ def test_a_row_that_is_put_in_again_has_its_new_vector(all_vectors: Vectors) -> 
     put(index, rows, all_vectors[:100])
     put(index, np.array([7]), 50.0 * all_vectors[8:9])
     assert len(index) == 100
-    assert index.search(all_vectors[8:9], 1)[0, 0] == 7
+    assert index.search(all_vectors[8:9], 10)[0, 0] == 7
+
+
+def test_a_list_that_ends_with_a_whole_block_can_grow(all_vectors: Vectors) -> None:
+    index, known = ItemIndex(all_vectors[:50], queries(8), FOUND), np.arange(ITEMS)
+    one_cell = index.like()
+    packer = one_cell._packer
+    for start in range(0, ITEMS, packer.block_size):
+        rows = known[start : start + packer.block_size]
+        one_cell.put(rows, all_vectors[rows], np.zeros(len(rows), dtype=np.int64))
+    at_once = index.like()
+    at_once.put(known, all_vectors, np.zeros(ITEMS, dtype=np.int64))
+    found = [np.sort(of.search(queries(20), FOUND), axis=1) for of in (one_cell, at_once)]
+    assert np.array_equal(*found)
+    assert recall(one_cell, all_vectors, known) >= 0.99
+
+
+def test_vectors_with_more_dimensions_than_codes(all_vectors: Vectors) -> None:
+    wide = np.tile(all_vectors[:2_000], 13)
+    index = ItemIndex(wide, np.tile(queries(64), 13), FOUND)
+    put(index, np.arange(2_000), wide)
+    found = index.search(np.tile(queries(50), 13), FOUND)
+    exact = best(all_vectors, np.arange(2_000), queries(50))
+    assert np.mean([np.isin(of, rows).mean() for of, rows in zip(exact, found, strict=True)]) >= 0.99
 
 
 def test_fewer_items_than_are_asked_for_leave_places_empty(all_vectors: Vectors) -> None:
-    index = ItemIndex(all_vectors[:20], queries(8))
+    index = ItemIndex(all_vectors[:20], queries(8), FOUND)
     index.drop(np.arange(5))
     put(index, np.arange(3), all_vectors[:3])
     found = index.search(queries(2), 10)

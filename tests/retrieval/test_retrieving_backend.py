@@ -76,7 +76,8 @@ def close(found: FoundScores, exact: AllScores) -> None:
 
 
 @BOTH
-def test_scores_are_those_of_all_items_where_all_are_in_the_sample(made: Made) -> None:
+def test_scores_are_those_of_all_items_where_all_are_in_the_sample(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retriever, "FOUND", 100)
     assert retriever.FOUND < ITEMS <= retriever.SAMPLED
     backend, items, _holder = made()
     exact, found = scored(backend), scored(indexed(backend, items))
@@ -171,7 +172,8 @@ def test_the_mass_of_what_is_not_found_is_estimated_from_a_sample(monkeypatch: p
     exact, found = scored(backend), scored(indexed(backend, items))
     assert isinstance(found.scores, FoundScores)
     assert isinstance(exact.scores, AllScores)
-    assert all(len(found.scores.backbone.found[i]) == 12 for i in range(len(CONTEXTS)))
+    # Items whose codes are level with the last one are left out.
+    assert all(6 <= len(found.scores.backbone.found[i]) <= 12 for i in range(len(CONTEXTS)))
     # Probabilities of one window are all wrong by the same factor.
     factors = over_all(found.scores)[1][:, 1:] / exact.scores.backbone[:, 1:]
     np.testing.assert_allclose(factors, factors[:, :1].repeat(ITEMS, axis=1), rtol=2e-3)

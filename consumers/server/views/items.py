@@ -25,6 +25,7 @@ from consumers.server.views.regions import ServedRegions
 from pipeline.events.existence import Existence
 from pipeline.events.item import Item
 from pipeline.events.item_status import EVICTED, MARK
+from pipeline.models.item_writing import write_items
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import ITEMS
@@ -195,10 +196,5 @@ class ServedItems:
     def _write(self, rows: Sequence[int]) -> None:
         """Write texts and rows of items into the tables of the model."""
         catalogue, forward = self.catalogue, self._live.forward
-        backbone = forward.backbone
-        backbone.items.resize(catalogue.rows)
-        for row in rows:
-            item = catalogue.item(catalogue.ids[row])
-            text, vector = item.text if item else "", torch.from_numpy(catalogue.vector(row))
-            backbone.set_item(row, text, vector, keep_row=row <= len(catalogue.setup))
+        write_items(forward.backbone, catalogue, rows)
         forward.set_items(catalogue.rows, rows)

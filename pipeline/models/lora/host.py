@@ -23,6 +23,7 @@ from pipeline.config import AdapterSettings
 from pipeline.events.windows import PADDING
 from pipeline.models.backbones.base import BLOCK, Backbone, last_states
 from pipeline.models.injected import InjectedItems
+from pipeline.models.item_writing import write_items
 from pipeline.models.lora.tensors import difference
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.seeding import seeded
@@ -108,12 +109,8 @@ class AdapterHost:
         Args:
             catalogue: the one of the last call, or any where no items are injected.
         """
-        changed, table, known = catalogue.take_changes(), self.backbone.items, len(catalogue.setup)
-        table.resize(catalogue.rows)
-        for row in changed:
-            item = catalogue.item(catalogue.ids[row])
-            text, vector = item.text if item else "", torch.from_numpy(catalogue.vector(row))
-            self.backbone.set_item(row, text, vector, keep_row=row <= known)
+        changed = catalogue.take_changes()
+        write_items(self.backbone, catalogue, changed)
         self._rewritten.update(changed)
         for stale in self._stale.values():
             stale.update(row // BLOCK for row in changed)

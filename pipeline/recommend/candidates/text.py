@@ -24,23 +24,27 @@ TextsLike = Callable[[NDArray[np.float32]], Ids | None]
 where all texts are to be compared."""
 
 
+TextsOf = Callable[[Ids], NDArray[np.float32]]
+"""Returns the (m, t) embeddings of (m,) rows."""
+
+
 class FoundTexts:
     """Cosines of texts to a direction, of which the best are found by an index.
 
     Args:
-        texts: (items + 1, t) embeddings.
+        texts_of: returns the (m, t) embeddings of (m,) rows.
         direction: (t,) unit vector.
         found: (m,) distinct rows with texts close to it.
     """
 
-    __slots__ = ("_direction", "_found", "_texts")
+    __slots__ = ("_direction", "_found", "_texts_of")
 
-    def __init__(self, texts: NDArray[np.float32], direction: NDArray[np.float32], found: Ids) -> None:
-        self._texts, self._direction, self._found = texts, direction, found
+    def __init__(self, texts_of: TextsOf, direction: NDArray[np.float32], found: Ids) -> None:
+        self._texts_of, self._direction, self._found = texts_of, direction, found
 
     def at(self, rows: Ids) -> Values:
         """(m,) cosines of (m,) rows."""
-        cosines: Values = self._texts[rows] @ self._direction
+        cosines: Values = self._texts_of(rows) @ self._direction
         return cosines
 
     def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
@@ -61,6 +65,7 @@ class TextNeighbours:
 
     def __init__(self, texts: Texts, most: int, like: TextsLike) -> None:
         self.most, self._texts, self._like = most, texts, like
+        self._latest: tuple[Ids, NDArray[np.float32]] | None = None
 
     def scores(self, query: Query) -> RankedScores:
         """Cosines."""
@@ -76,15 +81,21 @@ class TextNeighbours:
         if found is None:
             return [DenseScores(row, 0.0) for row in directions @ texts.T]
         rows = (of[of != NONE] for of in found)
-        return [FoundTexts(texts, towards, of) for towards, of in zip(directions, rows, strict=True)]
+        return [FoundTexts(self._texts_of, towards, of) for towards, of in zip(directions, rows, strict=True)]
 
     def to_last(self, query: Query, rows: Ids) -> Values:
         """(m,) cosines of candidates to the last item of the window; 0 for an empty window."""
-        texts, window = self._texts(), query.window
+        window = query.window
         if not len(window):
             return np.zeros(len(rows))
-        scores: Values = texts[rows] @ texts[window[-1]]
+        scores: Values = self._texts_of(rows) @ self._texts()[window[-1]]
         return scores
+
+    def _texts_of(self, rows: Ids) -> NDArray[np.float32]:
+        """(m, t) embeddings of (m,) rows, kept for the next question: the candidates are asked about twice."""
+        if self._latest is None or rows is not self._latest[0]:
+            self._latest = rows, self._texts()[rows]
+        return self._latest[1]
 
 
 def direction(texts: NDArray[np.float32], window: Ids) -> NDArray[np.float32]:
