@@ -23,7 +23,8 @@ from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.protocols import Plan
-from pipeline.evaluation.replay import encoder_of, prepare
+from pipeline.evaluation.replay import prepare
+from pipeline.evaluation.replay_inputs import encoder_of
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.models.catalogue import make_catalogue
 from pipeline.models.seeding import make_deterministic

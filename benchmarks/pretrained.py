@@ -30,7 +30,7 @@ from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.protocols import plan_replay
-from pipeline.evaluation.replay import encoder_of
+from pipeline.evaluation.replay_inputs import encoder_of
 from pipeline.events.windows import Windows
 from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone

@@ -1,5 +1,6 @@
 """`raie replay`: a recorded log, replayed in event time under one or more strategies."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pipeline.datasets.dataset import Dataset
 
 app = typer.Typer()
+
+WORKER = "consumers.runtime.replay_worker"
+"""Module of the processes that share a replay."""
 
 FEW_RETURNS = 0.01
 """Share of returns to items of the window below which nothing is said of them."""
@@ -44,6 +48,15 @@ def replay(
             "learning; takes twice as long.",
         ),
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes",
+            min=1,
+            help="Processes that share seeds and strategies, and the processor's cores. Each of them reads the log and "
+            "has its own models: memory grows with their number.",
+        ),
+    ] = 1,
     items: Items = None,
     config: ConfigFile = None,
     settings: Settings = None,
@@ -57,9 +70,11 @@ def replay(
 
     With own columns, own strategies and three seeds: `raie replay --data orders.csv --out runs/orders
     --strategies static,lora_replay,raie --seeds 3 --set data.columns.user_id=buyer`
+
+    On a machine with many cores: `raie replay --data ml-latest-small --out runs/ml --seeds 3 --processes 8`
     """
     chosen = None if strategies is None else [name.strip() for name in strategies.split(",") if name.strip()]
-    replay_log(data, out, chosen, seeds, configuration(config, settings, items), terminal(), slices)
+    replay_log(data, out, chosen, seeds, configuration(config, settings, items), terminal(), slices, processes)
 
 
 def replay_log(
@@ -70,6 +85,7 @@ def replay_log(
     config: "Config",
     terminal: "Terminal",
     slices: int | None = None,
+    processes: int = 1,
 ) -> None:
     """Replay a log, write a run folder, show its figures.
 
@@ -81,11 +97,13 @@ def replay_log(
         config: the whole tree.
         terminal: for progress and results.
         slices: slices of the stream for the continual-learning pass; None: no such pass.
+        processes: that share seeds and strategies.
     """
     from rich.text import Text
 
     from consumers.cli.terminal import Stages, results, sentences
     from pipeline.evaluation.replay import refuse_unknown, replay
+    from pipeline.evaluation.replay_processes import Parallel
     from pipeline.evaluation.report.build import FILE_NAME as REPORT
     from pipeline.evaluation.run_folder import refuse_foreign
 
@@ -95,7 +113,8 @@ def replay_log(
     refuse_foreign(out)
     with Stages(terminal.err) as stages:
         dataset = read_data(data, config, stages, terminal.out)
-        metrics = replay(dataset, config, chosen, seeds, out, stages, terminal.clock, slices)
+        parallel = Parallel(processes, data, (sys.executable, "-m", WORKER)) if processes > 1 else None
+        metrics = replay(dataset, config, chosen, seeds, out, stages, terminal.clock, slices=slices, parallel=parallel)
     terminal.out.print(results(metrics))
     for sentence in sentences(metrics, dataset.refused, out / REPORT):
         terminal.out.print(Text(sentence), soft_wrap=True)

@@ -13,19 +13,17 @@ orphan, and the next trainer that applies the edit writes the same bytes under t
 that are too large for the revision.
 """
 
-import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from queue import SimpleQueue
 from typing import IO, Any
 
 from adapters_store import AdaptersStore, ArrayFiles
 from adapters_store.errors import StoreError
 from consumers.trainer.job import JobRunner
+from pipeline.child_process import answer, messages, own_stdout
 from pipeline.config import Config
 from pipeline.errors import RaieError
 from pipeline.events.edit import Edit
@@ -48,26 +46,16 @@ def serve(source: IO[str], sink: IO[str], checkpoint: Checkpoint = lambda _: Non
         sink: pipe for the results.
         checkpoint: called with each step of each publication; see `AdaptersStore`.
     """
-    lines: SimpleQueue[str] = SimpleQueue()
-    threading.Thread(target=_listen, args=(source, lines), daemon=True).start()
-    start = json.loads(lines.get())
+    jobs = messages(source)
+    start = next(jobs)
     make_deterministic()
     config = Config.model_validate(start["config"])
     store = AdaptersStore(start["adapters"], checkpoint=checkpoint)
     runner = JobRunner(
         load_setup(Path(start["root"]), config.compute), config, open_log(config.log.url, config.log), store
     )
-    while True:
-        job = json.loads(lines.get())
-        sink.write(json.dumps(_result(runner, store.arrays, job)) + "\n")
-        sink.flush()
-
-
-def _listen(source: IO[str], lines: "SimpleQueue[str]") -> None:
-    for line in source:
-        lines.put(line)
-    # Training does not read stdin: without this it would go on for minutes after its parent ended.
-    os._exit(0)
+    for job in jobs:
+        answer(sink, _result(runner, store.arrays, job))
 
 
 def _result(runner: JobRunner, files: ArrayFiles, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,8 +74,7 @@ def main(checkpoint: Checkpoint = lambda _: None) -> None:
     """Run the child: results go to the original stdout, and everything else that is printed goes to stderr."""
     # What is trained a second later is no worse; an answer is. Where processors are idle this changes nothing.
     os.nice(NICENESS)
-    results = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    results = own_stdout()
     serve(sys.stdin, results, checkpoint)
 
 

@@ -87,27 +87,42 @@ def plan_slices(plan: Plan, number: int, settings: ReplaySettings) -> SlicePlan:
     return SlicePlan(learned, held_out)
 
 
+def slice_ranks(strategy: Strategy, plan: SlicePlan, progress: Callable[[int, int], None]) -> list[list[Ids]]:
+    """Run a new strategy through all slices.
+
+    Returns:
+        Ranks of the held-out windows of each slice, before the first and after each slice that is learned; what exists
+        then is what they are scored over.
+    """
+    slices = plan.learned
+    position = int(slices[0][0].positions[0])
+    rows = [_score_all(strategy, plan, position)]
+    for done, intervals in enumerate(slices):
+        progress(done, len(slices))
+        for interval in intervals:
+            strategy.observe(interval)
+            strategy.learn()
+            position = int(interval.positions[-1]) + 1
+        rows.append(_score_all(strategy, plan, position))
+    progress(len(slices), len(slices))
+    return rows
+
+
+def _score_all(strategy: Strategy, plan: SlicePlan, position: int) -> list[Ids]:
+    """Ranks of every held-out window, asked at a position of the log."""
+    return [strategy.score(windows.at(position)).ranks for windows in plan.held_out]
+
+
 class ContinualResults:
     """Ranks of held-out windows, by strategy, seed, slice learned last and slice scored."""
 
     def __init__(self, plan: SlicePlan) -> None:
         self._plan = plan
-        self._ranks: dict[tuple[str, int], list[list[Ids]]] = {}
+        self._ranks: dict[tuple[str, int], Sequence[Sequence[Ids]]] = {}
 
-    def run(self, strategy: Strategy, seed: int, progress: Callable[[int, int], None]) -> None:
-        """Run a new strategy through all slices; what exists after each is what it is scored over."""
-        slices = self._plan.learned
-        position = int(slices[0][0].positions[0])
-        rows = [self._score_all(strategy, position)]
-        for done, intervals in enumerate(slices):
-            progress(done, len(slices))
-            for interval in intervals:
-                strategy.observe(interval)
-                strategy.learn()
-                position = int(interval.positions[-1]) + 1
-            rows.append(self._score_all(strategy, position))
-        progress(len(slices), len(slices))
-        self._ranks[strategy.name, seed] = rows
+    def add(self, strategy: str, seed: int, ranks: Sequence[Sequence[Ids]]) -> None:
+        """Record what `slice_ranks` returned."""
+        self._ranks[strategy, seed] = ranks
 
     def document(self) -> dict[str, Any]:
         """Section `continual` of `metrics.json`."""
@@ -125,10 +140,6 @@ class ContinualResults:
                 for after, row in enumerate(rows):
                     for number, ranks in enumerate(row):
                         writer.write_table(self._table(strategy, seed, after, number, ranks))
-
-    def _score_all(self, strategy: Strategy, position: int) -> list[Ids]:
-        """Ranks of every held-out window, asked at a position of the log."""
-        return [strategy.score(windows.at(position)).ranks for windows in self._plan.held_out]
 
     def _matrices(self, strategy: str, metric: str) -> list[Matrix]:
         """One results matrix per seed."""

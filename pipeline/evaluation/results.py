@@ -1,7 +1,6 @@
 """Results of a replay so far, and the files of its run folder."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,56 +14,15 @@ from pipeline.evaluation.facts import RunFacts
 from pipeline.evaluation.predictions import FILE_NAME as PREDICTIONS
 from pipeline.evaluation.predictions import Predictions, write_predictions
 from pipeline.evaluation.protocols import Plan
-from pipeline.evaluation.region_map import region_map
 from pipeline.evaluation.report import build_report
-from pipeline.evaluation.segment_masks import edited_regions, segments_of, setup_regions_of
+from pipeline.evaluation.segment_masks import segments_of
 from pipeline.evaluation.segments import FILE_NAME as SEGMENTS
 from pipeline.evaluation.segments import Segments, write_segments
+from pipeline.evaluation.strategy_result import RaieRecords, StrategyResult
 from pipeline.evaluation.summary import EDIT_KINDS, summarise, write_summary
 from pipeline.evaluation.summary import FILE_NAME as METRICS
 from pipeline.events.windows import Ids
-from pipeline.models.catalogue import Catalogue
-from pipeline.setup.artifacts import SetUp
-from pipeline.strategies.base import Scored, Strategy
-from pipeline.strategies.raie.replayed import Raie
-
-Clock = Callable[[], float]
-"""Seconds since a fixed moment."""
-
-
-class Stopwatch:
-    """Seconds of each strategy in each phase; trainings shared with an earlier strategy count in full.
-
-    Attributes:
-        seconds: by strategy, by phase, summed over seeds.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self.seconds: dict[str, dict[str, float]] = {}
-        self._clock = clock
-        self._begun = clock()
-        self._spared = 0.0
-
-    @property
-    def total(self) -> float:
-        """Seconds since the stopwatch was created."""
-        return self._clock() - self._begun
-
-    @contextmanager
-    def phase(self, strategy: str, phase: str) -> Iterator[None]:
-        """Add the seconds of the context to a phase of a strategy."""
-        begun = self.spent()
-        yield
-        phases = self.seconds.setdefault(strategy, {})
-        phases[phase] = phases.get(phase, 0.0) + self.spent() - begun
-
-    def spent(self) -> float:
-        """Seconds since a fixed moment, plus those of skipped trainings."""
-        return self._clock() + self._spared
-
-    def spare(self, seconds: float) -> None:
-        """Add the seconds of a training that was taken from the cache."""
-        self._spared += seconds
+from pipeline.strategies.base import Scored
 
 
 class Results:
@@ -79,7 +37,8 @@ class Results:
         self.predictions = Predictions()
         self.continual = ContinualResults(slices) if slices else None
         self._plan = plan
-        self._setup_regions: dict[int, dict[str, Ids]] = {}
+        self._setup_regions: dict[int, Mapping[str, Ids]] = {}
+        self._seconds: dict[str, dict[str, float]] = {}
         self._edited: dict[int, set[int]] = {}
         self._memory: dict[str, list[int]] = {}
         self._trained: dict[str, list[int]] = {}
@@ -89,25 +48,29 @@ class Results:
         self._statistics: list[dict[str, Any]] = []
         self._map: list[dict[str, Any]] = []
 
-    def begin(self, setup: SetUp, catalogue: Catalogue, seed: int, batch_size: int) -> None:
-        """Record the set-up of a seed; the catalogue has every item of the log."""
-        self._setup_regions[seed] = setup_regions_of(self._plan, setup, catalogue, batch_size)
+    def begin(self, seed: int, setup_regions: Mapping[str, Ids]) -> None:
+        """Record the set-up of a seed: the likeliest set-up region of each window, by slice."""
+        self._setup_regions[seed] = setup_regions
 
-    def add(self, strategy: Strategy, setup: SetUp, seed: int, ranked: Mapping[str, Scored]) -> None:
-        """Record the ranks of a strategy under one seed, by slice, after its last edit."""
-        for name, scored in ranked.items():
-            self._append(strategy.name, seed, name, scored)
-        self._trained.setdefault(strategy.name, []).append(strategy.trained_windows)
-        self._memory.setdefault(strategy.name, []).append(strategy.memory_bytes)
-        # Ablations have ledgers too; files and counts are those of `raie`.
-        if type(strategy) is Raie:
-            self._add_raie(strategy, setup, seed, ranked)
+    def add(self, result: StrategyResult) -> None:
+        """Record the result of a strategy under one seed."""
+        for name, scored in result.ranked.items():
+            self._append(result.strategy, result.seed, name, scored)
+        self._trained.setdefault(result.strategy, []).append(result.trained_windows)
+        self._memory.setdefault(result.strategy, []).append(result.memory_bytes)
+        seconds = self._seconds.setdefault(result.strategy, {})
+        for phase, spent in result.seconds.items():
+            seconds[phase] = seconds.get(phase, 0.0) + spent
+        if self.continual and result.slices is not None:
+            self.continual.add(result.strategy, result.seed, result.slices)
+        if result.raie is not None:
+            self._add_raie(result.raie, result.seed)
 
     def document(self, dataset: str, config: Config) -> dict[str, Any]:
         """Content of `metrics.json`, of the strategies added so far; each has to be added under every seed begun."""
         return summarise(self.predictions, self._facts(dataset, config, self._segments()))
 
-    def write(self, out: Path, dataset: str, config: Config, stopwatch: Stopwatch) -> dict[str, Any]:
+    def write(self, out: Path, dataset: str, config: Config, total_seconds: float) -> dict[str, Any]:
         """Write every file of the run, the report last.
 
         Returns:
@@ -120,7 +83,7 @@ class Results:
         if self.continual:
             self.continual.write(out / SLICES)
         self._write_raie(out)
-        timings = {"total_seconds": stopwatch.total, "strategies": stopwatch.seconds}
+        timings = {"total_seconds": total_seconds, "strategies": self._seconds}
         run_folder.write_json(out / run_folder.TIMINGS, timings)
         write_summary(document, out / METRICS)
         build_report(out)
@@ -168,15 +131,12 @@ class Results:
             confidence=scored.confidence,
         )
 
-    def _add_raie(self, raie: Raie, setup: SetUp, seed: int, ranked: Mapping[str, Scored]) -> None:
-        self._edited[seed] = edited_regions(raie.ledger, setup)
-        for kind, count in ledger.edit_counts(raie.ledger).items():
+    def _add_raie(self, raie: RaieRecords, seed: int) -> None:
+        self._edited[seed] = set(raie.edited)
+        for kind, count in raie.edits.items():
             self._edits[kind].append(count)
-        self._regions["start"].append(len(setup.bank.live))
-        self._regions["end"].append(len(raie.live.bank.live))
-        self._ledger += [ledger.ledger_record(seed, *entry) for entry in raie.ledger]
-        self._statistics += [{"seed": seed, **row} for row in raie.statistics]
-        if not self._map:
-            served = [scored.regions for name, scored in ranked.items() if name in self._plan.observed]
-            regions = np.concatenate([ids for ids in served if ids is not None])
-            self._map = region_map(raie, setup, self._plan.stream, regions)
+        for moment, regions in zip(("start", "end"), raie.regions, strict=True):
+            self._regions[moment].append(regions)
+        self._ledger += raie.ledger
+        self._statistics += raie.statistics
+        self._map = self._map or list(raie.region_map)

@@ -10,7 +10,7 @@ from tests.architecture.sources import PACKAGES, ROOT, SHIPPED, lines, module, p
 
 LAYERS = (
     ("adapters_store",),
-    ("pipeline.errors", "pipeline.build_info", "pipeline.arrays", "pipeline.compiled"),
+    ("pipeline.errors", "pipeline.build_info", "pipeline.arrays", "pipeline.child_process", "pipeline.compiled"),
     ("pipeline.config", "pipeline.telemetry", "pipeline.metrics"),
     ("pipeline.streams",),
     ("pipeline.events",),

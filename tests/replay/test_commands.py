@@ -223,7 +223,7 @@ def test_slices_are_measured_and_runs_compared(capsys, tmp_path):
 def test_all_names_every_strategy(monkeypatch, tmp_path):
     asked = []
 
-    def recorded(_data, _config, names, *_):
+    def recorded(_data, _config, names, *_, **__):
         asked.append(names)
         return {}
 

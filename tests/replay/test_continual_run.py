@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.evaluation.continual_run import ContinualResults, plan_slices
+from pipeline.evaluation.continual_run import ContinualResults, plan_slices, slice_ranks
 from pipeline.evaluation.replay import replay
 from pipeline.evaluation.segment_masks import candidates_of, edited_regions, setup_regions_of
 from pipeline.evaluation.summary import metrics_schema
@@ -101,8 +101,9 @@ class Counting:
 
 
 def test_row_i_is_what_was_said_after_slice_i():
-    results = ContinualResults(plan_slices(plan(), SLICES, config().replay))
-    results.run(Counting(), 0, partial(silent, "slices"))
+    cut = plan_slices(plan(), SLICES, config().replay)
+    results = ContinualResults(cut)
+    results.add("counting", 0, slice_ranks(Counting(), cut, partial(silent, "slices")))
     document = results.document()
     # Ranks fall from 12 to 9, a place a slice: from the second slice on every target is in the list.
     found = document["strategies"]["counting"]["recall@10"]

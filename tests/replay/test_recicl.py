@@ -12,7 +12,8 @@ import torch
 from pipeline.config import BackboneSettings
 from pipeline.datasets.dataset import Dataset, read_dataset
 from pipeline.evaluation.protocols import Plan, labelled_contexts_of, plan_replay
-from pipeline.evaluation.replay import encoder_of, prepare
+from pipeline.evaluation.replay import prepare
+from pipeline.evaluation.replay_inputs import encoder_of
 from pipeline.models.backbones.examples_lm import ExamplesLM
 from pipeline.models.backbones.factory import build
 from pipeline.models.catalogue import make_catalogue

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.replay import run_strategy
-from pipeline.evaluation.results import Stopwatch
+from pipeline.evaluation.strategy_run import Stopwatch, run_strategy
 from pipeline.events.windows import Windows
 from pipeline.strategies.base import Scored
 from tests.replay.small import plan

@@ -5,22 +5,27 @@ same order, from the same weights. Equal inputs of a training give equal weights
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 Tensors = Mapping[str, NDArray[Any]]
 
+SECONDS = "seconds"
+"""Metadata of a file: what the training took."""
+
 
 class Trainings:
-    """Cache of the weights trained from one set-up.
+    """Cache of the weights trained from one set-up; several processes may share its folder.
 
     Args:
-        folder: empty; the caller deletes it.
+        folder: empty at first, or not there; the caller deletes it.
         spent: clock of the caller, in seconds.
         spare: receives the seconds of each training that is not run again.
     """
@@ -28,18 +33,20 @@ class Trainings:
     def __init__(self, folder: Path, spent: Callable[[], float], spare: Callable[[float], None]) -> None:
         self._folder = folder
         self._spent, self._spare = spent, spare
-        self._seconds: dict[str, float] = {}
 
     def take(self, key: str, train: Callable[[], Tensors]) -> Tensors:
         """Result of `train`, or of its earlier run under the same key."""
         path = self._folder / f"{key}.safetensors"
-        if key in self._seconds:
-            self._spare(self._seconds[key])
+        if path.exists():
+            with safe_open(path, "np") as file:
+                self._spare(float(file.metadata()[SECONDS]))
             return load_file(path)
         begun = self._spent()
         tensors = train()
-        self._seconds[key] = self._spent() - begun
-        save_file(dict(tensors), path)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        save_file(dict(tensors), draft, {SECONDS: repr(self._spent() - begun)})
+        draft.replace(path)
         return tensors
 
 
