@@ -16,7 +16,7 @@ app = typer.Typer()
 # Spelled out: to look them up would load numpy and more.
 SCENARIOS = (
     "quiet, sudden, gradual, recurring, one_region, two_regions, every_region, emerging, vanishing, new_items, "
-    "announced"
+    "announced, stationary, sessions, news"
 )
 """Names of the scenarios."""
 
@@ -29,6 +29,9 @@ def simulate(
     events: Annotated[int, typer.Option("--events", help="Number of interactions.")] = 20_000,
 ) -> None:
     """Write a synthetic log whose drifts are known, and list them.
+
+    `stationary` (dense), `sessions` (users return to items; replay it with `windows.repeats=true`) and `news` (items
+    live for a day) have no drift: they differ in how items and users behave.
 
     Example: `raie simulate emerging --out runs/emerging --events 6000`
     """

@@ -1,3 +1,4 @@
+import math
 from collections import Counter, defaultdict
 from functools import cache
 from itertools import pairwise
@@ -303,6 +304,54 @@ def test_announced_items_exist_long_before_they_are_taken_and_half_of_them_never
         during = between(simulation, entry["from"], entry["until"])
         assert 0.2 < share(during, taken) < 0.4
     assert all(item.available_from is None for item_id, item in simulation.items.items() if item_id not in before)
+
+
+def returns(simulation: Simulation) -> float:
+    """Share of the interactions with one of the user's last ten items."""
+    earlier: dict[str, list[str]] = defaultdict(list)
+    found = 0
+    for event in simulation.interactions:
+        found += event.item_id in earlier[event.user_id][-10:]
+        earlier[event.user_id].append(event.item_id)
+    return found / len(simulation.interactions)
+
+
+@pytest.mark.parametrize("shape", ["stationary", "sessions", "news"])
+def test_a_shape_has_no_drift(shape):
+    assert simulated(shape).truth == []
+    assert len({item.text for item in simulated(shape).items.values()}) == len(simulated(shape).items)
+
+
+def test_a_stationary_log_is_dense():
+    dense, quiet = (simulated(name) for name in ("stationary", "quiet"))
+    assert len(dense.items) < len(quiet.items) / 2
+    users = [len({e.user_id for e in simulation.interactions}) for simulation in (dense, quiet)]
+    assert users[0] < users[1] / 3
+    assert returns(dense) == 0.0
+
+
+def test_users_come_in_sessions_and_return_to_items():
+    simulation, last, near = simulated("sessions"), {}, 0
+    for event in simulation.interactions:
+        near += event.timestamp - last.get(event.user_id, -math.inf) < 1_800
+        last[event.user_id] = event.timestamp
+    # Five of six events of a session follow another one, and few others do.
+    assert near / EVENTS == pytest.approx(5 / 6, abs=0.04)
+    assert 0.25 < returns(simulation) < 0.45
+
+
+def test_news_live_for_a_day_and_fade():
+    simulation, day = simulated("news"), 86_400.0
+    ages = []
+    for event in simulation.interactions:
+        item = simulation.items[event.item_id]
+        assert item.available_from <= event.timestamp < item.expires
+        assert item.expires - item.available_from <= day + 1
+        if item.available_from > simulation.interactions[0].timestamp:
+            ages.append((event.timestamp - item.available_from) / day)
+    assert np.mean(np.array(ages) < 0.5) > 0.6
+    assert len({e.item_id for e in simulation.interactions}) > EVENTS / 4
+    assert returns(simulation) == 0.0
 
 
 def test_what_cannot_be_simulated_is_refused():

@@ -59,11 +59,28 @@ def draw_population(parameters: Parameters, events: int, rng: np.random.Generato
     population = Population(
         tuple(f"u{i:05d}" for i in range(count)), _primary(parameters.preferences, count, rng), leaves
     )
-    users = rng.choice(count, size=round(events * SPARE), p=activity / activity.sum())
+    wanted = round(events * SPARE)
+    users = rng.choice(count, size=round(wanted / parameters.session), p=activity / activity.sum())
     moments = rng.uniform(arrives[users], leaves[users])
+    if parameters.session > 1.0:
+        users, moments = _in_sessions(users, moments, parameters, rng)
     order = np.argsort(moments, kind="stable")
     timestamps = parameters.start + _distinct((moments[order] * parameters.span).astype(np.int64))
     return population, Schedule(users[order], timestamps, (timestamps - parameters.start) / parameters.span)
+
+
+def _in_sessions(
+    users: IntArray, begins: FloatArray, parameters: Parameters, rng: np.random.Generator
+) -> tuple[IntArray, FloatArray]:
+    """Users and moments of the events of sessions that begin at these moments; none is after the end of the log."""
+    sizes = rng.geometric(1.0 / parameters.session, len(users))
+    pauses = rng.exponential(parameters.pause / parameters.span, int(sizes.sum()))
+    first = np.cumsum(sizes) - sizes
+    pauses[first] = 0.0
+    since_first = np.cumsum(pauses)
+    moments = np.repeat(begins - since_first[first], sizes) + since_first
+    inside = moments < 1.0
+    return np.repeat(users, sizes)[inside], moments[inside]
 
 
 def _distinct(seconds: IntArray) -> IntArray:

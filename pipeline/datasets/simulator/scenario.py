@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.datasets.simulator.population import Population, Schedule
-from pipeline.datasets.simulator.world import IntArray, Regime, World
+from pipeline.datasets.simulator.world import IntArray, Parameters, Regime, World
 
 FROM = 0.6
 """Start of a drift, as a share of the events: well after a set-up slice of half the log."""
@@ -32,6 +32,7 @@ class Scenario:
 
     kind: ClassVar[str] = "quiet"
     silences: ClassVar[bool] = False
+    parameters: ClassVar[Parameters] = Parameters()
 
     def __init__(self, world: World, population: Population, begins: float, rng: np.random.Generator) -> None:
         self.world = world
@@ -51,6 +52,11 @@ class Scenario:
     @property
     def announced(self) -> Mapping[int, float]:
         """Items announced before they are taken: index into the catalogue to the moment from which they exist."""
+        return {}
+
+    @property
+    def ends(self) -> Mapping[int, float]:
+        """Items that end: index into the catalogue to the moment from which they exist no longer."""
         return {}
 
     def is_on(self, moment: float) -> bool:
@@ -77,3 +83,12 @@ class Scenario:
     def regime(self, preference: int, moment: float) -> Regime:  # noqa: ARG002
         """Return the regime of the preference."""
         return self.world.regimes[preference]
+
+
+class Quiet(Scenario):
+    """A log without drift."""
+
+    @property
+    def periods(self) -> tuple[tuple[float, float], ...]:
+        """An empty tuple."""
+        return ()

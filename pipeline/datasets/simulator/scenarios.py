@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.datasets.simulator.population import Population, Schedule
-from pipeline.datasets.simulator.scenario import A, B, Scenario
+from pipeline.datasets.simulator.scenario import A, B, Quiet, Scenario
+from pipeline.datasets.simulator.shapes import News, Sessions, Stationary
 from pipeline.datasets.simulator.world import IntArray, Regime, World, draw_regime, with_arrivals
 
 RAMP = 0.05
@@ -32,15 +33,6 @@ LEAD = 0.05
 
 EMERGING_SHARE = 1 / 3
 """Share of the users who adopt the emerging preference."""
-
-
-class Quiet(Scenario):
-    """A log without drift."""
-
-    @property
-    def periods(self) -> tuple[tuple[float, float], ...]:
-        """An empty tuple."""
-        return ()
 
 
 class Sudden(Scenario):
@@ -271,6 +263,9 @@ SCENARIOS: Mapping[str, type[Scenario]] = {
         Vanishing,
         NewItems,
         Announced,
+        Stationary,
+        Sessions,
+        News,
     )
 }
 """Scenarios by name."""

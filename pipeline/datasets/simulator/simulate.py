@@ -22,6 +22,12 @@ from pipeline.events.item import MOMENTS, Item
 FEWEST_EVENTS = 1_000
 """Minimum number of events; with fewer, a preference has too few users for its drift to show."""
 
+REMEMBERED = 50
+"""Items of a user that are taken again."""
+
+AGAIN = 0.15
+"""Probability of each of these, from the newest one on, to be the one where none before it was."""
+
 
 @dataclass(frozen=True)
 class Simulation:
@@ -55,10 +61,9 @@ def simulate(scenario: str, seed: int, events: int = 20_000) -> Simulation:
         raise DataError(f"there is no scenario {scenario!r}; there are: {', '.join(SCENARIOS)}")
     if events < FEWEST_EVENTS:
         raise DataError(f"a simulated log needs at least {FEWEST_EVENTS} events, not {events}")
-    rng = np.random.default_rng(seed)
-    world = build_world(Parameters(), rng)
+    rng, drifts = np.random.default_rng(seed), SCENARIOS[scenario]
+    world = build_world(drifts.parameters, rng)
     population, candidates = draw_population(world.parameters, events, rng)
-    drifts = SCENARIOS[scenario]
     schedule, begins = _thin(population, candidates, events, drifts.silences, rng)
     # A separate generator: until the drift begins, a seed gives the same log in every scenario.
     drift = drifts(world, population, begins, np.random.default_rng([seed, 1]))
@@ -118,6 +123,7 @@ def _consume(world: World, drift: Scenario, schedule: Schedule, rng: np.random.G
     """Return the item of each moment, as an index into the catalogue."""
     parameters = world.parameters
     recent: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=parameters.recent))
+    earlier: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
     last: dict[tuple[int, int], int] = {}
     chosen = []
     for user, moment in zip(schedule.users.tolist(), schedule.moments.tolist(), strict=True):
@@ -126,11 +132,20 @@ def _consume(world: World, drift: Scenario, schedule: Schedule, rng: np.random.G
             preferences = drift.preferences(moment)
             preference = preferences[int(rng.random() * len(preferences))]
         regime = drift.regime(preference, moment)
+        if parameters.repeat and earlier[user] and rng.random() < parameters.repeat:
+            chosen.append(_again(earlier[user], rng))
+            continue
         item = _next_item(regime, last.get((user, preference)), recent[user], parameters.follow, rng)
         last[user, preference] = item
         recent[user].append(item)
+        earlier[user].append(item)
         chosen.append(item)
     return chosen
+
+
+def _again(earlier: Sequence[int], rng: np.random.Generator) -> int:
+    """One of a user's earlier items, newer ones likelier."""
+    return earlier[-1 - (int(rng.geometric(AGAIN)) - 1) % len(earlier)]
 
 
 def _next_item(
@@ -138,7 +153,7 @@ def _next_item(
 ) -> int:
     """Draw a successor of the last item, else an item by popularity; recent items are excluded."""
     if last is not None and rng.random() < follow:
-        fresh = [item for item in regime.successors[last] if item not in recent]
+        fresh = [item for item in regime.successors.get(last, ()) if item not in recent]
         if fresh:
             return fresh[int(rng.random() * len(fresh))]
     while True:
@@ -153,11 +168,18 @@ def _items(world: World, drift: Scenario) -> dict[str, Item]:
     items = {index: world.catalogue[index] for index in indices.tolist()}
     for index, moment in drift.announced.items():
         items[index] = replace(items[index], available_from=float(_timestamp(world.parameters, moment)))
+    for index, moment in drift.ends.items():
+        items[index] = replace(items[index], expires=_end(world.parameters, moment))
     return {item.item_id: item for item in items.values()}
 
 
 def _timestamp(parameters: Parameters, moment: float) -> int:
     return parameters.start + round(moment * parameters.span)
+
+
+def _end(parameters: Parameters, moment: float) -> float:
+    """Timestamp from which an item exists no longer that is taken before this moment."""
+    return float(parameters.start + math.ceil(moment * parameters.span))
 
 
 def _truth(world: World, drift: Scenario, schedule: Schedule) -> list[dict[str, Any]]:

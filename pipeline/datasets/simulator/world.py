@@ -34,6 +34,10 @@ class Parameters:
         longest_life: longest one, likewise.
         events_per_life: mean number of events of a user whose whole activity period lies in the log.
         activity_shape: shape of the gamma distribution of the users' activity; larger is more even.
+        session: mean number of events that a user has in a row.
+        pause: mean time between two of these, in seconds.
+        repeat: probability that the next item is one that the user took before, newer ones first.
+        alive: number of items of a preference that live at the same time; 0: all of them, for ever.
     """
 
     preferences: int = 6
@@ -50,6 +54,10 @@ class Parameters:
     longest_life: float = 0.45
     events_per_life: float = 60.0
     activity_shape: float = 4.0
+    session: float = 1.0
+    pause: float = 90.0
+    repeat: float = 0.0
+    alive: int = 0
 
     @property
     def span(self) -> float:
@@ -120,6 +128,8 @@ def _catalogue(count: int, preferences: list[tuple[IntArray, IntArray]], rng: np
 
 def _titles(vocabulary: Vocabulary, count: int, rng: np.random.Generator) -> list[str]:
     titles = [f"{first} {second}" for first in vocabulary.first for second in vocabulary.second]
+    editions = -(-count // len(titles))
+    titles += [f"{title} {edition}" for edition in range(2, editions + 1) for title in titles[:]]
     return [titles[i] for i in rng.choice(len(titles), size=count, replace=False)]
 
 
@@ -127,7 +137,7 @@ def draw_regime(items: IntArray, parameters: Parameters, rng: np.random.Generato
     """Draw popularity and successors of these items."""
     ranked = rng.permutation(items)
     weights = np.arange(1, len(ranked) + 1, dtype=np.float64) ** -parameters.zipf
-    return Regime(ranked, _cumulative(weights), _draw_successors(ranked, ranked, parameters.successors, rng))
+    return Regime(ranked, cumulative(weights), _draw_successors(ranked, ranked, parameters.successors, rng))
 
 
 def with_arrivals(old: Regime, items: IntArray, parameters: Parameters, rng: np.random.Generator) -> Regime:
@@ -138,10 +148,11 @@ def with_arrivals(old: Regime, items: IntArray, parameters: Parameters, rng: np.
     weights = np.concatenate([np.diff(old.popularity, prepend=0.0), np.diff(new.popularity, prepend=0.0)])
     to_new = _draw_successors(both, new.items, half, rng)
     to_old = _draw_successors(new.items, old.items, half, rng) | {i: s[:half] for i, s in old.successors.items()}
-    return Regime(both, _cumulative(weights), {i: to_old[i] + to_new[i] for i in to_new})
+    return Regime(both, cumulative(weights), {i: to_old[i] + to_new[i] for i in to_new})
 
 
-def _cumulative(weights: FloatArray) -> FloatArray:
+def cumulative(weights: FloatArray) -> FloatArray:
+    """(n,) cumulative shares of (n,) weights, the last one 1."""
     total = np.cumsum(weights / weights.sum())
     total[-1] = 1.0  # Rounding could leave it below 1, and a draw above it would have no item.
     return total
