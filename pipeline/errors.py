@@ -49,6 +49,10 @@ class BadEvent(DataError):
         super().__init__(f"{reason}: {detail}")
 
 
+class RequestError(RaieError):
+    """A request for recommendations that cannot be answered as it stands."""
+
+
 class LogError(RaieError):
     """An operation on a log failed."""
 

@@ -4,30 +4,41 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Generic, TypeVar
 
-from consumers.server.recommender import Ask, Recommendation
+from pipeline.errors import RequestError
 
-Answer = Callable[[Sequence[Ask]], list[Recommendation]]
+A = TypeVar("A")
+"""A request."""
+
+B = TypeVar("B")
+"""Its answer."""
+
+
+OnBatch = Callable[[int], None]
+"""Function called with the size of a batch."""
 
 
 class Overloaded(Exception):
     """The queue is full; the caller should retry later."""
 
 
-class Batcher:
+class Batcher(Generic[A, B]):
     """Collects requests and answers them in batches, one after the other, off the event loop.
 
     Args:
-        answer: answers a batch; runs in one thread of its own.
+        answer: answers a batch; runs in one thread of its own. An error among the answers is raised to its caller.
         most: most requests of a batch.
         waiting: most requests that may wait; further ones are refused at once.
         on_batch: called with the size of each batch.
     """
 
-    def __init__(self, answer: Answer, most: int, waiting: int, on_batch: Callable[[int], None]) -> None:
+    def __init__(
+        self, answer: Callable[[Sequence[A]], Sequence[B | RequestError]], most: int, waiting: int, on_batch: OnBatch
+    ) -> None:
         self._answer = answer
         self._most = most
-        self._queue: asyncio.Queue[tuple[Ask, asyncio.Future[Recommendation]]] = asyncio.Queue(waiting)
+        self._queue: asyncio.Queue[tuple[A, asyncio.Future[B]]] = asyncio.Queue(waiting)
         self._on_batch = on_batch
         self._thread = ThreadPoolExecutor(1, "answers")
         self._task: asyncio.Task[None] | None = None
@@ -44,13 +55,14 @@ class Batcher:
                 await self._task
         self._thread.shutdown()
 
-    async def ask(self, ask: Ask) -> Recommendation:
+    async def ask(self, ask: A) -> B:
         """Answer one request with the next batch.
 
         Raises:
             Overloaded: too many requests are waiting.
+            RequestError: the request cannot be answered as it stands.
         """
-        future: asyncio.Future[Recommendation] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[B] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait((ask, future))
         except asyncio.QueueFull:
@@ -65,7 +77,7 @@ class Batcher:
             self._on_batch(len(batch))
             await self._answer_batch(batch)
 
-    async def _answer_batch(self, batch: Sequence[tuple[Ask, asyncio.Future[Recommendation]]]) -> None:
+    async def _answer_batch(self, batch: Sequence[tuple[A, asyncio.Future[B]]]) -> None:
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._thread, self._answer, [ask for ask, _ in batch])
@@ -77,5 +89,9 @@ class Batcher:
             return
         for (_, future), found in zip(batch, answers, strict=True):
             # A caller may have disconnected in the meantime.
-            if not future.done():
+            if future.done():
+                continue
+            if isinstance(found, RequestError):
+                future.set_exception(found)
+            else:
                 future.set_result(found)

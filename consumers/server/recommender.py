@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from heapq import nsmallest
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from consumers.server.listing import Listing, Listings, Recommended, Wanted
+from consumers.server.rules import NO_RULES, Rules
 from consumers.server.views.items import ServedItems
 from consumers.server.views.online import Ranked, ServedOnlineState
 from consumers.server.views.regions import ServedRegions, View
 from consumers.server.views.users import Users
-from pipeline.events.allowed import Allowed
+from pipeline.errors import RequestError
 from pipeline.events.windows import PADDING, History, Ids
 from pipeline.metrics.ranking import LIST_LENGTH
 from pipeline.online.dense_scores import DenseScores
@@ -40,6 +41,7 @@ class Ask:
         exclude: ids of further items that must not be recommended.
         revision: an older revision to recommend under, or None for the one in force.
         explain: name the sources and leading features of each item.
+        rules: what the list may hold.
     """
 
     user_id: str | None = None
@@ -49,25 +51,7 @@ class Ask:
     exclude: tuple[str, ...] = ()
     revision: int | None = None
     explain: bool = False
-
-
-@dataclass(frozen=True)
-class Recommended:
-    """One recommended item.
-
-    Attributes:
-        item_id: its id.
-        score: probability among the candidates.
-        title: its text.
-        sources: candidate sources that proposed it, where the request asked why.
-        features: leading features and the part of each in the score, where the request asked why.
-    """
-
-    item_id: str
-    score: float
-    title: str
-    sources: tuple[str, ...] | None = None
-    features: Mapping[str, float] | None = None
+    rules: Rules = NO_RULES
 
 
 @dataclass(frozen=True)
@@ -99,6 +83,10 @@ class Recommendation:
     bucket: int | None = None
 
 
+Answer = Recommendation | RequestError
+"""Answer to a request, or the error of one that cannot be answered."""
+
+
 class Recommender:
     """Recommends items for batches of requests.
 
@@ -124,19 +112,24 @@ class Recommender:
     ) -> None:
         self._excluded: Excluded = "nothing" if repeats else "window"
         self._live, self._items, self._users, self._online = live, items, users, online
-        self._scorer, self._log = scorer, log
+        self._scorer, self._log, self._listings = scorer, log, Listings(items)
 
-    def answer(self, asks: Sequence[Ask]) -> list[Recommendation]:
-        """Answer requests, in their order; requests under the same revision are scored together."""
+    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+        """Answer requests, in their order; requests under the same revision are scored together.
+
+        A request that cannot be answered has its error as its answer.
+        """
         with self._live.batch() as now:
             views = [now if ask.revision is None else self._live.as_of(self._log, ask.revision) for ask in asks]
             windows = self._windows(asks)
-            answers: dict[int, Recommendation] = {}
+            begun = self._listings.begin([Wanted(ask.rules, ask.k, self._excluded_by(ask)) for ask in asks])
+            answers: dict[int, Answer] = {i: one for i, one in enumerate(begun) if isinstance(one, RequestError)}
+            lists = {i: one for i, one in enumerate(begun) if isinstance(one, Listing)}
             for view in {id(view): view for view in views}.values():
-                selected = [i for i, other in enumerate(views) if other is view]
+                selected = [i for i in lists if views[i] is view]
                 known = [i for i in selected if windows.contexts[i, -1] != PADDING]
-                answers |= {i: self._unknown(asks[i], view) for i in set(selected) - set(known)}
-                answers |= dict(zip(known, self._known(asks, windows, known, view), strict=True))
+                answers |= {i: self._unknown(lists[i], view) for i in set(selected) - set(known)}
+                answers |= dict(zip(known, self._known(asks, lists, windows, known, view), strict=True))
         return [answers[i] for i in range(len(asks))]
 
     def _windows(self, asks: Sequence[Ask]) -> "_Asked":
@@ -151,7 +144,12 @@ class Recommender:
         return History.of(known, self._users.length, len(known))
 
     def _known(
-        self, asks: Sequence[Ask], windows: "_Asked", selected: Sequence[int], view: View
+        self,
+        asks: Sequence[Ask],
+        lists: Mapping[int, Listing],
+        windows: "_Asked",
+        selected: Sequence[int],
+        view: View,
     ) -> list[Recommendation]:
         if not selected:
             return []
@@ -162,51 +160,52 @@ class Recommender:
         existence = self._items.existence
         batch = self._scorer.score(view.bank, contexts, since_setup, existence, origin_weight, canaries, incumbent)
         asked = [asks[i] for i in selected]
-        items = self._ranked(asked, contexts, since_setup, batch)
+        items = self._ranked(asked, [lists[i] for i in selected], contexts, since_setup, batch)
         return [self._recommendation(ask, batch, row, view, items[row]) for row, ask in enumerate(asked)]
 
     def _ranked(
-        self, asks: Sequence[Ask], contexts: Ids, since_setup: Ids, batch: ScoredBatch
+        self, asks: Sequence[Ask], listings: Sequence[Listing], contexts: Ids, since_setup: Ids, batch: ScoredBatch
     ) -> list[tuple[Recommended, ...]]:
         """Items of answers, by the second stage; without one, by the model."""
         known, online = self._items.catalogue.known_rows, self._online
         queries = online.queries(batch, contexts, [known(self._earlier(ask)) for ask in asks], since_setup)
-        ranked = online.ranked(queries, [self._allowed(ask) for ask in asks])
+        ranked = online.ranked(queries, [listing.allowed for listing in listings])
         by_model = [query.experts[MODEL] for query in queries]
         if ranked is None:
-            return [self._best(scores, ask) for scores, ask in zip(by_model, asks, strict=True)]
-        first = [self._first(one, ask) for one, ask in zip(ranked, asks, strict=True)]
-        others = map(self._others, first, by_model, asks)
+            return [listing.fill(scores) for listing, scores in zip(listings, by_model, strict=True)]
+        first = [self._first(*of) for of in zip(ranked, listings, asks, strict=True)]
+        others = map(self._others, listings, by_model, asks)
         return [items + more for items, more in zip(first, others, strict=True)]
 
-    def _others(self, items: tuple[Recommended, ...], scores: RankedScores, ask: Ask) -> tuple[Recommended, ...]:
-        """Items that no source proposed, by the model, where a request asks for more than all candidates."""
-        missing = ask.k - len(items)
-        if not missing:
+    def _others(self, listing: Listing, scores: RankedScores, ask: Ask) -> tuple[Recommended, ...]:
+        """Items that no source proposed, where a request asks for more than all candidates.
+
+        They are the best by the model; by popularity, where an index has found too few for the model.
+        """
+        if not listing.missing:
             return ()
-        known = (*ask.exclude, *(item.item_id for item in items))
-        others = self._best(scores, replace(ask, k=missing, exclude=known))
+        others = listing.fill(scores)
+        if listing.missing:
+            others += listing.fill(DenseScores(self._online.overall()))
         return tuple(replace(item, score=0.0, sources=() if ask.explain else None) for item in others)
 
-    def _first(self, ranked: Ranked, ask: Ask) -> tuple[Recommended, ...]:
+    def _first(self, ranked: Ranked, listing: Listing, ask: Ask) -> tuple[Recommended, ...]:
         """The k best candidates."""
-        ids, rows, scores = self._items.catalogue.ids, ranked.candidates.rows.tolist(), ranked.scores
+        rows, scores = ranked.candidates.rows, ranked.scores
         shares = np.exp(scores - scores.max(initial=-np.inf))
         shares /= shares.sum()
-        # Ties by id, not by row: another server may have the items in other rows.
-        top = nsmallest(ask.k, range(len(rows)), lambda i: (-float(scores[i]), ids[rows[i]]))
-        found = [self._recommended(ids[rows[i]], float(shares[i])) for i in top]
+        top = listing.choose(rows, scores)
+        found = [listing.recommended(int(rows[i]), float(shares[i])) for i in top]
         if not ask.explain:
             return tuple(found)
         parts = self._online.contributions(ranked.candidates)
-        sources = [ranked.candidates.sources_of(rows[i]) for i in top]
+        sources = [ranked.candidates.sources_of(int(rows[i])) for i in top]
         why = zip(found, sources, (_leading(parts[i]) for i in top), strict=True)
         return tuple(replace(item, sources=of, features=features) for item, of, features in why)
 
-    def _allowed(self, ask: Ask) -> Allowed:
-        """Items that exist and are not excluded."""
-        excluded = self._items.catalogue.known_rows([*self._held(ask), *ask.exclude])
-        return Allowed(self._items.existing, np.array(excluded, dtype=np.int64))
+    def _excluded_by(self, ask: Ask) -> Sequence[str]:
+        """Ids of items that a request excludes, by kind and by name."""
+        return [*self._held(ask), *ask.exclude]
 
     def _earlier(self, ask: Ask) -> Sequence[str]:
         """Distinct items that left the window."""
@@ -240,17 +239,9 @@ class Recommender:
             bucket=None if canary is None else canary.bucket(_key_of(ask)),
         )
 
-    def _unknown(self, ask: Ask, view: View) -> Recommendation:
-        items = self._best(DenseScores(self._online.overall()), ask)
+    def _unknown(self, listing: Listing, view: View) -> Recommendation:
+        items = listing.fill(DenseScores(self._online.overall()))
         return Recommendation(items, "trend", None, None, revision=view.revision)
-
-    def _best(self, scores: RankedScores, ask: Ask) -> tuple[Recommended, ...]:
-        """The k best items that exist and are not excluded."""
-        rows, values = scores.shortlist(self._allowed(ask), ask.k)
-        ids = [self._items.catalogue.ids[row] for row in rows.tolist()]
-        # Ties by id, not by row: another server may have the items in other rows.
-        top = nsmallest(ask.k, zip((-values).tolist(), ids, strict=True))
-        return tuple(self._recommended(item_id, -value) for value, item_id in top)
 
     def _held(self, ask: Ask) -> Sequence[str]:
         """Items that the request excludes by kind."""
@@ -260,10 +251,6 @@ class Recommender:
         if kind == "window":
             return self._history(ask).items
         return ask.history if ask.history is not None else self._users.taken(ask.user_id or "")
-
-    def _recommended(self, item_id: str, score: float) -> Recommended:
-        item = self._items.catalogue.item(item_id)
-        return Recommended(item_id, score, item.text if item else "")
 
 
 def _leading(parts: Mapping[str, float]) -> dict[str, float]:

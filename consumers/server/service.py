@@ -1,5 +1,6 @@
 """The server without HTTP: views, batcher and follower put together, and the calls that the routes make."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from consumers.server.explanation import explanation
 from consumers.server.feedback import Tally
 from consumers.server.follower import Follower, Reactions, Views
 from consumers.server.known_versions import KnownVersions
+from consumers.server.lister import Lister
 from consumers.server.prepared_texts import PreparedTexts
 from consumers.server.recommender import Ask, Recommendation, Recommender
 from consumers.server.rollback import roll_back
@@ -86,7 +88,8 @@ class Service:
         instance: its name.
         items, users, edits, live, online, activity, freshness: views of the log; see their classes.
         tally: impressions and clicks.
-        batcher: answers requests.
+        batcher: answers requests for recommendations.
+        lists: answers requests for lists without a user.
         follower: keeps the views up to date.
     """
 
@@ -123,9 +126,10 @@ class Service:
         self._lags: tuple[float, list[Lag]] | None = None
         repeats = config.windows.repeats
         recommender = Recommender(self.live, self.items, self.users, self.online, scorer, self._log, repeats)
-        self.batcher = Batcher(
-            recommender.answer, config.server.batch_size, config.server.waiting, metrics.batch_requests.observe
-        )
+        lister = Lister(self.live, self.items, self.online, setup.bank)
+        self._most, waiting = config.server.batch_size, config.server.waiting
+        self.batcher = Batcher(recommender.answer, self._most, waiting, metrics.batch_requests.observe)
+        self.lists = Batcher(lister.answer, self._most, waiting, metrics.batch_requests.observe)
         views = Views(self.items, self.users, self.edits, self.live, self.online, self.activity, self.freshness)
         reactions = Reactions(
             self._known.poll,
@@ -143,11 +147,18 @@ class Service:
         self._log.close()
 
     async def recommend(self, ask: Ask) -> Recommendation:
-        """Answer one request; raises `Overloaded` if too many are waiting."""
+        """Answer one request; raises as `Batcher.ask` does."""
         found = await self.batcher.ask(ask)
         self.metrics.recommendations.labels(found.answered_by).inc()
         if found.fallback:
             self.metrics.stood_in.inc()
+        return found
+
+    async def recommend_each(self, asks: Sequence[Ask]) -> list[Recommendation]:
+        """Answer several requests, batch by batch, so that others are answered in between; raises as `recommend`."""
+        found: list[Recommendation] = []
+        for start in range(0, len(asks), self._most):
+            found += await asyncio.gather(*map(self.recommend, asks[start : start + self._most]))
         return found
 
     def feedback(self, feedback: Sequence[Feedback]) -> None:

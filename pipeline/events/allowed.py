@@ -13,16 +13,18 @@ class Allowed:
     Args:
         existing: (items + 1,) True for rows that exist, not for padding; read and never written.
         excluded: (k,) rows that may not be recommended all the same, in any order, some perhaps twice or unknown.
+        narrowed: True where `existing` lacks items that exist, by the rules of a request: what an index found without
+            them does not do.
 
     Attributes:
-        existing: as given.
+        existing, narrowed: as given.
         excluded: the distinct rows, ascending.
     """
 
-    __slots__ = ("excluded", "existing")
+    __slots__ = ("excluded", "existing", "narrowed")
 
-    def __init__(self, existing: NDArray[np.bool_], excluded: Ids) -> None:
-        self.existing = existing
+    def __init__(self, existing: NDArray[np.bool_], excluded: Ids, *, narrowed: bool = False) -> None:
+        self.existing, self.narrowed = existing, narrowed
         self.excluded = distinct(excluded)
 
     @property

@@ -164,6 +164,11 @@ class FoundScores:
         rows = [self.backbone.found[window], *(part.asked.found[place] for part, place in self._parts(window))]
         return distinct(np.concatenate(rows))
 
+    def within(self, window: int, allowed: Allowed, most: int) -> Ids:
+        """(m,) rows of the best of the allowed items for one window, under the backbone or an adapter, ascending."""
+        asked = [(self.backbone, window), *((part.asked, place) for part, place in self._parts(window))]
+        return distinct(np.concatenate([self.retriever.within(one, place, allowed, most) for one, place in asked]))
+
     @cached_property
     def windows(self) -> list["_Window"]:
         """The windows, one by one."""
@@ -185,6 +190,7 @@ class _Window:
     def __init__(self, scores: FoundScores, number: int) -> None:
         self._scores, self._number = scores, number
         self._listed: tuple[Ids, tuple[Array, Array]] | None = None
+        self._within: tuple[Allowed, int, Ids] | None = None
         self._latest: tuple[Ids, tuple[Array, Array]] | None = None
 
     def at(self, rows: Ids, model: int) -> Array:
@@ -199,6 +205,12 @@ class _Window:
             found = self._scores.found(self._number)
             self._listed = found, self._scores.both(self._number, found)
         return self._listed[0], self._listed[1][model]
+
+    def within(self, allowed: Allowed, most: int, model: int) -> tuple[Ids, Array]:
+        """(m,) rows that are found among allowed items that a request has narrowed, and their (m,) probabilities."""
+        if self._within is None or self._within[0] is not allowed or self._within[1] < most:
+            self._within = allowed, most, self._scores.within(self._number, allowed, most)
+        return self._within[2], self.at(self._within[2], model)
 
 
 class WindowScores:
@@ -220,5 +232,6 @@ class WindowScores:
 
     def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
         """See `RankedScores.shortlist`."""
-        rows, values = self._window.listed(self._model)
+        window, model = self._window, self._model
+        rows, values = window.within(allowed, most, model) if allowed.narrowed else window.listed(model)
         return shortlist(values, allowed, most, rows=rows)

@@ -38,6 +38,7 @@ from pipeline.recommend.candidates.text import TextNeighbours, Texts, TextsLike,
 from pipeline.recommend.candidates.transitions import NextItems, NextOfLast
 from pipeline.recommend.events import Event, Retained, rank_in
 from pipeline.recommend.found import Candidates, Found, lists_of, with_features
+from pipeline.recommend.item_lists import ItemLists
 from pipeline.recommend.ranking.features import NEIGHBOURS, TRANSITIONS, CandidateFacts, Evidence, FeatureTable
 from pipeline.recommend.ranking.network import RankedList, RankingNetwork
 from pipeline.setup.artifacts import SetUp
@@ -92,6 +93,7 @@ class SecondStage:
 
     Attributes:
         features: names and computation of the features.
+        lists: lists by the same counts.
         events: number of events counted since set-up.
         started: True once the events of set-up are counted.
     """
@@ -123,6 +125,7 @@ class SecondStage:
         self._own = OwnItems(ranking.history) if config.windows.repeats else None
         self._others: list[CandidateSource] = [NewestItems(self._recency), *([self._own] if self._own else [])]
         self._text = TextNeighbours(texts, most, like)
+        self.lists = ItemLists(self._popularity, self._recency, neighbours, self._text)
         self._experts = [ExpertItems(name, most) for name in experts]
         counted: list[CandidateSource] = [*self._popular, *following, neighbours, *self._others]
         self._most = {source.name: source.most for source in (*counted, self._text, *self._experts)}

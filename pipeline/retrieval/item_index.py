@@ -36,6 +36,9 @@ RECALL = 0.993
 BEST = 100
 """Number of best items whose share is measured."""
 
+WIDENED = 4
+"""Factor by which more cells are looked at for admitted items than for all, and again where these hold too few."""
+
 NONE = -1
 """Row in the place of an item that was not found."""
 
@@ -129,6 +132,24 @@ class ItemIndex:
         is_level = (products == products[:, -1:]) & (found[:, -1:] != NONE)
         rows: Ids = np.where(is_level, NONE, found)
         return rows
+
+    def search_within(self, query: Vectors, most: int, admitted: NDArray[np.bool_]) -> Ids:
+        """(m,) rows with about the highest inner products with a (d,) query, out of those that `admitted` is True for.
+
+        The best admitted items lie deeper than the best of all: `WIDENED` times the cells are looked at, and more and
+        more until `most` rows are found; those that are level with the last one are left out as in `search`.
+        """
+        faiss, probed = self._faiss, min(WIDENED * self.probed, self.cells)
+        bits = np.packbits(admitted, bitorder="little")
+        while True:
+            within = faiss.SearchParametersIVF(sel=faiss.IDSelectorBitmap(bits), nprobe=probed)
+            given = np.ascontiguousarray(query[None], dtype=np.float32)
+            products, rows = (of[0] for of in self._index.search(given, most, params=within))
+            if rows[-1] == NONE and probed < self.cells:
+                probed = min(WIDENED * probed, self.cells)
+                continue
+            found: Ids = rows[(rows != NONE) & ((products != products[-1]) | (rows[-1] == NONE))]
+            return found
 
     def _append(self, cell: int, rows: Ids, codes: NDArray[np.uint8]) -> None:
         """Append (m,) rows with (m, bytes) codes to a cell."""

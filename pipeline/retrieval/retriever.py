@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array, Vectors, is_among
+from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
 from pipeline.retrieval.adapted_items import AdaptedItems
 from pipeline.retrieval.item_index import NONE, ItemIndex
@@ -28,6 +29,9 @@ FOUND = 512
 
 TEXTS_FOUND = 256
 """Items whose texts are found to be like a window's."""
+
+COMPARED = 4_096
+"""Items that a request admits up to which all of them are scored."""
 
 SAMPLED = 4_096
 """Least number of items of the sample, in a catalogue that has so many; it has fewer than twice as many."""
@@ -173,6 +177,13 @@ class Retriever:
         found = [np.sort(rows[rows != NONE]) for rows in model.search(states, FOUND)]
         scores = [asked.score(i, rows) for i, rows in enumerate(found)]
         return self._with_mass(asked._replace(found=found, scores=scores), name)
+
+    def within(self, asked: Asked, window: int, allowed: Allowed, most: int) -> Ids:
+        """(m,) rows of about the best of the allowed items for one window, ascending: all, where they are few."""
+        most, admitted = max(most, FOUND), allowed.mask()
+        if np.count_nonzero(admitted) <= max(most, COMPARED):
+            return np.flatnonzero(admitted)
+        return np.sort(asked.items.search_within(asked.states[window], most, admitted))
 
     def texts_like(self, directions: Vectors) -> Ids:
         """(n, TEXTS_FOUND) rows whose texts are about the closest to (n, t) directions, `NONE` in other places."""

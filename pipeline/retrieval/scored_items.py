@@ -42,6 +42,10 @@ class ScoredItems:
         """See `ItemIndex.search`."""
         return self._index.search(states, most)
 
+    def search_within(self, state: Vectors, most: int, admitted: NDArray[np.bool_]) -> Ids:
+        """See `ItemIndex.search_within`."""
+        return self._index.search_within(state, most, admitted)
+
     def vectors(self, rows: Ids) -> Vectors:
         """(m, d) vectors of (m,) rows."""
         return self._vectors[rows]

@@ -112,3 +112,19 @@ def test_fewer_items_than_are_asked_for_leave_places_empty(all_vectors: Vectors)
     assert (np.sort(found, axis=1)[:, -3:] == np.arange(3)).all()
     assert (found[:, 3:] == NONE).all()
     assert index.search(queries(1)[:0], 10).shape == (0, 10)
+
+
+def test_it_finds_the_best_of_the_admitted_items_whatever_cells_they_lie_in(all_vectors: Vectors) -> None:
+    index = empty(all_vectors)
+    put(index, np.arange(ITEMS), all_vectors)
+    asked = queries(100)[50:60]
+    # Of one topic in sixty, often far from the query; of every tenth item, among all others.
+    for admitted in (np.arange(ITEMS) % TOPICS == 7, np.arange(ITEMS) % 10 == 3):
+        among, shares = np.flatnonzero(admitted), []
+        for query, of in zip(asked, best(all_vectors, among, asked), strict=True):
+            found = index.search_within(query, BEST, admitted)
+            assert len(found) == BEST and admitted[found].all()
+            shares.append(np.isin(of, found).mean())
+        assert np.mean(shares) > 0.9
+    few = np.isin(np.arange(ITEMS), [5, 4_321])
+    assert set(index.search_within(asked[0], BEST, few).tolist()) == {5, 4_321}

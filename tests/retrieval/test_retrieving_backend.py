@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.arrays import Array
+from pipeline.events.allowed import Allowed
 from pipeline.events.existence import Existence
 from pipeline.models.injected import InjectedItems
 from pipeline.models.lora.batched_forward import BatchedForward
@@ -178,3 +179,20 @@ def test_the_mass_of_what_is_not_found_is_estimated_from_a_sample(monkeypatch: p
     factors = over_all(found.scores)[1][:, 1:] / exact.scores.backbone[:, 1:]
     np.testing.assert_allclose(factors, factors[:, :1].repeat(ITEMS, axis=1), rtol=2e-3)
     assert np.abs(np.log(factors[:, 0])).max() < 0.2
+
+
+@BOTH
+def test_a_request_that_admits_few_items_is_answered_as_by_scores_of_all(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although an index found none of them; each in its own window, and by both models."""
+    monkeypatch.setattr(retriever, "FOUND", 5)
+    backend, items, _ = made()
+    exact, found = scored(backend), scored(indexed(backend, items))
+    existing = np.arange(ITEMS + 1) % 6 == 1
+    for window, (of_all, of_found) in enumerate(zip(exact.scores.experts(), found.scores.experts(), strict=True)):
+        allowed = Allowed(existing, CONTEXTS[window], narrowed=True)
+        for model in (MODEL, BACKBONE):
+            lists = [scores.shortlist(allowed, 60) for scores in (of_all[model], of_found[model])]
+            assert allowed.count < 60
+            assert set(lists[0][0].tolist()) == set(lists[1][0].tolist())

@@ -11,7 +11,7 @@ from consumers.http.body_limit import BodyLimit
 from consumers.http.errors import add_error_answers
 from consumers.http.problems import problems
 from consumers.server.follower import advised
-from consumers.server.http import admin, edits, feedback, items, page, recommend, records, regions, stages
+from consumers.server.http import admin, edits, feedback, items, lists, page, recommend, records, regions, stages
 from consumers.server.service import Service
 from pipeline.build_info import PROGRAM, version_of
 
@@ -28,8 +28,10 @@ def make_app(service: Service, token: str | None, max_body: int) -> FastAPI:
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         service.batcher.start()
+        service.lists.start()
         service.follower.start()
         yield
+        await service.lists.stop()
         await service.batcher.stop()
         service.close()
 
@@ -37,7 +39,7 @@ def make_app(service: Service, token: str | None, max_body: int) -> FastAPI:
     app.state.service, app.state.administration = service, bool(token)
     app.add_middleware(BodyLimit, most=max_body, setting="server.max_body")
     add_error_answers(app, lambda error: advised(error, service.instance))
-    for module in (recommend, regions, items, edits, stages, feedback, records, health, page):
+    for module in (recommend, lists, regions, items, edits, stages, feedback, records, health, page):
         app.include_router(module.router)
     if token:
         app.include_router(

@@ -1,47 +1,66 @@
-"""`POST /recommend`: recommendations for a user or a history, now or as of an older revision."""
+"""`POST /recommend` and `POST /recommend/users`: recommendations, now or as of an older revision."""
 
 import secrets
 from dataclasses import asdict
-from typing import Annotated
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field, model_validator
 
-from consumers.http.bodies import Body, Identifier, StrictRoute
+from consumers.http.bodies import Identifier, StrictRoute
 from consumers.http.problems import problems
-from consumers.server.batcher import Overloaded
 from consumers.server.feedback import request_id_of
-from consumers.server.recommender import Ask, Excluded
+from consumers.server.http.answering import answering
+from consumers.server.http.rules import Ids, RulesBody
+from consumers.server.recommender import Ask, Excluded, Recommendation
 from consumers.server.service import Service
-from pipeline.metrics.ranking import LIST_LENGTH
 
-Ids = Annotated[list[Identifier], Field(max_length=10_000, fail_fast=True)]
+MOST_USERS = 1_000
+"""Most users of one request."""
 
 router = APIRouter(tags=["recommendations"], route_class=StrictRoute)
 
 
-class AskBody(Body):
+class OptionsBody(RulesBody):
+    """Options of an answer, for one user or several."""
+
+    exclude: Excluded | Ids | None = Field(
+        None,
+        description="`nothing`, the items of the `window`, or everything `taken`, as far as it is known; or item ids, "
+        "beside the default, which is `nothing` with the setting windows.repeats, else `window`",
+    )
+    revision: int | None = Field(None, ge=-1, description="as of this revision; -1: set-up")
+    explain: bool = Field(False, description="name the sources and leading features of each item")
+
+    def ask(self, user_id: str | None, history: tuple[str, ...] | None = None) -> Ask:
+        """The request for a user or a history."""
+        kind = self.exclude if isinstance(self.exclude, str) else None
+        ids = self.exclude if isinstance(self.exclude, list) else []
+        excluded = (*ids, *self.exclude_items)
+        return Ask(user_id, history, self.k, kind, excluded, self.revision, self.explain, self.rules())
+
+
+class AskBody(OptionsBody):
     """A request: a user or a history, and options."""
 
     user_id: Identifier | None = Field(None, description="recommend to this user")
     history: list[Identifier] | None = Field(
         None, max_length=1000, fail_fast=True, description="or after these items, as if just taken: oldest first"
     )
-    k: int = Field(LIST_LENGTH, ge=1, le=1000, description="number of items")
-    exclude: Excluded | Ids | None = Field(
-        None,
-        description="`nothing`, the items of the `window`, or everything `taken`, as far as it is known; or item ids, "
-        "beside the default, which is `nothing` with the setting windows.repeats, else `window`",
-    )
-    exclude_items: Ids = Field([], description="further item ids that must not be recommended")
-    revision: int | None = Field(None, ge=-1, description="as of this revision; -1: set-up")
-    explain: bool = Field(False, description="name the sources and leading features of each item")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "AskBody":
         if (self.user_id is None) == (self.history is None):
             raise ValueError("give a user_id or a history, and not both")
         return self
+
+
+class UsersBody(OptionsBody):
+    """A request for several users, with the same options."""
+
+    user_ids: list[Identifier] = Field(
+        min_length=1, max_length=MOST_USERS, fail_fast=True, description="recommend to each of these users"
+    )
 
 
 class ItemBody(BaseModel):
@@ -72,24 +91,50 @@ class RecommendationBody(BaseModel):
     crowd: int | None = Field(description="bucket of the user in that trial")
 
 
+class UserRecommendationBody(RecommendationBody):
+    """Recommended items of one of several users."""
+
+    user_id: str
+
+
+class RecommendationsBody(BaseModel):
+    """Recommended items of several users, in the order in which they were named."""
+
+    answers: list[UserRecommendationBody]
+
+
 @router.post("/recommend", responses=problems(404))
 async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     """Recommend items for the next interaction."""
     service: Service = request.app.state.service
+    _check_revision(body, service)
+    ask = body.ask(body.user_id, None if body.history is None else tuple(body.history))
+    with answering(service), service.metrics.request_seconds.time():
+        found = await service.recommend(ask)
+    return RecommendationBody(**answer_fields(found))
+
+
+@router.post("/recommend/users", responses=problems(404))
+async def recommend_users(body: UsersBody, request: Request) -> RecommendationsBody:
+    """Recommend items for the next interaction of each of several users."""
+    service: Service = request.app.state.service
+    _check_revision(body, service)
+    with answering(service):
+        found = await service.recommend_each([body.ask(user_id) for user_id in body.user_ids])
+    users = zip(body.user_ids, found, strict=True)
+    return RecommendationsBody(
+        answers=[UserRecommendationBody(user_id=user_id, **answer_fields(one)) for user_id, one in users]
+    )
+
+
+def answer_fields(found: Recommendation) -> dict[str, Any]:
+    """Fields of an answer, with a request id of its own."""
+    fields = asdict(found)
+    fields["stood_in"], fields["crowd"] = fields.pop("fallback"), fields.pop("bucket")
+    return {"request_id": request_id_of(secrets.token_hex(8), found), **fields}
+
+
+def _check_revision(body: OptionsBody, service: Service) -> None:
     newest = service.live.view.revision
     if body.revision is not None and body.revision > newest:
         raise HTTPException(404, f"revision {body.revision} is not there yet: the newest is {newest}")
-    history = None if body.history is None else tuple(body.history)
-    kind = body.exclude if isinstance(body.exclude, str) else None
-    ids = body.exclude if isinstance(body.exclude, list) else []
-    ask = Ask(body.user_id, history, body.k, kind, (*ids, *body.exclude_items), body.revision, body.explain)
-    try:
-        with service.metrics.request_seconds.time():
-            found = await service.recommend(ask)
-    except Overloaded:
-        service.metrics.overloaded.inc()
-        raise HTTPException(503, "too many requests are waiting", {"Retry-After": "1"}) from None
-    fields = asdict(found)
-    stood_in, crowd = fields.pop("fallback"), fields.pop("bucket")
-    request_id = request_id_of(secrets.token_hex(8), found)
-    return RecommendationBody(request_id=request_id, stood_in=stood_in, crowd=crowd, **fields)

@@ -27,6 +27,7 @@ from pipeline.events.item import Item
 from pipeline.events.item_status import EVICTED, MARK
 from pipeline.models.item_writing import write_items
 from pipeline.models.open_catalogue import OpenCatalogue
+from pipeline.recommend.item_attributes import ItemAttributes
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import ITEMS
 from pipeline.telemetry import Metrics
@@ -54,6 +55,7 @@ class ServedItems:
         catalogue: the items; to be read between `live.batch()` and its end, or by the thread that changes it.
         existing: (items + 1,) True for catalogue rows that may be recommended.
         existence: the same, for the scorer.
+        attributes: of the items that have rows; to be used as the catalogue.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ServedItems:
         self.catalogue = catalogue
         self.existing: NDArray[np.bool_] = catalogue.existing()
         self.existence: Existence = catalogue.existence()
+        self.attributes = ItemAttributes(catalogue)
         self._follower = ItemFollower(catalogue, AT_ONCE, on_skipped)
         self._prepared, self._live, self._online = prepared, live, online
         self._clock, self._on_skipped, self._metrics = clock, on_skipped, metrics
@@ -87,11 +90,12 @@ class ServedItems:
         due = self.catalogue.due(now)
         if not records and not due:
             return []
-        self._prepare([*map(self.catalogue.item, due), *self._described(records)])
+        described = list(_items_of(records))
+        self._prepare([*map(self.catalogue.item, due), *filter(self._has_new_text, described)])
         with self._live.between_batches():
             self.catalogue.advance(now)
             freed = [row for rows in readable(records, self._apply, self._on_skipped) for row in rows]
-            renewed = self._show(freed)
+            renewed = self._show(freed, self.catalogue.known_rows(item.item_id for item in described))
         return self._live.follow(renewed)
 
     def take(self, taken: Iterable[Taken]) -> list[StoreError]:
@@ -112,7 +116,7 @@ class ServedItems:
             for item_id in others:
                 with self._counted(item_id):
                     self.catalogue.take(item_id)
-            renewed = self._show([])
+            renewed = self._show([], [])
         return self._live.follow(renewed)
 
     def counts(self) -> ItemCounts:
@@ -156,28 +160,22 @@ class ServedItems:
         if len(self._evicted) > REMEMBERED:
             _, self._forgotten = self._evicted.popitem(last=False)
 
-    def _described(self, records: Iterable[Record]) -> Iterator[Item]:
-        """Items of records that have another text than before."""
-        for record in records:
-            try:
-                item = None if record.value is None else item_of(record)
-            except MALFORMED:
-                # It is counted when it is applied.
-                continue
-            known = None if item is None else self.catalogue.item(item.item_id)
-            if item is not None and (known is None or known.text != item.text):
-                yield item
+    def _has_new_text(self, item: Item) -> bool:
+        """True for an item with another text than before."""
+        known = self.catalogue.item(item.item_id)
+        return known is None or known.text != item.text
 
     def _prepare(self, items: Iterable[Item | None]) -> None:
         """Encode the texts that the catalogue is about to ask for."""
         if self._prepared is not None:
             self._prepared.prepare(item.text for item in items if item is not None and item.text)
 
-    def _show(self, freed: Sequence[int]) -> list[str]:
+    def _show(self, freed: Sequence[int], described: Sequence[int]) -> list[str]:
         """Let all tables follow the catalogue, between batches; return the ids of rows that are others now.
 
         Args:
             freed: rows of evicted items, even where other items have them already.
+            described: rows of items with new records.
         """
         changed = self.catalogue.take_changes()
         if changed:
@@ -187,6 +185,7 @@ class ServedItems:
         if freed:
             self._live.forward.forget_moves(freed)
             self._online.forget(freed)
+        self.attributes.follow([*changed, *described])
         self.existing = self.catalogue.existing()
         self.existence = Existence.after(self.existing, (), 0)
         self._live.forward.hide(torch.from_numpy(~self.existing))
@@ -198,3 +197,13 @@ class ServedItems:
         catalogue, forward = self.catalogue, self._live.forward
         write_items(forward.backbone, catalogue, rows)
         forward.set_items(catalogue.rows, rows)
+
+
+def _items_of(records: Iterable[Record]) -> Iterator[Item]:
+    """Items of producers' records; one that cannot be read is counted when it is applied."""
+    for record in records:
+        try:
+            if record.value is not None:
+                yield item_of(record)
+        except MALFORMED:
+            continue

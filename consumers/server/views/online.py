@@ -8,7 +8,8 @@ two snapshots they stay as they are here. Every gate counts the events of its ow
 that wrote the newest snapshot. Whatever its gate, an event shows that its item was taken.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from consumers.runtime.malformed import MALFORMED, OnSkipped, readable
 from consumers.runtime.topic_reader import value_of
 from pipeline.arrays import Array
 from pipeline.config import Config
-from pipeline.errors import LogError
+from pipeline.errors import LogError, RequestError
 from pipeline.events.allowed import Allowed
 from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import PADDING, Ids
@@ -32,8 +33,10 @@ from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.text import Texts, TextsLike, all_texts
 from pipeline.recommend.found import Candidates
 from pipeline.recommend.held_out import Ask
+from pipeline.recommend.item_lists import ItemLists
 from pipeline.recommend.online_state import OnlineState
 from pipeline.recommend.scorer import ScoredBatch
+from pipeline.recommend.second_stage import SecondStage
 from pipeline.recommend.start import start
 from pipeline.regions.bank import Posterior
 from pipeline.setup.artifacts import SetUp
@@ -146,10 +149,7 @@ class ServedOnlineState:
         if self._online is None:
             return None
         with self._lock:
-            stage = self._online.second_stage
-            if not stage.started:
-                # No snapshot could be used.
-                self._begin(self._online)
+            stage = self._started(self._online)
             found = stage.candidates(queries, allowed)
             return list(map(Ranked, found, stage.scores(found)))
 
@@ -190,6 +190,19 @@ class ServedOnlineState:
             return self._usual
         with self._lock:
             return self._online.overall()
+
+    @contextmanager
+    def lists(self) -> Iterator[ItemLists]:
+        """Hold the counts for lists that need no user.
+
+        Raises:
+            RequestError: nothing is counted.
+        """
+        if self._online is None:
+            raise RequestError("the setting trend.half_lives is empty: nothing is counted that a list could be made of")
+        with self._lock:
+            self._started(self._online)
+            yield self._online.second_stage.lists
 
     def resize(self, items: int) -> None:
         """Make room for catalogue rows up to `items`."""
@@ -311,6 +324,12 @@ class ServedOnlineState:
         # The item may have been evicted since: the event counts all the same, for no item.
         online.second_stage.count(query if target != PADDING else query.without_items(), target)
         online.learn_origin(event, query)
+
+    def _started(self, online: OnlineState) -> SecondStage:
+        """The second stage, started from set-up where no snapshot could be used."""
+        if not online.second_stage.started:
+            self._begin(online)
+        return online.second_stage
 
     def _begin(self, online: OnlineState) -> None:
         start(online.second_stage, self._setup, self._ask, np.zeros(online.regions))

@@ -15,8 +15,8 @@ class Scores(Protocol):
         ...
 
 
-class RankedScores(Scores, Protocol):
-    """Scores of which the best are found without looking at all."""
+class Shortlisted(Protocol):
+    """Scores of which the best are found."""
 
     def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
         """Rows and scores of the best items that may be recommended.
@@ -30,3 +30,7 @@ class RankedScores(Scores, Protocol):
             one, or all that the source has found.
         """
         ...
+
+
+class RankedScores(Scores, Shortlisted, Protocol):
+    """Scores of which the best are found without looking at all."""

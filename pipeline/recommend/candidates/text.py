@@ -15,6 +15,9 @@ from pipeline.retrieval.item_index import NONE
 DECAY = 0.8
 """Weight of an item of the window against the one taken after it."""
 
+COMPARED = 20_000
+"""Allowed items of a request up to which all their texts are compared, also in a large catalogue."""
+
 Texts = Callable[[], NDArray[np.float32]]
 """Returns the (items + 1, t) text embeddings in force, of unit length, or zero for items without text."""
 
@@ -48,8 +51,11 @@ class FoundTexts:
         return cosines
 
     def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
-        """See `RankedScores.shortlist`."""
-        return shortlist(self.at(self._found), allowed, most, 0.0, self._found)
+        """See `RankedScores.shortlist`; where a request admits few items, all of them are compared."""
+        rows = self._found
+        if allowed.narrowed and allowed.count <= COMPARED:
+            rows = np.flatnonzero(allowed.mask())
+        return shortlist(self.at(rows), allowed, most, 0.0, rows)
 
 
 class TextNeighbours:
