@@ -33,6 +33,7 @@ COMMANDS = (
     "train",
     "up",
     "serve",
+    "recommend",
     "lag",
     "erase",
     "regions",

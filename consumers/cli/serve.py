@@ -70,25 +70,17 @@ def serve(
         ConfigError: the address cannot be listened on.
     """
     from consumers.http.listening import listen, run_http
-    from consumers.runtime.log_binding import bind_log
-    from consumers.runtime.runner import binding_of
     from consumers.server.http.app import make_app
-    from consumers.server.service import Edges, Service
-    from pipeline.setup.storage import load_setup
+    from consumers.server.opening import open_service
+    from consumers.server.service import Edges
     from pipeline.streams import open_log
-    from pipeline.streams.topics import pipeline_topics
-    from pipeline.telemetry import new_metrics
 
     with closing(listen(config.server.host, config.server.port, "server")) as listening:
-        setup, binding = load_setup(root, config.compute), binding_of(root, config)
         edges = Edges(partial(open_log, log_url or config.log.url, config.log), time.time, say)
         host, port = listening.getsockname()[:2]
         # No two servers of a machine listen on one port, and a restarted one listens on the same.
         name = instance or f"{socket.gethostname()}-{port}"
-        with closing(edges.open_log()) as log:
-            log.create_topics(pipeline_topics(config.log.partitions))
-            bind_log(log, f"server-{name}", config, binding)
-        service = Service(setup, config, adapters or root / "adapters", name, edges, new_metrics())
+        service = open_service(root, adapters, name, config, edges)
         administration = f"administrative calls are {'on' if token else 'off'}"
         application = make_app(service, token, config.server.max_body)
         run_http(application, listening, lambda: say(f"http://{host}:{port} (/docs: the API); {administration}"))

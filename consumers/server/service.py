@@ -23,7 +23,7 @@ from consumers.server.follower import Follower, Reactions, Views
 from consumers.server.known_versions import KnownVersions
 from consumers.server.lister import Lister
 from consumers.server.prepared_texts import PreparedTexts
-from consumers.server.recommender import Ask, Recommendation, Recommender
+from consumers.server.recommender import Answer, Ask, Recommendation, Recommender
 from consumers.server.rollback import roll_back
 from consumers.server.views.activity import Activity
 from consumers.server.views.edits import Edits
@@ -125,10 +125,10 @@ class Service:
         self._writing, self._looking = Lock(), Lock()
         self._lags: tuple[float, list[Lag]] | None = None
         repeats = config.windows.repeats
-        recommender = Recommender(self.live, self.items, self.users, self.online, scorer, self._log, repeats)
+        self._recommender = Recommender(self.live, self.items, self.users, self.online, scorer, self._log, repeats)
         lister = Lister(self.live, self.items, self.online, setup.bank)
         self._most, waiting = config.server.batch_size, config.server.waiting
-        self.batcher = Batcher(recommender.answer, self._most, waiting, metrics.batch_requests.observe)
+        self.batcher = Batcher(self._recommender.answer, self._most, waiting, metrics.batch_requests.observe)
         self.lists = Batcher(lister.answer, self._most, waiting, metrics.batch_requests.observe)
         views = Views(self.items, self.users, self.edits, self.live, self.online, self.activity, self.freshness)
         reactions = Reactions(
@@ -153,6 +153,10 @@ class Service:
         if found.fallback:
             self.metrics.stood_in.inc()
         return found
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+        """Answer requests in the calling thread; see `Recommender.answer`."""
+        return self._recommender.answer(asks)
 
     async def recommend_each(self, asks: Sequence[Ask]) -> list[Recommendation]:
         """Answer several requests, batch by batch, so that others are answered in between; raises as `recommend`."""

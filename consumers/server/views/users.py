@@ -61,6 +61,10 @@ class Users:
         if taken:
             self._taken[str(record.key)] = taken
 
+    def ids(self) -> list[str]:
+        """Ids of all users, in their order."""
+        return sorted(self._histories)
+
     def history(self, user_id: str) -> History:
         """The history of a user, empty for an unknown one."""
         return self._histories.get(user_id, History())
