@@ -126,7 +126,7 @@ class Service:
         self._lags: tuple[float, list[Lag]] | None = None
         repeats = config.windows.repeats
         self._recommender = Recommender(self.live, self.items, self.users, self.online, scorer, self._log, repeats)
-        lister = Lister(self.live, self.items, self.online, setup.bank)
+        lister = Lister(self.live, self.items, self.online)
         self._most, waiting = config.server.batch_size, config.server.waiting
         self.batcher = Batcher(self._recommender.answer, self._most, waiting, metrics.batch_requests.observe)
         self.lists = Batcher(lister.answer, self._most, waiting, metrics.batch_requests.observe)

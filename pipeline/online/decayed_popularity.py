@@ -112,12 +112,6 @@ class DecayedPopularity:
         overall: Array = (counts + pseudo * self._usual) / (total + pseudo)
         return overall
 
-    def taken_in(self, setup_shares: Array) -> NDArray[np.bool_]:
-        """(items + 1,) True for items that users of the counted regions of (regions,) shares have taken."""
-        counts = self._counts[np.flatnonzero(counted(setup_shares)), -1]
-        taken: NDArray[np.bool_] = (counts > 0.0).any(axis=0)
-        return taken
-
     def leading(self, half_life: int, most: int) -> Leading:
         """Items among which the most popular ones over all users are, unless these are not above the bound.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.arrays import Array
 from pipeline.events.allowed import Allowed
-from pipeline.events.windows import PADDING, Ids
+from pipeline.events.windows import Ids
 from pipeline.online.decayed_popularity import DecayedPopularity
 from pipeline.online.dense_scores import DenseScores, Values, shortlist
 from pipeline.online.item_recency import ItemRecency
@@ -58,46 +58,49 @@ class ItemLists:
 
     Args:
         popularity: item counts.
+        shrinkage: pseudo-events of all users beside those of some.
         recency: ages of items.
         neighbours: items of the same users.
         text: items with texts alike.
     """
 
     def __init__(
-        self, popularity: DecayedPopularity, recency: ItemRecency, neighbours: NeighbourItems, text: TextNeighbours
+        self,
+        popularity: DecayedPopularity,
+        shrinkage: float,
+        recency: ItemRecency,
+        neighbours: NeighbourItems,
+        text: TextNeighbours,
     ) -> None:
-        self._popularity, self._recency = popularity, recency
+        self._popularity, self._shrinkage, self._recency = popularity, shrinkage, recency
         self._neighbours, self._text = neighbours, text
         self._newest = NewestItems(recency)
 
-    def trending(self, setup_shares: Array | None) -> Shortlisted:
-        """Probabilities by decayed popularity with the shortest half-life.
+    def trending(self, rows: Ids, weights: Array) -> Shortlisted:
+        """Probabilities by decayed popularity with the shortest half-life, beside events of some users.
 
         Args:
-            setup_shares: (regions,) shares of the set-up regions whose users count; None: all users.
+            rows: (m,) distinct rows that these users took; none: all users count alike.
+            weights: (m,) decayed numbers of their events.
         """
-        if setup_shares is None:
-            return DenseScores(self._popularity.overall_by(0))
-        return DenseScores(self._popularity.regional_by(0, setup_shares))
+        probabilities, total = self._popularity.overall_by(0), self._shrinkage + weights.sum()
+        probabilities *= self._shrinkage / total
+        probabilities[rows] += weights / total
+        return DenseScores(probabilities)
 
-    def newest(self, setup_shares: Array | None) -> Shortlisted:
+    def newest(self, rows: Ids | None) -> Shortlisted:
         """Minus the events since each item was first taken, or became known if it never was.
 
         Args:
-            setup_shares: (regions,) shares of the set-up regions whose users have taken the items; None: any item.
+            rows: (m,) distinct rows of the items that may be listed; None: any item.
         """
-        if setup_shares is None:
+        if rows is None:
             return self._newest
-        taken = self._popularity.taken_in(setup_shares)
-        ages = self._recency.ages(np.arange(len(taken), dtype=np.int64))
-        return DenseScores(np.where(taken, -ages, -np.inf))
+        ages = np.full(len(self._recency.counts), np.inf)
+        ages[rows] = self._recency.ages(rows)
+        return DenseScores(-ages)
 
-    def similar(self, row: int, regions: int) -> FusedScores:
-        """Scores of items taken by the same users, and with texts alike.
-
-        Args:
-            row: catalogue row of the item.
-            regions: number of set-up regions.
-        """
-        query = Query(np.array([PADDING, row]), np.zeros(0, dtype=np.int64), np.zeros(regions), 1.0, 0.0, {})
+    def similar(self, row: int) -> FusedScores:
+        """Scores of items taken by the same users as the item of a catalogue row, and with texts alike."""
+        query = Query(np.array([row]), np.zeros(0, dtype=np.int64), np.zeros(0), 1.0, 0.0, {})
         return FusedScores([(source.name, source.scores(query)) for source in (self._neighbours, self._text)])

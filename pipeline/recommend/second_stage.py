@@ -125,7 +125,7 @@ class SecondStage:
         self._own = OwnItems(ranking.history) if config.windows.repeats else None
         self._others: list[CandidateSource] = [NewestItems(self._recency), *([self._own] if self._own else [])]
         self._text = TextNeighbours(texts, most, like)
-        self.lists = ItemLists(self._popularity, self._recency, neighbours, self._text)
+        self.lists = ItemLists(self._popularity, trend.shrinkage, self._recency, neighbours, self._text)
         self._experts = [ExpertItems(name, most) for name in experts]
         counted: list[CandidateSource] = [*self._popular, *following, neighbours, *self._others]
         self._most = {source.name: source.most for source in (*counted, self._text, *self._experts)}

@@ -20,6 +20,7 @@ from tests.server.world import (
     Server,
     World,
     eventually,
+    first_taken,
     histories,
     item_id,
     serving,
@@ -29,6 +30,8 @@ from tests.server.world import (
 BRANDS = ("acme", "umbra", "zeta")
 USERS = ("a0", "b0", "s0", "nobody")
 ITEMS = len(the_setup().catalogue)
+TAKEN_IN = first_taken(1).region_id
+"""Region of all events."""
 
 
 def attributes_of(row: int) -> dict[str, Any]:
@@ -155,19 +158,32 @@ def test_several_users_are_answered_as_each_of_them_alone(shop: Server, monkeypa
     assert len({one["request_id"] for one in found["answers"]}) == len(USERS) + 1
 
 
-def test_lists_without_a_user(shop: Server) -> None:
-    trending = shop.ask("POST", "/trending", {"k": 3})[1]["items"]
-    assert [one["item_id"] for one in trending] == [item_id(32), item_id(31), item_id(30)]
-    first = shop.ask("POST", "/trending", {"k": 3, "region_id": 1})[1]["items"]
-    assert first[0]["item_id"] == item_id(32)
-    assert first != shop.ask("POST", "/trending", {"k": 3, "region_id": 2})[1]["items"]
+def of_list(shop: Server, path: str, **body: Any) -> list[str]:
+    status, found = shop.ask("POST", path, body)
+    assert status == 200, found
+    values = [one["score"] for one in found["items"]]
+    assert values == sorted(values, reverse=True)
+    return [one["item_id"] for one in found["items"]]
+
+
+def test_trending_items_are_those_taken_most_of_late_by_all_or_in_a_region(shop: Server) -> None:
+    assert of_list(shop, "/trending", k=3) == [item_id(row) for row in (32, 31, 30)]
+    of_region = of_list(shop, "/trending", k=ITEMS, region_id=TAKEN_IN)
+    assert of_region[:3] == [item_id(row) for row in (32, 31, 30)]
+    # What a region has not taken follows in the order of all users; the opened region has taken nothing yet.
+    assert len(of_region) == ITEMS
+    assert of_list(shop, "/trending", k=9, region_id=A) == of_list(shop, "/trending", k=9)
     brand = attributes_of(31)["brand"]
-    filtered = shop.ask("POST", "/trending", {"k": 3, "filter": {"brand": brand}})[1]["items"]
-    assert filtered[0]["item_id"] == item_id(31)
-    newest = shop.ask("POST", "/newest", {"k": 1000})[1]["items"]
-    assert len(newest) == ITEMS
-    of_stream = shop.ask("POST", "/newest", {"k": 1000, "region_id": A, "exclude_items": [item_id(5)]})
-    assert of_stream[0] == 200 and len(of_stream[1]["items"]) <= ITEMS
+    assert of_list(shop, "/trending", k=3, region_id=TAKEN_IN, filter={"brand": brand})[0] == item_id(31)
+
+
+def test_the_newest_items_are_those_taken_first_or_known_last(shop: Server) -> None:
+    everything = of_list(shop, "/newest", k=1000)
+    assert len(everything) == ITEMS
+    assert of_list(shop, "/newest", k=1000, region_id=A) == []
+    of_region = of_list(shop, "/newest", k=1000, region_id=TAKEN_IN, exclude_items=[item_id(31)])
+    assert sorted(of_region) == [item_id(30), item_id(32)]
+    assert of_region == [one for one in everything if one in of_region]
 
 
 def test_similar_items_are_of_the_same_users_or_have_texts_alike(shop: Server) -> None:

@@ -20,6 +20,7 @@ from adapters_store import ArrayFiles
 from consumers.gate.changelog import OnlineSnapshot, chunk_of, fits, is_of_mixture, read_snapshot, restore_online
 from consumers.runtime.malformed import MALFORMED, OnSkipped, readable
 from consumers.runtime.topic_reader import value_of
+from consumers.server.views.region_events import RegionEvents
 from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.errors import LogError, RequestError
@@ -102,6 +103,7 @@ class ServedOnlineState:
         self._texts, self._ask, self._files, self._like = texts, ask, files, like
         self._usual = base_probabilities(setup.counts)
         self._online = self._new() if config.trend.half_lives else None
+        self._region_events = RegionEvents()
         self._gate: str | None = None
         self._position = 0
         self._lock = Lock()
@@ -192,8 +194,8 @@ class ServedOnlineState:
             return self._online.overall()
 
     @contextmanager
-    def lists(self) -> Iterator[ItemLists]:
-        """Hold the counts for lists that need no user.
+    def lists(self) -> Iterator[tuple[ItemLists, RegionEvents]]:
+        """Hold counts and events for lists that need no user.
 
         Raises:
             RequestError: nothing is counted.
@@ -202,7 +204,7 @@ class ServedOnlineState:
             raise RequestError("the setting trend.half_lives is empty: nothing is counted that a list could be made of")
         with self._lock:
             self._started(self._online)
-            yield self._online.second_stage.lists
+            yield self._online.second_stage.lists, self._region_events
 
     def resize(self, items: int) -> None:
         """Make room for catalogue rows up to `items`."""
@@ -234,6 +236,8 @@ class ServedOnlineState:
         """
         gated = self._read([record for record in records if record.topic == GATED], on_skipped)
         take(_taken(gated))
+        with self._lock:
+            self._region_events.add(event for _, event in gated)
         snapshots = [record for record in records if record.topic == TREND]
         named = list(readable(snapshots, lambda record: (record, str(chunk_of(record)["gate"])), on_skipped))
         if named:
