@@ -185,6 +185,11 @@ def test_a_user_is_tried_and_an_error_is_said(full: World, browser: Tab) -> None
         browser.shows(
             "document.querySelector('#ask [role=alert]')?.textContent.includes('revision 99 is not there yet')"
         )
+        for text, says in (('{"brand"', "the filter is no JSON object"), ('{"brand": 1}', "no item has an attribute")):
+            browser.run("document.querySelector('[name=revision]').value = ''")
+            browser.run(f"document.querySelector('[name=filter]').value = {text!r}")
+            browser.run(ask)
+            browser.shows(f"document.querySelector('#ask [role=alert]')?.textContent.includes({says!r})")
 
 
 def test_a_rollback_needs_the_token_and_is_shown(full: World, browser: Tab) -> None:

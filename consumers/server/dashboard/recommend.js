@@ -57,6 +57,17 @@ function items(answer) {
   );
 }
 
+/** The filter of the form, as in the body of a request; none where it is empty. */
+function filter() {
+  const text = form.elements.filter.value.trim();
+  if (text === "") return {};
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error('the filter is no JSON object such as {"brand": "acme", "price": {"max": 50}}');
+  }
+}
+
 /** Fetch a user's recommendations and show them; revision null is the newest. */
 export async function recommend(userId, revision) {
   const request = ++requests;
@@ -65,7 +76,7 @@ export async function recommend(userId, revision) {
   const began = performance.now();
   let shown;
   try {
-    const answer = await post("recommend", { user_id: userId, k: K, revision, explain: true });
+    const answer = await post("recommend", { user_id: userId, k: K, revision, explain: true, filter: filter() });
     const rows = facts(answer, (performance.now() - began) / 1000);
     shown = [
       h("dl", { class: "answer" }, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
