@@ -41,7 +41,7 @@ from pipeline.events.windows import Ids
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import reopen_text_encoder
-from pipeline.recommend.ab_test import Trial, Verdict
+from pipeline.recommend.ab_test import Interval, Trial, Verdict, difference
 from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.canary import Canary
 from pipeline.recommend.candidates.query import Query
@@ -229,6 +229,10 @@ class Service:
                     self.metrics.hit_rate.remove(region.region_id)
             elif rate is not None and rate.hit_rate is not None:
                 self.metrics.hit_rate.labels(region.region_id).set(rate.hit_rate)
+
+    def click_difference(self, canary: Canary) -> Interval | None:
+        """Click rate of a version on trial minus that of its incumbent, from the clicks that this server has read."""
+        return difference(self.tally.trial(canary), canary.reached, self._canary.error)
 
     def _control(self, act: ControlAct, key: str) -> None:
         with self._writing, self._producer.transaction() as transaction:

@@ -23,6 +23,13 @@ Counts = NDArray[np.int64]
 """(buckets, 2) shown requests and clicked ones of each bucket."""
 
 
+TYPICAL = 0.02
+"""Difference of two click rates that intervals are narrowest for; they hold for any."""
+
+LEAST_SHOWN = 50
+"""Independent answers of each version from which on there is an interval: clicks of fewer are far from normal."""
+
+
 class Verdict(StrEnum):
     """Result of a trial for the version on trial."""
 
@@ -42,6 +49,15 @@ class Rate:
     def hit_rate(self) -> float | None:
         """Clicked requests over shown ones, or None before any was shown."""
         return self.clicked / self.shown if self.shown else None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Estimate of a difference, and bounds that hold at every time, with a given error over the whole trial."""
+
+    estimate: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,30 @@ class Trial:
             rises = self.tried.clicked * self.incumbent.shown > self.incumbent.clicked * self.tried.shown
             return Verdict.BETTER if rises else Verdict.WORSE
         return Verdict.ALIKE if self.tried.shown + self.incumbent.shown >= most else None
+
+
+def difference(counts: Counts, reached: NDArray[np.bool_], error: float) -> Interval | None:
+    """Click rate of the version on trial minus that of the other; None as long as too few answers were shown.
+
+    A sequence of intervals for a normal mean whose mixture has the standard deviation `TYPICAL` (Johari, Pekelis and
+    Walsh, 2017): estimate +- sqrt(v (1 + v / t) (2 log(1 / error) + log(1 + t / v))) with v the variance of the
+    estimate and t that of the mixture. It may be looked at after every click.
+
+    Args:
+        counts: of the trial.
+        reached: buckets that get the version on trial.
+        error: largest probability that the true difference is ever outside.
+    """
+    effect, mixture = design_effect(counts), TYPICAL**2
+    arms = [counts[chosen].sum(axis=0) / effect for chosen in (reached, ~reached)]
+    if min(shown for shown, _ in arms) < LEAST_SHOWN:
+        return None
+    # Half a click and half a miss more, as by Jeffreys' prior: a version that nobody clicked has a variance, too.
+    rates = [(clicked + 0.5) / (shown + 1.0) for shown, clicked in arms]
+    variance = sum(rate * (1.0 - rate) / shown for rate, (shown, _) in zip(rates, arms, strict=True))
+    estimate = float(rates[0] - rates[1])
+    bound = variance * (1.0 + variance / mixture) * (2.0 * np.log(1.0 / error) + np.log1p(mixture / variance))
+    return Interval(estimate, estimate - float(np.sqrt(bound)), estimate + float(np.sqrt(bound)))
 
 
 def evidence(one: Rate, other: Rate, effect: float = 1.0) -> float:

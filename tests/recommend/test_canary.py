@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import dblquad
 from scipy.stats import betabinom, hypergeom
 
-from pipeline.recommend.ab_test import Rate, Trial, Verdict, design_effect, evidence
+from pipeline.recommend.ab_test import Rate, Trial, Verdict, design_effect, difference, evidence
 from pipeline.recommend.canary import BUCKETS, Canary, split
 from tests.models.lora.test_batched_forward import NAMES, a_bank, routes
 
@@ -115,6 +115,35 @@ def test_a_version_that_is_far_better_or_worse_is_found() -> None:
     rng = np.random.default_rng(0)
     assert [trial(rng, 2.0, 0.3) for _ in range(20)].count(Verdict.BETTER) >= 19
     assert [trial(rng, 0.3, 0.3) for _ in range(20)].count(Verdict.WORSE) >= 19
+
+
+def test_an_interval_holds_the_true_difference_at_every_look_and_narrows() -> None:
+    """Over 3,000 answers, looked at after every fifty; users come back, and some always click."""
+    rng, reached, outside, last = np.random.default_rng(0), canary(share=0.4).reached, 0, []
+    for number in range(120):
+        change, users = (0.0, 0.06)[number % 2], 900
+        buckets = rng.integers(BUCKETS, size=users)
+        likes = rng.beta(1.0, 6.0, size=users) * 0.8 + np.where(reached[buckets], change, 0.0)
+        truth = likes[reached[buckets]].mean() - likes[~reached[buckets]].mean()
+        asks = rng.integers(users, size=(60, 50))
+        counts, found = np.zeros((BUCKETS, 2), dtype=np.int64), []
+        for asked in asks:
+            clicked = rng.random(50) < likes[asked]
+            np.add.at(counts, buckets[asked], np.stack([np.ones(50, dtype=np.int64), clicked], axis=1))
+            found.append(difference(counts, reached, 0.05))
+        assert found[0] is None and found[-1] is not None
+        outside += any(one is not None and not one.low <= truth <= one.high for one in found)
+        last.append(found[-1])
+    assert outside <= 0.05 * 120
+    assert np.mean([one.low > 0.0 for one in last[1::2]]) > 0.4
+
+
+def test_nobody_clicks_and_too_few_were_asked() -> None:
+    counts, reached = np.zeros((BUCKETS, 2), dtype=np.int64), canary(share=0.5).reached
+    assert difference(counts, reached, 0.05) is None
+    counts[:, 0] = 1
+    found = difference(counts, reached, 0.05)
+    assert found is not None and found.low < 0.0 < found.high and abs(found.estimate) < 1e-9
 
 
 def trial(

@@ -88,6 +88,7 @@ def test_some_users_get_the_new_version_and_all_others_the_one_before(world: Wor
     assert 0 < list(expected().values()).count(NEW) < len(USERS)
     shown_canary = server.ask("GET", f"/regions/{A}")[1]["canary"]
     assert list(shown_canary) == ["region_id", "adapter", "incumbent", "trust", "share", "since", "trial"]
+    assert shown_canary["trial"]["difference"] is None
     for user, adapter in expected().items():
         answer = server.recommend(user_id=user)
         assert same(answer, before[user]) is (adapter == OLD)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from consumers.server.http.page import FILES, POLICY
+from consumers.server.service import Service
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
+from pipeline.recommend.ab_test import Interval
 from pipeline.streams.topics import DEAD_LETTERS, EDITS, ITEMS, OUTCOMES, STATISTICS
 from tests.server.browser import Tab, tab
 from tests.server.test_activity_view import REASON, VALIDATION, interval, letter
@@ -190,6 +192,23 @@ def test_a_user_is_tried_and_an_error_is_said(full: World, browser: Tab) -> None
             browser.run(f"document.querySelector('[name=filter]').value = {text!r}")
             browser.run(ask)
             browser.shows(f"document.querySelector('#ask [role=alert]')?.textContent.includes({says!r})")
+
+
+def test_a_version_on_trial_is_shown_with_the_interval_of_its_clicks(
+    full: World, browser: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Interval | None] = [None]
+    monkeypatch.setattr(Service, "click_difference", lambda *_: found[0])
+    name, _ = full.update(A, seed=7, canary=0.4)
+    with serving(full) as server:
+        eventually(lambda: A in server.service.live.view.canaries)
+        for found[0], clicks in (
+            (None, "too few clicks yet for an interval"),
+            (Interval(0.012, -0.0041, 0.0281), "clicks +1.2 points (−0.4 to +2.8)"),
+        ):
+            drawn(browser, server)
+            says = f"{name} on trial with 40% of users: {clicks}"
+            browser.shows(f"document.querySelector('#adapters').innerText.includes({says!r})")
 
 
 def test_a_rollback_needs_the_token_and_is_shown(full: World, browser: Tab) -> None:

@@ -35,12 +35,24 @@ function line(region, version, isLive, administration) {
   );
 }
 
+/** Trial of a version: its users, and how much more they click, with the interval that holds at every look. */
+function trial(canary) {
+  if (!canary) return null;
+  const points = (rate) => `${rate < 0 ? "−" : "+"}${Math.abs(100 * rate).toFixed(1)}`;
+  const found = canary.trial.difference;
+  const clicks = found
+    ? `clicks ${points(found.estimate)} points (${points(found.low)} to ${points(found.high)})`
+    : "too few clicks yet for an interval";
+  return `${canary.adapter} on trial with ${Math.round(100 * canary.share)}% of users: ${clicks}`;
+}
+
 function table(region, versions, administration) {
   const columns = ["version", "", "revision", "origin", "before → after", ...(administration ? [""] : [])];
   const state = [
     region.refused ? `${region.refused} is damaged and was rejected; the last good version answers` : null,
     region.pinned ? `pinned to ${region.pinned}` : null,
     `adapter weight ${number(region.trust)}`,
+    trial(region.canary),
   ];
   return h(
     "article",

@@ -90,7 +90,9 @@ def _canary(canary: Canary | None, service: Service) -> dict[str, Any] | None:
     if canary is None:
         return None
     fields = {"trust" if name == "adapter_weight" else name: value for name, value in asdict(canary).items()}
-    return {**fields, "trial": asdict(current_trial(canary, service.tally))}
+    difference = service.click_difference(canary)
+    trial = asdict(current_trial(canary, service.tally))
+    return {**fields, "trial": {**trial, "difference": None if difference is None else asdict(difference)}}
 
 
 def _share(traffic: Mapping[int, float], region: Region) -> float | None:
