@@ -21,11 +21,12 @@ class Allowed:
         excluded: the distinct rows, ascending.
     """
 
-    __slots__ = ("excluded", "existing", "narrowed")
+    __slots__ = ("_rows", "excluded", "existing", "narrowed")
 
     def __init__(self, existing: NDArray[np.bool_], excluded: Ids, *, narrowed: bool = False) -> None:
         self.existing, self.narrowed = existing, narrowed
         self.excluded = distinct(excluded)
+        self._rows: Ids | None = None
 
     @property
     def count(self) -> int:
@@ -37,6 +38,13 @@ class Allowed:
         """(m,) distinct rows that exist and may not be recommended, ascending."""
         left_out: Ids = self.excluded[self._exist(self.excluded)]
         return left_out
+
+    @property
+    def rows(self) -> Ids:
+        """(m,) all rows that may be recommended, ascending."""
+        if self._rows is None:
+            self._rows = np.flatnonzero(self.mask())
+        return self._rows
 
     def contains(self, rows: Ids) -> NDArray[np.bool_]:
         """(m,) True for each of (m,) rows that may be recommended."""

@@ -179,11 +179,10 @@ class Retriever:
         return self._with_mass(asked._replace(found=found, scores=scores), name)
 
     def within(self, asked: Asked, window: int, allowed: Allowed, most: int) -> Ids:
-        """(m,) rows of about the best of the allowed items for one window, ascending: all, where they are few."""
-        most, admitted = max(most, FOUND), allowed.mask()
-        if np.count_nonzero(admitted) <= max(most, COMPARED):
-            return np.flatnonzero(admitted)
-        return np.sort(asked.items.search_within(asked.states[window], most, admitted))
+        most = max(most, FOUND)
+        if len(allowed.rows) <= max(most, COMPARED):
+            return allowed.rows
+        return np.sort(asked.items.search_within(asked.states[window], most, allowed.mask()))
 
     def texts_like(self, directions: Vectors) -> Ids:
         """(n, TEXTS_FOUND) rows whose texts are about the closest to (n, t) directions, `NONE` in other places."""

@@ -3,8 +3,12 @@
 from pipeline.arrays import Array
 from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
+from pipeline.online.dense_scores import Values, shortlist
 from pipeline.online.item_recency import ItemRecency
 from pipeline.recommend.candidates.query import Query
+
+SEARCHED = 64
+"""Newest items that are looked at for each one that is wanted, before all that a request admits are compared."""
 
 
 class NewestItems:
@@ -29,7 +33,7 @@ class NewestItems:
         """(m,) minus the ages of (m,) rows."""
         return -self._recency.ages(rows)
 
-    def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Array]:
+    def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
         """See `RankedScores.shortlist`."""
         number = most
         while True:
@@ -38,3 +42,5 @@ class NewestItems:
             kept = rows[allowed.contains(rows)]
             if len(kept) >= most or len(rows) < number:
                 return kept, self.at(kept)
+            if allowed.narrowed and number >= SEARCHED * most:
+                return shortlist(self.at(allowed.rows), allowed, most, rows=allowed.rows)

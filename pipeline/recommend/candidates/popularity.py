@@ -13,7 +13,8 @@ from pipeline.recommend.candidates.query import Query
 class PopularItems:
     """Items taken most often of late, by one half-life, the same for every window.
 
-    Only the leading items are compared; all are where these do not suffice, as where most of them are withdrawn.
+    Only the leading items are compared; all are where these do not suffice, as where most of them are withdrawn, or all
+    that a request admits.
 
     Args:
         popularity: the counts.
@@ -48,6 +49,8 @@ class PopularItems:
         rows, values = shortlist(leading.values, allowed, most, rows=leading.rows)
         if np.count_nonzero(values > leading.bound) >= most:
             return rows, values
+        if allowed.narrowed:
+            return shortlist(self.at(allowed.rows), allowed, most, rows=allowed.rows)
         return shortlist(self._all(), allowed, most)
 
     def _all(self) -> Array:

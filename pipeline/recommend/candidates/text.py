@@ -53,8 +53,8 @@ class FoundTexts:
     def shortlist(self, allowed: Allowed, most: int) -> tuple[Ids, Values]:
         """See `RankedScores.shortlist`; where a request admits few items, all of them are compared."""
         rows = self._found
-        if allowed.narrowed and allowed.count <= COMPARED:
-            rows = np.flatnonzero(allowed.mask())
+        if allowed.narrowed and len(allowed.rows) <= COMPARED:
+            rows = allowed.rows
         return shortlist(self.at(rows), allowed, most, 0.0, rows)
 
 
