@@ -9,6 +9,10 @@ SEPARATOR = "|"
 """Between several values of one attribute."""
 
 
+NUMERIC = (*"0123456789+-. ", "inf")
+"""Beginnings of texts that can be numbers or moments."""
+
+
 def values_of(text: str) -> tuple[str, ...]:
     """Values of an attribute: the text itself, and the parts between `|`, or the members of a list.
 
@@ -33,6 +37,9 @@ def _members(text: str) -> list[str]:
 
 def magnitude(text: str) -> float:
     """Number that a text stands for, or the seconds since 1970 of an ISO-8601 moment; NaN for other texts."""
+    if not text.startswith(NUMERIC):
+        # Most texts: to parse them would take most of the time that a column takes.
+        return math.nan
     try:
         return float(text)
     except ValueError:
