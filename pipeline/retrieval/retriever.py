@@ -179,6 +179,7 @@ class Retriever:
         return self._with_mass(asked._replace(found=found, scores=scores), name)
 
     def within(self, asked: Asked, window: int, allowed: Allowed, most: int) -> Ids:
+        """(m,) rows of about the best of the allowed items for one window, ascending: all, where they are few."""
         most = max(most, FOUND)
         if len(allowed.rows) <= max(most, COMPARED):
             return allowed.rows

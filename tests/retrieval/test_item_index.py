@@ -122,9 +122,10 @@ def test_it_finds_the_best_of_the_admitted_items_whatever_cells_they_lie_in(all_
     for admitted in (np.arange(ITEMS) % TOPICS == 7, np.arange(ITEMS) % 10 == 3):
         among, shares = np.flatnonzero(admitted), []
         for query, of in zip(asked, best(all_vectors, among, asked), strict=True):
-            found = index.search_within(query, BEST, admitted)
-            assert len(found) == BEST and admitted[found].all()
+            found = index.search_within(query, FOUND, admitted)
+            assert admitted[found].all()
+            assert min(len(among), BEST) <= len(found) <= FOUND
             shares.append(np.isin(of, found).mean())
-        assert np.mean(shares) > 0.9
+        assert np.mean(shares) >= 0.99
     few = np.isin(np.arange(ITEMS), [5, 4_321])
     assert set(index.search_within(asked[0], BEST, few).tolist()) == {5, 4_321}

@@ -48,6 +48,7 @@ def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A server whose items have attributes; the index finds 16 items at a time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retriever, "FOUND", 16)
+        patch.setattr(retriever, "COMPARED", 16)
         patch.setattr(item_index, "RECALL", 0.2)
         world = World(Path(tmp_path_factory.mktemp("world")))
         world.open_both()
