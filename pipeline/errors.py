@@ -7,7 +7,8 @@
     ├── DataError              a dataset cannot be used as requested (missing column, empty slice, ...)
     │   └── BadEvent           one record cannot be used; it is counted and set aside, the rest is processed
     ├── LogError               an operation on a log failed
-    └── BackboneError          a backbone or text encoder cannot be loaded or does not fit
+    ├── BackboneError          a backbone or text encoder cannot be loaded or does not fit
+    └── BackupError            a backup cannot be made, or is damaged or incomplete
 """
 
 from typing import ClassVar
@@ -59,3 +60,7 @@ class LogError(RaieError):
 
 class BackboneError(RaieError):
     """A backbone or text encoder cannot be loaded or does not fit what was recorded with it."""
+
+
+class BackupError(RaieError):
+    """A backup cannot be made, or one is damaged, incomplete or of another format. The message names the file."""

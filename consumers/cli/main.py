@@ -36,6 +36,8 @@ COMMANDS = (
     "recommend",
     "lag",
     "erase",
+    "backup",
+    "restore",
     "regions",
 )
 """Modules of one command each, in the order of `raie --help`."""

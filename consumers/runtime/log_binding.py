@@ -86,10 +86,19 @@ def bind_log(log: Log, writer: str, config: Config, binding: Binding | None = No
     _check_setup(found, config, binding)
 
 
+def check_root(log: Log, config: Config, binding: Binding) -> None:
+    """Check that a log, if it was begun with a set-up, was begun with this one.
+
+    Raises:
+        ConfigError, LogError: as `bind_log` does.
+    """
+    _check_setup(read_log_binding(log), config, binding)
+
+
 def _check_setup(found: Mapping[str, Any], config: Config, binding: Binding | None) -> None:
     """Compare the set-up that a log records with that of a process."""
     check_settings(found.get("settings", {}), config, f"the set-up of {config.log.url}")
-    if binding is not None and binding.root != found["root"]:
+    if binding is not None and binding.root != found.get("root", binding.root):
         raise LogError(
             f"{config.log.url} was begun with another set-up (fingerprint {found['root'][:12]}) than that of --root "
             f"({binding.root[:12]}): name its set-up by --root, or give this one a log of its own by log.url, on a "

@@ -5,6 +5,7 @@ A new kind of log is one module or folder with a function `open_log(url, setting
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.config import LogSettings
@@ -12,6 +13,7 @@ from pipeline.errors import LogError
 from pipeline.streams.interface import (
     Consumer,
     FencedError,
+    LastingLog,
     Log,
     PartitionLostError,
     Producer,
@@ -28,6 +30,7 @@ from pipeline.streams.sqlite.log import SqliteLog, path_of
 __all__ = [
     "Consumer",
     "FencedError",
+    "LastingLog",
     "Log",
     "MemoryLog",
     "PartitionLostError",
@@ -42,21 +45,23 @@ __all__ = [
     "open_existing_log",
     "open_log",
     "path_of",
+    "restore_log",
 ]
 
 DEFAULTS = LogSettings()
 
 
 class Kind(NamedTuple):
-    """A kind of log: an example of its URL, and the module that opens it."""
+    """A kind of log: an example of its URL, the module that opens it, and the one that makes it of a saved log."""
 
     example: str
     module: str
+    restored_by: str | None = None
 
 
 KINDS: Mapping[str, Kind] = {
-    "sqlite": Kind("sqlite:///PATH", "pipeline.streams.sqlite.log"),
-    "kafka": Kind("kafka://HOST:PORT", "pipeline.streams.kafka.log"),
+    "sqlite": Kind("sqlite:///PATH", "pipeline.streams.sqlite.log", "pipeline.streams.sqlite.saved"),
+    "kafka": Kind("kafka://HOST:PORT", "pipeline.streams.kafka.log", "pipeline.streams.kafka.restoring"),
     "memory": Kind("memory:", "pipeline.streams.memory"),
 }
 """Kinds of logs by URL scheme.
@@ -81,6 +86,23 @@ def open_log(url: str, settings: LogSettings = DEFAULTS) -> Log:
         raise LogError(f"{url!r} names no log; use {', '.join(first)} or {last}")
     log: Log = import_module(KINDS[scheme].module).open_log(url, settings)
     return log
+
+
+def restore_log(saved: Path, url: str, settings: LogSettings = DEFAULTS) -> None:
+    """Make a log of a saved one, under the same offsets.
+
+    Args:
+        saved: file that `save` of a log wrote.
+        url: of a log that does not exist yet; of either kind, whatever kind was saved.
+        settings: settings of a broker.
+
+    Raises:
+        LogError: the log exists, or cannot be written.
+    """
+    kind = KINDS.get(url.partition(":")[0])
+    if kind is None or kind.restored_by is None:
+        raise LogError(f"{url!r} names no log that lasts; use sqlite:///PATH or kafka://HOST:PORT")
+    import_module(kind.restored_by).restore(saved, url, settings)
 
 
 def open_existing_log(url: str, settings: LogSettings = DEFAULTS) -> Log:

@@ -14,7 +14,8 @@ It follows Kafka's transactions, so that both a broker and a file can implement 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
 
 from pipeline.errors import LogError
 
@@ -273,3 +274,22 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Release all resources. The log cannot be used afterwards."""
+
+
+@runtime_checkable
+class LastingLog(Log, Protocol):
+    """A log that outlives its process, and can be saved."""
+
+    def save(self, to: Path) -> None:
+        """Write the log as of one moment to a new file, while processes use it.
+
+        Of each transaction before the moment the file has all records and offsets, of later ones none. A broker's log
+        has records of `interactions` and `feedback` that came since, too.
+
+        Args:
+            to: a file that does not exist yet; see `pipeline.streams.sqlite.saved`.
+
+        Raises:
+            UnavailableError: there was no such moment for a while.
+            LogError: the file cannot be written.
+        """

@@ -17,6 +17,11 @@ MONITOR = "monitor"
 STATISTICS = "statistics"
 DEAD_LETTERS = "dead-letters"
 
+GROUPS = {"gate": (INTERACTIONS,), "monitor": (GATED,), "trainer": (EDITS,)}
+"""Consumer groups whose committed offsets are the state of the pipeline, and what they read.
+
+The group of a server commits nothing: it reads the whole log when it starts."""
+
 
 def pipeline_topics(partitions: int = 8, gated_partitions: int = 1) -> tuple[Topic, ...]:
     """Return the pipeline's topics.

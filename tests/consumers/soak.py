@@ -212,12 +212,16 @@ class Driver:
         return Counter(line.removeprefix("killed at ") for line in lines if line.startswith("killed at "))
 
     def end(self) -> None:
+        self.stop()
+        self.nursery.close()
+
+    def stop(self) -> None:
+        """End the workers; others may be started."""
         running = [pid for pid in self.running.values() if self.nursery.code(pid) is None]
         for pid in running:
             os.kill(pid, signal.SIGTERM)
         while any(self.nursery.code(pid) is None for pid in running):
             time.sleep(0.01)
-        self.nursery.close()
 
     def finished(self, course: MonitorDriver) -> bool:
         # Whoever is still to die, dies at rest: to start again must change nothing there either.

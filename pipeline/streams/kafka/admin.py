@@ -70,8 +70,8 @@ class TopicAdmin:
             if topic.name not in existing
         }
         if new:
-            self._retry(f"topics {', '.join(new)}", partial(self._create, new))
-            existing = self._retry(self._servers(), partial(self._created, wanted))
+            self.retry(f"topics {', '.join(new)}", partial(self._create, new))
+            existing = self.retry(self._servers(), partial(self._created, wanted))
         for name, topic in wanted.items():
             check_same(existing[name], topic)
             self._known[name] = topic
@@ -99,7 +99,7 @@ class TopicAdmin:
     def described(self, names: Iterable[str]) -> dict[str, tuple[int, int, dict[str, str]]]:
         """Return name -> (partitions, copies of each, settings) of the topics that exist on the broker."""
         by_full_name = {self._connection.named(name): name for name in names}
-        found = self._retry(f"the topics on {self._servers()}", partial(self._described, list(by_full_name)))
+        found = self.retry(f"the topics on {self._servers()}", partial(self._described, list(by_full_name)))
         return {by_full_name[name]: facts for name, facts in found.items()}
 
     def _described(self, names: list[str]) -> dict[str, tuple[int, int, dict[str, str]]]:
@@ -120,7 +120,7 @@ class TopicAdmin:
             for topic in found
         }
 
-    def _retry(self, what: str, request: Callable[[], T]) -> T:
+    def retry(self, what: str, request: Callable[[], T]) -> T:
         """Repeat a request until a node answers, up to `log.commit_seconds`: the client tries one node only."""
         deadline = time.monotonic() + self._connection.settings.commit_seconds
         while True:

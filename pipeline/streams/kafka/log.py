@@ -1,6 +1,8 @@
 """The log on a Kafka broker: its transactions, groups and offsets behind the interface of all logs."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as Where
@@ -13,8 +15,11 @@ from pipeline.streams.kafka.admin import TopicAdmin
 from pipeline.streams.kafka.config import make_client, parse_url
 from pipeline.streams.kafka.consumer import BrokerConsumer
 from pipeline.streams.kafka.errors import translated
+from pipeline.streams.kafka.moment import MomentFinder
 from pipeline.streams.kafka.producer import BrokerPositions, BrokerProducer
 from pipeline.streams.kafka.reader import ReaderPool
+from pipeline.streams.kafka.saving import save
+from pipeline.streams.topics import pipeline_topics
 from pipeline.streams.transaction import BufferedProducer
 
 
@@ -110,6 +115,13 @@ class KafkaLog:
         where = Where(*self._topics.partition(topic, partition))
         with translated(f"{topic}/{partition}"):
             self._admin.delete_records({where: offset})
+
+    def save(self, to: Path) -> None:
+        """See `LastingLog.save`."""
+        keys = {topic.name: topic.key for topic in pipeline_topics()}
+        topics = [replace(topic, key=keys[topic.name]) for topic in self._topics.existing(keys)]
+        moment = MomentFinder(self._connection, self._admin, topics).find()
+        save(moment, topics, self._readers, self._connection, to)
 
     def close(self) -> None:
         """See `Log.close`."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 from kafka import KafkaConsumer
 from kafka import TopicPartition as Where
@@ -85,6 +86,10 @@ class ReaderPool:
 
     def scan(self, topic: str, where: TopicPartition, start: int, end: int) -> Iterator[Record]:
         """Return the committed records with start <= offset < end, by offset; `end` is within the bounds."""
+        return (decode_record(topic, raw) for raw in self.raw(where, start, end))
+
+    def raw(self, where: TopicPartition, start: int, end: int) -> Iterator[Any]:
+        """Return the same as the client has them, with the broker's stamp and all headers."""
         if start >= end:
             return
         with self._reader() as reader, translated(f"{where[0]}/{where[1]}"):
@@ -96,7 +101,7 @@ class ReaderPool:
                 for raw in reader.poll(timeout_ms=milliseconds(WAIT), max_records=PAGE).get(partition, ()):
                     if raw.offset >= end:
                         return
-                    yield decode_record(topic, raw)
+                    yield raw
                     deadline = self._clock() + self._connection.settings.commit_seconds
                 if self._clock() > deadline:
                     raise UnavailableError(f"{where[0]}/{where[1]}: the broker does not answer in time; is it running?")

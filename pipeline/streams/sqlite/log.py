@@ -7,6 +7,7 @@ returns. A process that dies before that has no visible effect; SQLite rolls the
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,9 @@ from pipeline.streams.transaction import BufferedProducer, Outgoing, Positions, 
 
 PAGE = 512
 """Records per read: a longer read would hold its snapshot, which prevents a reset of the WAL."""
+
+OF_PROCESSES = ("owners", "members", "groups", "producers")
+"""Tables of the processes that use a log at a moment; they are no content."""
 
 Amended = tuple[str | None, Mapping[str, object] | None]
 """New key and value of a record."""
@@ -185,6 +189,16 @@ class SqliteLog:
         """
         self._database.rows("VACUUM")
         self._database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def save(self, to: Path) -> None:
+        """See `LastingLog.save`."""
+        self._database.rows("VACUUM INTO ?", (str(to),))
+        with closing(Database(to, lock_timeout=0.0)) as copy:
+            with copy.write() as connection:
+                for table in OF_PROCESSES:
+                    connection.execute(f"DELETE FROM {table}")
+            # One file, that can be read where nothing can be written.
+            copy.rows("PRAGMA journal_mode = DELETE")
 
     # Interface for producers (`transaction.Sink`).
 
