@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import signal
 import sqlite3
 import subprocess
@@ -353,18 +352,3 @@ def test_twenty_thousand_records_take_about_a_second(sqlite: SqliteLog) -> None:
     assert sum(sqlite.end_offset("many", n) for n in range(4)) == 20_000
     # Measured at a tenth of this; the rest is room for a busy machine or a slow disk.
     assert took < 4.0, f"{took:.2f} s"
-
-
-def test_a_backup_by_the_guide_is_whole_while_the_log_is_written(tmp_path: Path) -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "guides" / "live.md").read_text()
-    (code,) = re.findall(r"^python -c '(.*)' log\.sqlite backup\.sqlite$", guide, re.MULTILINE)
-    with closing(SqliteLog(tmp_path / "log.sqlite")) as log:
-        log.create_topics([Topic("t")])
-        for number in range(50):
-            with log.producer("p").transaction() as transaction:
-                transaction.send("t", {"n": number}, timestamp=0.0)
-        assert (tmp_path / "log.sqlite-wal").stat().st_size > 0, "the newest records are not in the file itself"
-        paths = [str(tmp_path / name) for name in ("log.sqlite", "backup.sqlite")]
-        subprocess.run([sys.executable, "-c", code, *paths], check=True)
-    with closing(SqliteLog(tmp_path / "backup.sqlite")) as copy:
-        assert [record.value for record in copy.read("t", 0, 0, 50)] == [{"n": number} for number in range(50)]

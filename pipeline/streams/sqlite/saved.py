@@ -30,7 +30,7 @@ PAGE = 10_000
 """Records of one transaction of a writer."""
 
 _BROKER = (
-    'CREATE TABLE broker (partition_id INTEGER NOT NULL, "offset" INTEGER NOT NULL, stamp INTEGER NOT NULL, '
+    'CREATE TABLE broker (partition_id INTEGER NOT NULL, "offset" INTEGER NOT NULL, stamp INTEGER, '
     'headers TEXT, PRIMARY KEY (partition_id, "offset")) WITHOUT ROWID'
 )
 
