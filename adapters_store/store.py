@@ -2,7 +2,8 @@
 
     publish ──► writes a version: complete, verified and durable, or not at all
     load ─────► returns a version that passed every check, or raises AdapterRefused with the reason
-    prune ────► removes versions that are not needed; their names stay reserved
+    mark ─────► announces that versions will be removed: none of them can be put in force any more
+    remove ───► removes them; their names stay reserved
 
 The store does not record which version of a region is live; the topic `regions` does.
 """
@@ -14,7 +15,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from adapters_store.array_files import ArrayFiles
-from adapters_store.backends.interface import TEMPORARY, Backend, Checkpoint
+from adapters_store.backends.interface import MARK, TEMPORARY, Backend, Checkpoint
 from adapters_store.backends.local import LocalBackend
 from adapters_store.backends.object_store import ObjectStoreBackend
 from adapters_store.error_context import error_context
@@ -150,30 +151,47 @@ class AdaptersStore:
                 if is_version_name(entry, region_id) and self._backend.published(entry)
             ]
 
-    def prune(self, keep: Collection[str]) -> Names:
-        """Remove the versions that are not in `keep`, and the remains of unfinished publications.
+    def mark(self, doomed: Collection[str]) -> None:
+        """Mark versions for removal: from now on `check_available` refuses them, and `load` does not yet.
+
+        Raises:
+            AdapterRefused: `bad_name`.
+        """
+        for name in doomed:
+            parse_version_name(name)
+            with error_context(self.root, name):
+                self._backend.mark(name, self._checksum(name))
+
+    def marked(self) -> Names:
+        """Return the names of the versions that are marked and still there, sorted."""
+        with error_context(self.root):
+            entries = set(self._backend.entries())
+        return [name for name in self.names() if f"{name}{MARK}" in entries]
+
+    def unmark(self, spared: Collection[str]) -> None:
+        """Remove the marks of these versions, which stay."""
+        for name in spared:
+            parse_version_name(name)
+            with error_context(self.root, name):
+                self._backend.unmark(name)
+
+    def check_available(self, name: str) -> None:
+        """Check that a version may be put in force: it is undamaged, and not about to be removed.
+
+        Raises:
+            AdapterRefused: `pruned` for a marked one, else as `verify` does.
+        """
+        self.verify(name)
+        with error_context(self.root, name):
+            if self._backend.read_mark(name) is not None:
+                raise AdapterRefused("pruned", "it is about to be removed, as `retention` in the configuration says")
+
+    def remove(self, doomed: Collection[str]) -> Names:
+        """Remove these versions and no others, and the remains of unfinished publications.
 
         A publication in progress on this machine is left alone (in an object store it cannot be detected: see
         `object_store`). A removed version leaves a mark of a few bytes: only the same content can be published under
         its name again.
-
-        Returns:
-            The names of the entries removed, sorted.
-
-        Raises:
-            AdapterRefused: `bad_name`, if `keep` has an invalid name; nothing is removed.
-        """
-        kept = {version_name(*parse_version_name(name)) for name in keep}
-        with error_context(self.root):
-            doomed = [
-                entry
-                for entry in self._backend.entries()
-                if entry.startswith(TEMPORARY) or (is_version_name(entry) and entry not in kept)
-            ]
-        return [entry for entry in doomed if self._remove(entry)]
-
-    def remove(self, doomed: Collection[str]) -> Names:
-        """Remove these versions and no others, and the remains of unfinished publications; see `prune`.
 
         Returns:
             The names of the entries removed, sorted.
@@ -218,7 +236,7 @@ class AdaptersStore:
                     self._backend.mark(entry, self._checksum(entry))
                 return self._backend.remove(entry)
             except FileNotFoundError:
-                # A concurrent prune removed it first.
+                # Another process removed it first.
                 return False
 
     def _checksum(self, name: str) -> str:

@@ -77,6 +77,7 @@ class Metrics:
         self.freshness_seconds = _histogram(
             registry, "freshness_seconds", "Time of a step from an event to its effect", WAITS, "step"
         )
+        self._add_retention(registry)
         self._add_ingest(registry)
         self._add_server(registry)
         self._of_region = (
@@ -144,6 +145,20 @@ class Metrics:
         )
         self.edits = _counter(registry, "edits", "Edits applied or rejected", "operation", "outcome")
         self.training_seconds = _histogram(registry, "training_seconds", "Time to apply an edit", TRAININGS)
+
+    def _add_retention(self, registry: CollectorRegistry) -> None:
+        self.pruned = _counter(
+            registry,
+            "pruned",
+            "Versions, orphans, snapshot files, and records of topics that retention removed (of a topic: offsets)",
+            "what",
+        )
+        self.held = _gauge(
+            registry,
+            "retention_held",
+            "Versions, and offsets of topics, beyond their limits that something still needs",
+            "what",
+        )
 
     def _add_ingest(self, registry: CollectorRegistry) -> None:
         self.ingested = _counter(registry, "ingested", "Records written by the ingest service", "topic")

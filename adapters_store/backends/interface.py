@@ -74,6 +74,9 @@ class Backend(Protocol):
     def mark(self, name: str, content: str) -> None:
         """Write the mark of a version before its removal; `content` is ASCII."""
 
+    def unmark(self, name: str) -> None:
+        """Remove the mark of a version, if it has one."""
+
     def read_mark(self, name: str) -> str | None:
         """Return the mark of a removed version, or None."""
 

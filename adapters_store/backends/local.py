@@ -92,6 +92,11 @@ class LocalBackend:
         temporary.replace(self._root / f"{name}{MARK}")
         _sync(self._root)
 
+    def unmark(self, name: str) -> None:
+        """See `Backend.unmark`."""
+        (self._root / f"{name}{MARK}").unlink(missing_ok=True)
+        _sync(self._root)
+
     def read_mark(self, name: str) -> str | None:
         """See `Backend.read_mark`."""
         try:
@@ -146,7 +151,7 @@ class LocalBackend:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 yield temporary
         finally:
-            # No-op once renamed. A failure to clean up must not hide the first failure; prune tries again.
+            # No-op once renamed. A failure to clean up must not hide the first failure; the next removal tries again.
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _temporary(self, name: str) -> Path:

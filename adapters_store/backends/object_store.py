@@ -2,10 +2,11 @@
 
 An object store has no rename, so the manifest makes a version complete: it is written last, after the other files
 were read back. An array file is one key, and one write is atomic. There are no locks either: an abandoned publication
-cannot be distinguished from one in progress, so `prune` must not run during a publication.
+cannot be distinguished from one in progress, so no version may be removed during a publication.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from adapters_store.backends.interface import ARRAYS, FILES, LIMITS, MARK, Checkpoint, Verify, VerifyArrays
@@ -74,6 +75,11 @@ class ObjectStoreBackend:
     def mark(self, name: str, content: str) -> None:
         """See `Backend.mark`."""
         self._system.pipe_file(f"{self._root}/{name}{MARK}", content.encode("ascii"))
+
+    def unmark(self, name: str) -> None:
+        """See `Backend.unmark`."""
+        with suppress(FileNotFoundError):
+            self._system.rm_file(f"{self._root}/{name}{MARK}")
 
     def read_mark(self, name: str) -> str | None:
         """See `Backend.read_mark`."""

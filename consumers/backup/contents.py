@@ -43,7 +43,7 @@ class Named:
 def read_named(log: Log) -> Named:
     """Read what a log names."""
     found = read_adapters_in_force(log)
-    return Named(found.all, set(found.left) - found.all, arrays_ever_named(log) | set(_snapshots(log).values()))
+    return Named(set(found.all), set(found.left), arrays_ever_named(log) | set(_snapshots(log).values()))
 
 
 def setup_files(root: Path) -> Iterator[Path]:
@@ -69,7 +69,8 @@ def copy_store(named: Named, store: Path, to: Path) -> list[str]:
         to: folder of the copy.
 
     Returns:
-        The versions that were left out, with the reason: none of them is in force.
+        The versions that were left out, with the reason: none of them is in force. Those that retention removed are
+        not among them.
 
     Raises:
         BackupError: one that is needed is missing or damaged.
@@ -84,7 +85,8 @@ def copy_store(named: Named, store: Path, to: Path) -> list[str]:
             if name in named.needed:
                 raise _unusable(name, refusal) from refusal
             shutil.rmtree(to / name, ignore_errors=True)
-            left_out.append(f"{name} ({refusal.reason})")
+            if refusal.reason != "missing" or not (store / f"{name}{MARK}").exists():
+                left_out.append(f"{name} ({refusal.reason})")
     for sha256 in sorted(named.arrays):
         _copy_arrays(f"{sha256}.safetensors", sha256, store / ARRAYS, copy, to / ARRAYS)
     # After the versions: of one that was pruned meanwhile the mark is there.

@@ -82,7 +82,7 @@ def _letters(log: "Log", reason: str | None) -> Iterator[tuple[int, "DeadLetter"
     from pipeline.events.dead_letter import DeadLetter
     from pipeline.streams.topics import DEAD_LETTERS
 
-    for record in new_records(log, DEAD_LETTERS, 0):
+    for record in new_records(log, DEAD_LETTERS, log.start_offset(DEAD_LETTERS, 0)):
         letter = DeadLetter.from_record(value_of(record))
         if reason in (None, letter.reason):
             yield record.offset, letter

@@ -38,6 +38,7 @@ COMMANDS = (
     "erase",
     "backup",
     "restore",
+    "retention",
     "regions",
 )
 """Modules of one command each, in the order of `raie --help`."""

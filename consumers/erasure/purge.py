@@ -91,7 +91,7 @@ class Purge:
     ) -> int:
         """Change the records of erased users before an offset that no earlier call has read."""
         where, trace_of = (topic, partition), self._traces[topic]
-        start = self._positions.get(where, log.start_offset(*where))
+        start = max(self._positions.get(where, 0), log.start_offset(*where))
         found = ((record, trace_of(record)) for record in log.read(*where, start, max(start, end)))
         amended = {r.offset: change(r, trace) for r, trace in found if trace and self._is_erased(r, trace)}
         done = log.amend(*where, amended)

@@ -86,7 +86,13 @@ class GateScoring:
         self._length, self._repeats = config.windows.length, config.windows.repeats
         self._most_earlier = config.most_earlier
         self._instance, self._store = instance, store
-        self._files = SnapshotFiles(store.arrays, instance, clock)
+        self._files = SnapshotFiles(
+            store.arrays,
+            instance,
+            clock,
+            3600 * config.retention.snapshot_hours,
+            metrics.pruned.labels("snapshots").inc,
+        )
         self._metrics = metrics
         self._snapshot_events = config.consumers.snapshot_events
         self._on_skipped = on_skipped

@@ -1,6 +1,7 @@
-"""Adapter versions in force by the log: those that answer now, and when each of the others stopped to."""
+"""Adapter versions in force by the log: those that answer now, and those that answered at each revision before."""
 
-from collections.abc import Collection, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from consumers.runtime.malformed import readable, unreported
@@ -11,84 +12,97 @@ from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import CONTROL, REGIONS
 
+Names = frozenset[str]
+
 
 @dataclass(frozen=True)
 class AdaptersInForce:
-    """Versions that answer.
+    """Versions that answer, or did.
 
     Attributes:
-        regions: of live regions, the incumbents of trials included.
-        injected: of injected items.
-        pinned: that a server was pinned to, until the pin was removed.
-        left: every other version that a revision names -> the revision that put another one in its place, and the wall
-            clock of that record, 0 where the log does not have it.
+        regions: of live regions, injected items, and incumbents of trials.
+        pinned: that a region is pinned to, on every server.
+        left: every other version that a revision names -> wall clock of the revision that put another one in its
+            place, in seconds since 1970; 0 where the log does not have it.
+        published: edit that a revision carries out -> `next_revision` that it was applied to, and the versions that
+            the revision names; revisions of a replay are left out.
+        history: (offset of a revision, versions in force from then on), by offset.
     """
 
-    regions: Collection[str]
-    injected: Collection[str]
-    pinned: Collection[str]
-    left: Mapping[str, tuple[int, float]]
+    regions: Names
+    pinned: Names
+    left: Mapping[str, float]
+    published: Mapping[str, tuple[int, Names]]
+    history: Sequence[tuple[int, Names]]
 
     @property
-    def all(self) -> set[str]:
+    def all(self) -> Names:
         """All versions that answer."""
-        return {*self.regions, *self.injected, *self.pinned}
+        return self.regions | self.pinned
+
+    def at(self, next_revision: int) -> Names:
+        """Versions in force before an offset of `regions`."""
+        place = bisect_left(self.history, next_revision, key=lambda entry: entry[0])
+        return self.history[place - 1][1] if place else frozenset()
 
 
 def read_adapters_in_force(log: Log) -> AdaptersInForce:
     """Read which versions are in force; records of other programs are passed over."""
-    use = _Use()
+    use, history, left = _Use(), list[tuple[int, Names]](), dict[str, float]()
+    published: dict[str, tuple[int, Names]] = {}
+    before: Names = frozenset()
     for record in new_records(log, REGIONS, 0):
         for revision in readable([record], _revision, unreported):
-            use.apply(record, revision)
-    return AdaptersInForce(set(use.of_regions()), set(use.injected), set(_pins(log).values()), use.left())
+            use.apply(revision)
+            now = use.in_force()
+            left |= dict.fromkeys(before - now, record.written_at or 0.0)
+            history.append((record.offset, now))
+            before = now
+            if revision.edit_id is not None and revision.base_revision is not None:
+                published[revision.edit_id] = revision.base_revision, _named(revision)
+    pinned = frozenset(_pins(log).values())
+    gone = {name: since for name, since in left.items() if name not in before | pinned}
+    return AdaptersInForce(before, pinned, gone, published, history)
 
 
 class _Use:
     """Versions in force while revisions are read in order."""
 
     def __init__(self) -> None:
-        self.injected: tuple[str, ...] = ()
+        self._injected: Collection[str] = ()
         self._regions: dict[int, str] = {}
         self._incumbents: dict[int, str] = {}
-        self._last: dict[str, tuple[int, float]] = {}
 
-    def apply(self, record: Record, revision: Revision) -> None:
+    def apply(self, revision: Revision) -> None:
         """Take over a revision."""
-        before = self._in_force()
         if revision.injection is not None:
-            self.injected = revision.injection.names
+            self._injected = revision.injection.names
         for region in revision.regions:
             self._change(region, revision.canary)
-        passed = [region_id for region_id, name in self._regions.items() if name == revision.passed]
-        for region_id in passed:
+        for region_id in [region_id for region_id, name in self._regions.items() if name == revision.passed]:
             self._incumbents.pop(region_id, None)
-        for name in before - self._in_force():
-            self._last[name] = record.offset, record.written_at or 0.0
 
-    def of_regions(self) -> Iterator[str]:
-        """Versions of live regions, and of the incumbents of trials."""
-        yield from self._regions.values()
-        yield from self._incumbents.values()
-
-    def left(self) -> Mapping[str, tuple[int, float]]:
-        """Versions that are not in force any more."""
-        now = self._in_force()
-        return {name: when for name, when in self._last.items() if name not in now}
-
-    def _in_force(self) -> set[str]:
-        return {*self.of_regions(), *self.injected}
+    def in_force(self) -> Names:
+        """Versions of live regions, of the incumbents of trials, and of injected items."""
+        return frozenset([*self._regions.values(), *self._incumbents.values(), *self._injected])
 
     def _change(self, region: Region, canary: float) -> None:
-        """A trial begins with another adapter and a share, and ends with another adapter without one."""
+        """Change a region: another adapter with a share of users begins a trial, one without ends it."""
         before = self._regions.pop(region.region_id, None)
-        incumbent = self._incumbents.pop(region.region_id, before)
+        incumbent = self._incumbents.pop(region.region_id, None)
         if region.status is not Status.LIVE or region.adapter is None:
             return
         self._regions[region.region_id] = region.adapter
-        on_trial = canary > 0 if region.adapter != before else incumbent != before
-        if on_trial and incumbent is not None:
+        replaced = region.adapter != before
+        if replaced and canary > 0:
+            incumbent = incumbent or before
+        if incumbent is not None and (canary > 0 or not replaced):
             self._incumbents[region.region_id] = incumbent
+
+
+def _named(revision: Revision) -> Names:
+    regions = [region.adapter for region in revision.regions if region.adapter]
+    return frozenset([*regions, *(revision.injection.names if revision.injection else ())])
 
 
 def _pins(log: Log) -> Mapping[int, str]:

@@ -23,8 +23,11 @@ def settled(gated: int, timestamp: float) -> Output:
 
 
 def nothing_gated_since(log: Log, offset: int) -> bool:
-    """True if `gated` has no record at or after an offset; its end may be later, because of transaction markers."""
-    return not new_records(log, GATED, offset)
+    """True if `gated` has no record at or after an offset; its end may be later, because of transaction markers.
+
+    What retention deleted is no record: every stage has passed it.
+    """
+    return not new_records(log, GATED, max(offset, log.start_offset(GATED, 0)))
 
 
 class Barrier:

@@ -82,7 +82,7 @@ def roll_back(
     bank = history.bank
     plan = plan_rollback(bank, records, region_id, to)
     for version in plan.restored:
-        store.verify(version)
+        store.check_available(version)
     restored = plan.restored[-1] if plan.restored else None
     details = {"from": plan.left, "to": restored, **(why or {})}
     act = ControlAct(ROLLBACK, by, region_id, details=details).to_record()

@@ -180,7 +180,7 @@ class Service:
     def pin(self, region_id: int, adapter: str | None, by: str) -> None:
         """Pin a region to a version on every server; None removes the pin."""
         if adapter is not None:
-            self.store.verify(adapter)
+            self.store.check_available(adapter)
         self._control(ControlAct(PIN, by, region_id, adapter), str(region_id))
 
     def reload(self, by: str) -> None:

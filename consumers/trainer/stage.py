@@ -51,6 +51,7 @@ class TrainerStage:
         at: called when a new version is in the store and not yet in the log.
         clock: seconds since 1970, for the freshness of what is trained.
         say: shows a status line.
+        upkeep: called at each turn of the trainer that has partition 0 of `edits`: one at a time.
     """
 
     name = "trainer"
@@ -63,7 +64,9 @@ class TrainerStage:
         at: KillPoint = live_on,
         clock: Callable[[], float] = time.time,
         say: Callable[[str], None] = unsaid,
+        upkeep: Callable[[Log], None] = lambda _: None,
     ) -> None:
+        self._upkeep = upkeep
         self._skipped = SkippedRecords(metrics, say)
         self._child = child
         self._metrics = metrics
@@ -84,6 +87,8 @@ class TrainerStage:
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
         """Begin a job if none is under way; publish its result once it is done."""
+        if (EDITS, 0) in turn.consumer.assignment:
+            self._upkeep(turn.log)
         for record in turn.records:
             self._take(record, turn)
         if self._job is None:

@@ -21,6 +21,7 @@ from pipeline.config.operation import (
     CanarySettings,
     ConsumerSettings,
     LogSettings,
+    RetentionSettings,
     ServerSettings,
 )
 from pipeline.config.section import Section
@@ -48,6 +49,7 @@ __all__ = [
     "LogSettings",
     "MonitorSettings",
     "ReplaySettings",
+    "RetentionSettings",
     "Section",
     "ServerSettings",
     "SetupSettings",

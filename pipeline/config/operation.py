@@ -92,6 +92,55 @@ class CanarySettings(Section):
     )
 
 
+class RetentionSettings(Section):
+    """Removal of what a running pipeline has outlived. By default it keeps everything; see docs/guides/retention.md.
+
+    Nothing goes that is in force, pinned or on trial, or that an edit under way, a snapshot or a restart still needs.
+    """
+
+    every: float = Field(
+        600.0, gt=0, description="seconds between two rounds of removal, by the trainer that has partition 0 of `edits`"
+    )
+    version_days: float | None = Field(
+        None,
+        ge=0,
+        description=(
+            "days for which an adapter version is kept after it went out of force; longer, while an edit can be "
+            "carried out again that needs it; null: for ever"
+        ),
+    )
+    versions: int = Field(
+        2, ge=0, description="newest versions of each region out of force that are kept however old they are"
+    )
+    orphan_hours: float | None = Field(
+        None,
+        ge=0,
+        description=(
+            "hours after which a trainer removes versions and array files that no revision names and none ever will; "
+            "null: all of them when a trainer starts"
+        ),
+    )
+    snapshot_hours: float = Field(
+        1.0, ge=0, description="hours for which a gate keeps the file of a snapshot after the next one took its place"
+    )
+    gated_days: float | None = Field(
+        None,
+        ge=0,
+        description=(
+            "days for which records of `gated` are kept after they were written; edits whose windows are gone cannot "
+            "be carried out again; null: on the embedded log for ever, on Kafka `log.retention_days`"
+        ),
+    )
+    gated_records: int | None = Field(
+        None, ge=0, description="offsets of `gated` that are kept, the newest; null: any number"
+    )
+    interaction_days: float | None = Field(
+        None, ge=0, description="the same as `gated_days` for `interactions` that every gate has read"
+    )
+    dead_letter_days: float | None = Field(None, ge=0, description="the same as `gated_days` for `dead-letters`")
+    dead_letter_records: int | None = Field(None, ge=0, description="the same as `gated_records` for `dead-letters`")
+
+
 class LogSettings(Section):
     """Log between the stages, and the connection to a Kafka broker."""
 

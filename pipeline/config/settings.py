@@ -20,6 +20,7 @@ from pipeline.config.operation import (
     ConsumerSettings,
     IngestSettings,
     LogSettings,
+    RetentionSettings,
     ServerSettings,
 )
 from pipeline.config.section import Section
@@ -59,6 +60,7 @@ class Config(Section):
     ingest: IngestSettings = IngestSettings()
     canary: CanarySettings = CanarySettings()
     consumers: ConsumerSettings = ConsumerSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -4,7 +4,7 @@ Python writes the shortest digits that give the same double again, and the state
 the record, so a restored monitor decides as the one that was written down would have decided.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.errors import LogError
@@ -97,6 +97,16 @@ def restore(monitor: Monitor, record: Mapping[str, Any], bank: RegionBank) -> No
     # Monitors before injections wrote none.
     if "new_items" in record:
         state.new_items.restore(record["new_items"])
+
+
+def window_offsets(record: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the offset in `gated` of every window that a recorded state refers to."""
+    for region in (*record["watched"], *record["ended"]):
+        yield from (offset for _, _, offset, *_ in region["seen"])
+        yield from (offset for name in _EVIDENCE for _, offset, _ in region[name])
+    if "new_items" in record:
+        windows = (record["new_items"]["recent"], *(windows for _, windows in record["new_items"]["news"]))
+        yield from (offset for cells in windows for _, offset in cells)
 
 
 def _region_record(region_state: RegionState) -> dict[str, Any]:

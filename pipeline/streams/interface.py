@@ -256,6 +256,9 @@ class Log(Protocol):
     def start_offset(self, topic: str, partition: int) -> int:
         """Return the first offset kept."""
 
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """Delete the records before `offset`; a later read of one of them raises RecordsLostError."""
+
     def end_offset(self, topic: str, partition: int) -> int:
         """Return the offset after the last committed record."""
 

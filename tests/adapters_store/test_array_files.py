@@ -52,7 +52,7 @@ def test_removed_is_what_is_named_and_nothing_else(store: AdaptersStore) -> None
     kept, gone = (store.arrays.write(arrays(seed), None) for seed in range(2))
     store.publish(**fields())
     assert store.arrays.remove([gone.sha256, "0" * 64]) == [gone.sha256]
-    assert store.prune([]) == [NAME]
+    assert store.remove([NAME]) == [NAME]
     assert store.remove([NAME]) == []
     assert store.arrays.names() == [kept.sha256]
     store.arrays.read(kept)

@@ -23,7 +23,7 @@ def test_killed_at_any_step_a_version_is_whole_or_not_there(root: Path, step: st
     assert store.names() == ([NAME] if complete else [])
     orphans = [path.name for path in root.iterdir() if path.name != NAME]
     assert len(orphans) == (0 if complete else 1)
-    assert store.prune([NAME]) == orphans
+    assert store.remove([]) == orphans
     store.publish(**fields())
     assert store.load(NAME, backbone_sha256=BACKBONE).manifest.edit_id == "e1"
     assert [path.name for path in root.iterdir()] == [NAME]
@@ -55,7 +55,7 @@ def test_an_unfinished_version_in_an_object_store_is_collected_and_its_name_stay
     with pytest.raises(ZeroDivisionError):
         AdaptersStore(url, checkpoint=checkpoint).publish(**fields())
     store = AdaptersStore(url)
-    assert store.prune([]) == [NAME]
+    assert store.remove([NAME]) == [NAME]
     store.publish(**fields(seed=2))
     system, path = fsspec.url_to_fs(url)
     system.rm(path, recursive=True)
@@ -122,12 +122,12 @@ def test_of_two_writers_racing_one_wins_and_the_other_is_told(root: Path, same: 
     assert all("versions never change" in str(failure) for failure in failures)
 
 
-def test_prune_leaves_a_publication_in_progress_alone(root: Path) -> None:
-    pruned: list[list[str]] = []
+def test_a_removal_leaves_a_publication_in_progress_alone(root: Path) -> None:
+    removed: list[list[str]] = []
     other = AdaptersStore(root)
-    store = AdaptersStore(root, checkpoint=lambda _: pruned.append(other.prune([NAME])))
+    store = AdaptersStore(root, checkpoint=lambda _: removed.append(other.remove([])))
     store.publish(**fields())
-    assert pruned == [[]] * 4
+    assert removed == [[]] * 4
     assert store.verify(NAME).version == 7
 
 

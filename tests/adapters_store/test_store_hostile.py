@@ -120,7 +120,7 @@ def test_a_link_in_the_place_of_a_version_is_refused(local: AdaptersStore, publi
     shutil.move(published, outside)
     published.symlink_to(outside, target_is_directory=True)
     assert refused(local) == "unsafe_path"
-    assert local.prune([]) == [NAME]
+    assert local.remove([NAME]) == [NAME]
     assert len(list(outside.iterdir())) == 3
 
 
@@ -207,12 +207,12 @@ def test_a_refusal_names_region_version_path_and_what_to_do(local: AdaptersStore
     assert str(caught.value).count(str(published)) == 1
 
 
-def test_a_damaged_version_is_listed_by_name_pruned_and_its_name_spent(local: AdaptersStore, published: Path) -> None:
+def test_a_damaged_version_is_listed_by_name_removed_and_its_name_spent(local: AdaptersStore, published: Path) -> None:
     (published / MANIFEST).write_bytes(b"short")
     assert local.names() == [NAME]
     with pytest.raises(AdapterRefused, match="bad_manifest"):
         local.list()
-    assert local.prune([]) == [NAME]
+    assert local.remove([NAME]) == [NAME]
     with pytest.raises(StoreError, match="take the next version"):
         local.publish(**fields())
     local.publish(**fields(version=8))
@@ -224,6 +224,6 @@ def test_torn_weights_are_replaced_by_pruning_and_publishing_the_same_again(
     (published / WEIGHTS).write_bytes(b"short")
     with pytest.raises(AdapterRefused, match="wrong_size"):
         local.publish(**fields())
-    assert local.prune([]) == [NAME]
+    assert local.remove([NAME]) == [NAME]
     local.publish(**fields())
     local.verify(NAME)

@@ -92,31 +92,47 @@ def test_what_is_not_there_is_refused_by_name(store: AdaptersStore) -> None:
     assert caught.value.reason == "missing"
 
 
-def test_prune_removes_what_is_not_kept_and_says_so(store: AdaptersStore) -> None:
+def test_a_removal_takes_what_is_named_and_says_so(store: AdaptersStore) -> None:
     for version in (1, 2, 3):
         store.publish(**fields(version=version))
-    assert store.prune(["r0003_v0002", "r0009_v0001"]) == ["r0003_v0001", "r0003_v0003"]
+    assert store.remove(["r0003_v0001", "r0003_v0003", "r0009_v0001"]) == ["r0003_v0001", "r0003_v0003"]
     assert store.names() == ["r0003_v0002"]
     assert store.verify("r0003_v0002").version == 2
-    assert store.prune({"r0003_v0002"}) == []
+    assert store.remove({"r0003_v0001"}) == []
     with pytest.raises(AdapterRefused, match="missing"):
         store.verify("r0003_v0003")
 
 
-def test_a_pruned_name_stays_spent(store: AdaptersStore) -> None:
+def test_the_name_of_a_removed_version_stays_spent(store: AdaptersStore) -> None:
     first = store.publish(**fields())
-    store.prune([])
+    store.remove([NAME])
     with pytest.raises(StoreError, match="pruned version with other content had this name"):
         store.publish(**fields(seed=2))
     assert store.publish(**fields()) == first
     assert store.verify(NAME) == first
 
 
-def test_a_misspelt_name_to_keep_removes_nothing(store: AdaptersStore) -> None:
+def test_a_misspelt_name_removes_nothing(store: AdaptersStore) -> None:
     store.publish(**fields())
-    with pytest.raises(AdapterRefused, match="bad_name"):
-        store.prune(["r3_v7"])
-    assert store.names() == [NAME]
+    for change in (store.remove, store.mark, store.unmark):
+        with pytest.raises(AdapterRefused, match="bad_name"):
+            change(["r3_v7"])
+    assert (store.names(), store.marked()) == ([NAME], [])
+
+
+def test_a_marked_version_is_loaded_and_not_put_in_force_until_the_mark_goes(store: AdaptersStore) -> None:
+    store.publish(**fields())
+    store.check_available(NAME)
+    store.mark([NAME])
+    assert store.marked() == [NAME]
+    assert store.load(NAME, backbone_sha256=BACKBONE).manifest == store.publish(**fields())
+    with pytest.raises(AdapterRefused, match="about to be removed") as caught:
+        store.check_available(NAME)
+    assert caught.value.reason == "pruned"
+    store.unmark([NAME])
+    store.check_available(NAME)
+    store.remove([NAME])
+    assert store.marked() == []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from random import Random
 import pytest
 from typer.testing import CliRunner
 
+from adapters_store import AdaptersStore
 from consumers.backup.archive import MANIFEST, opened
 from consumers.backup.backup import back_up
 from consumers.backup.restore import restore
@@ -220,6 +221,9 @@ def test_a_damaged_version_is_refused_in_force_and_left_out_otherwise(backed: Ba
     with pytest.raises(BackupError, match=f"{needed} is in force and cannot be backed up"):
         back_up(root, backed.config, tmp_path / "two", 1.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "root"], "nothing is left of it"
+    shutil.copytree(adapters_of(backed.folder / "root") / needed, adapters_of(root) / needed, dirs_exist_ok=True)
+    AdaptersStore(adapters_of(root)).remove([other])
+    assert back_up(root, backed.config, tmp_path / "three", 1.0) == [], "retention took it"
 
 
 def test_the_set_up_of_another_log_is_refused(backed: Backed, tmp_path: Path) -> None:

@@ -156,6 +156,11 @@ def test_one_purger_reads_each_record_once_and_again_after_an_erasure(
     run_monitor(lambda: at_hour(path))
     assert purger(log) > 40
     assert {g["user_id"][:7] for g in gated(log)} == {"erased-"}
+    write(log, [event(200, "zoe")])
+    run_gate(lambda: at_hour(path), tmp_path)
+    run_monitor(lambda: at_hour(path))
+    log.delete_before(GATED, 0, log.end_offset(GATED, 0))
+    assert purger(log) == 0, "it goes on behind what retention deleted"
 
 
 def test_an_interrupted_purge_is_made_up_for(

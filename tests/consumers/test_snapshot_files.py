@@ -13,7 +13,7 @@ from adapters_store import AdaptersStore
 from adapters_store.errors import StoreError
 from consumers.gate import changelog
 from consumers.gate.changelog import OnlineSnapshot, StateFile, read_snapshot, snapshot_outputs
-from consumers.gate.snapshot_files import KEPT, SnapshotFiles
+from consumers.gate.snapshot_files import SnapshotFiles
 from consumers.runtime.stage import Output, Point
 from pipeline.errors import LogError
 from pipeline.streams import MemoryLog, SqliteLog
@@ -21,6 +21,7 @@ from pipeline.streams.topics import GATED, TREND, pipeline_topics
 from tests.consumers.gating import changed, events, fill, gate_loop, gated, read, said
 
 INLINE = changelog.LARGEST_INLINE
+KEPT = 3_600.0
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def same(one: OnlineSnapshot | None, other: OnlineSnapshot) -> bool:
 
 
 def test_a_large_state_is_a_file_and_its_record_is_short(log: MemoryLog, store: AdaptersStore) -> None:
-    files = SnapshotFiles(store.arrays, "g", Clock())
+    files = SnapshotFiles(store.arrays, "g", Clock(), KEPT)
     (out,) = write(log, 1, files.replace)
     (record,) = read(log, TREND)
     assert len(record.raw or b"") < 1_000
@@ -75,7 +76,7 @@ def test_a_large_state_is_a_file_and_its_record_is_short(log: MemoryLog, store: 
 
 
 def test_a_small_state_and_those_of_before_are_read_from_the_log(log: MemoryLog, store: AdaptersStore) -> None:
-    files = SnapshotFiles(store.arrays, "g", Clock())
+    files = SnapshotFiles(store.arrays, "g", Clock(), KEPT)
     small = snapshot_outputs("g", snapshot(1, 100), 1.0, files.replace)
     assert small == snapshot_outputs("g", snapshot(1, 100), 1.0)
     before = write(log, 1, None)
@@ -88,7 +89,7 @@ def test_a_small_state_and_those_of_before_are_read_from_the_log(log: MemoryLog,
 
 
 def test_a_version_that_knows_no_files_refuses_the_snapshot(log: MemoryLog, store: AdaptersStore) -> None:
-    (out,) = snapshot_outputs("g", snapshot(1), 1.0, SnapshotFiles(store.arrays, "g", Clock()).replace)
+    (out,) = snapshot_outputs("g", snapshot(1), 1.0, SnapshotFiles(store.arrays, "g", Clock(), KEPT).replace)
     value = {name: field for name, field in (out.value or {}).items() if name != "file"}  # type: ignore[union-attr]
     with log.producer("g").transaction() as transaction:
         transaction.send(TREND, value, key="g/00000", timestamp=1.0)
@@ -98,7 +99,7 @@ def test_a_version_that_knows_no_files_refuses_the_snapshot(log: MemoryLog, stor
 
 def test_superseded_files_go_an_hour_later_and_the_newest_two_stay(log: MemoryLog, store: AdaptersStore) -> None:
     clock = Clock()
-    files, names = SnapshotFiles(store.arrays, "g", clock), []
+    files, names = SnapshotFiles(store.arrays, "g", clock, KEPT), []
     for number in range(4):
         (out,) = write(log, number, files.replace)
         names.append(out.value["file"]["sha256"])  # type: ignore[index, call-overload]
@@ -114,7 +115,7 @@ def test_superseded_files_go_an_hour_later_and_the_newest_two_stay(log: MemoryLo
 def test_a_restored_gate_goes_on_with_the_files_that_its_record_names(log: MemoryLog, store: AdaptersStore) -> None:
     clock = Clock()
     for number in range(3):
-        files = SnapshotFiles(store.arrays, "g", clock)
+        files = SnapshotFiles(store.arrays, "g", clock, KEPT)
         found = read_snapshot(log, "g", store.arrays)
         files.restore(() if found is None else found.files)
         write(log, number, files.replace)
@@ -126,15 +127,15 @@ def test_a_restored_gate_goes_on_with_the_files_that_its_record_names(log: Memor
 
 def test_of_the_files_only_what_was_to_replace_the_newest_is_an_orphan(log: MemoryLog, store: AdaptersStore) -> None:
     others = store.arrays.write({"a": np.ones(3)}, None), store.arrays.write({"a": np.ones(3)}, "edit")
-    elsewhere = SnapshotFiles(store.arrays, "g", Clock())
+    elsewhere = SnapshotFiles(store.arrays, "g", Clock(), KEPT)
     of_another_log = [elsewhere.replace(bytes(range(n))).file.sha256 for n in (1, 2)]
-    files = SnapshotFiles(store.arrays, "g", Clock())
+    files = SnapshotFiles(store.arrays, "g", Clock(), KEPT)
     write(log, 1, files.replace)
     kept = store.arrays.names()
     orphan = files.replace(b"killed before the transaction").file.sha256
     found = read_snapshot(log, "g", store.arrays)
     assert found is not None
-    again = SnapshotFiles(store.arrays, "g", Clock())
+    again = SnapshotFiles(store.arrays, "g", Clock(), KEPT)
     again.restore(found.files)
     assert store.arrays.names() == kept
     assert orphan not in kept and {*of_another_log, *(other.sha256 for other in others)} < set(kept)
@@ -142,7 +143,7 @@ def test_of_the_files_only_what_was_to_replace_the_newest_is_an_orphan(log: Memo
 
 def test_a_record_that_names_files_of_others_removes_none(log: MemoryLog, store: AdaptersStore) -> None:
     clock, others = Clock(), store.arrays.write({"a": np.ones(3)}, "edit")
-    files = SnapshotFiles(store.arrays, "g", clock)
+    files = SnapshotFiles(store.arrays, "g", clock, KEPT)
     newest = files.replace(b"state").file.sha256
     files.restore([newest, others.sha256])
     clock.now = 2 * KEPT
@@ -160,7 +161,7 @@ def test_a_record_that_names_files_of_others_removes_none(log: MemoryLog, store:
 def test_a_reader_whose_file_is_gone_meanwhile_reads_the_newer_snapshot(
     log: MemoryLog, store: AdaptersStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = SnapshotFiles(store.arrays, "g", Clock())
+    files = SnapshotFiles(store.arrays, "g", Clock(), KEPT)
     write(log, 1, files.replace)
     first, whole = store.arrays.names(), store.arrays.read
 
@@ -177,7 +178,7 @@ def test_a_reader_whose_file_is_gone_meanwhile_reads_the_newer_snapshot(
 def test_a_file_that_is_missing_or_damaged_is_an_error_that_names_it(
     log: MemoryLog, store: AdaptersStore, damage: Callable[[Path], None]
 ) -> None:
-    write(log, 1, SnapshotFiles(store.arrays, "g", Clock()).replace)
+    write(log, 1, SnapshotFiles(store.arrays, "g", Clock(), KEPT).replace)
     (name,) = store.arrays.names()
     damage(Path(store.root) / "arrays" / f"{name}.safetensors")
     with pytest.raises(LogError, match=f"trend of gate g is damaged.*arrays/{name}.safetensors.*restore the file"):

@@ -339,7 +339,7 @@ def test_gates_go_on_behind_interactions_that_retention_deleted(open_any_log: Op
     committed = log.committed("gate", INTERACTIONS, 0)
     write(log, [{"user_id": f"u{n}", "item_id": "i", "timestamp": 1.6e9 + n, "event_id": f"l{n}"} for n in range(20)])
     first = log.end_offset(INTERACTIONS, 0)
-    log.delete_before(INTERACTIONS, 0, first)  # type: ignore[attr-defined]
+    log.delete_before(INTERACTIONS, 0, first)
     with pytest.raises(RecordsLostError, match=r"lost offsets .* of \S*interactions/0: .* `raie topics skip`"):
         gate_loop(open_any_log, tmp_path, changed()).run()
     (lost,) = skip_lost(log, 10.0, monotonic)

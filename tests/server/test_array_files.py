@@ -235,7 +235,7 @@ def test_a_server_takes_over_a_snapshot_whose_state_is_a_file(
     state = fresh_state()
     state.second_stage.count(state.query_of(first_taken(77), the_catalogue()), 77)
     kept = OnlineSnapshot(state.to_arrays(), 9, 0, 0)
-    replace_file = SnapshotFiles(world.store.arrays, "gate", lambda: 0.0).replace
+    replace_file = SnapshotFiles(world.store.arrays, "gate", lambda: 0.0, 3_600.0).replace
     (out,) = snapshot_outputs("gate", kept, 1.6e9, replace_file)
     world.send(TREND, out.value if isinstance(out.value, dict) else None, str(out.key))
     with serving(world) as server:

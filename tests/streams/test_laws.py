@@ -335,7 +335,7 @@ def test_reading_a_range_returns_that_range(log: Log) -> None:
 
 def test_reading_deleted_offsets_names_them(log: Log) -> None:
     written = write(log, "short", range(10))
-    log.delete_before("short", 0, written[4][2])  # type: ignore[attr-defined]
+    log.delete_before("short", 0, written[4][2])
     with pytest.raises(LogError, match=rf"offsets {written[2][2]}\.\.{written[3][2]} of short/0 are already deleted"):
         log.read("short", 0, written[2][2], written[8][2])
     assert numbers(log.read("short", 0, written[4][2], written[6][2])) == [4, 5]
@@ -348,7 +348,7 @@ def test_a_group_that_lost_records_learns_which(log: Log) -> None:
     commit(log, consumer)
     # Closed meanwhile: what a client has fetched is not lost to it.
     consumer.close()
-    log.delete_before("short", 0, written[5][2])  # type: ignore[attr-defined]
+    log.delete_before("short", 0, written[5][2])
     consumer = log.consumer("g", ["short"], "a")
     for _ in range(2):
         with pytest.raises(

@@ -32,6 +32,9 @@ from pipeline.streams.transaction import BufferedProducer, Outgoing, Positions, 
 PAGE = 512
 """Records per read: a longer read would hold its snapshot, which prevents a reset of the WAL."""
 
+DELETED = 5_000
+"""Offsets of one transaction that deletes."""
+
 OF_PROCESSES = ("owners", "members", "groups", "producers")
 """Tables of the processes that use a log at a moment; they are no content."""
 
@@ -127,10 +130,13 @@ class SqliteLog:
 
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Delete the records before `offset`; a later read of one of them raises RecordsLostError."""
-        where = self._id(topic, partition)
-        with self._database.write() as connection:
-            connection.execute("UPDATE partitions SET first = max(first, min(?, end)) WHERE id = ?", (offset, where))
-            connection.execute('DELETE FROM records WHERE partition_id = ? AND "offset" < ?', (where, offset))
+        where, (first, end) = self._id(topic, partition), self.bounds(topic, partition)
+        # In pages: other processes write in between.
+        while first < min(offset, end):
+            first = min(first + DELETED, offset, end)
+            with self._database.write() as connection:
+                connection.execute("UPDATE partitions SET first = max(first, ?) WHERE id = ?", (first, where))
+                connection.execute('DELETE FROM records WHERE partition_id = ? AND "offset" < ?', (where, first))
 
     def topics(self) -> list[Topic]:
         """Return all topics."""
