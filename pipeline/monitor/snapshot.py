@@ -62,6 +62,8 @@ def snapshot(monitor: Monitor) -> dict[str, Any]:
         "visits": [list(visit) for visit in state.visits],
         "tally": [[region_id, [list(t) for t in tallies]] for region_id, tallies in state.tally.items()],
         "new_items": state.new_items.state(),
+        "requests": state.requests,
+        "unlearnings": state.unlearnings,
     }
 
 
@@ -97,6 +99,8 @@ def restore(monitor: Monitor, record: Mapping[str, Any], bank: RegionBank) -> No
     # Monitors before injections wrote none.
     if "new_items" in record:
         state.new_items.restore(record["new_items"])
+    # Monitors before unlearning wrote neither.
+    state.requests, state.unlearnings = list(record.get("requests", ())), record.get("unlearnings", 0)
 
 
 def _region_record(region_state: RegionState) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""Request of `gated` to unlearn a user: what was trained with the windows under its key is to be trained without them.
+
+    unlearn     true
+
+The gate writes it before the tombstone of the user, under the same key. Its own offset bounds the windows: what stands
+before it under its key.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pipeline.events.versioning import versioned
+from pipeline.streams.interface import Log, Record
+from pipeline.streams.topics import GATED
+
+
+def unlearning_request() -> Mapping[str, Any]:
+    """The value of a request."""
+    return versioned({"unlearn": True})
+
+
+def is_unlearning_request(record: Record) -> bool:
+    """True for a record of `gated` that is a request."""
+    return record.value is not None and record.value.get("unlearn") is True
+
+
+def is_event(record: Record) -> bool:
+    """True for a record of `gated` that is neither a tombstone nor a request."""
+    return record.value is not None and not is_unlearning_request(record)
+
+
+@dataclass(frozen=True)
+class ForgottenWindows:
+    """Windows of erased users.
+
+    Attributes:
+        offsets: their offsets in `gated`, in order.
+        complete: True if `gated` still holds the first window of each user since set-up, and so all of them.
+    """
+
+    offsets: tuple[int, ...]
+    complete: bool
+
+    @cached_property
+    def as_set(self) -> frozenset[int]:
+        """The offsets."""
+        return frozenset(self.offsets)
+
+
+def windows_of_requests(log: Log, requests: Sequence[int]) -> ForgottenWindows:
+    """Find the windows that requests are about.
+
+    Args:
+        log: has the topic.
+        requests: offsets of the requests.
+
+    Raises:
+        LookupError: one of the requests is not in the log any more.
+    """
+    until: dict[str, int] = {}
+    for request in requests:
+        record = next(log.read(GATED, 0, request, request + 1), None)
+        if record is None or record.key is None or not is_unlearning_request(record):
+            raise LookupError(f"{GATED}/0 holds no request at offset {request}")
+        until[record.key] = request
+    first: dict[str | None, bool] = {}
+    offsets = []
+    for record in windows_of(log, until):
+        # Records of the first versions lack the field.
+        first.setdefault(record.key, (record.value or {}).get("since_setup") == 0)
+        offsets.append(record.offset)
+    return ForgottenWindows(tuple(offsets), all(first.values()))
+
+
+def windows_of(log: Log, until: Mapping[str, int]) -> Iterator[Record]:
+    """Records of `gated` that hold the windows of users, each before an offset.
+
+    Args:
+        log: has the topic.
+        until: name of the user in `gated` -> the offset.
+    """
+    start, end = log.start_offset(GATED, 0), max(until.values(), default=0)
+    for record in log.read(GATED, 0, min(start, end), end):
+        if record.key in until and record.offset < until[str(record.key)] and is_event(record):
+            yield record
