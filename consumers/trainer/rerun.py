@@ -100,12 +100,12 @@ def _check_evidence(edit: Edit, base: int, setup: SetUp, log: Log, store: Adapte
     gone = [e for e in (*edit.windows, *edit.samples) if e.offset in erased]
     destroyed = destroyed_versions(log)
     if gone:
+        what = f"edit {edit.edit_id} rests on {len(gone)} windows of erased users, which are evidence no more"
         made = next((name for name in destroyed if _was_made_by(name, edit, log)), None)
-        by = made and destroyed[made]
-        what = (
-            f": {made} was destroyed, and {by.adapter if by else 'the version before it'} stands for it" if made else ""
-        )
-        raise LogError(f"edit {edit.edit_id} rests on {len(gone)} windows of erased users, which are no evidence{what}")
+        if made is None:
+            raise LogError(f"{what}: there is nothing to compare with")
+        by = destroyed[made]
+        raise LogError(f"{what}: {made} was destroyed, {by.adapter if by else 'the version before it'} stands for it")
     needed = [name for name in (*bank.adapters, *bank.injection.names) if name in destroyed]
     if needed:
         raise LogError(f"edit {edit.edit_id} starts from {needed[0]}, which was destroyed when a user was unlearned")

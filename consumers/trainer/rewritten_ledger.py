@@ -8,9 +8,9 @@ from adapters_store.errors import StoreError
 from consumers.runtime.ledger import Ledger
 from consumers.runtime.malformed import unreported
 from consumers.runtime.revisions import RevisionFollower
-from pipeline.editing.unlearning import Step, without
+from pipeline.editing.unlearning import Step
 from pipeline.events.edit import Edit
-from pipeline.events.unlearning import ForgottenWindows
+from pipeline.events.unlearning import ForgottenWindows, without
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.revision import Revision
 from pipeline.regions.rewritten import read_rewritten

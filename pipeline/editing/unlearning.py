@@ -24,9 +24,9 @@ from pipeline.editing import banks
 from pipeline.editing.editor import Result
 from pipeline.editing.publisher import INPUTS, EditPublisher
 from pipeline.editing.workspace import Workspace
-from pipeline.events.edit import Edit, Evidence, Operation, Outcome
+from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.gated import EvidenceError
-from pipeline.events.unlearning import ForgottenWindows
+from pipeline.events.unlearning import ForgottenWindows, touches, without
 from pipeline.models.lora.moved_items import Tensors
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.injection import EVERY_REGION
@@ -199,22 +199,6 @@ class Unlearner:
         for region_id, version in map(parse_version_name, self._store.names()):
             numbers[region_id] = max(version, numbers.get(region_id, 0))
         return numbers
-
-
-def touches(edit: Edit | None, forgotten: ForgottenWindows, kept_from: int) -> bool:
-    """Return whether an edit rests on a forgotten window, or may: windows of both are gone from `gated`."""
-    evidence = () if edit is None else (*edit.windows, *edit.samples)
-    lost = not forgotten.complete and any(e.offset < kept_from for e in evidence)
-    return lost or not forgotten.as_set.isdisjoint(e.offset for e in evidence)
-
-
-def without(edit: Edit, forgotten: ForgottenWindows) -> Edit:
-    """Return an edit without forgotten windows."""
-
-    def left(evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
-        return tuple(e for e in evidence if e.offset not in forgotten.as_set)
-
-    return replace(edit, windows=left(edit.windows), samples=left(edit.samples))
 
 
 def _fitted(edit: Edit, edit_id: str, bank: RegionBank, progress: _Progress) -> Edit | None:

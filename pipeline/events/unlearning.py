@@ -7,10 +7,11 @@ before it under its key.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from pipeline.events.edit import Edit, Evidence
 from pipeline.events.versioning import versioned
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import GATED
@@ -85,3 +86,19 @@ def windows_of(log: Log, until: Mapping[str, int]) -> Iterator[Record]:
     for record in log.read(GATED, 0, min(start, end), end):
         if record.key in until and record.offset < until[str(record.key)] and is_event(record):
             yield record
+
+
+def touches(edit: Edit | None, forgotten: ForgottenWindows, kept_from: int) -> bool:
+    """Return whether an edit rests on a forgotten window, or may: windows of both are gone from `gated`."""
+    evidence = () if edit is None else (*edit.windows, *edit.samples)
+    lost = not forgotten.complete and any(e.offset < kept_from for e in evidence)
+    return lost or not forgotten.as_set.isdisjoint(e.offset for e in evidence)
+
+
+def without(edit: Edit, forgotten: ForgottenWindows) -> Edit:
+    """Return an edit without forgotten windows."""
+
+    def left(evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
+        return tuple(e for e in evidence if e.offset not in forgotten.as_set)
+
+    return replace(edit, windows=left(edit.windows), samples=left(edit.samples))
