@@ -87,6 +87,11 @@ class Revision:
         _check_fit(bank, after)
         return after
 
+    @property
+    def destroyed(self) -> Collection[str]:
+        """Versions that are destroyed once this revision is in force."""
+        return () if self.unlearned is None else self.unlearned.replaced.keys()
+
     def without(self, versions: Collection[str]) -> "Revision":
         """Return this revision without versions that are destroyed; the backbone answers in their place."""
         regions = tuple(replace(r, adapter=None) if r.adapter in versions else r for r in self.regions)

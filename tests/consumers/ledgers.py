@@ -9,9 +9,7 @@ from pathlib import Path
 from adapters_store import AdaptersStore
 from consumers.trainer.job import JobRunner
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
-from pipeline.events.item import Item
 from pipeline.events.unlearning import unlearning_request
-from pipeline.events.versioning import versioned
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.revision import Revision
 from pipeline.streams import Log, MemoryLog
@@ -26,18 +24,17 @@ def ledger_log(run: Run, log: Log | None = None) -> Log:
     log.create_topics(pipeline_topics(1))
     with log.producer("replay").transaction() as transaction:
         for item in dataset().items.values():
-            transaction.send(ITEMS, versioned(_record(item)), key=item.item_id, timestamp=0.0)
+            transaction.send(ITEMS, item.to_record(), key=item.item_id, timestamp=0.0)
         for record in run.gated:
             transaction.send(GATED, record.value, key=record.key, partition=0, timestamp=record.timestamp)
         for edit, _ in run.ledger:
             transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
-        for record in (*run.outcomes, *run.regions):
-            transaction.send(record.topic, record.value, key=record.key, timestamp=record.timestamp)
+        for record in run.outcomes:
+            transaction.send(OUTCOMES, record.value, key=record.key, timestamp=record.timestamp)
+        for base, record in enumerate(run.regions):
+            value = {**(record.value or {}), "base_revision": base}
+            transaction.send(REGIONS, value, key=record.key, timestamp=record.timestamp)
     return log
-
-
-def _record(item: Item) -> dict[str, object]:
-    return {"item_id": item.item_id, "text": item.text}
 
 
 def request_unlearning(log: Log, *users: str) -> Edit:
@@ -81,7 +78,7 @@ def without_users(run: Run, users: Collection[str], folder: Path) -> tuple[dict[
     log.create_topics(pipeline_topics(1))
     with log.producer("replay").transaction() as transaction:
         for item in dataset().items.values():
-            transaction.send(ITEMS, versioned(_record(item)), key=item.item_id, timestamp=0.0)
+            transaction.send(ITEMS, item.to_record(), key=item.item_id, timestamp=0.0)
         for record in run.gated:
             if record.key not in users:
                 transaction.send(GATED, record.value, key=record.key, partition=0, timestamp=record.timestamp)
