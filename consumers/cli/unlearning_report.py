@@ -12,7 +12,7 @@ LONGEST = 100 * 365.25 * 86_400.0
 
 
 def cost_line(user: str, cost: Cost) -> str:
-    """What unlearning a user costs, before it begins."""
+    """Cost of unlearning a user, before it begins."""
     if not cost.versions and not cost.lost and not cost.judged:
         return f"unlearning {user}: no version rests on one of {cost.windows:,} windows, and none is trained anew"
     seconds = "" if cost.seconds is None else f"; these edits took {cost.seconds:,.1f} s in their time"
@@ -24,7 +24,7 @@ def cost_line(user: str, cost: Cost) -> str:
 
 
 def result_lines(log: Log, requests: Sequence[int]) -> Iterator[str]:
-    """What came of the requests of one user, once all are answered."""
+    """Results of the requests of one user, once all are answered."""
     found = answered(log)
     for edit, outcome in {found[offset][0].edit_id: found[offset] for offset in requests}.values():
         yield f"unlearned by edit {edit.edit_id}: {outcome.detail}"
@@ -33,7 +33,7 @@ def result_lines(log: Log, requests: Sequence[int]) -> Iterator[str]:
 
 
 def residue_lines(log: Log, config: Config, now: float) -> Iterator[str]:
-    """What is not refitted, and when the user's part in it goes; `now` in seconds since 1970."""
+    """Places that are not refitted, and when the user's part in each goes; `now` in seconds since 1970."""
     rate = events_a_second(log)
     yield "learned from the user and not refitted:"
     for one in residues(config):

@@ -25,7 +25,7 @@ RATE_EVENTS = 1_000
 
 @dataclass(frozen=True)
 class Cost:
-    """What an unlearning will cost.
+    """Cost of an unlearning.
 
     Attributes:
         windows: of the user in `gated`.

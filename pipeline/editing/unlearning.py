@@ -55,7 +55,7 @@ class Step:
 
 @dataclass
 class _Progress:
-    """What one Unlearn looks for, and what it has done so far.
+    """State of one Unlearn: its aim, and its work so far.
 
     Attributes:
         forgotten: the windows.

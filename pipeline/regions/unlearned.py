@@ -1,4 +1,4 @@
-"""Unlearning in force: windows that no adapter has learned from any more, and the versions that were replaced."""
+"""Record of an unlearning: windows that are evidence no more, and the versions that were replaced."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Unlearned:
-    """What one Unlearn changed beside the regions.
+    """Effects of one Unlearn beside the regions.
 
     Attributes:
         windows: offsets in `gated` of the windows that are evidence no more.
