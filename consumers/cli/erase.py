@@ -82,7 +82,7 @@ def unlearn_user(user: str, config: Config, dry_run: bool, out: Say) -> bool:
         out: shows a line of the answer.
 
     Returns:
-        False while the unlearning is not carried out yet.
+        False where the unlearning is not carried out, or not yet.
 
     Raises:
         BadEvent: it is no user id.
@@ -111,6 +111,7 @@ def unlearn_user(user: str, config: Config, dry_run: bool, out: Say) -> bool:
         if is_done:
             for line in result_lines(log, requests):
                 out(line)
+            is_done = all(answered(log)[request][1].published for request in requests)
             _purge(log, config)
         else:
             out(

@@ -27,7 +27,8 @@ def result_lines(log: Log, requests: Sequence[int]) -> Iterator[str]:
     """Results of the requests of one user, once all are answered."""
     found = answered(log)
     for edit, outcome in {found[offset][0].edit_id: found[offset] for offset in requests}.values():
-        yield f"unlearned by edit {edit.edit_id}: {outcome.detail}"
+        verdict = "unlearned by edit" if outcome.published else "NOT unlearned by edit"
+        yield f"{verdict} {edit.edit_id}: {outcome.detail}"
         for old, new in replacements(log, edit.edit_id).items():
             yield f"  {old} destroyed; {f'{new} stands for it' if new else 'the version before it answers'}"
 

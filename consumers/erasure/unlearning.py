@@ -10,7 +10,7 @@ from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.topic_reader import new_records
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
-from pipeline.events.unlearning import ForgottenWindows, is_event, is_unlearning_request, touches, windows_of
+from pipeline.events.unlearning import is_event, is_unlearning_request, touches, windows_before
 from pipeline.events.user_state import names_in
 from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Log
@@ -61,9 +61,8 @@ def cost_of(log: Log, names: Collection[str]) -> Cost:
         log: has the ledger.
         names: of the user in `gated`.
     """
-    windows = list(windows_of(log, dict.fromkeys(names, log.acknowledged_end(GATED, 0))))
-    complete = not windows or (windows[0].value or {}).get("since_setup") == 0
-    forgotten, kept_from = ForgottenWindows(tuple(r.offset for r in windows), complete), log.start_offset(GATED, 0)
+    forgotten = windows_before(log, dict.fromkeys(names, log.acknowledged_end(GATED, 0)))
+    kept_from = log.start_offset(GATED, 0)
     ended = dict(_published(log))
     lineage = _Lineage()
     again: list[str] = []
@@ -76,7 +75,7 @@ def cost_of(log: Log, names: Collection[str]) -> Cost:
     trained = [edit_id for edit_id in again if edit_id in lineage.anew]
     lost = [i for i in again if any(e.offset < kept_from for e in ended[i][0].windows) and i in lineage.anew]
     return Cost(
-        len(windows),
+        len(forgotten.offsets),
         len(trained) - len(lost),
         sum(ended[edit_id][1].trained_windows for edit_id in trained if edit_id not in lost),
         len(again) - len(trained),

@@ -127,6 +127,9 @@ class Unlearner:
         first = next((i for i, step in enumerate(steps) if touches(step.edit, forgotten, kept_from)), None)
         if first is None:
             return _finish(unlearn, then[-1], then[-1], progress, None)
+        while not all(self._has(name) for name in (*then[first].adapters, *then[first].injection.names) if name):
+            # A version that it would start from was pruned: it is brought about again.
+            first -= 1
         bank, rewritten = banks.numbered(then[first], progress.numbers), list[Revision]()
         progress.injections[bank.injection.names] = bank.injection.names
         for step, before, after in zip(steps[first:], then[first:-1], then[first + 1 :], strict=True):
@@ -142,15 +145,15 @@ class Unlearner:
     ) -> RegionBank:
         """Return the regions after a step, given those before it in its time and those before it now."""
         if step.edit is None:
-            return _rolled_back(step.revision, before, bank, progress)
+            after = _rolled_back(step.revision, before, bank, progress)
+            return after if all(map(self._has, (*after.adapters, *after.injection.names))) else bank
         version = banks.version_of(step.revision, before)
         edit = _fitted(step.edit, unlearn.edit_id, bank, progress)
         try:
             result = None if edit is None else self._try(edit, bank, version)
         except (RecordsLostError, EvidenceError):
-            if not touches(step.edit, progress.forgotten, progress.kept_from) and banks.stands(
-                step.revision, before, bank
-            ):
+            is_touched = touches(step.edit, progress.forgotten, progress.kept_from)
+            if not is_touched and self._has(version) and banks.stands(step.revision, before, bank):
                 return banks.as_it_was(step.revision, bank)
             result = None
         if result is not None:
@@ -184,6 +187,13 @@ class Unlearner:
         number = parse_version_name(name)
         progress.numbers[number[0]] = number[1]
         return result.bank
+
+    def _has(self, version: str | None) -> bool:
+        """Return whether a version is in the store; True for none."""
+        try:
+            return version is None or bool(self._store.show(version))
+        except AdapterRefused:
+            return False
 
     def _known(self, inputs: str) -> Tensors | None:
         """Tensors of the version that an edit has led to, if it was trained from the same inputs."""

@@ -6,7 +6,7 @@ The gate writes it before the tombstone of the user, under the same key. Its own
 before it under its key.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -66,26 +66,30 @@ def windows_of_requests(log: Log, requests: Sequence[int]) -> ForgottenWindows:
         if record is None or record.key is None or not is_unlearning_request(record):
             raise LookupError(f"{GATED}/0 holds no request at offset {request}")
         until[record.key] = request
-    first: dict[str | None, bool] = {}
-    offsets = []
-    for record in windows_of(log, until):
-        # Records of the first versions lack the field.
-        first.setdefault(record.key, (record.value or {}).get("since_setup") == 0)
-        offsets.append(record.offset)
-    return ForgottenWindows(tuple(offsets), all(first.values()))
+    return windows_before(log, until)
 
 
-def windows_of(log: Log, until: Mapping[str, int]) -> Iterator[Record]:
-    """Records of `gated` that hold the windows of users, each before an offset.
+def windows_before(log: Log, until: Mapping[str, int]) -> ForgottenWindows:
+    """Find the windows of users, each before an offset.
 
     Args:
         log: has the topic.
         until: name of the user in `gated` -> the offset.
     """
     start, end = log.start_offset(GATED, 0), max(until.values(), default=0)
+    # Where nothing is lost, a user without windows never had one.
+    first = dict.fromkeys(until, start == 0)
+    seen: set[str] = set()
+    offsets: list[int] = []
     for record in log.read(GATED, 0, min(start, end), end):
-        if record.key in until and record.offset < until[str(record.key)] and is_event(record):
-            yield record
+        name = str(record.key)
+        if name in until and record.offset < until[name] and is_event(record):
+            if name not in seen:
+                # Records of the first versions lack the field.
+                first[name] = (record.value or {}).get("since_setup") == 0
+                seen.add(name)
+            offsets.append(record.offset)
+    return ForgottenWindows(tuple(offsets), all(first.values()))
 
 
 def touches(edit: Edit | None, forgotten: ForgottenWindows, kept_from: int) -> bool:

@@ -191,6 +191,15 @@ def test_an_edit_whose_windows_are_gone_gives_way_only_if_it_may_rest_on_the_use
         assert not gives_way or (replaced["r0004_v0001"] is None and bank_of(log, store)[4].status is Status.RETIRED)
 
 
+def test_a_pruned_ancestor_is_brought_about_again(log: Log, store: AdaptersStore, tmp_path: Path) -> None:
+    # Retention took the version that the first edit to be carried out again starts from.
+    store.remove(["r0004_v0002"])
+    carry_out(log, store, request_unlearning(log, LATE))
+    expected, _ = without_users(short_run(), [LATE], tmp_path / "reference")
+    by = destroyed_versions(log)["r0004_v0002"]
+    assert by is not None and weights(store, by.adapter) == expected["r0004_v0002"] == the_run().versions["r0004_v0002"]
+
+
 def test_a_trainer_that_is_killed_leaves_nothing_that_the_next_one_stumbles_over(tmp_path: Path) -> None:
     log = ledger_log(short_run(), SqliteLog(tmp_path / "log.sqlite"))
     store = copy_of_store(short_run(), tmp_path / "adapters")
