@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -66,9 +65,9 @@ def short_run() -> Run:
 
 
 def users() -> list[str]:
-    """Random users of the stream."""
-    counts = Counter(str(record.key) for record in the_run().gated)
-    return np.random.default_rng(0).permutation(sorted(counts)).tolist()[: 20 if LONG else 0]
+    """Users to unlearn one by one: 20 random ones of the stream, or one."""
+    everyone = sorted({str(record.key) for record in the_run().gated}) if LONG else [LATE]
+    return np.random.default_rng(0).permutation(everyone).tolist()[:20]
 
 
 @pytest.fixture
@@ -83,9 +82,10 @@ def store(tmp_path: Path) -> AdaptersStore:
 
 @pytest.mark.parametrize("user", users())
 def test_each_of_many_users_is_unlearned_to_the_byte(tmp_path: Path, user: str) -> None:
-    log, store = ledger_log(the_run()), copy_of_store(the_run(), tmp_path / "adapters")
+    run = the_run() if LONG else short_run()
+    log, store = ledger_log(run), copy_of_store(run, tmp_path / "adapters")
     carry_out(log, store, request_unlearning(log, user))
-    assert_as_without(the_run(), [user], log, store, tmp_path / "reference")
+    assert_as_without(run, [user], log, store, tmp_path / "reference")
 
 
 def test_two_users_one_after_the_other_leave_what_a_ledger_without_both_has(
@@ -94,7 +94,6 @@ def test_two_users_one_after_the_other_leave_what_a_ledger_without_both_has(
     outcome, revision = carry_out(log, store, request_unlearning(log, LATE))
     assert outcome.published and revision is not None and revision.unlearned is not None
     assert set(revision.unlearned.replaced) < set(short_run().versions), "clean versions stay"
-    assert_as_without(short_run(), [LATE], log, store, tmp_path / "late")
     carry_out(log, store, request_unlearning(log, ACTIVE))
     assert_as_without(short_run(), [LATE, ACTIVE], log, store, tmp_path / "both")
 
@@ -191,13 +190,12 @@ def test_an_edit_whose_windows_are_gone_gives_way_only_if_it_may_rest_on_the_use
         assert not gives_way or (replaced["r0004_v0001"] is None and bank_of(log, store)[4].status is Status.RETIRED)
 
 
-def test_a_pruned_ancestor_is_brought_about_again(log: Log, store: AdaptersStore, tmp_path: Path) -> None:
+def test_a_pruned_ancestor_is_brought_about_again(log: Log, store: AdaptersStore) -> None:
     # Retention took the version that the first edit to be carried out again starts from.
     store.remove(["r0004_v0002"])
     carry_out(log, store, request_unlearning(log, LATE))
-    expected, _ = without_users(short_run(), [LATE], tmp_path / "reference")
     by = destroyed_versions(log)["r0004_v0002"]
-    assert by is not None and weights(store, by.adapter) == expected["r0004_v0002"] == the_run().versions["r0004_v0002"]
+    assert by is not None and weights(store, by.adapter) == the_run().versions["r0004_v0002"]
 
 
 def test_a_trainer_that_is_killed_leaves_nothing_that_the_next_one_stumbles_over(tmp_path: Path) -> None:
