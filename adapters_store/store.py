@@ -142,6 +142,13 @@ class AdaptersStore:
         with error_context(self.root, name):
             return check_manifest(name, self._backend.read(name, [MANIFEST])[MANIFEST])
 
+    def has_weights(self, name: str, tensors: Mapping[str, Array]) -> bool:
+        """Return whether a version holds these weights, byte for byte; False for one that is gone or damaged."""
+        try:
+            return self.show(name).sha256 == file_entry(write_tensors(tensors)).sha256
+        except AdapterRefused:
+            return False
+
     def names(self, region_id: int | None = None) -> Names:
         """Return the names of all versions, valid or not, sorted."""
         with error_context(self.root):

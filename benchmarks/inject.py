@@ -53,20 +53,21 @@ def main(arguments: list[str] | None = None) -> None:
 def measured(folder: Path, events: int, config: Config) -> dict[str, Any]:
     """Return sizes and times of the injections of a replay, and of one retraining."""
     write(simulate("emerging", 0, events), folder / "data")
-    context, plan = _context(folder, config)
+    context, plan = context_of(folder, config)
     timed = _timed_injections(context, plan)
     seconds, windows = [s for s, _ in timed], sum(len(edit.windows) for _, edit in timed)
-    retraining = _retraining(context, plan)
+    seconds_anew = retraining(context, plan)
     return {
         "items": len({item for _, edit in timed for item in edit.items}),
         "windows": windows,
         "injections": len(timed),
-        "seconds": {"all": sum(seconds), "longest": max(seconds), "retraining": retraining},
-        "ratios": {"all": sum(seconds) / retraining, "longest": max(seconds) / retraining},
+        "seconds": {"all": sum(seconds), "longest": max(seconds), "retraining": seconds_anew},
+        "ratios": {"all": sum(seconds) / seconds_anew, "longest": max(seconds) / seconds_anew},
     }
 
 
-def _context(folder: Path, config: Config) -> tuple[StrategyContext, Plan]:
+def context_of(folder: Path, config: Config) -> tuple[StrategyContext, Plan]:
+    """Set-up and stream of the log in `folder/data`, with the state in `folder/state`."""
     dataset = read_dataset(folder / "data")
     plan, catalogue = prepare(dataset, config, _silent)
     encoder = encoder_of(config.items, _silent, 0)
@@ -95,7 +96,7 @@ def _timed_injections(context: StrategyContext, plan: Plan) -> list[tuple[float,
     return timed
 
 
-def _retraining(context: StrategyContext, plan: Plan) -> float:
+def retraining(context: StrategyContext, plan: Plan) -> float:
     """Seconds of one training of a new backbone on all windows of set-up and stream."""
     retrain = Retrain(context)
     retrain.observe(plan.stream)

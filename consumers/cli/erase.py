@@ -12,6 +12,7 @@ from consumers.cli.options import ConfigFile, Say, Settings, configuration, say
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.streams.interface import Log
+from pipeline.streams.topics import GATED
 
 if TYPE_CHECKING:
     from consumers.erasure.inventory import Inventory
@@ -26,27 +27,102 @@ PATIENCE = 60.0
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Id of the user.", show_default=False)]
 Check = Annotated[bool, typer.Option("--check", help="Erase nobody: show what is left of the user.")]
+Unlearn = Annotated[
+    bool, typer.Option("--unlearn", help="Also train anew, without the user, what has learned from the user.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="With --unlearn: erase nobody, show what it would cost.")]
 
 
 @app.command()
-def erase(user: User, check: Check = False, config: ConfigFile = None, settings: Settings = None) -> None:
+def erase(
+    user: User,
+    check: Check = False,
+    unlearn: Unlearn = False,
+    dry_run: DryRun = False,
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
     """Erase a user up to now, or show what is left of one.
 
     Writes the erasure to `interactions`, waits until gate and monitor have carried it out, purges an embedded log, and
     shows for each topic what is left and when it goes.
 
-    Exit status 0: nothing is left that should be gone. 1: something is. 2: no gate took the erasure.
+    With --unlearn the published edits are carried out again without the user's windows, from the first that rests on
+    one; their versions are trained anew and judged, and the old ones destroyed. What that costs is shown first, and
+    --dry-run ends there. It belongs to the erasure: afterwards nobody can tell which windows were the user's.
+
+    Exit status 0: nothing is left that should be gone. 1: something is, or the unlearning goes on. 2: no gate took the
+    erasure.
 
     Example: `raie erase ann --set log.url=sqlite:///log.sqlite`
+
+    Example: `raie erase ann --unlearn --dry-run`
     """
     resolved = configuration(config, settings)
-    if not check:
+    if dry_run and (check or not unlearn):
+        raise typer.BadParameter("--dry-run shows the cost of --unlearn, and nothing else has one")
+    if check:
+        is_done = True
+    elif unlearn:
+        is_done = unlearn_user(user, resolved, dry_run, typer.echo)
+    else:
+        is_done = True
         erase_user(user, resolved, PATIENCE, say)
-    if show_inventory(user, resolved, typer.echo):
+    if not dry_run and (show_inventory(user, resolved, typer.echo) or not is_done):
         raise typer.Exit(LEFT)
 
 
-def erase_user(user: str, config: Config, patience: float, out: Say) -> None:
+def unlearn_user(user: str, config: Config, dry_run: bool, out: Say) -> bool:
+    """Show what unlearning a user costs; unless it is a dry run, erase the user and wait for the unlearning.
+
+    Args:
+        user: id of the user.
+        config: the whole tree.
+        dry_run: True to erase nobody.
+        out: shows a line of the answer.
+
+    Returns:
+        False where the unlearning is not carried out, or not yet.
+
+    Raises:
+        BadEvent: it is no user id.
+        LogError: the user was erased before, so that the windows cannot be found; or as `erase_user`.
+    """
+    from consumers.cli.unlearning_report import cost_line, residue_lines, result_lines
+    from consumers.erasure.request import erasure_in, wait_until
+    from consumers.erasure.unlearning import answered, cost_of, names_of, request_since
+    from pipeline.events.cells import identifier
+
+    with closing(_checked_log(config)) as log:
+        names, since = names_of(log, identifier(user, "user_id")), log.acknowledged_end(GATED, 0)
+        if not names and erasure_in(log, user) is not None:
+            raise LogError(
+                f"{user} was erased before, and the key that linked windows to {user} went with that: what was learned "
+                "of them stays until a new set-up (`raie setup`)"
+            )
+        cost = cost_of(log, names)
+        out(cost_line(user, cost))
+        if dry_run:
+            return True
+        erase_user(user, config, PATIENCE, say, unlearn=True)
+        requests = request_since(log, names, since)
+        patience = max(PATIENCE, 2 * (cost.seconds or 0.0))
+        is_done = wait_until(lambda: set(requests) <= answered(log).keys(), patience, time.monotonic, time.sleep)
+        if is_done:
+            for line in result_lines(log, requests):
+                out(line)
+            is_done = all(answered(log)[request][1].published for request in requests)
+            _purge(log, config)
+        else:
+            out(
+                f"the unlearning goes on, or no trainer runs: it was not done within {patience:.0f} s; see `raie edits`"
+            )
+        for line in residue_lines(log, config, time.time()):
+            out(line)
+        return is_done
+
+
+def erase_user(user: str, config: Config, patience: float, out: Say, *, unlearn: bool = False) -> None:
     """Erase a user up to now.
 
     Args:
@@ -54,6 +130,7 @@ def erase_user(user: str, config: Config, patience: float, out: Say) -> None:
         config: the whole tree.
         patience: seconds to wait for the gate, and for the monitor.
         out: shows a status line.
+        unlearn: True to have the user unlearned, too.
 
     Raises:
         BadEvent: it is no user id.
@@ -65,7 +142,7 @@ def erase_user(user: str, config: Config, patience: float, out: Say) -> None:
 
     with closing(_checked_log(config)) as log:
         now = round(time.time(), 3)
-        requested = request(log, Erasure(identifier(user, "user_id"), now, is_dated=False))
+        requested = request(log, Erasure(identifier(user, "user_id"), now, is_dated=False, unlearn=unlearn))
         if not wait_until(lambda: is_taken(log, requested), patience, time.monotonic, time.sleep):
             raise LogError(
                 f"the erasure is in the log (interactions, offset {requested.offset}), but no gate took it within "

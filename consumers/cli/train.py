@@ -1,13 +1,13 @@
 """`raie train`: the trainer stage as a process."""
 
 import time
-from contextlib import closing
 from pathlib import Path
 
 import typer
 
 from consumers.cli.options import ConfigFile, Instance, Root, Say, Settings, configuration, say
 from pipeline.config import Config
+from pipeline.streams.interface import Log
 
 app = typer.Typer()
 
@@ -24,10 +24,10 @@ def train(root: Root, instance: Instance = "trainer-0", config: ConfigFile = Non
 
 
 def run_trainer(root: Path, instance: str, config: Config, say: Say) -> None:
-    """Remove adapter versions and arrays that no revision uses, then run a trainer until it is stopped by a signal."""
+    """Run a trainer until it is stopped by a signal; it removes adapter versions and arrays that no revision needs."""
     from adapters_store import AdaptersStore
     from consumers.retention.pruner import Pruner
-    from consumers.runtime.runner import adapters_of, binding_of, bound_log_of, run_stage
+    from consumers.runtime.runner import adapters_of, run_stage
     from consumers.trainer.child_process import TrainingChild
     from consumers.trainer.orphans import collect_orphans
     from consumers.trainer.stage import TrainerStage
@@ -36,14 +36,15 @@ def run_trainer(root: Path, instance: str, config: Config, say: Say) -> None:
 
     # The process that trains would be refused, again and again.
     check_placement(root, config.compute)
-    # Versions that another log published are no orphans.
-    with closing(bound_log_of(config, f"trainer-{instance}", binding_of(root, config))) as log:
-        for name in collect_orphans(log, AdaptersStore(adapters_of(root))):
-            say(f"removed {name}: its edit ended without publishing it")
-    start = {"root": str(root), "adapters": str(adapters_of(root)), "config": config.model_dump(mode="json")}
+    store = AdaptersStore(adapters_of(root))
 
-    def stage(metrics: Metrics) -> TrainerStage:
-        upkeep = Pruner(AdaptersStore(adapters_of(root)), config, metrics, say, time.monotonic, time.time)
-        return TrainerStage(TrainingChild(start), metrics, say=say, upkeep=upkeep)
+    def sweep(log: Log) -> None:
+        for name in collect_orphans(log, store):
+            say(f"removed {name}: no revision needs it")
 
-    run_stage(stage, root, instance, config, 1, say)
+    def make(metrics: Metrics) -> TrainerStage:
+        start = {"root": str(root), "adapters": str(adapters_of(root)), "config": config.model_dump(mode="json")}
+        upkeep = Pruner(store, config, metrics, say, time.monotonic, time.time)
+        return TrainerStage(TrainingChild(start), metrics, say=say, upkeep=upkeep, sweep=sweep)
+
+    run_stage(make, root, instance, config, 1, say)

@@ -1,7 +1,8 @@
 """Purge of erased users from an embedded log, whose topics no broker deletes by age.
 
     interactions   records that a gate has handled: deleted
-    gated          tombstones: deleted, as their time is that of the erasure, which stays in `users`;
+    gated          tombstones and requests to unlearn: deleted, as their time is that of the erasure, which stays in
+                   `users`;
                    a user id becomes a random pseudonym: edits refer to windows by offset, and need them
     dead-letters   key, value and detail are dropped; the reason stays
     users          tombstones older than `TOMBSTONE`: deleted
@@ -10,7 +11,8 @@
 Records of `gated` and `dead-letters` from schema 3 on hold no user id, but a pseudonym. Its key goes with the states of
 the user, by compaction, which comes first.
 
-Only what no restart reads again is changed: in `gated` nothing, while the monitor has erasures still to read.
+Only what no restart reads again is changed: in `gated` nothing, while the monitor has erasures still to read, or a
+request to unlearn is not answered.
 """
 
 import secrets
@@ -20,9 +22,11 @@ from dataclasses import replace
 
 from consumers.erasure.request import is_forgotten
 from consumers.erasure.traces import ErasedUsers, Trace, traces_of_topics
+from consumers.erasure.unlearning import answered
 from consumers.monitor.changelog import read_newest
 from pipeline.events.dead_letter import DeadLetter
 from pipeline.events.erasure import ERASURES, erased_until, erasure_key
+from pipeline.events.unlearning import is_event, is_unlearning_request
 from pipeline.streams import Record, SqliteLog
 from pipeline.streams.sqlite.log import Amended
 from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, MONITOR, USERS
@@ -74,7 +78,14 @@ class Purge:
     def _purge_gated(self, log: SqliteLog) -> int:
         # Before the question: what the monitor has not read by now stays as it is.
         read = log.committed("monitor", GATED, 0)
-        return self._amend(log, GATED, 0, read, self._anonymous) if is_forgotten(log) else 0
+        is_due = is_forgotten(log) and self._is_unlearned(log, read)
+        return self._amend(log, GATED, 0, read, self._anonymous) if is_due else 0
+
+    def _is_unlearned(self, log: SqliteLog, end: int) -> bool:
+        """Return whether every request to unlearn before an offset that no earlier call has read is answered."""
+        start = self._positions.get((GATED, 0), log.start_offset(GATED, 0))
+        requests = {r.offset for r in log.read(GATED, 0, start, max(start, end)) if is_unlearning_request(r)}
+        return not requests or requests <= answered(log).keys()
 
     def _purge_letters(self, log: SqliteLog) -> int:
         return self._amend(log, DEAD_LETTERS, 0, log.end_offset(DEAD_LETTERS, 0), _emptied)
@@ -99,11 +110,11 @@ class Purge:
         return done
 
     def _is_erased(self, record: Record, trace: Trace) -> bool:
-        """True for a record of an erased user; every tombstone of `gated` is of one, whatever its pseudonym."""
-        return self._erased.covers(trace) or (record.topic == GATED and record.value is None)
+        """True for a record of an erased user; of `gated` each that is no event is of one, whatever its pseudonym."""
+        return self._erased.covers(trace) or (record.topic == GATED and not is_event(record))
 
     def _anonymous(self, record: Record, trace: Trace) -> Amended | None:
-        if record.value is None:
+        if record.value is None or not is_event(record):
             return None
         name = self._pseudonyms[erasure_key(trace.user_id)]
         return name, {**record.value, "user_id": name}

@@ -44,7 +44,7 @@ class InteractionParser:
         check_schema(value)
         fields = InteractionFields(value, self._columns)
         if value.get("erase") is True:
-            return _erasure(record, fields)
+            return _erasure(record, fields, unlearn=value.get("unlearn") is True)
         if value.get("load") is True:
             return _loaded(record, LoadedHistory.from_record(value), number)
         event = fields.interaction()
@@ -69,10 +69,10 @@ class InteractionParser:
             return None
 
 
-def _erasure(record: Record, fields: InteractionFields) -> Erasure:
+def _erasure(record: Record, fields: InteractionFields, *, unlearn: bool) -> Erasure:
     given = fields.value("timestamp")
     timestamp = max(0.0, record.timestamp) if given is None else moment(given)
-    return Erasure(identifier(fields.value("user_id"), "user_id"), timestamp, is_dated=given is not None)
+    return Erasure(identifier(fields.value("user_id"), "user_id"), timestamp, given is not None, unlearn)
 
 
 def _loaded(record: Record, loaded: LoadedHistory, number: int) -> Arrival:

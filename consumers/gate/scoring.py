@@ -14,6 +14,7 @@ from adapters_store.errors import StoreError
 from consumers.gate.changelog import OnlineSnapshot, is_of_mixture, read_snapshot, restore_online, snapshot_outputs
 from consumers.gate.snapshot_files import SnapshotFiles
 from consumers.runtime.item_records import AT_ONCE, ItemFollower
+from consumers.runtime.ledger import destroyed_versions
 from consumers.runtime.malformed import OnSkipped, readable, unreported
 from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.stage import Output
@@ -24,6 +25,7 @@ from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent, GateStamp
 from pipeline.events.interaction import Interaction
 from pipeline.events.item import WHEN_TAKEN
+from pipeline.events.unlearning import is_event
 from pipeline.events.versioning import versioned
 from pipeline.events.windows import History, Windows
 from pipeline.metrics.ranking import LIST_LENGTH, NOT_SCORED
@@ -98,6 +100,7 @@ class GateScoring:
         self._on_skipped = on_skipped
         self._revisions = RevisionFollower(setup.bank, store.arrays, on_skipped)
         self._written: tuple[int, int] | None = None
+        self._destroyed: Collection[str] = ()
 
     def is_unknown(self, item_id: str) -> bool:
         """True for an item that was neither announced nor taken so far."""
@@ -120,7 +123,7 @@ class GateScoring:
         self.poll_items(log)
         for _, revision in self._revisions.poll(log, until):
             before = {region.region_id for region in self._live.bank.live}
-            for refusal in self._live.apply_with_fallback(revision):
+            for refusal in self._live.apply_with_fallback(revision.without(self._destroyed)):
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
             self._show(before)
 
@@ -156,6 +159,8 @@ class GateScoring:
         Raises:
             LogError: some of these are no longer in the log, or the snapshot is damaged.
         """
+        # No revision of before they were destroyed is in force any more, and none of them is a fault.
+        self._destroyed = destroyed_versions(log).keys()
         online = self.scorer.online
         snapshot = None if online is None else read_snapshot(log, self._instance, self._store.arrays, self._on_skipped)
         if online is None or snapshot is None:
@@ -170,7 +175,7 @@ class GateScoring:
         restore_online(online, self._instance, snapshot, np.arange(catalogue.rows + 1))
         self.scorer.follow()
         for _, revision in self._revisions.poll(log, snapshot.next_revision):
-            for refusal in self._live.apply_with_fallback(revision):
+            for refusal in self._live.apply_with_fallback(revision.without(self._destroyed)):
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
         self._show(())
         self._written = snapshot.next_revision, snapshot.events
@@ -178,7 +183,7 @@ class GateScoring:
 
     def _scored_since(self, snapshot: OnlineSnapshot, log: Log) -> list[GatedEvent]:
         """Events that this gate has scored since a snapshot, by their numbers: a repeated one is of another program."""
-        records = (record for record in new_records(log, GATED, snapshot.gated) if record.value is not None)
+        records = filter(is_event, new_records(log, GATED, snapshot.gated))
         found: list[GatedEvent] = []
         for event in readable(records, self._event_of, self._on_skipped):
             wanted = snapshot.events + len(found)

@@ -16,8 +16,8 @@ whole history of before the stream, which goes in front of what came live.
 
 A record `{"erase": true, "user_id": ...}` of `interactions` erases, as soon as it is read, everything of the user that
 stands before it on the home partition, or is not later than it in event time: the gate writes a tombstone to `users`,
-and one to `gated` for the monitor. `users` remembers the time under a digest of the user id, so that earlier events are
-dropped whenever they come; a later one starts a new user.
+and one to `gated` for the monitor; with `"unlearn": true`, also a request to unlearn. `users` remembers the time under
+a digest of the user id, so that earlier events are dropped whenever they come; a later one starts a new user.
 
 `gated` and dead letters name a user by a pseudonym. Its key is in the record of `users` that is written with the user's
 first event, and is erased with it.
@@ -43,6 +43,7 @@ from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
 from pipeline.events.erasure import Erasure, erasure_key
 from pipeline.events.interaction import Interaction
+from pipeline.events.unlearning import unlearning_request
 from pipeline.events.user_state import UserState
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.text import reopen_text_encoder
@@ -220,7 +221,10 @@ class GateStage:
                 user_id, at = erased.erasure.user_id, erased.erasure.timestamp
                 outputs.append(Output(USERS, None, user_id, at, partition))
                 outputs.append(Output(USERS, erased.kept.to_record(position), erasure_key(user_id), at, partition))
-                outputs += [Output(GATED, None, name, at, 0) for name in erased.names]
+                for name in erased.names:
+                    # Before the tombstone: after it nothing under the name is evidence any more.
+                    outputs += [Output(GATED, unlearning_request(), name, at, 0)] * erased.erasure.unlearn
+                    outputs.append(Output(GATED, None, name, at, 0))
         if outputs:
             self._count_users()
         return outputs

@@ -4,7 +4,7 @@ A step is a `ReadPositions`. Each step reads in this order:
 
     1. `regions`: the regions are replaced by the present ones;
     2. `items` and `outcomes`, in order of offsets;
-    3. `gated`, in order of offsets; a tombstone erases the user of its key;
+    3. `gated`, in order of offsets; a tombstone erases the user of its key, a request has the user unlearned;
 
 and then writes the arrivals and evictions of items, and the edits that are due. The same steps from the same start give
 the same edits in every process.
@@ -24,6 +24,7 @@ from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.gated import GatedEvent
+from pipeline.events.unlearning import is_unlearning_request
 from pipeline.monitor import Monitor
 from pipeline.monitor.snapshot import restore, snapshot
 from pipeline.setup.artifacts import SetUp
@@ -108,6 +109,9 @@ class MonitorDriver:
         for outcome in readable(outcomes, _outcome_of, self._on_skipped):
             self.monitor.apply(outcome, self._bank)
         for offset, event in readable(gated, self._event_of, self._on_skipped):
+            if event is None:
+                self.monitor.unlearn(offset)
+                continue
             if isinstance(event, str):
                 self.monitor.erase(event)
                 continue
@@ -145,8 +149,10 @@ class MonitorDriver:
         self._settled, self._rounds = self.at.gated, 0
         return [settled(self.at.gated, self.monitor.timestamp)]
 
-    def _event_of(self, record: Record) -> tuple[int, GatedEvent | str]:
-        """Offset of a record of `gated`, and its event; for a tombstone the user who was erased."""
+    def _event_of(self, record: Record) -> tuple[int, GatedEvent | str | None]:
+        """Offset of a record of `gated`, and its event; for a tombstone the user who was erased, None for a request."""
+        if is_unlearning_request(record):
+            return record.offset, None
         if record.value is None:
             return record.offset, str(record.key)
         event = GatedEvent.from_record(record.value, self._setup_items)
@@ -157,6 +163,8 @@ class MonitorDriver:
     def _apply_revisions(self, log: Log, end: int) -> None:
         for _, revision in self._revisions.poll(log, until=end):
             self._bank = revision.after(self._bank)
+            if revision.unlearned is not None:
+                self.monitor.forget(revision.unlearned.windows)
             self.published_edits.add(revision.edit_id or "")
 
 

@@ -1,8 +1,9 @@
 """Records of `gated` that something still reads, and adapter versions that an edit still needs.
 
 A stage that starts again reads `gated` from its newest snapshot on, and the monitor's state refers to windows by
-offset: the next edit may rest on any of them. An edit without an outcome needs its windows. One that was published can
-be carried out again as long as its windows are there; it needs the versions that were in force when it was applied.
+offset: the next edit may rest on any of them. An edit without an outcome needs its windows, and an Unlearn those of all
+edits before it. One that was published can be carried out again as long as its windows are there; it needs the versions
+that were in force when it was applied.
 """
 
 import math
@@ -14,7 +15,7 @@ from consumers.monitor.changelog import read_newest
 from consumers.runtime.adapters_in_force import AdaptersInForce
 from consumers.runtime.malformed import readable, unreported
 from consumers.runtime.topic_reader import new_records, value_of
-from pipeline.events.edit import Edit
+from pipeline.events.edit import Edit, Operation
 from pipeline.monitor.snapshot import window_offsets
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import EDITS, GATED, OUTCOMES, TREND
@@ -65,7 +66,7 @@ def read_edits(log: Log) -> Edits:
     return Edits(pending, ended, since)
 
 
-def first_needed(log: Log, pending: Sequence[Edit]) -> Need:
+def first_needed(log: Log, edits: Edits) -> Need:
     """Find the first offset of `gated` that is still needed, and by what."""
     needs = [Need(log.committed("monitor", GATED, 0), "the monitor, which has not read it"), *_of_gates(log)]
     kept = read_newest(log)
@@ -73,7 +74,9 @@ def first_needed(log: Log, pending: Sequence[Edit]) -> Need:
     if kept.state is not None:
         offsets = window_offsets(kept.state["monitor"])
         needs += [Need(offset, "a window that the monitor may base an edit on") for offset in offsets]
-    needs += [Need(o, f"edit {edit.edit_id}, which has no outcome") for edit in pending for o in _windows(edit)]
+    needs += [Need(o, f"edit {edit.edit_id}, which has no outcome") for edit in edits.pending for o in _windows(edit)]
+    if any(edit.operation is Operation.UNLEARN for edit in edits.pending):
+        needs += [Need(o, "an Unlearn, which carries edits out again") for edit in edits.ended for o in _windows(edit)]
     return min(needs, key=lambda need: need.offset)
 
 

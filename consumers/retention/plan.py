@@ -112,7 +112,7 @@ def _old_versions(use: AdaptersInForce, store: AdaptersStore, limits: RetentionS
 def _cuts(log: Log, limits: RetentionSettings, edits: Edits, now: float) -> Iterator[Cut]:
     """Records beyond the limits, by partition; nothing for a topic without limits."""
     if limits.gated_days is not None or limits.gated_records is not None:
-        need = first_needed(log, edits.pending)
+        need = first_needed(log, edits)
         yield _cut(log, GATED, 0, limits.gated_days, limits.gated_records, need, now)
     if limits.interaction_days is not None:
         for partition in range(log.topic(INTERACTIONS).partitions):

@@ -9,6 +9,7 @@ from consumers.runtime.topic_reader import value_of
 from pipeline.errors import LogError
 from pipeline.evaluation.ledger import ledger_record
 from pipeline.events.edit import Edit, Outcome
+from pipeline.regions.unlearned import Replacement
 from pipeline.streams.interface import Log, TopicPartition
 from pipeline.streams.topics import EDITS, OUTCOMES
 
@@ -59,15 +60,27 @@ class Ledger:
 
 
 def adapters_ever_live(log: Log) -> set[str]:
-    """Return all versions in the store that any revision names: a rollback may restore any of them."""
+    """Return all versions that any revision names and no Unlearn destroys: a rollback may restore any of them."""
     found: set[str] = set()
     for _, revision in RevisionFollower(None, None, unreported).poll(log):
         found |= {region.adapter for region in revision.regions if region.adapter}
         found |= set(revision.injection.names) if revision.injection else set()
+        if revision.unlearned is not None:
+            found |= {by.adapter for by in revision.unlearned.replaced.values() if by is not None}
+    return found - destroyed_versions(log).keys()
+
+
+def destroyed_versions(log: Log) -> dict[str, Replacement | None]:
+    """Return the versions that Unlearns have destroyed, and for each the one that stands for it now, or None."""
+    found: dict[str, Replacement | None] = {}
+    for _, revision in RevisionFollower(None, None, unreported).poll(log):
+        replaced = revision.unlearned.replaced if revision.unlearned is not None else {}
+        found = {old: replaced.get(by.adapter, by) if by else None for old, by in found.items()} | dict(replaced)
     return found
 
 
 def arrays_ever_named(log: Log) -> set[str]:
     """Return the sha256 of all array files that any revision names: who starts reads every revision."""
     revisions = RevisionFollower(None, None, unreported).poll(log)
-    return {revision.arrays.sha256 for _, revision in revisions if revision.arrays is not None}
+    files = [(one.arrays, one.unlearned.rewritten if one.unlearned else None) for _, one in revisions]
+    return {file.sha256 for pair in files for file in pair if file is not None}

@@ -67,7 +67,7 @@ def _by_topic() -> dict[str, dict[str, Schema]]:
             "Erasure": _erasure(),
         },
         topics.ITEMS: {"Item": _item(), "ItemStatus": schema_of(ItemStatus)},
-        topics.GATED: {"GatedEvent": _gated()},
+        topics.GATED: {"GatedEvent": _gated(), "UnlearningRequest": _request()},
         topics.USERS: {"UserState": _user()},
         topics.TREND: {"OnlineSnapshot": internal},
         topics.EDITS: {"Edit": schema_of(Edit, shapes=evidence)},
@@ -119,6 +119,11 @@ def _gated() -> Schema:
     for part in (schema_of(OnlineFeatures, features, {"tastes": ARRAYS}), schema_of(GateStamp, stamp)):
         event["properties"] |= part["properties"]
     return event
+
+
+def _request() -> Schema:
+    text = "Request to unlearn the user of its key: the windows before it are evidence no more."
+    return _with({**OBJECT, "description": text}, unlearn={"const": True})
 
 
 def _user() -> Schema:

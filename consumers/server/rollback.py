@@ -1,6 +1,6 @@
 """Administrative acts as records: a rollback is a new revision, so no record is ever changed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from adapters_store import AdaptersStore
@@ -13,6 +13,7 @@ from pipeline.regions.injection import EVERY_REGION, Injection
 from pipeline.regions.region import Region, Status
 from pipeline.regions.revision import Revision
 from pipeline.regions.revision_arrays import by_reference
+from pipeline.regions.unlearned import Replacement
 from pipeline.streams.interface import Log, Producer, Record
 from pipeline.streams.topics import CONTROL, REGIONS
 
@@ -129,9 +130,12 @@ def _plan_injection(bank: RegionBank, revisions: Iterable[Record], to: str | Non
         raise DataError("no items are injected: there is nothing to roll back")
     states: list[tuple[int, Sequence[str]]] = [(-1, ())]
     for record in revisions:
-        injection = Revision.from_record(value_of(record)).injection
-        if injection is not None:
-            states.append((record.offset, injection.names))
+        revision = Revision.from_record(value_of(record))
+        if revision.unlearned is not None:
+            # Of injected items only those in force are brought about again as a whole.
+            states = [state for state in states if revision.unlearned.replaced.keys().isdisjoint(state[1])]
+        if revision.injection is not None:
+            states.append((record.offset, revision.injection.names))
     earlier = [state for state in states if state[1] != now and (to is None or (state[1] and state[1][-1] == to))]
     if not earlier:
         raise DataError(f"region {EVERY_REGION} never had {to} live: see its history in `regions`")
@@ -140,7 +144,21 @@ def _plan_injection(bank: RegionBank, revisions: Iterable[Record], to: str | Non
 
 
 def _states(revisions: Iterable[Record], region_id: int) -> Iterable[tuple[int, Region]]:
+    """States of a region with their revisions; what an Unlearn replaced by what stands for it, if anything does."""
+    states: list[tuple[int, Region]] = []
     for record in revisions:
-        for region in Revision.from_record(value_of(record)).regions:
-            if region.region_id == region_id:
-                yield record.offset, region
+        revision = Revision.from_record(value_of(record))
+        if revision.unlearned is not None:
+            states = list(_standing(states, revision.unlearned.replaced))
+        states += [(record.offset, region) for region in revision.regions if region.region_id == region_id]
+    return states
+
+
+def _standing(
+    states: Iterable[tuple[int, Region]], replaced: Mapping[str, Replacement | None]
+) -> Iterator[tuple[int, Region]]:
+    for offset, region in states:
+        if region.adapter is None or region.adapter not in replaced:
+            yield offset, region
+        elif (by := replaced[region.adapter]) is not None:
+            yield offset, replace(region, adapter=by.adapter, adapter_weight=by.weight)

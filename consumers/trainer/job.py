@@ -10,18 +10,22 @@ from adapters_store.errors import StoreError
 from consumers.runtime.item_records import ItemFollower
 from consumers.runtime.malformed import described, unreported
 from consumers.runtime.revisions import RevisionFollower
+from consumers.trainer.rewritten_ledger import read_ledger
 from pipeline.config import Config
 from pipeline.editing.publisher import EditPublisher
+from pipeline.editing.unlearning import Unlearner
 from pipeline.editing.workspace import Workspace
-from pipeline.events.edit import Edit, Outcome
+from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.gated import EvidenceError, read_events
 from pipeline.events.item import WHEN_TAKEN
+from pipeline.events.unlearning import windows_of_requests
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import reopen_text_encoder
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, RecordsLostError
+from pipeline.streams.topics import GATED
 
 
 class JobRunner:
@@ -58,6 +62,8 @@ class JobRunner:
             config.windows.length,
         )
         self._publisher = EditPublisher(setup, config, workspace, publish_to or adapters)
+        self._unlearner = Unlearner(setup, config, workspace, adapters)
+        self._setup_bank, self._files = setup.bank, adapters.arrays
 
     def apply(self, edit: Edit, next_revision: int) -> tuple[Outcome, Revision | None]:
         """Apply an edit to the regions as they were before an offset of `regions`.
@@ -76,7 +82,10 @@ class JobRunner:
         self._items.poll(self._log)
         try:
             _check_names(edit)
-            outcome, changed = self._publisher.apply(edit, self._bank)
+            is_unlearn = edit.operation is Operation.UNLEARN
+            outcome, changed = (
+                self._unlearn(edit, next_revision) if is_unlearn else self._publisher.apply(edit, self._bank)
+            )
         except (RecordsLostError, EvidenceError) as error:
             return _rejected(edit, f"its windows are lost: {error}"), None
         except (LookupError, TypeError, ValueError, ArithmeticError) as error:
@@ -85,9 +94,14 @@ class JobRunner:
             return _rejected(edit, f"it cannot be carried out: {described(error)}"), None
         if changed is None:
             return outcome, None
-        # An injection has no incumbent that could answer some of the users.
-        share = self._share if changed.injection is None else 0.0
+        # An injection has no incumbent that could answer some of the users, an Unlearn none that may.
+        share = self._share if changed.injection is None and changed.unlearned is None else 0.0
         return outcome, replace(changed, base_revision=next_revision, canary=share)
+
+    def _unlearn(self, edit: Edit, next_revision: int) -> tuple[Outcome, Revision]:
+        steps = read_ledger(self._log, self._setup_bank, self._files, next_revision)
+        forgotten = windows_of_requests(self._log, edit.reason["requests"])
+        return self._unlearner.apply(edit, steps, forgotten, self._log.start_offset(GATED, 0))
 
 
 def _rejected(edit: Edit, why: str) -> Outcome:

@@ -6,16 +6,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from adapters_store import AdaptersStore
+from consumers.runtime.ledger import destroyed_versions
 from consumers.runtime.malformed import unreported
 from consumers.runtime.revisions import RevisionFollower
+from consumers.runtime.topic_reader import new_records
 from consumers.trainer.job import JobRunner
 from pipeline.config import Config
 from pipeline.errors import LogError
-from pipeline.events.edit import Edit
+from pipeline.events.edit import Edit, Operation
 from pipeline.regions.revision import Revision
 from pipeline.regions.revision_arrays import resolved
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log
+from pipeline.streams.topics import OUTCOMES
 
 LOCAL = ("edit_id", "base_revision")
 """Fields of a region record that are no part of an edit's result."""
@@ -52,11 +55,13 @@ def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) ->
         adapters: folder of the adapter versions.
 
     Raises:
-        LogError: the edit was not published, or by a replay, whose revisions have no base.
+        LogError: the edit was not published, or by a replay, whose revisions have no base; or its evidence was erased,
+            or a version that it starts from destroyed.
         StoreError: a file of a revision is missing or damaged.
     """
     published, base = _revision_of(edit, log)
     store = AdaptersStore(adapters)
+    _check_evidence(edit, base, setup, log, store)
     published = resolved(published, store.arrays)
     named = [r.adapter for r in published.regions] + list(published.injection.names if published.injection else ())
     name = next((name for name in named if _is_new(name, edit, store)), None)
@@ -78,6 +83,38 @@ def _revision_of(edit: Edit, log: Log) -> tuple[Revision, int]:
                 return revision, revision.base_revision
             raise LogError(f"the revision of edit {edit.edit_id} has no base revision: it was written by a replay")
     raise LogError(f"edit {edit.edit_id} was not published: there is nothing to compare with")
+
+
+def _check_evidence(edit: Edit, base: int, setup: SetUp, log: Log, store: AdaptersStore) -> None:
+    """Check that no Unlearn has taken away what an edit rests on.
+
+    Raises:
+        LogError: one has; names what stands in its place.
+    """
+    if edit.operation is Operation.UNLEARN:
+        raise LogError(f"edit {edit.edit_id} unlearns a user: what it started from is destroyed")
+    bank, erased = setup.bank, set[int]()
+    for offset, revision in RevisionFollower(setup.bank, store.arrays, unreported).poll(log):
+        bank = revision.after(bank) if offset < base else bank
+        erased |= set(revision.unlearned.windows if revision.unlearned else ())
+    gone = [e for e in (*edit.windows, *edit.samples) if e.offset in erased]
+    destroyed = destroyed_versions(log)
+    if gone:
+        what = f"edit {edit.edit_id} rests on {len(gone)} windows of erased users, which are evidence no more"
+        made = next((name for name in destroyed if _was_made_by(name, edit, log)), None)
+        if made is None:
+            raise LogError(f"{what}: there is nothing to compare with")
+        by = destroyed[made]
+        raise LogError(f"{what}: {made} was destroyed, {by.adapter if by else 'the version before it'} stands for it")
+    needed = [name for name in (*bank.adapters, *bank.injection.names) if name in destroyed]
+    if needed:
+        raise LogError(f"edit {edit.edit_id} starts from {needed[0]}, which was destroyed when a user was unlearned")
+
+
+def _was_made_by(name: str, edit: Edit, log: Log) -> bool:
+    """Return whether the outcome of an edit names a version."""
+    outcomes = (record for record in new_records(log, OUTCOMES, 0) if record.key == edit.edit_id)
+    return any((record.value or {}).get("version") == name for record in outcomes)
 
 
 def _is_new(name: str | None, edit: Edit, store: AdaptersStore) -> bool:

@@ -6,7 +6,7 @@
 The child first puts a new version into the store, complete and verified; then region record, outcome and offset are
 written in one transaction. A trainer that dies in between leaves an orphan in the store: the next trainer applies the
 same edit, and writing the same bytes under the same name changes nothing. An edit that has an outcome is not applied
-again.
+again. The versions that an Unlearn replaces are destroyed after the transaction, or when the next trainer starts.
 """
 
 import time
@@ -18,7 +18,7 @@ from consumers.runtime.malformed import SkippedRecords, readable, unsaid
 from consumers.runtime.stage import KillPoint, Output, Point, Turn, live_on
 from consumers.runtime.topic_reader import new_records, value_of
 from consumers.trainer.child_process import TrainingChild
-from pipeline.events.edit import Edit, Outcome
+from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Consumer, Log, Record, TopicPartition
 from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS
@@ -52,6 +52,7 @@ class TrainerStage:
         clock: seconds since 1970, for the freshness of what is trained.
         say: shows a status line.
         upkeep: called at each turn of the trainer that has partition 0 of `edits`: one at a time.
+        sweep: removes what no revision needs from the store; called at the start, and once an Unlearn is in force.
     """
 
     name = "trainer"
@@ -65,9 +66,12 @@ class TrainerStage:
         clock: Callable[[], float] = time.time,
         say: Callable[[str], None] = unsaid,
         upkeep: Callable[[Log], None] = lambda _: None,
+        sweep: Callable[[Log], None] = lambda _: None,
     ) -> None:
         self._upkeep = upkeep
         self._skipped = SkippedRecords(metrics, say)
+        self._sweep = sweep
+        self._unswept = False
         self._child = child
         self._metrics = metrics
         self._at = at
@@ -76,8 +80,10 @@ class TrainerStage:
         self._ended: set[str] = set()
         self._outcomes = 0
 
-    def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
-        """See `Stage.restore`: a trainer has no state beside the log."""
+    def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:  # noqa: ARG002
+        """See `Stage.restore`: a trainer has no state beside the log; its last transaction may have come through."""
+        self._unswept = False
+        self._sweep(log)
 
     def drop(self, went: Collection[TopicPartition]) -> None:
         """Drop the job if its partition was lost: the trainer that now has the partition applies the edit anew."""
@@ -89,6 +95,10 @@ class TrainerStage:
         """Begin a job if none is under way; publish its result once it is done."""
         if (EDITS, 0) in turn.consumer.assignment:
             self._upkeep(turn.log)
+        if self._unswept:
+            # The transaction before this turn is committed: nothing in force names what goes now.
+            self._unswept = False
+            self._sweep(turn.log)
         for record in turn.records:
             self._take(record, turn)
         if self._job is None:
@@ -139,6 +149,7 @@ class TrainerStage:
         if job.record.written_at is not None:
             self._metrics.fresh("trained", [trained - job.record.written_at])
         timestamp = max(0.0, job.edit.timestamp)
+        self._unswept = job.edit.operation is Operation.UNLEARN
         outputs = [Output(OUTCOMES, outcome, job.edit.edit_id, timestamp)]
         if revision:
             outputs.append(Output(REGIONS, revision, job.record.key, timestamp, since=trained))

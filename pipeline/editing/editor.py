@@ -22,7 +22,7 @@ from pipeline.editing.publish_rule import (
     reject_stale,
     reject_unreachable,
 )
-from pipeline.editing.training import AdapterTrainer, Candidate, TrainingWindows, only_new
+from pipeline.editing.training import AdapterTrainer, Candidate, Known, TrainingWindows, none_known, only_new
 from pipeline.editing.validation import ValidationResult, Validator
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Operation, Outcome, held_out
@@ -51,6 +51,7 @@ class Result:
         bank: the regions after it; as before where it was rejected.
         changed: regions that differ from before.
         adapter: name of the new adapter version, registered with the host and to be published, or None.
+        inputs: see `Candidate`, of that version.
         injected: content of the new version of injected items, to be published, or None.
     """
 
@@ -59,6 +60,7 @@ class Result:
     changed: tuple[Region, ...] = ()
     adapter: str | None = None
     injected: InjectedItems | None = None
+    inputs: str = ""
 
 
 class Editor:
@@ -69,6 +71,7 @@ class Editor:
         config: the whole tree.
         workspace: holds the incumbents' adapters; a candidate is registered with its host, and dropped if rejected.
         training_windows: chooses the windows of each training.
+        known: finds adapters that need no training.
     """
 
     def __init__(
@@ -77,12 +80,13 @@ class Editor:
         config: Config,
         workspace: Workspace,
         training_windows: TrainingWindows = only_new,
+        known: Known = none_known,
     ) -> None:
         self._setup = setup
         self._config = config
         self._workspace = workspace
         self._host = workspace.host
-        self._trainer = AdapterTrainer(config, workspace, training_windows)
+        self._trainer = AdapterTrainer(config, workspace, training_windows, known)
         self._boundaries = Boundaries(setup, config, workspace)
         self._validator = Validator(setup, config, workspace)
         self._injector = Injector(setup, workspace)
@@ -124,7 +128,7 @@ class Editor:
         learned, judged = self._split(edit)
         encoded = self._encode(learned)
         parent = self._boundaries.parent(bank, encoded)
-        candidate = self._trainer.train(edit, 1, learned, judged, parent)
+        candidate = self._trainer.train(edit, edit.base_version + 1, learned, judged, parent)
         region = self._new_region(edit, encoded, parent, candidate)
         samples = {**self._boundaries.samples(edit.samples), edit.region_id: encoded}
         after = bank.changed(region).rebound(self._boundaries.refit(samples))
@@ -215,7 +219,7 @@ class Editor:
         shape = shape_of(encoded.means, self._quantile)
         return Region(
             region_id=edit.region_id,
-            version=1,
+            version=edit.base_version + 1,
             status=Status.LIVE,
             origin=Origin.STREAM,
             parent=parent.region_id if parent else None,
@@ -264,7 +268,7 @@ class Editor:
             trained_windows=candidate.trained_windows if candidate else 0,
             moved_windows=self._boundaries.moved_share(edit, before, bank),
         )
-        return Result(outcome, bank, _changed(before, bank), adapter)
+        return Result(outcome, bank, _changed(before, bank), adapter, inputs=candidate.inputs if candidate else "")
 
 
 def _changed(before: RegionBank, after: RegionBank) -> tuple[Region, ...]:

@@ -1,9 +1,14 @@
 """Publication of edits: a new version goes to the store, then a revision names it."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
 from adapters_store import AdaptersStore
 from pipeline.config import Config
 from pipeline.editing.editor import Editor, Result
-from pipeline.editing.training import TrainingWindows, only_new
+from pipeline.editing.training import Known, TrainingWindows, none_known, only_new
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Outcome
 from pipeline.models.injected import InjectedItems
@@ -11,6 +16,9 @@ from pipeline.regions.bank import RegionBank
 from pipeline.regions.injection import EVERY_REGION
 from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
+
+INPUTS = "inputs"
+"""Field of a version's configuration: digest of all that its training depends on (`Candidate.inputs`)."""
 
 
 class EditPublisher:
@@ -22,6 +30,7 @@ class EditPublisher:
         workspace: of the edits.
         store: new adapter versions are published to it.
         training_windows: chooses the windows of each training.
+        known: finds adapters that need no training.
     """
 
     def __init__(
@@ -31,11 +40,12 @@ class EditPublisher:
         workspace: Workspace,
         store: AdaptersStore,
         training_windows: TrainingWindows = only_new,
+        known: Known = none_known,
     ) -> None:
         self._setup = setup
         self._store = store
         self._workspace = workspace
-        self._editor = Editor(setup, config, workspace, training_windows)
+        self._editor = Editor(setup, config, workspace, training_windows, known)
 
     def apply(self, edit: Edit, before: RegionBank) -> tuple[Outcome, Revision | None]:
         """Apply an edit to the regions in force.
@@ -47,18 +57,40 @@ class EditPublisher:
         Raises:
             StoreError: an adapter that is needed is refused, or the new version cannot be written.
         """
-        result = self._editor.apply(edit, before)
+        result = self.carry_out(edit, before)
         if not result.outcome.published:
             return result.outcome, None
-        if result.injected is not None:
-            self._publish_injected(edit, result.outcome, result.injected, before)
-        if result.adapter:
-            self._publish(edit, result, result.adapter, before)
+        self.publish(edit, result, before)
         moved = result.bank.gate_version != before.gate_version
         validation = result.outcome.validation
         cause = {"edit_id": edit.edit_id, "validation": validation}
         injection = None if result.injected is None else result.bank.injection
         return result.outcome, Revision.of(result.bank, result.changed, moved, injection=injection, **cause)
+
+    def carry_out(self, edit: Edit, before: RegionBank) -> Result:
+        """Apply an edit to the regions in force, and publish nothing.
+
+        Raises:
+            StoreError: an adapter that is needed is refused.
+        """
+        return self._editor.apply(edit, before)
+
+    def publish(self, edit: Edit, result: Result, before: RegionBank) -> None:
+        """Publish the new version of a result, if it has one.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        if result.injected is not None:
+            self._publish_injected(edit, result.outcome, result.injected, before)
+        if result.adapter:
+            self._publish(edit, result, result.adapter, before)
+
+    def tensors(self, result: Result) -> Mapping[str, NDArray[Any]] | None:
+        """Return the tensors of the new version of a result, None where it has none."""
+        if result.injected is not None:
+            return result.injected.to_tensors()
+        return self._workspace.host.tensors(result.adapter) if result.adapter else None
 
     def _publish(self, edit: Edit, result: Result, name: str, before: RegionBank) -> None:
         region = next(r for r in result.changed if r.adapter == name)
@@ -70,7 +102,7 @@ class EditPublisher:
             region.region_id,
             region.version,
             host.tensors(name),
-            host.describe(name, self._workspace.catalogue.ids),
+            {**host.describe(name, self._workspace.catalogue.ids), INPUTS: result.inputs},
             backbone_sha256=self._setup.backbone_sha256,
             edit_id=edit.edit_id,
             parent=known[origin] if origin is not None else None,

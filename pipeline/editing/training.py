@@ -1,5 +1,7 @@
 """Training of a candidate adapter on the windows of an edit, beside the incumbent that stays as it is."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +13,7 @@ from pipeline.config import Config
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit
 from pipeline.events.windows import Windows
+from pipeline.models.lora.moved_items import Tensors
 from pipeline.models.training.loop import fit, known_rows
 from pipeline.models.training.loss import softmax_rows
 from pipeline.regions.mixing import next_item_probabilities
@@ -23,9 +26,18 @@ TrainingWindows = Callable[[Windows, tuple[int, int]], Windows]
 """Chooses the windows to train on, from those that an edit does not hold out and a seed for random draws."""
 
 
+Known = Callable[[str], Tensors | None]
+"""Looks for the tensors of an adapter that was trained from inputs of this digest."""
+
+
 def only_new(windows: Windows, _: tuple[int, int]) -> Windows:
     """Train on the windows of the edit and on no others."""
     return windows
+
+
+def none_known(_: str) -> Tensors | None:
+    """Train every adapter."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -35,12 +47,14 @@ class Candidate:
     Attributes:
         name: of its version.
         weight: of the adapter in the answers of its region; the backbone has the rest.
-        trained_windows: windows trained on, counting each pass.
+        trained_windows: windows trained on, counting each pass; none where the adapter is known.
+        inputs: digest of all that its training depends on: equal ones give equal tensors.
     """
 
     name: str
     weight: float
     trained_windows: int
+    inputs: str
 
 
 class AdapterTrainer:
@@ -50,10 +64,18 @@ class AdapterTrainer:
         config: sections `training` and `softmax`.
         workspace: candidates are registered with its host; the softmax runs over its items.
         training_windows: chooses the windows of each training.
+        known: finds adapters that need no training.
     """
 
-    def __init__(self, config: Config, workspace: Workspace, training_windows: TrainingWindows = only_new) -> None:
+    def __init__(
+        self,
+        config: Config,
+        workspace: Workspace,
+        training_windows: TrainingWindows = only_new,
+        known: Known = none_known,
+    ) -> None:
         self._config = config
+        self._known = known
         self._workspace = workspace
         self._host = workspace.host
         self._training_windows = training_windows
@@ -70,14 +92,38 @@ class AdapterTrainer:
         """
         name = version_name(edit.region_id, version)
         windows = self._training_windows(learned, (edit.seed, version))
-        cost = self._fit(name, edit, windows, incumbent.adapter if incumbent else None)
-        return Candidate(name, self._weight(name, judged, incumbent.adapter_weight if incumbent else None), cost)
+        parent = incumbent.adapter if incumbent else None
+        inputs = self._inputs(edit, windows, parent)
+        known = self._known(inputs)
+        self._host.create(name, known_rows(windows.contexts, windows.targets).tolist(), parent=parent, seed=edit.seed)
+        cost = self._fit(name, edit, windows) if known is None else self._take(name, known)
+        weight = self._weight(name, judged, incumbent.adapter_weight if incumbent else None)
+        return Candidate(name, weight, cost, inputs)
 
-    def _fit(self, name: str, edit: Edit, windows: Windows, parent: str | None) -> int:
+    def _inputs(self, edit: Edit, windows: Windows, parent: str | None) -> str:
+        """Digest of all that a training depends on, whatever process and order of edits it comes in."""
+        host, catalogue = self._host, self._workspace.catalogue
+        settings = [section.model_dump(mode="json") for section in (self._config.training, host.settings)]
+        plain = [settings, self._config.softmax.model_dump(mode="json"), edit.seed, edit.passes, catalogue.others()]
+        found = hashlib.sha256(json.dumps(plain).encode())
+        tensors = host.tensors(parent) if parent else {}
+        # Texts and injected items show in the vectors that items are scored with.
+        for array in (windows.contexts, windows.targets, host.vectors(None).cpu().numpy()):
+            found.update(np.ascontiguousarray(array).tobytes())
+        for key in sorted(tensors):
+            found.update(key.encode() + np.ascontiguousarray(tensors[key]).tobytes())
+        return found.hexdigest()
+
+    def _take(self, name: str, known: Tensors) -> int:
+        """Give a new adapter known tensors; return the number of windows trained on."""
+        rows = self._host.rows(name)
+        self._host.drop(name)
+        self._host.register(name, known, rows)
+        return 0
+
+    def _fit(self, name: str, edit: Edit, windows: Windows) -> int:
         """Train a new adapter; return the number of windows trained on, counting each pass."""
         training = self._config.training
-        rows = known_rows(windows.contexts, windows.targets)
-        self._host.create(name, rows.tolist(), parent=parent, seed=edit.seed)
         with self._host.active(name) as model:
             return fit(
                 model,

@@ -73,8 +73,9 @@ def ledger_record(seed: int, edit: Edit, outcome: Outcome) -> dict[str, Any]:
 
 
 def edit_counts(ledger: Iterable[tuple[Edit, Outcome]]) -> dict[str, int]:
-    """Number of published edits by operation, and of rejected edits."""
-    counts = dict.fromkeys([*(str(operation) for operation in Operation), REJECTED], 0)
+    """Number of published edits by operation, and of rejected edits; in a replay nobody is unlearned."""
+    operations = [str(operation) for operation in Operation if operation is not Operation.UNLEARN]
+    counts = dict.fromkeys([*operations, REJECTED], 0)
     for _, outcome in ledger:
         # An Add may be published as an Update of the parent.
         counts[str(outcome.operation) if outcome.published else REJECTED] += 1

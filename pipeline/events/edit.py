@@ -16,6 +16,9 @@ from pipeline.events.field_types import checked
 AUDIT = "audit"
 """Signal of an edit without an alarm: at intervals, a stream region is tried on other set-up regions."""
 
+ERASURE = "erasure"
+"""Signal of an Unlearn: a user was erased."""
+
 LEAST_HELD_OUT = 48
 """Windows held out at least, if an edit has four times as many: on fewer, a comparison is mostly noise."""
 
@@ -25,7 +28,8 @@ class Operation(StrEnum):
 
     Update trains a stream region's adapter on its new windows; Expand moves a boundary and trains nothing; Add opens
     a region; Merge ends one of two regions that came to coincide; Retire ends a region without windows. Inject gives
-    new items output vectors, in closed form, for all regions.
+    new items output vectors, in closed form, for all regions. Unlearn carries the published edits out again without the
+    windows of erased users.
     """
 
     UPDATE = "update"
@@ -34,6 +38,7 @@ class Operation(StrEnum):
     MERGE = "merge"
     RETIRE = "retire"
     INJECT = "inject"
+    UNLEARN = "unlearn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,13 @@ class Edit:
     Attributes:
         edit_id: hash of its content (see `edit_id`): equal edits have equal ids.
         operation: its kind.
-        region_id: region to change (the new one for an Add, 0 for an Inject).
+        region_id: region to change (the new one for an Add, 0 for an Inject or Unlearn).
         other_region_id: second region of a Merge, or of an Expand between two set-up regions.
-        base_version: version of the region, or of the injected items, that the edit starts from.
+        base_version: version of the region, or of the injected items, that the edit starts from; 0 for an Add, the
+            number of those before it for an Unlearn.
         base_gate: version of the gate that the edit starts from.
-        reason: signal, statistic, threshold and a sentence.
+        reason: signal, statistic, threshold and a sentence; of an Unlearn, also the offsets of its `requests` in
+            `gated`.
         windows: evidence for training and validation, in event order; of an Inject, the windows that preceded its
             items.
         samples: newest evidence of every stream region, for operations that move boundaries; of an Inject, the

@@ -3,6 +3,7 @@
 erase       true
 user_id     the user
 timestamp   event time of the erasure, seconds; where it is missing, the event time that the log has reached
+unlearn     true: what adapters have learned from the user is to be unlearned, too (`pipeline.events.unlearning`)
 
 An erasure takes effect by event time: everything of the user at or before it is erased, in whatever order it arrives.
 """
@@ -30,16 +31,19 @@ class Erasure:
         user_id: the user.
         timestamp: event time up to which the user is erased, seconds.
         is_dated: False where its record gives no time, and `timestamp` is that of the record.
+        unlearn: True if adapters that have learned from the user are to be trained anew.
     """
 
     user_id: str
     timestamp: float
     is_dated: bool = True
+    unlearn: bool = False
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
         time = {"timestamp": self.timestamp} if self.is_dated else {}
-        return versioned({"erase": True, "user_id": self.user_id, **time})
+        unlearn = {"unlearn": True} if self.unlearn else {}
+        return versioned({"erase": True, "user_id": self.user_id, **time, **unlearn})
 
 
 def erasure_key(user_id: str) -> str:

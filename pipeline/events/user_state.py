@@ -56,6 +56,11 @@ def pseudonyms_in(record: Mapping[str, Any], user_id: str) -> list[str]:
     return [pseudonym(bytes.fromhex(key), user_id) for key in record.get("keys", BEFORE_KEYS) if key]
 
 
+def names_in(record: Mapping[str, Any], user_id: str) -> list[str]:
+    """All names under which `gated` may have events of a user by a record of `users`."""
+    return [pseudonym(bytes.fromhex(key), user_id) if key else user_id for key in record.get("keys", BEFORE_KEYS)]
+
+
 def _distinct(values: Iterable[T]) -> tuple[T, ...]:
     """Return each value once, where it is last."""
     return tuple(dict.fromkeys(reversed(tuple(values))))[::-1]

@@ -20,7 +20,7 @@ class Proposal:
 
     Attributes:
         operation: the kind of edit.
-        region: to be changed; None for a new region, whose id the monitor issues, and for an Inject.
+        region: to be changed; None for a new region, whose id the monitor issues, for an Inject and for an Unlearn.
         reason: signal, statistic, threshold, a sentence, and the operation's own fields.
         windows: evidence to train and judge on, in event order; that of a new region is relabelled with its id.
         other: id of the second region, where there are two.
@@ -51,6 +51,8 @@ def new_edit(state: State, proposal: Proposal, new_region_id: int) -> Edit:
     region_id, version = (new_region_id, 0) if region is None else (region.region_id, region.version)
     if proposal.operation is Operation.INJECT:
         region_id, version = EVERY_REGION, state.bank.injection.version
+    elif proposal.operation is Operation.UNLEARN:
+        region_id, version = EVERY_REGION, state.unlearnings
     elif region is None:
         windows = [e.for_region(region_id) for e in windows]
     events = (e.event_id for e in windows)

@@ -8,12 +8,13 @@ from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.gated import GatedEvent
 from pipeline.monitor import ingest, outcomes, statistics
 from pipeline.monitor.edit_factory import Proposal, new_edit
-from pipeline.monitor.erasure import erase_user
+from pipeline.monitor.erasure import erase_user, forget_windows
 from pipeline.monitor.rules.add import child, drifted
 from pipeline.monitor.rules.expand import audit, between, refit
 from pipeline.monitor.rules.inject import inject
 from pipeline.monitor.rules.merge import merge
 from pipeline.monitor.rules.retire import retire
+from pipeline.monitor.rules.unlearn import unlearn
 from pipeline.monitor.rules.update import updates
 from pipeline.monitor.state import State
 from pipeline.monitor.visits import record_peaks
@@ -70,6 +71,14 @@ class Monitor:
         """Erase a user from the state."""
         erase_user(self.state, user)
 
+    def unlearn(self, request: int) -> None:
+        """Note a request to unlearn a user, by its offset in `gated`."""
+        self.state.requests.append(request)
+
+    def forget(self, windows: Collection[int]) -> None:
+        """Take windows, by their offsets in `gated`, out of all evidence."""
+        forget_windows(self.state, windows)
+
     def note_items(self, begun: Iterable[str], evicted: Iterable[str]) -> None:
         """Note items that exist from now on, and items that were evicted."""
         for item_id in begun:
@@ -78,8 +87,12 @@ class Monitor:
 
     def decide(self) -> list[Edit]:
         """Make the edits that are due now; each region is in at most one pending edit."""
-        proposals = [*self._of_regions(), *self._of_items()]
+        proposals = self._of_requests() if self.state.requests else [*self._of_regions(), *self._of_items()]
         return [self._request(proposal) for proposal in proposals]
+
+    def _of_requests(self) -> list[Proposal]:
+        """An Unlearn changes what all edits start from: it waits for those under way, and later ones wait for it."""
+        return [] if self.state.pending else [unlearn(self.state)]
 
     def _of_regions(self) -> list[Proposal]:
         pending = [e for e in self.state.pending.values() if e.operation is not Operation.INJECT]
@@ -94,7 +107,8 @@ class Monitor:
 
     def _of_items(self) -> list[Proposal]:
         """Injections change no region: they are made beside all other edits, one at a time."""
-        if any(e.operation is Operation.INJECT for e in self.state.pending.values()):
+        alone = (Operation.INJECT, Operation.UNLEARN)
+        if any(e.operation in alone for e in self.state.pending.values()):
             return []
         proposal = inject(self.state)
         return [proposal] if proposal else []
@@ -107,7 +121,8 @@ class Monitor:
         self.state.set_bank(bank)
         edit = self.state.pending.pop(outcome.edit_id, None)
         if edit is not None:
-            self.state.trained_windows += outcome.trained_windows
+            # What an erasure costs is not taken from what drift may cost.
+            self.state.trained_windows += 0 if edit.operation is Operation.UNLEARN else outcome.trained_windows
             outcomes.apply(self.state, edit, outcome)
 
     def set_bank(self, bank: RegionBank) -> None:
@@ -142,5 +157,7 @@ class Monitor:
         """Make a proposal a pending edit; an Add takes the next region id."""
         edit = new_edit(self.state, proposal, self.state.next_region_id)
         self.state.next_region_id += proposal.operation is Operation.ADD
+        if proposal.operation is Operation.UNLEARN:
+            self.state.requests, self.state.unlearnings = [], self.state.unlearnings + 1
         self.state.pending[edit.edit_id] = edit
         return edit

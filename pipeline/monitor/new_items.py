@@ -1,7 +1,7 @@
 """New items: those that set-up lacks, and the windows that preceded them since they were last injected."""
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from pipeline.config import EditSettings
@@ -74,10 +74,10 @@ class NewItems:
             self._contexts.pop(item_id, None)
             self._news.pop(item_id, None)
 
-    def erase(self, event_ids: Collection[str]) -> None:
+    def erase(self, is_gone: Callable[[Evidence], bool]) -> None:
         """Remove windows; the items stay as new as they are."""
-        self.recent = deque((e for e in self.recent if e.event_id not in event_ids), maxlen=JUDGED)
-        self._news = {i: [e for e in windows if e.event_id not in event_ids] for i, windows in self._news.items()}
+        self.recent = deque((e for e in self.recent if not is_gone(e)), maxlen=JUDGED)
+        self._news = {i: [e for e in windows if not is_gone(e)] for i, windows in self._news.items()}
 
     def apply(self, edit: Edit, published: bool) -> None:
         """Remove the news that a published injection used; after a rejected one, wait for twice as many items.

@@ -27,6 +27,8 @@ def apply(state: State, edit: Edit, outcome: Outcome) -> None:
             pass  # A retired region has no state left.
         case Operation.INJECT:
             state.new_items.apply(edit, outcome.published)
+        case Operation.UNLEARN:
+            _after_unlearn(state)
 
 
 def _after_update(state: State, edit: Edit, outcome: Outcome) -> None:
@@ -98,6 +100,12 @@ def _after_merge(state: State, edit: Edit, outcome: Outcome) -> None:
         if region_state is not None:
             region_state.failed_merges = 0 if outcome.published else region_state.failed_merges + 1
             region_state.last_merge_attempt = state.at_event
+
+
+def _after_unlearn(state: State) -> None:
+    """Compare from here on with the answers of the adapters that were trained anew."""
+    for region_state in state.of_origin(Origin.STREAM):
+        region_state.reset(_quiet_until(state))
 
 
 def _close_alarms(state: State, region_id: int, accepted: bool, retry: bool = False) -> None:

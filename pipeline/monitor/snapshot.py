@@ -62,6 +62,8 @@ def snapshot(monitor: Monitor) -> dict[str, Any]:
         "visits": [list(visit) for visit in state.visits],
         "tally": [[region_id, [list(t) for t in tallies]] for region_id, tallies in state.tally.items()],
         "new_items": state.new_items.state(),
+        "requests": state.requests,
+        "unlearnings": state.unlearnings,
     }
 
 
@@ -97,10 +99,13 @@ def restore(monitor: Monitor, record: Mapping[str, Any], bank: RegionBank) -> No
     # Monitors before injections wrote none.
     if "new_items" in record:
         state.new_items.restore(record["new_items"])
+    # Monitors before unlearning wrote neither.
+    state.requests, state.unlearnings = list(record.get("requests", ())), record.get("unlearnings", 0)
 
 
 def window_offsets(record: Mapping[str, Any]) -> Iterator[int]:
-    """Yield the offset in `gated` of every window that a recorded state refers to."""
+    """Yield the offset in `gated` of every window, and request of an unlearning, that a recorded state refers to."""
+    yield from record.get("requests", ())
     for region in (*record["watched"], *record["ended"]):
         yield from (offset for _, _, offset, *_ in region["seen"])
         yield from (offset for name in _EVIDENCE for _, offset, _ in region[name])

@@ -89,6 +89,8 @@ class State:
         regions: states of live regions by id.
         ended: states of regions that ended since the last statistics, by id.
         pending: edits without an outcome, by id.
+        requests: offsets in `gated` of requests to unlearn a user that no edit has answered.
+        unlearnings: number of Unlearns so far.
         users: by id.
         moves: the newest.
         visits: the newest.
@@ -112,6 +114,8 @@ class State:
         self.regions: dict[int, RegionState] = {}
         self.ended: dict[int, RegionState] = {}
         self.pending: dict[str, Edit] = {}
+        self.requests: list[int] = []
+        self.unlearnings = 0
         self.users: dict[str, LastShown] = {}
         self.moves: deque[Move] = deque(maxlen=config.edits.pool_windows)
         self.visits: deque[Visit] = deque(maxlen=config.monitor.visits_window)

@@ -136,6 +136,10 @@ class RegionBank:
     def __getitem__(self, region_id: int) -> Region:
         return self._by_id[region_id]
 
+    def find(self, region_id: int) -> Region | None:
+        """The region of an id, or None."""
+        return self._by_id.get(region_id)
+
     @cached_property
     def _by_id(self) -> dict[int, Region]:
         return {r.region_id: r for r in self.regions}

@@ -82,8 +82,8 @@ class LiveRegions:
     def apply_with_fallback(self, revision: Revision) -> list[AdapterRefused]:
         """Apply a revision even where adapters are refused: boundaries never lag behind the log.
 
-        The last good adapter of a region replaces a refused one, or the backbone where it has none; the injected items
-        of before stay where a version of them is refused.
+        The last good adapter of a region replaces a refused one, or the backbone where it has none any more; the
+        injected items of before stay where a version of them is refused.
 
         Returns:
             The reasons for which adapters were refused, for the caller to count.
@@ -99,7 +99,7 @@ class LiveRegions:
                 self._register(name)
             except AdapterRefused as refusal:
                 refused[name] = refusal
-        last = {r.region_id: r.adapter for r in self.bank.regions}
+        last = {r.region_id: r.adapter for r in self.bank.regions if r.adapter not in revision.destroyed}
         bank = revision.after(self.bank)
         failed = [replace(r, adapter=last.get(r.region_id)) for r in bank.regions if r.adapter in refused]
         self._take_over(bank.changed(*failed))

@@ -48,6 +48,17 @@ class OriginModel:
         standard = np.clip((encoded.features - self.center) / self.scale, -8.0, 8.0)
         return np.concatenate([standard, encoded.recent @ self.coverage.T, np.ones((len(encoded), 1))], axis=1)
 
+    def without(self, region_id: int) -> "OriginModel":
+        """The model without one stream region: the other origins share its probability by their own."""
+        if region_id not in self.origins:
+            return self
+        place = self.origins.index(region_id)
+        # Its column, and the row of the items taken since set-up in the regions that it covers.
+        row = len(self.center) + place
+        weights = np.delete(np.delete(self.weights, row, axis=0), place + 1, axis=1)
+        coverage = np.delete(self.coverage, place, axis=0)
+        return OriginModel(tuple(i for i in self.origins if i != region_id), coverage, self.center, self.scale, weights)
+
     def to_record(self) -> dict[str, Any]:
         """Return the JSON object of a record."""
         arrays = {name: getattr(self, name).tolist() for name in ("coverage", "center", "scale", "weights")}

@@ -4,7 +4,7 @@ The number of a revision is the offset of its record. The first offset of `regio
 `next_revision`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from pipeline.regions.bank import RegionBank
 from pipeline.regions.injection import Injection
 from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Region
+from pipeline.regions.unlearned import Unlearned
 from pipeline.streams.topics import REGIONS
 
 
@@ -33,9 +34,11 @@ class Revision:
         passed: adapter whose trial ends with this revision, or None.
         rollback_of: adapter that a rollback leaves, None for the backbone.
         restored: revision whose adapter a rollback restores, None where it is no rollback.
-        injection: versions of injected items from now on; None where they stay. It comes with no other change.
+        injection: versions of injected items from now on; None where they stay. It comes with no other change, but for
+            that of an Unlearn.
         arrays: file of the adapters store that holds the arrays of `regions` and `origins`, which are empty here; None
             where nothing is left out.
+        unlearned: what an Unlearn changed beside the regions; None for any other cause.
     """
 
     regions: tuple[Region, ...]
@@ -50,6 +53,7 @@ class Revision:
     restored: int | None = None
     injection: Injection | None = None
     arrays: ArrayFile | None = None
+    unlearned: Unlearned | None = None
 
     @classmethod
     def of(cls, bank: RegionBank, changed: tuple[Region, ...], moved: bool, **cause: Any) -> Self:
@@ -72,8 +76,10 @@ class Revision:
         if self.arrays is not None:
             raise ValueError(f"its arrays are in the file {self.arrays.sha256}, which has not been read")
         if self.injection is not None:
-            # It may have been made beside an edit that moved boundaries.
-            return replace(bank, injection=self.injection)
+            bank = replace(bank, injection=self.injection)
+            if self.unlearned is None:
+                # It may have been made beside an edit that moved boundaries.
+                return bank
         changed = bank.changed(*self.regions)
         if self.origins is not None:
             changed = replace(changed, origins=self.origins)
@@ -81,8 +87,26 @@ class Revision:
         _check_fit(bank, after)
         return after
 
+    @property
+    def destroyed(self) -> Collection[str]:
+        """Versions that are destroyed once this revision is in force."""
+        return () if self.unlearned is None else self.unlearned.replaced.keys()
+
+    def without(self, versions: Collection[str]) -> "Revision":
+        """Return this revision without versions that are destroyed; the backbone answers in their place."""
+        regions = tuple(replace(r, adapter=None) if r.adapter in versions else r for r in self.regions)
+        injection = self.injection and replace(
+            self.injection, names=tuple(name for name in self.injection.names if name not in versions)
+        )
+        return replace(self, regions=regions, injection=injection)
+
     def conflicts_with(self, other: "Revision") -> bool:
-        """Return True where both change the same region or inject items, or one of them changes the boundaries."""
+        """Return True where both change the same region or inject items, or one of them changes the boundaries.
+
+        An Unlearn starts from all that came before it, and changes what all edits start from.
+        """
+        if self.unlearned is not None or other.unlearned is not None:
+            return other.unlearned is not None or bool(other.regions or other.injection)
         if self.injection is not None or other.injection is not None:
             return self.injection is not None and other.injection is not None
         if not other.regions:
@@ -110,6 +134,8 @@ class Revision:
             record["injection"] = self.injection.to_record()
         if self.arrays is not None:
             record["arrays"] = asdict(self.arrays)
+        if self.unlearned is not None:
+            record["unlearned"] = self.unlearned.to_record()
         return record
 
     @classmethod
@@ -133,6 +159,7 @@ class Revision:
             record.get("restored"),
             Injection.from_record(record["injection"]) if "injection" in record else None,
             ArrayFile(record["arrays"]["sha256"], record["arrays"]["bytes"]) if "arrays" in record else None,
+            Unlearned.from_record(record["unlearned"]) if "unlearned" in record else None,
         )
         return checked(revision)
 

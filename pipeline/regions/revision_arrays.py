@@ -4,19 +4,21 @@ A record of the log has a largest size, and the boundaries alone grow with width
 before the transaction that has the record; whoever reads the record reads the file before it applies the revision.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapters_store import ArrayFiles
-from pipeline.arrays import Array
 from pipeline.regions.origin_model import OriginModel
 from pipeline.regions.region import Region
 from pipeline.regions.revision import Revision
 
 LARGEST_INLINE = 8_192
 """Most bytes of arrays that stay in a record; as JSON a number takes about 20 bytes for its 8."""
+
+_WINDOWS = "unlearned.windows"
 
 _OF_ORIGINS = ("coverage", "center", "scale", "weights")
 
@@ -35,7 +37,10 @@ def by_reference(revision: Revision, files: ArrayFiles) -> Revision:
         return revision
     file = files.write(arrays, revision.edit_id)
     regions = tuple(replace(region, centroid=np.zeros(0)) for region in revision.regions)
-    return replace(revision, regions=regions, origins=_without_arrays(revision.origins), arrays=file)
+    unlearned = revision.unlearned and replace(revision.unlearned, windows=())
+    return replace(
+        revision, regions=regions, origins=_without_arrays(revision.origins), unlearned=unlearned, arrays=file
+    )
 
 
 def resolved(revision: Revision, files: ArrayFiles) -> Revision:
@@ -52,13 +57,16 @@ def resolved(revision: Revision, files: ArrayFiles) -> Revision:
     origins = revision.origins and OriginModel(
         revision.origins.origins, *(arrays[_origins(name)] for name in _OF_ORIGINS)
     )
-    return replace(revision, regions=regions, origins=origins, arrays=None)
+    unlearned = revision.unlearned and replace(revision.unlearned, windows=tuple(arrays[_WINDOWS].tolist()))
+    return replace(revision, regions=regions, origins=origins, unlearned=unlearned, arrays=None)
 
 
-def _arrays_of(revision: Revision) -> Mapping[str, Array]:
-    arrays = {_centroid(region): region.centroid for region in revision.regions}
+def _arrays_of(revision: Revision) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {_centroid(region): region.centroid for region in revision.regions}
     if revision.origins is not None:
         arrays |= {_origins(name): getattr(revision.origins, name) for name in _OF_ORIGINS}
+    if revision.unlearned is not None:
+        arrays[_WINDOWS] = np.array(revision.unlearned.windows, dtype=np.int64)
     return arrays
 
 

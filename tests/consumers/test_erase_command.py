@@ -197,3 +197,25 @@ def test_on_a_broker_the_table_has_the_dates(tmp_path: Path, kafka_url: str) -> 
     rows = {remainder.place: remainder for remainder in found.remainders}
     assert rows["interactions"].records == 41 and rows["interactions"].due == pytest.approx(written + 10 * DAY)
     assert rows["users: tombstone"].records == 1 and rows["users: tombstone"].goes == "after compaction"
+
+
+def test_unlearning_states_its_cost_and_belongs_to_the_erasure(
+    on: OnALog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(on.log()) as log:
+        begin(log, HISTORY)
+    stages(on, tmp_path)
+    dry = on("erase", "ann", "--unlearn", "--dry-run")
+    assert dry.code == 0 and dry.out == (
+        "unlearning ann: no version rests on one of 40 windows, and none is trained anew\n"
+    )
+    assert on("erase", "ann", "--check").out.startswith("ann was not erased\n")
+    monkeypatch.setattr(command, "time", World(lambda: stages(on, tmp_path)))
+    ended = on("erase", "ann", "--unlearn")
+    assert ended.code == 1 and "the unlearning goes on, or no trainer runs" in ended.out, ended
+    assert "ann was erased up to" in ended.out and "set-up: backbone" in ended.out
+    left = {place: count for place, count in shown(ended).items() if count}
+    assert left == {"users: tombstone": 1}, "of the request in gated nobody knows whose it is"
+    refused(on("erase", "ann", "--unlearn"), "ann was erased before")
+    assert on("erase", "nobody", "--unlearn", "--dry-run").code == 0
+    assert on("erase", "bob", "--dry-run").code == on("erase", "bob", "--unlearn", "--check", "--dry-run").code == 2

@@ -1,8 +1,10 @@
 """Retention removes what is beyond its limits and nothing that is in force, held by a stage or needed by an edit."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from adapters_store.errors import AdapterRefused
 from consumers.cli.dead_letters import list_dead_letters
 from consumers.cli.main import app
 from consumers.monitor.changelog import ReadPositions, snapshot_outputs
-from consumers.retention.needs import first_needed
+from consumers.retention.needs import Edits, first_needed
 from consumers.retention.plan import DAY, make_plan
 from consumers.retention.pruner import GRACE, Pruner
 from consumers.runtime.stage import Turn
@@ -239,6 +241,17 @@ def test_windows_that_nothing_needs_go_while_a_monitor_runs_and_its_edits_stay_t
         assert any("retention keeps" in line and "a window that the monitor may base" in line for line in rounds.lines)
 
 
+def test_an_unlearning_holds_the_windows_of_all_edits(world: World) -> None:
+    gate(world, 20)
+    settle_monitor(world.log)
+    unlearn = replace(edit(range(0), "unlearn"), operation=Operation.UNLEARN)
+    ended = [edit(range(3, 6), "one"), edit(range(9, 12), "two")]
+    kept = first_needed(world.log, Edits([], ended, math.inf))
+    assert kept.offset > 3
+    held = first_needed(world.log, Edits([unlearn], ended, math.inf))
+    assert (held.offset, held.by) == (3, "an Unlearn, which carries edits out again")
+
+
 def test_a_gate_that_starts_again_finds_what_it_gated_since_its_snapshot(tmp_path: Path) -> None:
     stream = [said(event) for event in events()[1]][:200]
     found: dict[bool, list[str]] = {}
@@ -253,7 +266,7 @@ def test_a_gate_that_starts_again_finds_what_it_gated_since_its_snapshot(tmp_pat
             seen += gated_since(log, 0)
             settle_monitor(log)
             if pruned:
-                assert first_needed(log, []).by == "the newest snapshot of gate g"
+                assert first_needed(log, Edits([], [], math.inf)).by == "the newest snapshot of gate g"
                 rounds(log)
             write(log, stream[110:])
             gate_loop(open_log, folder, config).run()

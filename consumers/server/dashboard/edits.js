@@ -5,7 +5,7 @@ import { at, changes, h, s, sized } from "./dom.js";
 import { count, moment, named, number, regionsOf, score, verdict } from "./format.js";
 import { choose, draws, open, state } from "./state.js";
 
-const OPERATIONS = ["add", "update", "expand", "merge", "retire", "inject"];
+const OPERATIONS = ["add", "update", "expand", "merge", "retire", "inject", "unlearn"];
 const LANE = 24;
 const LEFT = 62;
 

@@ -4,11 +4,13 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
+from adapters_store import parse_version_name
 from pipeline.errors import BadEvent
 from pipeline.events.dead_letter import DeadLetter, Replayed
 from pipeline.events.statistics import StatisticsInterval
 from pipeline.regions.injection import EVERY_REGION
 from pipeline.regions.revision import Revision
+from pipeline.regions.unlearned import Replacement
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import CONTROL, DEAD_LETTERS, REGIONS, STATISTICS
 
@@ -92,6 +94,8 @@ class Activity:
 
     def _apply_revision(self, record: Record, value: Mapping[str, Any]) -> None:
         revision = Revision.from_record(value)
+        for old, by in revision.unlearned.replaced.items() if revision.unlearned is not None else ():
+            self._replace(old, by, revision.edit_id)
         changed = [(r.region_id, r.adapter, r.adapter_weight) for r in revision.regions if r.adapter is not None]
         if revision.injection is not None and revision.injection.names:
             changed.append((EVERY_REGION, revision.injection.names[-1], 1.0))
@@ -109,6 +113,16 @@ class Activity:
                         "rollback_of": revision.rollback_of,
                     }
                 )
+
+    def _replace(self, destroyed: str, by: Replacement | None, edit_id: str | None) -> None:
+        """Show in place of a version that an Unlearn destroyed the one that stands for it, if there is one."""
+        versions = self._versions[parse_version_name(destroyed)[0]]
+        # The validation of the edit that led to the old version is not that of this one.
+        unlearn = {"edit_id": edit_id, "validation": None}
+        standing = {} if by is None else {"adapter": by.adapter, "trust": by.weight, **unlearn}
+        kept = [{**one, **standing} if one["adapter"] == destroyed else one for one in versions]
+        versions.clear()
+        versions.extend(one for one in kept if one["adapter"] != destroyed)
 
     def _apply_control(self, _: Record, value: Mapping[str, Any]) -> None:
         act = Replayed.from_record(value)

@@ -26,6 +26,7 @@ from pipeline.config import Config
 from pipeline.errors import LogError, RequestError
 from pipeline.events.allowed import Allowed
 from pipeline.events.gated import GatedEvent
+from pipeline.events.unlearning import is_event
 from pipeline.events.windows import PADDING, Ids
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.decayed_popularity import base_probabilities, probability_of_new
@@ -307,8 +308,8 @@ class ServedOnlineState:
             return []
 
     def _read(self, records: Iterable[Record], on_skipped: OnSkipped) -> list[Gated]:
-        """Events of records of `gated`; those that cannot be read are skipped, tombstones of erased users left out."""
-        known, events = self._setup.catalogue.item_ids, (record for record in records if record.value is not None)
+        """Events of records of `gated`; those that cannot be read are skipped, and what is about erased users."""
+        known, events = self._setup.catalogue.item_ids, filter(is_event, records)
         return list(readable(events, lambda r: Gated(r, GatedEvent.from_record(value_of(r), known)), on_skipped))
 
     def _count(self, online: OnlineState, gate: str | None, gated: Iterable[Gated], skip: OnSkipped) -> None:

@@ -33,10 +33,12 @@ class RegionHistory:
     Attributes:
         bank: every region with its newest adapter.
         canaries: region_id -> the trial of that adapter.
+        destroyed: versions that Unlearns have destroyed.
     """
 
     bank: RegionBank
     canaries: Mapping[int, Canary] = field(default_factory=dict)
+    destroyed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, records: Iterable[Record], files: ArrayFiles) -> Self:
@@ -77,7 +79,7 @@ class RegionHistory:
             canary = _trial(self.canaries.get(region_id), before.get(region_id), bank[region_id], share, offset)
             if canary is not None:
                 canaries[region_id] = canary
-        return replace(self, bank=bank, canaries=canaries)
+        return replace(self, bank=bank, canaries=canaries, destroyed=self.destroyed.union(revision.destroyed))
 
 
 def read_history(log: Log, setup: RegionBank | None, files: ArrayFiles) -> tuple[RegionHistory, list[Record]]:

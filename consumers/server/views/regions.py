@@ -227,6 +227,9 @@ class ServedRegions:
     def _take_waiting(self, on_skipped: OnSkipped) -> list[StoreError]:
         """Apply waiting records up to the first one whose arrays cannot be read; load the adapters of the last."""
         read = _read(self._logged, self._waiting, self._store.arrays, on_skipped)
+        if read.history.destroyed != self._logged.destroyed:
+            # They hold destroyed versions in memory.
+            self._older.clear()
         self._logged, self._logged_offset = read.history, max(self._logged_offset, read.offset)
         self._waiting = [record for record in self._waiting if record.offset > self._logged_offset]
         if read.refused is None:
@@ -241,7 +244,8 @@ class ServedRegions:
         injection, injected = self._load_injected(wanted.bank.injection, refused)
         last = {region.region_id: region.adapter for region in self._view.bank.regions}
         last |= {canary.region_id: canary.incumbent for canary in wanted.canaries.values()}
-        good = [replace(wanted.bank[i], adapter=last[i]) for i in failed if last.get(i) in self.forward.names]
+        usable = set(self.forward.names) - wanted.destroyed
+        good = [replace(wanted.bank[i], adapter=last[i]) for i in failed if last.get(i) in usable]
         bank = replace(wanted.bank.changed(*good), injection=injection)
         view = View(bank, offset, failed, self._on_trial(wanted))
         # Between batches.
@@ -255,11 +259,16 @@ class ServedRegions:
         return refused
 
     def _wanted(self) -> RegionHistory:
-        """Regions and canaries of the log, with pinned versions in place; a pinned region is on no trial."""
-        live = (region for region in self._logged.bank.regions if region.status is Status.LIVE)
-        pinned = [replace(r, adapter=self._pins[r.region_id]) for r in live if r.region_id in self._pins]
-        canaries = {i: canary for i, canary in self._logged.canaries.items() if i not in self._pins}
-        return RegionHistory(self._logged.bank.changed(*pinned), canaries)
+        """Regions and canaries of the log, with pinned versions in place; a pinned region is on no trial.
+
+        A pin to a version that was destroyed holds nothing.
+        """
+        logged = self._logged
+        pins = {i: name for i, name in self._pins.items() if name not in logged.destroyed}
+        live = (region for region in logged.bank.regions if region.status is Status.LIVE)
+        pinned = [replace(r, adapter=pins[r.region_id]) for r in live if r.region_id in pins]
+        canaries = {i: canary for i, canary in logged.canaries.items() if i not in pins}
+        return RegionHistory(logged.bank.changed(*pinned), canaries, logged.destroyed)
 
     def _on_trial(self, logged: RegionHistory) -> Mapping[int, Canary]:
         """Trials with both versions loaded; without one of them, all users get the other."""
