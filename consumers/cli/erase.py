@@ -25,11 +25,14 @@ PATIENCE = 60.0
 """Seconds to wait for the gate, and for the monitor."""
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Id of the user.", show_default=False)]
+By = Annotated[str, typer.Option("--by", help="Your name, for the record.")]
 Check = Annotated[bool, typer.Option("--check", help="Erase nobody: show what is left of the user.")]
 
 
 @app.command()
-def erase(user: User, check: Check = False, config: ConfigFile = None, settings: Settings = None) -> None:
+def erase(
+    user: User, check: Check = False, by: By = "command line", config: ConfigFile = None, settings: Settings = None
+) -> None:
     """Erase a user up to now, or show what is left of one.
 
     Writes the erasure to `interactions`, waits until gate and monitor have carried it out, purges an embedded log, and
@@ -41,12 +44,12 @@ def erase(user: User, check: Check = False, config: ConfigFile = None, settings:
     """
     resolved = configuration(config, settings)
     if not check:
-        erase_user(user, resolved, PATIENCE, say)
+        erase_user(user, resolved, PATIENCE, say, by)
     if show_inventory(user, resolved, typer.echo):
         raise typer.Exit(LEFT)
 
 
-def erase_user(user: str, config: Config, patience: float, out: Say) -> None:
+def erase_user(user: str, config: Config, patience: float, out: Say, by: str) -> None:
     """Erase a user up to now.
 
     Args:
@@ -54,6 +57,7 @@ def erase_user(user: str, config: Config, patience: float, out: Say) -> None:
         config: the whole tree.
         patience: seconds to wait for the gate, and for the monitor.
         out: shows a status line.
+        by: who asks for it, for the record.
 
     Raises:
         BadEvent: it is no user id.
@@ -65,7 +69,7 @@ def erase_user(user: str, config: Config, patience: float, out: Say) -> None:
 
     with closing(_checked_log(config)) as log:
         now = round(time.time(), 3)
-        requested = request(log, Erasure(identifier(user, "user_id"), now, is_dated=False))
+        requested = request(log, Erasure(identifier(user, "user_id"), now, is_dated=False), by)
         if not wait_until(lambda: is_taken(log, requested), patience, time.monotonic, time.sleep):
             raise LogError(
                 f"the erasure is in the log (interactions, offset {requested.offset}), but no gate took it within "
