@@ -157,7 +157,7 @@ def _serve(folder: str, parent: Any) -> None:
     root = Path(folder) / "root"
     edges = Edges(partial(SqliteLog, Path(folder) / LOG), time.time, lambda _: None)
     service = Service(load_setup(root), config, root / "adapters", "bench", edges, new_metrics())
-    limited, unlimited = (make_app(service, None, most) for most in (config.server.max_body, UNLIMITED))
+    limited, unlimited = (make_app(service, config.access, most) for most in (config.server.max_body, UNLIMITED))
     plain = socket.socket()
     plain.bind(("127.0.0.1", 0))
     bound = {"ours": listen("127.0.0.1", 0, "server"), "plain_socket": plain, "no_limit": listen("127.0.0.1", 0, "x")}

@@ -110,7 +110,7 @@ def serving(config: Config) -> Iterator[int]:
     """Run the service; yield its port."""
     log, listening = log_of(config), listen("127.0.0.1", 0, "ingest")
     with closing(IngestService(log, "bench", config, new_metrics(), time.time, time.monotonic)) as service:
-        application = make_app(service, None, config.ingest)
+        application = make_app(service, config.access, config.ingest)
         server = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()

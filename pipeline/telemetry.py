@@ -80,6 +80,12 @@ class Metrics:
         self._add_retention(registry)
         self._add_ingest(registry)
         self._add_server(registry)
+        self.refused_requests = _counter(
+            registry,
+            "refused_requests",
+            "Requests refused: of unknown clients, without the role, or beyond a limit",
+            "reason",
+        )
         self._of_region = (
             *(self.gate_confidence, self.gate_margin, self.gate_novelty, self.region_version),
             *(self.separabilities, self.share, self.since_share, self.targets),

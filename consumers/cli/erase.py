@@ -26,6 +26,7 @@ PATIENCE = 60.0
 """Seconds to wait for the gate, and for the monitor."""
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Id of the user.", show_default=False)]
+By = Annotated[str, typer.Option("--by", help="Your name, for the record.")]
 Check = Annotated[bool, typer.Option("--check", help="Erase nobody: show what is left of the user.")]
 Unlearn = Annotated[
     bool, typer.Option("--unlearn", help="Also train anew, without the user, what has learned from the user.")
@@ -39,6 +40,7 @@ def erase(
     check: Check = False,
     unlearn: Unlearn = False,
     dry_run: DryRun = False,
+    by: By = "command line",
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
@@ -64,15 +66,15 @@ def erase(
     if check:
         is_done = True
     elif unlearn:
-        is_done = unlearn_user(user, resolved, dry_run, typer.echo)
+        is_done = unlearn_user(user, resolved, dry_run, typer.echo, by)
     else:
         is_done = True
-        erase_user(user, resolved, PATIENCE, say)
+        erase_user(user, resolved, PATIENCE, say, by)
     if not dry_run and (show_inventory(user, resolved, typer.echo) or not is_done):
         raise typer.Exit(LEFT)
 
 
-def unlearn_user(user: str, config: Config, dry_run: bool, out: Say) -> bool:
+def unlearn_user(user: str, config: Config, dry_run: bool, out: Say, by: str) -> bool:
     """Show what unlearning a user costs; unless it is a dry run, erase the user and wait for the unlearning.
 
     Args:
@@ -80,6 +82,7 @@ def unlearn_user(user: str, config: Config, dry_run: bool, out: Say) -> bool:
         config: the whole tree.
         dry_run: True to erase nobody.
         out: shows a line of the answer.
+        by: who asks for it, for the record.
 
     Returns:
         False where the unlearning is not carried out, or not yet.
@@ -104,7 +107,7 @@ def unlearn_user(user: str, config: Config, dry_run: bool, out: Say) -> bool:
         out(cost_line(user, cost))
         if dry_run:
             return True
-        erase_user(user, config, PATIENCE, say, unlearn=True)
+        erase_user(user, config, PATIENCE, say, by, unlearn=True)
         requests = request_since(log, names, since)
         patience = max(PATIENCE, 2 * (cost.seconds or 0.0))
         is_done = wait_until(lambda: set(requests) <= answered(log).keys(), patience, time.monotonic, time.sleep)
@@ -122,7 +125,7 @@ def unlearn_user(user: str, config: Config, dry_run: bool, out: Say) -> bool:
         return is_done
 
 
-def erase_user(user: str, config: Config, patience: float, out: Say, *, unlearn: bool = False) -> None:
+def erase_user(user: str, config: Config, patience: float, out: Say, by: str, *, unlearn: bool = False) -> None:
     """Erase a user up to now.
 
     Args:
@@ -130,6 +133,7 @@ def erase_user(user: str, config: Config, patience: float, out: Say, *, unlearn:
         config: the whole tree.
         patience: seconds to wait for the gate, and for the monitor.
         out: shows a status line.
+        by: who asks for it, for the record.
         unlearn: True to have the user unlearned, too.
 
     Raises:
@@ -142,7 +146,7 @@ def erase_user(user: str, config: Config, patience: float, out: Say, *, unlearn:
 
     with closing(_checked_log(config)) as log:
         now = round(time.time(), 3)
-        requested = request(log, Erasure(identifier(user, "user_id"), now, is_dated=False, unlearn=unlearn))
+        requested = request(log, Erasure(identifier(user, "user_id"), now, is_dated=False, unlearn=unlearn), by)
         if not wait_until(lambda: is_taken(log, requested), patience, time.monotonic, time.sleep):
             raise LogError(
                 f"the erasure is in the log (interactions, offset {requested.offset}), but no gate took it within "

@@ -17,27 +17,32 @@ app = typer.Typer()
 def command(instance: Instance = "ingest-0", config: ConfigFile = None, settings: Settings = None) -> None:
     """Take batches of events and items over HTTP (`POST /events`, `POST /items`), and write them into the log.
 
-    With the environment variable RAIE_INGEST_TOKEN both calls need this bearer token.
+    Without `access.tokens` this machine alone is answered. With tokens (`raie token new`) both calls need one with the
+    role ingest, and records that erase users one with ingest and admin. docs/security.md explains tokens, limits, TLS
+    and proxies.
 
     Example: `raie ingest --set log.url=sqlite:///log.sqlite --set ingest.port=8081`
     """
-    ingest(instance, os.environ.get("RAIE_INGEST_TOKEN") or None, configuration(config, settings), say)
+    from consumers.http.exposure import check_exposure
+
+    resolved = configuration(config, settings)
+    check_exposure("ingest", resolved.ingest.host, resolved.access, os.environ)
+    ingest(instance, resolved, say)
 
 
-def ingest(instance: str, token: str | None, config: Config, say: Say) -> None:
+def ingest(instance: str, config: Config, say: Say) -> None:
     """Serve until interrupted.
 
     Args:
         instance: names this service, the same after a restart.
-        token: required by both calls; None: no token.
-        config: sections `ingest`, `data` and `log`.
+        config: sections `ingest`, `access`, `data` and `log`.
         say: shows a status line.
 
     Raises:
         RaieError: the log cannot be used.
         ConfigError: the address cannot be listened on, or the stages run in lockstep.
     """
-    from consumers.http.listening import listen, run_http
+    from consumers.http.listening import access_line, listen, run_http
     from consumers.ingest.http.app import make_app
     from consumers.ingest.service import IngestService
     from consumers.runtime.runner import bound_log_of
@@ -49,6 +54,5 @@ def ingest(instance: str, token: str | None, config: Config, say: Say) -> None:
         host, port = listening.getsockname()[:2]
         log = bound_log_of(config, f"ingest-{instance}")
         with closing(IngestService(log, instance, config, new_metrics(), time.time, time.monotonic)) as service:
-            application = make_app(service, token, config.ingest)
-            access = "with a token" if token else "open to everyone who reaches it"
-            run_http(application, listening, lambda: say(f"http://{host}:{port} (/docs: the API); {access}"))
+            application = make_app(service, config.access, config.ingest)
+            run_http(application, listening, config.access, lambda: say(access_line(host, port, config.access)))

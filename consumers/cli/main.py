@@ -39,11 +39,12 @@ COMMANDS = (
     "backup",
     "restore",
     "retention",
+    "acts",
     "regions",
 )
 """Modules of one command each, in the order of `raie --help`."""
 
-GROUPS = ("data", "topics", "events", "histories", "edits", "adapters", "dead_letters")
+GROUPS = ("data", "topics", "events", "histories", "edits", "adapters", "dead_letters", "token")
 """Modules of several commands under the module's name."""
 
 

@@ -36,13 +36,17 @@ def command(
 ) -> None:
     """Serve recommendations and the control room (a live web page) over HTTP, from the current state of the log.
 
-    Administrative calls (rollback, pin, reload) need the environment variable RAIE_ADMIN_TOKEN; without it they do
-    not exist.
+    Without `access.tokens` this machine alone is answered, and there are no administrative calls (rollback, pin,
+    reload). With tokens (`raie token new`) every call needs one: role read for answers and the page, ingest for
+    feedback, admin for administrative calls. docs/security.md explains tokens, limits, TLS and proxies.
 
     Example: `raie serve --root root --log sqlite:///log.sqlite --set server.port=8080`
     """
-    token = os.environ.get("RAIE_ADMIN_TOKEN") or None
-    serve(root, log, adapters, instance, token, configuration(config, settings), say)
+    from consumers.http.exposure import check_exposure
+
+    resolved = configuration(config, settings)
+    check_exposure("server", resolved.server.host, resolved.access, os.environ)
+    serve(root, log, adapters, instance, resolved, say)
 
 
 def serve(
@@ -50,7 +54,6 @@ def serve(
     log_url: str | None,
     adapters: str | None,
     instance: str | None,
-    token: str | None,
     config: Config,
     say: Say,
 ) -> None:
@@ -61,7 +64,6 @@ def serve(
         log_url: URL of the log; None: `log.url` of the configuration.
         adapters: root of the adapters store; None: `adapters` below `root`.
         instance: names this server, the same after a restart; None: name of the machine and port.
-        token: of the administrator, or None for no administrative calls.
         config: the whole tree.
         say: shows a status line.
 
@@ -69,7 +71,7 @@ def serve(
         RaieError: the set-up, the log or the adapters cannot be used.
         ConfigError: the address cannot be listened on.
     """
-    from consumers.http.listening import listen, run_http
+    from consumers.http.listening import access_line, listen, run_http
     from consumers.server.http.app import make_app
     from consumers.server.opening import open_service
     from consumers.server.service import Edges
@@ -81,6 +83,5 @@ def serve(
         # No two servers of a machine listen on one port, and a restarted one listens on the same.
         name = instance or f"{socket.gethostname()}-{port}"
         service = open_service(root, adapters, name, config, edges)
-        administration = f"administrative calls are {'on' if token else 'off'}"
-        application = make_app(service, token, config.server.max_body)
-        run_http(application, listening, lambda: say(f"http://{host}:{port} (/docs: the API); {administration}"))
+        application = make_app(service, config.access, config.server.max_body)
+        run_http(application, listening, config.access, lambda: say(access_line(host, port, config.access)))

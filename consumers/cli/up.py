@@ -1,5 +1,6 @@
 """`raie up`: gate, monitor and trainers as processes of this machine."""
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
         say: shows a status line.
     """
     from consumers.erasure.purge import Purge
+    from consumers.http.exposure import check_exposure
     from consumers.runtime.compaction import Compaction
     from consumers.runtime.runner import stopped_by_signals
     from consumers.runtime.supervisor import Supervisor
@@ -52,6 +54,9 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
 
     if not root.is_dir():
         raise RaieError(f"{root} is no folder: make it with `raie setup --data PATH --out {root}`")
+    if ingest:
+        # Or the process would be refused, and started again, for ever.
+        check_exposure("ingest", config.ingest.host, config.access, os.environ)
     stop, changes, path = Event(), _Changes(say), path_of(config.log.url)
     purge = Purge(config.data.columns, time.time)
     compaction = Compaction(path, time.monotonic, say, purge) if path else None

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline.events.control import ERASE, ControlAct
 from pipeline.events.erasure import Erasure, erased_until, erasure_key
 from pipeline.streams.interface import Log, UnavailableError
 from pipeline.streams.partitioner import partition_of
-from pipeline.streams.topics import GATED, INTERACTIONS, USERS
+from pipeline.streams.topics import CONTROL, GATED, INTERACTIONS, USERS
 
 POLL = 0.1
 """Seconds between two questions."""
@@ -27,14 +28,17 @@ class Requested:
     since: int
 
 
-def request(log: Log, erasure: Erasure) -> Requested:
-    """Write an erasure to the partition of its user."""
+def request(log: Log, erasure: Erasure, by: str) -> Requested:
+    """Write an erasure to the partition of its user, and to `control` who asked for it, without the user."""
     home = home_of(log, erasure.user_id)
     since = log.end_offset(USERS, home)
     with log.producer("erase").transaction() as transaction:
         transaction.send(
             INTERACTIONS, erasure.to_record(), key=erasure.user_id, partition=home, timestamp=erasure.timestamp
         )
+        details = {"users": 1, "unlearn": True} if erasure.unlearn else {"users": 1}
+        act = ControlAct(ERASE, by, details=details)
+        transaction.send(CONTROL, act.to_record(), key=ERASE, timestamp=erasure.timestamp)
     return Requested(erasure, transaction.offsets[0][2], since)
 
 

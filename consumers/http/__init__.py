@@ -1,1 +1,1 @@
-"""Parts of every HTTP service: limits, strict bodies, errors, health, tokens, and the process around them."""
+"""Parts of every HTTP service: limits, strict bodies, errors, health, access, and the process around them."""

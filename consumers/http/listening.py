@@ -7,7 +7,9 @@ from typing import Any
 
 import uvicorn
 
+from consumers.http.exposure import is_readable_on_the_way
 from consumers.http.loopback_names import LoopbackNames, is_loopback
+from pipeline.config.access import AccessSettings
 from pipeline.errors import ConfigError
 
 SHUTDOWN_SECONDS = 3
@@ -38,10 +40,13 @@ def listen(host: str, port: int, section: str) -> socket.socket:
     return listening
 
 
-def run_http(application: Any, listening: socket.socket, on_accepting: Callable[[], None]) -> None:
+def run_http(
+    application: Any, listening: socket.socket, access: AccessSettings, on_accepting: Callable[[], None]
+) -> None:
     """Run an ASGI application on a bound socket, and call `on_accepting` once connections are accepted.
 
-    On a loopback address it answers to names of this machine alone.
+    On a loopback address it answers to names of this machine alone. With a certificate it speaks HTTPS. Forwarded
+    headers count from the proxies of the settings alone, whatever FORWARDED_ALLOW_IPS says.
     """
     if is_loopback(bracketed(listening.getsockname()[0])):
         application = LoopbackNames(application)
@@ -53,7 +58,14 @@ def run_http(application: Any, listening: socket.socket, on_accepting: Callable[
                 on_accepting()
 
     configuration = uvicorn.Config(
-        application, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+        application,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        proxy_headers=bool(access.proxies),
+        forwarded_allow_ips=list(access.proxies),
+        ssl_certfile=access.certificate,
+        ssl_keyfile=access.certificate_key,
     )
     # A collection that visits the objects of the libraries and the model stops every answer for a third of a second.
     gc.collect()
@@ -67,3 +79,14 @@ def run_http(application: Any, listening: socket.socket, on_accepting: Callable[
 def bracketed(address: str) -> str:
     """Address as in a URL: IPv6 in brackets."""
     return f"[{address}]" if ":" in address else address
+
+
+def access_line(host: str, port: int, access: AccessSettings) -> str:
+    """Address of a service that accepts connections, and who may call it, in a line."""
+    url = f"{'https' if access.certificate else 'http'}://{bracketed(host)}:{port}"
+    if not access.tokens:
+        return f"{url} (/docs: the API); open to everyone on this machine"
+    line = f"{url}; every call needs one of {len(access.tokens)} tokens"
+    if not is_readable_on_the_way(host, access):
+        return line
+    return f"{line}, which can be read on the way: set access.certificate, or put a proxy with TLS in front"

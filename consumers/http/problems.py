@@ -5,12 +5,13 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 MEANINGS = {
-    401: "the token is missing or wrong, where one is configured",
+    401: "the token is missing or wrong, where tokens are configured",
+    403: "the token has not the role that the call needs",
     404: "there is no such thing",
     409: "the present state does not allow it",
     413: "the body is too large",
     422: "the request is malformed",
-    429: "the pipeline is behind: send the request again after `Retry-After` seconds",
+    429: "the client sends too much, or the pipeline is behind: send the request again after `Retry-After` seconds",
     503: "the log does not answer, or the service is overloaded or ending",
 }
 """Status -> its meaning."""

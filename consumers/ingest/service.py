@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import BoundedSemaphore, Lock
 
+from consumers.http.tokens import ANYONE, Client
 from consumers.ingest.gate_lag import GateLag
 from consumers.producer.checks import Check, CheckedRecord, Topic, checker
 from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
+from pipeline.events.control import ERASE, ControlAct
 from pipeline.events.dead_letter import MAX_DETAIL
 from pipeline.streams.interface import FencedError, Log, Producer, UnavailableError
-from pipeline.streams.topics import INTERACTIONS
+from pipeline.streams.topics import CONTROL, INTERACTIONS
 from pipeline.telemetry import Metrics
 
 WAITING = 16
@@ -67,14 +69,16 @@ class IngestService:
         self._producer: Producer | None = None
         self._fenced: FencedError | None = None
         # An older service of this instance may write no more from here on.
-        self._write([])
+        self._write([], ANYONE)
 
     def close(self) -> None:
         """Close the log."""
         self._log.close()
 
-    def ingest(self, topic: Topic, batch: Sequence[object]) -> list[Refusal]:
+    def ingest(self, topic: Topic, batch: Sequence[object], client: Client = ANYONE) -> list[Refusal]:
         """Write the good records of a batch in one transaction; return the refusals of the others.
+
+        Erasures need the role `admin`, and are written to `control` with the name of the token, without the user.
 
         Raises:
             Busy: nothing was written, because the pipeline is behind.
@@ -85,7 +89,7 @@ class IngestService:
         if not self._places.acquire(blocking=False):
             raise Busy(f"{WAITING} batches are waiting to be written")
         try:
-            return self._ingest(topic, batch)
+            return self._ingest(topic, batch, client)
         finally:
             self._places.release()
 
@@ -117,24 +121,25 @@ class IngestService:
         lag = self._lag.records()
         return isinstance(lag, int) and lag > self._max_lag
 
-    def _ingest(self, topic: Topic, batch: Sequence[object]) -> list[Refusal]:
+    def _ingest(self, topic: Topic, batch: Sequence[object], client: Client) -> list[Refusal]:
         began, now = self._clock(), self._wall_clock()
         good: list[CheckedRecord] = []
         refused: list[Refusal] = []
         for index, value in enumerate(batch):
             try:
-                good.append(self._checks[topic](value, now))
+                good.append(_allowed(self._checks[topic](value, now), client))
             except BadEvent as error:
                 refused.append(Refusal(index, error.reason, error.detail[:MAX_DETAIL]))
         if good:
-            self._write(good)
+            self._write(good, client)
         self.metrics.ingested.labels(topic).inc(len(good))
         for refusal in refused:
             self.metrics.ingest_refused.labels(refusal.reason).inc()
         self.metrics.ingest_seconds.observe(self._clock() - began)
         return refused
 
-    def _write(self, records: Sequence[CheckedRecord]) -> None:
+    def _write(self, records: Sequence[CheckedRecord], client: Client) -> None:
+        erasures = sum(record.erases for record in records)
         with self._writing:
             if self._fenced:
                 raise self._fenced
@@ -144,9 +149,22 @@ class IngestService:
                 with self._producer.transaction() as transaction:
                     for record in records:
                         record.send(transaction)
+                    if erasures:
+                        act = self._act_of(erasures, client)
+                        transaction.send(CONTROL, act.to_record(), key=ERASE, timestamp=self._wall_clock())
             except UnavailableError:
                 self._producer = None
                 raise
             except FencedError as error:
                 self._fenced = error
                 raise
+
+    def _act_of(self, erasures: int, client: Client) -> ControlAct:
+        return ControlAct(ERASE, f"ingest {self._instance}", token=client.token, details={"users": erasures})
+
+
+def _allowed(record: CheckedRecord, client: Client) -> CheckedRecord:
+    """Return the record; raises `BadEvent` for an erasure by a client that may not erase."""
+    if record.erases and "admin" not in client.roles:
+        raise BadEvent("not_allowed", "an erasure needs a token with the role admin")
+    return record

@@ -27,12 +27,14 @@ class CheckedRecord:
         key: id of its user or item.
         value: the object, encoded.
         timestamp: event time in seconds; of an item, the time at which it was checked.
+        erases: True for the erasure of a user.
     """
 
     topic: Topic
     key: str
     value: bytes
     timestamp: float
+    erases: bool = False
 
     def send(self, transaction: Transaction) -> None:
         """Add the record to a transaction."""
@@ -57,31 +59,31 @@ def checker(topic: Topic, settings: DataSettings) -> Check:
     def check(value: object, now: float) -> CheckedRecord:
         if not isinstance(value, Mapping):
             raise BadEvent("not_an_object", f"a record is an object with fields, not {type(value).__name__}")
-        key, timestamp = place(Record(topic, 0, 0, None, value, now))
-        return CheckedRecord(topic, key, _encoded(value), timestamp)
+        key, timestamp, erases = place(Record(topic, 0, 0, None, value, now))
+        return CheckedRecord(topic, key, _encoded(value), timestamp, erases)
 
     return check
 
 
 class _Interactions:
-    """Key and time of interactions, erasures and histories."""
+    """Key and time of interactions, erasures and histories; True of erasures."""
 
     def __init__(self, settings: DataSettings) -> None:
         rule = CountingRule(settings.positive_from, settings.event_types)
         self._counted = InteractionParser(settings.columns, rule, lambda _: False)
         self._every = InteractionParser(settings.columns, CountingRule(), lambda _: False)
 
-    def __call__(self, record: Record) -> tuple[str, float]:
+    def __call__(self, record: Record) -> tuple[str, float, bool]:
         parsed = self._counted.parse(record, 0) or self._every.parse(record, 0)
         assert parsed is not None, "every interaction counts by a rule without limits"
         if isinstance(parsed, Erasure):
-            return parsed.user_id, parsed.timestamp
-        return parsed.event.user_id, parsed.event.timestamp
+            return parsed.user_id, parsed.timestamp, True
+        return parsed.event.user_id, parsed.event.timestamp, False
 
 
-def _item(record: Record) -> tuple[str, float]:
+def _item(record: Record) -> tuple[str, float, bool]:
     readable(record)
-    return item_of(record).item_id, record.timestamp
+    return item_of(record).item_id, record.timestamp, False
 
 
 def _encoded(value: Mapping[str, object]) -> bytes:

@@ -59,7 +59,7 @@ def end_trial(
         if verdict is Verdict.WORSE:
             roll_back(log, producer, store, canary.region_id, canary.incumbent, by, now, why, setup)
         else:
-            act = ControlAct(PASS, by, canary.region_id, canary.adapter, why).to_record()
+            act = ControlAct(PASS, by, canary.region_id, canary.adapter, details=why).to_record()
             _pass(producer, history, canary, act, now)
 
 

@@ -58,6 +58,7 @@ def roll_back(
     now: float,
     why: Mapping[str, object] | None = None,
     setup: RegionBank | None = None,
+    token: str | None = None,
 ) -> tuple[int, Rollback]:
     """Republish an older version of a region: a new revision and a record of `control`, in one transaction.
 
@@ -71,6 +72,7 @@ def roll_back(
         now: seconds since 1970.
         why: more fields of the record of `control`.
         setup: see `read_history`.
+        token: name of the token that asked for it.
 
     Returns:
         The new revision, and the plan that it carries out.
@@ -86,7 +88,7 @@ def roll_back(
         store.check_available(version)
     restored = plan.restored[-1] if plan.restored else None
     details = {"from": plan.left, "to": restored, **(why or {})}
-    act = ControlAct(ROLLBACK, by, region_id, details=details).to_record()
+    act = ControlAct(ROLLBACK, by, region_id, token=token, details=details).to_record()
     revision = by_reference(plan.next(bank), store.arrays).to_record()
     with producer.transaction() as transaction:
         transaction.send(REGIONS, revision, key=str(region_id), timestamp=now)

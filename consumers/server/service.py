@@ -171,21 +171,22 @@ class Service:
             for one in feedback:
                 transaction.send(FEEDBACK, one.to_record(), key=one.request_id, timestamp=self._edges.clock())
 
-    def rollback(self, region_id: int, to: str | None, by: str) -> int:
+    def rollback(self, region_id: int, to: str | None, by: str, token: str | None = None) -> int:
         """Republish an older version of a region; return the new revision. Raises as `roll_back` does."""
         with self._writing:
             now = self._edges.clock()
-            return roll_back(self._log, self._producer, self.store, region_id, to, by, now, setup=self._setup_bank)[0]
+            setup = self._setup_bank
+            return roll_back(self._log, self._producer, self.store, region_id, to, by, now, setup=setup, token=token)[0]
 
-    def pin(self, region_id: int, adapter: str | None, by: str) -> None:
+    def pin(self, region_id: int, adapter: str | None, by: str, token: str | None = None) -> None:
         """Pin a region to a version on every server; None removes the pin."""
         if adapter is not None:
             self.store.check_available(adapter)
-        self._control(ControlAct(PIN, by, region_id, adapter), str(region_id))
+        self._control(ControlAct(PIN, by, region_id, adapter, token), str(region_id))
 
-    def reload(self, by: str) -> None:
+    def reload(self, by: str, token: str | None = None) -> None:
         """Make every server load the adapters again that it refused."""
-        self._control(ControlAct(RELOAD, by), "adapters")
+        self._control(ControlAct(RELOAD, by, token=token), "adapters")
 
     def lags(self) -> list[Lag]:
         """Lag of each stage, at most `LAG_SECONDS` old; raises `LogError` if the log cannot be read."""

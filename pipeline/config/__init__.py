@@ -5,6 +5,7 @@
 reported at once, including combinations of settings that rule out an edit.
 """
 
+from pipeline.config.access import AccessSettings
 from pipeline.config.loading import ENVIRONMENT_PREFIX, load_config
 from pipeline.config.model import (
     AdapterSettings,
@@ -36,6 +37,7 @@ from pipeline.config.stream import (
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
+    "AccessSettings",
     "AdapterSettings",
     "BackboneSettings",
     "CanarySettings",

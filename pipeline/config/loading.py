@@ -93,4 +93,6 @@ def _explain(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{where}: there is no such setting (see config.yaml for all of them)"
-    return f"{where}: {error['msg']} (it is {error['input']!r})"
+    # A token or password in the wrong place must not reach a terminal or a log.
+    shown = "" if error["loc"][0] == "access" or "password" in where else f" (it is {error['input']!r})"
+    return f"{where}: {error['msg']}{shown}"

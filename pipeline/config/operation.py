@@ -39,7 +39,7 @@ class ServerSettings(Section):
     """HTTP server of `raie serve`."""
 
     host: str = Field(
-        "127.0.0.1", description="address to listen on; put a proxy in front of an address that other machines reach"
+        "127.0.0.1", description="address to listen on; one that other machines reach needs `access.tokens`"
     )
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: a free one")
     batch_size: int = Field(256, ge=1, description="maximum number of requests scored in one batch")
@@ -57,8 +57,7 @@ class IngestSettings(Section):
 
     host: str = Field(
         "127.0.0.1",
-        description="address to listen on; set RAIE_INGEST_TOKEN for one that other machines reach: a record may also "
-        "erase a user",
+        description="address to listen on; one that other machines reach needs `access.tokens`",
     )
     port: int = Field(8081, ge=0, le=65535, description="port to listen on; 0: a free one")
     max_body: int = Field(

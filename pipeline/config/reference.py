@@ -6,7 +6,7 @@
 import sys
 import textwrap
 from collections.abc import Iterator
-from typing import Literal, get_args, get_origin
+from typing import Annotated, Literal, get_args, get_origin
 
 import yaml
 from pydantic.fields import FieldInfo
@@ -25,6 +25,8 @@ file ({ENVIRONMENT_PREFIX}GATE__FLOOR=0.2), and --set overrides both (--set gate
 
 _GLUE = "\N{NO-BREAK SPACE}"
 """Separator inside a type, so that a line is not broken there."""
+
+PLURALS: dict[object, str] = {float: "numbers", str: "texts"}
 
 BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
@@ -77,13 +79,20 @@ def _name(annotation: object) -> str:
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
     if get_origin(annotation) is list:
-        return "list of numbers"
+        return f"list of {PLURALS[_plain(get_args(annotation)[0])]}"
     if get_origin(annotation) is dict:
-        return f"mapping of text to {_name(get_args(annotation)[1])}"
+        value = get_args(annotation)[1]
+        is_section = isinstance(value, type) and issubclass(value, Section)
+        return f"mapping of text to {'fields' if is_section else _name(value)}"
     if parts := get_args(annotation):
         return " or ".join(map(_name, parts))
     names = {bool: "true | false", int: "whole number", float: "number", str: "text", type(None): "null"}
     return names[annotation]  # type: ignore[index]
+
+
+def _plain(annotation: object) -> object:
+    """Return a type without its annotations."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from pipeline.config.access import AccessSettings
 from pipeline.config.model import (
     AdapterSettings,
     BackboneSettings,
@@ -58,6 +59,7 @@ class Config(Section):
     replay: ReplaySettings = ReplaySettings()
     server: ServerSettings = ServerSettings()
     ingest: IngestSettings = IngestSettings()
+    access: AccessSettings = AccessSettings()
     canary: CanarySettings = CanarySettings()
     consumers: ConsumerSettings = ConsumerSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-ROLLBACK, PASS, PIN, RELOAD = "rollback", "pass", "pin", "reload"
-"""Acts: restore an older adapter, pass a trial, pin a region to a version, load refused adapters again."""
+ROLLBACK, PASS, PIN, RELOAD, ERASE = "rollback", "pass", "pin", "reload", "erase"
+"""Acts: restore an older adapter, pass a trial, pin a region to a version, load refused adapters again, erase users."""
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,10 @@ class ControlAct:
 
     Attributes:
         act: one of the acts above.
-        by: name of the person or program.
+        by: name of the person or program, as it was given.
         region_id: region that the act is about, None where it is about all.
         adapter: version that a pin holds or a pass lets through; None removes a pin.
+        token: name of the token that allowed it; None where none was needed, and in records of earlier versions.
         details: further fields, for people.
     """
 
@@ -24,6 +25,7 @@ class ControlAct:
     by: str
     region_id: int | None = None
     adapter: str | None = None
+    token: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_record(self) -> dict[str, Any]:
@@ -33,6 +35,8 @@ class ControlAct:
             record["region_id"] = self.region_id
         if self.act in (PASS, PIN):
             record["adapter"] = self.adapter
+        if self.token is not None:
+            record["token"] = self.token
         return record | dict(self.details)
 
     @classmethod
@@ -48,12 +52,13 @@ class ControlAct:
         adapter = record.get("adapter")
         if not isinstance(adapter, str | None):
             raise TypeError(f"the adapter of an act must be a name, not {str(adapter)[:40]!r}")
-        known = ("act", "by", "region_id", "adapter")
+        known = ("act", "by", "region_id", "adapter", "token")
         region_id = record.get("region_id")
         return cls(
             str(record["act"]),
             str(record.get("by", "")),
             None if region_id is None else int(region_id),
             adapter,
+            None if record.get("token") is None else str(record["token"]),
             {name: value for name, value in record.items() if name not in known},
         )

@@ -181,7 +181,7 @@ def test_on_a_broker_the_table_has_the_dates(tmp_path: Path, kafka_url: str) -> 
 
     with closing(open_log()) as log:
         begin(log, HISTORY)
-        requested = request(log, Erasure("ann", ERASED_AT))
+        requested = request(log, Erasure("ann", ERASED_AT), "me")
         assert not is_taken(log, requested)
         stop = Event()
         gate = Thread(target=gate_loop(open_log, tmp_path, changed(), stop=stop, kind=Patient).run)

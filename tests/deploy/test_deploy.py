@@ -9,6 +9,7 @@ import yaml
 from typer.main import get_command
 
 from consumers.cli.main import app
+from consumers.http.exposure import check_exposure
 from pipeline.config import Config, load_config
 
 ROOT = Path(__file__).parents[2]
@@ -17,12 +18,21 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 STAGES = ("gate", "monitor", "train")
 HTTP = ("serve", "ingest")
+SECTIONS = {"serve": "server", "ingest": "ingest"}
 OURS = (*STAGES, *HTTP, "topics")
 
 
 def config_of(service: str) -> Config:
     """As the process in the container reads it; numbers of YAML are text in an environment."""
-    return load_config(None, (), {name: str(value) for name, value in SERVICES[service]["environment"].items()})
+    given = {name: str(value) for name, value in SERVICES[service]["environment"].items()}
+    return load_config(None, (), {**given, **tokens_of(given)})
+
+
+def tokens_of(environment: dict[str, str]) -> dict[str, str]:
+    """The tokens that compose asks for, as the comment of its file shows them."""
+    (shown,) = re.findall(r"RAIE_TOKENS='(.+)'", (DEPLOY / "compose.yaml").read_text())
+    name = "RAIE__ACCESS__TOKENS"
+    return {name: shown.replace("...", "a" * 64)} if name in environment else {}
 
 
 def mounts(service: str) -> dict[str, str]:
@@ -113,8 +123,9 @@ def test_every_process_that_answers_is_asked_whether_it_is_healthy(service: str)
 
 def test_no_password_is_a_default() -> None:
     assert SERVICES["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"].startswith("${GRAFANA_PASSWORD:?")
-    assert SERVICES["serve"]["environment"]["RAIE_ADMIN_TOKEN"] == "${RAIE_ADMIN_TOKEN:-}"
-    assert SERVICES["ingest"]["environment"]["RAIE_INGEST_TOKEN"].startswith("${RAIE_INGEST_TOKEN:?")
+    for service in HTTP:
+        assert SERVICES[service]["environment"]["RAIE__ACCESS__TOKENS"].startswith("${RAIE_TOKENS:?")
+        check_exposure(SECTIONS[service], "0.0.0.0", config_of(service).access, {})
 
 
 def test_the_build_context_has_what_is_copied_and_no_more() -> None:

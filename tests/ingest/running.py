@@ -15,7 +15,7 @@ from consumers.http.listening import listen
 from consumers.ingest.http.app import make_app
 from consumers.ingest.service import IngestService
 from consumers.runtime.runner import log_of
-from pipeline.config import Config, LogSettings
+from pipeline.config import AccessSettings, Config, LogSettings
 from pipeline.config.operation import IngestSettings
 from pipeline.streams import Log
 from pipeline.telemetry import new_metrics
@@ -31,6 +31,7 @@ class Running:
     service: IngestService
     log: Log
     settings: IngestSettings
+    access: AccessSettings
 
     def post(self, path: str, body: Any, token: str | None = None) -> tuple[int, dict[str, Any]]:
         status, _, answer = self.ask(
@@ -57,17 +58,17 @@ class Running:
 @contextmanager
 def ingesting(
     settings: LogSettings,
-    token: str | None = None,
+    access: AccessSettings | None = None,
     instance: str = "test",
     opened: Callable[[Config], Log] = log_of,
     **ingest: int,
 ) -> Iterator[Running]:
     """Run a service over a log until the block ends."""
-    config = Config(log=settings, ingest=IngestSettings(**ingest))
+    config = Config(log=settings, ingest=IngestSettings(**ingest), access=access or AccessSettings())
     log = opened(config)
     service = IngestService(log, instance, config, new_metrics(), time.time, time.monotonic)
     listening = listen("127.0.0.1", 0, "ingest")
-    application = make_app(service, token, config.ingest)
+    application = make_app(service, config.access, config.ingest)
     running = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False))
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
@@ -75,7 +76,7 @@ def ingesting(
         deadline = time.monotonic() + PATIENCE
         while not running.started and time.monotonic() < deadline:
             time.sleep(0.01)
-        yield Running(listening.getsockname()[1], service, log, config.ingest)
+        yield Running(listening.getsockname()[1], service, log, config.ingest, config.access)
     finally:
         running.should_exit = True
         thread.join(PATIENCE)

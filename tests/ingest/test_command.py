@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.http.tokens import sha256_of
 from tests.replay.small import raie
 
 ROOT = Path(__file__).parents[2]
@@ -22,12 +23,13 @@ def command(folder: Path, *more: str) -> list[str]:
 
 
 def test_it_takes_events_until_it_is_stopped(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAIE_INGEST_TOKEN": "secret"}
+    tokens = json.dumps({"shop": {"roles": ["ingest"], "sha256": sha256_of("secret")}})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAIE__ACCESS__TOKENS": tokens}
     run = [sys.executable, "-m", "consumers.cli.main", *command(tmp_path, "ingest")]
     with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stderr is not None
-            found = re.match(r"http://127\.0\.0\.1:(\d+) .*; with a token$", process.stderr.readline())
+            found = re.match(r"http://127\.0\.0\.1:(\d+); every call needs one of 1 tokens$", process.stderr.readline())
             assert found
             connection = HTTPConnection("127.0.0.1", int(found[1]), timeout=20)
             body = json.dumps([{"user": "ann", "item": "i1", "ts": 1.7e9}])

@@ -14,6 +14,7 @@ from pipeline.streams.topics import INTERACTIONS, ITEMS
 from tests.broker import settings
 from tests.consumers.gating import read
 from tests.ingest.running import Running, ingesting
+from tests.tokens import access_of
 
 PARTITIONS = 2
 
@@ -125,7 +126,7 @@ def test_events_wait_while_the_gate_is_behind_and_items_do_not(sqlite: LogSettin
 
 
 def test_a_token_is_required_where_one_is_configured(sqlite: LogSettings) -> None:
-    with ingesting(sqlite, token="secret") as running:
+    with ingesting(sqlite, access_of("secret")) as running:
         for path in ("/events", "/items"):
             assert running.post(path, [event(0)])[0] == 401
             assert running.post(path, [event(0, item_id="i")], "other")[0] == 401

@@ -12,10 +12,11 @@ import pytest
 from tests.server.world import PATIENCE, TOKEN, Server, World, eventually
 
 SECRET = "private-words"
+HEADERS = f"Host: x\r\nAuthorization: Bearer {TOKEN}\r\n"
 HALF = '"\\ud83d"'
 
 
-def posted(server: Server, path: str, body: bytes | Iterable[bytes], token: str | None = None) -> tuple[int, bytes]:
+def posted(server: Server, path: str, body: bytes | Iterable[bytes], token: str | None = TOKEN) -> tuple[int, bytes]:
     """Return status and body of an answer; pieces of a body are sent chunked."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
@@ -31,7 +32,7 @@ def posted(server: Server, path: str, body: bytes | Iterable[bytes], token: str 
 def half_sent(server: Server) -> Iterator[socket.socket]:
     """A connection that has announced a body of 100 bytes and sent one."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
-        head = "POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        head = f"POST /recommend HTTP/1.1\r\n{HEADERS}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
         connection.sendall(head.encode())
         yield connection
 
@@ -132,7 +133,7 @@ def test_a_body_beyond_the_limit_is_refused_by_its_announced_length(server: Serv
 
 def test_nothing_of_it_has_to_arrive(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
-        connection.sendall(b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        connection.sendall(f"POST /feedback HTTP/1.1\r\n{HEADERS}Content-Length: 99999999\r\n\r\n".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 

@@ -116,7 +116,17 @@ def full(world: World) -> World:
 
 def drawn(browser: Tab, server: Server, fragment: str = "", **how: object) -> None:
     browser.open(f"http://127.0.0.1:{server.port}/{fragment}", **how)  # type: ignore[arg-type]
+    if server.token:
+        browser.shows("document.querySelector('#sign-in')?.open")
+        sign_in(browser, server.token)
     browser.shows("document.querySelectorAll('.course .line').length >= 2 && document.querySelector('#stages tbody')")
+
+
+def sign_in(browser: Tab, token: str) -> None:
+    fields = f"f.elements.token.value = {token!r}; f.requestSubmit()"
+    browser.run(f"(() => {{ const f = document.querySelector('#sign-in-form'); {fields} }})()")
+    # The browser notes the answer by which the server asks for a token.
+    browser.complaints[:] = [one for one in browser.complaints if "401" not in one]
 
 
 def text_of(browser: Tab, selector: str) -> str:
@@ -221,13 +231,30 @@ def test_a_rollback_needs_the_token_and_is_shown(full: World, browser: Tab) -> N
         browser.shows("document.querySelector('[aria-label=\"Roll region 4 back to r0004_v0001\"]')")
         browser.run("document.querySelector('[aria-label=\"Roll region 4 back to r0004_v0001\"]').click()")
         submit("wrong")
-        browser.shows("document.querySelector('#rollback-problem').textContent.includes(\"administrator's token\")")
+        browser.shows("document.querySelector('#rollback-problem').textContent.includes('needs a token')")
         assert server.service.live.view.revision == 1
         submit(TOKEN)
         eventually(lambda: server.service.live.view.revision == 2)
         browser.shows("document.querySelector('tr.live th')?.textContent === 'r0004_v0001'")
         assert browser.run("document.querySelector('#rollback').open") is False
         assert browser.run("document.querySelector('#rollback-form').elements.token.value") == ""
+
+
+def test_the_page_asks_for_a_token_and_keeps_it_in_its_memory(full: World, browser: Tab) -> None:
+    with serving(full) as server:
+        browser.open(f"http://127.0.0.1:{server.port}/#user=a0")
+        browser.shows("document.querySelector('#sign-in')?.open")
+        assert browser.run("document.querySelectorAll('#map .region').length") == 0
+        sign_in(browser, "wrong")
+        browser.shows("document.querySelector('#sign-in-problem').textContent.includes('needs a token')")
+        sign_in(browser, TOKEN)
+        browser.shows("document.querySelectorAll('#ask .items li').length === 10")
+        assert browser.run("document.querySelector('#sign-in').open") is False
+        kept = "location.href + document.cookie + JSON.stringify({...localStorage, ...sessionStorage})"
+        whole = "document.documentElement.outerHTML + [...document.querySelectorAll('input')].map(i => i.value)"
+        assert TOKEN not in browser.run(f"{kept} + {whole}")
+        browser.run("location.reload()")
+        browser.shows("document.querySelector('#sign-in')?.open")
 
 
 def test_without_a_token_there_is_no_button(full: World, browser: Tab) -> None:

@@ -129,3 +129,13 @@ def test_a_server_started_late_knows_what_one_started_early_knows(world: World, 
             one, other = (s.recommend(user_id=user) for s in (server, late))
             assert [i["item_id"] for i in one["items"]] == [i["item_id"] for i in other["items"]]
             assert (one["adapter"], one["revision"]) == (other["adapter"], other["revision"])
+
+
+@pytest.mark.parametrize("path", ACTS)
+def test_an_act_is_recorded_with_the_name_of_its_token(world: World, server: Server, path: str) -> None:
+    world.update(A, seed=3)
+    assert server.ask("POST", path, ACTS[path], TOKEN)[0] in (200, 202)
+    (record,) = world.log.read(CONTROL, 0, 0, 10)
+    assert record.value is not None
+    assert (record.value["by"], record.value["token"]) == ("ann", "test")
+    assert TOKEN not in str(record.value)

@@ -20,7 +20,7 @@ from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
 from consumers.http.listening import listen
 from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service, asked_in_setup
-from pipeline.config import Config
+from pipeline.config import AccessSettings, Config
 from pipeline.evaluation.replay import prepare
 from pipeline.events.erasure import erasure_key
 from pipeline.events.gated import GatedEvent, GateStamp
@@ -46,12 +46,13 @@ from pipeline.telemetry import new_metrics
 from tests.gated import gated_event, online
 from tests.models.backbones.small import windows_of
 from tests.replay.small import config, dataset, plan
+from tests.tokens import access_of
 
 SETTINGS = config("trend.half_lives=[20, 100]", "trend.shrinkage=5", "log.partitions=2", "ranking.events=500")
 A, B = 4, 5
 """Ids of the stream regions; set-up has 1, 2 and 3."""
 LENGTH = SETTINGS.windows.length
-TOKEN = "a token of the administrator"
+TOKEN = "a token with all roles"
 PATIENCE = 20.0
 """Seconds after which a condition that was waited for has failed."""
 
@@ -276,9 +277,10 @@ class Server:
     port: int
     service: Service
     said: list[str]
+    token: str | None = None
 
-    def ask(self, method: str, path: str, body: Json = None, token: str | None = None) -> tuple[int, Json]:
-        """Return status and JSON (or text) of an answer."""
+    def ask(self, method: str, path: str, body: Json = None, token: str | None = TOKEN) -> tuple[int, Json]:
+        """Return status and JSON (or text) of an answer; a server without tokens ignores that of the request."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         headers = {"Content-Type": "application/json"}
         if token:
@@ -325,20 +327,20 @@ def serving(
     settings: Config = SETTINGS,
     made: Callable[[], SetUp] = the_setup,
     opens: Callable[[], Log] | None = None,
+    access: AccessSettings | None = None,
 ) -> Iterator[Server]:
-    """Serve a world until the block ends."""
+    """Serve a world until the block ends, with a token of all roles or with other settings of access."""
     said: list[str] = []
     listening = listen("127.0.0.1", 0, "server")
     setup = replace(made(), backbone=copy.deepcopy(made().backbone))
     edges = Edges(opens or partial(SqliteLog, world.log_path), time.time, said.append)
     service = Service(setup, settings, world.folder / "adapters", instance, edges, new_metrics())
-    running = uvicorn.Server(
-        uvicorn.Config(make_app(service, token, settings.server.max_body), log_level="warning", access_log=False)
-    )
+    application = make_app(service, access or access_of(token), settings.server.max_body)
+    running = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False))
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
     try:
-        server = Server(listening.getsockname()[1], service, said)
+        server = Server(listening.getsockname()[1], service, said, token)
         eventually(lambda: running.started and service.follower.caught_up.is_set())
         yield server
     finally:

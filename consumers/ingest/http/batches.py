@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 
+from consumers.http.access import client_of
 from consumers.http.bodies import Body, StrictRoute
 from consumers.http.problems import Problem, problems
 from consumers.ingest.service import Busy, IngestService
@@ -49,7 +50,7 @@ class Answer(BaseModel):
 
 
 OUTCOMES: dict[int | str, dict[str, Any]] = {
-    **problems(401, 413, 429, 503),
+    **problems(401, 403, 413, 429, 503),
     422: {"model": Answer | Problem, "description": "malformed, or every record of the batch is refused"},
 }
 
@@ -59,7 +60,7 @@ def events(body: Records | Events, request: Request, response: Response) -> Answ
     """Write interactions in one transaction; 202 once they are durable.
 
     Refused records are listed and left out; 422 if all are. A batch may be sent again whenever its answer was lost:
-    an event is recognised by its `event_id`, and without one by its content.
+    an event is recognised by its `event_id`, and without one by its content. An erasure needs the role `admin` as well.
     """
     return _answer("interactions", body.events if isinstance(body, Events) else body, request, response)
 
@@ -76,7 +77,7 @@ def _answer(topic: Topic, batch: Sequence[object], request: Request, response: R
     if len(batch) > most:
         raise HTTPException(413, f"a batch may have at most {most} records (ingest.max_batch)")
     try:
-        refused = service.ingest(topic, batch)
+        refused = service.ingest(topic, batch, client_of(request))
     except Busy as error:
         service.metrics.ingest_busy.inc()
         raise HTTPException(429, str(error), {"Retry-After": str(RETRY_SECONDS)}) from None

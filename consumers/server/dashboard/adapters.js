@@ -105,7 +105,7 @@ draws(({ regions, versions, status, region }) => {
       ? "No region has an adapter yet: the backbone answers all users."
       : `Region ${region} has no adapter: the backbone answers for it.`
     : status.administration
-      ? "A rollback needs the administrator's token, and is written as a new revision: no record is ever changed."
-      : "Rollback is off: the server was started without RAIE_ADMIN_TOKEN.";
+      ? "A rollback needs a token with the role admin, and is written as a new revision: no record is ever changed."
+      : "Rollback is off: access.tokens of the server has no token with the role admin.";
   at("adapters-list").replaceChildren(...adapted.map((one) => table(one, versions[one.region_id] ?? [], status.administration)));
 });

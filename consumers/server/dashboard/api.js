@@ -1,5 +1,12 @@
 // Calls of the HTTP API; a failure is an Error with a message for the user.
 
+/** The token of the user, in the memory of this page alone: no address, cookie or storage has it. */
+let ours = null;
+
+export const signIn = (token) => {
+  ours = token;
+};
+
 async function answer(response) {
   const text = await response.text();
   const json = (response.headers.get("content-type") ?? "").includes("json");
@@ -10,7 +17,7 @@ async function answer(response) {
     throw new Error(`the server's answer cannot be read (HTTP ${response.status})`);
   }
   if (response.ok) return body;
-  throw new Error(`${reason(body)} (HTTP ${response.status})`);
+  throw Object.assign(new Error(`${reason(body)} (HTTP ${response.status})`), { status: response.status });
 }
 
 function reason(body) {
@@ -19,10 +26,11 @@ function reason(body) {
   return typeof detail === "string" && detail ? detail.slice(0, 500) : "the server refused the request";
 }
 
-async function call(path, options) {
+async function call(path, { token = ours, headers = {}, ...options } = {}) {
+  const sent = token ? { ...headers, Authorization: `Bearer ${token}` } : headers;
   let response;
   try {
-    response = await fetch(path, { cache: "no-store", credentials: "same-origin", ...options });
+    response = await fetch(path, { cache: "no-store", credentials: "same-origin", ...options, headers: sent });
   } catch {
     throw new Error("the server cannot be reached");
   }
@@ -32,8 +40,4 @@ async function call(path, options) {
 export const get = (path) => call(path);
 
 export const post = (path, body, token) =>
-  call(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", ...(token ? { Authorization: `Bearer ${token}` } : {}) },
-    body: JSON.stringify(body),
-  });
+  call(path, { method: "POST", token, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });

@@ -119,6 +119,15 @@ class Item {
     }
   }
 
+  async showJson(json) {
+    json.hidden = !json.hidden;
+    try {
+      if (!json.hidden) json.textContent = JSON.stringify(await get(`edits/${encodeURIComponent(this.id)}`), null, 2);
+    } catch (error) {
+      json.textContent = error.message;
+    }
+  }
+
   async describe(edit) {
     const reason = edit.statistic === null
       ? `signal: ${edit.signal}; not due to an alarm`
@@ -126,7 +135,10 @@ class Item {
     const jump = regionsOf(edit).map((id) =>
       h("button", { type: "button", class: "quiet", click: () => choose(id) }, state.region === id ? "All regions" : `Only region ${id}`),
     );
-    const foot = h("p", { class: "actions" }, jump, h("a", { href: `edits/${encodeURIComponent(this.id)}` }, "as JSON"));
+    // Not a link: a navigation would carry no token.
+    const json = h("pre", { class: "explanation", hidden: true });
+    const asJson = h("button", { type: "button", class: "quiet", click: () => this.showJson(json) }, "As JSON");
+    const foot = h("div", {}, h("p", { class: "actions" }, jump, asJson), json);
     if (edit.published === null) {
       this.detail.replaceChildren(
         h("p", {}, `Pending: requested at event ${count(edit.at_event)} (${moment(edit.timestamp)}) with ${count(edit.windows)} windows of evidence.`),

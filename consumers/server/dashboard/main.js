@@ -1,6 +1,7 @@
 // Polls the server every few seconds, and stops while the page is hidden.
 
 import { get } from "./api.js";
+import { askForToken } from "./sign-in.js";
 import { at, changes, h } from "./dom.js";
 import { count, plural } from "./format.js";
 import { draws, linked, longer, newest, state, update } from "./state.js";
@@ -58,6 +59,12 @@ async function turn() {
     const ready = state.status.status === "ready";
     show(ready ? "live" : "stale", ready ? "live" : state.status.status);
   } catch (error) {
+    if (error.status === 401) {
+      show("stale", "waiting for a token");
+      polling = false;
+      askForToken(begin);
+      return;
+    }
     pause = Math.min(2 * pause, LONGEST);
     show("lost", `${error.message}; trying again in ${Math.round(pause / 1000)} s`);
   }
@@ -77,6 +84,12 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) show("stale", "paused while hidden");
   else turn();
 });
+
+/** Poll, and show the user of the address if there is one. */
+function begin() {
+  turn();
+  if (link.user) recommend(link.user, null);
+}
 
 draws(({ status, regions, letters, stages }) => {
   if (!status || !regions) return;
@@ -98,5 +111,4 @@ draws(({ status, regions, letters, stages }) => {
 
 const link = linked();
 update({ region: link.region, edit: link.edit });
-turn();
-if (link.user) recommend(link.user, null);
+begin();

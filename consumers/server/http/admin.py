@@ -1,4 +1,4 @@
-"""Administrative calls: they exist only if a token is configured, which they require, and become records in the log."""
+"""Administrative calls: they exist only if tokens are configured, and become records with the name of the token."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import Field
 
 from adapters_store.errors import StoreError
+from consumers.http.access import client_of
 from consumers.http.bodies import Body, StrictRoute
 from consumers.server.service import Service
 from pipeline.errors import DataError
@@ -43,7 +44,7 @@ def rollback(body: RollbackBody, request: Request) -> dict[str, int]:
     """Restore an older version of a region as a new revision."""
     service: Service = request.app.state.service
     try:
-        return {"revision": service.rollback(body.region_id, body.to, body.by)}
+        return {"revision": service.rollback(body.region_id, body.to, body.by, client_of(request).token)}
     except (DataError, StoreError) as error:
         raise HTTPException(409, str(error)) from None
 
@@ -55,7 +56,7 @@ def pin(body: PinBody, request: Request) -> None:
     if body.adapter is not None and int(body.adapter[1:5]) != body.region_id:
         raise HTTPException(422, f"{body.adapter} is no version of region {body.region_id}")
     try:
-        service.pin(body.region_id, body.adapter, body.by)
+        service.pin(body.region_id, body.adapter, body.by, client_of(request).token)
     except StoreError as error:
         raise HTTPException(409, str(error)) from None
 
@@ -64,4 +65,4 @@ def pin(body: PinBody, request: Request) -> None:
 def reload(body: ReloadBody, request: Request) -> None:
     """Make every server load the adapters again that it refused."""
     service: Service = request.app.state.service
-    service.reload(body.by)
+    service.reload(body.by, client_of(request).token)

@@ -6,22 +6,30 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 
 from consumers.http import health
-from consumers.http.bearer import required_token
+from consumers.http.access import Access, documentation, needs
 from consumers.http.body_limit import BodyLimit
 from consumers.http.errors import add_error_answers
 from consumers.http.problems import problems
+from consumers.http.tokens import Tokens
 from consumers.server.follower import advised
 from consumers.server.http import admin, edits, feedback, items, lists, page, recommend, records, regions, stages
 from consumers.server.service import Service
 from pipeline.build_info import PROGRAM, version_of
+from pipeline.config.access import AccessSettings
+
+READING = (recommend, lists, regions, items, edits, stages, records)
+"""Modules of the routes that need the role `read`."""
+
+UNKNOWN = problems(401, 403, 429)
+"""Answers to clients that may not call a route, or not so often."""
 
 
-def make_app(service: Service, token: str | None, max_body: int) -> FastAPI:
+def make_app(service: Service, access: AccessSettings, max_body: int) -> FastAPI:
     """Make the application.
 
     Args:
         service: started and closed with it.
-        token: of the administrator; without one there are no administrative calls.
+        access: tokens and limits; without tokens there are no administrative calls.
         max_body: largest body of a request, in bytes.
     """
 
@@ -35,16 +43,27 @@ def make_app(service: Service, token: str | None, max_body: int) -> FastAPI:
         await service.batcher.stop()
         service.close()
 
-    app = FastAPI(title="RAIE", version=version_of(PROGRAM), lifespan=life, responses=problems(413, 422, 503))
-    app.state.service, app.state.administration = service, bool(token)
+    tokens = Tokens(access.tokens)
+    app = FastAPI(
+        title="RAIE",
+        version=version_of(PROGRAM),
+        lifespan=life,
+        responses=problems(413, 422, 503),
+        **documentation(access),
+    )
+    app.state.service, app.state.administration = service, tokens.have("admin")
     app.add_middleware(BodyLimit, most=max_body, setting="server.max_body")
+    app.add_middleware(Access, settings=access, metrics=service.metrics)
     add_error_answers(app, lambda error: advised(error, service.instance))
-    for module in (recommend, lists, regions, items, edits, stages, feedback, records, health, page):
+    for module in (health, page):
         app.include_router(module.router)
-    if token:
+    for module in READING:
+        app.include_router(module.router, responses=UNKNOWN, dependencies=[Depends(needs("read", service.metrics))])
+    app.include_router(feedback.router, responses=UNKNOWN, dependencies=[Depends(needs("ingest", service.metrics))])
+    if tokens:
         app.include_router(
             admin.router,
-            responses=problems(401, 409),
-            dependencies=[Depends(required_token(token, "the administrator's token"))],
+            responses=UNKNOWN | problems(409),
+            dependencies=[Depends(needs("admin", service.metrics))],
         )
     return app

@@ -1,0 +1,60 @@
+"""`raie acts`: administrative acts, with who did them and when."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from consumers.cli.options import ConfigFile, Settings, configuration
+from pipeline.config import Config
+
+if TYPE_CHECKING:
+    from pipeline.events.control import ControlAct
+    from pipeline.streams.interface import Record
+
+app = typer.Typer()
+
+
+@app.command("acts")
+def command(config: ConfigFile = None, settings: Settings = None) -> None:
+    """List administrative acts, oldest first: rollbacks, pins, reloads, ended trials and erasures.
+
+    Each line has the time, the act, the name that its author gave, and the name of the token that allowed it. Acts
+    by the command line, by servers, and those of earlier versions have no token.
+
+    Example: `raie acts --set log.url=sqlite:///log.sqlite`
+    """
+    for line in lines(configuration(config, settings)):
+        typer.echo(line)
+
+
+def lines(config: Config) -> Iterator[str]:
+    """Yield a line for each act in the log."""
+    from consumers.runtime.malformed import readable, unreported
+    from consumers.runtime.runner import existing_log_of
+    from consumers.runtime.topic_reader import new_records
+    from pipeline.streams.topics import CONTROL
+
+    with closing(existing_log_of(config)) as log:
+        for found in readable(new_records(log, CONTROL, 0), _act_in, unreported):
+            if found is not None:
+                yield line_of(*found)
+
+
+def line_of(act: "ControlAct", timestamp: float) -> str:
+    """Describe an act at a time, seconds since 1970, in a line."""
+    when = datetime.fromtimestamp(timestamp, UTC).isoformat(" ", "seconds")
+    token = "without a token" if act.token is None else f"token {act.token}"
+    facts = [] if act.region_id is None else [f"region {act.region_id}"]
+    facts += [] if act.adapter is None else [act.adapter]
+    facts += [f"{name} {value}" for name, value in act.details.items() if not isinstance(value, dict)]
+    return f"{when}  {act.act:9s} by {act.by or 'nobody named'}, {token}: {', '.join(facts) or 'all'}"
+
+
+def _act_in(record: "Record") -> "tuple[ControlAct, float] | None":
+    from pipeline.events.control import ControlAct
+
+    act = None if record.value is None else ControlAct.from_record(record.value)
+    return None if act is None else (act, record.timestamp)
