@@ -70,6 +70,7 @@ def serve(
         ConfigError: the address cannot be listened on.
     """
     from consumers.http.listening import listen, run_http
+    from consumers.runtime.runner import user_tables_of
     from consumers.server.http.app import make_app
     from consumers.server.opening import open_service
     from consumers.server.service import Edges
@@ -80,7 +81,8 @@ def serve(
         host, port = listening.getsockname()[:2]
         # No two servers of a machine listen on one port, and a restarted one listens on the same.
         name = instance or f"{socket.gethostname()}-{port}"
-        service = open_service(root, adapters, name, config, edges)
+        tables = user_tables_of(root, config, f"server-{name}", say)
+        service = open_service(root, adapters, tables, name, config, edges)
         administration = f"administrative calls are {'on' if token else 'off'}"
         application = make_app(service, token, config.server.max_body)
         run_http(application, listening, lambda: say(f"http://{host}:{port} (/docs: the API); {administration}"))

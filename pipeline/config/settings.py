@@ -22,6 +22,7 @@ from pipeline.config.operation import (
     LogSettings,
     RetentionSettings,
     ServerSettings,
+    UserSettings,
 )
 from pipeline.config.section import Section
 from pipeline.config.stream import (
@@ -56,6 +57,7 @@ class Config(Section):
     monitor: MonitorSettings = MonitorSettings()
     edits: EditSettings = EditSettings()
     replay: ReplaySettings = ReplaySettings()
+    users: UserSettings = UserSettings()
     server: ServerSettings = ServerSettings()
     ingest: IngestSettings = IngestSettings()
     canary: CanarySettings = CanarySettings()
