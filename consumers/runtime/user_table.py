@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """What the records before `position` have left.
+    """State that the records before `position` have left.
 
     Attributes:
         log: identity of the log.

@@ -25,7 +25,7 @@ Known = tuple[History, tuple[str, ...]]
 """History of a user, and distinct items that left it, the one that left last at the end."""
 
 UNKNOWN: Known = (History(), ())
-"""What is known of a stranger."""
+"""Knowledge of a stranger: none."""
 
 
 class Users:
