@@ -114,12 +114,11 @@ class GateStage:
             self._reset()
             self._scoring.restore(log)
         self._remembered.restore(log)
-        for (_, partition), committed in came.items():
-            gate, known = self._config.gate, self._setup.catalogue.item_ids
-            sizes = self._config.windows.length, gate.remembered_events, gate.remembered_items
-            users = UserStore(*sizes, known, self._checkpoints.open(log, partition), self._config.users.cached)
+        # First: where one cannot be restored, none is held.
+        restored = {where: self._restored_users(log, where[1], committed) for where, committed in came.items()}
+        for (_, partition), users in restored.items():
+            committed = came[INTERACTIONS, partition]
             self._users[partition] = users
-            self._checkpoints.restore(users, log, partition, committed)
             done = users.ahead(committed) | users.sent_on
             self._buffers[partition] = EventTimeBuffer(committed, done, self._config.gate.horizon)
             partitions, longest = log.topic(INTERACTIONS).partitions, log.longest_record
@@ -127,6 +126,13 @@ class GateStage:
             self._reached[partition] = EventTimeReached(self._config.data.columns)
             self._batches.advance(users.sequence)
         self._count_users()
+
+    def _restored_users(self, log: Log, partition: int, committed: int) -> UserStore:
+        gate, known = self._config.gate, self._setup.catalogue.item_ids
+        sizes = self._config.windows.length, gate.remembered_events, gate.remembered_items
+        users = UserStore(*sizes, known, self._checkpoints.open(log, partition), self._config.users.cached)
+        self._checkpoints.restore(users, log, partition, committed)
+        return users
 
     def drop(self, went: Collection[TopicPartition]) -> None:
         """See `Stage.drop`."""

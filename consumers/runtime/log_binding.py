@@ -87,9 +87,10 @@ def bind_log(log: Log, writer: str, config: Config, binding: Binding | None = No
     found = read_log_binding(log)
     wanted: dict[str, Any] = {"id": secrets.token_hex(8), "partitioner": CURRENT}
     wanted |= {"root": binding.root, "settings": binding.settings} if binding else {}
-    if not wanted.keys() <= found.keys():
+    missing = {name: value for name, value in wanted.items() if name not in found}
+    if missing:
         with log.producer(writer).transaction() as transaction:
-            transaction.send(CONTROL, {"kind": KEY, **wanted}, key=KEY, timestamp=0.0)
+            transaction.send(CONTROL, {"kind": KEY, "partitioner": CURRENT, **missing}, key=KEY, timestamp=0.0)
         found = read_log_binding(log)
     _check_setup(found, config, binding)
 

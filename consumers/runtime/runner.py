@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
+from urllib.parse import quote
 
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.http_status import served
@@ -38,7 +39,7 @@ def adapters_of(root: Path) -> Path:
 def user_tables_of(root: Path, config: Config, process: str, say: Say) -> UserTables:
     """Kept tables of the users of a process, by its name among all that have the folder of the set-up."""
     folder = Path(config.users.folder).expanduser() if config.users.folder else root / USERS
-    return UserTables(folder / process, say)
+    return UserTables(folder / quote(process, safe=""), say)
 
 
 def log_of(config: Config) -> Log:

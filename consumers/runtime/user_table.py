@@ -20,8 +20,8 @@ from pipeline.streams.interface import UnavailableError
 FORMAT = 1
 """Version of the file, raised by each change of the schema: a file of another one is thrown away."""
 
-PENDING = 500
-"""Changes that are written together: more keep readers of a following process waiting, fewer cost more."""
+PENDING = 2_000
+"""Changes that are written together."""
 
 _SCHEMA = """
 CREATE TABLE users (

@@ -182,7 +182,8 @@ class Follower:
                     where = (record.topic, record.partition)
                     self._positions[where] = max(self._positions.get(where, 0), record.offset + 1)
                 self._skip_kept(consumer)
-                self._views.users.checkpoint(log)
+                read = {p: consumer.position(topic, p) for topic, p in consumer.assignment if topic == USERS}
+                self._views.users.checkpoint(log, read)
                 new_feedback = any(record.topic == FEEDBACK for record in records)
                 if not self.caught_up.is_set() and consumer.assignment and consumer.lag() == 0:
                     self.caught_up.set()

@@ -16,6 +16,7 @@ from pipeline.streams import SqliteLog
 from pipeline.streams.interface import UnavailableError
 from pipeline.streams.partitioner import partition_of
 from pipeline.streams.topics import USERS, pipeline_topics
+from tests.server.world import World, eventually, serving
 
 PARTITIONS, LENGTH, CACHED = 2, 3, 2
 
@@ -75,7 +76,7 @@ def test_it_equals_a_view_in_memory_and_a_restart_reads_what_is_new(tmp_path: Pa
             follow(in_memory, log)
             for _ in range(2):
                 assert contents(view) == contents(in_memory)
-                view.checkpoint(log)
+                view.checkpoint(log, {})
             assert len(view._cached) <= CACHED
         if rng.random() < 0.3:
             log.compact(USERS)
@@ -87,7 +88,7 @@ def test_a_damaged_table_answers_as_of_a_stranger_until_it_is_read_again(tmp_pat
     view = Users(LENGTH, (), PARTITIONS, tables, cached=0)
     write(log, Random(0), 200)
     records = follow(view, log)
-    view.checkpoint(log)
+    view.checkpoint(log, {})
     before = contents(view)
     view.close()
     for path in folder.glob("*.users"):
@@ -96,7 +97,21 @@ def test_a_damaged_table_answers_as_of_a_stranger_until_it_is_read_again(tmp_pat
     assert view.history("user-1") == History() != before["user-1"][0]
     for _ in range(PARTITIONS):
         with pytest.raises(UnavailableError, match="thrown away"):
-            view.checkpoint(log)
+            view.checkpoint(log, {})
         assert 0 < follow(view, log) <= records
         found = contents(view)
     assert found == before
+
+
+def test_a_restarted_server_reads_users_from_its_tables_and_another_one_from_the_log(world: World) -> None:
+    def history(instance: str) -> History:
+        with serving(world, instance=instance) as server:
+            eventually(lambda: all(table.applied.as_of for table in server.service.users._tables))
+            return server.service.users.history("a0")
+
+    before = history("one")
+    assert before.items
+    with closing(SqliteLog(world.log_path)) as log:
+        for partition in range(log.topic(USERS).partitions):
+            log.delete_before(USERS, partition, log.end_offset(USERS, partition))
+    assert (history("one"), history("two")) == (before, History())

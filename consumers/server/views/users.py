@@ -89,8 +89,12 @@ class Users:
             # A record that cannot be read is refused here, before it is in the table.
             self._put(record, row, None if record.value is None else self._read(record.value))
 
-    def checkpoint(self, log: Log) -> None:
+    def checkpoint(self, log: Log, read: Mapping[int, int]) -> None:
         """Write what was applied, if it is much or it is time.
+
+        Args:
+            log: the log.
+            read: partition -> offset up to which `users` was read, with the offsets that are of no record.
 
         Raises:
             TableError: a table cannot be used any more: `follow` opens it anew.
@@ -101,7 +105,8 @@ class Users:
         for partition, table in enumerate(self._tables):
             if due or table.is_full:
                 # Before the question: what is written later is not known to be in the table.
-                now, position = time.time() if self._kept is None else self._kept.clock(), self._positions[partition]
+                now = time.time() if self._kept is None else self._kept.clock()
+                position = max(self._positions[partition], read.get(partition, 0))
                 is_whole = due and position >= log.end_offset(USERS, partition)
                 table.flush(position, now if is_whole else self._as_of[partition])
         if due and self._kept is not None:
