@@ -41,7 +41,7 @@ class UserSettings(Section):
     folder: str = Field(
         "",
         description=(
-            "folder of the files, on a local disk; empty: `users` in ROOT. They are built from the log and may be "
+            "folder of the files, on a local disk, of no other pipeline; empty: `users` in ROOT. They are built from the log and may be "
             "removed while nothing runs"
         ),
     )
