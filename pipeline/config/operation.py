@@ -41,8 +41,8 @@ class UserSettings(Section):
     folder: str = Field(
         "",
         description=(
-            "folder of the files, on a local disk, of no other pipeline; empty: `users` in ROOT. They are built from the log and may be "
-            "removed while nothing runs"
+            "folder of the files, on a local disk, of no other pipeline; empty: `users` in ROOT. They are built from "
+            "the log and may be removed while nothing runs"
         ),
     )
     cached: int = Field(
