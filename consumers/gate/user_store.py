@@ -231,8 +231,6 @@ class UserStore:
             return False
         self._catch_up(records, committed, on_skipped, end, as_of)
         self._added = self._erasures = 0
-        for key in [key for key, state in self._states.items() if state is None]:
-            del self._states[key]
         while len(self._states) > self.cached:
             self._states.popitem(last=False)
         return True

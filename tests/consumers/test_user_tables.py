@@ -187,6 +187,21 @@ def test_killed_between_commit_and_checkpoint_it_reads_what_the_file_lacks(
     assert restarted.users.get("user-2") is None
 
 
+def test_what_is_not_committed_waits_for_a_later_checkpoint(tmp_path: Path, log: SqliteLog) -> None:
+    tables = UserTables(tmp_path / "users" / "gate")
+    gate = filled(log, tables)
+    end = log.end_offset(USERS, 0)
+    # As a transaction whose positions are not visible yet.
+    other = Gate(log, None, gate.committed)
+    other.append("user-1", "other", 50.0)
+    other.commit(90)
+    for committed, history, position in ((40, ("item",), end), (90, ("item", "other"), end + 1)):
+        gate.committed = committed
+        assert gate.checkpoint(tables.clock())
+        gate.users._states.clear()
+        assert (gate.users.history("user-1").items, gate.users.table.applied.position) == (history, position)
+
+
 def overwrite(start: int, raw: bytes) -> Callable[[Path], None]:
     def act(path: Path) -> None:
         with path.open("r+b") as file:
