@@ -49,6 +49,7 @@ from consumers.producer.feed_writer import FeedWriter, Pace
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Output, Point, Turn
+from consumers.runtime.user_tables import UserTables
 from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import read_dataset
 from pipeline.datasets.simulator import simulate, write
@@ -314,7 +315,7 @@ class Stream:
 
     def __init__(self, config: Config, events: int, folder: Path) -> None:
         self.config = config
-        self._store = AdaptersStore(folder / "adapters")
+        self._store, self._tables = AdaptersStore(folder / "adapters"), folder / "users"
         self._runs = count()
         write(simulate("emerging", 0, round(events / (1.0 - config.data.finetune_from))), folder / "data")
         dataset = read_dataset(folder / "data")
@@ -402,7 +403,8 @@ class Stream:
         """Our gate over the whole stream, as a group that has never read it."""
         config, stop, watch, metrics = self._afresh(), Event(), Stopwatch(len(self.events)), new_metrics()
         MeasuredGate.canned = canned
-        stage = MeasuredGate(self._own_setup(), config, self._store, "gate", metrics)
+        tables = UserTables(self._tables / config.log.prefix)
+        stage = MeasuredGate(self._own_setup(), config, self._store, tables, "gate", metrics)
         stage.written = written
 
         def at(point: Point) -> None:

@@ -40,6 +40,7 @@ import uvicorn
 
 from benchmarks.serve import LOG, SETTINGS, Made
 from consumers.http.listening import listen
+from consumers.runtime.user_tables import UserTables
 from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service
 from pipeline.config import load_config
@@ -156,7 +157,8 @@ def _serve(folder: str, parent: Any) -> None:
     config = load_config(None, SETTINGS)
     root = Path(folder) / "root"
     edges = Edges(partial(SqliteLog, Path(folder) / LOG), time.time, lambda _: None)
-    service = Service(load_setup(root), config, root / "adapters", "bench", edges, new_metrics())
+    tables = UserTables(root / "users")
+    service = Service(load_setup(root), config, root / "adapters", tables, "bench", edges, new_metrics())
     limited, unlimited = (make_app(service, config.access, most) for most in (config.server.max_body, UNLIMITED))
     plain = socket.socket()
     plain.bind(("127.0.0.1", 0))

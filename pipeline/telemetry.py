@@ -107,6 +107,7 @@ class Metrics:
 
     def _add_gate(self, registry: CollectorRegistry) -> None:
         self.duplicates = _counter(registry, "duplicates", "Events with an id already processed")
+        self.forgotten_users = _counter(registry, "forgotten_users", "Users forgotten by users.time_to_live")
         self.late = _counter(registry, "late", "Events later than the allowed lateness")
         self.erased_events = _counter(registry, "erased_events", "Events dropped as their user was erased after them")
         self.repartitioned = _counter(

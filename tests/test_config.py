@@ -147,6 +147,7 @@ UNREACHABLE = {
     "must be a multiple of backbone.heads (3)": ["backbone.heads=3"],
     "sasrec has no pretrained weights to train factors over": ["setup.train=lora"],
     "setup.gradient_checkpointing is for backbone.kind causal_lm alone": ["setup.gradient_checkpointing=true"],
+    "a replay, which forgets nobody": ["users.time_to_live=100", "consumers.lockstep=true"],
     "setup.accumulation (300) exceeds setup.batch_size (256)": ["setup.accumulation=300"],
 }
 

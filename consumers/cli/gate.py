@@ -25,13 +25,19 @@ def run_gate(root: Path, instance: str, config: Config, say: Say) -> None:
     """Run a gate until it is stopped by a signal."""
     from adapters_store import AdaptersStore
     from consumers.gate.stage import GateStage
-    from consumers.runtime.runner import adapters_of, run_stage
+    from consumers.runtime.runner import adapters_of, run_stage, user_tables_of
     from pipeline.models.seeding import make_deterministic
     from pipeline.setup.storage import load_setup
 
     make_deterministic()
     setup, store = load_setup(root, config.compute), AdaptersStore(adapters_of(root))
     most = config.gate.batch_size if config.consumers.lockstep else config.gate.transaction_events
+    tables = user_tables_of(root, config, f"gate-{instance}", say)
     run_stage(
-        lambda metrics: GateStage(setup, config, store, instance, metrics, say), root, instance, config, most, say
+        lambda metrics: GateStage(setup, config, store, tables, instance, metrics, say),
+        root,
+        instance,
+        config,
+        most,
+        say,
     )

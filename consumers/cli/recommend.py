@@ -84,6 +84,7 @@ def recommend(
     Raises:
         RaieError: the set-up, the log, the users or the request cannot be used.
     """
+    from consumers.runtime.user_tables import UserTables
     from consumers.server.answers_file import catch_up, write_answers
     from consumers.server.opening import open_service
     from consumers.server.service import Edges
@@ -94,7 +95,7 @@ def recommend(
     # Beside any server and any other run.
     instance = f"recommend-{socket.gethostname()}-{os.getpid()}"
     progress(f"loading {root}", 0, 0)
-    with closing(open_service(root, adapters, instance, config, edges)) as service:
+    with closing(open_service(root, adapters, UserTables(None), instance, config, edges)) as service:
         progress(f"reading {config.log.url}", 0, 0)
         catch_up(service)
         named = users_of(users, service)

@@ -72,6 +72,7 @@ def serve(
         ConfigError: the address cannot be listened on.
     """
     from consumers.http.listening import access_line, listen, run_http
+    from consumers.runtime.runner import user_tables_of
     from consumers.server.http.app import make_app
     from consumers.server.opening import open_service
     from consumers.server.service import Edges
@@ -82,6 +83,7 @@ def serve(
         host, port = listening.getsockname()[:2]
         # No two servers of a machine listen on one port, and a restarted one listens on the same.
         name = instance or f"{socket.gethostname()}-{port}"
-        service = open_service(root, adapters, name, config, edges)
+        tables = user_tables_of(root, config, f"server-{name}", say)
+        service = open_service(root, adapters, tables, name, config, edges)
         application = make_app(service, config.access, config.server.max_body)
         run_http(application, listening, config.access, lambda: say(access_line(host, port, config.access)))

@@ -100,7 +100,7 @@ class EventTimeBuffer(Generic[A]):
     def add(self, arrival: Arrival) -> bool:
         """Hold an event; return True if it is late: older than the allowed lateness."""
         self.held[arrival.offset] = arrival
-        late = arrival.event.timestamp + self.allowed_lateness < self._event_time
+        late = arrival.event.timestamp + self.allowed_lateness < self.event_time
         self.note(arrival.event.timestamp)
         return late
 
@@ -113,7 +113,7 @@ class EventTimeBuffer(Generic[A]):
         """Events whose time has come; all of them if the partition is silent."""
         if silent or not self.allowed_lateness:
             return list(self.held.values())
-        until, waited = self._event_time - self.allowed_lateness, self.read - MOST_WAITED
+        until, waited = self.event_time - self.allowed_lateness, self.read - MOST_WAITED
         return [a for a in self.held.values() if a.event.timestamp <= until or a.number < waited]
 
     def handle(self, arrival: Arrival) -> None:
@@ -133,7 +133,7 @@ class EventTimeBuffer(Generic[A]):
         return position
 
     @property
-    def _event_time(self) -> float:
+    def event_time(self) -> float:
         """Event time of the partition, seconds."""
         return self._newest[-1] if len(self._newest) == CORROBORATED else 0.0
 
@@ -141,5 +141,5 @@ class EventTimeBuffer(Generic[A]):
         leaves = self._stamps[0] if len(self._stamps) == LOOKED_AT else None
         self._stamps.append(stamp)
         # In an ordered stream the timestamp that leaves is never among the newest, and nothing is searched.
-        others = self._stamps if leaves is not None and leaves >= self._event_time else (*self._newest, stamp)
+        others = self._stamps if leaves is not None and leaves >= self.event_time else (*self._newest, stamp)
         self._newest = nlargest(CORROBORATED, others)

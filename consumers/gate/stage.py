@@ -19,6 +19,9 @@ stands before it on the home partition, or is not later than it in event time: t
 and one to `gated` for the monitor; with `"unlearn": true`, also a request to unlearn. `users` remembers the time under
 a digest of the user id, so that earlier events are dropped whenever they come; a later one starts a new user.
 
+The users lie in kept tables, which `consumers.gate.checkpoints` brings up to date every ten seconds. With
+`users.time_to_live` it also forgets those who were not seen for so long, by a tombstone in `users`.
+
 `gated` and dead letters name a user by a pseudonym. Its key is in the record of `users` that is written with the user's
 first event, and is erased with it.
 """
@@ -28,6 +31,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapters_store import AdaptersStore
+from consumers.gate.checkpoints import Checkpoints
 from consumers.gate.dead_letters import dead_letter
 from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
 from consumers.gate.event_time_reached import EventTimeReached
@@ -39,6 +43,7 @@ from consumers.gate.scoring import GateScoring, Taken
 from consumers.gate.user_store import UserStore
 from consumers.runtime.malformed import SkippedRecords, unsaid
 from consumers.runtime.stage import Output, Turn
+from consumers.runtime.user_tables import UserTables
 from pipeline.config import Config
 from pipeline.errors import BadEvent, LogError
 from pipeline.events.erasure import Erasure, erasure_key
@@ -64,6 +69,7 @@ class GateStage:
         setup: result of `raie setup`.
         config: the whole tree.
         store: adapter versions.
+        tables: kept tables of the users.
         instance: names this gate, the same after a restart; its snapshots are written under this name.
         metrics: of the process.
         say: shows a status line.
@@ -77,11 +83,13 @@ class GateStage:
         setup: SetUp,
         config: Config,
         store: AdaptersStore,
+        tables: UserTables,
         instance: str,
         metrics: Metrics,
         say: Callable[[str], None] = unsaid,
     ) -> None:
         self._skipped = SkippedRecords(metrics, say)
+        self._checkpoints = Checkpoints(tables, config.users.time_to_live, self._skipped, metrics)
         self._setup = setup
         self._config = config
         self._store = store
@@ -106,29 +114,36 @@ class GateStage:
             self._reset()
             self._scoring.restore(log)
         self._remembered.restore(log)
-        for (_, partition), committed in came.items():
-            gate, known = self._config.gate, self._setup.catalogue.item_ids
-            users = UserStore(self._config.windows.length, gate.remembered_events, gate.remembered_items, known)
-            states = log.read(USERS, partition, 0, log.acknowledged_end(USERS, partition))
-            users.restore(states, committed, self._skipped)
-            done = {offset for user in users for offset in user.ahead if offset >= committed}
+        # First: where one cannot be restored, none is held.
+        restored = {where: self._restored_users(log, where[1], committed) for where, committed in came.items()}
+        for (_, partition), users in restored.items():
+            committed = came[INTERACTIONS, partition]
             self._users[partition] = users
-            self._buffers[partition] = EventTimeBuffer(committed, done | users.sent_on, self._config.gate.horizon)
+            done = users.ahead(committed) | users.sent_on
+            self._buffers[partition] = EventTimeBuffer(committed, done, self._config.gate.horizon)
             partitions, longest = log.topic(INTERACTIONS).partitions, log.longest_record
             self._others[partition] = Repartitioner(partition, partitions, longest, users.sent_on)
             self._reached[partition] = EventTimeReached(self._config.data.columns)
-            for user in users:
-                self._batches.advance(user.sequence)
+            self._batches.advance(users.sequence)
         self._count_users()
+
+    def _restored_users(self, log: Log, partition: int, committed: int) -> UserStore:
+        gate, known = self._config.gate, self._setup.catalogue.item_ids
+        sizes = self._config.windows.length, gate.remembered_events, gate.remembered_items
+        users = UserStore(*sizes, known, self._checkpoints.open(log, partition), self._config.users.cached)
+        self._checkpoints.restore(users, log, partition, committed)
+        return users
 
     def drop(self, went: Collection[TopicPartition]) -> None:
         """See `Stage.drop`."""
         for _, partition in went:
+            self._users[partition].table.close()
             del self._users[partition], self._buffers[partition], self._others[partition], self._reached[partition]
         self._count_users()
 
     def handle(self, turn: Turn) -> Sequence[Output] | None:
         """Score the events that are due."""
+        self._checkpoints.make(turn, self._users, self._buffers)
         if self._config.items.unknown == "refuse" and turn.records:
             self._scoring.poll_items(turn.log)
         fresh = [r for r in turn.records if self._buffers[r.partition].is_new(r.offset)]
@@ -146,7 +161,7 @@ class GateStage:
         if batch is not None:
             outputs += [out for buffer in self._buffers.values() for out in buffer.passed()]
         # First: what a user does after an erasure is not erased.
-        outputs = [*self._erasure_outputs(), *outputs]
+        outputs = [*self._erasure_outputs(), *self._checkpoints.forgotten(self._users), *outputs]
         outputs += [out for p, others in self._others.items() for out in others.outputs(self._buffers[p].position)]
         if batch is None and not outputs:
             return None
@@ -154,7 +169,8 @@ class GateStage:
         return outputs
 
     def close(self) -> None:
-        """See `Stage.close`; nothing is held open."""
+        """See `Stage.close`."""
+        self._checkpoints.close(self._users)
 
     def _reset(self) -> None:
         """Discard regions, second stage, lockstep numbers, and events whose transaction may have been lost."""

@@ -1,12 +1,14 @@
 """Binding of a log: the rule that places its keyed records, and the set-up with which it was begun.
 
-Both are in records of `control` under the key `KEY`. Of the set-up the first record counts, so of two processes that
-begin a log with different ones the second is refused; of the rule the newest one, which a migration writes.
+Both are in records of `control` under the key `KEY`, with a random identity of the log. Of the set-up the first
+record counts, so of two processes that begin a log with different ones the second is refused; of the rule the newest
+one, which a migration writes.
 
 A log of an earlier version has no such record. If its topics have several partitions, its users lie on partitions of
 another rule, and stages refuse it until it is migrated.
 """
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +25,7 @@ KEY = "log"
 
 
 def read_log_binding(log: Log) -> Mapping[str, Any]:
-    """Return what the log records of itself: `partitioner`, `root`, `settings`, as far as it has them."""
+    """Return what the log records of itself: `id`, `partitioner`, `root`, `settings`, as far as it has them."""
     found: dict[str, Any] = {}
     for record in new_records(log, CONTROL, 0):
         if _is_binding(record):
@@ -35,9 +37,14 @@ def read_log_binding(log: Log) -> Mapping[str, Any]:
 def _is_binding(record: Record) -> bool:
     """True for a record that a stage wrote; other programs may have written others under its key."""
     value = record.value or {}
-    types = {"kind": str, "partitioner": str, "root": str, "settings": Mapping}
+    types = {"kind": str, "id": str, "partitioner": str, "root": str, "settings": Mapping}
     fits = all(isinstance(value[name], kind) for name, kind in types.items() if name in value)
     return record.key == KEY and fits and value.get("kind") == KEY and "partitioner" in value
+
+
+def identity_of(log: Log) -> str:
+    """Return the identity of a log, "" for one that no process has begun."""
+    return str(read_log_binding(log).get("id", ""))
 
 
 def check_rule(log: Log, config: Config) -> None:
@@ -78,10 +85,12 @@ def bind_log(log: Log, writer: str, config: Config, binding: Binding | None = No
     """
     check_rule(log, config)
     found = read_log_binding(log)
-    wanted = {"partitioner": CURRENT} | ({"root": binding.root, "settings": binding.settings} if binding else {})
-    if not wanted.keys() <= found.keys():
+    wanted: dict[str, Any] = {"id": secrets.token_hex(8), "partitioner": CURRENT}
+    wanted |= {"root": binding.root, "settings": binding.settings} if binding else {}
+    missing = {name: value for name, value in wanted.items() if name not in found}
+    if missing:
         with log.producer(writer).transaction() as transaction:
-            transaction.send(CONTROL, {"kind": KEY, **wanted}, key=KEY, timestamp=0.0)
+            transaction.send(CONTROL, {"kind": KEY, "partitioner": CURRENT, **missing}, key=KEY, timestamp=0.0)
         found = read_log_binding(log)
     _check_setup(found, config, binding)
 

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
+from urllib.parse import quote
 
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.http_status import served
 from consumers.runtime.log_binding import bind_log
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Stage
+from consumers.runtime.user_tables import UserTables
 from pipeline.config import Config
 from pipeline.setup.binding import Binding, check_settings, read_binding
 from pipeline.streams import Log, open_existing_log, open_log
@@ -22,6 +24,9 @@ from pipeline.telemetry import Metrics, new_metrics
 ADAPTERS = "adapters"
 """Folder of the adapters store in the folder of a set-up."""
 
+USERS = "users"
+"""Folder of kept tables of users in the folder of a set-up."""
+
 Say = Callable[[str], None]
 """Function that shows one line of text."""
 
@@ -29,6 +34,12 @@ Say = Callable[[str], None]
 def adapters_of(root: Path) -> Path:
     """Path of the adapters store in the folder of a set-up."""
     return root / ADAPTERS
+
+
+def user_tables_of(root: Path, config: Config, process: str, say: Say) -> UserTables:
+    """Kept tables of the users of a process, by its name among all that have the folder of the set-up."""
+    folder = Path(config.users.folder).expanduser() if config.users.folder else root / USERS
+    return UserTables(folder / quote(process, safe=""), say)
 
 
 def log_of(config: Config) -> Log:

@@ -18,8 +18,8 @@ from consumers.server.views.regions import ServedRegions
 from consumers.server.views.users import Users
 from pipeline.errors import RaieError
 from pipeline.events.control import PIN, RELOAD, ControlAct
-from pipeline.streams.interface import FencedError, Log, Record, TopicPartition, UnavailableError
-from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS
+from pipeline.streams.interface import Consumer, FencedError, Log, Record, TopicPartition, UnavailableError
+from pipeline.streams.topics import CONTROL, FEEDBACK, REGIONS, USERS
 
 POLL = 0.05
 """Seconds that a poll waits: a new revision is served about that much later."""
@@ -80,6 +80,8 @@ class Reactions:
 
 class Follower:
     """Polls the log in a thread. It commits no offsets: the views are built from the whole log at every start.
+
+    The users alone have kept tables, and are read from where these end.
 
     A record that cannot be read changes no view: it is skipped and counted, and the rest is followed. Any other error
     ends the thread, and the server is not ready from then on.
@@ -170,6 +172,7 @@ class Follower:
 
     def _poll_until_stopped(self, log: Log) -> None:
         topics = (*items.TOPICS, *users.TOPICS, *edits.TOPICS, *activity.TOPICS, *self._views.online.topics, FEEDBACK)
+        self._follow_users(log)
         with closing(log.consumer(f"server-{self._instance}", topics, self._instance)) as consumer:
             while not self._stop.is_set():
                 records = consumer.poll(MOST if self.caught_up.is_set() else BACKLOG, POLL)
@@ -178,12 +181,29 @@ class Follower:
                 for record in records:
                     where = (record.topic, record.partition)
                     self._positions[where] = max(self._positions.get(where, 0), record.offset + 1)
+                self._skip_kept(consumer)
+                read = {p: consumer.position(topic, p) for topic, p in consumer.assignment if topic == USERS}
+                self._views.users.checkpoint(log, read)
                 new_feedback = any(record.topic == FEEDBACK for record in records)
                 if not self.caught_up.is_set() and consumer.assignment and consumer.lag() == 0:
                     self.caught_up.set()
                     new_feedback = True
                 if new_feedback and self.caught_up.is_set():
                     self._reactions.on_caught_up_feedback()
+
+    def _follow_users(self, log: Log) -> None:
+        """Open the tables of users; where one was thrown away, the server is not ready until it is read again."""
+        for partition, position in enumerate(self._views.users.follow(log)):
+            if position < self._positions.get((USERS, partition), 0):
+                self.caught_up.clear()
+            self._positions[USERS, partition] = position
+
+    def _skip_kept(self, consumer: Consumer) -> None:
+        """Read users from where their tables end."""
+        for topic, partition in consumer.assignment:
+            kept = self._positions.get((topic, partition), 0)
+            if topic == USERS and consumer.position(topic, partition) < kept:
+                consumer.seek(topic, partition, kept)
 
     def _apply_one(self, record: Record) -> Record:
         if record.topic in users.TOPICS:

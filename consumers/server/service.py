@@ -15,6 +15,7 @@ from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
 from consumers.runtime.lag import Lag, lags
 from consumers.runtime.malformed import SkippedRecords
+from consumers.runtime.user_tables import UserTables
 from consumers.server.batcher import Batcher
 from consumers.server.canary_controller import current_trial, end_trial
 from consumers.server.explanation import explanation
@@ -80,6 +81,7 @@ class Service:
         setup: result of `raie setup`; the server changes its backbone.
         config: sections `items`, `gate`, `adapter`, `windows`, `trend`, `server`, `canary`, `log`.
         adapters: root of the adapters store.
+        tables: kept tables of the users.
         instance: names this server, the same after a restart.
         edges: log, clock and status lines.
         metrics: of the process.
@@ -94,12 +96,21 @@ class Service:
     """
 
     def __init__(
-        self, setup: SetUp, config: Config, adapters: Path | str, instance: str, edges: Edges, metrics: Metrics
+        self,
+        setup: SetUp,
+        config: Config,
+        adapters: Path | str,
+        tables: UserTables,
+        instance: str,
+        edges: Edges,
+        metrics: Metrics,
     ) -> None:
         self.metrics, self._setup_bank = metrics, setup.bank
         self.store = AdaptersStore(adapters)
         self._log = edges.open_log()
-        self.users = Users(config.windows.length, setup.catalogue.item_ids, self._log.topic(USERS).partitions)
+        partitions, known = self._log.topic(USERS).partitions, setup.catalogue.item_ids
+        self.users = Users(config.windows.length, known, partitions, tables, config.users.cached)
+        self._tables = tables
         self.edits, self.activity = Edits(), Activity()
         self.freshness = Freshness(edges.clock, metrics)
         self._known = KnownVersions([region.region_id for region in setup.bank.setup], self.store.arrays)
@@ -144,6 +155,8 @@ class Service:
     def close(self) -> None:
         """Stop the follower and close the log."""
         self.follower.stop()
+        self.users.close()
+        self._tables.close()
         self._log.close()
 
     async def recommend(self, ask: Ask) -> Recommendation:

@@ -7,7 +7,7 @@ from pipeline.config.settings import Config
 
 def unreachable(config: Config) -> list[str]:
     """Return the combinations of settings under which an edit or a run is impossible, one line each."""
-    return [*_of_data(config), *_of_budget(config), *_of_monitor(config), *_of_backbone(config)]
+    return [*_of_data(config), *_of_budget(config), *_of_monitor(config), *_of_backbone(config), *_of_users(config)]
 
 
 def _of_data(config: Config) -> Iterator[str]:
@@ -69,4 +69,12 @@ def _of_backbone(config: Config) -> Iterator[str]:
         yield (
             f"setup.accumulation ({config.setup.accumulation}) exceeds setup.batch_size ({config.setup.batch_size}): "
             "a part has at least one window"
+        )
+
+
+def _of_users(config: Config) -> Iterator[str]:
+    if config.consumers.lockstep and config.users.time_to_live is not None:
+        yield (
+            "users.time_to_live is set, and consumers.lockstep equals a replay, which forgets nobody: turn one of them "
+            "off"
         )

@@ -35,6 +35,31 @@ class ConsumerSettings(Section):
     stuck_after: float = Field(60.0, gt=0, description="seconds without a turn after which /healthz reports a failure")
 
 
+class UserSettings(Section):
+    """Users of gates and servers: histories in files, the recently used in memory."""
+
+    folder: str = Field(
+        "",
+        description=(
+            "folder of the files, on a local disk, of no other pipeline; empty: `users` in ROOT. They are built from "
+            "the log and may be removed while nothing runs"
+        ),
+    )
+    cached: int = Field(
+        100_000,
+        ge=0,
+        description="users whose histories a process keeps in memory, about 1 kB each; others are read from its files",
+    )
+    time_to_live: float | None = Field(
+        None,
+        gt=0,
+        description=(
+            "seconds of event time without an interaction after which a user is forgotten, as a new one is known; "
+            "longer than anything that is sent again; empty: never. Not with consumers.lockstep"
+        ),
+    )
+
+
 class ServerSettings(Section):
     """HTTP server of `raie serve`."""
 

@@ -23,6 +23,7 @@ from pipeline.config.operation import (
     LogSettings,
     RetentionSettings,
     ServerSettings,
+    UserSettings,
 )
 from pipeline.config.section import Section
 from pipeline.config.stream import (
@@ -57,6 +58,7 @@ class Config(Section):
     monitor: MonitorSettings = MonitorSettings()
     edits: EditSettings = EditSettings()
     replay: ReplaySettings = ReplaySettings()
+    users: UserSettings = UserSettings()
     server: ServerSettings = ServerSettings()
     ingest: IngestSettings = IngestSettings()
     access: AccessSettings = AccessSettings()

@@ -120,5 +120,5 @@ class ItemOwner:
         return sorted((moment, item_id) for item_id, moment in self._announced.items() if self._now < moment < math.inf)
 
     def _is_old(self, moment: float) -> bool:
-        time_to_live = self._settings.time_to_live
-        return time_to_live is not None and self._now - moment > time_to_live
+        settings = self._settings
+        return settings.time_to_live is not None and self._now - moment > settings.time_to_live

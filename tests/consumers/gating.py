@@ -16,6 +16,7 @@ from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import KillPoint, Output, Turn, live_on
 from consumers.runtime.topic_reader import value_of
+from consumers.runtime.user_tables import UserTables
 from pipeline.config import Config
 from pipeline.datasets.dataset import positives
 from pipeline.events.interaction import Interaction
@@ -36,7 +37,7 @@ Json = Mapping[str, Any]
 
 def changed(**sections: Mapping[str, object]) -> Config:
     """The settings of the recorded run with some changed, and short waits."""
-    sections = {"consumers": {}, "trend": {"half_lives": [50.0, 500.0]}, **sections}
+    sections = {"consumers": {}, "trend": {"half_lives": [50.0, 500.0]}, "users": {"cached": 3}, **sections}
     sections["consumers"] = {"poll_timeout": 0.02, "snapshot_events": 150, **sections["consumers"]}
     return SETTINGS.model_copy(
         update={name: getattr(SETTINGS, name).model_copy(update=new) for name, new in sections.items()}
@@ -111,8 +112,10 @@ def gate_loop(
     """A gate over a log."""
     metrics, stop = metrics or Metrics(CollectorRegistry()), stop or Event()
     setup = replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
+    # Each turn is a checkpoint, and hardly a user stays in memory: what a test expects holds for the tables, too.
+    tables = UserTables(folder / "users" / instance, interval=0.0)
     with remembered_beginnings():
-        stage = kind(setup, config, AdaptersStore(folder / "adapters"), instance, metrics)
+        stage = kind(setup, config, AdaptersStore(folder / "adapters"), tables, instance, metrics)
     stage.stop = stop  # type: ignore[attr-defined]
     health = LoopHealth(metrics, lambda: 0.0, lambda _: None)
     return Loop(stage, open_log, instance, config.consumers, most, stop, health, at)

@@ -10,15 +10,19 @@ from pathlib import Path
 from random import Random
 from threading import Event, Thread
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from consumers.gate.migration import migrate_users
 from consumers.gate.skip_lost import skip_lost
-from consumers.runtime.log_binding import read_log_binding
+from consumers.runtime.log_binding import bind_log, identity_of, read_log_binding
+from consumers.runtime.topic_reader import new_records
+from pipeline.config import Config, WindowSettings
 from pipeline.errors import LogError
 from pipeline.events.user_state import SENT_ON, UserState, digest
 from pipeline.events.windows import History
+from pipeline.setup.binding import Binding
 from pipeline.setup.storage import save_setup
 from pipeline.streams import Log, RecordsLostError, SqliteLog, UnavailableError
 from pipeline.streams import open_log as open_log_at
@@ -105,6 +109,30 @@ def with_root(command: str, root: Path) -> tuple[str | Path, ...]:
     return (command, "--root", root, *(("--set", "server.port=0") if command == "serve" else ()))
 
 
+def without_id(log: Log) -> dict[str, Any]:
+    """The binding of a log but for its identity, which is random."""
+    found = dict(read_log_binding(log))
+    assert len(found.pop("id", "0" * 16)) == 16
+    return found
+
+
+def test_a_log_of_an_earlier_version_gets_an_identity_and_keeps_its_set_up(on: OnALog) -> None:
+    log = on.log()
+    log.create_topics(pipeline_topics(PARTITIONS))
+    earlier = {"kind": "log", "partitioner": "murmur2", "root": "0" * 64, "settings": {"windows.length": 9}}
+    with log.producer("earlier").transaction() as transaction:
+        transaction.send("control", earlier, key="log", timestamp=0.0)
+    config = Config(windows=WindowSettings(length=9))
+    assert identity_of(log) == ""
+    for _ in range(2):
+        bind_log(log, "writer", config)
+        identity = identity_of(log)
+    assert len(identity) == 16 and without_id(log) == earlier
+    with pytest.raises(LogError, match="another set-up"):
+        bind_log(log, "writer", config, Binding("1" * 64, {}))
+    assert identity_of(log) == identity and len(new_records(log, "control", 0)) == 2
+
+
 def test_a_log_of_one_partition_needs_no_migration(on: OnALog) -> None:
     on.partitions = 1
     log = on.log()
@@ -113,7 +141,7 @@ def test_a_log_of_one_partition_needs_no_migration(on: OnALog) -> None:
         transaction.send(USERS, state("a", at=1.0).to_record(0), key="u", timestamp=1.0)
     assert on("topics", "create").code == 0
     assert on("topics", "check").code == 0
-    assert read_log_binding(log) == {"kind": "log", "partitioner": "murmur2"}
+    assert without_id(log) == {"kind": "log", "partitioner": "murmur2"}
 
 
 def test_the_command_moves_every_user_and_may_be_repeated(on: OnALog) -> None:
@@ -265,7 +293,7 @@ def test_the_first_stage_binds_the_log_and_produce_checks_the_setting(on: OnALog
     log, binding = on.log(), read_binding(root)
     with on.terminated_once(lambda: "root" in read_log_binding(log)):
         assert on("gate", "--root", root, "--set", "consumers.poll_timeout=0.02").code == 0
-    assert read_log_binding(log) == {
+    assert without_id(log) == {
         "kind": "log",
         "partitioner": "murmur2",
         "root": binding.root,

@@ -26,6 +26,7 @@ from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.runner import adapters_of, log_of
 from consumers.runtime.stage import Point, Stage
+from consumers.runtime.user_tables import UserTables
 from consumers.trainer.child_process import TrainingChild
 from consumers.trainer.orphans import collect_orphans
 from consumers.trainer.stage import TrainerStage
@@ -102,7 +103,7 @@ def stage_of(
     setup = load_setup(folder / "root")
     if name == "monitor":
         return MonitorStage(setup, config, store, 0, metrics)
-    return GateStage(setup, config, store, instance, metrics)
+    return GateStage(setup, config, store, UserTables(folder / "users" / instance, interval=0.0), instance, metrics)
 
 
 def main(arguments: Sequence[str]) -> None:

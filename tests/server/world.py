@@ -18,6 +18,7 @@ import uvicorn
 from adapters_store import AdaptersStore
 from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
 from consumers.http.listening import listen
+from consumers.runtime.user_tables import UserTables
 from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service, asked_in_setup
 from pipeline.config import AccessSettings, Config
@@ -334,7 +335,8 @@ def serving(
     listening = listen("127.0.0.1", 0, "server")
     setup = replace(made(), backbone=copy.deepcopy(made().backbone))
     edges = Edges(opens or partial(SqliteLog, world.log_path), time.time, said.append)
-    service = Service(setup, settings, world.folder / "adapters", instance, edges, new_metrics())
+    tables = UserTables(world.folder / "users" / instance, said.append, interval=0.0)
+    service = Service(setup, settings, world.folder / "adapters", tables, instance, edges, new_metrics())
     application = make_app(service, access or access_of(token), settings.server.max_body)
     running = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False))
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)

@@ -1,39 +1,77 @@
-"""View of users, built from the log at every start."""
+"""View of users: kept tables of `users`, and in memory the histories that were used lately."""
 
 import sys
-from collections.abc import Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any
 
+from consumers.runtime.user_table import Row, TableError, UserTable, is_user_key
+from consumers.runtime.user_tables import UserTables
 from pipeline.errors import BadEvent
 from pipeline.events.erasure import is_erasure_key
 from pipeline.events.user_state import SENT_ON, UserState
 from pipeline.events.windows import History
-from pipeline.streams.interface import Record
+from pipeline.streams.codec import decode_value, encode_value
+from pipeline.streams.interface import Log, Record
 from pipeline.streams.partitioner import partition_of
 from pipeline.streams.topics import USERS
 
 TOPICS = (USERS,)
 """Topics of this view."""
 
+Known = tuple[History, tuple[str, ...]]
+"""History of a user, and distinct items that left it, the one that left last at the end."""
+
+UNKNOWN: Known = (History(), ())
+"""Knowledge of a stranger: none."""
+
 
 class Users:
-    """Histories of users.
+    """Histories of users. One thread follows the log, others ask.
 
     Args:
         length: items of a window.
         setup_items: ids of the items of set-up by row, from 1: older records hold rows.
         partitions: number of partitions of `users`.
+        kept: kept tables; None for tables in memory.
+        cached: users in memory.
 
     Attributes:
         length: as given.
     """
 
-    def __init__(self, length: int, setup_items: Sequence[str], partitions: int) -> None:
-        self.length, self._setup_items, self._partitions = length, setup_items, partitions
-        self._histories: dict[str, History] = {}
-        self._taken: dict[str, tuple[str, ...]] = {}
+    def __init__(
+        self,
+        length: int,
+        setup_items: Sequence[str],
+        partitions: int,
+        kept: UserTables | None = None,
+        cached: int = 100_000,
+    ) -> None:
+        self.length, self._setup_items, self._kept, self._size = length, setup_items, kept, cached
+        self._tables = [UserTable() for _ in range(partitions)]
+        self._positions = [0] * partitions
+        self._as_of: list[float | None] = [None] * partitions
+        self._cached: OrderedDict[str, Known] = OrderedDict()
+        self._lock = Lock()
+        self._failed: TableError | None = None
 
     def __len__(self) -> int:
-        return len(self._histories)
+        return sum(map(len, self._tables))
+
+    def follow(self, log: Log) -> Sequence[int]:
+        """Open the kept tables; return for each partition the offset of `users` from which it is to be read."""
+        if self._kept is not None:
+            self.close()
+            tables = [self._kept.open(log, partition) for partition in range(len(self._tables))]
+            with self._lock:
+                self._tables, self._failed = tables, None
+                self._positions = [table.position for table in tables]
+                self._as_of = [None] * len(tables)
+                self._cached.clear()
+        return tuple(self._positions)
 
     def apply(self, record: Record) -> None:
         """Apply a record of `users`; one outside its user's partition is out of date and is left out.
@@ -41,38 +79,99 @@ class Users:
         Raises:
             BadEvent, LookupError, TypeError, ValueError: it cannot be read; nothing changes.
         """
-        if record.key == SENT_ON or is_erasure_key(record.key):
-            return
-        if partition_of(record.key, self._partitions) != record.partition:
-            return
-        if record.value is None:
-            self._histories.pop(str(record.key), None)
-            self._taken.pop(str(record.key), None)
-            return
-        if not isinstance(record.value["history"], list) or not isinstance(record.value.get("taken", []), list):
-            raise BadEvent("bad_history", "a history is a list of item ids, and so is what left it")
-        state = UserState.from_record(record.value, self.length, self._setup_items)
-        history, taken = state.history, tuple(map(sys.intern, state.taken))
-        recent = history.since_setup
-        if not isinstance(recent, int) or not 0 <= recent <= self.length:
-            raise BadEvent("bad_history", f"since_setup must be 0 to {self.length}, not {str(recent)[:40]!r}")
-        # Each id is in memory once, however many users took the item.
-        self._histories[str(record.key)] = History(tuple(map(sys.intern, history.items)), recent)
-        if taken:
-            self._taken[str(record.key)] = taken
+        self._positions[record.partition] = record.offset + 1
+        self._as_of[record.partition] = record.written_at
+        key, value = record.key or SENT_ON, record.raw or encode_value(record.value)
+        row = None if value is None else Row(value, None, -1, None)
+        if is_erasure_key(key):
+            self._put(record, row, None)
+        elif is_user_key(key) and partition_of(key, len(self._tables)) == record.partition:
+            # A record that cannot be read is refused here, before it is in the table.
+            self._put(record, row, None if record.value is None else self._read(record.value))
+
+    def checkpoint(self, log: Log, read: Mapping[int, int]) -> None:
+        """Write what was applied, if it is much or it is time.
+
+        Args:
+            log: the log.
+            read: partition -> offset up to which `users` was read, with the offsets that are of no record.
+
+        Raises:
+            TableError: a table cannot be used any more: `follow` opens it anew.
+        """
+        if self._failed is not None:
+            raise self._failed
+        due = self._kept is not None and self._kept.is_due()
+        for partition, table in enumerate(self._tables):
+            if due or table.is_full:
+                # Before the question: what is written later is not known to be in the table.
+                now = time.time() if self._kept is None else self._kept.clock()
+                position = max(self._positions[partition], read.get(partition, 0))
+                is_whole = due and position >= log.end_offset(USERS, partition)
+                table.flush(position, now if is_whole else self._as_of[partition])
+        if due and self._kept is not None:
+            self._kept.rewrite(self._tables)
+
+    def close(self) -> None:
+        """Close the tables; what was not written is read again."""
+        for table in self._tables:
+            table.close()
 
     def ids(self) -> list[str]:
         """Ids of all users, in their order."""
-        return sorted(self._histories)
+        return sorted(user_id for table in self._tables for user_id in table.user_ids())
 
     def history(self, user_id: str) -> History:
         """The history of a user, empty for an unknown one."""
-        return self._histories.get(user_id, History())
+        return self._known(user_id)[0]
 
     def earlier(self, user_id: str) -> tuple[str, ...]:
         """Distinct items that left the history, the one that left last at the end."""
-        return self._taken.get(user_id, ())
+        return self._known(user_id)[1]
 
     def taken(self, user_id: str) -> tuple[str, ...]:
         """Everything that a user is known to have taken: the history, and the items that left it."""
-        return (*self.earlier(user_id), *self.history(user_id).items)
+        history, earlier = self._known(user_id)
+        return (*earlier, *history.items)
+
+    def _put(self, record: Record, row: Row | None, known: Known | None) -> None:
+        key = str(record.key)
+        with self._lock:
+            self._tables[record.partition].put(record.offset, key, row)
+            self._cached.pop(key, None)
+            if known is not None:
+                self._remember(key, known)
+
+    def _known(self, user_id: str) -> Known:
+        if not is_user_key(user_id):
+            return UNKNOWN
+        with self._lock:
+            if user_id in self._cached:
+                self._cached.move_to_end(user_id)
+                return self._cached[user_id]
+            try:
+                raw = self._tables[partition_of(user_id, len(self._tables))].get(user_id)
+            except TableError as error:
+                # Answered as a stranger until the table is read again.
+                self._failed = error
+                return UNKNOWN
+            if raw is None:
+                return UNKNOWN
+            known = self._read(decode_value(raw) or {})
+            self._remember(user_id, known)
+            return known
+
+    def _remember(self, user_id: str, known: Known) -> None:
+        self._cached[user_id] = known
+        if len(self._cached) > self._size:
+            self._cached.popitem(last=False)
+
+    def _read(self, value: Mapping[str, Any]) -> Known:
+        if not isinstance(value["history"], list) or not isinstance(value.get("taken", []), list):
+            raise BadEvent("bad_history", "a history is a list of item ids, and so is what left it")
+        state = UserState.from_record(value, self.length, self._setup_items)
+        recent = state.history.since_setup
+        if not isinstance(recent, int) or not 0 <= recent <= self.length:
+            raise BadEvent("bad_history", f"since_setup must be 0 to {self.length}, not {str(recent)[:40]!r}")
+        # Each id is in memory once, however many users took the item.
+        return History(tuple(map(sys.intern, state.history.items)), recent), tuple(map(sys.intern, state.taken))

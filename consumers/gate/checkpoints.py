@@ -1,0 +1,80 @@
+"""Checkpoints of a gate's users: their kept tables follow the log, and users who were not seen for long are forgotten.
+
+A checkpoint is made at the start of a turn, when everything of earlier turns is committed, and reads the gate's own
+records of `users` back. So a table never holds what was not committed, whoever wrote it.
+"""
+
+from collections.abc import Mapping
+
+from consumers.gate.event_time_buffer import EventTimeBuffer
+from consumers.gate.user_store import UserStore
+from consumers.runtime.malformed import OnSkipped
+from consumers.runtime.stage import Output, Turn
+from consumers.runtime.user_table import UserTable
+from consumers.runtime.user_tables import UserTables
+from pipeline.streams.interface import Log
+from pipeline.streams.topics import GATED, INTERACTIONS, USERS
+from pipeline.telemetry import Metrics
+
+FORGOTTEN = 5_000
+"""Most users of a partition that are forgotten at a checkpoint."""
+
+
+class Checkpoints:
+    """Checkpoints of all partitions of a gate.
+
+    Args:
+        tables: kept tables.
+        time_to_live: seconds of event time after which an unseen user is forgotten; None: never.
+        on_skipped: called with each record of another program.
+        metrics: of the process.
+    """
+
+    def __init__(self, tables: UserTables, time_to_live: float | None, on_skipped: OnSkipped, metrics: Metrics) -> None:
+        self._tables, self._time_to_live = tables, time_to_live
+        self._on_skipped, self._metrics = on_skipped, metrics
+
+    def open(self, log: Log, partition: int) -> UserTable:
+        """Open the table of a partition."""
+        return self._tables.open(log, partition)
+
+    def restore(self, users: UserStore, log: Log, partition: int, committed: int) -> None:
+        """Restore the users of a partition up to a committed offset, from their table and what is newer in the log."""
+        now, end = self._tables.clock(), log.acknowledged_end(USERS, partition)
+        users.restore(log.read(USERS, partition, users.table.position, end), committed, self._on_skipped, end, now)
+
+    def make(self, turn: Turn, users: Mapping[int, UserStore], buffers: Mapping[int, EventTimeBuffer[Output]]) -> None:
+        """Make a checkpoint of each partition, if it is time."""
+        if not self._tables.is_due():
+            return
+        for partition, some in users.items():
+            log, start, now = turn.log, some.table.position, self._tables.clock()
+            end = max(start, log.acknowledged_end(USERS, partition))
+            committed = turn.consumer.committed(INTERACTIONS, partition)
+            if some.checkpoint(log.read(USERS, partition, start, end), committed, self._on_skipped, end, now):
+                self._forget(some, buffers[partition])
+        self._tables.rewrite([some.table for some in users.values()])
+
+    def forgotten(self, users: Mapping[int, UserStore]) -> list[Output]:
+        """Return the records of the users who were forgotten since the last call."""
+        outputs = []
+        for partition, some in users.items():
+            for user_id, state in some.take_forgotten().items():
+                self._metrics.forgotten_users.inc()
+                outputs.append(Output(USERS, None, user_id, state.timestamp, partition))
+                if b"" in state.keys:
+                    # Records of schema 2 name the user, and after this no erasure would find them.
+                    outputs.append(Output(GATED, None, user_id, state.timestamp, 0))
+        return outputs
+
+    def close(self, users: Mapping[int, UserStore]) -> None:
+        """Close all tables."""
+        for some in users.values():
+            some.table.close()
+        self._tables.close()
+
+    def _forget(self, users: UserStore, buffer: EventTimeBuffer[Output]) -> None:
+        if self._time_to_live is not None:
+            # A few clocks that are years ahead forget nobody.
+            now = min(buffer.event_time, self._tables.clock())
+            users.forget(now - self._time_to_live, buffer.position, FORGOTTEN)
