@@ -84,7 +84,7 @@ class AdaptiveEl(AdapterLearner):
 
     def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:
         backbone, *others = self._weights.tolist()
-        mixed = self._answers(None, contexts, existence) * backbone
+        mixed: torch.Tensor = self._answers(None, contexts, existence) * backbone
         for weight, member in zip(others, self._members[1:], strict=True):
             mixed += self._answers(member, contexts, existence) * weight
         return mixed
