@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.setup.artifacts import SetUp
 from pipeline.strategies.base import StrategyContext
+from pipeline.strategies.baselines.lora import LoraRows
 from pipeline.strategies.common import adapter_learner
 from pipeline.strategies.common.trainings import Trainings, key_of
 from pipeline.strategies.registry import STRATEGIES
@@ -85,6 +86,16 @@ def test_a_training_of_other_windows_another_seed_or_other_settings_is_another_o
     strategy.observe(plan().update_intervals(2)[0])
     strategy.learn()
     assert len(trained) == 3 * len(starts) + 1
+
+
+def test_a_training_of_some_layers_is_another_one(setup: SetUp, tmp_path: Path, trained: list[int]) -> None:
+    start = replace(context_of(setup, tmp_path), trainings=Shared(tmp_path / "shared").trainings)
+    windows = plan().update_intervals(3)[0]
+    learner = LoraRows(start)
+    for number, layers in enumerate((None, None, ["blocks.0.qkv"]), start=1):
+        learner._create(f"r0001_v{number:04d}", windows[~windows.cold], None, 0)
+        learner._fit(f"r0001_v{number:04d}", windows[~windows.cold], 0, layers=layers)
+    assert len(trained) == 2
 
 
 def test_keys_tell_names_shapes_and_kinds_apart() -> None:

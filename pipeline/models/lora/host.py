@@ -6,7 +6,7 @@ never change once it is registered for serving. Outside `AdapterHost.active` no 
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -193,22 +193,35 @@ class AdapterHost:
             "target_modules": list(self.targets),
         }
 
-    def parameter_groups(self, name: str, learning_rate: float, row_learning_rate: float) -> list[dict[str, Any]]:
+    def factors(self, name: str) -> dict[str, list[nn.Parameter]]:
+        """Low-rank factors A and B of an adapter, by the layer of the backbone that they change."""
+        found: dict[str, list[nn.Parameter]] = {}
+        for key, parameter in self.backbone.named_parameters():
+            if name in key.split(".") and _ROWS not in key:
+                found.setdefault(key.partition(".lora_")[0], []).append(parameter)
+        return found
+
+    def parameter_groups(
+        self, name: str, learning_rate: float, row_learning_rate: float, layers: Collection[str] | None = None
+    ) -> list[dict[str, Any]]:
         """Make one adapter trainable until the end of the enclosing `active(name)`, and no other.
 
         Returns:
-            Two groups for an optimizer: the low-rank factors, and the item rows with a separate learning rate.
+            Two groups for an optimizer: the low-rank factors, those of the given layers if any are given, and the item
+            rows with a separate learning rate.
         """
         self._vectors.pop(name, None)
         self._stale.pop(name, None)
-        factors: list[nn.Parameter] = []
+        pairs = self.factors(name)
+        factors = [factor for layer in pairs if layers is None or layer in layers for factor in pairs[layer]]
         rows: list[nn.Parameter] = []
         self._model.set_adapter(name)
         for key, parameter in self._model.named_parameters():
-            selected = name in key.split(".")
-            parameter.requires_grad_(selected and (self.settings.item_rows or _ROWS not in key))
-            if parameter.requires_grad:
-                (rows if _ROWS in key else factors).append(parameter)
+            if self.settings.item_rows and _ROWS in key and name in key.split("."):
+                rows.append(parameter)
+            parameter.requires_grad_(False)
+        for parameter in factors + rows:
+            parameter.requires_grad_(True)
         groups = [{"params": factors, "lr": learning_rate}, {"params": rows, "lr": row_learning_rate}]
         return [group for group in groups if group["params"]]
 

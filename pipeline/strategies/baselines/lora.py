@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 
 from adapters_store import version_name
+from adapters_store.manifest import MAX_NUMBER
 from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids, Windows
 from pipeline.regions.mixing import next_item_probabilities
@@ -30,7 +31,8 @@ class Lora(AdapterLearner):
 
     def _learn(self, windows: Windows) -> None:
         learned = with_replay(windows, self._context.learned, self.replayed, (self._context.seed, self._interval))
-        name = version_name(1, self._interval)
+        # Names are taken again: one adapter at a time is in force.
+        name = version_name(1, self._interval % MAX_NUMBER)
         self._create(name, windows, self._adapter, self._seed)
         self._train(name, learned)
         if self._adapter:

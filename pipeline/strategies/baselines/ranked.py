@@ -24,9 +24,13 @@ from pipeline.recommend.second_stage import SecondStage
 from pipeline.recommend.start import start
 from pipeline.regions.mixing import next_item_probabilities
 from pipeline.strategies.base import Scored, StrategyContext, batches
+from pipeline.strategies.baselines.adaptive_el import AdaptiveEl
 from pipeline.strategies.baselines.ensemble import Ensemble
+from pipeline.strategies.baselines.evorec import EvoRec
 from pipeline.strategies.baselines.finetune import FineTune
-from pipeline.strategies.baselines.lora import LoraReplay, SingleAdapter
+from pipeline.strategies.baselines.lora import LoraReplay, LoraRows, SingleAdapter
+from pipeline.strategies.baselines.peso import Peso
+from pipeline.strategies.common.continuous import Continuous
 from pipeline.strategies.common.interval_learner import IntervalLearner
 
 SHARES = np.ones(1)
@@ -131,6 +135,30 @@ class EnsembleRanked(Ranked, Ensemble):
     """`ensemble` with the second stage."""
 
     name = "ensemble_ranked"
+
+
+class PesoRanked(Ranked, Peso):
+    """`peso` with the second stage."""
+
+    name = "peso_ranked"
+
+
+class EvoRecRanked(Ranked, EvoRec):
+    """`evorec` with the second stage."""
+
+    name = "evorec_ranked"
+
+
+class LiveUpdateRanked(Continuous, Ranked, LoraRows):
+    """`live_update` with the second stage."""
+
+    name = "live_update_ranked"
+
+
+class AdaptiveElRanked(Ranked, AdaptiveEl):
+    """`adaptive_el` with the second stage."""
+
+    name = "adaptive_el_ranked"
 
 
 class _NeverLearning(IntervalLearner):

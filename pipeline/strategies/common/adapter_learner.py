@@ -1,5 +1,6 @@
 """Base class of baselines that train adapters over the frozen backbone."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -41,7 +42,14 @@ class AdapterLearner(IntervalLearner):
         self._host.create(name, rows.tolist(), parent=parent, seed=seed)
 
     def _fit(
-        self, name: str, windows: Windows, seed: int, *, epochs: int | None = None, loss_of: Loss = cross_entropy_of
+        self,
+        name: str,
+        windows: Windows,
+        seed: int,
+        *,
+        epochs: int | None = None,
+        loss_of: Loss = cross_entropy_of,
+        layers: Sequence[str] | None = None,
     ) -> None:
         """Train a registered adapter, or take its weights from the training cache, and count the passes.
 
@@ -51,30 +59,33 @@ class AdapterLearner(IntervalLearner):
             seed: for their order and dropout.
             epochs: passes; None: `training.epochs`.
             loss_of: loss of a batch.
+            layers: those whose factors are trained (see `AdapterHost.factors`); None: all.
         """
         training = self._context.config.training
         passes = training.epochs if epochs is None else epochs
         self.trained_windows += passes * len(windows)
-        train = partial(self._train_adapter, name, windows, seed, passes, loss_of)
+        train = partial(self._train_adapter, name, windows, seed, passes, loss_of, layers)
         # The cache key does not cover the loss, so only trainings with the default loss are shared.
         if self._context.trainings is None or loss_of is not cross_entropy_of:
             train()
             return
         rows, settings = self._host.rows(name), (self._host.settings.model_dump_json(), training.model_dump_json())
         inputs = {"contexts": windows.contexts, "targets": windows.targets, "rows": np.array(rows, dtype=np.int64)}
-        key = key_of(f"{settings} {passes} {seed}", inputs, self._host.tensors(name))
+        key = key_of(f"{settings} {passes} {seed} {layers}", inputs, self._host.tensors(name))
         tensors = self._context.trainings.take(key, train)
         self._host.drop(name)
         self._host.register(name, tensors, rows)
 
-    def _train_adapter(self, name: str, windows: Windows, seed: int, epochs: int, loss_of: Loss) -> Tensors:
+    def _train_adapter(
+        self, name: str, windows: Windows, seed: int, epochs: int, loss_of: Loss, layers: Sequence[str] | None
+    ) -> Tensors:
         """Train a registered adapter; its tensors afterwards."""
         training = self._context.config.training
         with self._host.active(name) as model:
             fit(
                 model,
                 windows,
-                self._host.parameter_groups(name, training.learning_rate, training.row_learning_rate),
+                self._host.parameter_groups(name, training.learning_rate, training.row_learning_rate, layers),
                 self._candidates(name, windows),
                 epochs=epochs,
                 batch_size=training.batch_size,
