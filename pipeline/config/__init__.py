@@ -21,6 +21,7 @@ from pipeline.config.model import (
 from pipeline.config.operation import (
     CanarySettings,
     ConsumerSettings,
+    LoggingSettings,
     LogSettings,
     RetentionSettings,
     ServerSettings,
@@ -49,6 +50,7 @@ __all__ = [
     "GateSettings",
     "ItemSettings",
     "LogSettings",
+    "LoggingSettings",
     "MonitorSettings",
     "ReplaySettings",
     "RetentionSettings",

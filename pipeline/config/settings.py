@@ -20,6 +20,7 @@ from pipeline.config.operation import (
     CanarySettings,
     ConsumerSettings,
     IngestSettings,
+    LoggingSettings,
     LogSettings,
     RetentionSettings,
     ServerSettings,
@@ -65,6 +66,7 @@ class Config(Section):
     canary: CanarySettings = CanarySettings()
     consumers: ConsumerSettings = ConsumerSettings()
     retention: RetentionSettings = RetentionSettings()
+    logging: LoggingSettings = LoggingSettings()
     log: LogSettings = LogSettings()
 
     @property
