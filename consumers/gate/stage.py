@@ -235,6 +235,7 @@ class GateStage:
             position = self._buffers[partition].position
             for erased in users.take_erased():
                 user_id, at = erased.erasure.user_id, erased.erasure.timestamp
+                self._metrics.erasures.labels("yes" if erased.erasure.unlearn else "no").inc()
                 outputs.append(Output(USERS, None, user_id, at, partition))
                 outputs.append(Output(USERS, erased.kept.to_record(position), erasure_key(user_id), at, partition))
                 for name in erased.names:
