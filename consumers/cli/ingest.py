@@ -46,6 +46,7 @@ def ingest(instance: str, config: Config) -> None:
     from consumers.ingest.service import IngestService
     from consumers.runtime.process_log import process_log
     from consumers.runtime.runner import bound_log_of
+    from consumers.runtime.tracing import tracing_of
     from pipeline.telemetry import new_metrics
 
     if config.consumers.lockstep:
@@ -53,9 +54,17 @@ def ingest(instance: str, config: Config) -> None:
     with (
         closing(listen(config.ingest.host, config.ingest.port, "ingest")) as listening,
         process_log(config.logging, "ingest", instance) as logger,
+        tracing_of(config.tracing, "ingest", instance) as tracing,
     ):
         host, port = listening.getsockname()[:2]
         log = bound_log_of(config, f"ingest-{instance}")
-        with closing(IngestService(log, instance, config, new_metrics(), time.time, time.monotonic)) as service:
+        with closing(
+            IngestService(log, instance, config, new_metrics(), time.time, time.monotonic, tracing.traceparent)
+        ) as service:
             application = make_app(service, config.access, config.ingest)
-            run_http(application, listening, config.access, lambda: logger.info(access_line(host, port, config.access)))
+            run_http(
+                tracing.asgi(application),
+                listening,
+                config.access,
+                lambda: logger.info(access_line(host, port, config.access)),
+            )

@@ -72,6 +72,7 @@ def serve(
     from consumers.http.listening import access_line, listen, run_http
     from consumers.runtime.process_log import process_log
     from consumers.runtime.runner import user_tables_of
+    from consumers.runtime.tracing import tracing_of
     from consumers.server.http.app import make_app
     from consumers.server.opening import open_service
     from consumers.server.service import Edges
@@ -80,13 +81,19 @@ def serve(
     with (
         closing(listen(config.server.host, config.server.port, "server")) as listening,
         process_log(config.logging, "server", name := instance or _name_at(listening)) as logger,
+        tracing_of(config.tracing, "server", name) as tracing,
     ):
         edges = Edges(partial(open_log, log_url or config.log.url, config.log), time.time, logger.warning)
         host, port = listening.getsockname()[:2]
         tables = user_tables_of(root, config, f"server-{name}", logger.info)
         service = open_service(root, adapters, tables, name, config, edges)
         application = make_app(service, config.access, config.server.max_body)
-        run_http(application, listening, config.access, lambda: logger.info(access_line(host, port, config.access)))
+        run_http(
+            tracing.asgi(application),
+            listening,
+            config.access,
+            lambda: logger.info(access_line(host, port, config.access)),
+        )
 
 
 def _name_at(listening: socket.socket) -> str:

@@ -15,6 +15,7 @@ from consumers.runtime.http_status import served
 from consumers.runtime.log_binding import bind_log
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Stage
+from consumers.runtime.tracing import tracing_of
 from consumers.runtime.user_tables import UserTables
 from pipeline.config import Config
 from pipeline.setup.binding import Binding, check_settings, read_binding
@@ -129,5 +130,6 @@ def run_stage(
         with served(metrics, health, host, config.consumers.port) as port:
             logger.info(f"{stage.name} {instance} runs on {config.log.url}; metrics on http://{host}:{port}/metrics")
             open_log = partial(bound_log_of, config, f"{stage.name}-{instance}", binding)
-            Loop(stage, open_log, instance, config.consumers, most, stop, health).run()
+            with tracing_of(config.tracing, stage.name, instance) as tracing:
+                Loop(stage, open_log, instance, config.consumers, most, stop, health, tracing=tracing).run()
     logger.info(f"{stage.name} {instance} has stopped")

@@ -25,6 +25,7 @@ from pipeline.config.operation import (
     LogSettings,
     RetentionSettings,
     ServerSettings,
+    TracingSettings,
 )
 from pipeline.config.section import Section
 from pipeline.config.settings import Config
@@ -58,6 +59,7 @@ __all__ = [
     "ServerSettings",
     "SetupSettings",
     "SoftmaxSettings",
+    "TracingSettings",
     "TrainingSettings",
     "TrendSettings",
     "WindowSettings",

@@ -174,6 +174,15 @@ class LoggingSettings(Section):
     level: Literal["info", "warning", "error"] = Field("info", description="least severe lines that are shown")
 
 
+class TracingSettings(Section):
+    """Traces over OpenTelemetry (docs/guides/watching.md); exporter and sampler are set by its own OTEL_* variables."""
+
+    enabled: bool = Field(
+        False,
+        description="true: continue the traces of producers and requests; needs the extra `otel`",
+    )
+
+
 class LogSettings(Section):
     """Log between the stages, and the connection to a Kafka broker."""
 

@@ -24,6 +24,7 @@ from pipeline.config.operation import (
     LogSettings,
     RetentionSettings,
     ServerSettings,
+    TracingSettings,
     UserSettings,
 )
 from pipeline.config.section import Section
@@ -67,6 +68,7 @@ class Config(Section):
     consumers: ConsumerSettings = ConsumerSettings()
     retention: RetentionSettings = RetentionSettings()
     logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()
     log: LogSettings = LogSettings()
 
     @property
