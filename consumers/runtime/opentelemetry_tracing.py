@@ -57,7 +57,9 @@ class OpenTelemetryTracing(Tracing):
 
     def asgi(self, application: Any) -> Any:
         """See `Tracing`; the span of a request continues the trace of its header `traceparent`."""
-        return OpenTelemetryMiddleware(application, excluded_urls=UNWATCHED, tracer_provider=self._provider)
+        return OpenTelemetryMiddleware(
+            application, excluded_urls=UNWATCHED, tracer_provider=self._provider, exclude_spans=["receive", "send"]
+        )
 
     def _begun(self, output: Output) -> Span | None:
         if output.traceparent is None:

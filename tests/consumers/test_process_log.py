@@ -43,7 +43,7 @@ def test_a_json_line_has_its_process_its_level_and_one_line_whatever_was_said(
 ) -> None:
     with process_log(JSON, "gate", "gate-0") as logger:
         logger.warning('two\nlines, "quotes" and 5%')
-        logging.getLogger("uvicorn.error").error("of a library")
+        logging.getLogger("a.library").error("of a library")
     ours, theirs = lines(capsys)
     assert ours.pop("time").endswith("Z")
     assert ours == {
@@ -53,7 +53,7 @@ def test_a_json_line_has_its_process_its_level_and_one_line_whatever_was_said(
         "logger": "raie",
         "message": 'two\nlines, "quotes" and 5%',
     }
-    assert (theirs["logger"], theirs["level"]) == ("uvicorn.error", "error")
+    assert (theirs["logger"], theirs["level"]) == ("a.library", "error")
 
 
 @pytest.mark.parametrize(("level", "shown"), [("info", 3), ("warning", 2), ("error", 1)])
