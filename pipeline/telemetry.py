@@ -110,6 +110,7 @@ class Metrics:
         self.forgotten_users = _counter(registry, "forgotten_users", "Users forgotten by users.time_to_live")
         self.late = _counter(registry, "late", "Events later than the allowed lateness")
         self.erased_events = _counter(registry, "erased_events", "Events dropped as their user was erased after them")
+        self.erasures = _counter(registry, "erasures", "Users erased, with or without an Unlearn", "unlearn")
         self.repartitioned = _counter(
             registry, "repartitioned", "Records sent on to the partition of their user", "reason"
         )

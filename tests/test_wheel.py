@@ -121,6 +121,10 @@ def show_dependencies(environment: Path) -> None:
     (own / "dependencies.pth").write_text("\n".join(folders) + "\n")
 
 
+OF_EXTRAS = {"opentelemetry_tracing.py": "opentelemetry"}
+"""Module that is imported only on request -> package of an extra that it may import."""
+
+
 def contents(wheel: Path) -> set[str]:
     """Files of the packages."""
     with ZipFile(wheel) as archive:
@@ -139,16 +143,22 @@ def test_what_is_imported_is_a_declared_dependency(installed: Installed) -> None
     with ZipFile(installed.wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         fields = Parser().parsestr(archive.read(metadata).decode())
-    required = [line for line in fields.get_all("Requires-Dist", []) if "extra ==" not in line]
-    declared = {normal(re.split(r"[\s<>=!~;\[]", line)[0]) for line in required}
+    lines = fields.get_all("Requires-Dist", [])
+    declared = {distribution_of(line) for line in lines if "extra ==" not in line}
+    of_extras = {distribution_of(line) for line in lines if "extra ==" in line and 'extra == "dev"' not in line}
+    assert all(any(one.startswith(name) for one in of_extras) for name in OF_EXTRAS.values())
     providers = packages_distributions()
     undeclared = {
         name
         for path in installed.source.glob("*/**/*.py")
-        for name in imported(path) - {*sys.stdlib_module_names, *PACKAGES}
+        for name in imported(path) - {*sys.stdlib_module_names, *PACKAGES, OF_EXTRAS.get(path.name)}
         if not declared & {normal(provider) for provider in providers.get(name, ())}
     }
     assert undeclared == set()
+
+
+def distribution_of(requirement: str) -> str:
+    return normal(re.split(r"[\s<>=!~;\[]", requirement)[0])
 
 
 def normal(distribution: str) -> str:

@@ -1,29 +1,24 @@
-"""`raie events`: JSON lines checked as the gate would check them, before they are sent."""
+"""`raie events`: JSON lines checked as the gate would check them before they are sent, and events traced afterwards."""
 
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from consumers.cli.options import ConfigFile, Say, Settings, configuration, known_topic
+from consumers.cli.options import ConfigFile, LogUrl, Say, Settings, configuration, known_topic
 from pipeline.config import Config
 
 if TYPE_CHECKING:
     from consumers.producer.checks import Topic
 
-app = typer.Typer(no_args_is_help=True, help="Check records of `interactions` or `items` before they are sent.")
+app = typer.Typer(no_args_is_help=True, help="Check records before they are sent, and follow one afterwards.")
 
 REFUSED = 2
 """Exit code where a line is refused."""
-
-
-@app.callback()
-def group() -> None:
-    """Keep `validate` a command of the group although it is the only one."""
 
 
 @app.command()
@@ -73,6 +68,30 @@ def validate_lines(lines: Iterable[bytes], topic: "Topic", config: Config, out: 
     counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
     out(f"{good:,} of {good + reasons.total():,} records can be used" + (f"; refused: {counts}" if counts else ""))
     return reasons.total()
+
+
+@app.command()
+def trace(
+    one: Annotated[str, typer.Argument(metavar="ID", help="Id of an event, or of an answer (`request_id`).")],
+    log: LogUrl = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Follow one id through the log: from an event to the edits, versions and feedback that came of it, or back.
+
+    Of an event: where it was written, how it was scored and as of which revision, the edits that rest on it, and
+    feedback on the answers of their versions. Of an answer: its revision, version and edit, and its feedback. It reads
+    whole topics, which takes minutes on a long log. An event without an `event_id` has the id that `gated` shows.
+
+    Example: `raie events trace e1000 --log sqlite:///log.sqlite`
+    """
+    from consumers.server.trace import Trace
+    from pipeline.streams import open_existing_log
+
+    resolved = configuration(config, settings)
+    with closing(open_existing_log(log or resolved.log.url, resolved.log)) as opened:
+        for line in Trace(opened, resolved.data.columns).of(one):
+            typer.echo(line)
 
 
 @contextmanager

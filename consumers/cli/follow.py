@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from logging import Logger
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from consumers.cli.options import Say
 from pipeline.config import Config
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.streams import Log
 
 
-def follow(file: str, topic: "Topic", feed: str | None, config: Config, say: Say) -> None:
+def follow(file: str, topic: "Topic", feed: str | None, config: Config, logger: Logger) -> None:
     """Write JSON lines into the log until a pipe ends or a signal comes.
 
     Args:
@@ -29,7 +29,7 @@ def follow(file: str, topic: "Topic", feed: str | None, config: Config, say: Say
         topic: topic of the records.
         feed: name under which the position in a file is kept; None: its path.
         config: sections `data` and `log`.
-        say: shows a status line.
+        logger: shows status lines.
 
     Raises:
         DataError: the file is not the one in which the feed has a position.
@@ -44,9 +44,9 @@ def follow(file: str, topic: "Topic", feed: str | None, config: Config, say: Say
         closing(bound_log_of(config, "produce-log")) as log,
         _opened(file, topic, feed, log, stop) as (source, commit),
     ):
-        write = LineWriter(checker(topic, config.data), commit, say, time.time)
+        write = LineWriter(checker(topic, config.data), commit, logger.warning, time.time)
         source.follow(write, stop)
-    say(f"{write.written:,} records written to {config.log.url}; {write.refusals:,} lines refused")
+    logger.info(f"{write.written:,} records written to {config.log.url}; {write.refusals:,} lines refused")
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """`raie gate`: the gate stage as a process."""
 
+from logging import Logger
 from pathlib import Path
 
 import typer
 
-from consumers.cli.options import ConfigFile, Instance, Root, Say, Settings, configuration, say
+from consumers.cli.options import ConfigFile, Instance, Root, Settings, configuration
 from pipeline.config import Config
 
 app = typer.Typer()
@@ -18,10 +19,14 @@ def gate(root: Root, instance: Instance = "gate-0", config: ConfigFile = None, s
 
     Example: `raie gate --root root --instance gate-0`
     """
-    run_gate(root, instance, configuration(config, settings), say)
+    from consumers.runtime.process_log import process_log
+
+    resolved = configuration(config, settings)
+    with process_log(resolved.logging, "gate", instance) as logger:
+        run_gate(root, instance, resolved, logger)
 
 
-def run_gate(root: Path, instance: str, config: Config, say: Say) -> None:
+def run_gate(root: Path, instance: str, config: Config, logger: Logger) -> None:
     """Run a gate until it is stopped by a signal."""
     from adapters_store import AdaptersStore
     from consumers.gate.stage import GateStage
@@ -32,12 +37,12 @@ def run_gate(root: Path, instance: str, config: Config, say: Say) -> None:
     make_deterministic()
     setup, store = load_setup(root, config.compute), AdaptersStore(adapters_of(root))
     most = config.gate.batch_size if config.consumers.lockstep else config.gate.transaction_events
-    tables = user_tables_of(root, config, f"gate-{instance}", say)
+    tables = user_tables_of(root, config, f"gate-{instance}", logger.info)
     run_stage(
-        lambda metrics: GateStage(setup, config, store, tables, instance, metrics, say),
+        lambda metrics: GateStage(setup, config, store, tables, instance, metrics, logger.warning),
         root,
         instance,
         config,
         most,
-        say,
+        logger,
     )

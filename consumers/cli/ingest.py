@@ -6,7 +6,7 @@ from contextlib import closing
 
 import typer
 
-from consumers.cli.options import ConfigFile, Instance, Say, Settings, configuration, say
+from consumers.cli.options import ConfigFile, Instance, Settings, configuration
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 
@@ -27,16 +27,15 @@ def command(instance: Instance = "ingest-0", config: ConfigFile = None, settings
 
     resolved = configuration(config, settings)
     check_exposure("ingest", resolved.ingest.host, resolved.access, os.environ)
-    ingest(instance, resolved, say)
+    ingest(instance, resolved)
 
 
-def ingest(instance: str, config: Config, say: Say) -> None:
+def ingest(instance: str, config: Config) -> None:
     """Serve until interrupted.
 
     Args:
         instance: names this service, the same after a restart.
         config: sections `ingest`, `access`, `data` and `log`.
-        say: shows a status line.
 
     Raises:
         RaieError: the log cannot be used.
@@ -45,14 +44,27 @@ def ingest(instance: str, config: Config, say: Say) -> None:
     from consumers.http.listening import access_line, listen, run_http
     from consumers.ingest.http.app import make_app
     from consumers.ingest.service import IngestService
+    from consumers.runtime.process_log import process_log
     from consumers.runtime.runner import bound_log_of
+    from consumers.runtime.tracing import tracing_of
     from pipeline.telemetry import new_metrics
 
     if config.consumers.lockstep:
         raise ConfigError(["consumers.lockstep is on, which takes events of `raie produce` alone: turn it off"])
-    with closing(listen(config.ingest.host, config.ingest.port, "ingest")) as listening:
+    with (
+        closing(listen(config.ingest.host, config.ingest.port, "ingest")) as listening,
+        process_log(config.logging, "ingest", instance) as logger,
+        tracing_of(config.tracing, "ingest", instance) as tracing,
+    ):
         host, port = listening.getsockname()[:2]
         log = bound_log_of(config, f"ingest-{instance}")
-        with closing(IngestService(log, instance, config, new_metrics(), time.time, time.monotonic)) as service:
+        with closing(
+            IngestService(log, instance, config, new_metrics(), time.time, time.monotonic, tracing.traceparent)
+        ) as service:
             application = make_app(service, config.access, config.ingest)
-            run_http(application, listening, config.access, lambda: say(access_line(host, port, config.access)))
+            run_http(
+                tracing.asgi(application),
+                listening,
+                config.access,
+                lambda: logger.info(access_line(host, port, config.access)),
+            )

@@ -1,10 +1,11 @@
 """`raie monitor`: the monitor stage as a process."""
 
+from logging import Logger
 from pathlib import Path
 
 import typer
 
-from consumers.cli.options import SEED, ConfigFile, Instance, Root, Say, Settings, configuration, say
+from consumers.cli.options import SEED, ConfigFile, Instance, Root, Settings, configuration
 from pipeline.config import Config
 
 app = typer.Typer()
@@ -21,10 +22,14 @@ def monitor(root: Root, instance: Instance = "monitor-0", config: ConfigFile = N
 
     Example: `raie monitor --root root`
     """
-    run_monitor(root, instance, configuration(config, settings), say)
+    from consumers.runtime.process_log import process_log
+
+    resolved = configuration(config, settings)
+    with process_log(resolved.logging, "monitor", instance) as logger:
+        run_monitor(root, instance, resolved, logger)
 
 
-def run_monitor(root: Path, instance: str, config: Config, say: Say) -> None:
+def run_monitor(root: Path, instance: str, config: Config, logger: Logger) -> None:
     """Run a monitor until it is stopped by a signal."""
     from adapters_store import AdaptersStore
     from consumers.monitor.stage import MonitorStage
@@ -33,5 +38,10 @@ def run_monitor(root: Path, instance: str, config: Config, say: Say) -> None:
 
     setup, store = load_setup(root), AdaptersStore(adapters_of(root))
     run_stage(
-        lambda metrics: MonitorStage(setup, config, store, SEED, metrics, say), root, instance, config, MOST_GATED, say
+        lambda metrics: MonitorStage(setup, config, store, SEED, metrics, logger.warning),
+        root,
+        instance,
+        config,
+        MOST_GATED,
+        logger,
     )

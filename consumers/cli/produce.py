@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumers.cli.follow import follow
-from consumers.cli.options import ConfigFile, Items, OptionalData, Settings, configuration, known_topic, say, terminal
+from consumers.cli.options import ConfigFile, Items, OptionalData, Settings, configuration, known_topic, terminal
 from pipeline.config import Config
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def command(
     """
     from consumers.cli.terminal import Stages
     from consumers.producer.feed_writer import Pace
+    from consumers.runtime.process_log import process_log
 
     if speed is not None and rate is not None:
         raise typer.BadParameter("give --speed or --rate, not both")
@@ -61,7 +62,8 @@ def command(
         raise typer.BadParameter("give --data or --follow")
     resolved = configuration(config, settings, items)
     if lines is not None:
-        follow(lines, known_topic(topic), feed, resolved, say)
+        with process_log(resolved.logging, "produce", feed or lines) as logger:
+            follow(lines, known_topic(topic), feed, resolved, logger)
         return
     assert data is not None
     with Stages(terminal().err) as stages:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from consumers.cli.options import ConfigFile, LogUrl, Root, Say, Settings, configuration, say
+from consumers.cli.options import ConfigFile, LogUrl, Root, Settings, configuration
 from pipeline.config import Config
 
 app = typer.Typer()
@@ -46,7 +46,7 @@ def command(
 
     resolved = configuration(config, settings)
     check_exposure("server", resolved.server.host, resolved.access, os.environ)
-    serve(root, log, adapters, instance, resolved, say)
+    serve(root, log, adapters, instance, resolved)
 
 
 def serve(
@@ -55,7 +55,6 @@ def serve(
     adapters: str | None,
     instance: str | None,
     config: Config,
-    say: Say,
 ) -> None:
     """Serve until interrupted.
 
@@ -65,25 +64,38 @@ def serve(
         adapters: root of the adapters store; None: `adapters` below `root`.
         instance: names this server, the same after a restart; None: name of the machine and port.
         config: the whole tree.
-        say: shows a status line.
 
     Raises:
         RaieError: the set-up, the log or the adapters cannot be used.
         ConfigError: the address cannot be listened on.
     """
     from consumers.http.listening import access_line, listen, run_http
+    from consumers.runtime.process_log import process_log
     from consumers.runtime.runner import user_tables_of
+    from consumers.runtime.tracing import tracing_of
     from consumers.server.http.app import make_app
     from consumers.server.opening import open_service
     from consumers.server.service import Edges
     from pipeline.streams import open_log
 
-    with closing(listen(config.server.host, config.server.port, "server")) as listening:
-        edges = Edges(partial(open_log, log_url or config.log.url, config.log), time.time, say)
+    with (
+        closing(listen(config.server.host, config.server.port, "server")) as listening,
+        process_log(config.logging, "server", name := instance or _name_at(listening)) as logger,
+        tracing_of(config.tracing, "server", name) as tracing,
+    ):
+        edges = Edges(partial(open_log, log_url or config.log.url, config.log), time.time, logger.warning)
         host, port = listening.getsockname()[:2]
-        # No two servers of a machine listen on one port, and a restarted one listens on the same.
-        name = instance or f"{socket.gethostname()}-{port}"
-        tables = user_tables_of(root, config, f"server-{name}", say)
+        tables = user_tables_of(root, config, f"server-{name}", logger.info)
         service = open_service(root, adapters, tables, name, config, edges)
         application = make_app(service, config.access, config.server.max_body)
-        run_http(application, listening, config.access, lambda: say(access_line(host, port, config.access)))
+        run_http(
+            tracing.asgi(application),
+            listening,
+            config.access,
+            lambda: logger.info(access_line(host, port, config.access)),
+        )
+
+
+def _name_at(listening: socket.socket) -> str:
+    """Name of a server without one: no two listen on one port of a machine, and a restarted one listens on the same."""
+    return f"{socket.gethostname()}-{listening.getsockname()[1]}"

@@ -1,11 +1,12 @@
 """`raie train`: the trainer stage as a process."""
 
 import time
+from logging import Logger
 from pathlib import Path
 
 import typer
 
-from consumers.cli.options import ConfigFile, Instance, Root, Say, Settings, configuration, say
+from consumers.cli.options import ConfigFile, Instance, Root, Settings, configuration
 from pipeline.config import Config
 from pipeline.streams.interface import Log
 
@@ -20,10 +21,14 @@ def train(root: Root, instance: Instance = "trainer-0", config: ConfigFile = Non
 
     Example: `raie train --root root --instance trainer-0`
     """
-    run_trainer(root, instance, configuration(config, settings), say)
+    from consumers.runtime.process_log import process_log
+
+    resolved = configuration(config, settings)
+    with process_log(resolved.logging, "trainer", instance) as logger:
+        run_trainer(root, instance, resolved, logger)
 
 
-def run_trainer(root: Path, instance: str, config: Config, say: Say) -> None:
+def run_trainer(root: Path, instance: str, config: Config, logger: Logger) -> None:
     """Run a trainer until it is stopped by a signal; it removes adapter versions and arrays that no revision needs."""
     from adapters_store import AdaptersStore
     from consumers.retention.pruner import Pruner
@@ -40,11 +45,11 @@ def run_trainer(root: Path, instance: str, config: Config, say: Say) -> None:
 
     def sweep(log: Log) -> None:
         for name in collect_orphans(log, store):
-            say(f"removed {name}: no revision needs it")
+            logger.info(f"removed {name}: no revision needs it")
 
     def make(metrics: Metrics) -> TrainerStage:
         start = {"root": str(root), "adapters": str(adapters_of(root)), "config": config.model_dump(mode="json")}
-        upkeep = Pruner(store, config, metrics, say, time.monotonic, time.time)
-        return TrainerStage(TrainingChild(start), metrics, say=say, upkeep=upkeep, sweep=sweep)
+        upkeep = Pruner(store, config, metrics, logger.info, time.monotonic, time.time)
+        return TrainerStage(TrainingChild(start), metrics, say=logger.warning, upkeep=upkeep, sweep=sweep)
 
-    run_stage(make, root, instance, config, 1, say)
+    run_stage(make, root, instance, config, 1, logger)

@@ -4,13 +4,14 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from logging import Logger
 from pathlib import Path
 from threading import Event
 from typing import Annotated
 
 import typer
 
-from consumers.cli.options import ConfigFile, Root, Say, Settings, configuration, say
+from consumers.cli.options import ConfigFile, Root, Say, Settings, configuration
 from pipeline.config import Config
 from pipeline.errors import RaieError
 
@@ -31,10 +32,14 @@ def up(
     """
     options = ["--config", str(config)] if config else []
     options += [word for setting in settings or () for word in ("--set", setting)]
-    run_up(root, trainers, ingest, configuration(config, settings), options, say)
+    from consumers.runtime.process_log import process_log
+
+    resolved = configuration(config, settings)
+    with process_log(resolved.logging, "up", "up") as logger:
+        run_up(root, trainers, ingest, resolved, options, logger)
 
 
-def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Sequence[str], say: Say) -> None:
+def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Sequence[str], logger: Logger) -> None:
     """Run all stages as processes of this machine.
 
     Args:
@@ -43,7 +48,7 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
         ingest: True to run the ingest service beside them.
         config: the whole tree.
         options: `--config` and `--set`, as they were given.
-        say: shows a status line.
+        logger: shows status lines.
     """
     from consumers.erasure.purge import Purge
     from consumers.http.exposure import check_exposure
@@ -57,9 +62,9 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
     if ingest:
         # Or the process would be refused, and started again, for ever.
         check_exposure("ingest", config.ingest.host, config.access, os.environ)
-    stop, changes, path = Event(), _Changes(say), path_of(config.log.url)
+    stop, changes, path = Event(), _Changes(logger.info), path_of(config.log.url)
     purge = Purge(config.data.columns, time.time)
-    compaction = Compaction(path, time.monotonic, say, purge) if path else None
+    compaction = Compaction(path, time.monotonic, logger.warning, purge) if path else None
 
     def look(states: Mapping[str, str]) -> None:
         changes(states)
@@ -68,7 +73,7 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
 
     with stopped_by_signals(stop):
         Supervisor(_commands(root, trainers, ingest, options), time.monotonic).run(stop, look)
-    say("all stages have stopped")
+    logger.info("all stages have stopped")
 
 
 def _commands(root: Path, trainers: int, ingest: bool, options: Sequence[str]) -> dict[str, list[str]]:

@@ -43,6 +43,7 @@ class Arrival:
         cut: True if a batch ends with it in lockstep.
         number: number of events of the partition read before it since the start.
         written_at: wall clock at which its record was written, seconds since 1970, or None.
+        traceparent: trace context of its record, or None.
         loaded: history of before the live stream, whose newest event this is; None for a single event.
     """
 
@@ -55,6 +56,7 @@ class Arrival:
     number: int = 0
     written_at: float | None = field(default=None, compare=False)
     loaded: LoadedHistory | None = None
+    traceparent: str | None = field(default=None, compare=False)
 
 
 def in_time(arrivals: Iterable[Arrival]) -> list[Arrival]:

@@ -59,7 +59,8 @@ class InteractionParser:
             )
         past, cut = value.get("past") is True, value.get("cut") is True
         sequence = _sequence(value)
-        return Arrival(record.partition, record.offset, event, past, sequence, cut, number, record.written_at)
+        place = (record.partition, record.offset)
+        return Arrival(*place, event, past, sequence, cut, number, record.written_at, traceparent=record.traceparent)
 
     def user_of(self, record: Record) -> str | None:
         """Return the user of a record, None where it cannot be read."""

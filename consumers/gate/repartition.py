@@ -59,7 +59,8 @@ class Repartitioner:
             raise BadEvent(
                 "oversize", f"its user's partition is {home}, and it cannot be sent there: {error}"
             ) from None
-        self._waiting.append(Output(INTERACTIONS, record.raw, user_id, max(0.0, record.timestamp), home))
+        at = max(0.0, record.timestamp)
+        self._waiting.append(Output(INTERACTIONS, record.raw, user_id, at, home, traceparent=record.traceparent))
         self.sent_on.add(record.offset)
         return reason_of(record, user_id)
 

@@ -235,6 +235,7 @@ class GateStage:
             position = self._buffers[partition].position
             for erased in users.take_erased():
                 user_id, at = erased.erasure.user_id, erased.erasure.timestamp
+                self._metrics.erasures.labels("yes" if erased.erasure.unlearn else "no").inc()
                 outputs.append(Output(USERS, None, user_id, at, partition))
                 outputs.append(Output(USERS, erased.kept.to_record(position), erasure_key(user_id), at, partition))
                 for name in erased.names:
@@ -343,19 +344,22 @@ class GateStage:
     def _score_together(self, arrivals: Sequence[Arrival], touched: Touched) -> list[Output]:
         """Score one batch of the model: each window is taken before its event is appended."""
         taken: list[Taken] = []
-        written: list[float | None] = []
+        gated: list[Arrival] = []
         for arrival in arrivals:
             users, user_id = self._users[arrival.partition], arrival.event.user_id
             history = users.history(user_id)
             if self._append(arrival, touched):
                 taken.append((replace(arrival.event, user_id=users.names(user_id)[-1]), history))
-                written.append(arrival.written_at)
+                gated.append(arrival)
         if not taken:
             return []
-        delays = (at - event.timestamp for (event, _), at in zip(taken, written, strict=True) if at is not None)
+        delays = (one.written_at - one.event.timestamp for one in gated if one.written_at is not None)
         self._metrics.fresh("arrived", delays)
         outputs = self._scoring.score(taken)
-        return [replace(out, since=at) for out, at in zip(outputs, written, strict=True)]
+        return [
+            replace(out, since=one.written_at, traceparent=one.traceparent)
+            for out, one in zip(outputs, gated, strict=True)
+        ]
 
     def _user_outputs(self, touched: Touched) -> list[Output]:
         outputs = []

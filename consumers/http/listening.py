@@ -59,6 +59,7 @@ def run_http(
 
     configuration = uvicorn.Config(
         application,
+        log_config=None,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,

@@ -48,6 +48,7 @@ class IngestService:
         metrics: of the process.
         wall_clock: seconds since 1970.
         clock: monotonic seconds.
+        traceparent: returns the trace context of the present request, or None.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class IngestService:
         metrics: Metrics,
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
+        traceparent: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.metrics = metrics
+        self._traceparent = traceparent
         self._log, self._instance, self._wall_clock, self._clock = log, instance, wall_clock, clock
         topics: tuple[Topic, ...] = ("interactions", "items")
         self._checks: dict[Topic, Check] = {topic: checker(topic, config.data) for topic in topics}
@@ -146,9 +149,10 @@ class IngestService:
             # After a commit of unknown outcome a new producer commits or aborts it.
             self._producer = self._producer or self._log.producer(f"ingest-{self._instance}")
             try:
+                traceparent = self._traceparent()
                 with self._producer.transaction() as transaction:
                     for record in records:
-                        record.send(transaction)
+                        record.send(transaction, traceparent)
                     if erasures:
                         act = self._act_of(erasures, client)
                         transaction.send(CONTROL, act.to_record(), key=ERASE, timestamp=self._wall_clock())

@@ -15,7 +15,7 @@ from typing import Any
 from adapters_store import AdaptersStore
 from consumers.monitor.changelog import ReadPositions, read_newest, snapshot_outputs, step_output
 from consumers.monitor.driver import MonitorDriver
-from consumers.runtime.freshness import newest_window_gated_at
+from consumers.runtime.freshness import newest_gated
 from consumers.runtime.lockstep import nothing_gated_since
 from consumers.runtime.malformed import SkippedRecords, unsaid
 from consumers.runtime.stage import Output, Turn
@@ -172,10 +172,11 @@ def statistics_output(monitor: Monitor) -> Output:
 
 
 def _since_gated(output: Output, log: Log) -> Output:
-    """Return an edit with the time at which its newest window was gated, and any other output as it is."""
+    """Return an edit with time and trace of its newest window in `gated`, and any other output as it is."""
     if output.topic != EDITS or not isinstance(output.value, Mapping):
         return output
-    return replace(output, since=newest_window_gated_at(output.value, log))
+    newest = newest_gated(output.value, log)
+    return output if newest is None else replace(output, since=newest.written_at, traceparent=newest.traceparent)
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:

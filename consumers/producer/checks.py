@@ -36,9 +36,9 @@ class CheckedRecord:
     timestamp: float
     erases: bool = False
 
-    def send(self, transaction: Transaction) -> None:
-        """Add the record to a transaction."""
-        transaction.send(self.topic, self.value, key=self.key, timestamp=self.timestamp)
+    def send(self, transaction: Transaction, traceparent: str | None = None) -> None:
+        """Add the record to a transaction, with the trace context of what sends it, if any."""
+        transaction.send(self.topic, self.value, key=self.key, timestamp=self.timestamp, traceparent=traceparent)
 
 
 Check = Callable[[object, float], CheckedRecord]

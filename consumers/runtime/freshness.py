@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import LogError
-from pipeline.streams.interface import Log
+from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import EDITS, GATED, REGIONS
 from pipeline.telemetry import Step
 
@@ -24,21 +24,21 @@ def newest_window(edit: Mapping[str, Any]) -> int | None:
     return max((offset for name in ("windows", "samples") for _, offset, _ in edit[name]), default=None)
 
 
-def newest_window_gated_at(edit: Mapping[str, Any], log: Log) -> float | None:
-    """Return the time at which the newest window of an edit was written to `gated`, in seconds since 1970.
+def newest_gated(edit: Mapping[str, Any], log: Log) -> Record | None:
+    """Return the record of `gated` with the newest window of an edit.
 
     Args:
         edit: record of the edit.
         log: has its windows.
 
     Returns:
-        None for an edit without windows, and where the log has no time for the record or cannot return it.
+        None for an edit without windows, and where the log cannot return the record.
     """
     newest = newest_window(edit)
     if newest is None:
         return None
     try:
-        return next((record.written_at for record in log.read(GATED, 0, newest, newest + 1)), None)
+        return next(log.read(GATED, 0, newest, newest + 1), None)
     except LogError:
         # A figure for people must stop no process.
         return None

@@ -25,6 +25,7 @@ from threading import Event
 
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.stage import KillPoint, Output, Point, Stage, Turn, live_on
+from consumers.runtime.tracing import UNTRACED, Tracing
 from pipeline.config import ConsumerSettings
 from pipeline.streams.interface import Consumer, Log, PartitionLostError, Producer, TopicPartition, UnavailableError
 
@@ -60,6 +61,7 @@ class Loop:
         stop: ends the loop after the present turn.
         health: metrics and health of the loop.
         at: called at each point that a turn passes.
+        tracing: spans of what is committed.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Loop:
         stop: Event,
         health: LoopHealth,
         at: KillPoint = live_on,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._stage = stage
         self._open_log = open_log
@@ -80,7 +83,7 @@ class Loop:
         self._max_records = max_records
         self._stop = stop
         self._health = health
-        self._at = at
+        self._at, self._tracing = at, tracing
         self._pause = settings.backoff
 
     def run(self) -> None:
@@ -150,9 +153,16 @@ class Loop:
             self._at(Point.RESTORED)
 
     def _commit(self, member: Member, outputs: Sequence[Output]) -> None:
-        with member.producer.transaction() as transaction:
-            for out in outputs:
-                transaction.send(out.topic, out.value, key=out.key, partition=out.partition, timestamp=out.timestamp)
+        with self._tracing.steps(outputs) as traced, member.producer.transaction() as transaction:
+            for out, traceparent in zip(outputs, traced, strict=True):
+                transaction.send(
+                    out.topic,
+                    out.value,
+                    key=out.key,
+                    partition=out.partition,
+                    timestamp=out.timestamp,
+                    traceparent=traceparent,
+                )
             self._at(Point.PUBLISHING)
             transaction.commit_offsets(member.consumer)
             self._at(Point.COMMITTING)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from logging import Logger
 from pathlib import Path
 from threading import Event
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from consumers.runtime.http_status import served
 from consumers.runtime.log_binding import bind_log
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Stage
+from consumers.runtime.tracing import tracing_of
 from consumers.runtime.user_tables import UserTables
 from pipeline.config import Config
 from pipeline.setup.binding import Binding, check_settings, read_binding
@@ -107,7 +109,9 @@ def binding_of(root: Path, config: Config) -> Binding:
     return binding
 
 
-def run_stage(make: Callable[[Metrics], Stage], root: Path, instance: str, config: Config, most: int, say: Say) -> None:
+def run_stage(
+    make: Callable[[Metrics], Stage], root: Path, instance: str, config: Config, most: int, logger: Logger
+) -> None:
     """Run a stage until a signal stops it.
 
     Args:
@@ -116,15 +120,16 @@ def run_stage(make: Callable[[Metrics], Stage], root: Path, instance: str, confi
         instance: names this process, the same after a restart.
         config: the whole tree.
         most: most records of a turn.
-        say: shows a status line.
+        logger: shows status lines.
     """
     stop, metrics, binding = Event(), new_metrics(), binding_of(root, config)
     with stopped_by_signals(stop):
         stage = make(metrics)
-        health = LoopHealth(metrics, time.monotonic, say, config.consumers.stuck_after)
+        health = LoopHealth(metrics, time.monotonic, logger.warning, config.consumers.stuck_after)
         host = config.consumers.host
         with served(metrics, health, host, config.consumers.port) as port:
-            say(f"{stage.name} {instance} runs on {config.log.url}; metrics on http://{host}:{port}/metrics")
+            logger.info(f"{stage.name} {instance} runs on {config.log.url}; metrics on http://{host}:{port}/metrics")
             open_log = partial(bound_log_of, config, f"{stage.name}-{instance}", binding)
-            Loop(stage, open_log, instance, config.consumers, most, stop, health).run()
-    say(f"{stage.name} {instance} has stopped")
+            with tracing_of(config.tracing, stage.name, instance) as tracing:
+                Loop(stage, open_log, instance, config.consumers, most, stop, health, tracing=tracing).run()
+    logger.info(f"{stage.name} {instance} has stopped")

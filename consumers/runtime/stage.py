@@ -39,6 +39,7 @@ class Output:
     Attributes:
         since: wall clock at which the step began that ends with this record, in seconds since 1970, for the metrics
             of freshness; None if it is not known.
+        traceparent: trace context of the record that it follows from, or None.
     """
 
     topic: str
@@ -47,6 +48,7 @@ class Output:
     timestamp: float
     partition: int | None = None
     since: float | None = field(default=None, compare=False)
+    traceparent: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

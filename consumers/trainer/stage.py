@@ -150,9 +150,10 @@ class TrainerStage:
             self._metrics.fresh("trained", [trained - job.record.written_at])
         timestamp = max(0.0, job.edit.timestamp)
         self._unswept = job.edit.operation is Operation.UNLEARN
-        outputs = [Output(OUTCOMES, outcome, job.edit.edit_id, timestamp)]
+        traceparent = job.record.traceparent
+        outputs = [Output(OUTCOMES, outcome, job.edit.edit_id, timestamp, traceparent=traceparent)]
         if revision:
-            outputs.append(Output(REGIONS, revision, job.record.key, timestamp, since=trained))
+            outputs.append(Output(REGIONS, revision, job.record.key, timestamp, since=trained, traceparent=traceparent))
         return outputs
 
     def _is_overtaken(self, revision: Mapping[str, Any], newer: Sequence[Record]) -> bool:

@@ -21,9 +21,11 @@ from pipeline.config.model import (
 from pipeline.config.operation import (
     CanarySettings,
     ConsumerSettings,
+    LoggingSettings,
     LogSettings,
     RetentionSettings,
     ServerSettings,
+    TracingSettings,
 )
 from pipeline.config.section import Section
 from pipeline.config.settings import Config
@@ -49,6 +51,7 @@ __all__ = [
     "GateSettings",
     "ItemSettings",
     "LogSettings",
+    "LoggingSettings",
     "MonitorSettings",
     "ReplaySettings",
     "RetentionSettings",
@@ -56,6 +59,7 @@ __all__ = [
     "ServerSettings",
     "SetupSettings",
     "SoftmaxSettings",
+    "TracingSettings",
     "TrainingSettings",
     "TrendSettings",
     "WindowSettings",

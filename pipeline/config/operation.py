@@ -165,6 +165,24 @@ class RetentionSettings(Section):
     dead_letter_records: int | None = Field(None, ge=0, description="the same as `gated_records` for `dead-letters`")
 
 
+class LoggingSettings(Section):
+    """Status lines of stages, services, `raie up` and `raie produce --follow`, on stderr (docs/guides/watching.md)."""
+
+    format: Literal["text", "json"] = Field(
+        "text", description="`text`: for a person; `json`: one object a line, for a collector of logs"
+    )
+    level: Literal["info", "warning", "error"] = Field("info", description="least severe lines that are shown")
+
+
+class TracingSettings(Section):
+    """Traces over OpenTelemetry (docs/guides/watching.md); exporter and sampler are set by its own OTEL_* variables."""
+
+    enabled: bool = Field(
+        False,
+        description="true: continue the traces of producers and requests; needs the extra `otel`",
+    )
+
+
 class LogSettings(Section):
     """Log between the stages, and the connection to a Kafka broker."""
 

@@ -20,9 +20,11 @@ from pipeline.config.operation import (
     CanarySettings,
     ConsumerSettings,
     IngestSettings,
+    LoggingSettings,
     LogSettings,
     RetentionSettings,
     ServerSettings,
+    TracingSettings,
     UserSettings,
 )
 from pipeline.config.section import Section
@@ -65,6 +67,8 @@ class Config(Section):
     canary: CanarySettings = CanarySettings()
     consumers: ConsumerSettings = ConsumerSettings()
     retention: RetentionSettings = RetentionSettings()
+    logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()
     log: LogSettings = LogSettings()
 
     @property

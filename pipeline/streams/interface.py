@@ -98,6 +98,8 @@ class Record:
         written_at: wall clock of the writer at the commit, in seconds since 1970 UTC, kept to the millisecond; None
             where the log does not have it. It is no content: records are equal without it.
         raw: the value's bytes in the log, by which a record is passed on unchanged; None for a tombstone.
+        traceparent: W3C trace context of what wrote it; None without one, and on an embedded log, which has no headers.
+            It is no content either.
     """
 
     topic: str
@@ -108,6 +110,7 @@ class Record:
     timestamp: float
     written_at: float | None = field(default=None, compare=False)
     raw: bytes | None = field(default=None, compare=False, repr=False)
+    traceparent: str | None = field(default=None, compare=False, repr=False)
 
 
 class Consumer(Protocol):
@@ -178,6 +181,7 @@ class Transaction(Protocol):
         key: str | None = None,
         partition: int | None = None,
         timestamp: float,
+        traceparent: str | None = None,
     ) -> None:
         """Add a record.
 
@@ -189,6 +193,7 @@ class Transaction(Protocol):
             partition: partition number; by default that of the key (`pipeline.streams.partitioner`), and 0 for records
                 without a key.
             timestamp: event time in seconds since 1970 UTC.
+            traceparent: W3C trace context, a header on a broker; an embedded log drops it.
 
         Raises:
             LogError: if the record is invalid; the transaction can continue without it.

@@ -253,4 +253,5 @@ def _record(entry: Outgoing, written: int, offset: int) -> Record:
         decode_timestamp(entry.timestamp),
         decode_timestamp(written),
         entry.value,
+        traceparent=entry.traceparent,
     )

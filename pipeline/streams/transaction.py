@@ -22,13 +22,14 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One encoded record of a transaction; `timestamp` in milliseconds."""
+    """One encoded record of a transaction; `timestamp` in milliseconds, `traceparent` for logs with headers."""
 
     topic: str
     partition: int
     key: bytes | None
     value: bytes | None
     timestamp: int
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +103,15 @@ class BufferedTransaction(Generic[P]):
         key: str | None = None,
         partition: int | None = None,
         timestamp: float,
+        traceparent: str | None = None,
     ) -> None:
         """See `Transaction.send`."""
         self._check_open()
         where = _destination(self._sink.topic(topic), key, partition)
         try:
-            outgoing = Outgoing(topic, where, encode_key(key), encode_value(value), encode_timestamp(timestamp))
+            outgoing = Outgoing(
+                topic, where, encode_key(key), encode_value(value), encode_timestamp(timestamp), traceparent
+            )
             check_size(outgoing.key, outgoing.value, self._sink.longest_record)
         except OversizeError as error:
             raise OversizeError(f"record of topic {topic}, key {key!r}: {error}", error.stub) from error

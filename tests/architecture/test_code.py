@@ -19,6 +19,7 @@ EDGES = {
     "peft": "pipeline/models/lora/host.py",
     "river": "pipeline/drift/river_detectors.py",
     "prometheus_client": "pipeline/telemetry.py",
+    "opentelemetry": "consumers/runtime/opentelemetry_tracing.py",
 }
 """Third-party package -> the one place that may import it: a file, or the folders of a name."""
 

@@ -16,6 +16,7 @@ from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import KillPoint, Output, Turn, live_on
 from consumers.runtime.topic_reader import value_of
+from consumers.runtime.tracing import UNTRACED, Tracing
 from consumers.runtime.user_tables import UserTables
 from pipeline.config import Config
 from pipeline.datasets.dataset import positives
@@ -108,6 +109,7 @@ def gate_loop(
     stop: Event | None = None,
     kind: type[GateStage] = UntilQuiet,
     metrics: Metrics | None = None,
+    tracing: Tracing = UNTRACED,
 ) -> Loop:
     """A gate over a log."""
     metrics, stop = metrics or Metrics(CollectorRegistry()), stop or Event()
@@ -118,7 +120,7 @@ def gate_loop(
         stage = kind(setup, config, AdaptersStore(folder / "adapters"), tables, instance, metrics)
     stage.stop = stop  # type: ignore[attr-defined]
     health = LoopHealth(metrics, lambda: 0.0, lambda _: None)
-    return Loop(stage, open_log, instance, config.consumers, most, stop, health, at)
+    return Loop(stage, open_log, instance, config.consumers, most, stop, health, at, tracing)
 
 
 def read(log: Log, topic: str, partition: int = 0) -> list[Record]:

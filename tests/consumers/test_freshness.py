@@ -6,14 +6,15 @@ from threading import Event
 
 import pytest
 
-from consumers.runtime.freshness import newest_window_gated_at
+from consumers.monitor.stage import _since_gated
+from consumers.runtime.freshness import newest_gated
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Output, Point
 from consumers.runtime.topic_reader import value_of
 from consumers.trainer.stage import TrainerStage
 from pipeline.streams import MemoryLog, Record
-from pipeline.streams.topics import EDITS, GATED, INTERACTIONS, REGIONS, pipeline_topics
+from pipeline.streams.topics import EDITS, GATED, INTERACTIONS, OUTCOMES, REGIONS, pipeline_topics
 from pipeline.telemetry import Metrics, new_metrics
 from tests.consumers.gating import changed, events, fill, gate_loop, read, said
 from tests.consumers.recorded import PARTITIONS, World, monitor_loop
@@ -21,6 +22,8 @@ from tests.consumers.run_of_raie import the_run
 from tests.consumers.test_loop import Kept
 from tests.consumers.test_monitor_stage import lockstep
 from tests.consumers.test_trainer_stage import SETTINGS, Script, edits
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 STREAM = 60
 """Events of a test."""
@@ -111,12 +114,15 @@ def test_an_edit_without_windows_and_one_whose_windows_are_deleted_have_no_begin
     log.create_topics(pipeline_topics(1))
     with log.producer("gate").transaction() as transaction:
         for _ in range(3):
-            transaction.send(GATED, {}, timestamp=1.0)
+            transaction.send(GATED, {}, timestamp=1.0, traceparent=TRACE)
     edit = {"windows": [["a", 0, 1], ["c", 2, 1]], "samples": [["b", 1, 1]]}
-    assert newest_window_gated_at({"windows": [], "samples": []}, log) is None
-    assert newest_window_gated_at(edit, log) == 50.0
+    assert newest_gated({"windows": [], "samples": []}, log) is None
+    newest = newest_gated(edit, log)
+    assert newest is not None and (newest.offset, newest.written_at) == (2, 50.0)
+    decided = _since_gated(Output(EDITS, edit, "1", 0.0), log)
+    assert (decided.since, decided.traceparent) == (50.0, TRACE)
     log.delete_before(GATED, 0, 3)
-    assert newest_window_gated_at(edit, log) is None
+    assert newest_gated(edit, log) is None
 
 
 @pytest.mark.parametrize("published", [True, False])
@@ -126,7 +132,8 @@ def test_the_trainer_measures_the_training_of_every_edit_and_the_publication_of_
     clock, metrics = Clock(1_000.0), new_metrics()
     log = Kept(wall_clock=clock)
     log.create_topics(pipeline_topics(2))
-    edits(log, [next(i for i, (_, outcome) in enumerate(the_run().ledger) if outcome.published is published)])
+    chosen = next(i for i, (_, outcome) in enumerate(the_run().ledger) if outcome.published is published)
+    edits(log, [chosen], traceparent=TRACE)
     clock.now += 30.0
     stage = TrainerStage(Script(polls=2), metrics, clock=clock)
     slow = clock.moved_at(Point.COMMITTING, 2.0)
@@ -137,3 +144,4 @@ def test_the_trainer_measures_the_training_of_every_edit_and_the_publication_of_
     assert times(metrics, "trained") == (1.0, 30.0)
     assert times(metrics, "published") == ((1.0, 2.0) if published else (0.0, 0.0))
     assert len(read(log, REGIONS)) == published
+    assert {record.traceparent for topic in (OUTCOMES, REGIONS) for record in read(log, topic)} == {TRACE}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from threading import Event, Thread
 
@@ -14,12 +14,17 @@ import pytest
 from confluent_kafka import Producer
 from kafka import KafkaProducer
 
+from consumers.ingest.service import IngestService
+from consumers.runtime.stage import Output
+from consumers.runtime.topic_reader import value_of
+from consumers.runtime.tracing import Traceparents, Tracing
 from pipeline.streams import Log
 from pipeline.streams import open_log as open_log_at
 from pipeline.streams.partitioner import partition_of
-from pipeline.streams.topics import INTERACTIONS, USERS, pipeline_topics
+from pipeline.streams.topics import GATED, INTERACTIONS, USERS, pipeline_topics
+from pipeline.telemetry import new_metrics
 from tests.broker import SCRIPT, settings
-from tests.consumers.gating import changed, gate_loop, gated, letters, named, users, write
+from tests.consumers.gating import changed, events, gate_loop, gated, letters, named, read, said, users, write
 from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_gate_faults import Patient
 from tests.consumers.test_loop import until
@@ -172,3 +177,33 @@ def test_a_stock_producer_finds_the_histories_and_erases_them(kafka_url: str, tm
         assert last == {user: [] if user in erased else [*window, "i/1"] for user in USERS_OF_A_TEST}
         assert letters(log) == []
         assert json.dumps([dict(g) for g in gated(log)]).count(' e1"') == len(USERS_OF_A_TEST)
+
+
+TRACES = [f"00-{digit * 32}-00f067aa0ba902b7-01" for digit in "12"]
+
+
+class Steps(Tracing):
+    """Tracing of a gate whose spans have an id that is known."""
+
+    def steps(self, outputs: Sequence[Output]) -> AbstractContextManager[Traceparents]:
+        came = [output.traceparent for output in outputs]
+        return nullcontext([each and each.replace("00f067aa0ba902b7", "3" * 16) for each in came])
+
+
+def test_a_trace_goes_from_a_client_and_from_ingest_to_what_the_gate_writes(kafka_url: str, tmp_path: Path) -> None:
+    asked = settings(url=kafka_url, partitions=1)
+    config = changed().model_copy(update={"log": asked})
+    of_client, without, of_ingest = (said(event) for event in events()[1][:3])
+    with closing(open_log_at(kafka_url, asked)) as log:
+        log.create_topics(pipeline_topics(1))
+        with closing(KafkaProducer(bootstrap_servers=kafka_url.removeprefix("kafka://"))) as producer:
+            for value, headers in ((of_client, [("traceparent", TRACES[0].encode())]), (without, [])):
+                producer.send(asked.prefix + INTERACTIONS, json.dumps(value).encode(), headers=headers).get(30)
+        opened = open_log_at(kafka_url, asked)
+        service = IngestService(opened, "i", config, new_metrics(), time.time, time.monotonic, lambda: TRACES[1])
+        with closing(service):
+            assert service.ingest(INTERACTIONS, [of_ingest]) == []
+        gate_loop(lambda: open_log_at(kafka_url, asked), tmp_path, config, tracing=Steps()).run()
+        came = {value_of(record)["event_id"]: record.traceparent for record in read(log, GATED)}
+    spans = [f"00-{digit * 32}-{'3' * 16}-01" for digit in "12"]
+    assert [came[value["event_id"]] for value in (of_client, without, of_ingest)] == [spans[0], None, spans[1]]

@@ -82,12 +82,15 @@ class Member:
         self._member.__exit__(None, None, None)
 
 
-def edits(log: Log, chosen: Sequence[int]) -> list[str]:
+def edits(log: Log, chosen: Sequence[int], traceparent: str | None = None) -> list[str]:
     """Write some of the replay's edits, each to a partition of its own; return their ids."""
     with log.producer("monitor").transaction() as transaction:
         for partition, i in enumerate(chosen):
             edit = the_run().ledger[i][0]
-            transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), partition=partition, timestamp=0.0)
+            key = str(edit.region_id)
+            transaction.send(
+                EDITS, edit.to_record(), key=key, partition=partition, timestamp=0.0, traceparent=traceparent
+            )
     return [the_run().ledger[i][0].edit_id for i in chosen]
 
 

@@ -15,7 +15,8 @@ from pipeline.telemetry import Metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS, DASHBOARD = DEPLOY / "prometheus", DEPLOY / "grafana/dashboards/raie.json"
-RULES = ("rules.yml", "alerts.yml")
+RULES = ("rules.yml", "slo.yml", "alerts.yml")
+RUNBOOK = DEPLOY.parent / "docs/guides/runbook.md"
 OF_SCRAPE = {"stage", "instance", "job", "le"}
 """Labels that come from the scrape, or from histograms."""
 
@@ -83,6 +84,36 @@ def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
     for rule in alerts:
         assert rule["labels"]["severity"] in ("page", "ticket")  # type: ignore[index]
         assert set(rule["annotations"]) == {"summary", "action"}
+
+
+def entries(runbook: str) -> list[str]:
+    """Alerts that a runbook has an entry for, in its order."""
+    return re.findall(r"^### (\w+)$", runbook, re.MULTILINE)
+
+
+def test_the_runbook_has_an_entry_for_each_alert_and_no_other() -> None:
+    assert entries(RUNBOOK.read_text()) == [rule["alert"] for rule in rules() if "alert" in rule]
+
+
+def test_an_entry_says_what_it_means_where_to_look_and_what_to_do() -> None:
+    _, *sections = re.split(r"^### ", RUNBOOK.read_text(), flags=re.MULTILINE)
+    lacking = [
+        (section.split("\n")[0], word)
+        for section in sections
+        for word in ("Means", "Look", "Do")
+        if not re.search(rf"^- \*\*{word}\*\*: \S", section, re.MULTILINE)
+    ]
+    assert lacking == []
+
+
+def test_every_service_level_has_each_window_of_the_alerts() -> None:
+    recorded = {
+        (rule["record"], rule["labels"]["slo"]) for rule in rules() if rule.get("record", "").startswith("slo:")
+    }  # type: ignore[index]
+    levels = {slo for _, slo in recorded}
+    asked = {name for rule in rules() if "alert" in rule for name in re.findall(r"slo:\w+:\w+", rule["expr"])}
+    assert levels == {"answers", "freshness", "gating"}
+    assert recorded == {(name, slo) for name in asked for slo in levels}
 
 
 def test_the_panels_have_ids_of_their_own_and_do_not_overlap() -> None:

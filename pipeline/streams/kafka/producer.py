@@ -139,7 +139,7 @@ class BrokerProducer:
             # Kafka needs a key or a value: a tombstone without a key gets an empty key.
             key=b"" if outgoing.key is None and outgoing.value is None else outgoing.key,
             partition=outgoing.partition,
-            headers=encode_headers(outgoing.timestamp, written),
+            headers=encode_headers(outgoing.timestamp, written, outgoing.traceparent),
         )
 
     def _offsets(self, standing: BrokerPositions) -> dict[Where, OffsetAndMetadata]:

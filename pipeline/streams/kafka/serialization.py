@@ -18,9 +18,17 @@ WRITTEN_AT = "written-at"
 """Header of the writer's wall clock at the commit, encoded alike."""
 
 
-def encode_headers(timestamp: int, written: int) -> list[tuple[str, bytes]]:
-    """Return the headers of a record: its event time and the time at which it is written, both in milliseconds."""
-    return [(EVENT_TIME, timestamp.to_bytes(8, "big")), (WRITTEN_AT, written.to_bytes(8, "big"))]
+TRACEPARENT = "traceparent"
+"""Header of the W3C trace context, as every tracing library names it."""
+
+LONGEST_TRACEPARENT = 512
+"""Most bytes of that header that are read: this version of the standard has 55."""
+
+
+def encode_headers(timestamp: int, written: int, traceparent: str | None = None) -> list[tuple[str, bytes]]:
+    """Return the headers of a record: event time and time of writing in milliseconds, and a trace context if any."""
+    headers = [(EVENT_TIME, timestamp.to_bytes(8, "big")), (WRITTEN_AT, written.to_bytes(8, "big"))]
+    return headers if traceparent is None else [*headers, (TRACEPARENT, traceparent.encode("ascii"))]
 
 
 def decode_record(topic: str, raw: Any) -> Record:
@@ -35,7 +43,16 @@ def decode_record(topic: str, raw: Any) -> Record:
         decode_timestamp(max(0, _stamp(raw, EVENT_TIME))),
         None if written < 0 else decode_timestamp(written),
         raw.value,
+        _traceparent(raw),
     )
+
+
+def _traceparent(raw: Any) -> str | None:
+    """Return the trace context of a message, None where it has none, or bytes that cannot be one."""
+    found = next((value for name, value in raw.headers if name == TRACEPARENT and value), None)
+    if found is None or len(found) > LONGEST_TRACEPARENT or not found.isascii():
+        return None
+    return str(found, "ascii")
 
 
 def _stamp(raw: Any, header: str) -> int:
