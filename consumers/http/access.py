@@ -71,7 +71,9 @@ class Access:
         path = scope["path"]
         if client is None and not (path in PUBLIC or path.startswith(PUBLIC_FOLDER)):
             self._metrics.refused_requests.labels("token").inc()
-            answer = JSONResponse({"detail": "this call needs a token"}, 401, {"WWW-Authenticate": "Bearer"})
+            answer = JSONResponse(
+                {"detail": "this call needs a token of this service"}, 401, {"WWW-Authenticate": "Bearer"}
+            )
             await answer(scope, receive, send)
             return
         await self._app({**scope, CLIENT: client}, receive, send)

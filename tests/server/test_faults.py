@@ -236,7 +236,8 @@ def test_rollback_takes_less_than_a_second_and_is_a_record(world: World, server:
     assert ids == [item["item_id"] for item in good["items"]]
     np.testing.assert_allclose([i["score"] for i in restored["items"]], [i["score"] for i in good["items"]], rtol=1e-5)
     control = [record.value for record in world.log.read("control", 0, 0, world.log.end_offset("control", 0))]
-    assert control == [{"act": "rollback", "by": "ann", "region_id": A, "from": "r0004_v0002", "to": "r0004_v0001"}]
+    done = {"act": "rollback", "by": "ann", "token": "test", "region_id": A, "from": "r0004_v0002", "to": "r0004_v0001"}
+    assert control == [done]
     # History only grows: what comes next is a version that was never used.
     state = server.ask("GET", f"/regions/{A}")[1]
     assert state["version"] == 3
