@@ -40,6 +40,10 @@ class TableError(UnavailableError):
     """A table cannot be used now: state is dropped and restored, from the log where the file was removed."""
 
 
+class TableUnwritableError(TableError):
+    """The disk takes no change now: the file is as it was, and what was not written stays in memory."""
+
+
 class Row(NamedTuple):
     """Newest record of a key.
 
@@ -278,7 +282,7 @@ class UserTable:
             yield
         except sqlite3.Error as error:
             if (getattr(error, "sqlite_errorname", "") or "").startswith(_PASSING):
-                raise TableError(f"{self.path}: {error}; check the disk and the free space") from error
+                raise TableUnwritableError(f"{self.path}: {error}; check the disk and the free space") from error
             self.remove()
             raise TableError(f"{self.path} is thrown away ({error}); its users are read again from the log") from error
 

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from consumers.runtime.log_binding import identity_of
 from consumers.runtime.malformed import unsaid
-from consumers.runtime.user_table import Applied, TableError, UserTable, remove_file
+from consumers.runtime.user_table import Applied, TableError, TableUnwritableError, UserTable, remove_file
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import USERS
 
@@ -60,13 +60,21 @@ class UserTables:
             table = UserTable(path, identity)
         except TableError as error:
             self._say(str(error))
-            return UserTable(path, identity)
+            return self._new(path, identity)
         refused = self._refusal(table.applied, log, partition, identity)
         if refused is None:
             return table
         self._say(f"{path} is thrown away ({refused}); its users are read again from {USERS}/{partition}")
         table.remove()
-        return UserTable(path, identity)
+        return self._new(path, identity)
+
+    def _new(self, path: Path, identity: str) -> UserTable:
+        """A new table; in memory where the disk does not take it."""
+        try:
+            return UserTable(path, identity)
+        except TableUnwritableError as error:
+            self._say(f"{error}; these users are in memory alone until the next start")
+            return UserTable(log=identity)
 
     def is_due(self) -> bool:
         """True once each interval: the tables shall be brought up to date."""
@@ -85,6 +93,10 @@ class UserTables:
             for table in tables:
                 if table.applied.erased:
                     table.rewrite()
+
+    def note_unwritable(self, error: TableUnwritableError) -> None:
+        """Say that changes could not be written; they are tried again at the next checkpoint."""
+        self._say(f"{error}; changes of users stay in memory meanwhile")
 
     def close(self) -> None:
         """Remove the folder, if it is temporary."""

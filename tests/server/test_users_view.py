@@ -103,6 +103,39 @@ def test_a_damaged_table_answers_as_of_a_stranger_until_it_is_read_again(tmp_pat
     assert found == before
 
 
+def test_a_full_disk_leaves_changes_in_memory_until_there_is_room(tmp_path: Path, log: SqliteLog) -> None:
+    said: list[str] = []
+    tables = UserTables(tmp_path / "users" / "server", said.append, interval=0.0)
+    with closing(Users(LENGTH, (), PARTITIONS, tables, cached=0)) as view:
+        write(log, Random(0), 20)
+        follow(view, log)
+        view.checkpoint(log, {})
+        written = [table.applied.position for table in view._tables]
+        for table in view._tables:
+            (pages,) = table._writing.execute("PRAGMA page_count").fetchone()
+            table._writing.execute(f"PRAGMA max_page_count = {pages}")
+        in_memory = Users(LENGTH, (), PARTITIONS)
+        with log.producer("gate").transaction() as transaction:
+            for user_id in (f"new-{n}" for n in range(1_000)):
+                home = partition_of(user_id, PARTITIONS)
+                transaction.send(USERS, state(Random(1)), key=user_id, partition=home, timestamp=1.0)
+        for partition, start in enumerate(written):
+            for record in log.read(USERS, partition, start, log.end_offset(USERS, partition)):
+                view.apply(record)
+        follow(in_memory, log)
+        for _ in range(3):
+            view.checkpoint(log, {})
+            assert contents(view) == contents(in_memory)
+        assert [table.applied.position for table in view._tables] == written
+        assert len(said) == 1 and "check the disk and the free space; changes of users stay in memory" in said[0]
+        for table in view._tables:
+            table._writing.execute("PRAGMA max_page_count = 100000")
+        view.checkpoint(log, {})
+        assert contents(view) == contents(in_memory)
+        assert all(t.applied.position == log.end_offset(USERS, n) for n, t in enumerate(view._tables))
+        assert len(said) == 1
+
+
 def test_a_restarted_server_reads_users_from_its_tables_and_another_one_from_the_log(world: World) -> None:
     def history(instance: str) -> History:
         with serving(world, instance=instance) as server:

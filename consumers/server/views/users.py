@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from consumers.runtime.user_table import Row, TableError, UserTable, is_user_key
+from consumers.runtime.user_table import Row, TableError, TableUnwritableError, UserTable, is_user_key
 from consumers.runtime.user_tables import UserTables
 from pipeline.errors import BadEvent
 from pipeline.events.erasure import is_erasure_key
@@ -57,6 +57,7 @@ class Users:
         self._cached: OrderedDict[str, Known] = OrderedDict()
         self._lock = Lock()
         self._failed: TableError | None = None
+        self._is_unwritable = False
 
     def __len__(self) -> int:
         return sum(map(len, self._tables))
@@ -103,14 +104,24 @@ class Users:
             raise self._failed
         due = self._kept is not None and self._kept.is_due()
         for partition, table in enumerate(self._tables):
-            if due or table.is_full:
+            if due or (table.is_full and not self._is_unwritable):
                 # Before the question: what is written later is not known to be in the table.
                 now = time.time() if self._kept is None else self._kept.clock()
                 position = max(self._positions[partition], read.get(partition, 0))
                 is_whole = due and position >= log.end_offset(USERS, partition)
-                table.flush(position, now if is_whole else self._as_of[partition])
-        if due and self._kept is not None:
+                self._flush(table, position, now if is_whole else self._as_of[partition])
+        if due and self._kept is not None and not self._is_unwritable:
             self._kept.rewrite(self._tables)
+
+    def _flush(self, table: UserTable, position: int, as_of: float | None) -> None:
+        """Write the changes of a table; a full disk must not keep a server from answering."""
+        try:
+            table.flush(position, as_of)
+            self._is_unwritable = False
+        except TableUnwritableError as error:
+            if self._kept is not None and not self._is_unwritable:
+                self._kept.note_unwritable(error)
+            self._is_unwritable = True
 
     def close(self) -> None:
         """Close the tables; what was not written is read again."""
