@@ -83,7 +83,7 @@ class Purge:
 
     def _is_unlearned(self, log: SqliteLog, end: int) -> bool:
         """Return whether every request to unlearn before an offset that no earlier call has read is answered."""
-        start = self._positions.get((GATED, 0), log.start_offset(GATED, 0))
+        start = max(self._positions.get((GATED, 0), 0), log.start_offset(GATED, 0))
         requests = {r.offset for r in log.read(GATED, 0, start, max(start, end)) if is_unlearning_request(r)}
         return not requests or requests <= answered(log).keys()
 

@@ -198,7 +198,7 @@ def test_unread_records_that_retention_would_delete_at_once_are_refused(new_log:
     with closing(open_log(was.url, was)) as log:
         fill(log)
         file = saved(log, tmp_path / "saved")
-    short = now.model_copy(update={"retention_days": 1e-6})
+    short = now.model_copy(update={"retention_days": 1e-9})
     with pytest.raises(LogError, match=r"interactions/\d has records from offset \d on that no gate has read"):
         restore_log(file, short.url, short)
 
