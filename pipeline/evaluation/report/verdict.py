@@ -12,9 +12,8 @@ OF_REGIONS: Mapping[str, str] = {
     "raie_one": "never more than one region of the stream",
     "raie_k1_ranked": "one adapter for everyone and the same second stage",
     "static_ranked": "the frozen backbone and the same second stage",
-    "raie_k1": "one adapter for everyone and no second stage",
 }
-"""Strategies that tell what regions bring, the closest to `raie` first, and what each has instead of them."""
+"""Strategies with a second stage that tell what regions bring, closest first, and what each has instead of them."""
 
 RETENTION = "S_new"
 """Slice that measures retention."""
