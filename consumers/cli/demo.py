@@ -24,7 +24,7 @@ DEMO_STRATEGIES = (
     "sequential_rules",
     "finetune",
     "lora_replay",
-    "raie_k1",
+    "raie_k1_ranked",
     "ranker",
     "finetune_ranked",
     "raie_no_trend",

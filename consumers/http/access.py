@@ -4,7 +4,7 @@ The middleware stands in front of all routes and reads no body of a client that 
 is a mistake that a test finds.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Annotated, Any
 
@@ -85,7 +85,7 @@ class Access:
         return self._tokens.client_of(token.strip()) if scheme.lower() == "bearer" else None
 
 
-def needs(role: Role, metrics: Metrics) -> Callable[..., Client]:
+def needs(role: Role, metrics: Metrics) -> Callable[..., Awaitable[Client]]:
     """Return a dependency of FastAPI that answers 403 to clients without a role, and returns the client.
 
     Args:
@@ -94,7 +94,8 @@ def needs(role: Role, metrics: Metrics) -> Callable[..., Client]:
     """
 
     # The scheme is for the OpenAPI document: the middleware has looked at the token.
-    def allowed(
+    # A plain function would be run in a thread, one more hop for every request.
+    async def allowed(
         request: Request,
         _: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
     ) -> Client:

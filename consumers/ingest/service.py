@@ -78,7 +78,7 @@ class IngestService:
         """Close the log."""
         self._log.close()
 
-    def ingest(self, topic: Topic, batch: Sequence[object], client: Client = ANYONE) -> list[Refusal]:
+    def ingest(self, topic: Topic, batch: Sequence[object], client: Client) -> list[Refusal]:
         """Write the good records of a batch in one transaction; return the refusals of the others.
 
         Erasures need the role `admin`, and are written to `control` with the name of the token, without the user.

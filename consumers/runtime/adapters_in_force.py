@@ -22,8 +22,8 @@ class AdaptersInForce:
     Attributes:
         regions: of live regions, injected items, and incumbents of trials.
         pinned: that a region is pinned to, on every server.
-        left: every other version that a revision names -> wall clock of the revision that put another one in its
-            place, in seconds since 1970; 0 where the log does not have it.
+        left: every other version that a revision names and no Unlearn destroyed -> wall clock of the revision that put
+            another one in its place, in seconds since 1970; 0 where the log does not have it.
         published: edit that a revision carries out -> `next_revision` that it was applied to, and the versions that
             the revision names; revisions of a replay are left out.
         history: (offset of a revision, versions in force from then on), by offset.
@@ -50,18 +50,20 @@ def read_adapters_in_force(log: Log) -> AdaptersInForce:
     """Read which versions are in force; records of other programs are passed over."""
     use, history, left = _Use(), list[tuple[int, Names]](), dict[str, float]()
     published: dict[str, tuple[int, Names]] = {}
-    before: Names = frozenset()
+    before, destroyed = Names(), set[str]()
     for record in new_records(log, REGIONS, 0):
         for revision in readable([record], _revision, unreported):
             use.apply(revision)
             now = use.in_force()
-            left |= dict.fromkeys(before - now, record.written_at or 0.0)
+            # What an Unlearn trained in the place of a version out of force was never in force, and may be yet.
+            left |= dict.fromkeys((before - now) | revision.replacements, record.written_at or 0.0)
+            destroyed.update(revision.destroyed)
             history.append((record.offset, now))
             before = now
             if revision.edit_id is not None and revision.base_revision is not None:
                 published[revision.edit_id] = revision.base_revision, _named(revision)
-    pinned = frozenset(_pins(log).values())
-    gone = {name: since for name, since in left.items() if name not in before | pinned}
+    pinned = frozenset(_pins(log).values()) - destroyed
+    gone = {name: since for name, since in left.items() if name not in before | pinned | destroyed}
     return AdaptersInForce(before, pinned, gone, published, history)
 
 

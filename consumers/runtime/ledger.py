@@ -61,13 +61,13 @@ class Ledger:
 
 def adapters_ever_live(log: Log) -> set[str]:
     """Return all versions that any revision names and no Unlearn destroys: a rollback may restore any of them."""
-    found: set[str] = set()
+    found, destroyed = set[str](), set[str]()
     for _, revision in RevisionFollower(None, None, unreported).poll(log):
         found |= {region.adapter for region in revision.regions if region.adapter}
         found |= set(revision.injection.names) if revision.injection else set()
-        if revision.unlearned is not None:
-            found |= {by.adapter for by in revision.unlearned.replaced.values() if by is not None}
-    return found - destroyed_versions(log).keys()
+        found |= revision.replacements
+        destroyed.update(revision.destroyed)
+    return found - destroyed
 
 
 def destroyed_versions(log: Log) -> dict[str, Replacement | None]:

@@ -5,7 +5,7 @@ transaction: a process that is killed anywhere goes on from there. `UserTables` 
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,9 @@ FORMAT = 1
 
 PENDING = 2_000
 """Changes that are written together."""
+
+TOGETHER = 500
+"""Keys that are asked about together."""
 
 _SCHEMA = """
 CREATE TABLE users (
@@ -159,10 +162,9 @@ class UserTable:
 
     def __len__(self) -> int:
         """Return the number of users."""
-        added = sum(
-            (row is not None) - self._is_written(key) for key, row in list(self._pending.items()) if is_user_key(key)
-        )
-        return self.applied.users + added
+        pending = {key: row for key, row in list(self._pending.items()) if is_user_key(key)}
+        held = sum(row is not None for row in pending.values())
+        return self.applied.users + held - self._written_of(list(pending))
 
     def user_ids(self) -> set[str]:
         """Ids of all users."""
@@ -259,10 +261,15 @@ class UserTable:
         self._writing.execute("INSERT INTO users (value, checksum, seen, ahead, key) VALUES (?, ?, ?, ?, ?)", values)
         return 1
 
-    def _is_written(self, key: str) -> bool:
-        with self._lock, self._explained():
-            query = "SELECT count(*) FROM users WHERE key = ?"
-            return bool(self._reading.execute(query, (encode_key(key),)).fetchall()[0][0])
+    def _written_of(self, keys: Sequence[str]) -> int:
+        """Number of keys that the file has."""
+        found = 0
+        for start in range(0, len(keys), TOGETHER):
+            part = [encode_key(key) for key in keys[start : start + TOGETHER]]
+            query = f"SELECT count(*) FROM users WHERE key IN ({', '.join('?' * len(part))})"
+            with self._lock, self._explained():
+                found += int(self._reading.execute(query, part).fetchall()[0][0])
+        return found
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -141,7 +141,7 @@ class RetentionSettings(Section):
         ge=0,
         description=(
             "hours after which a trainer removes versions and array files that no revision names and none ever will; "
-            "null: all of them when a trainer starts"
+            "null: none by age. A trainer that starts, or has unlearned a user, removes all of them whatever this says"
         ),
     )
     snapshot_hours: float = Field(

@@ -132,11 +132,6 @@ class ItemAttributes:
             column.set((row, _text(item, name)) for row, item in self._items(range(1, self._catalogue.rows + 1)))
         return self._columns[name]
 
-    @property
-    def is_used(self) -> bool:
-        """True once a request has named an attribute."""
-        return self._names is not None
-
     def follow(self, rows: Iterable[int]) -> None:
         """Follow catalogue rows whose item, or whose item's record, has changed."""
         if self._names is None:

@@ -92,6 +92,12 @@ class Revision:
         """Versions that are destroyed once this revision is in force."""
         return () if self.unlearned is None else self.unlearned.replaced.keys()
 
+    @property
+    def replacements(self) -> frozenset[str]:
+        """Versions that were trained in the place of those."""
+        replaced = () if self.unlearned is None else self.unlearned.replaced.values()
+        return frozenset(by.adapter for by in replaced if by is not None)
+
     def without(self, versions: Collection[str]) -> "Revision":
         """Return this revision without versions that are destroyed; the backbone answers in their place."""
         regions = tuple(replace(r, adapter=None) if r.adapter in versions else r for r in self.regions)

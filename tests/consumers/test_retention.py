@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adapters_store.errors import AdapterRefused
+from consumers.backup.contents import read_named
 from consumers.cli.dead_letters import list_dead_letters
 from consumers.cli.main import app
 from consumers.monitor.changelog import ReadPositions, snapshot_outputs
@@ -44,6 +45,7 @@ from tests.consumers.gating import changed, count, events, fill, gate_loop, said
 from tests.consumers.recorded import monitor_loop
 from tests.consumers.run_of_raie import empty_store, the_run
 from tests.consumers.test_monitor_stage import Killed, Killer, by_time, expected, lockstep, written_edits
+from tests.server.test_unlearning import unlearn
 from tests.server.world import SETTINGS, A, World
 
 LATER = 1e6
@@ -147,6 +149,21 @@ def test_pinned_versions_and_incumbents_of_trials_stay_until_they_are_let_go(wor
     assert world.store.names() == ["r0004_v0002", "r0004_v0005", newest, "r0005_v0001"]
     world.send(REGIONS, {"regions": [], "origins": None, "gate_version": 1, "passed": newest}, str(A))
     world.send(CONTROL, ControlAct(PIN, "me", A, None).to_record(), str(A))
+    for _ in range(2):
+        rounds(world.log)
+    assert world.store.names() == [newest, "r0005_v0001"]
+
+
+def test_versions_that_an_unlearn_destroyed_are_in_use_no_more_and_those_in_their_place_are(world: World) -> None:
+    world.send(CONTROL, ControlAct(PIN, "me", A, "r0004_v0002").to_record(), str(A))
+    before = read_named(world.log)
+    assert "r0004_v0002" in before.needed
+    destroyed = {name for name in before.needed | before.others if name.startswith("r0004")}
+    earlier, newest, _ = unlearn(world)
+    named = read_named(world.log)
+    assert newest in named.needed and earlier in named.others
+    assert destroyed.isdisjoint(named.needed | named.others)
+    rounds = Rounds(world.store, limited(SETTINGS, version_days=0, versions=0))
     for _ in range(2):
         rounds(world.log)
     assert world.store.names() == [newest, "r0005_v0001"]

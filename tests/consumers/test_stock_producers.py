@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Producer
 from kafka import KafkaProducer
 
+from consumers.http.tokens import ANYONE
 from consumers.ingest.service import IngestService
 from consumers.runtime.stage import Output
 from consumers.runtime.topic_reader import value_of
@@ -202,7 +203,7 @@ def test_a_trace_goes_from_a_client_and_from_ingest_to_what_the_gate_writes(kafk
         opened = open_log_at(kafka_url, asked)
         service = IngestService(opened, "i", config, new_metrics(), time.time, time.monotonic, lambda: TRACES[1])
         with closing(service):
-            assert service.ingest(INTERACTIONS, [of_ingest]) == []
+            assert service.ingest(INTERACTIONS, [of_ingest], ANYONE) == []
         gate_loop(lambda: open_log_at(kafka_url, asked), tmp_path, config, tracing=Steps()).run()
         came = {value_of(record)["event_id"]: record.traceparent for record in read(log, GATED)}
     spans = [f"00-{digit * 32}-{'3' * 16}-01" for digit in "12"]

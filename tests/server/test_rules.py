@@ -1,4 +1,4 @@
-"""What a list may hold: filters, allow lists, quotas and ties, with all items scored and with an index."""
+"""Rules of lists: filters, allow lists, quotas and ties, with all items scored and with an index."""
 
 from collections import Counter
 from collections.abc import Iterator

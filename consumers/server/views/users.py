@@ -1,7 +1,6 @@
 """View of users: kept tables of `users`, and in memory the histories that were used lately."""
 
 import sys
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from threading import Lock
@@ -106,7 +105,7 @@ class Users:
         for partition, table in enumerate(self._tables):
             if due or (table.is_full and not self._is_unwritable):
                 # Before the question: what is written later is not known to be in the table.
-                now = time.time() if self._kept is None else self._kept.clock()
+                now = self._kept.clock() if due and self._kept is not None else None
                 position = max(self._positions[partition], read.get(partition, 0))
                 is_whole = due and position >= log.end_offset(USERS, partition)
                 self._flush(table, position, now if is_whole else self._as_of[partition])

@@ -40,9 +40,7 @@ class News(Quiet):
     """Every item lives for a day, and is taken less and less in its course."""
 
     kind = "news"
-    parameters: ClassVar[Parameters] = Parameters(
-        items_per_preference=ALIVE * (DAYS + 1), new_share=0.0, days=DAYS, alive=ALIVE
-    )
+    parameters: ClassVar[Parameters] = Parameters(items_per_preference=ALIVE * (DAYS + 1), new_share=0.0, days=DAYS)
 
     def __init__(self, world: World, population: Population, begins: float, rng: np.random.Generator) -> None:
         super().__init__(world, population, begins, rng)

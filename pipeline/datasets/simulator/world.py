@@ -37,7 +37,6 @@ class Parameters:
         session: mean number of events that a user has in a row.
         pause: mean time between two of these, in seconds.
         repeat: probability that the next item is one that the user took before, newer ones first.
-        alive: number of items of a preference that live at the same time; 0: all of them, for ever.
     """
 
     preferences: int = 6
@@ -57,7 +56,6 @@ class Parameters:
     session: float = 1.0
     pause: float = 90.0
     repeat: float = 0.0
-    alive: int = 0
 
     @property
     def span(self) -> float:

@@ -149,10 +149,6 @@ class SavedLog:
             found.setdefault(group, {})[topic, number] = offset
         return found
 
-    def count(self) -> int:
-        """Return the number of records."""
-        return int(self._rows("SELECT count(*) FROM records")[0][0])
-
     def records(self, topic: str, partition: int) -> Iterator[SavedRecord]:
         """Return the records of a partition, by offset."""
         columns, join = "NULL, NULL", ""
