@@ -31,7 +31,8 @@ ITERATIONS = 4
 """Of k-means."""
 
 RECALL = 0.993
-"""Least share of the best items of set-up that is found, in the mean over the queries that the cells are chosen by."""
+"""Least share of the best items of set-up that is found, in the mean over the queries that the cells are chosen by, of
+those that a look at all cells finds: codes lose some, and no further cells bring these back."""
 
 BEST = 100
 """Number of best items whose share is measured."""
@@ -48,7 +49,7 @@ class ItemIndex:
 
     Args:
         vectors: (m, d) of items that the cells are made for; they are not put in.
-        queries: (q, d) queries for which `RECALL` of the best of these items is to be found.
+        queries: (q, d) queries that the number of cells to look at is chosen by.
         found: number of items that are found for a query, of which the best are then known exactly.
 
     Attributes:
@@ -198,16 +199,17 @@ class ItemIndex:
         return centroids
 
     def _least(self, vectors: Vectors, queries: Vectors, found: int) -> int:
-        """Least number of cells with which `RECALL` is reached."""
+        """Least number of cells with which `RECALL` of what all cells hold is found."""
         most, rows = min(BEST, len(vectors)), np.arange(len(vectors), dtype=np.int64)
         self.put(rows, vectors, self.cells_of(vectors))
         best = self._faiss.knn(queries, vectors, most, metric=self._faiss.METRIC_INNER_PRODUCT)[1]
 
-        def suffices(probed: int) -> bool:
+        def recall(probed: int) -> float:
             self._index.nprobe = probed
-            return _recall(self.search(queries, found), best) >= RECALL
+            return _recall(self.search(queries, found), best)
 
-        return 1 + bisect_left(range(1, self.cells), True, key=suffices)
+        aim = RECALL * recall(self.cells)
+        return 1 + bisect_left(range(1, self.cells), True, key=lambda probed: recall(probed) >= aim)
 
 
 def _recall(found: Ids, best: Ids) -> float:

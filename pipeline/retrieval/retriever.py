@@ -27,7 +27,7 @@ from pipeline.retrieval.scored_items import ScoredItems, add_texts
 FOUND = 512
 """Items that are found for a window under the backbone or an adapter."""
 
-TEXTS_FOUND = 256
+TEXTS_FOUND = 512
 """Items whose texts are found to be like a window's."""
 
 COMPARED = 4_096

@@ -52,6 +52,18 @@ def test_it_finds_almost_all_of_the_best_in_a_part_of_the_cells(all_vectors: Vec
     assert recall(index, all_vectors, rows) >= 0.99
 
 
+def test_what_codes_lose_does_not_make_it_look_at_all_cells(all_vectors: Vectors) -> None:
+    index = ItemIndex(all_vectors[:4_000], queries(64), BEST)
+    index.put(np.arange(4_000), all_vectors[:4_000], index.cells_of(all_vectors[:4_000]))
+    asked = queries(64)
+    found = index.search(asked, BEST)
+    shares = [
+        np.isin(of, rows).mean() for of, rows in zip(best(all_vectors, np.arange(4_000), asked), found, strict=True)
+    ]
+    assert np.mean(shares) < 0.99, "codes lose some of the best: the case asked about"
+    assert index.probed < index.cells / 2
+
+
 def test_it_finds_them_after_arrivals_and_withdrawals(all_vectors: Vectors) -> None:
     index, gone = empty(all_vectors), np.arange(0, 4_000, 3)
     put(index, np.arange(4_000), all_vectors[:4_000])
