@@ -8,7 +8,7 @@ items of one topic each, a few of them often. Prints one JSON object:
 
     microseconds   of processor time of an event, median over batches of 128, for each number of items
     model          of that, one pass of the frozen backbone over the same windows, without scores
-    memory_mib     resident at the end, and most so far in the process
+    memory_mib     resident at the end, that of files among it, and most so far in the process
     ratios.items   of an event, the largest catalogue over the smallest
     ratios.model   of an event over the model's part, for each number of items
 """
@@ -42,6 +42,7 @@ from pipeline.regions.origin_classifier import OriginModel
 from pipeline.regions.region import Origin, Region, Status
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up
+from pipeline.setup.storage import load_setup, save_setup
 from pipeline.telemetry import new_metrics
 
 SETTINGS = ("setup.max_epochs=1", "setup.regions=4")
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batches", type=int, default=30, help="that are timed, after a third as many that are not")
     given, sizes = prepared(parser, arguments)
     config = load_config(overrides=SETTINGS)
-    found = {n: _measured(make_set_up(config, given.known or n // 2), config, n, given.batches) for n in sizes}
+    found = {n: _measured(config, given.known or n // 2, n, given.batches) for n in sizes}
     report = {
         "settings": vars(given),
         "events": given.batches * BATCH,
@@ -169,10 +170,12 @@ def _name(number: int) -> str:
     return f"i{number}"
 
 
-def _measured(setup: SetUp, config: Config, items: int, batches: int) -> dict[str, Any]:
-    """Figures for one size of the catalogue."""
+def _measured(config: Config, known: int, items: int, batches: int) -> dict[str, Any]:
+    """Figures for one size of the catalogue; the set-up is read from its files, as by a gate."""
     with TemporaryDirectory() as folder:
-        scoring = opened(setup, config, items, Path(folder))
+        root = Path(folder)
+        save_setup(make_set_up(config, known), root / "setup")
+        scoring = opened(load_setup(root / "setup", config.compute), config, items, root / "adapters")
         stream = stream_of(config, items, batches + batches // 3)
         seconds = [timed(lambda batch=batch: scoring.score(batch)) for batch in stream]  # type: ignore[misc]
         catalogue, host = scoring.scorer.catalogue, scoring.scorer.live.host
@@ -251,10 +254,10 @@ def timed(act: Callable[[], object]) -> float:
 
 
 def memory() -> dict[str, int]:
-    """Resident memory of this process now and at most, MiB."""
+    """Resident memory of this process now, that of mapped files among it, and at most, MiB."""
     status = Path(f"/proc/{os.getpid()}/status").read_text(encoding="ascii").splitlines()
-    sizes = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in status if line.startswith("Vm")}
-    return {"now": sizes["VmRSS"], "most": sizes["VmHWM"]}
+    sizes = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in status if line.startswith(("Vm", "Rss"))}
+    return {"now": sizes["VmRSS"], "of files": sizes["RssFile"], "most": sizes["VmHWM"]}
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from pipeline.events.windows import Ids
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.models.text import reopen_text_encoder
+from pipeline.models.text_vectors import TextVectors
 from pipeline.recommend.ab_test import Interval, Trial, Verdict, difference
 from pipeline.recommend.backends import BatchedBackend
 from pipeline.recommend.canary import Canary
@@ -290,10 +291,10 @@ def asked_in_setup(
     return batch.queries(setup.bank, contexts, earlier, since_setup, batch.posterior.stream)
 
 
-def _texts_in_force(forward: BatchedForward, catalogue: OpenCatalogue) -> NDArray[np.float32]:
-    """(rows + 1, t) text embeddings of the catalogue."""
-    texts: NDArray[np.float32] = forward.backbone.items.readable_texts()
-    return texts[: catalogue.rows + 1]
+def _texts_in_force(forward: BatchedForward, catalogue: OpenCatalogue) -> TextVectors:
+    """Text embeddings of all rows of the catalogue."""
+    texts: TextVectors = forward.backbone.items.readable_texts()
+    return texts.first(catalogue.rows + 1)
 
 
 def _prepared_texts(setup: SetUp, config: Config) -> PreparedTexts | None:

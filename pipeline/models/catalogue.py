@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.events.item import Item
 from pipeline.models.text import TextEncoder
+from pipeline.models.text_vectors import Stored
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Catalogue:
     Attributes:
         item_ids: id of each.
         texts: title and description of each, "" without.
-        vectors: (items, t) text embeddings; t = 0 where the log has no text.
+        vectors: (items, t) text embeddings, as a set-up holds them; t = 0 where the log has no text.
         encoder: identity of the text encoder, "" without one.
     """
 
     item_ids: tuple[str, ...]
     texts: tuple[str, ...]
-    vectors: NDArray[np.float32]
+    vectors: Stored
     encoder: str
 
     @cached_property

@@ -14,6 +14,7 @@ from pipeline.events.gated import GatedEvent, OnlineFeatures
 from pipeline.events.windows import PADDING, History, Ids, Windows
 from pipeline.metrics.ranking import NOT_SCORED
 from pipeline.models.open_catalogue import OpenCatalogue
+from pipeline.models.text_vectors import TextVectors
 from pipeline.online.decayed_popularity import LEAST_SHARE
 from pipeline.recommend.backends import HostBackend
 from pipeline.recommend.candidates.query import Query
@@ -275,10 +276,10 @@ class EventScorer:
         else:
             online.restore(self._beginning, np.arange(len(self._setup.catalogue) + 1))
 
-    def _texts(self) -> NDArray[np.float32]:
-        """(rows + 1, t) text embeddings in force."""
-        texts: NDArray[np.float32] = self.live.host.backbone.items.readable_texts()
-        return texts[: self.catalogue.rows + 1]
+    def _texts(self) -> TextVectors:
+        """Text embeddings in force of all rows."""
+        texts: TextVectors = self.live.host.backbone.items.readable_texts()
+        return texts.first(self.catalogue.rows + 1)
 
 
 def _counted(setup_shares: Array) -> list[tuple[int, float]]:

@@ -9,6 +9,7 @@ import torch
 from pipeline.config import Config
 from pipeline.events.windows import PADDING
 from pipeline.models.placement import ON_CPU
+from pipeline.models.text_vectors import TextVectors
 from pipeline.recommend.backends import Backend, RetrievingBackend
 from pipeline.recommend.candidates.text import direction
 from pipeline.retrieval.adapted_items import AdaptedItems
@@ -41,7 +42,7 @@ def with_index(
 @torch.inference_mode()
 def _known(setup: SetUp) -> KnownItems:
     """Items and held-out windows of set-up, also where texts of its items have changed since."""
-    texts, table = setup.catalogue.vectors, setup.backbone.items
+    texts, table = TextVectors(setup.catalogue.vectors).all(), setup.backbone.items
     own = table.rows.weight[1 : len(texts) + 1]
     vectors = own if table.projection is None else own + table.projection(torch.from_numpy(texts))
     with_padding = torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors])
@@ -49,6 +50,6 @@ def _known(setup: SetUp) -> KnownItems:
     if not len(contexts):
         contexts, _ = setup.calibration.sample(QUERIES)
     states = setup.backbone.last(setup.backbone.windows(contexts), with_padding)
-    padded = np.concatenate([np.zeros_like(texts[:1]), texts])
+    padded = TextVectors(np.concatenate([np.zeros_like(texts[:1]), texts]))
     directions = np.stack([direction(padded, context[context != PADDING]) for context in contexts])
     return KnownItems(vectors.numpy(), texts, states.numpy(), directions)

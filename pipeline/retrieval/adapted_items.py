@@ -16,10 +16,12 @@ import torch
 
 from pipeline.arrays import Vectors, is_among
 from pipeline.events.windows import PADDING, Ids
+from pipeline.models.backbones.base import ItemTable
 from pipeline.models.lora.batched_forward import BatchedForward
 from pipeline.models.lora.factors import views
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.lora.moved_items import ROWS
+from pipeline.models.text_vectors import TextVectors
 
 
 class OwnVectors(NamedTuple):
@@ -45,8 +47,8 @@ class AdaptedItems(Protocol):
         """(items + 1, d) item vectors of the backbone, as windows are read with them."""
         ...
 
-    def texts(self) -> Vectors:
-        """(items + 1, t) text embeddings."""
+    def texts(self) -> TextVectors:
+        """Text embeddings of (items + 1) rows."""
         ...
 
     def turned(self, name: str | None) -> Vectors | None:
@@ -87,11 +89,10 @@ class HostItems:
         found: Vectors = self._host.vectors(None).numpy()
         return found
 
-    def texts(self) -> Vectors:
+    def texts(self) -> TextVectors:
         """See `AdaptedItems.texts`."""
-        table = self._host.backbone.items
-        texts: Vectors = table.readable_texts()[: table.last + 1]
-        return texts
+        table: ItemTable = self._host.backbone.items
+        return table.readable_texts().first(table.last + 1)
 
     @torch.inference_mode()
     def turned(self, name: str | None) -> Vectors | None:
@@ -113,7 +114,7 @@ class HostItems:
             return _ascending(rows, vectors) if name is None else self._moves(name)
         turned, moved = self.turned(name), self._moves(name)
         kept = ~is_among(rows, moved.rows)
-        added = vectors if turned is None else vectors + self.texts()[rows] @ turned
+        added = vectors if turned is None else vectors + self.texts().of(rows) @ turned
         return _ascending(np.concatenate([moved.rows, rows[kept]]), np.concatenate([moved.vectors, added[kept]]))
 
     def last(self, contexts: Ids, names: Sequence[str]) -> Vectors:
@@ -130,7 +131,7 @@ class HostItems:
         rows, places = np.unique(np.append(PADDING, contexts), return_inverse=True)
         read, turned, moved = self.vectors()[rows], self.turned(name), self._moves(name)
         if turned is not None:
-            read = read + self.texts()[rows] @ turned
+            read = read + self.texts().of(rows) @ turned
         is_moved = is_among(rows, moved.rows)
         read[is_moved] = moved.vectors[np.searchsorted(moved.rows, rows[is_moved])]
         windows = torch.from_numpy(places[1:].reshape(contexts.shape))
@@ -151,7 +152,9 @@ class HostItems:
             rows, turned = np.array(self._host.rows(name), dtype=np.int64), self.turned(name)
             base = self._host.backbone.items.rows.weight.detach()[rows].numpy()
             vectors = self.vectors()[rows] + (self._host.tensors(name)[ROWS] - base)
-            self._moved[name] = _ascending(rows, vectors if turned is None else vectors + self.texts()[rows] @ turned)
+            if turned is not None:
+                vectors += self.texts().of(rows) @ turned
+            self._moved[name] = _ascending(rows, vectors)
         return self._moved[name]
 
 
@@ -174,10 +177,10 @@ class ForwardItems:
         found: Vectors = self._forward.vectors.numpy()
         return found
 
-    def texts(self) -> Vectors:
+    def texts(self) -> TextVectors:
         """See `AdaptedItems.texts`."""
-        texts: Vectors = self._forward.backbone.items.readable_texts()[: len(self._forward.vectors)]
-        return texts
+        table: ItemTable = self._forward.backbone.items
+        return table.readable_texts().first(len(self._forward.vectors))
 
     def turned(self, name: str | None) -> Vectors | None:
         """See `AdaptedItems.turned`."""
@@ -198,7 +201,7 @@ class ForwardItems:
         kept = is_among(injected, others)
         base = np.concatenate([self.vectors()[rows] + factors.moves.numpy(), scored[kept]])
         both = np.concatenate([rows, others])
-        return _ascending(both, base if turned is None else base + self.texts()[both] @ turned)
+        return _ascending(both, base if turned is None else base + self.texts().of(both) @ turned)
 
     def last(self, contexts: Ids, names: Sequence[str]) -> Vectors:
         """See `AdaptedItems.last`: in as few passes as rows and memory allow."""

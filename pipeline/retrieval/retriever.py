@@ -11,6 +11,7 @@ The sample depends on the ids of the items that exist, and on nothing else.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
 
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from pipeline.arrays import Array, Vectors, is_among
 from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
-from pipeline.retrieval.adapted_items import AdaptedItems
+from pipeline.models.text_vectors import BLOCK
+from pipeline.retrieval.adapted_items import AdaptedItems, OwnVectors
 from pipeline.retrieval.item_index import NONE, ItemIndex
 from pipeline.retrieval.scored_items import ScoredItems, add_texts
 
@@ -35,9 +37,6 @@ COMPARED = 4_096
 
 SAMPLED = 4_096
 """Least number of items of the sample, in a catalogue that has so many; it has fewer than twice as many."""
-
-BLOCK = 65_536
-"""Items whose vectors are put into an index together."""
 
 
 T = TypeVar("T", bound=np.generic)
@@ -103,6 +102,7 @@ class Retriever:
         self._index = ItemIndex(known.vectors, known.states, FOUND)
         self._texts = ItemIndex(known.texts, known.directions, TEXTS_FOUND) if known.texts.any() else None
         self._models: dict[str | None, ScoredItems] = {}
+        self._own: dict[str | None, OwnVectors] = {}
         self._cells = np.zeros(0, dtype=np.int64)
         self._existing = np.zeros(0, dtype=np.bool_)
         self._followed: NDArray[np.bool_] | None = None
@@ -126,9 +126,11 @@ class Retriever:
         for gone in self._models.keys() - {None, *self._items.names()}:
             del self._models[gone]
             self._of_sample.pop(gone, None)
+            self._own.pop(gone, None)
         changes = self._items.take_changes()
         if existing is self._followed and not changes:
             return
+        self._own.clear()
         self._followed, rows = existing, max(len(existing), len(self._existing))
         before, existing = (_widened(of, rows) for of in (self._existing, existing))
         changed = np.array(sorted(changes), dtype=np.int64)
@@ -146,8 +148,10 @@ class Retriever:
             self._put(model, name, written)
         if self._texts is not None:
             self._texts.drop(ended)
-            texts = self._items.texts()[written]
-            self._texts.put(written, texts, self._texts.cells_of(texts))
+            for start in range(0, len(written), BLOCK):
+                part = written[start : start + BLOCK]
+                texts = self._items.texts().of(part)
+                self._texts.put(part, texts, self._texts.cells_of(texts))
         self._draw(written)
 
     def _put(self, model: ScoredItems, name: str | None, rows: Ids) -> None:
@@ -156,7 +160,7 @@ class Retriever:
         Items lie in the cells of their vectors under the backbone, which an adapter changes little, but for those with
         vectors of their own.
         """
-        own = self._items.own(name).rows
+        own = self._own_of(name).rows
         for start in range(0, len(rows), BLOCK):
             part = rows[start : start + BLOCK]
             vectors, cells, is_own = self._vectors_of(name, part), self._cells[part], is_among(part, own)
@@ -166,7 +170,9 @@ class Retriever:
 
     def _model(self, name: str | None) -> ScoredItems:
         if name not in self._models:
-            self._models[name] = ScoredItems(self._index.like(), self._items.vectors().shape[1])
+            # The vectors of the backbone are held already, where windows are read.
+            elsewhere = partial(self._vectors_of, None) if name is None else None
+            self._models[name] = ScoredItems(self._index.like(), self._items.vectors().shape[1], elsewhere)
             self._put(self._models[name], name, np.flatnonzero(self._existing))
         return self._models[name]
 
@@ -205,12 +211,18 @@ class Retriever:
 
     def _vectors_of(self, name: str | None, rows: Ids) -> Vectors:
         """(m, d) vectors that score (m,) rows under the backbone or an adapter."""
-        turned, own, vectors = self._items.turned(name), self._items.own(name), self._items.vectors()[rows]
+        turned, own, vectors = self._items.turned(name), self._own_of(name), self._items.vectors()[rows]
         if turned is not None:
-            add_texts(vectors, self._items.texts()[rows], np.ascontiguousarray(turned))
+            add_texts(vectors, self._items.texts().of(rows), np.ascontiguousarray(turned))
         is_own = is_among(rows, own.rows)
         vectors[is_own] = own.vectors[np.searchsorted(own.rows, rows[is_own])]
         return vectors
+
+    def _own_of(self, name: str | None) -> OwnVectors:
+        """See `AdaptedItems.own`, kept until items change."""
+        if name not in self._own:
+            self._own[name] = self._items.own(name)
+        return self._own[name]
 
     def _with_mass(self, asked: Asked, name: str | None) -> Asked:
         """The answer with the sums of exp(score) over all items."""

@@ -1,5 +1,7 @@
 """Items under the backbone or an adapter: an index of them, and the vectors that score them."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,21 +20,26 @@ class ScoredItems:
     Args:
         index: without items.
         dimensions: of vectors.
+        elsewhere: returns the (m, d) vectors of (m,) rows that were put in; None: they are held here.
     """
 
-    def __init__(self, index: ItemIndex, dimensions: int) -> None:
-        self._index = index
+    def __init__(self, index: ItemIndex, dimensions: int, elsewhere: Callable[[Ids], Vectors] | None = None) -> None:
+        self._index, self._elsewhere = index, elsewhere
         self._vectors = np.zeros((0, dimensions), dtype=np.float32)
 
     def put(self, rows: Ids, vectors: Vectors, cells: Ids) -> None:
         """Put (m,) rows in, in place of what they had; see `ItemIndex.put`."""
+        if self._elsewhere is None:
+            self._hold(rows, vectors)
+        self._index.put(rows, vectors, cells)
+
+    def _hold(self, rows: Ids, vectors: Vectors) -> None:
         needed = int(rows.max(initial=-1)) + 1
         if needed > len(self._vectors):
             room = np.zeros((needed + needed // SPARE, self._vectors.shape[1]), dtype=np.float32)
             room[: len(self._vectors)] = self._vectors
             self._vectors = room
         self._vectors[rows] = vectors
-        self._index.put(rows, vectors, cells)
 
     def drop(self, rows: Ids) -> None:
         """Take (m,) rows out of the index; they can still be scored."""
@@ -48,7 +55,7 @@ class ScoredItems:
 
     def vectors(self, rows: Ids) -> Vectors:
         """(m, d) vectors of (m,) rows."""
-        return self._vectors[rows]
+        return self._vectors[rows] if self._elsewhere is None else self._elsewhere(rows)
 
 
 @compiled

@@ -4,6 +4,7 @@ Training stops by the recall, not the loss, of held-out windows, and the backbon
 k-means gives the set-up regions; held-out windows calibrate the gate and its detectors.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipeline.events.windows import Windows
 from pipeline.models.backbones.base import Backbone, fingerprint, mean_states
 from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.catalogue import Catalogue
+from pipeline.models.text_vectors import kept_texts
 from pipeline.models.training.loop import Progress
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.clustering import spherical_kmeans
@@ -66,6 +68,7 @@ def set_up(
     held_out = validation_mask(len(warm), config, seed)
     # Counts exclude held-out windows, so that their items look as unfamiliar as new items of the stream.
     counts = np.bincount(warm.targets[~held_out], minlength=len(catalogue) + 1)
+    catalogue = replace(catalogue, vectors=kept_texts(catalogue.vectors, config.ranking.exact_items))
     backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
     recalls = train_backbone(backbone, config, warm[~held_out], warm[held_out], seed, on_batch, checkpoint, on_built)
     unseen = np.zeros(len(windows), dtype=np.bool_)

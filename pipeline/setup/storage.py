@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from pipeline.config import ComputeSettings
 from pipeline.errors import DataError
@@ -32,6 +32,10 @@ from pipeline.setup.calibration import Calibration
 
 BACKBONE, MANIFEST = "backbone", "manifest.json"
 CATALOGUE, REGIONS, ARRAYS = "catalogue.json", "regions.json", "arrays.safetensors"
+VECTORS = "vectors"
+"""Array of the text embeddings."""
+DTYPES = {"F16": np.float16, "F32": np.float32}
+"""Types of text embeddings, as safetensors names them."""
 HASHED = (CATALOGUE, REGIONS, ARRAYS)
 DRAFT = ".draft"
 """Folder in which a set-up is written before it is moved to its place."""
@@ -177,7 +181,7 @@ def read_training_log(root: Path) -> TrainingLog:
 
 def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
     arrays = {
-        "vectors": setup.catalogue.vectors,
+        VECTORS: setup.catalogue.vectors,
         "counts": setup.counts,
         "reference": setup.reference,
         "reference_tastes": setup.reference_regions,
@@ -191,7 +195,7 @@ def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
 
 
 def _catalogue(record: Mapping[str, Any], arrays: Arrays) -> Catalogue:
-    return Catalogue(tuple(record["item_ids"]), tuple(record["texts"]), arrays["vectors"], record["encoder"])
+    return Catalogue(tuple(record["item_ids"]), tuple(record["texts"]), arrays[VECTORS], record["encoder"])
 
 
 def _bank(path: Path, record: Mapping[str, Any]) -> RegionBank:
@@ -249,10 +253,29 @@ def _verify(root: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _load_arrays(path: Path) -> Arrays:
+    """Arrays by name; text embeddings stay in the file, and are read from it where they are needed."""
     try:
-        return load_file(path)
+        with safe_open(path, "numpy") as file:
+            names = set(file.keys()) - {VECTORS}
+            arrays = {name: file.get_tensor(name) for name in names}
+        return {**arrays, VECTORS: _mapped(path, VECTORS)}
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path} cannot be read ({error}); {_REPAIR}") from error
+
+
+def _mapped(path: Path, name: str) -> NDArray[Any]:
+    """One array of a safetensors file, in memory only while it is read.
+
+    The file begins with the length of its header in 8 bytes, little-endian, and the header, JSON.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length))[name]
+    if 0 in entry["shape"]:
+        return np.zeros(entry["shape"], dtype=DTYPES[entry["dtype"]])
+    # Copied where it is written: the file stays as it is.
+    at = 8 + length + entry["data_offsets"][0]
+    return np.asarray(np.memmap(path, DTYPES[entry["dtype"]], mode="c", offset=at, shape=tuple(entry["shape"])))
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -107,6 +107,7 @@ def _train(
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(stopping.progress.best[name])
+            parameter.grad = None
     return tuple(stopping.progress.recalls)
 
 

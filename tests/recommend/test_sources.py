@@ -9,6 +9,7 @@ import pytest
 from pipeline.arrays import Array
 from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
+from pipeline.models.text_vectors import TextVectors
 from pipeline.online import popularity_pool
 from pipeline.online.decayed_popularity import DecayedPopularity, base_probabilities, probability_of_new
 from pipeline.online.dense_scores import DenseScores
@@ -54,7 +55,7 @@ class World:
             (NeighbourItems(self.neighbours, HISTORY, MOST), 0.0),
             (NewestItems(self.recency), -math.inf),
             (OwnItems(HISTORY), 0.0),
-            (TextNeighbours(lambda: self.texts, MOST, all_texts), 0.0),
+            (TextNeighbours(lambda: TextVectors(self.texts), MOST, all_texts), 0.0),
             (ExpertItems("model", MOST), -math.inf),
         ]
         self.shortest = popular[0]

@@ -1,7 +1,8 @@
 """A set-up on disk: the same again, bit for bit, or refused."""
 
+import copy
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -43,6 +44,22 @@ def test_what_is_loaded_is_what_was_saved(setup, root):
     for one, other in pairs:
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("precision", [np.float32, np.float16])
+def test_text_embeddings_stay_in_their_file_and_keep_their_precision(setup, tmp_path, precision):
+    vectors = setup.catalogue.vectors.astype(precision)
+    backbone = copy.deepcopy(setup.backbone)
+    backbone.items.hold_texts(torch.from_numpy(vectors).dtype)
+    save_setup(
+        replace(setup, backbone=backbone, catalogue=replace(setup.catalogue, vectors=vectors)), tmp_path / "root"
+    )
+    loaded = load_setup(tmp_path / "root")
+    assert loaded.catalogue.vectors.dtype == loaded.backbone.items.readable_texts()._stored.dtype == precision
+    assert np.array_equal(loaded.catalogue.vectors, vectors)
+    before = (tmp_path / "root" / "arrays.safetensors").read_bytes()
+    loaded.catalogue.vectors[:] = 0.0
+    assert (tmp_path / "root" / "arrays.safetensors").read_bytes() == before
 
 
 def test_raie_makes_the_same_of_it(setup, root, tmp_path):

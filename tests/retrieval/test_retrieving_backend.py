@@ -95,6 +95,21 @@ def test_scores_are_those_of_all_items_where_all_are_in_the_sample(made: Made, m
 
 
 @BOTH
+def test_texts_in_half_precision_score_as_those_of_all_items_do(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = the_setup()
+    catalogue = replace(setup.catalogue, vectors=setup.catalogue.vectors.astype(np.float16))
+    backbone = copy.deepcopy(setup.backbone)
+    backbone.items.hold_texts(torch.float16)
+    monkeypatch.setitem(globals(), "the_setup", lambda: replace(setup, backbone=backbone, catalogue=catalogue))
+    monkeypatch.setattr(retriever, "FOUND", 100)
+    backend, items, _holder = made()
+    exact, found = scored(backend), scored(indexed(backend, items))
+    close(found.scores, exact.scores)
+    assert np.array_equal(items.texts().all()[1:], catalogue.vectors)
+    assert not np.array_equal(items.texts().all()[1:], setup.catalogue.vectors)
+
+
+@BOTH
 def test_ranks_and_lists_are_those_of_all_items(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item_index, "RECALL", 1.0)
     monkeypatch.setattr(item_index, "BEST", ITEMS)

@@ -21,6 +21,7 @@ from pipeline.errors import BackboneError
 from pipeline.events.windows import PADDING
 from pipeline.models.catalogue import Catalogue
 from pipeline.models.placement import Placement
+from pipeline.models.text_vectors import TextVectors
 
 BLOCK = 256
 """Rows whose vectors are computed together, always in the same shape: a row's vector does not depend on others."""
@@ -35,7 +36,7 @@ class ItemTable(nn.Module):
     Attributes:
         rows: (capacity, d) one row for each item, row 0 for padding; more rows than items once it has grown.
         projection: text dimensions -> d, or None where the log has no text.
-        text: (capacity, text dimensions) frozen text embeddings, not part of the weights.
+        text: (capacity, text dimensions) frozen text embeddings in float32 or float16, not part of the weights.
         last: highest row in use.
     """
 
@@ -48,7 +49,7 @@ class ItemTable(nn.Module):
         self.register_buffer("text", torch.zeros(items + 1, text_dimensions), persistent=False)
         self.last = items
         self._latest: tuple[Tensor, Tensor] | None = None
-        self._readable: NDArray[np.float32] | None = None
+        self._readable: TextVectors | None = None
 
     @property
     def capacity(self) -> int:
@@ -67,6 +68,11 @@ class ItemTable(nn.Module):
             weight.data = functional.pad(weight.data, (0, 0, 0, missing))
             self.text = functional.pad(self.text, (0, 0, 0, missing))
 
+    def hold_texts(self, precision: torch.dtype) -> None:
+        """Hold text embeddings in float32 or float16."""
+        self.text = self.text.to(precision)
+        self._readable = None
+
     def set(self, row: int, text: Tensor, own: Tensor | None = None) -> None:
         """Write the (t,) text embedding of a row, and its own (d,) row unless that stays."""
         self.text[row] = text
@@ -81,19 +87,19 @@ class ItemTable(nn.Module):
             vectors = vectors + self.projection(self._texts(rows))
         return vectors
 
-    def readable_texts(self) -> NDArray[np.float32]:
-        """(capacity, text dimensions) text embeddings as an array, copied where they lie on another device."""
+    def readable_texts(self) -> TextVectors:
+        """Text embeddings of all rows, copied where they lie on another device."""
         if self._readable is None:
-            self._readable = self.text.cpu().numpy()
+            self._readable = TextVectors(self.text.cpu().numpy())
         return self._readable
 
     def _texts(self, rows: Tensor) -> Tensor:
         """(..., text dimensions) of rows: the same tensor while training reads the same rows, step after step."""
         if not self.training:
             self._latest = None
-            return self.text[rows]
+            return self.text[rows].float()
         if self._latest is None or not torch.equal(self._latest[0], rows):
-            self._latest = rows, self.text[rows]
+            self._latest = rows, self.text[rows].float()
         return self._latest[1]
 
     def all(self) -> Tensor:
@@ -111,7 +117,8 @@ class ItemTable(nn.Module):
         vectors: Tensor = self.rows(rows).clone()
         if self.projection is not None:
             for place, start in enumerate(starts):
-                vectors[place * BLOCK : (place + 1) * BLOCK] += self.projection(self.text[start : start + BLOCK])
+                texts = self.text[start : start + BLOCK].float()
+                vectors[place * BLOCK : (place + 1) * BLOCK] += self.projection(texts)
         return vectors
 
 

@@ -85,6 +85,8 @@ def load_backbone(folder: Path, placement: Placement = ON_CPU) -> Backbone:
     model.place(replace(ON_CPU, precision=placement.precision))
     _fill(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
     saved = _tensors(folder / TEXTS)
+    if "text" in saved:
+        model.items.hold_texts(saved["text"].dtype)
     for name, tensor in model.item_texts().items():
         if name not in saved or saved[name].shape != tensor.shape:
             raise BackboneError(f"{folder / TEXTS} does not hold {name} of shape {tuple(tensor.shape)}; {_REPAIR}")

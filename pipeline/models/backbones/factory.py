@@ -47,6 +47,8 @@ def build(architecture: type[Built], settings: BackboneSettings, length: int, ca
     """Build a backbone of an architecture; the rest as of `build_backbone`."""
     with seeded(seed):
         model = architecture.from_settings(settings, length, catalogue)
-    model.items.text[1:] = torch.from_numpy(catalogue.vectors)
+    texts = torch.from_numpy(catalogue.vectors)
+    model.items.hold_texts(texts.dtype)
+    model.items.text[1:] = texts
     model.eval()  # type: ignore[no-untyped-call]
     return model

@@ -255,7 +255,7 @@ class BatchedForward:
         read = self._buffer("read", 1 + rows.numel(), self.vectors.shape[1])
         vectors = torch.index_select(self.vectors, 0, rows.flatten(), out=read[1:]).view(*rows.shape, -1)
         if self._layout.text is not None:
-            texts = functional.embedding(rows, self.backbone.items.text)
+            texts = functional.embedding(rows, self.backbone.items.text).float()
             vectors.baddbmm_(torch.bmm(texts, text_a.mT), text_b)
         return read
 

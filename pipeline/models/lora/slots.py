@@ -18,6 +18,7 @@ from pipeline.models.lora.factors import Factors, Layout, views
 from pipeline.models.lora.item_deltas import MovedItems
 from pipeline.models.lora.sparse import whole_lines
 from pipeline.models.lora.widening import widened, with_slack
+from pipeline.models.text_vectors import BLOCK
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class AdapterSlots:
 
     Args:
         layout: layout of the adapters.
-        texts: (items + 1, text dimensions) text embeddings of the catalogue.
+        texts: (items + 1, text dimensions) text embeddings of the catalogue, float32 or float16.
         width: width of an item vector.
         budget: bytes that active adapters may take; one adapter is always possible, also where the catalogue grew.
 
@@ -63,10 +64,10 @@ class AdapterSlots:
         self._slot_bytes = (layout.size + (rank + 1) * padded) * 4
         slots = max(1, budget // self._slot_bytes)
         # The system allocates memory for the rows that are written, whatever the budget.
-        self.table = texts.new_empty(slots, layout.size)
-        self.texts = texts.new_empty(slots, rank, padded)
+        self.table = texts.new_empty(slots, layout.size, dtype=torch.float32)
+        self.texts = texts.new_empty(slots, rank, padded, dtype=torch.float32)
         self.moved = MovedItems(slots, padded, width, max(padded, budget // (4 * width)), texts.device)
-        self._read = self._scored = texts.new_zeros(0, width)
+        self._read = self._scored = texts.new_zeros(0, width, dtype=torch.float32)
         self._free = list(range(slots))
         # One thread drops adapters while another one activates some.
         self._lock = Lock()
@@ -124,7 +125,7 @@ class AdapterSlots:
                 slots = torch.tensor(
                     [active.slot for active in self._active.values()], dtype=torch.int64, device=changed.device
                 )
-                self.texts[slots.unsqueeze(1), :, changed] = (a[slots] @ texts[changed].T).mT
+                self.texts[slots.unsqueeze(1), :, changed] = (a[slots] @ texts[changed].float().T).mT
 
     def rescore(self, read: Tensor, scored: Tensor, changed: Tensor) -> None:
         """Follow item vectors of the backbone, of which those that score may be others than those that are read.
@@ -225,7 +226,9 @@ class AdapterSlots:
         if self.layout.text is not None:
             a, _ = views(factors.packed, self.layout.text, self.layout.rank)
             texts = self.texts[slot]
-            torch.mm(a, self._texts.T, out=texts[:, : self._items])
+            for start in range(0, self._items, BLOCK):
+                part = slice(start, min(start + BLOCK, self._items))
+                torch.mm(a, self._texts[part].float().T, out=texts[:, part])
             texts[:, self._items :] = 0.0
         moved = self.moved.put(slot, factors.rows, factors.moves, self._scoring_moves(factors))
         return Active(slot, moved, self._bytes_of(name))

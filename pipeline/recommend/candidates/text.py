@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.events.allowed import Allowed
 from pipeline.events.windows import Ids
+from pipeline.models.text_vectors import TextVectors
 from pipeline.online.dense_scores import DenseScores, Values, shortlist
 from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.scores import RankedScores
@@ -18,9 +19,8 @@ DECAY = 0.8
 COMPARED = 20_000
 """Allowed items of a request up to which all their texts are compared, also in a large catalogue."""
 
-Texts = Callable[[], NDArray[np.float32]]
-"""Returns the (items + 1, t) text embeddings in force, of unit length, or zero for items without text."""
-
+Texts = Callable[[], TextVectors]
+"""Returns the text embeddings in force of all (items + 1) rows."""
 
 TextsLike = Callable[[NDArray[np.float32]], Ids | None]
 """Returns for (n, t) directions the (n, m) rows of items with texts close to each, `NONE` where there are fewer; None
@@ -85,7 +85,7 @@ class TextNeighbours:
         directions = np.stack([direction(texts, query.window) for query in queries])
         found = self._like(directions)
         if found is None:
-            return [DenseScores(row, 0.0) for row in directions @ texts.T]
+            return [DenseScores(row, 0.0) for row in directions @ texts.all().T]
         rows = (of[of != NONE] for of in found)
         return [FoundTexts(self._texts_of, towards, of) for towards, of in zip(directions, rows, strict=True)]
 
@@ -94,25 +94,25 @@ class TextNeighbours:
         window = query.window
         if not len(window):
             return np.zeros(len(rows))
-        scores: Values = self._texts_of(rows) @ self._texts()[window[-1]]
+        scores: Values = self._texts_of(rows) @ self._texts().of(window[-1:])[0]
         return scores
 
     def _texts_of(self, rows: Ids) -> NDArray[np.float32]:
         """(m, t) embeddings of (m,) rows, kept for the next question: the candidates are asked about twice."""
         if self._latest is None or rows is not self._latest[0]:
-            self._latest = rows, self._texts()[rows]
+            self._latest = rows, self._texts().of(rows)
         return self._latest[1]
 
 
-def direction(texts: NDArray[np.float32], window: Ids) -> NDArray[np.float32]:
+def direction(texts: TextVectors, window: Ids) -> NDArray[np.float32]:
     """(t,) direction of the texts of (m,) rows, the newest counting most; 0 for an empty window.
 
     Args:
-        texts: (items + 1, t) embeddings.
+        texts: embeddings of (items + 1) rows.
         window: the rows, oldest first.
     """
     weights = (DECAY ** np.arange(len(window))[::-1]).astype(np.float32)
-    mean = weights @ texts[window]
+    mean = weights @ texts.of(window)
     unit: NDArray[np.float32] = mean / np.float32(max(float(np.linalg.norm(mean)), 1e-9))
     return unit
 

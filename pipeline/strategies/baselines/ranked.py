@@ -15,6 +15,7 @@ from pipeline.events.existence import Existence
 from pipeline.events.windows import Ids, Windows
 from pipeline.metrics.ranking import NOT_SCORED
 from pipeline.models.lora.host import AdapterHost
+from pipeline.models.text_vectors import TextVectors
 from pipeline.recommend.candidates.query import BACKBONE, MODEL, Query, recent_shares
 from pipeline.recommend.candidates.scores import RankedScores
 from pipeline.recommend.events import Event, events_of
@@ -55,7 +56,7 @@ class Ranked(IntervalLearner):
         if not config.trend.half_lives:
             raise ConfigError([f"trend.half_lives is empty: {self.name} needs one; leave the strategy out, or set it"])
         vectors = context.catalogue.vectors
-        self._texts = np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors])
+        self._texts = TextVectors(np.concatenate([np.zeros((1, vectors.shape[1]), dtype=vectors.dtype), vectors]))
         self._frozen = AdapterHost(context.grown_backbone(), config.adapter)
         self._held_out = HeldOut(context.setup, config, self._ask)
         self._items = context.timeline.setup_items
@@ -87,9 +88,9 @@ class Ranked(IntervalLearner):
                 ranks.append(NOT_SCORED if allowed is None else self._stage.rank(query, allowed, target))
         return Scored(np.array(ranks, dtype=np.int64))
 
-    def _texts_in_force(self) -> NDArray[np.float32]:
-        """(items + 1, t) text embeddings of the items so far."""
-        return self._texts[: self._items + 1]
+    def _texts_in_force(self) -> TextVectors:
+        """Text embeddings of the items so far, padding first."""
+        return self._texts.first(self._items + 1)
 
     def _events(self, windows: Windows, existence: Existence) -> list[Event]:
         """Windows with the scores of the models."""
