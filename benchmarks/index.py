@@ -35,6 +35,7 @@ from pipeline.events.item import Item
 from pipeline.events.windows import Ids
 from pipeline.models.backbones.base import last_states
 from pipeline.models.seeding import make_deterministic
+from pipeline.models.text_vectors import TextVectors
 from pipeline.recommend.candidates.text import direction
 from pipeline.recommend.model_scores import FoundScores
 from pipeline.retrieval.retriever import FOUND, Retriever
@@ -118,10 +119,11 @@ class _Measured:
             self._note(
                 label, {"index": _twice(partial(index.ask, name, states)), "all": _twice(partial(_all, states, table))}
             )
-        self._texts(scorer.live.host.backbone.items.readable_texts()[: existence.items + 1], contexts, index, gone)
+        texts = scorer.live.host.backbone.items.readable_texts().first(existence.items + 1)
+        self._texts(texts.all(), contexts, index, gone)
 
     def _texts(self, texts: Scores, contexts: Ids, index: Retriever, gone: NDArray[np.bool_]) -> None:
-        directions = np.stack([direction(texts, context[context > 0]) for context in contexts])
+        directions = np.stack([direction(TextVectors(texts), context[context > 0]) for context in contexts])
         found, exact = index.texts_like(directions), directions @ texts.T
         assert found is not None
         exact[:, gone] = -np.inf

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.arrays import Array
 from pipeline.events.allowed import Allowed
+from pipeline.models.text_vectors import TextVectors
 from pipeline.online.dense_scores import DenseScores
 from pipeline.recommend.candidates.query import Query
 from pipeline.recommend.candidates.source import TieOrder, best
@@ -24,7 +25,7 @@ NO_ROWS = np.zeros(0, dtype=np.int64)
 def stage(setup: SetUp, *settings: str, experts: Sequence[str] = ("model", "backbone")) -> SecondStage:
     """A second stage that has counted nothing."""
     vectors = setup.catalogue.vectors
-    texts = np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors])
+    texts = TextVectors(np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors]))
     ids = ["", *setup.catalogue.item_ids]
     made = SecondStage(setup, config("ranking.batch=8", *settings), 1, experts, lambda: texts, ids)
     made.begin([])

@@ -30,6 +30,7 @@ from pipeline.events.user_state import UserState
 from pipeline.events.windows import History, Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.seeding import make_deterministic
+from pipeline.models.text_vectors import TextVectors
 from pipeline.recommend.backends import HostBackend
 from pipeline.recommend.online_state import OnlineState
 from pipeline.recommend.scorer import Scorer
@@ -132,10 +133,10 @@ def _shapes(rows: int) -> dict[str, tuple[int, ...]]:
     return {key: value.shape for key, value in host.tensors("r0001_v0001").items()}
 
 
-def texts() -> np.ndarray:
+def texts() -> TextVectors:
     """Text embeddings of set-up."""
     vectors = the_setup().catalogue.vectors
-    return np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors])
+    return TextVectors(np.concatenate([np.zeros((1, vectors.shape[1]), dtype=np.float32), vectors]))
 
 
 def fresh_state(settings: Config = SETTINGS) -> OnlineState:
