@@ -69,7 +69,7 @@ def ledger_of_run(run: Path) -> Sequence[Mapping[str, Any]]:
 def ledger_of_log(url: str, config: Config) -> Sequence[Mapping[str, Any]]:
     """Ledger lines of the edits in a log that have ended."""
     from consumers.runtime.ledger import Ledger
-    from pipeline.streams import open_existing_log
+    from consumers.runtime.runner import existing_log_of
 
-    with closing(open_existing_log(url, config.log)) as log:
+    with closing(existing_log_of(config, url)) as log:
         return Ledger(log, config.log.partitions).records(seed=0)
