@@ -59,7 +59,7 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
         options: `--config` and `--set`, as they were given.
         logger: shows status lines.
     """
-    from consumers.erasure.purge import Purge
+    from consumers.erasure.purge import Purges
     from consumers.http.exposure import check_exposure
     from consumers.runtime.compaction import Compaction
     from consumers.runtime.generations import folder_of
@@ -74,7 +74,7 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
         # Or the process would be refused, and started again, for ever.
         check_exposure("ingest", config.ingest.host, config.access, os.environ)
     stop, changes, path = Event(), _Changes(logger.info), path_of(config.log.url)
-    purge = Purge(config.data.columns, time.time)
+    purge = Purges(config.data.columns, time.time)
     compaction = Compaction(path, time.monotonic, logger.warning, purge) if path else None
     open_the_log = partial(open_log, config.log.url, config.log)
     running = RunningGenerations(open_the_log, config, time.monotonic, time.time, logger.warning)

@@ -86,7 +86,7 @@ def prepare_generation(inputs: Inputs) -> Generation:
         found = read_generations(log)
         if found.shadow is not None:
             raise LogError(
-                f"generation {found.shadow.number} runs in the shadow: see `raie refresh status`, then `raie refresh "
+                f"generation {found.shadow.number} runs in the shadow already: see `raie refresh status`, then `raie refresh "
                 "switch` or `raie refresh stop`"
             )
         active = folder_of(inputs.root, found.active)

@@ -45,7 +45,10 @@ class InFlight:
         self._app, self._requests = app, requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request; the life of the application is none."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         token = object()
         self._requests.add(token)
         try:

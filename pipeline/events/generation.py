@@ -21,7 +21,7 @@ from pipeline.streams.topics import FIRST
 
 
 class Act(StrEnum):
-    """What is done to a generation."""
+    """Kinds of acts on a generation."""
 
     BEGIN = "begin"
     FORK = "fork"
