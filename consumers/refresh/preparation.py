@@ -86,8 +86,8 @@ def prepare_generation(inputs: Inputs) -> Generation:
         found = read_generations(log)
         if found.shadow is not None:
             raise LogError(
-                f"generation {found.shadow.number} runs in the shadow already: see `raie refresh status`, then `raie refresh "
-                "switch` or `raie refresh stop`"
+                f"generation {found.shadow.number} runs in the shadow already: see `raie refresh status`, then "
+                "`raie refresh switch` or `raie refresh stop`"
             )
         active = folder_of(inputs.root, found.active)
         binding_of(active, config)

@@ -146,10 +146,11 @@ async def _leave(old: Service, theirs: set[object], requests: set[object]) -> No
             with suppress(KeyError):
                 old.metrics.hit_rate.remove(region.region_id)
         await stop(old)
-        # What was loaded before the first request was set aside from collections for good.
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
+        if gc.get_freeze_count():
+            # What was loaded before the first request was set aside from collections for good.
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
 
 
 def start(service: Service) -> None:

@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 
 from adapters_store import AdaptersStore
+from consumers.backup.archive import opened
+from consumers.backup.backup import back_up
+from consumers.backup.restore import restore
+from consumers.erasure.purge import Purges
 from consumers.refresh.preparation import prepare_generation
 from consumers.refresh.pruning import prune
 from consumers.refresh.shadow import judgement
@@ -22,17 +26,20 @@ from consumers.refresh.switching import roll_back, switch, switch_by_force
 from consumers.retention.plan import make_plan
 from consumers.runtime.generations import active_log, read_acts, read_generations, write_act
 from consumers.runtime.lag import lags
+from consumers.runtime.running_generations import RunningGenerations
 from consumers.runtime.stage import Point
 from pipeline.config import LogSettings
 from pipeline.errors import ConfigError, LogError
 from pipeline.events.erasure import Erasure
 from pipeline.events.generation import Act, GenerationAct, State
 from pipeline.setup.storage import load_setup
+from pipeline.streams import Log, Record, SqliteLog, UnavailableError
 from pipeline.streams.topics import GATED, INTERACTIONS, USERS
 from tests import broker
 from tests.consumers.gating import read
 from tests.consumers.refreshed import SECONDS, Refreshed, begun, operator, stream
 from tests.consumers.test_loop import Killed, Killer
+from tests.replay.small import raie
 
 LEARNED, LATER = 200, 320
 """Events of the stream before the fork, and all of them."""
@@ -281,3 +288,92 @@ def test_lockstep_is_refused(pipeline: Refreshed) -> None:
     lockstep = pipeline.config.model_copy(update={"consumers": consumers})
     with pytest.raises(ConfigError, match=r"consumers\.lockstep"):
         prepare_generation(replace(pipeline.inputs(), config=lockstep))
+
+
+def test_an_erasure_stays_in_the_log_for_a_gate_that_stands_by(pipeline: Refreshed) -> None:
+    user, purge = stream(LEARNED, LATER)[0].user_id, Purges({}, lambda: 5e9)
+    pipeline.gate(2).run()
+    with closing(pipeline.open()) as log:
+        assert isinstance(log, SqliteLog)
+        switch_by_force(log, 2, pipeline.config.refresh, operator())
+        with log.producer("test").transaction() as transaction:
+            transaction.send(INTERACTIONS, Erasure(user, 4e9).to_record(), key=user, timestamp=1.0)
+        pipeline.gate(2).run()
+        purge(log)
+        assert [record.value["erase"] for record in of_user(log, user)] == [True]
+        roll_back(log, 1.0, at_once=True, operator=operator())
+        pipeline.gate(1).run()
+        assert user not in {key for key, value in newest_users(pipeline, 1).items() if value is not None}
+        purge(log)
+        assert of_user(log, user) == []
+
+
+def of_user(log: Log, user: str) -> list[Record]:
+    return [r for p in range(2) for r in read(log, INTERACTIONS, p) if r.value and r.value["user_id"] == user]
+
+
+def test_a_backup_has_every_generation_and_restored_each_goes_on(pipeline: Refreshed, tmp_path: Path) -> None:
+    pipeline.gate(2).run()
+    with closing(pipeline.open()) as log:
+        switch_by_force(log, 2, pipeline.config.refresh, operator())
+    back_up(pipeline.root, pipeline.config, tmp_path / "backup", 1.0)
+    folder = tmp_path / "there"
+    folder.mkdir()
+    log = LogSettings(url=f"sqlite:///{folder / 'log.sqlite'}", partitions=2)
+    there = Refreshed(folder, pipeline.config.model_copy(update={"log": log}))
+    with opened(tmp_path / "backup") as archive:
+        restore(archive, there.root, there.config)
+    assert states(there) == {1: State.STANDBY, 2: State.ACTIVE}
+    there.write(stream(LATER, LATER + 30))
+    for generation in (1, 2):
+        there.gate(generation).run()
+    assert (there.gated(1), there.gated(2)) == (ids(0, LATER + 30), ids(LEARNED, LATER + 30))
+    assert there.histories(2) == there.histories(1)
+
+
+def test_the_stages_that_run_follow_the_log_and_the_last_known_state_where_it_is_out_of_reach(
+    pipeline: Refreshed,
+) -> None:
+    now, said, reachable = [SECONDS], list[str](), [True]
+
+    def open_it() -> Log:
+        if not reachable[0]:
+            raise UnavailableError("out of reach")
+        return pipeline.open()
+
+    running = RunningGenerations(open_it, pipeline.config, lambda: now[0], lambda: now[0], said.append)
+
+    def numbers() -> list[int]:
+        now[0] += 1.0
+        return [one.number for one in running()]
+
+    assert numbers() == [1, 2]
+    with closing(pipeline.open()) as log:
+        switch_by_force(log, 2, pipeline.config.refresh, operator())
+        # It lingers for five seconds after the switch.
+        assert [numbers(), numbers(), numbers(), numbers()] == [[2, 1], [2, 1], [2, 1], [2]]
+        running.close()
+        reachable[0] = False
+        assert [numbers(), numbers()] == [[2], [2]] and said == ["out of reach; trying again"]
+        reachable[0] = True
+        roll_back(log, 1.0, at_once=True, operator=operator())
+    assert numbers()[0] == 1
+    running.close()
+
+
+def test_a_refresh_by_the_command_line(pipeline: Refreshed, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline.gate(2).run()
+    options = ["--set", f"log.url={pipeline.config.log.url}", "--set", "log.partitions=2"]
+    status = raie(capsys, "refresh", "status", *options).out
+    assert "generation 1: active\ngeneration 2: shadow since 2023-11-14" in status
+    assert f"on {LATER - LEARNED} events of" in status and "judged from 2,000 events on" in status
+    refused = raie(capsys, "refresh", "switch", "--set", "refresh.judged_events=50", *options, "--by", "ann")
+    assert refused.code == 1 and "generation 2 was refused, generation 1 answers as before" in refused.out
+    again = raie(capsys, "refresh", "switch", "--force", "--to", "2", "--by", "ann", *options)
+    assert (again.code, again.out.split(",")[0]) == (0, "generation 2 answers")
+    assert "generation 1 answers again" in raie(capsys, "refresh", "rollback", "--now", *options).out
+    acts = raie(capsys, "acts", *options).out.splitlines()[-3:]
+    assert [line.split("  ")[1].split()[0] for line in acts] == ["stop", "switch", "switch"]
+    assert "by ann, without a token: generation 2, judged Recall@10 0." in acts[0]
+    assert raie(capsys, "refresh", "stop", *options).code == 2
+    assert "of 2 generations are as the pipeline needs them" in raie(capsys, "topics", "check", *options).out
