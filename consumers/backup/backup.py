@@ -58,6 +58,6 @@ def back_up(root: Path, config: Config, to: Path, now: float) -> Sequence[str]:
 
 
 def _named(log: Log, root: Path, config: Config) -> Named:
-    """What a generation's topics name, once they are checked to be of its set-up."""
+    """Names in a generation's topics, once these are checked to be of its set-up."""
     check_root(log, config, binding_of(root, config))
     return read_named(log)

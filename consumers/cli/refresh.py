@@ -37,6 +37,9 @@ NAME = "command line"
 def run(
     root: Root,
     by: By = NAME,
+    if_due: Annotated[
+        bool, typer.Option("--if-due", help="Only if refresh.every_days or refresh.when_rejected say so.")
+    ] = False,
     hours: Annotated[float, typer.Option("--hours", min=0, help="Hours to wait for enough events.")] = 24.0,
     patience: Patience = 600.0,
     config: ConfigFile = None,
@@ -44,19 +47,24 @@ def run(
 ) -> None:
     """Do all of it while `raie up` runs: prepare, wait until both set-ups have scored enough events, judge, switch.
 
-    The running pipeline answers as before until the new set-up has passed. Interrupted, the same command goes on. It is
-    what a schedule calls.
+    The running pipeline answers as before until the new set-up has passed. Interrupted, the same command goes on.
+    `raie up` calls it with --if-due; so may a timer of yours.
 
     Exit status 0: switched. 1: the new set-up was refused, with its numbers. 2: neither; the message says why.
 
     Example: `raie refresh run --root root --set log.url=sqlite:///log.sqlite`
     """
+    from consumers.refresh.schedule import SCHEDULE, Schedule
     from consumers.refresh.switching import switch, wait_for_events
     from consumers.runtime.generations import read_generations
     from consumers.runtime.runner import existing_log_of
 
+    by = SCHEDULE if if_due else by
     resolved, operator = configuration(config, settings), _operator(by)
     with closing(existing_log_of(resolved)) as log:
+        if if_due and not Schedule(root, resolved.refresh, time.time).is_due(log, read_generations(log)):
+            typer.echo("no refresh is due")
+            return
         new = read_generations(log).shadow or _prepared(root, resolved, by, terminal())
         wait_for_events(log, new, resolved.refresh, 3600 * hours, operator)
         found = switch(log, resolved.refresh, patience, operator)

@@ -23,6 +23,9 @@ app = typer.Typer()
 RAIE = (sys.executable, "-m", "consumers.cli.main")
 """Start of a command line of this program."""
 
+REFRESH = ("refresh", "run", "--if-due")
+"""A refresh by schedule; started again, it goes on."""
+
 
 @app.command()
 def up(
@@ -35,7 +38,8 @@ def up(
     """Run one gate, one monitor and the trainers on this machine until interrupted; restart those that die.
 
     It follows the generations of the log (`raie refresh`): the stages of one in the shadow run beside those of the one
-    that answers, and a switch ends those of the one before.
+    that answers, and a switch ends those of the one before. With `refresh.every_days` or `refresh.when_rejected` it
+    also begins refreshes itself.
 
     Example: `raie up --root root --set log.url=sqlite:///log.sqlite`
     """
@@ -61,6 +65,7 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
     """
     from consumers.erasure.purge import Purges
     from consumers.http.exposure import check_exposure
+    from consumers.refresh.schedule import Schedule
     from consumers.runtime.compaction import Compaction
     from consumers.runtime.generations import folder_of
     from consumers.runtime.runner import stopped_by_signals
@@ -77,7 +82,9 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
     purge = Purges(config.data.columns, time.time)
     compaction = Compaction(path, time.monotonic, logger.warning, purge) if path else None
     open_the_log = partial(open_log, config.log.url, config.log)
-    running = RunningGenerations(open_the_log, config, time.monotonic, time.time, logger.warning)
+    schedule = Schedule(root, config.refresh, time.time)
+    clocks = time.monotonic, time.time
+    running = RunningGenerations(open_the_log, config, *clocks, logger.warning, schedule.is_due)
     supervisor = Supervisor({}, time.monotonic)
 
     def look(states: Mapping[str, str]) -> None:
@@ -87,6 +94,8 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
         commands = _ingest(options) if ingest else {}
         for one in running():
             commands |= _stages(folder_of(root, one), one.number, trainers, options)
+        if running.refresh_is_due:
+            commands["refresh-0"] = [*RAIE, *REFRESH, "--root", str(root), *options]
         supervisor.keep(commands)
 
     with stopped_by_signals(stop), closing(running):

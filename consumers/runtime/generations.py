@@ -103,10 +103,13 @@ def number_of(generations: Generations, root: str) -> int:
     Raises:
         LogError: it was pruned.
     """
-    found = next((one for one in generations.all.values() if one.root == root and root), None)
-    if found is not None and found.state is State.GONE:
-        raise LogError(f"generation {found.number} was pruned: generation {generations.active.number} answers")
-    return found.number if found else FIRST
+    found = next((one for one in generations.all.values() if one.root == root), generations.all[FIRST])
+    if found.state is State.GONE:
+        raise LogError(
+            f"generation {found.number} was pruned, or the set-up is none of this log: name that of generation "
+            f"{generations.active.number} by --root"
+        )
+    return found.number
 
 
 def base_of(root: Path) -> Path:

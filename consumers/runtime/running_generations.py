@@ -21,6 +21,10 @@ class RunningGenerations:
         clock: monotonic seconds.
         wall_clock: seconds since 1970.
         say: shows a status line.
+        is_due: called at each look; True while a refresh should run.
+
+    Attributes:
+        refresh_is_due: what it returned last.
     """
 
     def __init__(
@@ -30,7 +34,10 @@ class RunningGenerations:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         say: Callable[[str], None],
+        is_due: Callable[[Log, Generations], bool] = lambda *_: False,
     ) -> None:
+        self.refresh_is_due = False
+        self._is_due = is_due
         self._open, self._config, self._clock, self._wall_clock, self._say = open_log, config, clock, wall_clock, say
         self._log: Log | None = None
         self._due, self._problem = clock(), ""
@@ -55,7 +62,8 @@ class RunningGenerations:
                 self._log = self._open()
                 create_active_topics(self._log, self._config.log.partitions)
             self._known, self._problem = read_generations(self._log), ""
-        except LogError as error:
+            self.refresh_is_due = self._is_due(self._log, self._known)
+        except (LogError, OSError) as error:
             self.close()
             if str(error) != self._problem:
                 self._problem = str(error)

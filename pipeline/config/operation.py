@@ -183,6 +183,19 @@ class RefreshSettings(Section):
             "Recall@10 by which the new set-up must be better for sure (95% interval); a negative one allows a loss"
         ),
     )
+    every_days: float | None = Field(
+        None, gt=0, description="days after which `raie up` refreshes by itself; null: never for their age"
+    )
+    when_rejected: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description=(
+            "share of rejected edits among those since the last refresh, at least `after_edits`, from which on `raie "
+            "up` refreshes by itself: edits no longer pay; null: never for that"
+        ),
+    )
+    after_edits: int = Field(50, ge=1, description="see `when_rejected`")
     linger: float = Field(
         60.0,
         ge=0,

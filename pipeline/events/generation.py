@@ -89,6 +89,7 @@ class Generation:
         number: from 1, never used again.
         state: its state.
         since: time of its last act, seconds since 1970.
+        by: who began it.
         root: fingerprint of its set-up; "" for the first one, which the log's binding names, and before it is ready.
         folder: of its set-up, relative to that of the first one.
         starts, ends: offsets of `interactions`, by partition, between which its set-up learned; its gate began at
@@ -100,6 +101,7 @@ class Generation:
     number: int
     state: State
     since: float = 0.0
+    by: str = ""
     root: str = ""
     folder: str = "."
     starts: tuple[int, ...] = ()
@@ -146,6 +148,11 @@ class Generations:
         return next((one for one in self.all.values() if one.state is State.SHADOW), None)
 
     @property
+    def begun(self) -> list[Generation]:
+        """Those that are being prepared, or run in the shadow."""
+        return [one for one in self.all.values() if one.state in (State.PREPARING, State.SHADOW)]
+
+    @property
     def running(self) -> list[Generation]:
         """Those with running stages, the active one first."""
         return sorted((one for one in self.all.values() if one.is_running), key=lambda one: one.state)
@@ -180,7 +187,7 @@ class Generations:
         if self.problem(act) is not None:
             return self
         number, details = act.generation, act.details
-        one = self.all.get(number, Generation(number, State.PREPARING))
+        one = self.all.get(number, Generation(number, State.PREPARING, by=act.by))
         changed = {number: replace(one, state=_TO[act.act], since=timestamp)}
         before = self.before
         if act.act is Act.FORK:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from consumers.refresh.preparation import Inputs, prepare_generation
 from consumers.refresh.switching import Operator
-from consumers.runtime.generations import log_in
+from consumers.runtime.generations import log_in, read_generations
 from consumers.runtime.loop import Loop
 from consumers.runtime.runner import binding_of, bound_log_of
 from consumers.runtime.stage import KillPoint, live_on
 from pipeline.config import Config, LogSettings
-from pipeline.events.generation import Generation
+from pipeline.events.generation import Generation, State
 from pipeline.events.interaction import Interaction
 from pipeline.setup.storage import load_setup, save_setup
 from pipeline.streams import GenerationLog, Log, open_log
@@ -24,6 +24,9 @@ from tests.consumers.run_of_raie import the_setup
 
 SECONDS = 1.7e9
 """Time of all acts."""
+
+LEARNED, LATER = 200, 320
+"""Events of the stream before the fork, and all of them."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +106,20 @@ def begun(folder: Path, log: LogSettings, stream: Sequence[Interaction]) -> Refr
 def stream(first: int, last: int) -> tuple[Interaction, ...]:
     """Interactions after set-up, by their numbers."""
     return events()[1][first:last]
+
+
+def with_shadow(folder: Path, log: LogSettings) -> Refreshed:
+    made = begun(folder, log, stream(0, LEARNED))
+    assert made.prepare().state is State.SHADOW
+    made.write(stream(LEARNED, LATER))
+    made.gate(1).run()
+    return made
+
+
+def ids(first: int, last: int) -> list[str]:
+    return sorted(event.event_id for event in stream(first, last))
+
+
+def states(made: Refreshed) -> dict[int, State]:
+    with closing(made.open()) as log:
+        return {one.number: one.state for one in read_generations(log).all.values()}

@@ -4,7 +4,6 @@ RAIE_SOAK=1 tries it on a broker, too, as `make soak` does.
 """
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -26,23 +25,29 @@ from consumers.refresh.switching import roll_back, switch, switch_by_force
 from consumers.retention.plan import make_plan
 from consumers.runtime.generations import active_log, read_acts, read_generations, write_act
 from consumers.runtime.lag import lags
-from consumers.runtime.running_generations import RunningGenerations
 from consumers.runtime.stage import Point
 from pipeline.config import LogSettings
 from pipeline.errors import ConfigError, LogError
 from pipeline.events.erasure import Erasure
 from pipeline.events.generation import Act, GenerationAct, State
 from pipeline.setup.storage import load_setup
-from pipeline.streams import Log, Record, SqliteLog, UnavailableError
+from pipeline.streams import Log, Record, SqliteLog
 from pipeline.streams.topics import GATED, INTERACTIONS, USERS
 from tests import broker
 from tests.consumers.gating import read
-from tests.consumers.refreshed import SECONDS, Refreshed, begun, operator, stream
+from tests.consumers.refreshed import (
+    LATER,
+    LEARNED,
+    SECONDS,
+    Refreshed,
+    begun,
+    ids,
+    operator,
+    states,
+    stream,
+    with_shadow,
+)
 from tests.consumers.test_loop import Killed, Killer
-from tests.replay.small import raie
-
-LEARNED, LATER = 200, 320
-"""Events of the stream before the fork, and all of them."""
 
 KINDS = ["sqlite", *(["kafka"] if os.environ.get("RAIE_SOAK") else [])]
 
@@ -53,29 +58,6 @@ def log_of_kind(kind: str, folder: Path, request: pytest.FixtureRequest) -> LogS
     return LogSettings(url=f"sqlite:///{folder / 'log.sqlite'}", partitions=2)
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Refreshed:
-    """A pipeline with a set-up in the shadow whose gate has not begun, and events since; never changed."""
-    folder = tmp_path_factory.mktemp("refreshed")
-    return with_shadow(folder, LogSettings(url=f"sqlite:///{folder / 'log.sqlite'}", partitions=2))
-
-
-def with_shadow(folder: Path, log: LogSettings) -> Refreshed:
-    made = begun(folder, log, stream(0, LEARNED))
-    assert made.prepare().state is State.SHADOW
-    made.write(stream(LEARNED, LATER))
-    made.gate(1).run()
-    return made
-
-
-@pytest.fixture
-def pipeline(prepared: Refreshed, tmp_path: Path) -> Refreshed:
-    """A copy of it for one test."""
-    shutil.copytree(prepared.folder, tmp_path, dirs_exist_ok=True)
-    log = LogSettings(url=f"sqlite:///{tmp_path / 'log.sqlite'}", partitions=2)
-    return Refreshed(tmp_path, prepared.config.model_copy(update={"log": log}))
-
-
 @pytest.fixture(params=KINDS)
 def on_any_log(request: pytest.FixtureRequest, tmp_path: Path) -> Refreshed:
     """The same on a log of either kind."""
@@ -83,15 +65,6 @@ def on_any_log(request: pytest.FixtureRequest, tmp_path: Path) -> Refreshed:
         return with_shadow(tmp_path, broker.settings(url=request.getfixturevalue("kafka_url"), partitions=2))
     made: Refreshed = request.getfixturevalue("pipeline")
     return made
-
-
-def ids(first: int, last: int) -> list[str]:
-    return sorted(event.event_id for event in stream(first, last))
-
-
-def states(made: Refreshed) -> dict[int, State]:
-    with closing(made.open()) as log:
-        return {one.number: one.state for one in read_generations(log).all.values()}
 
 
 def test_each_generation_gates_each_event_once_and_holds_the_same_histories(on_any_log: Refreshed) -> None:
@@ -329,51 +302,3 @@ def test_a_backup_has_every_generation_and_restored_each_goes_on(pipeline: Refre
         there.gate(generation).run()
     assert (there.gated(1), there.gated(2)) == (ids(0, LATER + 30), ids(LEARNED, LATER + 30))
     assert there.histories(2) == there.histories(1)
-
-
-def test_the_stages_that_run_follow_the_log_and_the_last_known_state_where_it_is_out_of_reach(
-    pipeline: Refreshed,
-) -> None:
-    now, said, reachable = [SECONDS], list[str](), [True]
-
-    def open_it() -> Log:
-        if not reachable[0]:
-            raise UnavailableError("out of reach")
-        return pipeline.open()
-
-    running = RunningGenerations(open_it, pipeline.config, lambda: now[0], lambda: now[0], said.append)
-
-    def numbers() -> list[int]:
-        now[0] += 1.0
-        return [one.number for one in running()]
-
-    assert numbers() == [1, 2]
-    with closing(pipeline.open()) as log:
-        switch_by_force(log, 2, pipeline.config.refresh, operator())
-        # It lingers for five seconds after the switch.
-        assert [numbers(), numbers(), numbers(), numbers()] == [[2, 1], [2, 1], [2, 1], [2]]
-        running.close()
-        reachable[0] = False
-        assert [numbers(), numbers()] == [[2], [2]] and said == ["out of reach; trying again"]
-        reachable[0] = True
-        roll_back(log, 1.0, at_once=True, operator=operator())
-    assert numbers()[0] == 1
-    running.close()
-
-
-def test_a_refresh_by_the_command_line(pipeline: Refreshed, capsys: pytest.CaptureFixture[str]) -> None:
-    pipeline.gate(2).run()
-    options = ["--set", f"log.url={pipeline.config.log.url}", "--set", "log.partitions=2"]
-    status = raie(capsys, "refresh", "status", *options).out
-    assert "generation 1: active\ngeneration 2: shadow since 2023-11-14" in status
-    assert f"on {LATER - LEARNED} events of" in status and "judged from 2,000 events on" in status
-    refused = raie(capsys, "refresh", "switch", "--set", "refresh.judged_events=50", *options, "--by", "ann")
-    assert refused.code == 1 and "generation 2 was refused, generation 1 answers as before" in refused.out
-    again = raie(capsys, "refresh", "switch", "--force", "--to", "2", "--by", "ann", *options)
-    assert (again.code, again.out.split(",")[0]) == (0, "generation 2 answers")
-    assert "generation 1 answers again" in raie(capsys, "refresh", "rollback", "--now", *options).out
-    acts = raie(capsys, "acts", *options).out.splitlines()[-3:]
-    assert [line.split("  ")[1].split()[0] for line in acts] == ["stop", "switch", "switch"]
-    assert "by ann, without a token: generation 2, judged Recall@10 0." in acts[0]
-    assert raie(capsys, "refresh", "stop", *options).code == 2
-    assert "of 2 generations are as the pipeline needs them" in raie(capsys, "topics", "check", *options).out
