@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from adapters_store import AdaptersStore
 from consumers.refresh.fork import INSTANCE, fork
+from consumers.refresh.ranking import keep, kept, newest_weights
 from consumers.refresh.stretch import read_stretch, starts_of
 from consumers.runtime.generations import (
     FOLDER,
@@ -22,7 +24,7 @@ from consumers.runtime.generations import (
     write_act,
 )
 from consumers.runtime.log_binding import bind_log
-from consumers.runtime.runner import binding_of, log_of
+from consumers.runtime.runner import adapters_of, binding_of, log_of
 from pipeline.config import Config
 from pipeline.errors import ConfigError, LogError
 from pipeline.evaluation.replay import prepare
@@ -91,8 +93,8 @@ def prepare_generation(inputs: Inputs) -> Generation:
             )
         active = folder_of(inputs.root, found.active)
         binding_of(active, config)
-        one = _forked(log, found, inputs)
-        folder = base_of(inputs.root) / FOLDER / str(one.number)
+        one = _forked(log, found, active, inputs)
+        folder = _folder_of(inputs, one.number)
         if not (folder / MANIFEST).exists():
             _set_up(log_in(log, one.number), one, load_setup(active, config.compute), folder, inputs)
         inputs.progress("starting the shadow", 0, 0)
@@ -100,7 +102,11 @@ def prepare_generation(inputs: Inputs) -> Generation:
         return write_act(log, GenerationAct(Act.READY, one.number, inputs.by, details), inputs.clock()).all[one.number]
 
 
-def _forked(log: GenerationLog, found: Generations, inputs: Inputs) -> Generation:
+def _folder_of(inputs: Inputs, number: int) -> Path:
+    return base_of(inputs.root) / FOLDER / str(number)
+
+
+def _forked(log: GenerationLog, found: Generations, active: Path, inputs: Inputs) -> Generation:
     """The generation that is being prepared, forked from the one that answers."""
     begun = [one for one in found.all.values() if one.state is State.PREPARING]
     if begun and begun[-1].is_forked:
@@ -114,6 +120,8 @@ def _forked(log: GenerationLog, found: Generations, inputs: Inputs) -> Generatio
     new = create_topics(log, number, config.log.partitions)
     # First: users without a rule would look like those of an earlier version.
     bind_log(new, INSTANCE, config)
+    # Before the positions are looked at: they are of no event after the fork.
+    keep(newest_weights(log, AdaptersStore(adapters_of(active))), _folder_of(inputs, number) / TRAINING)
     gated = log.end_offset(GATED, 0)
     ends = fork(log, new, SESSIONS * config.log.session_seconds, inputs.monotonic)
     starts = starts_of(log, ends, config.refresh.learn_events)
@@ -143,4 +151,5 @@ def _set_up(log: GenerationLog, one: Generation, old: SetUp, folder: Path, input
         inputs.on_built,
         begin if config.refresh.begin_from == "backbone" else None,
     )
-    save_setup(replace(setup, log=TrainingLog(dataset.sha256, plan.slices.setup_until, rule)), folder)
+    learned = TrainingLog(dataset.sha256, plan.slices.setup_until, rule)
+    save_setup(replace(setup, log=learned, ranking=kept(folder / TRAINING)), folder)

@@ -92,9 +92,9 @@ def operator(said_lines: list[str] | None = None) -> Operator:
     return Operator("ann", lambda: SECONDS, lambda: now[0], sleep, lines.append)
 
 
-def begun(folder: Path, log: LogSettings, stream: Sequence[Interaction]) -> Refreshed:
+def begun(folder: Path, log: LogSettings, stream: Sequence[Interaction], half_lives: Sequence[float] = ()) -> Refreshed:
     """A pipeline of the first generation alone, whose gate has read a stream."""
-    sections = {"refresh": {"judged_events": 50, "linger": 5.0}, "trend": {"half_lives": []}}
+    sections = {"refresh": {"judged_events": 50, "linger": 5.0}, "trend": {"half_lives": list(half_lives)}}
     made = Refreshed(folder, changed(**sections).model_copy(update={"log": log}))
     save_setup(the_setup(), made.root)
     with closing(made.open()) as opened:

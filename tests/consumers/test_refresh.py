@@ -18,6 +18,7 @@ from consumers.backup.archive import opened
 from consumers.backup.backup import back_up
 from consumers.backup.restore import restore
 from consumers.erasure.purge import Purges
+from consumers.gate.changelog import read_snapshot
 from consumers.refresh.preparation import prepare_generation
 from consumers.refresh.pruning import prune
 from consumers.refresh.shadow import judgement
@@ -30,6 +31,8 @@ from pipeline.config import LogSettings
 from pipeline.errors import ConfigError, LogError
 from pipeline.events.erasure import Erasure
 from pipeline.events.generation import Act, GenerationAct, State
+from pipeline.recommend.online_state import OnlineState
+from pipeline.recommend.start import start
 from pipeline.setup.storage import load_setup
 from pipeline.streams import Log, Record, SqliteLog
 from pipeline.streams.topics import GATED, INTERACTIONS, USERS
@@ -47,6 +50,7 @@ from tests.consumers.refreshed import (
     stream,
     with_shadow,
 )
+from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_loop import Killed, Killer
 
 KINDS = ["sqlite", *(["kafka"] if os.environ.get("RAIE_SOAK") else [])]
@@ -302,3 +306,26 @@ def test_a_backup_has_every_generation_and_restored_each_goes_on(pipeline: Refre
         there.gate(generation).run()
     assert (there.gated(1), there.gated(2)) == (ids(0, LATER + 30), ids(LEARNED, LATER + 30))
     assert there.histories(2) == there.histories(1)
+
+
+def test_the_weights_of_the_second_stage_go_along_and_the_new_one_begins_with_them(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'log.sqlite'}"
+    made = begun(tmp_path, LogSettings(url=url, partitions=2), stream(0, 60), half_lives=(50.0, 500.0))
+    with closing(made.open()) as log:
+        snapshot = read_snapshot(log, "g", AdaptersStore(made.root / "adapters").arrays)
+    assert snapshot is not None
+    new = made.prepare()
+    carried = load_setup(made.root / new.folder).ranking
+    assert sorted(carried) == sorted(name for name in snapshot.arrays if name.startswith("network."))
+    assert all(np.array_equal(array, snapshot.arrays[name]) for name, array in carried.items())
+    old = the_setup()
+    texts = np.concatenate([np.zeros((1, old.catalogue.vectors.shape[1]), np.float32), old.catalogue.vectors])
+    events = replace(old.events, held_out=np.zeros_like(old.events.held_out))
+    steps = []
+    for ranking in (carried, {}, {**carried, "network.means": np.zeros(1)}):
+        setup = replace(old, ranking=ranking, events=events)
+        state = OnlineState(setup, made.config, lambda: texts, ["", *old.catalogue.item_ids])
+        start(state.second_stage, setup, lambda *_: [], np.zeros(state.regions))
+        steps.append(int(state.to_arrays()["network.steps"]))
+    # Weights over other features do not fit.
+    assert steps == [int(carried["network.steps"]), 0, 0] and steps[0] > 0
