@@ -54,14 +54,9 @@ def log_of(config: Config) -> GenerationLog:
     return _with_topics(open_log(config.log.url, config.log), config)
 
 
-def existing_log_of(config: Config, url: str | None = None) -> GenerationLog:
-    """Open the log of the configuration, as `log_of` does; an embedded log without a file is refused, not created.
-
-    Args:
-        config: the whole tree.
-        url: of the log; None: that of the configuration.
-    """
-    return _with_topics(open_existing_log(url or config.log.url, config.log), config)
+def existing_log_of(config: Config) -> GenerationLog:
+    """Open the log of the configuration, as `log_of` does; an embedded log without a file is refused, not created."""
+    return _with_topics(open_existing_log(config.log.url, config.log), config)
 
 
 def bound_log_of(config: Config, writer: str, binding: Binding | None = None) -> GenerationLog:
