@@ -22,6 +22,7 @@ from consumers.gate.changelog import read_snapshot
 from consumers.refresh.preparation import prepare_generation
 from consumers.refresh.pruning import prune
 from consumers.refresh.shadow import judgement
+from consumers.refresh.stretch import starts_of
 from consumers.refresh.switching import roll_back, switch, switch_by_force
 from consumers.retention.plan import make_plan
 from consumers.runtime.generations import active_log, read_acts, read_generations, write_act
@@ -98,6 +99,15 @@ def test_set_up_learns_the_stretch_before_the_fork_and_nothing_after_it(prepared
     with closing(prepared.open()) as log:
         new = read_generations(log).all[2]
         assert sum(new.ends) == log.end_offset(INTERACTIONS, 0) + log.end_offset(INTERACTIONS, 1) - LATER + LEARNED
+
+
+def test_a_stretch_takes_the_same_share_of_each_partition(prepared: Refreshed) -> None:
+    with closing(prepared.log(1)) as log:
+        ends = [log.end_offset(INTERACTIONS, p) for p in range(2)]
+        assert starts_of(log, ends, 10**9) == [0, 0]
+        starts = starts_of(log, ends, 500)
+    shares = [(end - start) / end for start, end in zip(starts, ends, strict=True)]
+    assert sum(ends) - sum(starts) == pytest.approx(500, abs=2) and shares[0] == pytest.approx(shares[1], abs=0.01)
 
 
 def test_a_fork_between_any_two_commits_of_a_running_gate_is_whole(tmp_path: Path) -> None:

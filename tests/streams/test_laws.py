@@ -514,3 +514,15 @@ def test_threads_share_a_log(log: Log) -> None:
 def test_an_idle_poll_waits_no_longer_than_asked(log: Log) -> None:
     consumer = log.consumer("g", ["one"], "a")
     assert consumer.poll(1, 0.05) == []
+
+
+def test_a_deleted_topic_is_gone_with_its_records_and_no_other_is(log: Log) -> None:
+    write(log, "one", range(3))
+    write(log, "short", range(2))
+    log.delete_topics(["one", "nowhere"])
+    deadline = time.monotonic() + WAIT
+    while not (found := log.problems([Topic("one"), Topic("short", 1, "while needed")])):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [problem.endswith("does not exist") for problem in found] == [True]
+    assert numbers(everything(log, "short")) == [0, 1]
