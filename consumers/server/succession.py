@@ -112,6 +112,8 @@ class Succession:
 
     async def _opened(self, root: Path) -> Service:
         """Open the service of another set-up, and wait until it has read the log."""
+        # It may be the one that leaves: both would read the log under one name.
+        await asyncio.gather(*self._leaving)
         self._say(f"the generation in {root} was switched to, and is being loaded")
         new = await asyncio.to_thread(self._open, root)
         start(new)

@@ -38,7 +38,7 @@ from pipeline.setup.storage import load_setup
 from pipeline.streams import Log, Record, SqliteLog
 from pipeline.streams.topics import GATED, INTERACTIONS, USERS
 from tests import broker
-from tests.consumers.gating import read
+from tests.consumers.gating import read, said, write
 from tests.consumers.refreshed import (
     LATER,
     LEARNED,
@@ -99,6 +99,16 @@ def test_set_up_learns_the_stretch_before_the_fork_and_nothing_after_it(prepared
     with closing(prepared.open()) as log:
         new = read_generations(log).all[2]
         assert sum(new.ends) == log.end_offset(INTERACTIONS, 0) + log.end_offset(INTERACTIONS, 1) - LATER + LEARNED
+
+
+def test_records_that_both_gates_send_to_the_partition_of_their_user_count_once_in_each(pipeline: Refreshed) -> None:
+    with closing(pipeline.open()) as log:
+        write(log, [{**said(e), "event_id": None} for e in stream(LATER, LATER + 60)], partition=0)
+    for generation in (1, 2, 1, 2):
+        pipeline.gate(generation).run()
+    assert len(pipeline.gated(1)) == LATER + 60 == len(set(pipeline.gated(1)))
+    assert len(pipeline.gated(2)) == LATER - LEARNED + 60 == len(set(pipeline.gated(2)))
+    assert pipeline.histories(2) == pipeline.histories(1)
 
 
 def test_a_stretch_takes_the_same_share_of_each_partition(prepared: Refreshed) -> None:
