@@ -17,6 +17,7 @@ from adapters_store import AdaptersStore
 from consumers.backup.archive import opened
 from consumers.backup.backup import back_up
 from consumers.backup.restore import restore
+from consumers.erasure.inventory import BY_PRUNING, take_inventory
 from consumers.erasure.purge import Purges
 from consumers.gate.changelog import read_snapshot
 from consumers.refresh.preparation import prepare_generation
@@ -298,6 +299,8 @@ def test_an_erasure_stays_in_the_log_for_a_gate_that_stands_by(pipeline: Refresh
         pipeline.gate(2).run()
         purge(log)
         assert [record.value["erase"] for record in of_user(log, user)] == [True]
+        left = take_inventory(active_log(log), user, pipeline.config).remainders[-1]
+        assert (left.place, left.records, left.goes) == ("users of generation 1, and what it links", 1, BY_PRUNING)
         roll_back(log, 1.0, at_once=True, operator=operator())
         pipeline.gate(1).run()
         assert user not in {key for key, value in newest_users(pipeline, 1).items() if value is not None}
