@@ -70,6 +70,7 @@ class Metrics:
         self._registry = registry
         self.build = _gauge(registry, "build_info", "1, labelled with the version of the program", "version")
         self.build.labels(version_of(PROGRAM)).set(1)
+        self.generation = _gauge(registry, "generation", "Generation of the set-up that the process uses")
         self._add_loop(registry)
         self._add_gate(registry)
         self._add_revisions(registry)

@@ -1,7 +1,7 @@
 """Backup of a running pipeline, read in an order in which each part needs only those after it.
 
 1. the log as of one moment: of each stage, records and offsets that belong together;
-2. the set-up, which never changes, and whose fingerprint the log has;
+2. the set-ups, which never change, and whose fingerprints the log has;
 3. of the adapters store, what the saved log names: a file is there before the log names it.
 
 What comes after the moment, in log or store, is not of the backup: stages go on from it, and make the same again.
@@ -12,12 +12,13 @@ from contextlib import closing
 from pathlib import Path
 
 from consumers.backup.archive import written
-from consumers.backup.contents import copy_setup, copy_store, read_named
+from consumers.backup.contents import Named, copy_setup, copy_store, read_named
+from consumers.runtime.generations import base_of, log_in, read_generations
 from consumers.runtime.log_binding import check_root
 from consumers.runtime.runner import ADAPTERS, adapters_of, binding_of
 from pipeline.config import Config
 from pipeline.errors import BackupError
-from pipeline.streams import LastingLog, open_existing_log
+from pipeline.streams import LastingLog, Log, open_existing_log
 from pipeline.streams.sqlite.saved import opened
 
 LOG, ROOT = "log.sqlite", "root"
@@ -25,10 +26,10 @@ LOG, ROOT = "log.sqlite", "root"
 
 
 def back_up(root: Path, config: Config, to: Path, now: float) -> Sequence[str]:
-    """Back up set-up, log and adapters store, while stages run.
+    """Back up set-ups, log and adapters stores of all generations, while stages run.
 
     Args:
-        root: of the set-up.
+        root: of the set-up of any generation.
         config: names the log.
         to: does not exist yet; a zip file if its name ends so, else a folder.
         now: seconds since 1970.
@@ -40,14 +41,23 @@ def back_up(root: Path, config: Config, to: Path, now: float) -> Sequence[str]:
         BackupError: it exists, or something that is needed is missing or damaged.
         LogError: the log is that of another set-up, or cannot be read.
     """
-    binding = binding_of(root, config)
+    base, left_out = base_of(root), list[str]()
     with written(to, now, config.log.url) as draft:
         with closing(open_existing_log(config.log.url, config.log)) as log:
             if not isinstance(log, LastingLog):
                 raise BackupError(f"{config.log.url} ends with its process: there is nothing to back up")
             log.save(draft / LOG)
         with opened(draft / LOG) as saved:
-            check_root(saved, config, binding)
-            named = read_named(saved)
-        copy_setup(root, draft / ROOT)
-        return copy_store(named, adapters_of(root), draft / ROOT / ADAPTERS)
+            found = [one for one in read_generations(saved).kept if one.has_setup and one.is_forked]
+            named = {one.number: _named(log_in(saved, one.number), base / one.folder, config) for one in found}
+        for one in found:
+            copy_setup(base / one.folder, draft / ROOT / one.folder)
+            store, copy = adapters_of(base / one.folder), draft / ROOT / one.folder / ADAPTERS
+            left_out += copy_store(named[one.number], store, copy)
+        return left_out
+
+
+def _named(log: Log, root: Path, config: Config) -> Named:
+    """Names in a generation's topics, once these are checked to be of its set-up."""
+    check_root(log, config, binding_of(root, config))
+    return read_named(log)

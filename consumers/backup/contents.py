@@ -75,6 +75,7 @@ def copy_store(named: Named, store: Path, to: Path) -> list[str]:
     Raises:
         BackupError: one that is needed is missing or damaged.
     """
+    to.mkdir(parents=True, exist_ok=True)
     copy, left_out = AdaptersStore(to), []
     for name in sorted(named.needed | named.others):
         try:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from heapq import merge
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,6 +13,7 @@ from pipeline.config import Config
 
 if TYPE_CHECKING:
     from pipeline.events.control import ControlAct
+    from pipeline.events.generation import GenerationAct
     from pipeline.streams.interface import Record
 
 app = typer.Typer()
@@ -19,7 +21,7 @@ app = typer.Typer()
 
 @app.command("acts")
 def command(config: ConfigFile = None, settings: Settings = None) -> None:
-    """List administrative acts, oldest first: rollbacks, pins, reloads, ended trials and erasures.
+    """List administrative acts, oldest first: rollbacks, pins, reloads, ended trials, erasures, and refreshes.
 
     Each line has the time, the act, the name that its author gave, and the name of the token that allowed it. Acts
     by the command line, by servers, and those of earlier versions have no token.
@@ -31,16 +33,22 @@ def command(config: ConfigFile = None, settings: Settings = None) -> None:
 
 
 def lines(config: Config) -> Iterator[str]:
-    """Yield a line for each act in the log."""
+    """Yield a line for each act in the log, those of all generations by their times."""
+    from consumers.runtime.generations import log_in, read_acts, read_generations
     from consumers.runtime.malformed import readable, unreported
     from consumers.runtime.runner import existing_log_of
     from consumers.runtime.topic_reader import new_records
     from pipeline.streams.topics import CONTROL
 
     with closing(existing_log_of(config)) as log:
-        for found in readable(new_records(log, CONTROL, 0), _act_in, unreported):
-            if found is not None:
-                yield line_of(*found)
+        # Of a generation that was pruned `control` stays.
+        forked = [one.number for one in read_generations(log).all.values() if one.is_forked]
+        records = [new_records(log_in(log, number), CONTROL, 0) for number in forked]
+        acts = [[act for act in readable(of_one, _act_in, unreported) if act is not None] for of_one in records]
+        changes = [(_shown(act), timestamp) for act, timestamp in read_acts(log)]
+        # A merge keeps the order of each topic, whatever its times say.
+        for found in merge(*acts, changes, key=lambda found: found[1]):
+            yield line_of(*found)
 
 
 def line_of(act: "ControlAct", timestamp: float) -> str:
@@ -58,3 +66,13 @@ def _act_in(record: "Record") -> "tuple[ControlAct, float] | None":
 
     act = None if record.value is None else ControlAct.from_record(record.value)
     return None if act is None else (act, record.timestamp)
+
+
+def _shown(act: "GenerationAct") -> "ControlAct":
+    from pipeline.events.control import ControlAct
+    from pipeline.setup.judgement import Judgement
+
+    details = {name: value for name, value in act.details.items() if isinstance(value, str | int)}
+    if "judgement" in act.details:
+        details["judged"] = str(Judgement(**act.details["judgement"]))
+    return ControlAct(str(act.act), act.by, details={"generation": act.generation, **details})

@@ -9,6 +9,7 @@ import numpy as np
 
 from adapters_store import AdaptersStore, Manifest
 from adapters_store.errors import AdapterRefused, StoreError
+from consumers.runtime.generations import active_log
 from consumers.server.rollback import roll_back
 from pipeline.streams import open_existing_log
 
@@ -59,7 +60,7 @@ def roll_region_back(
     adapters: str, log_url: str, region_id: int, to: str | None, by: str, clock: Callable[[], float] = time.time
 ) -> str:
     """Roll a region back, and describe the new revision in a sentence."""
-    with closing(open_existing_log(log_url)) as log:
+    with closing(active_log(open_existing_log(log_url))) as log:
         store = AdaptersStore(adapters)
         revision, plan = roll_back(log, log.producer("rollback"), store, region_id, to, by, clock())
     restored = plan.restored[-1] if plan.restored else "no injected items"

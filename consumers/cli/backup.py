@@ -51,6 +51,9 @@ def described(manifest: "Manifest", path: Path) -> Iterator[str]:
     log = manifest.files["log.sqlite"].bytes
     yield f"log {_size(log)}, set-up and adapters {_size(manifest.size - log)}, {len(manifest.files)} files"
     versions = sorted({Path(name).parts[2] for name in manifest.files if Path(name).match("root/adapters/r*/*")})
+    numbers = sorted({int(Path(name).parts[2]) for name in manifest.files if Path(name).match("root/generations/*/*")})
+    if numbers:
+        yield f"with generation{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} of `raie refresh`"
     yield f"{len(versions)} adapter versions{': ' if versions else ''}{', '.join(versions)}"
 
 

@@ -76,6 +76,7 @@ def rerun_edit(root: Path, edit_id: str, config: Config, out: Say) -> None:
     Raises:
         RaieError: the result differs from what was published.
     """
+    from consumers.runtime.generations import folder_of, read_generations
     from consumers.runtime.ledger import Ledger
     from consumers.runtime.runner import adapters_of, existing_log_of
     from consumers.trainer.rerun import rerun
@@ -86,7 +87,8 @@ def rerun_edit(root: Path, edit_id: str, config: Config, out: Say) -> None:
     with closing(existing_log_of(config)) as log:
         ledger = Ledger(log, config.log.partitions)
         ledger.poll()
-        found = rerun(ledger[edit_id], load_setup(root, config.compute), config, log, adapters_of(root))
+        own = folder_of(root, read_generations(log).active)
+        found = rerun(ledger[edit_id], load_setup(own, config.compute), config, log, adapters_of(own))
     what = f"adapter {found.version}, byte for byte" if found.version else "the same boundary, number by number"
     if not found.alike:
         raise RaieError(

@@ -1,9 +1,10 @@
 """`raie erase`: erasure of a user, and the question what is left of one."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from consumers.cli.options import ConfigFile, Say, Settings, configuration, say
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.streams.interface import Log
-from pipeline.streams.topics import GATED
+from pipeline.streams.topics import GATED, INTERACTIONS
 
 if TYPE_CHECKING:
     from consumers.erasure.inventory import Inventory
@@ -140,7 +141,8 @@ def erase_user(user: str, config: Config, patience: float, out: Say, by: str, *,
         BadEvent: it is no user id.
         LogError: no gate took the erasure in time; it stays in the log.
     """
-    from consumers.erasure.request import is_forgotten, is_taken, request, wait_until
+    from consumers.erasure.request import home_of, is_forgotten, is_taken, request, wait_until
+    from consumers.runtime.generations import running_logs
     from pipeline.events.cells import identifier
     from pipeline.events.erasure import Erasure
 
@@ -152,6 +154,10 @@ def erase_user(user: str, config: Config, patience: float, out: Say, by: str, *,
                 f"the erasure is in the log (interactions, offset {requested.offset}), but no gate took it within "
                 f"{patience:g} s: it takes effect as soon as one runs; see `raie lag`, then `raie erase {user} --check`"
             )
+        home, shadows = home_of(log, user), running_logs(log)[1:]
+        has_passed = partial(_has_passed, shadows, home, requested.offset)
+        if not wait_until(has_passed, patience, time.monotonic, time.sleep):
+            out(f"the gate in the shadow has not read the erasure within {patience:g} s: it does once it has caught up")
         if not wait_until(lambda: is_forgotten(log), patience, time.monotonic, time.sleep):
             out(f"no monitor read the erasure within {patience:g} s: it does as soon as one runs")
         _purge(log, config)
@@ -178,15 +184,20 @@ def _checked_log(config: Config) -> Log:
     return log
 
 
+def _has_passed(logs: Sequence[Log], home: int, offset: int) -> bool:
+    return all(own.committed("gate", INTERACTIONS, home) > offset for own in logs)
+
+
 def _purge(log: Log, config: Config) -> None:
     """Purge an embedded log; a broker deletes by itself."""
-    from consumers.erasure.purge import Purge
+    from consumers.erasure.purge import Purges
     from consumers.runtime.compaction import compact
+    from consumers.runtime.generations import whole
     from pipeline.streams import SqliteLog
 
-    if isinstance(log, SqliteLog):
-        compact(log)
-        Purge(config.data.columns, time.time)(log)
+    if isinstance(found := whole(log), SqliteLog):
+        compact(found)
+        Purges(config.data.columns, time.time)(found)
 
 
 def _lines(user: str, found: "Inventory") -> Iterator[str]:

@@ -85,11 +85,12 @@ def trace(
 
     Example: `raie events trace e1000 --log sqlite:///log.sqlite`
     """
+    from consumers.runtime.generations import active_log
     from consumers.server.trace import Trace
     from pipeline.streams import open_existing_log
 
     resolved = configuration(config, settings)
-    with closing(open_existing_log(log or resolved.log.url, resolved.log)) as opened:
+    with closing(active_log(open_existing_log(log or resolved.log.url, resolved.log))) as opened:
         for line in Trace(opened, resolved.data.columns).of(one):
             typer.echo(line)
 

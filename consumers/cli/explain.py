@@ -68,8 +68,9 @@ def ledger_of_run(run: Path) -> Sequence[Mapping[str, Any]]:
 
 def ledger_of_log(url: str, config: Config) -> Sequence[Mapping[str, Any]]:
     """Ledger lines of the edits in a log that have ended."""
+    from consumers.runtime.generations import active_log
     from consumers.runtime.ledger import Ledger
     from pipeline.streams import open_existing_log
 
-    with closing(open_existing_log(url, config.log)) as log:
+    with closing(active_log(open_existing_log(url, config.log))) as log:
         return Ledger(log, config.log.partitions).records(seed=0)

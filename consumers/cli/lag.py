@@ -14,6 +14,8 @@ app = typer.Typer()
 def lag(config: ConfigFile = None, settings: Settings = None) -> None:
     """Show the lag of each stage: the records it has still to read, by partition.
 
+    Beside the generation that answers, that of one in the shadow (`raie refresh`) is shown, too.
+
     Example: `raie lag --set log.url=sqlite:///log.sqlite`
     """
     show_lag(configuration(config, settings), typer.echo)
@@ -21,10 +23,14 @@ def lag(config: ConfigFile = None, settings: Settings = None) -> None:
 
 def show_lag(config: Config, out: Say) -> None:
     """Show committed position, end and lag of each stage and partition, a line each."""
+    from consumers.runtime.generations import running_logs
     from consumers.runtime.lag import lags
     from consumers.runtime.runner import existing_log_of
 
     with closing(existing_log_of(config)) as log:
-        for lag in lags(log, config.log.partitions):
-            where = f"{lag.stage:8s} {lag.topic}/{lag.partition}"
-            out(f"{where}: {lag.behind:,} behind, at {lag.position:,} of {lag.end:,}")
+        several = len(found := running_logs(log)) > 1
+        for own in found:
+            which = f"generation {own.generation} " if several else ""
+            for lag in lags(own, config.log.partitions):
+                where = f"{which}{lag.stage:8s} {lag.topic}/{lag.partition}"
+                out(f"{where}: {lag.behind:,} behind, at {lag.position:,} of {lag.end:,}")

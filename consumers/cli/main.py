@@ -44,7 +44,7 @@ COMMANDS = (
 )
 """Modules of one command each, in the order of `raie --help`."""
 
-GROUPS = ("data", "topics", "events", "histories", "edits", "adapters", "dead_letters", "token")
+GROUPS = ("refresh", "data", "topics", "events", "histories", "edits", "adapters", "dead_letters", "token")
 """Modules of several commands under the module's name."""
 
 

@@ -86,7 +86,7 @@ def recommend(
     """
     from consumers.runtime.user_tables import UserTables
     from consumers.server.answers_file import catch_up, write_answers
-    from consumers.server.opening import open_service
+    from consumers.server.opening import active_root, open_service
     from consumers.server.service import Edges
     from pipeline.streams import open_existing_log
 
@@ -94,6 +94,7 @@ def recommend(
     edges = Edges(partial(open_existing_log, config.log.url, config.log), time.time, say)
     # Beside any server and any other run.
     instance = f"recommend-{socket.gethostname()}-{os.getpid()}"
+    root = active_root(root, edges.open_log)
     progress(f"loading {root}", 0, 0)
     with closing(open_service(root, adapters, UserTables(None), instance, config, edges)) as service:
         progress(f"reading {config.log.url}", 0, 0)

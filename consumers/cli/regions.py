@@ -27,14 +27,16 @@ def regions(root: Root, config: ConfigFile = None, settings: Settings = None) ->
 def show_regions(config: Config, root: Path, out: Say) -> None:
     """Show the newest revision, then each region in a line."""
     from adapters_store import AdaptersStore
+    from consumers.runtime.generations import folder_of, read_generations
     from consumers.runtime.malformed import unreported
     from consumers.runtime.revisions import RevisionFollower
     from consumers.runtime.runner import adapters_of, existing_log_of
     from pipeline.setup.storage import load_setup
 
-    bank = load_setup(root).bank
-    revisions = RevisionFollower(bank, AdaptersStore(adapters_of(root)).arrays, unreported)
     with closing(existing_log_of(config)) as log:
+        own = folder_of(root, read_generations(log).active)
+        bank = load_setup(own).bank
+        revisions = RevisionFollower(bank, AdaptersStore(adapters_of(own)).arrays, unreported)
         for _, revision in revisions.poll(log):
             bank = revision.after(bank)
     newest = "set-up" if revisions.revision < 0 else f"revision {revisions.revision}"

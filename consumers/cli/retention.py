@@ -26,11 +26,13 @@ def retention(root: Root, config: ConfigFile = None, settings: Settings = None) 
     """
     from adapters_store import AdaptersStore
     from consumers.retention.plan import make_plan
+    from consumers.runtime.generations import folder_of, read_generations
     from consumers.runtime.runner import adapters_of, existing_log_of
 
     resolved = configuration(config, settings)
     with closing(existing_log_of(resolved)) as log:
-        plan = make_plan(log, AdaptersStore(adapters_of(root)), resolved.retention, time.time())
+        store = AdaptersStore(adapters_of(folder_of(root, read_generations(log).active)))
+        plan = make_plan(log, store, resolved.retention, time.time())
     for line in described(plan):
         typer.echo(line)
 

@@ -40,6 +40,10 @@ def command(
     reload). With tokens (`raie token new`) every call needs one: role read for answers and the page, ingest for
     feedback, admin for administrative calls. docs/security.md explains tokens, limits, TLS and proxies.
 
+    It answers from the generation that the log names, and opens another one beside it when that is switched to
+    (`raie refresh`), without losing a request. `--adapters` is of the first generation: others have theirs in
+    ROOT/generations/N/adapters.
+
     Example: `raie serve --root root --log sqlite:///log.sqlite --set server.port=8080`
     """
     from consumers.http.exposure import check_exposure
@@ -70,13 +74,16 @@ def serve(
         ConfigError: the address cannot be listened on.
     """
     from consumers.http.listening import access_line, listen, run_http
+    from consumers.runtime.generations import base_of
     from consumers.runtime.process_log import process_log
     from consumers.runtime.runner import user_tables_of
     from consumers.runtime.tracing import tracing_of
     from consumers.server.http.app import make_app
-    from consumers.server.opening import open_service
-    from consumers.server.service import Edges
+    from consumers.server.opening import active_root, open_service
+    from consumers.server.service import Edges, Service
+    from consumers.server.succession import Succession
     from pipeline.streams import open_log
+    from pipeline.telemetry import new_metrics
 
     with (
         closing(listen(config.server.host, config.server.port, "server")) as listening,
@@ -85,9 +92,16 @@ def serve(
     ):
         edges = Edges(partial(open_log, log_url or config.log.url, config.log), time.time, logger.warning)
         host, port = listening.getsockname()[:2]
-        tables = user_tables_of(root, config, f"server-{name}", logger.info)
-        service = open_service(root, adapters, tables, name, config, edges)
-        application = make_app(service, config.access, config.server.max_body)
+        metrics = new_metrics()
+
+        def opened(of: Path) -> Service:
+            tables = user_tables_of(of, config, f"server-{name}", logger.info)
+            # Another generation has its adapters below its own set-up.
+            return open_service(of, adapters if of == first else None, tables, name, config, edges, metrics)
+
+        first, present = base_of(root), active_root(root, edges.open_log)
+        succession = Succession(present, edges.open_log, opened, logger.info)
+        application = make_app(opened(present), config.access, config.server.max_body, succession)
         run_http(
             tracing.asgi(application),
             listening,

@@ -37,7 +37,7 @@ def setup(
     set_up_log(data, out, configuration(config, settings, items), terminal())
 
 
-def _show_memory(backbone: "Backbone", placement: "Placement", config: "Config", terminal: "Terminal") -> None:
+def show_memory(backbone: "Backbone", placement: "Placement", config: "Config", terminal: "Terminal") -> None:
     """Show what memory the training needs; raises ConfigError where it does not fit."""
     from rich.text import Text
 
@@ -71,7 +71,7 @@ def set_up_log(data: Path, root: Path, config: "Config", terminal: "Terminal") -
         plan, catalogue = prepare(dataset, config, stages)
         if (root / TRAINING).exists():
             terminal.err.print(Text(f"{root / TRAINING}: going on from the checkpoint of an interrupted set-up"))
-        on_built = partial(_show_memory, config=config, terminal=terminal)
+        on_built = partial(show_memory, config=config, terminal=terminal)
         setup = set_up(config, catalogue, plan.setup, SEED, partial(stages, "set-up"), root / TRAINING, on_built)
         rule = CountingRule(threshold_of(dataset, config.data.positive_from), config.data.event_types)
         save_setup(replace(setup, log=TrainingLog(dataset.sha256, plan.slices.setup_until, rule)), root)

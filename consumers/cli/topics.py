@@ -85,11 +85,13 @@ def create_topics(config: Config) -> str:
     Raises:
         LogError: a topic exists with other properties, or the log cannot be reached or is of an earlier version.
     """
+    from consumers.runtime.generations import create_active_topics, kept_logs
     from consumers.runtime.log_binding import bind_log
 
     topics = pipeline_topics(config.log.partitions)
-    with closing(open_log(config.log.url, config.log)) as log:
-        log.create_topics(topics)
+    with closing(create_active_topics(open_log(config.log.url, config.log), config.log.partitions)) as log:
+        for own in kept_logs(log):
+            own.create_topics(topics)
         bind_log(log, "topics-create", config)
         return _checked(log, topics, config)
 
@@ -100,11 +102,12 @@ def check_topics(config: Config) -> str:
     Raises:
         LogError: lists every topic that is missing or would lose records, or says that users must be migrated.
     """
+    from consumers.runtime.generations import active_log
     from consumers.runtime.log_binding import check_rule
     from consumers.runtime.placement import placements
 
     topics = pipeline_topics(config.log.partitions)
-    with closing(open_existing_log(config.log.url, config.log)) as log:
+    with closing(active_log(open_existing_log(config.log.url, config.log))) as log:
         # First, because a log of an earlier version may lack newer topics, too, which every stage creates.
         if not log.problems(topic for topic in topics if topic.name in (USERS, CONTROL)):
             check_rule(log, config)
@@ -143,14 +146,18 @@ def skip_lost_interactions(config: Config) -> str:
 
 
 def _checked(log: Log, topics: tuple[Topic, ...], config: Config) -> str:
-    problems = log.problems(topics)
+    from consumers.runtime.generations import kept_logs
+
+    kept = kept_logs(log)
+    problems = list(dict.fromkeys(problem for own in kept for problem in own.problems(topics)))
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise LogError(
             f"{config.log.url}: not all topics are as the pipeline needs them:\n{listed}\n"
             f"`raie topics create` creates those that are missing; those that exist are changed with the broker's tools"
         )
-    return f"{config.log.url}: {len(topics)} topics are as the pipeline needs them"
+    several = f" of {len(kept)} generations" if len(kept) > 1 else ""
+    return f"{config.log.url}: {len(topics)} topics{several} are as the pipeline needs them"
 
 
 def _described(found: "Sequence[Placement]", config: Config) -> Iterator[str]:

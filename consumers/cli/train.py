@@ -31,6 +31,7 @@ def train(root: Root, instance: Instance = "trainer-0", config: ConfigFile = Non
 def run_trainer(root: Path, instance: str, config: Config, logger: Logger) -> None:
     """Run a trainer until it is stopped by a signal; it removes adapter versions and arrays that no revision needs."""
     from adapters_store import AdaptersStore
+    from consumers.refresh.pruning import GenerationPruner
     from consumers.retention.pruner import Pruner
     from consumers.runtime.runner import adapters_of, run_stage
     from consumers.trainer.child_process import TrainingChild
@@ -49,7 +50,13 @@ def run_trainer(root: Path, instance: str, config: Config, logger: Logger) -> No
 
     def make(metrics: Metrics) -> TrainerStage:
         start = {"root": str(root), "adapters": str(adapters_of(root)), "config": config.model_dump(mode="json")}
-        upkeep = Pruner(store, config, metrics, logger.info, time.monotonic, time.time)
+        pruner = Pruner(store, config, metrics, logger.info, time.monotonic, time.time)
+        generations = GenerationPruner(root, config, time.monotonic, time.time, logger.info)
+
+        def upkeep(log: Log) -> None:
+            pruner(log)
+            generations(log)
+
         return TrainerStage(TrainingChild(start), metrics, say=logger.warning, upkeep=upkeep, sweep=sweep)
 
     run_stage(make, root, instance, config, 1, logger)

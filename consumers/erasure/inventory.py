@@ -12,6 +12,7 @@ from consumers.erasure.purge import TOMBSTONE
 from consumers.erasure.request import erasure_in
 from consumers.erasure.traces import TraceOf, traces_of_topics
 from consumers.monitor.changelog import read_newest
+from consumers.runtime.generations import active_log, log_in, read_generations
 from pipeline.config import Config
 from pipeline.events.user_state import pseudonyms_in
 from pipeline.streams import path_of
@@ -25,6 +26,8 @@ AT_ONCE = "at once"
 BY_PURGE = "by the next compaction of raie up, or raie erase"
 BY_RETENTION = "when retention ends"
 BY_COMPACTION = "after compaction"
+BY_SHADOW = "once its gate has read the erasure"
+BY_PRUNING = "with `raie refresh prune`, or refresh.kept_days after the switch; or once its stages run again"
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,21 @@ def take_inventory(log: Log, user_id: str, config: Config) -> Inventory:
     linked = [_linked(log, topic, traces[topic], pseudonyms, embedded) for topic in (GATED, DEAD_LETTERS)]
     # Of a user who is back the monitor knows the new one.
     monitor = _monitor(log, pseudonyms if newer else {user_id, *pseudonyms}, until is not None, embedded)
-    return Inventory(until, newer, (*aged, *linked, *_states(found[USERS], embedded), *monitor))
+    states = _states(found[USERS], embedded)
+    return Inventory(until, newer, (*aged, *linked, *states, *monitor, *_elsewhere(log, user_id, until)))
+
+
+def _elsewhere(log: Log, user_id: str, until: float | None) -> Iterator[Remainder]:
+    """States of other generations: in the shadow an erasure is carried out, too, one that stands by has not read it."""
+    mine, names = active_log(log).generation, traces_of_topics({})
+    for one in read_generations(log).kept:
+        if one.number == mine or not one.is_forked:
+            continue
+        found = _of_users(log_in(log, one.number), USERS, names[USERS], {user_id})
+        states = {r.partition: r for r, timestamp in found if until is None or timestamp <= until}
+        left = sum(record.value is not None for record in states.values())
+        goes = BY_SHADOW if one.is_running else BY_PRUNING
+        yield Remainder(f"{USERS} of generation {one.number}, and what it links", left, goes)
 
 
 def _of_users(log: Log, topic: str, trace_of: TraceOf, names: Collection[str]) -> Iterator[tuple[Record, float]]:

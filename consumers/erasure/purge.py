@@ -17,17 +17,20 @@ request to unlearn is not answered.
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from consumers.erasure.request import is_forgotten
 from consumers.erasure.traces import ErasedUsers, Trace, traces_of_topics
 from consumers.erasure.unlearning import answered
 from consumers.monitor.changelog import read_newest
+from consumers.runtime.generations import kept_logs, read_generations, running_logs
 from pipeline.events.dead_letter import DeadLetter
 from pipeline.events.erasure import ERASURES, erased_until, erasure_key
 from pipeline.events.unlearning import is_event, is_unlearning_request
 from pipeline.streams import Record, SqliteLog
+from pipeline.streams.sqlite.generation import SqliteGeneration
 from pipeline.streams.sqlite.log import Amended
 from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, MONITOR, USERS
 
@@ -35,8 +38,29 @@ TOMBSTONE = 3600.0
 """Seconds for which a tombstone of `users` stays, so that servers that follow the log read it."""
 
 
+class Purges:
+    """Removes what erased users have left in an embedded log, generation by generation.
+
+    Of one that stands by nothing is changed: its gate has not read the erasures since it ended, and reads them first
+    where its stages run again. Its topics go when it is pruned.
+
+    Args:
+        columns: see `Purge`.
+        clock: likewise.
+    """
+
+    def __init__(self, columns: Mapping[str, str], clock: Callable[[], float]) -> None:
+        self._make = partial(Purge, columns, clock)
+        self._purges: dict[int, Purge] = {}
+
+    def __call__(self, log: SqliteLog) -> int:
+        """Purge a log; return the number of records that were deleted or changed."""
+        numbers = [one.number for one in read_generations(log).running]
+        return sum(self._purges.setdefault(n, self._make())(SqliteGeneration(log, n)) for n in numbers)
+
+
 class Purge:
-    """Removes what erased users have left in an embedded log. It reads each record once, and again after an erasure.
+    """Removes what erased users have left in one generation. It reads each record once, and again after an erasure.
 
     Args:
         columns: field -> key of a record of `interactions` (`data.columns`).
@@ -56,7 +80,7 @@ class Purge:
         self._erased = ErasedUsers({})
         self._positions: dict[tuple[str, int], int] = {}
 
-    def __call__(self, log: SqliteLog) -> int:
+    def __call__(self, log: SqliteGeneration) -> int:
         """Purge a log; return the number of records that were deleted or changed."""
         erased = _read_erased(log)
         if not erased.until:
@@ -71,26 +95,31 @@ class Purge:
             log.vacuum()
         return done
 
-    def _purge_interactions(self, log: SqliteLog) -> int:
-        ends = {p: log.committed("gate", INTERACTIONS, p) for p in range(log.topic(INTERACTIONS).partitions)}
-        return sum(self._amend(log, INTERACTIONS, p, end, lambda *_: None) for p, end in ends.items())
+    def _purge_interactions(self, log: SqliteGeneration) -> int:
+        done, running, kept = 0, running_logs(log), kept_logs(log)
+        for p in range(log.topic(INTERACTIONS).partitions):
+            end, read = (min(own.committed("gate", INTERACTIONS, p) for own in some) for some in (running, kept))
+            # A gate that stands by must still read that the user was erased.
+            needed = [r.offset for r in log.read(INTERACTIONS, p, *_between(log, p, read, end)) if _erases(r)]
+            done += self._amend(log, INTERACTIONS, p, end, lambda *_: None, spared=needed)
+        return done
 
-    def _purge_gated(self, log: SqliteLog) -> int:
+    def _purge_gated(self, log: SqliteGeneration) -> int:
         # Before the question: what the monitor has not read by now stays as it is.
         read = log.committed("monitor", GATED, 0)
         is_due = is_forgotten(log) and self._is_unlearned(log, read)
         return self._amend(log, GATED, 0, read, self._anonymous) if is_due else 0
 
-    def _is_unlearned(self, log: SqliteLog, end: int) -> bool:
+    def _is_unlearned(self, log: SqliteGeneration, end: int) -> bool:
         """Return whether every request to unlearn before an offset that no earlier call has read is answered."""
         start = max(self._positions.get((GATED, 0), 0), log.start_offset(GATED, 0))
         requests = {r.offset for r in log.read(GATED, 0, start, max(start, end)) if is_unlearning_request(r)}
         return not requests or requests <= answered(log).keys()
 
-    def _purge_letters(self, log: SqliteLog) -> int:
+    def _purge_letters(self, log: SqliteGeneration) -> int:
         return self._amend(log, DEAD_LETTERS, 0, log.end_offset(DEAD_LETTERS, 0), _emptied)
 
-    def _purge_tombstones(self, log: SqliteLog) -> int:
+    def _purge_tombstones(self, log: SqliteGeneration) -> int:
         done, until = 0, self._clock() - TOMBSTONE
         for partition in range(log.topic(USERS).partitions):
             old = [r.offset for r in log.tombstones(USERS, partition) if (r.written_at or 0.0) <= until]
@@ -98,15 +127,22 @@ class Purge:
         return done
 
     def _amend(
-        self, log: SqliteLog, topic: str, partition: int, end: int, change: Callable[[Record, Trace], Amended | None]
+        self,
+        log: SqliteGeneration,
+        topic: str,
+        partition: int,
+        end: int,
+        change: Callable[[Record, Trace], Amended | None],
+        spared: Sequence[int] = (),
     ) -> int:
-        """Change the records of erased users before an offset that no earlier call has read."""
+        """Change the records of erased users before an offset that no earlier call has read, but for some offsets."""
         where, trace_of = (topic, partition), self._traces[topic]
         start = max(self._positions.get(where, 0), log.start_offset(*where))
         found = ((record, trace_of(record)) for record in log.read(*where, start, max(start, end)))
         amended = {r.offset: change(r, trace) for r, trace in found if trace and self._is_erased(r, trace)}
-        done = log.amend(*where, amended)
-        self._positions[where] = max(start, end)
+        done = log.amend(*where, {offset: new for offset, new in amended.items() if offset not in spared})
+        # What is spared is looked at again.
+        self._positions[where] = min([max(start, end), *spared])
         return done
 
     def _is_erased(self, record: Record, trace: Trace) -> bool:
@@ -120,7 +156,16 @@ class Purge:
         return name, {**record.value, "user_id": name}
 
 
-def _read_erased(log: SqliteLog) -> ErasedUsers:
+def _between(log: SqliteGeneration, partition: int, start: int, end: int) -> tuple[int, int]:
+    first = max(start, log.start_offset(INTERACTIONS, partition))
+    return first, max(first, end)
+
+
+def _erases(record: Record) -> bool:
+    return record.value is not None and record.value.get("erase") is True
+
+
+def _read_erased(log: SqliteGeneration) -> ErasedUsers:
     """Read which users were erased, and until when; the newest record of a user counts."""
     records = [r for p in range(log.topic(USERS).partitions) for r in log.with_key(USERS, p, ERASURES)]
     found = {str(record.key): erased_until(record.value) for record in records}
@@ -132,7 +177,7 @@ def _emptied(record: Record, _: Trace) -> Amended:
     return record.key, letter.to_record()
 
 
-def _purge_chunks(log: SqliteLog) -> int:
+def _purge_chunks(log: SqliteGeneration) -> int:
     newest = read_newest(log).number
     records = log.read(MONITOR, 0, log.start_offset(MONITOR, 0), log.end_offset(MONITOR, 0))
     chunks = [(r.offset, r.value.get("snapshot")) for r in records if r.value and r.value.get("kind") == "chunk"]

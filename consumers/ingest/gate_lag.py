@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from threading import Lock
 
+from consumers.runtime.generations import active_log
 from consumers.runtime.lag import lags
 from pipeline.errors import LogError
 from pipeline.streams.interface import Log
@@ -35,6 +36,7 @@ class GateLag:
 
     def _from_log(self) -> int | LogError:
         try:
-            return sum(lag.behind for lag in lags(self._log, self._partitions) if lag.stage == "gate")
+            # Another generation may have been switched to since the last time.
+            return sum(lag.behind for lag in lags(active_log(self._log), self._partitions) if lag.stage == "gate")
         except LogError as error:
             return error

@@ -7,6 +7,7 @@ from adapters_store import AdaptersStore
 from adapters_store.manifest import parse_version_name
 from consumers.retention.needs import Edits, Need, first_needed, read_edits, versions_needed
 from consumers.runtime.adapters_in_force import AdaptersInForce, read_adapters_in_force
+from consumers.runtime.generations import kept_logs
 from pipeline.config import RetentionSettings
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS
@@ -116,7 +117,11 @@ def _cuts(log: Log, limits: RetentionSettings, edits: Edits, now: float) -> Iter
         yield _cut(log, GATED, 0, limits.gated_days, limits.gated_records, need, now)
     if limits.interaction_days is not None:
         for partition in range(log.topic(INTERACTIONS).partitions):
-            need = Need(log.committed("gate", INTERACTIONS, partition), "the gate, which has not read it")
+            # Also of a generation that stands by: a rollback lets its gate read on.
+            needs = [(own.committed("gate", INTERACTIONS, partition), own.generation) for own in kept_logs(log)]
+            offset, number = min(needs)
+            which = "the gate" if len(needs) == 1 else f"the gate of generation {number}"
+            need = Need(offset, f"{which}, which has not read it")
             yield _cut(log, INTERACTIONS, partition, limits.interaction_days, None, need, now)
     if limits.dead_letter_days is not None or limits.dead_letter_records is not None:
         need = Need(log.end_offset(DEAD_LETTERS, 0), "")

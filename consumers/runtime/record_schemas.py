@@ -15,6 +15,7 @@ from pipeline.events.erasure import Erasure
 from pipeline.events.feed_position import FeedPosition
 from pipeline.events.feedback import Feedback
 from pipeline.events.gated import KEYS, GatedEvent, GateStamp, OnlineFeatures
+from pipeline.events.generation import GenerationAct
 from pipeline.events.interaction import Interaction
 from pipeline.events.item import Item
 from pipeline.events.item_status import ItemStatus
@@ -83,6 +84,7 @@ def _by_topic() -> dict[str, dict[str, Schema]]:
         topics.MONITOR: {"MonitorState": internal},
         topics.STATISTICS: {"StatisticsInterval": schema_of(StatisticsInterval)},
         topics.DEAD_LETTERS: {"DeadLetter": schema_of(DeadLetter)},
+        topics.GENERATIONS: {"GenerationAct": _without(schema_of(GenerationAct), "details")},
     }
 
 

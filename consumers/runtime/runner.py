@@ -4,12 +4,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from logging import Logger
 from pathlib import Path
 from threading import Event
 from urllib.parse import quote
 
+from consumers.runtime.generations import base_of, create_active_topics, create_topics, number_of, read_generations
 from consumers.runtime.health import LoopHealth
 from consumers.runtime.http_status import served
 from consumers.runtime.log_binding import bind_log
@@ -19,8 +19,7 @@ from consumers.runtime.tracing import tracing_of
 from consumers.runtime.user_tables import UserTables
 from pipeline.config import Config
 from pipeline.setup.binding import Binding, check_settings, read_binding
-from pipeline.streams import Log, open_existing_log, open_log
-from pipeline.streams.topics import pipeline_topics
+from pipeline.streams import GenerationLog, Log, open_existing_log, open_log
 from pipeline.telemetry import Metrics, new_metrics
 
 ADAPTERS = "adapters"
@@ -40,41 +39,55 @@ def adapters_of(root: Path) -> Path:
 
 def user_tables_of(root: Path, config: Config, process: str, say: Say) -> UserTables:
     """Kept tables of the users of a process, by its name among all that have the folder of the set-up."""
-    folder = Path(config.users.folder).expanduser() if config.users.folder else root / USERS
+    folder = root / USERS
+    if config.users.folder:
+        # Of each generation its own: stages of the same names run at once.
+        folder = Path(config.users.folder).expanduser() / root.relative_to(base_of(root))
     return UserTables(folder / quote(process, safe=""), say)
 
 
-def log_of(config: Config) -> Log:
-    """Open the log of the configuration; create its topics if they are missing."""
+def log_of(config: Config) -> GenerationLog:
+    """Open the log of the configuration as the generation sees it that answers; create its topics if they are missing.
+
+    It stays with this generation, also when another one is switched to.
+    """
     return _with_topics(open_log(config.log.url, config.log), config)
 
 
-def existing_log_of(config: Config) -> Log:
+def existing_log_of(config: Config) -> GenerationLog:
     """Open the log of the configuration, as `log_of` does; an embedded log without a file is refused, not created."""
     return _with_topics(open_existing_log(config.log.url, config.log), config)
 
 
-def bound_log_of(config: Config, writer: str, binding: Binding | None = None) -> Log:
-    """Open the log of the configuration, as `log_of` does, and check that this process may use it.
+def bound_log_of(config: Config, writer: str, binding: Binding | None = None) -> GenerationLog:
+    """Open the log of the configuration, and check that this process may use it.
 
     Args:
         config: the whole tree.
         writer: id of the process' producer.
-        binding: set-up of the process; None for one without.
+        binding: set-up of the process, whose generation the log is seen by; None for one without, which sees it by
+            the one that answers.
 
     Raises:
-        RaieError: see `bind_log`.
+        RaieError: see `bind_log`; or the generation was pruned.
     """
-    log = log_of(config)
-    with _closed_on_error(log):
-        bind_log(log, writer, config, binding)
-    return log
+    return bound_log(open_log(config.log.url, config.log), config, writer, binding)
 
 
-def _with_topics(log: Log, config: Config) -> Log:
+def bound_log(log: Log, config: Config, writer: str, binding: Binding | None = None) -> GenerationLog:
+    """Do what `bound_log_of` does with an open log, which is closed where that fails."""
     with _closed_on_error(log):
-        log.create_topics(pipeline_topics(config.log.partitions))
-    return log
+        own = create_active_topics(log, config.log.partitions)
+        if binding is not None:
+            number = number_of(read_generations(log), binding.root)
+            own = own if number == own.generation else create_topics(log, number, config.log.partitions)
+        bind_log(own, writer, config, binding)
+    return own
+
+
+def _with_topics(log: Log, config: Config) -> GenerationLog:
+    with _closed_on_error(log):
+        return create_active_topics(log, config.log.partitions)
 
 
 @contextmanager
@@ -129,7 +142,12 @@ def run_stage(
         host = config.consumers.host
         with served(metrics, health, host, config.consumers.port) as port:
             logger.info(f"{stage.name} {instance} runs on {config.log.url}; metrics on http://{host}:{port}/metrics")
-            open_log = partial(bound_log_of, config, f"{stage.name}-{instance}", binding)
+
+            def opened() -> GenerationLog:
+                log = bound_log_of(config, f"{stage.name}-{instance}", binding)
+                metrics.generation.set(log.generation)
+                return log
+
             with tracing_of(config.tracing, stage.name, instance) as tracing:
-                Loop(stage, open_log, instance, config.consumers, most, stop, health, tracing=tracing).run()
+                Loop(stage, opened, instance, config.consumers, most, stop, health, tracing=tracing).run()
     logger.info(f"{stage.name} {instance} has stopped")

@@ -55,7 +55,18 @@ class Supervisor:
 
     def __init__(self, commands: Mapping[str, Sequence[str]], clock: Callable[[], float]) -> None:
         self._processes = {name: Supervised(command) for name, command in commands.items()}
+        self._ending: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
         self._clock = clock
+
+    def keep(self, commands: Mapping[str, Sequence[str]]) -> None:
+        """Keep these processes running from now on: the others are asked to end, new ones are started."""
+        for name in self._processes.keys() - commands.keys():
+            one = self._processes.pop(name)
+            if one.process is not None and one.process.poll() is None:
+                one.process.terminate()
+                self._ending[name] = one.process, self._clock() + PATIENCE
+        for name in commands.keys() - self._processes.keys() - self._ending.keys():
+            self._processes[name] = Supervised(commands[name])
 
     def run(self, stop: Event, show: Callable[[Mapping[str, str]], None], interval: float = 0.5) -> None:
         """Keep all processes running until `stop` is set, then end them.
@@ -70,12 +81,21 @@ class Supervisor:
         """
         try:
             while not stop.is_set():
+                self._reap()
                 for one in self._processes.values():
                     self._check(one)
                 show({name: self._state(one) for name, one in self._processes.items()})
                 stop.wait(interval)
         finally:
             self._end()
+
+    def _reap(self) -> None:
+        """Forget the processes that have ended as they were asked to; kill those that have not in time."""
+        for name, (process, deadline) in list(self._ending.items()):
+            if process.poll() is not None:
+                del self._ending[name]
+            elif self._clock() >= deadline:
+                process.kill()
 
     def _check(self, one: Supervised) -> None:
         now = self._clock()
@@ -121,6 +141,7 @@ class Supervisor:
         running = [one.process for one in self._processes.values() if one.process and one.process.poll() is None]
         for process in running:
             process.terminate()
+        running += [process for process, _ in self._ending.values()]
         for process in running:
             try:
                 process.wait(PATIENCE)

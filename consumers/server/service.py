@@ -52,8 +52,9 @@ from pipeline.recommend.scorer import Scorer
 from pipeline.regions.region import Status
 from pipeline.retrieval.adapted_items import ForwardItems
 from pipeline.setup.artifacts import SetUp
+from pipeline.streams.generation import GenerationLog
 from pipeline.streams.interface import Log, Record, UnavailableError
-from pipeline.streams.topics import CONTROL, FEEDBACK, TREND, USERS
+from pipeline.streams.topics import CONTROL, FEEDBACK, FIRST, TREND, USERS
 from pipeline.telemetry import Metrics
 
 LAG_SECONDS = 2.0
@@ -89,6 +90,7 @@ class Service:
 
     Attributes:
         instance: its name.
+        generation: number of the generation whose set-up it answers from.
         items, users, edits, live, online, activity, freshness: views of the log; see their classes.
         tally: impressions and clicks.
         batcher: answers requests for recommendations.
@@ -109,6 +111,7 @@ class Service:
         self.metrics, self._setup_bank = metrics, setup.bank
         self.store = AdaptersStore(adapters)
         self._log = edges.open_log()
+        self.generation = self._log.generation if isinstance(self._log, GenerationLog) else FIRST
         partitions, known = self._log.topic(USERS).partitions, setup.catalogue.item_ids
         self.users = Users(config.windows.length, known, partitions, tables, config.users.cached)
         self._tables = tables
@@ -228,6 +231,7 @@ class Service:
         """Update the gauges."""
         view, memory = self.live.view, self.live.adapter_memory()
         self.metrics.follower_up.set(self.follower.ended is None)
+        self.metrics.generation.set(self.generation)
         self.metrics.revision.set(view.revision)
         self.metrics.gate_version.set(view.bank.gate_version)
         self.metrics.users.set(len(self.users))

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from adapters_store import AdaptersStore, ArrayFiles
 from adapters_store.errors import StoreError
+from consumers.runtime.generations import log_in, number_of, read_generations
 from consumers.trainer.job import JobRunner
 from pipeline.child_process import answer, messages, own_stdout
 from pipeline.config import Config
@@ -29,6 +30,7 @@ from pipeline.errors import RaieError
 from pipeline.events.edit import Edit
 from pipeline.models.seeding import make_deterministic
 from pipeline.regions.revision_arrays import by_reference
+from pipeline.setup.binding import read_binding
 from pipeline.setup.storage import load_setup
 from pipeline.streams import UnavailableError, open_log
 
@@ -51,9 +53,9 @@ def serve(source: IO[str], sink: IO[str], checkpoint: Checkpoint = lambda _: Non
     make_deterministic()
     config = Config.model_validate(start["config"])
     store = AdaptersStore(start["adapters"], checkpoint=checkpoint)
-    runner = JobRunner(
-        load_setup(Path(start["root"]), config.compute), config, open_log(config.log.url, config.log), store
-    )
+    root, log = Path(start["root"]), open_log(config.log.url, config.log)
+    own = log_in(log, number_of(read_generations(log), read_binding(root).root))
+    runner = JobRunner(load_setup(root, config.compute), config, own, store)
     for job in jobs:
         answer(sink, _result(runner, store.arrays, job))
 

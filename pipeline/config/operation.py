@@ -165,6 +165,55 @@ class RetentionSettings(Section):
     dead_letter_records: int | None = Field(None, ge=0, description="the same as `gated_records` for `dead-letters`")
 
 
+class RefreshSettings(Section):
+    """A new set-up from the newest interactions, beside the running pipeline; see docs/guides/refresh.md."""
+
+    learn_events: int = Field(
+        1_000_000, ge=1, description="newest interactions of the log that a new set-up learns from, at most"
+    )
+    begin_from: Literal["scratch", "backbone"] = Field(
+        "scratch", description="weights that its training begins with: new ones, or those of the present backbone"
+    )
+    judged_events: int = Field(
+        2_000, ge=2, description="events, learned by neither set-up, that both must have scored before one is chosen"
+    )
+    least_gain: float = Field(
+        0.0,
+        description=(
+            "Recall@10 by which the new set-up must be better for sure (95% interval); a negative one allows a loss"
+        ),
+    )
+    every_days: float | None = Field(
+        None, gt=0, description="days after which `raie up` refreshes by itself; null: never for their age"
+    )
+    when_rejected: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description=(
+            "share of rejected edits among those since the last refresh, at least `after_edits`, from which on `raie "
+            "up` refreshes by itself: edits no longer pay; null: never for that"
+        ),
+    )
+    after_edits: int = Field(50, ge=1, description="see `when_rejected`")
+    linger: float = Field(
+        60.0,
+        ge=0,
+        description=(
+            "seconds for which `raie up` keeps the stages of the generation before after a switch: servers answer "
+            "from it until they have loaded the new one"
+        ),
+    )
+    kept_days: float | None = Field(
+        7.0,
+        ge=0,
+        description=(
+            "days for which a trainer keeps a generation that stands by, for a rollback; null: until `raie refresh "
+            "prune`"
+        ),
+    )
+
+
 class LoggingSettings(Section):
     """Status lines of stages, services, `raie up` and `raie produce --follow`, on stderr (docs/guides/watching.md)."""
 

@@ -22,6 +22,7 @@ from pipeline.config.operation import (
     IngestSettings,
     LoggingSettings,
     LogSettings,
+    RefreshSettings,
     RetentionSettings,
     ServerSettings,
     TracingSettings,
@@ -67,6 +68,7 @@ class Config(Section):
     canary: CanarySettings = CanarySettings()
     consumers: ConsumerSettings = ConsumerSettings()
     retention: RetentionSettings = RetentionSettings()
+    refresh: RefreshSettings = RefreshSettings()
     logging: LoggingSettings = LoggingSettings()
     tracing: TracingSettings = TracingSettings()
     log: LogSettings = LogSettings()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from pipeline.events.versioning import versioned
+from pipeline.streams.topics import OWN_KEY
 
-MARK = "\x1f"
-"""First character of the key; no item id begins with it, because ids have no white space at their ends."""
+MARK = OWN_KEY
+"""First character of the key."""
 
 ARRIVED, EVICTED = "arrived", "evicted"
 

@@ -286,6 +286,11 @@ class SecondStage:
         """Take over what was learned, and not what was counted, from the result of `to_arrays`."""
         self._network.restore(_part_of(arrays, "network"))
 
+    def has_weights_like(self, arrays: Mapping[str, NDArray[Any]]) -> bool:
+        """True for weights over the same features, by the result of `to_arrays`."""
+        mine, theirs = self._network.to_arrays(), _part_of(arrays, "network")
+        return all(name in theirs and theirs[name].shape == array.shape for name, array in mine.items())
+
     def _parts(self) -> list[tuple[str, Any]]:
         return [
             ("popularity", self._popularity),

@@ -19,12 +19,16 @@ TOGETHER = 128
 def start(stage: SecondStage, setup: SetUp, ask: Ask, shares: Array) -> None:
     """Count the newest events of set-up, and learn from those that the backbone was not trained on.
 
+    After a refresh the network begins with the weights of the set-up before, if they fit the present settings.
+
     Args:
         stage: has counted nothing.
         setup: holds the events.
         ask: scores held-out windows, over the items of set-up.
         shares: (regions,) shares of the set-up regions in which the other windows count.
     """
+    if setup.ranking and stage.has_weights_like(setup.ranking):
+        stage.restore_weights(setup.ranking)
     stage.begin(_past(setup, ask, shares))
 
 

@@ -1,7 +1,7 @@
 """Artifacts of set-up."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
@@ -91,6 +91,8 @@ class SetUp:
         newest: (w, length) newest windows that the backbone was trained on, and their (w,) targets.
         events: newest events of set-up; none of them held out where an earlier version wrote the set-up.
         log: the log that it learned from; None in a replay, and where an earlier version wrote the set-up.
+        ranking: weights of the second stage of the set-up before (`network.*` of `OnlineState.to_arrays`), from which
+            that of this one begins; empty where there was none.
     """
 
     backbone: Backbone
@@ -105,6 +107,7 @@ class SetUp:
     newest: tuple[NDArray[np.int64], NDArray[np.int64]]
     events: SetupEvents
     log: TrainingLog | None = None
+    ranking: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def counting_rule(self, settings: DataSettings) -> CountingRule:
         """Rule of the settings where they have one, else that of set-up."""

@@ -4,6 +4,7 @@ Training stops by the recall, not the loss, of held-out windows, and the backbon
 k-means gives the set-up regions; held-out windows calibrate the gate and its detectors.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def set_up(
     on_batch: Progress | None = None,
     checkpoint: Path | None = None,
     on_built: OnBuilt | None = None,
+    begin: Callable[[Backbone], None] | None = None,
 ) -> SetUp:
     """Train a backbone and derive everything that replay and consumers start from.
 
@@ -54,6 +56,7 @@ def set_up(
         on_batch: receives the progress of the training.
         checkpoint: folder from which an interrupted training goes on; see `train_backbone`.
         on_built: called before the first step; see `train_backbone`.
+        begin: sets the weights that the training begins with; None: random ones, or those of the language model.
 
     Raises:
         DataError: there are too few windows.
@@ -70,6 +73,8 @@ def set_up(
     counts = np.bincount(warm.targets[~held_out], minlength=len(catalogue) + 1)
     catalogue = replace(catalogue, vectors=kept_texts(catalogue.vectors, config.ranking.exact_items))
     backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
+    if begin is not None:
+        begin(backbone)
     recalls = train_backbone(backbone, config, warm[~held_out], warm[held_out], seed, on_batch, checkpoint, on_built)
     unseen = np.zeros(len(windows), dtype=np.bool_)
     unseen[~windows.cold] = held_out

@@ -46,6 +46,7 @@ LOST_FOUND = "lost+found"
 
 _REPAIR = "restore the folder from a backup, or run `raie setup` again"
 _EVENTS = tuple(field.name for field in fields(SetupEvents))
+_RANKING = "ranking."
 _CALIBRATION = tuple(field.name for field in fields(Calibration))
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -143,6 +144,7 @@ def load_setup(root: Path, compute: ComputeSettings | None = None) -> SetUp:
         newest=_newest(root / ARRAYS, arrays),
         events=_events(root / ARRAYS, arrays),
         log=TrainingLog.from_record(manifest["log"]) if "log" in manifest else None,
+        ranking={name.removeprefix(_RANKING): a for name, a in arrays.items() if name.startswith(_RANKING)},
     )
 
 
@@ -190,8 +192,9 @@ def _arrays(setup: SetUp) -> dict[str, NDArray[Any]]:
     }
     arrays |= {f"events.{name}": getattr(setup.events, name) for name in _EVENTS}
     arrays |= {f"calibration.{name}": getattr(setup.calibration, name) for name in _CALIBRATION}
+    arrays |= {f"{_RANKING}{name}": array for name, array in setup.ranking.items()}
     # The format stores memory in its physical order, so a view would be written in the wrong order.
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
 
 def _catalogue(record: Mapping[str, Any], arrays: Arrays) -> Catalogue:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pipeline.config import LogSettings
 from pipeline.errors import LogError
+from pipeline.streams.generation import GenerationLog
 from pipeline.streams.interface import (
     Consumer,
     FencedError,
@@ -30,6 +31,7 @@ from pipeline.streams.sqlite.log import SqliteLog, path_of
 __all__ = [
     "Consumer",
     "FencedError",
+    "GenerationLog",
     "LastingLog",
     "Log",
     "MemoryLog",

@@ -264,6 +264,12 @@ class Log(Protocol):
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Delete the records before `offset`; a later read of one of them raises RecordsLostError."""
 
+    def delete_topics(self, names: Iterable[str]) -> None:
+        """Delete topics with their records and the offsets that groups committed in them; missing ones are passed over.
+
+        Nothing may use them any more.
+        """
+
     def end_offset(self, topic: str, partition: int) -> int:
         """Return the offset after the last committed record."""
 

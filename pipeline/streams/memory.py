@@ -123,6 +123,15 @@ class MemoryLog:
             kept = self._partition(topic, partition)
             kept.start = max(kept.start, min(offset, len(kept.entries)))
 
+    def delete_topics(self, names: Iterable[str]) -> None:
+        """See `Log.delete_topics`."""
+        gone = set(names)
+        with self._lock:
+            self._topics = {name: topic for name, topic in self._topics.items() if name not in gone}
+            self._partitions = {where: kept for where, kept in self._partitions.items() if where[0] not in gone}
+            for group in self._groups.values():
+                group.offsets = {where: offset for where, offset in group.offsets.items() if where[0] not in gone}
+
     def close(self) -> None:
         """See `Log.close`; there is nothing to release."""
 

@@ -1,5 +1,7 @@
 """Table of the pipeline's topics."""
 
+from collections.abc import Iterable
+
 from pipeline.streams.interface import Topic
 
 INTERACTIONS = "interactions"
@@ -16,11 +18,43 @@ FEEDS = "feeds"
 MONITOR = "monitor"
 STATISTICS = "statistics"
 DEAD_LETTERS = "dead-letters"
+GENERATIONS = "generations"
+
+FIRST = 1
+"""Number of the generation that a log is begun with; its topics have the names above."""
+
+SHARED = frozenset({INTERACTIONS, ITEMS, FEEDS, GENERATIONS})
+"""Topics that all generations of the pipeline have together; each has the others for itself."""
+
+OWN_KEY = "\x1f"
+"""First character of a key under which the pipeline writes into a shared topic for itself; no id begins with it,
+because ids have no white space at their ends."""
 
 GROUPS = {"gate": (INTERACTIONS,), "monitor": (GATED,), "trainer": (EDITS,)}
 """Consumer groups whose committed offsets are the state of the pipeline, and what they read.
 
 The group of a server commits nothing: it reads the whole log when it starts."""
+
+
+def name_in(generation: int, name: str) -> str:
+    """Name on the log of a topic, group or producer of a generation."""
+    return name if generation == FIRST or name in SHARED else f"{name}.{generation}"
+
+
+def topic_of(name: str) -> str:
+    """Name of the topic that a topic on the log is, whatever generation it is of."""
+    front, _, number = name.rpartition(".")
+    return front if number.isdecimal() else name
+
+
+def groups_of(topics: Iterable[str]) -> dict[str, set[str]]:
+    """Groups of the generations that have topics on the log, and what they read."""
+    numbers = {FIRST, *(int(name.rpartition(".")[2]) for name in topics if topic_of(name) != name)}
+    return {
+        name_in(number, group): {name_in(number, topic) for topic in read}
+        for number in sorted(numbers)
+        for group, read in GROUPS.items()
+    }
 
 
 def pipeline_topics(partitions: int = 8, gated_partitions: int = 1) -> tuple[Topic, ...]:
@@ -49,4 +83,5 @@ def pipeline_topics(partitions: int = 8, gated_partitions: int = 1) -> tuple[Top
         Topic(MONITOR, 1, "compacted", key="part of the state"),
         Topic(STATISTICS, 1, "while needed", key="none: an interval of all regions"),
         Topic(DEAD_LETTERS, 1, "while needed", key="reason"),
+        Topic(GENERATIONS, 1, "forever", key="number of the generation"),
     )

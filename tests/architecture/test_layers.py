@@ -28,7 +28,7 @@ LAYERS = (
     ("consumers.gate", "consumers.monitor", "consumers.trainer"),
     ("consumers.producer",),
     ("consumers.ingest",),
-    ("consumers.backup", "consumers.erasure", "consumers.retention", "consumers.server"),
+    ("consumers.backup", "consumers.erasure", "consumers.refresh", "consumers.retention", "consumers.server"),
     ("consumers.cli",),
 )
 """Packages, lowest first: a package may import, of ours, itself and the packages of the lines above its own."""

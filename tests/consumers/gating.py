@@ -22,6 +22,7 @@ from pipeline.config import Config
 from pipeline.datasets.dataset import positives
 from pipeline.events.interaction import Interaction
 from pipeline.events.user_state import pseudonyms_in
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams import Log, Record
 from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS, USERS, pipeline_topics
 from pipeline.telemetry import Metrics
@@ -110,10 +111,11 @@ def gate_loop(
     kind: type[GateStage] = UntilQuiet,
     metrics: Metrics | None = None,
     tracing: Tracing = UNTRACED,
+    made: SetUp | None = None,
 ) -> Loop:
     """A gate over a log."""
-    metrics, stop = metrics or Metrics(CollectorRegistry()), stop or Event()
-    setup = replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
+    metrics, stop, made = metrics or Metrics(CollectorRegistry()), stop or Event(), made or the_setup()
+    setup = replace(made, backbone=copy.deepcopy(made.backbone))
     # Each turn is a checkpoint, and hardly a user stays in memory: what a test expects holds for the tables, too.
     tables = UserTables(folder / "users" / instance, interval=0.0)
     with remembered_beginnings():

@@ -184,6 +184,24 @@ def test_a_stage_that_others_of_its_name_replace_again_and_again_gives_way() -> 
         supervisor.run(Event(), lambda _: None, 0.01)
 
 
+def test_a_stage_that_is_not_wanted_any_more_ends_and_one_that_is_new_starts() -> None:
+    lasting = [sys.executable, "-c", "import time; time.sleep(600)"]
+    stop, said = Event(), []
+    supervisor = Supervisor({"gate-0": lasting}, time.monotonic)
+    running = Thread(target=supervisor.run, args=(stop, lambda states: said.append(dict(states)), 0.02))
+    running.start()
+    while not said:
+        time.sleep(0.02)
+    gone = supervisor._processes["gate-0"].process
+    supervisor.keep({"gate-0.2": lasting})
+    while "gate-0.2" not in said[-1]:
+        time.sleep(0.02)
+    stop.set()
+    running.join(60)
+    assert gone is not None and gone.wait(60) == -signal.SIGTERM
+    assert [*said[-1]] == ["gate-0.2"]
+
+
 class FastClock:
     """Monotonic seconds that pass fast enough for every pause."""
 

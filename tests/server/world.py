@@ -21,6 +21,7 @@ from consumers.http.listening import listen
 from consumers.runtime.user_tables import UserTables
 from consumers.server.http.app import make_app
 from consumers.server.service import Edges, Service, asked_in_setup
+from consumers.server.succession import Succession
 from pipeline.config import AccessSettings, Config
 from pipeline.evaluation.replay import prepare
 from pipeline.events.erasure import erasure_key
@@ -330,6 +331,7 @@ def serving(
     made: Callable[[], SetUp] = the_setup,
     opens: Callable[[], Log] | None = None,
     access: AccessSettings | None = None,
+    succeeds: Callable[[Service], Succession] | None = None,
 ) -> Iterator[Server]:
     """Serve a world until the block ends, with a token of all roles or with other settings of access."""
     said: list[str] = []
@@ -338,7 +340,8 @@ def serving(
     edges = Edges(opens or partial(SqliteLog, world.log_path), time.time, said.append)
     tables = UserTables(world.folder / "users" / instance, said.append, interval=0.0)
     service = Service(setup, settings, world.folder / "adapters", tables, instance, edges, new_metrics())
-    application = make_app(service, access or access_of(token), settings.server.max_body)
+    succession = None if succeeds is None else succeeds(service)
+    application = make_app(service, access or access_of(token), settings.server.max_body, succession)
     running = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False))
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()

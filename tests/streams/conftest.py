@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.streams import Log, MemoryLog, SqliteLog, Topic, open_log
+from pipeline.streams import GenerationLog, Log, MemoryLog, SqliteLog, Topic, open_log
 from tests.broker import settings
 
 KINDS: dict[str, Callable[[pytest.FixtureRequest, Path], Log]] = {
     "memory": lambda *_: MemoryLog(),
     "sqlite": lambda _, folder: SqliteLog(folder / "log.db"),
+    "generation": lambda _, folder: GenerationLog(SqliteLog(folder / "log.db"), 2),
     "kafka": lambda request, _: open_log(request.getfixturevalue("kafka_url"), settings()),
 }
 

@@ -230,7 +230,7 @@ def test_a_member_that_lost_a_partition_cannot_commit_it(log: Log) -> None:
     write(log, "one", range(3))
     first = log.consumer("g", ["one"], "a")
     drain(first)
-    with pytest.raises(PartitionLostError, match="one/0"), log.producer("p").transaction() as transaction:
+    with pytest.raises(PartitionLostError, match=r"one\S*/0"), log.producer("p").transaction() as transaction:
         transaction.send("many", {"n": 1}, partition=0, timestamp=0.0)
         transaction.commit_offsets(first)
         first.close()
@@ -291,7 +291,7 @@ def test_only_assigned_partitions_have_a_position(log: Log) -> None:
         lambda: consumer.seek("many", 0, 0),
         lambda: consumer.pause([("many", 0)]),
     ):
-        with pytest.raises(LogError, match="many/0 is not assigned"):
+        with pytest.raises(LogError, match=r"many\S*/0 is not assigned"):
             call()
 
 
@@ -336,7 +336,7 @@ def test_reading_a_range_returns_that_range(log: Log) -> None:
 def test_reading_deleted_offsets_names_them(log: Log) -> None:
     written = write(log, "short", range(10))
     log.delete_before("short", 0, written[4][2])
-    with pytest.raises(LogError, match=rf"offsets {written[2][2]}\.\.{written[3][2]} of short/0 are already deleted"):
+    with pytest.raises(LogError, match=rf"offsets {written[2][2]}\.\.{written[3][2]} of short\S*/0 are already"):
         log.read("short", 0, written[2][2], written[8][2])
     assert numbers(log.read("short", 0, written[4][2], written[6][2])) == [4, 5]
 
@@ -352,7 +352,7 @@ def test_a_group_that_lost_records_learns_which(log: Log) -> None:
     consumer = log.consumer("g", ["short"], "a")
     for _ in range(2):
         with pytest.raises(
-            LogError, match=rf"group \S*g lost offsets {written[2][2]}\.\.{written[4][2]} of \S*short/0"
+            LogError, match=rf"group \S*g\S* lost offsets {written[2][2]}\.\.{written[4][2]} of \S*short\S*/0"
         ):
             consumer.poll(1, WAIT)
     consumer.seek("short", 0, written[5][2])
@@ -401,7 +401,7 @@ def test_a_key_or_text_with_a_lone_surrogate_survives(log: Log) -> None:
 )
 def test_what_is_no_json_object_is_refused_and_harms_nothing(log: Log, value: object) -> None:
     with log.producer("p").transaction() as transaction:
-        with pytest.raises(LogError, match="topic one, key 'k'"):
+        with pytest.raises(LogError, match=r"topic one\S*, key 'k'"):
             transaction.send("one", value, key="k", timestamp=0.0)  # type: ignore[arg-type]
         transaction.send("one", {"n": 1}, timestamp=0.0)
     assert numbers(everything(log, "one")) == [1]
@@ -451,7 +451,7 @@ def test_topics_are_created_once_and_never_changed(log: Log) -> None:
     log.create_topics([Topic("many", 4), Topic("new_one", 2)])
     assert log.end_offset("many", 3) > 0
     assert log.end_offset("new_one", 1) == 0
-    with pytest.raises(LogError, match="many exists with partitions=4"):
+    with pytest.raises(LogError, match=r"many\S* exists with partitions=4"):
         log.create_topics([Topic("many", 5)])
     with pytest.raises(LogError, match="at least 1 partition"):
         Topic("none", 0)
@@ -461,15 +461,15 @@ def test_what_does_not_exist_is_named(log: Log) -> None:
     with log.producer("p").transaction() as transaction:
         with pytest.raises(LogError, match="no topic nowhere"):
             transaction.send("nowhere", {}, timestamp=0.0)
-        with pytest.raises(LogError, match=r"many has partitions 0\.\.3, not 4"):
+        with pytest.raises(LogError, match=r"many\S* has partitions 0\.\.3, not 4"):
             transaction.send("many", {}, partition=4, timestamp=0.0)
-        with pytest.raises(LogError, match="table is compacted: each of its records needs a key"):
+        with pytest.raises(LogError, match=r"table\S* is compacted: each of its records needs a key"):
             transaction.send("table", {}, timestamp=0.0)
     with pytest.raises(LogError, match="nowhere"):
         log.consumer("g", ["nowhere"], "a")
     with pytest.raises(LogError, match="9"):
         log.end_offset("many", 9)
-    with pytest.raises(LogError, match="offset -1 of one/0 does not exist"):
+    with pytest.raises(LogError, match=r"offset -1 of one\S*/0 does not exist"):
         log.read("one", 0, -1, 5)
 
 
@@ -514,3 +514,15 @@ def test_threads_share_a_log(log: Log) -> None:
 def test_an_idle_poll_waits_no_longer_than_asked(log: Log) -> None:
     consumer = log.consumer("g", ["one"], "a")
     assert consumer.poll(1, 0.05) == []
+
+
+def test_a_deleted_topic_is_gone_with_its_records_and_no_other_is(log: Log) -> None:
+    write(log, "one", range(3))
+    write(log, "short", range(2))
+    log.delete_topics(["one", "nowhere"])
+    deadline = time.monotonic() + WAIT
+    while not (found := log.problems([Topic("one"), Topic("short", 1, "while needed")])):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [problem.endswith("does not exist") for problem in found] == [True]
+    assert numbers(everything(log, "short")) == [0, 1]

@@ -1,7 +1,8 @@
 """The FastAPI application: routes over one service, which starts and ends with it."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import Depends, FastAPI
 
@@ -14,6 +15,7 @@ from consumers.http.tokens import Tokens
 from consumers.server.follower import advised
 from consumers.server.http import admin, edits, feedback, items, lists, page, recommend, records, regions, stages
 from consumers.server.service import Service
+from consumers.server.succession import InFlight, Succession, start, stop
 from pipeline.build_info import PROGRAM, version_of
 from pipeline.config.access import AccessSettings
 
@@ -24,24 +26,30 @@ UNKNOWN = problems(401, 403, 429)
 """Answers to clients that may not call a route, or not so often."""
 
 
-def make_app(service: Service, access: AccessSettings, max_body: int) -> FastAPI:
+def make_app(service: Service, access: AccessSettings, max_body: int, succession: Succession | None = None) -> FastAPI:
     """Make the application.
 
     Args:
         service: started and closed with it.
         access: tokens and limits; without tokens there are no administrative calls.
         max_body: largest body of a request, in bytes.
+        succession: replaces the service when another generation is switched to; None: it stays.
     """
+
+    def answer_by(successor: Service) -> None:
+        app.state.service = successor
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        service.batcher.start()
-        service.lists.start()
-        service.follower.start()
+        start(service)
+        following = None if succession is None else asyncio.create_task(succession.follow(service, answer_by))
         yield
-        await service.lists.stop()
-        await service.batcher.stop()
-        service.close()
+        if succession is not None and following is not None:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+            await succession.close()
+        await stop(app.state.service)
 
     tokens = Tokens(access.tokens)
     app = FastAPI(
@@ -53,6 +61,8 @@ def make_app(service: Service, access: AccessSettings, max_body: int) -> FastAPI
     )
     app.state.service, app.state.administration = service, tokens.have("admin")
     app.add_middleware(BodyLimit, most=max_body, setting="server.max_body")
+    if succession is not None:
+        app.add_middleware(InFlight, requests=succession.requests)
     app.add_middleware(Access, settings=access, metrics=service.metrics)
     add_error_answers(app, lambda error: advised(error, service.instance))
     for module in (health, page):

@@ -22,6 +22,7 @@ def status(request: Request) -> dict[str, Any]:
         "status": service.unready() or "ready",
         "version": version_of(PROGRAM),
         "instance": service.instance,
+        "generation": service.generation,
         "administration": request.app.state.administration,
         "revision": view.revision,
         "gate_version": view.bank.gate_version,

@@ -19,6 +19,7 @@ from pipeline.streams.checks import check_same, differences
 from pipeline.streams.interface import Kept, Topic, TopicPartition, UnavailableError
 from pipeline.streams.kafka.config import Connection
 from pipeline.streams.kafka.errors import translated
+from pipeline.streams.topics import topic_of
 
 T = TypeVar("T")
 """Result of a request."""
@@ -90,6 +91,21 @@ class TopicAdmin:
                 f"{self._servers()} accepted the creation of topics and has no {', '.join(missing)} yet"
             )
         return existing
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete the topics of these names that exist."""
+        there = [topic.name for topic in self.existing(names)]
+        if there:
+            full = [self._connection.named(name) for name in there]
+            self.retry(f"deletion of {', '.join(full)}", partial(self._admin.delete_topics, full))
+        for name in there:
+            self._known.pop(name, None)
+
+    def generations(self, names: Collection[str]) -> list[str]:
+        """Return these names, and those of the same topics of other generations that exist on the broker."""
+        found = self.retry(f"the topics on {self._servers()}", self._admin.list_topics)
+        own = (name.removeprefix(self._connection.named("")) for name in found)
+        return [*names, *sorted({name for name in own if topic_of(name) in names} - {*names})]
 
     def existing(self, names: Iterable[str]) -> list[Topic]:
         """Return the topics of these names that exist on the broker."""

@@ -19,7 +19,7 @@ from pipeline.streams.kafka.moment import MomentFinder
 from pipeline.streams.kafka.producer import BrokerPositions, BrokerProducer
 from pipeline.streams.kafka.reader import ReaderPool
 from pipeline.streams.kafka.saving import save
-from pipeline.streams.topics import pipeline_topics
+from pipeline.streams.topics import pipeline_topics, topic_of
 from pipeline.streams.transaction import BufferedProducer
 
 
@@ -116,10 +116,15 @@ class KafkaLog:
         with translated(f"{topic}/{partition}"):
             self._admin.delete_records({where: offset})
 
+    def delete_topics(self, names: Iterable[str]) -> None:
+        """See `Log.delete_topics`."""
+        self._topics.delete(names)
+
     def save(self, to: Path) -> None:
         """See `LastingLog.save`."""
         keys = {topic.name: topic.key for topic in pipeline_topics()}
-        topics = [replace(topic, key=keys[topic.name]) for topic in self._topics.existing(keys)]
+        existing = self._topics.existing(self._topics.generations(keys))
+        topics = [replace(topic, key=keys[topic_of(topic.name)]) for topic in existing]
         moment = MomentFinder(self._connection, self._admin, topics).find()
         save(moment, topics, self._readers, self._connection, to)
 

@@ -25,7 +25,7 @@ from kafka.admin import OffsetSpec
 from pipeline.streams.interface import Topic, TopicPartition, UnavailableError
 from pipeline.streams.kafka.config import Connection, make_client, milliseconds
 from pipeline.streams.kafka.errors import translated
-from pipeline.streams.topics import FEEDBACK, GROUPS, INTERACTIONS
+from pipeline.streams.topics import FEEDBACK, INTERACTIONS, groups_of, topic_of
 
 WRITTEN_BY_ALL = (INTERACTIONS, FEEDBACK)
 """Topics in which a transaction is open all the time, perhaps."""
@@ -75,7 +75,7 @@ class MomentFinder:
         Raises:
             UnavailableError: there was none: a transaction stays open, or commits leave no gap.
         """
-        theirs = [topic for topic in self._topics if topic.name not in WRITTEN_BY_ALL]
+        theirs = [topic for topic in self._topics if topic_of(topic.name) not in WRITTEN_BY_ALL]
         deadline = self._clock() + self._connection.settings.commit_seconds
         with translated("the moment of a backup"), closing(_Groups(self._connection, self._topics)) as groups:
             while True:
@@ -89,7 +89,7 @@ class MomentFinder:
 
     def _decided(self, deadline: float) -> dict[TopicPartition, int]:
         """Ends of the topics that anybody writes, once everything before them is decided."""
-        theirs = [topic for topic in self._topics if topic.name in WRITTEN_BY_ALL]
+        theirs = [topic for topic in self._topics if topic_of(topic.name) in WRITTEN_BY_ALL]
         written = self._ends(theirs)
         while True:
             decided = self._ends(theirs, READ_COMMITTED)
@@ -122,9 +122,10 @@ class _Groups:
 
     def __init__(self, connection: Connection, topics: Sequence[Topic]) -> None:
         self._timeout = milliseconds(connection.settings.commit_seconds)
+        groups = groups_of(topic.name for topic in topics)
         self._clients = {
             group: make_client(KafkaConsumer, connection.reader() | {"group_id": connection.named(group)})
-            for group in GROUPS
+            for group in groups
         }
         self._wanted = {
             group: {
@@ -133,7 +134,7 @@ class _Groups:
                 for number in range(topic.partitions)
                 if topic.name in read
             }
-            for group, read in GROUPS.items()
+            for group, read in groups.items()
         }
 
     def committed(self) -> Committed:
