@@ -20,9 +20,17 @@ from pipeline.editing.publish_rule import (
     decide_parent_update,
     parent_suffices,
     reject_stale,
+    reject_unpromising,
     reject_unreachable,
 )
-from pipeline.editing.training import AdapterTrainer, Candidate, Known, TrainingWindows, none_known, only_new
+from pipeline.editing.training import (
+    AdapterTrainer,
+    Candidate,
+    Known,
+    TrainingWindows,
+    none_known,
+    only_new,
+)
 from pipeline.editing.validation import ValidationResult, Validator
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Operation, Outcome, held_out
@@ -121,23 +129,29 @@ class Editor:
         candidate = self._trainer.train(edit, region.version + 1, learned, judged, region)
         shape = moved(region, self._encode(learned).means, self._config.edits.update_rate, self._quantile)
         after = bank.changed(_with_adapter(reshaped(region, shape), candidate))
-        return self._decide(edit, bank, after, self._validator.compare_answers(judged, bank, after), candidate)
+        return self._decide_answers(edit, bank, after, judged, candidate)
 
     def _add(self, edit: Edit, bank: RegionBank) -> Result:
         """Open a region with an adapter trained from its parent's, or update the parent if that does as well."""
         learned, judged = self._split(edit)
         encoded = self._encode(learned)
         parent = self._boundaries.parent(bank, encoded)
-        candidate = self._trainer.train(edit, edit.base_version + 1, learned, judged, parent)
-        region = self._new_region(edit, encoded, parent, candidate)
-        samples = {**self._boundaries.samples(edit.samples), edit.region_id: encoded}
-        after = bank.changed(region).rebound(self._boundaries.refit(samples))
-        if parent:
+        origins = self._boundaries.refit({**self._boundaries.samples(edit.samples), edit.region_id: encoded})
+
+        def opened(candidate: Candidate) -> RegionBank:
+            return bank.changed(self._new_region(edit, encoded, parent, candidate)).rebound(origins)
+
+        def gains(candidate: Candidate) -> bool:
+            return self._validator.compare_answers(judged, bank, opened(candidate)).better(0.0)
+
+        candidate = self._trainer.train(edit, edit.base_version + 1, learned, judged, parent, gains)
+        after = opened(candidate)
+        if parent and not candidate.stopped:
             updated = _with_adapter(parent, candidate)
             against_parent = self._validator.compare_answers(judged, bank.changed(updated), after)
             if parent_suffices(against_parent, self._config.edits):
                 return self._update_parent(edit, bank, updated, judged, candidate)
-        return self._decide(edit, bank, after, self._validator.compare_answers(judged, bank, after), candidate)
+        return self._decide_answers(edit, bank, after, judged, candidate)
 
     def _update_parent(
         self, edit: Edit, bank: RegionBank, updated: Region, judged: Windows, candidate: Candidate
@@ -161,7 +175,7 @@ class Editor:
         unseen = set(judged.event_ids.tolist())
         samples = self._boundaries.samples([e for e in edit.samples if e.event_id not in unseen])
         after = bank.rebound(self._boundaries.refit(samples))
-        return self._decide(edit, bank, after, self._validator.compare_answers(judged, bank, after))
+        return self._decide_answers(edit, bank, after, judged)
 
     def _merge(self, edit: Edit, bank: RegionBank) -> Result:
         """End one of two regions and give its share of windows to the other."""
@@ -173,7 +187,7 @@ class Editor:
         after = bank.changed(merged, replace(gone, version=gone.version + 1, status=Status.MERGED))
         samples = self._boundaries.samples(edit.samples, {gone.region_id: kept.region_id})
         after = after.rebound(self._boundaries.refit(samples) if gone.adapter else bank.origins)
-        return self._decide(edit, bank, after, self._validator.compare_answers(judged, bank, after))
+        return self._decide_answers(edit, bank, after, judged)
 
     def _retire(self, edit: Edit, bank: RegionBank) -> Result:
         """End a region; the backbone and the other regions answer for its windows."""
@@ -231,6 +245,15 @@ class Editor:
             opened_at=edit.at_event,
             adapter_weight=candidate.weight,
         )
+
+    def _decide_answers(
+        self, edit: Edit, before: RegionBank, after: RegionBank, judged: Windows, candidate: Candidate | None = None
+    ) -> Result:
+        """Decide about an edit by the answers after held-out windows."""
+        validation = self._validator.compare_answers(judged, before, after)
+        if candidate and candidate.stopped:
+            return self._finish(edit, reject_unpromising(validation), before, before, validation, candidate)
+        return self._decide(edit, before, after, validation, candidate)
 
     def _decide(
         self,

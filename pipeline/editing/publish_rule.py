@@ -9,7 +9,8 @@
     Inject      likewise, or worse by less than `LITTLE`: what new items gain shows when they are taken
     Retire      always
 
-An edit of any operation is rejected if the region or the boundaries that it starts from changed since it was decided.
+The training of an Add ends, and the Add is rejected, where it is not better at all after an eighth of its passes. An
+edit of any operation is rejected if the region or the boundaries that it starts from changed since it was decided.
 Better and worse are by the validation on held-out windows.
 """
 
@@ -49,6 +50,11 @@ def reject_stale(edit: Edit, bank: RegionBank) -> Decision | None:
 def reject_unreachable(edit: Edit) -> Decision:
     """Reject an Inject none of whose items has a text or was taken."""
     return Decision(False, f"none of {len(edit.items)} items has a text or was taken after a window: nothing to inject")
+
+
+def reject_unpromising(validation: ValidationResult) -> Decision:
+    """Reject an Add that gained nothing in the trial of its training, which ended there."""
+    return Decision(False, f"its training ended early: {_comparison(validation, published=False)}")
 
 
 def decide(edit: Edit, validation: ValidationResult | None, settings: EditSettings) -> Decision:

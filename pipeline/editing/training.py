@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +41,13 @@ def none_known(_: str) -> Tensors | None:
     return None
 
 
+TRIAL = 0.125
+"""Share of the passes of a training, one at least, after which it goes on only if it promises something."""
+
+Promising = Callable[["Candidate"], bool]
+"""Judges an adapter after its trial."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A trained adapter, registered with the host and not yet published.
@@ -49,12 +57,14 @@ class Candidate:
         weight: of the adapter in the answers of its region; the backbone has the rest.
         trained_windows: windows trained on, counting each pass; none where the adapter is known.
         inputs: digest of all that its training depends on: equal ones give equal tensors.
+        stopped: True if its training ended with its trial; it is not to be published.
     """
 
     name: str
     weight: float
     trained_windows: int
     inputs: str
+    stopped: bool = False
 
 
 class AdapterTrainer:
@@ -80,7 +90,15 @@ class AdapterTrainer:
         self._host = workspace.host
         self._training_windows = training_windows
 
-    def train(self, edit: Edit, version: int, learned: Windows, judged: Windows, incumbent: Region | None) -> Candidate:
+    def train(
+        self,
+        edit: Edit,
+        version: int,
+        learned: Windows,
+        judged: Windows,
+        incumbent: Region | None,
+        promising: Promising | None = None,
+    ) -> Candidate:
         """Register and train a new adapter version.
 
         Args:
@@ -89,6 +107,7 @@ class AdapterTrainer:
             learned: windows of the edit to train on.
             judged: held-out windows that its weight is estimated on.
             incumbent: region whose adapter it starts from; None: an adapter without effect.
+            promising: ends the training after its trial where it is False; None: no trial.
         """
         name = version_name(edit.region_id, version)
         windows = self._training_windows(learned, (edit.seed, version))
@@ -96,9 +115,25 @@ class AdapterTrainer:
         inputs = self._inputs(edit, windows, parent)
         known = self._known(inputs)
         self._host.create(name, known_rows(windows.contexts, windows.targets).tolist(), parent=parent, seed=edit.seed)
-        cost = self._fit(name, edit, windows) if known is None else self._take(name, known)
-        weight = self._weight(name, judged, incumbent.adapter_weight if incumbent else None)
-        return Candidate(name, weight, cost, inputs)
+        before = incumbent.adapter_weight if incumbent else None
+
+        def candidate(cost: int) -> Candidate:
+            return Candidate(name, self._weight(name, judged, before), cost, inputs)
+
+        if known is not None:
+            return candidate(self._take(name, known))
+        passes = edit.passes or self._config.training.epochs
+        trial = math.ceil(TRIAL * passes)
+
+        def goes_on(epoch: int) -> bool:
+            if promising is None or epoch != trial:
+                return True
+            is_promising = promising(candidate(epoch * len(windows)))
+            self._host.forget_vectors(name)
+            return is_promising
+
+        cost = self._fit(name, edit, windows, goes_on)
+        return replace(candidate(cost), stopped=cost < passes * len(windows))
 
     def _inputs(self, edit: Edit, windows: Windows, parent: str | None) -> str:
         """Digest of all that a training depends on, whatever process and order of edits it comes in."""
@@ -121,7 +156,7 @@ class AdapterTrainer:
         self._host.register(name, known, rows)
         return 0
 
-    def _fit(self, name: str, edit: Edit, windows: Windows) -> int:
+    def _fit(self, name: str, edit: Edit, windows: Windows, after_epoch: Callable[[int], bool]) -> int:
         """Train a new adapter; return the number of windows trained on, counting each pass."""
         training = self._config.training
         with self._host.active(name) as model:
@@ -134,6 +169,7 @@ class AdapterTrainer:
                 batch_size=training.batch_size,
                 seed=edit.seed,
                 epsilon=training.epsilon,
+                after_epoch=after_epoch,
             )
 
     def _weight(self, name: str, judged: Windows, before: float | None) -> float:

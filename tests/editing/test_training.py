@@ -5,9 +5,10 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.config import AdapterSettings, Config
-from pipeline.editing.training import ADAPTER_WEIGHTS, AdapterTrainer
+from pipeline.editing.training import ADAPTER_WEIGHTS, AdapterTrainer, Candidate
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Operation
 from pipeline.events.existence import Existence
@@ -53,6 +54,32 @@ def test_the_cost_counts_each_pass_and_the_incumbent_stays_as_it_was(known: Work
     assert (first.name, second.name) == ("r0003_v0001", "r0003_v0002")
     assert (first.trained_windows, second.trained_windows) == (2 * 40, 3 * 40)
     assert all(np.array_equal(value, before[name]) for name, value in known.host.tensors(first.name).items())
+
+
+def test_a_training_that_promises_nothing_ends_after_an_eighth_of_its_passes(known: Workspace) -> None:
+    trials: list[Candidate] = []
+
+    def promises(candidate: Candidate) -> bool:
+        trials.append(candidate)
+        return False
+
+    trainer = AdapterTrainer(Config(), known)
+    found = trainer.train(replace(EDIT, passes=20), 1, learned(), judged(), None, promises)
+    assert (found.trained_windows, found.stopped) == (3 * 40, True)
+    assert [trial.trained_windows for trial in trials] == [3 * 40]
+    assert trials[0].weight == found.weight
+
+
+def test_a_training_that_promises_something_is_as_without_a_trial(known: Workspace) -> None:
+    trainer, edit = AdapterTrainer(Config(), known), replace(EDIT, passes=8)
+    tried = trainer.train(edit, 1, learned(), judged(), None, lambda _: True)
+    tensors, vectors = known.host.tensors(tried.name), known.host.vectors(tried.name).clone()
+    known.host.drop(tried.name)
+    untried = trainer.train(edit, 1, learned(), judged(), None)
+    assert tried == untried
+    assert not tried.stopped
+    assert all(np.array_equal(value, tensors[name]) for name, value in known.host.tensors(untried.name).items())
+    assert torch.equal(known.host.vectors(untried.name), vectors)
 
 
 def test_the_weight_is_averaged_with_that_of_the_incumbent(known: Workspace) -> None:

@@ -99,9 +99,13 @@ class AdapterHost:
 
     def drop(self, name: str) -> None:
         """Remove a registered adapter."""
+        self.forget_vectors(name)
+        self._model.delete_adapter(name)
+
+    def forget_vectors(self, name: str) -> None:
+        """Have the item vectors of an adapter computed anew, since it is trained on."""
         self._vectors.pop(name, None)
         self._stale.pop(name, None)
-        self._model.delete_adapter(name)
 
     def follow(self, catalogue: OpenCatalogue) -> None:
         """Take over the rows and texts that have changed in a catalogue since the last call.
@@ -127,11 +131,10 @@ class AdapterHost:
         """
         self._injected = injected
         self._rewritten.update(self._injected_at)
-        rows = [row_of.get(item_id, PADDING) for item_id in injected.items]
-        self._injected_rows = np.array(rows, dtype=np.int64)
-        self._injected_at = {row: place for place, row in enumerate(rows) if row != PADDING}
+        self._injected_rows = np.array([row_of.get(item_id, PADDING) for item_id in injected.items], dtype=np.int64)
+        self._injected_at = {row: i for i, row in enumerate(self._injected_rows.tolist()) if row != PADDING}
         self._shift = torch.zeros(injected.vectors.shape, device=self.backbone.device)
-        self._stale_shifts = set(range(len(rows)))
+        self._stale_shifts = set(range(len(injected.items)))
         self._rewritten.update(self._injected_at)
 
     def injected(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -176,7 +179,7 @@ class AdapterHost:
 
         Args:
             name: of the adapter.
-            item_of: id of the item in every catalogue row; the adapter's rows are named by them, in their order.
+            item_of: id of the item in every catalogue row, which names the adapter's rows, in their order.
         """
         known: dict[str, object] = {
             "rank": self.settings.rank,
@@ -210,8 +213,7 @@ class AdapterHost:
             Two groups for an optimizer: the low-rank factors, those of the given layers if any are given, and the item
             rows with a separate learning rate.
         """
-        self._vectors.pop(name, None)
-        self._stale.pop(name, None)
+        self.forget_vectors(name)
         pairs = self.factors(name)
         factors = [factor for layer in pairs if layers is None or layer in layers for factor in pairs[layer]]
         rows: list[nn.Parameter] = []
@@ -242,7 +244,7 @@ class AdapterHost:
 
     @torch.inference_mode()
     def vectors(self, name: str | None) -> Tensor:
-        """(items + 1, d) item vectors under an adapter, cached until it is trained or dropped."""
+        """(items + 1, d) item vectors under an adapter, cached until `forget_vectors`, training or `drop`."""
         table = self.backbone.items
         if name not in self._vectors:
             self._vectors[name] = self._nothing()
