@@ -42,7 +42,7 @@ def none_known(_: str) -> Tensors | None:
 
 
 TRIAL = 0.125
-"""Share of the passes of a training, one at least, after which it goes on only if it promises something."""
+"""Share of `edits.add_steps` after which a training goes on only if it promises something."""
 
 Promising = Callable[["Candidate"], bool]
 """Judges an adapter after its trial."""
@@ -71,7 +71,7 @@ class AdapterTrainer:
     """Training of region adapters over one frozen backbone.
 
     Args:
-        config: sections `training` and `softmax`.
+        config: sections `training`, `edits` and `softmax`.
         workspace: candidates are registered with its host; the softmax runs over its items.
         training_windows: chooses the windows of each training.
         known: finds adapters that need no training.
@@ -123,10 +123,10 @@ class AdapterTrainer:
         if known is not None:
             return candidate(self._take(name, known))
         passes = edit.passes or self._config.training.epochs
-        trial = math.ceil(TRIAL * passes)
+        trial = self._trial_passes(len(windows))
 
         def goes_on(epoch: int) -> bool:
-            if promising is None or epoch != trial:
+            if promising is None or epoch != trial or epoch == passes:
                 return True
             is_promising = promising(candidate(epoch * len(windows)))
             self._host.forget_vectors(name)
@@ -134,6 +134,10 @@ class AdapterTrainer:
 
         cost = self._fit(name, edit, windows, goes_on)
         return replace(candidate(cost), stopped=cost < passes * len(windows))
+
+    def _trial_passes(self, windows: int) -> int:
+        """Whole passes over so many windows that make the steps of a trial."""
+        return math.ceil(TRIAL * self._config.edits.add_steps * self._config.training.batch_size / windows)
 
     def _inputs(self, edit: Edit, windows: Windows, parent: str | None) -> str:
         """Digest of all that a training depends on, whatever process and order of edits it comes in."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import AdapterSettings, Config
+from pipeline.config import AdapterSettings, Config, load_config
 from pipeline.editing.training import ADAPTER_WEIGHTS, AdapterTrainer, Candidate
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Operation
@@ -56,23 +56,28 @@ def test_the_cost_counts_each_pass_and_the_incumbent_stays_as_it_was(known: Work
     assert all(np.array_equal(value, before[name]) for name, value in known.host.tensors(first.name).items())
 
 
-def test_a_training_that_promises_nothing_ends_after_an_eighth_of_its_passes(known: Workspace) -> None:
+def test_a_training_that_promises_nothing_ends_after_its_trial(known: Workspace) -> None:
     trials: list[Candidate] = []
 
     def promises(candidate: Candidate) -> bool:
         trials.append(candidate)
         return False
 
-    trainer = AdapterTrainer(Config(), known)
+    # An eighth of 8 steps of 64 windows: two passes over 40.
+    trainer = AdapterTrainer(load_config(overrides=["edits.add_steps=8", "training.batch_size=64"]), known)
     found = trainer.train(replace(EDIT, passes=20), 1, learned(), judged(), None, promises)
-    assert (found.trained_windows, found.stopped) == (3 * 40, True)
-    assert [trial.trained_windows for trial in trials] == [3 * 40]
+    assert (found.trained_windows, found.stopped) == (2 * 40, True)
+    assert [trial.trained_windows for trial in trials] == [2 * 40]
     assert trials[0].weight == found.weight
+    short = trainer.train(EDIT, 2, learned(), judged(), None, promises)
+    assert (short.trained_windows, short.stopped, len(trials)) == (2 * 40, False, 1)
 
 
 def test_a_training_that_promises_something_is_as_without_a_trial(known: Workspace) -> None:
-    trainer, edit = AdapterTrainer(Config(), known), replace(EDIT, passes=8)
-    tried = trainer.train(edit, 1, learned(), judged(), None, lambda _: True)
+    trainer = AdapterTrainer(load_config(overrides=["edits.add_steps=8"]), known)
+    edit, trials = replace(EDIT, passes=8), list[Candidate]()
+    tried = trainer.train(edit, 1, learned(), judged(), None, lambda trial: trials.append(trial) or True)
+    assert trials
     tensors, vectors = known.host.tensors(tried.name), known.host.vectors(tried.name).clone()
     known.host.drop(tried.name)
     untried = trainer.train(edit, 1, learned(), judged(), None)
