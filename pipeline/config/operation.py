@@ -212,6 +212,7 @@ class RefreshSettings(Section):
             "prune`"
         ),
     )
+    every_events: int = Field(12_500, ge=1, description="replay: events between a set-up and the next refresh")
 
 
 class LoggingSettings(Section):

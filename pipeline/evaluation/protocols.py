@@ -106,7 +106,7 @@ def plan_setup(dataset: Dataset, config: Config) -> Plan:
         return plan_replay(dataset, config)
     events = _positives(dataset, config)
     until = float(events.timestamps[-1])
-    slices, nothing = Slices(until, until), Stream(len(events), np.zeros(0), [], [])
+    slices, nothing = Slices(until, until), Stream(len(events), np.zeros(0), [], [], [])
     timeline = Timeline(dataset.items, setup_items(dataset, events, slices), nothing, config.items)
     windows = preceding_windows(events, timeline.row_of, _histories(config), since_setup=False)
     none = windows[:0]
@@ -142,7 +142,8 @@ def _stream(events: Interactions, first: int, config: Config) -> Stream:
     stream, size = events[first:], config.gate.batch_size
     intervals = np.array_split(np.arange(len(stream)), config.replay.parts)
     ends = [int(interval[i : i + size][-1]) for interval in intervals for i in range(0, len(interval), size)]
-    return Stream(first, stream.timestamps, stream.item_ids[stream.items].tolist(), ends)
+    users = stream.user_ids[stream.users].tolist()
+    return Stream(first, stream.timestamps, stream.item_ids[stream.items].tolist(), ends, users)
 
 
 def held_out(windows: Windows) -> NDArray[np.bool_]:

@@ -1,9 +1,7 @@
 """Run of one strategy over the stream of a replay, with the seconds of its phases."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-import numpy as np
 
 from pipeline.evaluation.protocols import Plan
 from pipeline.strategies.base import Scored, Strategy
@@ -71,23 +69,13 @@ def run_strategy(
             observed.append(strategy.observe(interval))
         with stopwatch.phase(strategy.name, "learn"):
             strategy.learn()
-    ranked = _by_slice(_joined(observed), plan)
+    ranked = _by_slice(Scored.joined(observed), plan)
     for done, (name, windows) in enumerate(plan.scored.items(), start=len(stream)):
         progress(done, steps)
         with stopwatch.phase(strategy.name, "score"):
             ranked[name] = strategy.score(windows)
     progress(steps, steps)
     return ranked
-
-
-def _joined(intervals: Sequence[Scored]) -> Scored:
-    regions = [scored.regions for scored in intervals if scored.regions is not None]
-    confidence = [scored.confidence for scored in intervals if scored.confidence is not None]
-    return Scored(
-        np.concatenate([scored.ranks for scored in intervals]),
-        np.concatenate(regions) if regions else None,
-        np.concatenate(confidence) if confidence else None,
-    )
 
 
 def _by_slice(scored: Scored, plan: Plan) -> dict[str, Scored]:

@@ -189,6 +189,12 @@ class DecayedPopularity:
         return self._pool
 
 
+def for_other_regions(counted: NDArray[Any], regions: int) -> NDArray[Any]:
+    """(half-lives, regions + 1, ...) counts or totals of `to_arrays`, for so many other regions without any yet."""
+    no_more = [(0, 0)] * (counted.ndim - 2)
+    return np.pad(counted[:, ALL_REGIONS:], [(0, 0), (regions, 0), *no_more])
+
+
 def base_probabilities(usual: NDArray[np.int64]) -> Array:
     """(items + 1,) counts of set-up as probabilities; an item without a count has a small one."""
     known = np.where(np.arange(len(usual)) == PADDING, 0.0, usual + 1.0 / len(usual))

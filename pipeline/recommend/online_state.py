@@ -12,11 +12,15 @@ from pipeline.errors import LogError
 from pipeline.events.gated import GatedEvent, OnlineFeatures
 from pipeline.events.windows import Ids
 from pipeline.models.open_catalogue import OpenCatalogue
+from pipeline.online.decayed_popularity import for_other_regions
 from pipeline.online.origin_prior import OriginPrior
 from pipeline.recommend.candidates.query import BACKBONE, MODEL, Query, recent_shares
 from pipeline.recommend.candidates.text import Texts, TextsLike, all_texts
 from pipeline.recommend.second_stage import SecondStage
 from pipeline.setup.artifacts import SetUp
+
+BY_REGION = ("popularity.counts", "popularity.totals")
+"""Arrays of the second stage with values for each set-up region."""
 
 
 class OnlineState:
@@ -83,6 +87,17 @@ class OnlineState:
         """Continue from the result of `to_arrays`; see `SecondStage.restore`."""
         self.second_stage.restore(arrays, rows)
         self.origin_prior.restore(arrays)
+
+    def continue_from(self, before: "OnlineState", rows: Ids) -> None:
+        """Continue with the second stage of another set-up; popularity by region and origin prior begin anew.
+
+        Args:
+            before: has counted over k + 1 catalogue rows of its own.
+            rows: see `SecondStage.restore`.
+        """
+        arrays = before.second_stage.to_arrays()
+        by_region = {name: for_other_regions(arrays[name], self.regions) for name in BY_REGION}
+        self.second_stage.restore(arrays | by_region, rows)
 
 
 def _online(event: GatedEvent) -> OnlineFeatures:

@@ -45,6 +45,7 @@ def set_up(
     checkpoint: Path | None = None,
     on_built: OnBuilt | None = None,
     begin: Callable[[Backbone], None] | None = None,
+    held_out: NDArray[np.bool_] | None = None,
 ) -> SetUp:
     """Train a backbone and derive everything that replay and consumers start from.
 
@@ -57,6 +58,7 @@ def set_up(
         checkpoint: folder from which an interrupted training goes on; see `train_backbone`.
         on_built: called before the first step; see `train_backbone`.
         begin: sets the weights that the training begins with; None: random ones, or those of the language model.
+        held_out: (n,) True for windows that the backbone must not be trained on; None: drawn from `seed`.
 
     Raises:
         DataError: there are too few windows.
@@ -68,7 +70,7 @@ def set_up(
             f"the set-up slice has {len(warm)} windows with a history, at least {LEAST_WINDOWS} are needed: "
             "use a longer log, or move data.finetune_from up"
         )
-    held_out = validation_mask(len(warm), config, seed)
+    held_out = validation_mask(len(warm), config, seed) if held_out is None else held_out[~windows.cold]
     # Counts exclude held-out windows, so that their items look as unfamiliar as new items of the stream.
     counts = np.bincount(warm.targets[~held_out], minlength=len(catalogue) + 1)
     catalogue = replace(catalogue, vectors=kept_texts(catalogue.vectors, config.ranking.exact_items))

@@ -48,6 +48,7 @@ FURTHER: Mapping[str, str] = {
     "recicl": "baselines.recicl:RecICL",
     "ensemble_25": "baselines.ensemble:Ensemble25",
     "ensemble_75": "baselines.ensemble:Ensemble75",
+    "retrain_ranked": "baselines.ranked:RetrainRanked",
     "lora_replay_ranked": "baselines.ranked:LoraReplayRanked",
     "peso_ranked": "baselines.ranked:PesoRanked",
     "evorec_ranked": "baselines.ranked:EvoRecRanked",
@@ -66,6 +67,8 @@ FURTHER: Mapping[str, str] = {
     "raie_frozen_rows": "raie.ablations:RaieFrozenRows",
     "raie_one": "raie.ablations:RaieOne",
     "raie_scheduled": "raie.scheduled:RaieScheduled",
+    "raie_refresh": "raie.refreshed:RaieRefresh",
+    "raie_refresh_no_trend": "raie.refreshed:RaieRefreshNoTrend",
 }
 """All others: variants of these, ablations of `raie`, and slower baselines."""
 

@@ -1,10 +1,10 @@
 """Interface of all strategies, RAIE and baselines."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -36,6 +36,17 @@ class Scored:
     ranks: NDArray[np.int64]
     regions: NDArray[np.int64] | None = None
     confidence: NDArray[np.float64] | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Parts, at least one, one after the other."""
+        regions = [scored.regions for scored in parts if scored.regions is not None]
+        confidence = [scored.confidence for scored in parts if scored.confidence is not None]
+        return cls(
+            np.concatenate([scored.ranks for scored in parts]),
+            np.concatenate(regions) if regions else None,
+            np.concatenate(confidence) if confidence else None,
+        )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ Catalogue rows of a replay are in order of appearance: those of set-up by id, th
 taken or becomes available. A row is never used again.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -27,12 +29,14 @@ class Stream(NamedTuple):
         timestamps: (n,) seconds.
         item_ids: (n,) the items.
         batches: ascending numbers of the interactions after which a batch ends, the last one included.
+        users: (n,) the users.
     """
 
     first: int
     timestamps: NDArray[np.float64]
     item_ids: Sequence[str]
     batches: Sequence[int]
+    users: Sequence[str]
 
 
 class Eviction(NamedTuple):
@@ -75,6 +79,7 @@ class Timeline:
         self.evictions: list[Eviction] = []
         self.begun: list[tuple[int, str]] = []
         self._first = stream.first
+        self._users = stream.users
         self._rows: list[int] = []
         self._appearances: list[tuple[int, int]] = []
         self._changes: list[Change] = []
@@ -108,6 +113,11 @@ class Timeline:
         """Rows of the items that events from `start` to before `stop` bring, or bring back, in order."""
         return [row for position, row in self._appearances if start <= position < stop]
 
+    def taken_since(self, users: Sequence[str], positions: Ids, start: int) -> Ids:
+        """(n,) interactions of n users from event `start` of the log to before the event at each of (n,) positions."""
+        found = ((self._by_user.get(user, ()), p) for user, p in zip(users, positions.tolist(), strict=True))
+        return np.array([bisect_left(of, max(p, start)) - bisect_left(of, start) for of, p in found], dtype=np.int64)
+
     def existence(self, positions: Ids) -> Existence:
         """Existence for windows at (n,) ascending positions of the log."""
         start, stop = np.searchsorted(self._indices, [positions[0], positions[-1]], side="right").tolist()
@@ -117,6 +127,14 @@ class Timeline:
         firsts = np.searchsorted(positions, [change.index for change in within]).tolist()
         moved = (change.at(first) for change, first in zip(within, firsts, strict=True))
         return Existence.after(existing, moved, len(positions), repeats=self._repeats)
+
+    @cached_property
+    def _by_user(self) -> dict[str, list[int]]:
+        """Positions of the interactions of each user, ascending."""
+        positions: dict[str, list[int]] = {}
+        for position, user in enumerate(self._users, start=self._first):
+            positions.setdefault(user, []).append(position)
+        return positions
 
     def _run(self, stream: Stream, owner: ItemOwner) -> None:
         ends, catalogue = set(stream.batches), self._catalogue

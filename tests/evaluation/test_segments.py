@@ -28,7 +28,7 @@ def windows(*targets: int) -> Windows:
 
 def nine_items() -> Timeline:
     """Nine items of set-up and a stream without events."""
-    stream = Stream(0, np.zeros(0), [], [])
+    stream = Stream(0, np.zeros(0), [], [], [])
     return Timeline({}, [str(number) for number in range(1, 10)], stream, Config().items)
 
 

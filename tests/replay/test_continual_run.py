@@ -198,7 +198,9 @@ def test_an_item_that_stands_twice_in_a_history_is_left_out_once():
         np.arange(3),
         no_earlier(3),
     )
-    ten = Timeline({}, [f"i{row:02}" for row in range(10)], Stream(0, np.zeros(3), ["i00"] * 3, []), config().items)
+    ten = Timeline(
+        {}, [f"i{row:02}" for row in range(10)], Stream(0, np.zeros(3), ["i00"] * 3, [], ["u"] * 3), config().items
+    )
     assert candidates_of(windows, ten).tolist() == [9, 8, 8]
 
 

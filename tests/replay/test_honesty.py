@@ -79,7 +79,7 @@ def cut_after(start: StrategyContext, events: int) -> StrategyContext:
     planned = plan()
     stream = planned.stream[slice(0, events)]
     ids = [planned.timeline.item_ids[row - 1] for row in stream.targets.tolist()]
-    part = Stream(int(stream.positions[0]), stream.timestamps, ids, [])
+    part = Stream(int(stream.positions[0]), stream.timestamps, ids, [], stream.users.tolist())
     setup_ids = planned.timeline.item_ids[: planned.timeline.setup_items]
     return with_texts(replace(start, timeline=Timeline(start.items, setup_ids, part, start.config.items)), start.items)
 

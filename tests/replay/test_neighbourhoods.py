@@ -65,7 +65,9 @@ class Log:
         events = [Interaction(str(n), f"u{u}", f"i{r:02}", t) for n, (u, r, t) in enumerate(made)]
         self.items = {e.item_id: Item(e.item_id) for e in events} | {"i01": Item("i01", expires=times[SETUP + 40])}
         setup_ids = sorted({e.item_id for e in events[:SETUP]})
-        stream = Stream(SETUP, np.array(times[SETUP:]), [e.item_id for e in events[SETUP:]], [EVENTS - SETUP - 1])
+        after = events[SETUP:]
+        taken, of_users = [e.item_id for e in after], [e.user_id for e in after]
+        stream = Stream(SETUP, np.array(times[SETUP:]), taken, [EVENTS - SETUP - 1], of_users)
         self.config = load_config(overrides=(f"windows.length={LENGTH}", *overrides))
         repeats = self.config.windows.repeats
         self.timeline = Timeline(self.items, setup_ids, stream, self.config.items, repeats=repeats)

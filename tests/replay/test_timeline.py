@@ -28,7 +28,8 @@ def log(seed: int) -> tuple[dict[str, Item], Stream]:
         items[f"p{number}"] = Item(f"p{number}", available_from=begin, expires=begin + float(rng.integers(1, 60)))
     items["c"] = Item("c", expires=50.0)
     taken = [list(items)[i] for i in np.minimum(rng.geometric(0.12, EVENTS), len(items)) - 1]
-    return items, Stream(FIRST, np.sort(rng.integers(0, 120, EVENTS)).astype(np.float64), taken, BATCHES)
+    moments = np.sort(rng.integers(0, 120, EVENTS)).astype(np.float64)
+    return items, Stream(FIRST, moments, taken, BATCHES, [f"u{n % 7}" for n in range(EVENTS)])
 
 
 def plain(
@@ -99,3 +100,13 @@ def test_rows_are_those_of_set_up_then_in_order_of_appearance_and_never_used_aga
     back = timeline.appearances(FIRST, timeline.end)
     assert len(back) > len(set(back))
     assert set(back) >= set(range(4, len(timeline.item_ids) + 1))
+
+
+def test_interactions_of_a_user_are_counted_from_a_start_to_before_an_event():
+    items, stream = log(3)
+    timeline = Timeline(items, SETUP, stream, ItemSettings())
+    start, positions = FIRST + 5, np.arange(FIRST, FIRST + EVENTS)
+    counted = timeline.taken_since([*stream.users], positions, start)
+    for number in range(EVENTS):
+        assert counted[number] == stream.users[5:number].count(stream.users[number])
+    assert timeline.taken_since(["nobody"], positions[-1:], start).tolist() == [0]

@@ -64,8 +64,11 @@ def timeline(scenario: str, seed: int) -> Timeline:
     """Existence of the items: those of set-up, and each other one from its first interaction on."""
     before, after = events(scenario, seed)
     moments, ids = np.array([e.timestamp for e in after]), [e.item_id for e in after]
+    users = [e.user_id for e in after]
     setup_ids = sorted({e.item_id for e in before})
-    return Timeline(simulated(scenario, seed).items, setup_ids, Stream(len(before), moments, ids, []), config().items)
+    return Timeline(
+        simulated(scenario, seed).items, setup_ids, Stream(len(before), moments, ids, [], users), config().items
+    )
 
 
 @cache

@@ -31,6 +31,7 @@ from pipeline.strategies.baselines.evorec import EvoRec
 from pipeline.strategies.baselines.finetune import FineTune
 from pipeline.strategies.baselines.lora import LoraReplay, LoraRows, SingleAdapter
 from pipeline.strategies.baselines.peso import Peso
+from pipeline.strategies.baselines.retrain import Retrain
 from pipeline.strategies.common.continuous import Continuous
 from pipeline.strategies.common.interval_learner import IntervalLearner
 
@@ -118,6 +119,12 @@ class FineTuneRanked(Ranked, FineTune):
     """`finetune` with the second stage."""
 
     name = "finetune_ranked"
+
+
+class RetrainRanked(Ranked, Retrain):
+    """`retrain` with the second stage."""
+
+    name = "retrain_ranked"
 
 
 class LoraReplayRanked(Ranked, LoraReplay):

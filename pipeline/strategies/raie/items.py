@@ -37,7 +37,8 @@ class ReplayedItems:
         self._noted = 0, 0
         # Row here of every row of the timeline, 0 for an item that is not known here.
         self._rows = np.arange(len(context.timeline.item_ids) + 1)
-        self._rows[context.timeline.setup_items + 1 :] = PADDING
+        self._setup_items = len(context.setup.catalogue)
+        self._rows[self._setup_items + 1 :] = PADDING
 
     def advance(self, positions: Ids) -> list[int]:
         """Grow up to windows at (n,) positions; return the rows of items that were evicted before them."""
@@ -47,7 +48,7 @@ class ReplayedItems:
             self._appear(evicted.position)
             freed += self.catalogue.evict(evicted.item_ids)
             gone = [self._timeline.row_of[item_id] for item_id in evicted.item_ids]
-            self._rows[[row for row in gone if row > self._timeline.setup_items]] = PADDING
+            self._rows[[row for row in gone if row > self._setup_items]] = PADDING
             # Some have come back already where they were evicted in the middle of a batch.
             self._next = min(self._next, evicted.position)
         self._appear(int(positions[-1]) + 1)

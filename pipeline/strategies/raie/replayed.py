@@ -17,7 +17,7 @@ from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit, Evidence, Outcome
 from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent, read_events
-from pipeline.events.windows import Windows
+from pipeline.events.windows import PADDING, Ids, Windows
 from pipeline.models.lora.host import AdapterHost
 from pipeline.monitor import Monitor
 from pipeline.recommend.event_scorer import EventScorer
@@ -103,6 +103,22 @@ class Raie:
     def known_windows(self, windows: Windows) -> Windows:
         """Windows of the stream so far, in the rows of `live`'s catalogue; items evicted since are left out."""
         return self._items.of(windows)[0]
+
+    def take_over(self, before: "Raie", positions: Ids) -> None:
+        """Go on where the pipeline of an earlier set-up stands, with its second stage.
+
+        Origin prior and popularity by region begin anew, as the regions are others.
+
+        Args:
+            before: runs over the same log.
+            positions: of the windows that it observed last.
+        """
+        freed, row_of = self._items.advance(positions), self._items.catalogue.row_of
+        self._items.take_news()
+        if self._gate.online and before._gate.online:
+            rows = np.array([row_of.get(item_id, PADDING) for item_id in before._items.catalogue.ids])
+            self._gate.online.continue_from(before._gate.online, rows)
+        self._gate.follow(freed)
 
     def close(self) -> None:
         """Close the log; its file stays."""
