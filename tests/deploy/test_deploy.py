@@ -60,6 +60,12 @@ def test_the_image_has_every_package_that_is_installed() -> None:
     assert all((ROOT / name).is_dir() for name in copied)
 
 
+def test_the_image_runs_as_a_user_without_rights_who_is_that_of_the_chart() -> None:
+    (user,) = re.findall(r"^USER (\d+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert int(user) > 0
+    assert f"runAsUser: {user}\n" in (DEPLOY / "chart" / "templates" / "_helpers.tpl").read_text()
+
+
 @pytest.mark.parametrize("service", OURS)
 def test_a_service_runs_a_command_that_exists_with_options_that_it_takes(service: str) -> None:
     name, *rest = SERVICES[service]["command"]
