@@ -1,6 +1,9 @@
 """`POST /recommend` and `POST /recommend/users`: recommendations, now or as of an older revision."""
 
+import asyncio
+import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +14,7 @@ from consumers.http.bodies import Identifier, StrictRoute
 from consumers.http.problems import problems
 from consumers.server.feedback import request_id_of
 from consumers.server.http.answering import answering
+from consumers.server.http.peer_client import PeerClient
 from consumers.server.http.rules import Ids, RulesBody
 from consumers.server.recommender import Ask, Excluded, Recommendation
 from consumers.server.service import Service
@@ -107,7 +111,11 @@ class RecommendationsBody(BaseModel):
 async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     """Recommend items for the next interaction."""
     service: Service = request.app.state.service
+    place = service.peers.place if body.user_id is None else service.peers.place_of(body.user_id)
+    if place != service.peers.place:
+        return RecommendationBody.model_validate(await _passed_on(place, request, await request.body()))
     _check_revision(body, service)
+    _check_users(body.user_id is not None, service)
     ask = body.ask(body.user_id, None if body.history is None else tuple(body.history))
     with answering(service), service.metrics.request_seconds.time():
         found = await service.recommend(ask)
@@ -118,13 +126,37 @@ async def recommend(body: AskBody, request: Request) -> RecommendationBody:
 async def recommend_users(body: UsersBody, request: Request) -> RecommendationsBody:
     """Recommend items for the next interaction of each of several users."""
     service: Service = request.app.state.service
+    parts: dict[int, list[int]] = {}
+    for index, user_id in enumerate(body.user_ids):
+        parts.setdefault(service.peers.place_of(user_id), []).append(index)
+    asked = (_of_server(place, [body.user_ids[i] for i in part], body, request) for place, part in parts.items())
+    found: dict[int, UserRecommendationBody] = {}
+    for part, answers in zip(parts.values(), await asyncio.gather(*asked), strict=True):
+        found |= dict(zip(part, answers, strict=True))
+    return RecommendationsBody(answers=[found[index] for index in range(len(found))])
+
+
+async def _of_server(
+    place: int, user_ids: Sequence[str], body: UsersBody, request: Request
+) -> list[UserRecommendationBody]:
+    """Answers for users whom one server has."""
+    service: Service = request.app.state.service
+    if place != service.peers.place:
+        asked = {**await request.json(), "user_ids": user_ids}
+        return RecommendationsBody.model_validate(await _passed_on(place, request, json.dumps(asked).encode())).answers
     _check_revision(body, service)
+    _check_users(True, service)
     with answering(service):
-        found = await service.recommend_each([body.ask(user_id) for user_id in body.user_ids])
-    users = zip(body.user_ids, found, strict=True)
-    return RecommendationsBody(
-        answers=[UserRecommendationBody(user_id=user_id, **answer_fields(one)) for user_id, one in users]
-    )
+        found = await service.recommend_each([body.ask(user_id) for user_id in user_ids])
+    users = zip(user_ids, found, strict=True)
+    return [UserRecommendationBody(user_id=user_id, **answer_fields(one)) for user_id, one in users]
+
+
+async def _passed_on(place: int, request: Request, body: bytes) -> Any:
+    """Answer of the server at a place of the group."""
+    client: PeerClient = request.app.state.peer_client
+    service: Service = request.app.state.service
+    return await client.ask(service.peers.urls[place], request, body)
 
 
 def answer_fields(found: Recommendation) -> dict[str, Any]:
@@ -132,6 +164,12 @@ def answer_fields(found: Recommendation) -> dict[str, Any]:
     fields = asdict(found)
     fields["stood_in"], fields["crowd"] = fields.pop("fallback"), fields.pop("bucket")
     return {"request_id": request_id_of(secrets.token_hex(8), found), **fields}
+
+
+def _check_users(named: bool, service: Service) -> None:
+    """Answer 503 while the users of a server among others are still being read: to others they would be strangers."""
+    if named and service.peers.urls and not service.follower.caught_up.is_set():
+        raise HTTPException(503, "the users of this server are still being read", {"Retry-After": "1"})
 
 
 def _check_revision(body: OptionsBody, service: Service) -> None:
