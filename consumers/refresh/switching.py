@@ -4,12 +4,13 @@ The stages of both run already when the record is written, so no event waits for
 read the log up to now, those of the one before end a while later.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from consumers.refresh.shadow import behind, judgement
 from consumers.runtime.generations import read_generations, write_act
+from consumers.runtime.split_counts import read_outcome
 from pipeline.config import RefreshSettings
 from pipeline.errors import LogError
 from pipeline.events.generation import Act, Generation, GenerationAct, Generations, State
@@ -87,12 +88,12 @@ def switch(log: Log, settings: RefreshSettings, patience: float, operator: Opera
             f"both generations have scored {found.events:,} events, and {settings.judged_events:,} are needed "
             "(refresh.judged_events): let `raie up` run on, or name yourself the judge with --force"
         )
-    details = {"judgement": found.to_record()}
+    details: dict[str, Any] = {"judgement": found.to_record()}
     if found.passed:
         wait_until_read(log, new.number, patience, operator)
         _write_switch(log, new.number, details, operator)
     else:
-        write_act(log, GenerationAct(Act.STOP, new.number, operator.by, details), operator.clock())
+        give_up(log, new.number, details, operator)
     return found
 
 
@@ -166,7 +167,19 @@ def _in_shadow(log: Log, new: Generation) -> Generations:
     return generations
 
 
-def _write_switch(log: Log, number: int, details: dict[str, Any], operator: Operator) -> Generations:
-    active = read_generations(log).active.number
-    act = GenerationAct(Act.SWITCH, number, operator.by, {"from": active, **details})
+def give_up(log: Log, number: int, details: Mapping[str, Any], operator: Operator) -> Generations:
+    """End the stages of a generation that is prepared or runs in the shadow, and a split with it."""
+    found = read_generations(log)
+    act = GenerationAct(Act.STOP, number, operator.by, {**details, **outcome_details(log, found)})
     return write_act(log, act, operator.clock())
+
+
+def outcome_details(log: Log, found: Generations) -> dict[str, Any]:
+    """Outcome of the split that an act ends, for its record; nothing without one."""
+    return {} if found.split is None else {"outcome": read_outcome(log, found.split).to_record()}
+
+
+def _write_switch(log: Log, number: int, details: Mapping[str, Any], operator: Operator) -> Generations:
+    found = read_generations(log)
+    known = {"from": found.active.number, **details, **outcome_details(log, found)}
+    return write_act(log, GenerationAct(Act.SWITCH, number, operator.by, known), operator.clock())

@@ -18,7 +18,7 @@ def tally_of(world: World) -> Tally:
 
 
 def tables(tally: Tally) -> tuple[int, ...]:
-    return len(tally.rates), len(tally._trials), len(tally._seen)
+    return len(tally.rates), len(tally._trials), len(tally._firsts)
 
 
 def test_invented_trials_leave_all_tables_empty(world: World) -> None:

@@ -9,11 +9,12 @@ from pydantic import BaseModel, Field, model_validator
 
 from consumers.http.bodies import Identifier, StrictRoute
 from consumers.http.problems import problems
-from consumers.server.feedback import request_id_of
+from consumers.server.arms import Arms, Part
 from consumers.server.http.answering import answering
 from consumers.server.http.rules import Ids, RulesBody
 from consumers.server.recommender import Ask, Excluded, Recommendation
 from consumers.server.service import Service
+from pipeline.events.request_id import Answered
 
 MOST_USERS = 1_000
 """Most users of one request."""
@@ -79,6 +80,7 @@ class RecommendationBody(BaseModel):
     """Recommended items, and the origin of the answer."""
 
     request_id: str = Field(description="identifies the answer in feedback")
+    generation: int = Field(description="generation whose set-up answered (`raie refresh`)")
     items: list[ItemBody]
     answered_by: str = Field(description="`adapter`, `backbone`, or `trend` (online popularity) for an unknown user")
     region_id: int | None
@@ -106,32 +108,47 @@ class RecommendationsBody(BaseModel):
 @router.post("/recommend", responses=problems(404))
 async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     """Recommend items for the next interaction."""
-    service: Service = request.app.state.service
-    _check_revision(body, service)
+    arms: Arms = request.app.state.arms
+    _check_revision(body, arms.main)
     ask = body.ask(body.user_id, None if body.history is None else tuple(body.history))
+    service, part = arms.of(ask)
     with answering(service), service.metrics.request_seconds.time():
         found = await service.recommend(ask)
-    return RecommendationBody(**answer_fields(found))
+    return RecommendationBody(**answer_fields(found, service.generation, part))
 
 
 @router.post("/recommend/users", responses=problems(404))
 async def recommend_users(body: UsersBody, request: Request) -> RecommendationsBody:
     """Recommend items for the next interaction of each of several users."""
-    service: Service = request.app.state.service
-    _check_revision(body, service)
-    with answering(service):
-        found = await service.recommend_each([body.ask(user_id) for user_id in body.user_ids])
-    users = zip(body.user_ids, found, strict=True)
-    return RecommendationsBody(
-        answers=[UserRecommendationBody(user_id=user_id, **answer_fields(one)) for user_id, one in users]
-    )
+    arms: Arms = request.app.state.arms
+    _check_revision(body, arms.main)
+    asks = [body.ask(user_id) for user_id in body.user_ids]
+    places = [arms.of(ask) for ask in asks]
+    answers: dict[int, UserRecommendationBody] = {}
+    for service in arms.services:
+        own = [place for place, (of, _) in enumerate(places) if of is service]
+        with answering(service):
+            found = await service.recommend_each([asks[place] for place in own])
+        for place, one in zip(own, found, strict=True):
+            fields = answer_fields(one, service.generation, places[place][1])
+            answers[place] = UserRecommendationBody(user_id=body.user_ids[place], **fields)
+    return RecommendationsBody(answers=[answers[place] for place in range(len(asks))])
 
 
-def answer_fields(found: Recommendation) -> dict[str, Any]:
-    """Fields of an answer, with a request id of its own."""
+def answer_fields(found: Recommendation, generation: int, part: Part | None = None) -> dict[str, Any]:
+    """Fields of an answer, with a request id of its own.
+
+    Args:
+        found: the answer.
+        generation: that gave it.
+        part: split and bucket of it, None where it is not of a split.
+    """
+    split, bucket = (None, 0) if part is None else part
+    origin = found.region_id, found.adapter, found.revision, found.canary, found.bucket or 0
     fields = asdict(found)
     fields["stood_in"], fields["crowd"] = fields.pop("fallback"), fields.pop("bucket")
-    return {"request_id": request_id_of(secrets.token_hex(8), found), **fields}
+    request_id = Answered(*origin, generation, split, bucket).request_id(secrets.token_hex(8))
+    return {"request_id": request_id, "generation": generation, **fields}
 
 
 def _check_revision(body: OptionsBody, service: Service) -> None:
