@@ -173,6 +173,7 @@ def split(
     with closing(existing_log_of(configuration(config, settings))) as log:
         if share:
             typer.echo(_split_line(split_users(log, share, to, patience, _operator(by))))
+            typer.echo("servers load it first: `GET /split` has the split once one answers by it")
         else:
             typer.echo(str(end_split(log, _operator(by))))
             typer.echo(f"generation {log.generation} answers all users")

@@ -175,7 +175,7 @@ def test_it_shows_a_split_of_the_users_while_there_is_one(full: World, browser: 
         act(full, Act.SPLIT, 2, share=0.25)
         browser.shows("!document.querySelector('#split').hidden")
         rows = "[...document.querySelectorAll('#split tbody tr')].map(e => e.innerText.replaceAll('\\t', ' '))"
-        assert browser.run(rows) == ["generation 2 25.0% 0 0 – –", "generation 1 75.0% 0 0 – –"]
+        assert browser.run(rows) == ["generation 2 25.0% 0 0 –", "generation 1 75.0% 0 0 –"]
         assert "Too few answers" in text_of(browser, "#split-outcome")
         act(full, Act.SPLIT, 2, share=0)
         browser.shows("document.querySelector('#split').hidden")

@@ -8,6 +8,8 @@ const changed = changes();
 
 const signed = (value) => `${value < 0 ? "" : "+"}${number(value, 4)}`;
 
+const between = (arm) => `${number(arm.low, 4)} to ${number(arm.high, 4)}`;
+
 const line = (arm, share) =>
   h(
     "tr",
@@ -16,8 +18,7 @@ const line = (arm, share) =>
     h("td", {}, `${(100 * share).toFixed(1)}%`),
     h("td", {}, count(arm.shown)),
     h("td", {}, count(arm.clicked)),
-    h("td", {}, arm.shown ? number(arm.clicked / arm.shown, 4) : "–"),
-    h("td", {}, arm.shown ? `${number(arm.low, 4)} to ${number(arm.high, 4)}` : "–"),
+    h("td", {}, arm.shown ? number(arm.clicked / arm.shown, 4) : "–", arm.shown ? h("small", {}, between(arm)) : null),
   );
 
 const verdict = ({ estimate, low, high }, generation) => {
@@ -33,7 +34,7 @@ draws(({ split, problems }) => {
     return;
   }
   if (!split) return;
-  const columns = ["answers", "users", "shown", "clicked", "rate", "95% interval"];
+  const columns = ["answers", "users", "shown", "clicked", "rate, 95% interval"];
   at("split-note").textContent = `By ${split.by} since ${moment(split.since)}. Clicks are those that clients report (POST /feedback).`;
   at("split-outcome").replaceChildren(
     h(
