@@ -59,6 +59,12 @@ def test_a_version_that_only_a_pin_made_answer_counts(world: World) -> None:
     assert tally_of(world).add(Feedback(f"{0:016x}.4.{name}.0", "click"))
 
 
+def test_answers_of_another_generation_change_no_rate(world: World) -> None:
+    tally = tally_of(world)
+    assert tally.add(Feedback(f"{0:016x}.4.r0004_v0001.0.g2", "click"))
+    assert tables(tally) == (0, 0, 0)
+
+
 def test_counts_of_a_trial_that_ended_are_dropped(world: World) -> None:
     _, first = world.update(A, seed=9, canary=0.4)
     known = KnownVersions((), world.store.arrays)
