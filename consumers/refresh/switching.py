@@ -23,6 +23,9 @@ LITTLE = 100
 POLL = 0.2
 """Seconds between two looks."""
 
+EVERY = 10.0
+"""Seconds between two lines about what is waited for."""
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -59,7 +62,7 @@ def wait_for_events(log: Log, new: Generation, settings: RefreshSettings, patien
         if operator.monotonic() >= shown:
             waiting = behind(log, new.number)
             operator.say(f"shadow: {found.events:,} of {settings.judged_events:,} events, gate {waiting:,} behind")
-            shown = operator.monotonic() + 10.0
+            shown = operator.monotonic() + EVERY
         operator.sleep(1.0)
 
 
@@ -145,18 +148,21 @@ def roll_back(log: Log, patience: float, at_once: bool, operator: Operator) -> G
 
 
 def wait_until_read(log: Log, number: int, patience: float, operator: Operator) -> None:
-    """Wait until the gate of a generation has read the log but for a little.
+    """Wait until the gate of a generation has read the log but for a little, and show how far it is.
 
     Raises:
         LogError: it has not in time.
     """
-    deadline = operator.monotonic() + patience
+    deadline, shown = operator.monotonic() + patience, 0.0
     while (waiting := behind(log, number)) > LITTLE:
         if operator.monotonic() > deadline:
             raise LogError(
                 f"the gate of generation {number} has {waiting:,} interactions to read after {patience:g} s: does "
                 "`raie up` run? Nothing was switched; try again once it has caught up (`raie lag`)"
             )
+        if operator.monotonic() >= shown:
+            operator.say(f"the gate of generation {number} has {waiting:,} interactions to read")
+            shown = operator.monotonic() + EVERY
         operator.sleep(POLL)
 
 

@@ -45,7 +45,7 @@ class Arm:
         rate, n = clicked / shown, shown / design_effect(counts)
         middle = (rate + NORMAL**2 / (2.0 * n)) / (1.0 + NORMAL**2 / n)
         half = NORMAL * np.sqrt(rate * (1.0 - rate) / n + NORMAL**2 / (4.0 * n**2)) / (1.0 + NORMAL**2 / n)
-        return cls(generation, shown, clicked, float(middle - half), float(middle + half))
+        return cls(generation, shown, clicked, max(0.0, float(middle - half)), min(1.0, float(middle + half)))
 
     def __str__(self) -> str:
         """The arm in a line."""
