@@ -94,7 +94,7 @@ def unlearn_user(user: str, config: Config, dry_run: bool, out: Say, by: str) ->
     """
     from consumers.cli.unlearning_report import cost_line, residue_lines, result_lines
     from consumers.erasure.request import erasure_in, wait_until
-    from consumers.erasure.unlearning import answered, cost_of, names_of, request_since
+    from consumers.erasure.unlearning import Answers, cost_of, names_of, request_since
     from pipeline.events.cells import identifier
 
     with closing(_checked_log(config)) as log:
@@ -111,11 +111,13 @@ def unlearn_user(user: str, config: Config, dry_run: bool, out: Say, by: str) ->
         erase_user(user, config, PATIENCE, say, by, unlearn=True)
         requests = request_since(log, names, since)
         patience = max(PATIENCE, 2 * (cost.seconds or 0.0))
-        is_done = wait_until(lambda: set(requests) <= answered(log).keys(), patience, time.monotonic, time.sleep)
+        answers = Answers(log)
+        is_done = wait_until(lambda: set(requests) <= answers().keys(), patience, time.monotonic, time.sleep)
         if is_done:
-            for line in result_lines(log, requests):
+            found = answers()
+            for line in result_lines(log, found, requests):
                 out(line)
-            is_done = all(answered(log)[request][1].published for request in requests)
+            is_done = all(found[request][1].published for request in requests)
             _purge(log, config)
         else:
             out(

@@ -1,10 +1,11 @@
 """Lines that `raie erase --unlearn` shows: what it costs, what came of it, and what stays until when."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from consumers.erasure.unlearning import Cost, answered, events_a_second, replacements, residues
+from consumers.erasure.unlearning import Cost, events_a_second, replacements, residues
 from pipeline.config import Config
+from pipeline.events.edit import Edit, Outcome
 from pipeline.streams.interface import Log
 
 LONGEST = 100 * 365.25 * 86_400.0
@@ -23,9 +24,8 @@ def cost_line(user: str, cost: Cost) -> str:
     )
 
 
-def result_lines(log: Log, requests: Sequence[int]) -> Iterator[str]:
-    """Results of the requests of one user, once all are answered."""
-    found = answered(log)
+def result_lines(log: Log, found: Mapping[int, tuple[Edit, Outcome]], requests: Sequence[int]) -> Iterator[str]:
+    """Results of the requests of one user, once all are answered (`Answers`)."""
     for edit, outcome in {found[offset][0].edit_id: found[offset] for offset in requests}.values():
         verdict = "unlearned by edit" if outcome.published else "NOT unlearned by edit"
         yield f"{verdict} {edit.edit_id}: {outcome.detail}"

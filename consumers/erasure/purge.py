@@ -23,7 +23,7 @@ from functools import partial
 
 from consumers.erasure.request import is_forgotten
 from consumers.erasure.traces import ErasedUsers, Trace, traces_of_topics
-from consumers.erasure.unlearning import answered
+from consumers.erasure.unlearning import Answers
 from consumers.monitor.changelog import read_newest
 from consumers.runtime.generations import kept_logs, read_generations, running_logs
 from pipeline.events.dead_letter import DeadLetter
@@ -114,7 +114,7 @@ class Purge:
         """Return whether every request to unlearn before an offset that no earlier call has read is answered."""
         start = max(self._positions.get((GATED, 0), 0), log.start_offset(GATED, 0))
         requests = {r.offset for r in log.read(GATED, 0, start, max(start, end)) if is_unlearning_request(r)}
-        return not requests or requests <= answered(log).keys()
+        return not requests or requests <= Answers(log)().keys()
 
     def _purge_letters(self, log: SqliteGeneration) -> int:
         return self._amend(log, DEAD_LETTERS, 0, log.end_offset(DEAD_LETTERS, 0), _emptied)

@@ -142,11 +142,19 @@ def request_since(log: Log, names: Collection[str], since: int) -> list[int]:
     return [record.offset for record in records if record.key in names and is_unlearning_request(record)]
 
 
-def answered(log: Log) -> Mapping[int, tuple[Edit, Outcome]]:
+class Answers:
     """Requests, by offset in `gated`, with the edits that have answered them."""
-    ended = Ledger(log, log.topic(EDITS).partitions).poll()
-    of_users = [(edit, outcome) for edit, outcome in ended if edit.operation is Operation.UNLEARN]
-    return {offset: (edit, outcome) for edit, outcome in of_users for offset in edit.reason["requests"]}
+
+    def __init__(self, log: Log) -> None:
+        self._ledger = Ledger(log, log.topic(EDITS).partitions)
+        self._found: dict[int, tuple[Edit, Outcome]] = {}
+
+    def __call__(self) -> Mapping[int, tuple[Edit, Outcome]]:
+        """Return all so far; reads what came since the last call."""
+        for edit, outcome in self._ledger.poll():
+            if edit.operation is Operation.UNLEARN:
+                self._found.update((offset, (edit, outcome)) for offset in edit.reason["requests"])
+        return self._found
 
 
 def replacements(log: Log, edit_id: str) -> dict[str, str | None]:

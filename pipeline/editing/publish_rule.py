@@ -9,9 +9,9 @@
     Inject      likewise, or worse by less than `LITTLE`: what new items gain shows when they are taken
     Retire      always
 
-The training of an Add ends, and the Add is rejected, where it is not better at all after an eighth of its passes. An
-edit of any operation is rejected if the region or the boundaries that it starts from changed since it was decided.
-Better and worse are by the validation on held-out windows.
+The training of an Add ends, and the Add is rejected, where it is not better at all after an eighth of
+`edits.add_steps`. An edit of any operation is rejected if the region or the boundaries that it starts from changed
+since it was decided. Better and worse are by the validation on held-out windows.
 """
 
 from typing import NamedTuple

@@ -19,7 +19,7 @@ import pytest
 
 from adapters_store import AdaptersStore
 from consumers.erasure.purge import Purge
-from consumers.erasure.unlearning import answered, cost_of
+from consumers.erasure.unlearning import Answers, cost_of
 from consumers.runtime.ledger import adapters_ever_live, destroyed_versions
 from consumers.runtime.malformed import unreported
 from consumers.runtime.revisions import RevisionFollower
@@ -251,12 +251,12 @@ def test_gated_is_left_alone_until_the_request_is_answered(tmp_path: Path) -> No
         transaction.send(EDITS, unlearn.to_record(), key="gate", timestamp=0.0)
     purge, before = Purge({}, lambda: 0.0), everything(log, GATED)
     purge(log)
-    assert everything(log, GATED) == before and not answered(log)
+    assert everything(log, GATED) == before and not Answers(log)()
     outcome = Outcome(unlearn.edit_id, Operation.UNLEARN, 0, published=True, detail="")
     with log.producer("trainer").transaction() as transaction:
         transaction.send(OUTCOMES, outcome.to_record(), key=unlearn.edit_id, timestamp=0.0)
     purge(log)
-    assert answered(log).keys() == set(unlearn.reason["requests"])
+    assert Answers(log)().keys() == set(unlearn.reason["requests"])
     assert not [r for r in everything(log, GATED) if r.key == LATE], "tombstone and request are gone, windows renamed"
     assert len(everything(log, GATED)) == len(the_run().gated)
 

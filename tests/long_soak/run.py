@@ -1,0 +1,339 @@
+"""One run: its processes, what happens to them and when, and what came of it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from random import Random
+from threading import Event, Lock, Thread
+from typing import Any
+
+import numpy as np
+
+from consumers.producer.feed import Feed, feed_of
+from consumers.producer.feed_writer import FeedWriter
+from consumers.runtime.generations import active_log
+from consumers.runtime.runner import log_of
+from pipeline.config import Config, load_config
+from pipeline.datasets.dataset import read_dataset
+from pipeline.streams.topics import DEAD_LETTERS
+from tests.long_soak.clients import Asker, Sender, call
+from tests.long_soak.gated import Follower
+from tests.long_soak.slopes import Sampler, descendants, role_of, words_of
+
+RAIE = (sys.executable, "-m", "consumers.cli.main")
+
+LEARNED = 4_000
+"""Events that set-up learns from."""
+
+SETTLED = 600.0
+"""Seconds that the pipeline has to gate everything once the stream has ended."""
+
+GROWTH = 0.05
+"""Share of its mean by which what is measured may grow in the second half of a run."""
+
+MAY_DIE = ("gate", "monitor", "train", "ingest")
+"""Stages that are killed; the server is alone here, and a request to a dead one fails."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Size of a run.
+
+    Attributes:
+        seconds: of the stream.
+        rate, requests: events and requests per second.
+        refreshes, erasures, kills: number of each, spread over the stream.
+    """
+
+    seconds: float
+    rate: float
+    requests: float
+    refreshes: int
+    erasures: int
+    kills: int
+
+    @property
+    def events(self) -> int:
+        return round(self.seconds * self.rate)
+
+
+def settings_of(url: str, plan: Plan, nodes: int, ports: Sequence[int]) -> list[str]:
+    """Settings of a small model whose refreshes are always switched to, and of a pipeline that forgets early."""
+    learned = min(LEARNED, plan.events // 4)
+    # A refresh needs what it learns from, and what comes while it is judged.
+    days = max(plan.seconds / 6, 2 * learned / plan.rate) / 86_400
+    return [
+        f"log.url={url}",
+        f"log.replication_factor={nodes}",
+        f"data.finetune_from={LEARNED / (LEARNED + plan.events):.4f}",
+        f"ingest.port={ports[0]}",
+        f"server.port={ports[1]}",
+        "items.text_encoder=hashing",
+        "backbone.hidden_size=32",
+        "setup.max_epochs=3",
+        f"refresh.learn_events={learned}",
+        "refresh.judged_events=300",
+        "refresh.least_gain=-1",
+        "refresh.linger=10",
+        f"refresh.kept_days={days}",
+        f"retention.every={max(5.0, plan.seconds / 60)}",
+        f"retention.version_days={days}",
+        f"retention.gated_days={days}",
+        f"retention.interaction_days={days}",
+        "retention.orphan_hours=0.1",
+        "consumers.snapshot_events=1000",
+    ]
+
+
+def run(
+    folder: Path,
+    url: str,
+    plan: Plan,
+    acts: Mapping[float, Callable[[], object]] | None = None,
+    nodes: int = 1,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Run a pipeline, and return what came of it.
+
+    Args:
+        folder: takes all files.
+        url: of the log.
+        plan: size of the run.
+        acts: what else happens, by the share of the stream that has passed.
+        nodes: replicas of each topic.
+        say: shows a status line.
+
+    Returns:
+        A JSON object; `problems` lists in words what should not have been.
+    """
+    options = settings_of(url, plan, nodes, free_ports(2))
+    config = load_config(overrides=options)
+    set_options = [word for setting in options for word in ("--set", setting)]
+    feed = prepare(folder, config, plan, set_options)
+    root, stop = str(folder / "root"), Event()
+    with ExitStack() as stack:
+        up = stack.enter_context(process(folder / "up.txt", "up", "--root", root, "--ingest", *set_options))
+        server = stack.enter_context(process(folder / "serve.txt", "serve", "--root", root, *set_options))
+        stack.callback(stop.set)
+        for port in (config.ingest.port, config.server.port):
+            wait_until_ready(port)
+        log = stack.enter_context(closing(log_of(config)))
+        follower = Follower(log, stop)
+        users = sorted({event.user_id for event in feed.past})
+        sender = Sender(config.ingest.port, feed, plan.rate, Event())
+        asker = Asker(config.server.port, users, plan.requests, stop)
+        sampler = Sampler((up.pid, server.pid), folders_of(folder, url), stop)
+        course = Course(folder, root, set_options, plan, up.pid, users, say)
+        threads: list[Thread] = [follower, sender, asker, sampler]
+        for thread in threads:
+            thread.start()
+        began = time.monotonic()
+        course.run(sender, acts or {})
+        lasted = time.monotonic() - began
+        erased = {act["user"] for act in course.done if act["what"] == "erase"}
+        expected = {event_id for event_id, user in sender.users.items() if user not in erased}
+        settled = follower.wait_for(expected, SETTLED)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        dead = [r for p in range(log.topic(DEAD_LETTERS).partitions) for r in records_of(active_log(log), p)]
+    seconds = np.sort(asker.seconds)
+    waits = np.sort([follower.first[one] - sender.sent[one] for one in expected if one in follower.first])
+    found: dict[str, Any] = {
+        "plan": {**vars(plan), "events": plan.events},
+        "seconds": round(lasted, 1),
+        "events": {
+            "sent": len(sender.sent),
+            "batches sent again": sender.again,
+            "gated": {str(number): sum(count.values()) for number, count in follower.gated.items()},
+            "missing": len(expected - follower.first.keys()),
+            "twice": sum(n > 1 for count in follower.gated.values() for n in count.values()),
+            "dead letters": len(dead),
+            "refused": len(sender.refused),
+            "wait": quantiles(waits),
+        },
+        "requests": {"answered": len(seconds), "failed": len(asker.failed), "seconds": quantiles(seconds)},
+        "kills": dict(Counter(course.killed)),
+        "acts": course.done,
+        "slopes": sampler.slopes(),
+    }
+    found["problems"] = list(problems(found, settled, sampler, asker, plan))
+    return found
+
+
+def problems(found: Mapping[str, Any], settled: bool, sampler: Sampler, asker: Asker, plan: Plan) -> Iterator[str]:
+    """What should not have been, in words."""
+    events = found["events"]
+    if not settled:
+        yield f"not all events were gated within {SETTLED:g} s of the end"
+    for name in ("missing", "twice", "dead letters", "refused"):
+        if events[name]:
+            yield f"{events[name]} events: {name}"
+    if asker.failed:
+        yield f"{len(asker.failed)} requests failed, such as {asker.failed[0]}"
+    for act in found["acts"]:
+        if act["code"]:
+            yield f"{act['what']} ended with {act['code']}: {act['last']}"
+    if sum(act["what"] == "refresh" for act in found["acts"]) < plan.refreshes:
+        yield "not every refresh was begun"
+    hours = sampler.times[-1] / 2 / 3600 if sampler.times else 0.0
+    for name, slope in found["slopes"].items():
+        if slope["from"] > 0 and slope["an hour"] * hours > GROWTH * slope["mean"]:
+            yield f"{name} grew by {slope['an hour'] * hours:.1f} MiB in the second half"
+
+
+class Course:
+    """What happens while events come: refreshes, erasures, deaths.
+
+    Args:
+        folder: takes the output of commands.
+        root: of the set-up.
+        options: settings, for commands.
+        plan: size of the run.
+        up: process of `raie up`.
+        users: who may be erased.
+        say: shows a status line.
+
+    Attributes:
+        done: what was done, with its exit code, last line and seconds.
+        killed: stage of each process that was killed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        root: str,
+        options: Sequence[str],
+        plan: Plan,
+        up: int,
+        users: Sequence[str],
+        say: Callable[[str], None],
+    ) -> None:
+        self.done: list[dict[str, Any]] = []
+        self.killed: list[str] = []
+        self._folder, self._root, self._options, self._plan, self._up, self._say = folder, root, options, plan, up, say
+        self._rng = Random(0)
+        # One of a kind at a time, as people do.
+        self._turns: dict[str, Lock] = defaultdict(Lock)
+        self._erased = self._rng.sample(list(users), plan.erasures)
+
+    def run(self, sender: Thread, others: Mapping[float, Callable[[], object]]) -> None:
+        """Do everything in its time, until all events are sent and every command has ended."""
+        acts = sorted([*self._acts(), *others.items()], key=lambda act: act[0])
+        began, running, words = time.monotonic(), [], 0.0
+        while sender.is_alive() or acts or any(thread.is_alive() for thread in running):
+            passed = time.monotonic() - began
+            while acts and passed >= acts[0][0] * self._plan.seconds:
+                thread = Thread(target=acts.pop(0)[1], daemon=True)
+                thread.start()
+                running.append(thread)
+            if passed >= words:
+                words += 30.0
+                self._say(f"{passed:5.0f} s: {len(getattr(sender, 'sent', ()))} events, {len(self.killed)} kills")
+            time.sleep(0.1)
+
+    def _acts(self) -> Iterator[tuple[float, Callable[[], object]]]:
+        for number in range(self._plan.refreshes):
+            share = (number + 0.3) / self._plan.refreshes * 0.9
+            yield share, lambda: self._command("refresh", "refresh", "run", "--root", self._root)
+        for number, user in enumerate(self._erased):
+            share = (number + 0.7) / self._plan.erasures * 0.95
+            yield share, lambda user=user: self._command("erase", "erase", user, "--unlearn", user=user)
+        for number in range(self._plan.kills):
+            yield (number + 0.5) / self._plan.kills * 0.95, self._kill
+
+    def _command(self, what: str, *words: str, **more: str) -> None:
+        path = self._folder / f"{what}-{more.get('user', len(self.done))}.txt"
+        with self._turns[what], path.open("w") as out:
+            began = time.monotonic()
+            command = [*RAIE, *words, *self._options]
+            code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
+        lines = path.read_text().splitlines()
+        act = {"what": what, **more, "code": code, "seconds": round(time.monotonic() - began, 1)}
+        self.done.append({**act, "last": lines[-1] if lines else ""})
+        self._say(f"{what} {more.get('user', '')} ended with {code} after {act['seconds']} s")
+
+    def _kill(self) -> None:
+        stages = [(role_of(words_of(pid)), pid) for pid in descendants(self._up)]
+        alive = [(role, pid) for role, pid in stages if role in MAY_DIE]
+        if alive:
+            role, pid = self._rng.choice(alive)
+            self.killed.append(str(role))
+            os.kill(pid, signal.SIGKILL)
+
+
+def prepare(folder: Path, config: Config, plan: Plan, options: Sequence[str]) -> Feed:
+    """Simulate a log, set up on its first events, and write what precedes the stream."""
+    data, events = folder / "log", str(LEARNED + plan.events)
+    for words in (
+        ("simulate", "new_items", "--events", events, "--out", str(data)),
+        ("setup", "--data", str(data), "--out", str(folder / "root"), *options),
+        ("topics", "create", *options),
+    ):
+        done = subprocess.run([*RAIE, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    feed = feed_of(read_dataset(data), config)
+    with closing(log_of(config)) as log:
+        FeedWriter(log, feed, "before", {}, lambda *_: None).write_before()
+    return feed
+
+
+@contextmanager
+def process(words: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A command that runs until the end of the block."""
+    with words.open("w") as out:
+        one = subprocess.Popen([*RAIE, *arguments], stdout=out, stderr=subprocess.STDOUT)
+        try:
+            yield one
+        finally:
+            one.terminate()
+            one.wait(60)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine on which nothing listens."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def wait_until_ready(port: int, patience: float = 120.0) -> None:
+    """Wait for a service."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            if call(port, "GET", "/readyz")[0] == 200:
+                return
+        except (OSError, HTTPException):
+            pass
+        assert time.monotonic() < until, f"nothing is ready on port {port}"
+        time.sleep(0.2)
+
+
+def folders_of(folder: Path, url: str) -> dict[str, Path]:
+    """Folders whose size is followed, by name."""
+    found = {"store": folder / "root"}
+    return found if url.startswith("sqlite") else {**found, "log": folder / "kafka"}
+
+
+def records_of(log: Any, partition: int) -> list[Any]:
+    end, start = log.end_offset(DEAD_LETTERS, partition), log.start_offset(DEAD_LETTERS, partition)
+    return list(log.read(DEAD_LETTERS, partition, start, end)) if end > start else []
+
+
+def quantiles(values: Any) -> dict[str, float]:
+    """Median, 99th percentile and largest value, in seconds."""
+    if not len(values):
+        return {}
+    return {name: round(float(np.quantile(values, at)), 3) for name, at in (("p50", 0.5), ("p99", 0.99), ("most", 1.0))}
