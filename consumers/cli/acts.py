@@ -70,9 +70,12 @@ def _act_in(record: "Record") -> "tuple[ControlAct, float] | None":
 
 def _shown(act: "GenerationAct") -> "ControlAct":
     from pipeline.events.control import ControlAct
+    from pipeline.recommend.split_outcome import SplitOutcome
     from pipeline.setup.judgement import Judgement
 
-    details = {name: value for name, value in act.details.items() if isinstance(value, str | int)}
+    details = {name: value for name, value in act.details.items() if isinstance(value, str | int | float)}
     if "judgement" in act.details:
         details["judged"] = str(Judgement(**act.details["judgement"]))
+    if "outcome" in act.details:
+        details["clicks"] = str(SplitOutcome.from_record(act.details["outcome"]))
     return ControlAct(str(act.act), act.by, details={"generation": act.generation, **details})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumers.cli.options import ConfigFile, Say, Settings, configuration
+from consumers.cli.options import ConfigFile, Say, Settings, configuration, say
 from pipeline.config import Config
 
 if TYPE_CHECKING:
@@ -46,11 +46,13 @@ def list_dead_letters(config: Config, reason: str | None, out: Say) -> None:
     from consumers.runtime.runner import existing_log_of
 
     with closing(existing_log_of(config)) as log:
-        replayed = _replayed(log)
-        for offset, letter in _letters(log, reason):
+        replayed, letters = _replayed(log), list(_letters(log, reason))
+        for offset, letter in letters:
             where = f"{letter.topic}/{letter.partition} offset {letter.offset}"
             done = ", replayed" if offset in replayed else ""
             out(f"{offset:8d}  {letter.reason:20s} {where}: {letter.detail}{done}")
+    if not letters:
+        say("no record was refused" if reason is None else f"no record was refused for the reason {reason}")
 
 
 def replay_dead_letters(config: Config, reason: str | None, out: Say) -> None:

@@ -207,9 +207,9 @@ def _lines(user: str, found: "Inventory") -> Iterator[str]:
     if found.until is not None and found.newer:
         yield f"{found.newer:,} records are later: of a new user of the same id"
     for one in found.remainders:
-        when = "" if one.due is None or not one.records else f", {_date(one.due)}"
+        when = "" if one.due is None else f", {_date(one.due)}"
         goes = f"{one.goes}{when}" if found.until is not None else "after an erasure"
-        yield f"{one.place:37s} {one.records:8,d}  {goes}"
+        yield f"{one.place:37s} {one.records:8,d}  {goes if one.records else 'nothing left'}"
 
 
 def _date(seconds: float) -> str:

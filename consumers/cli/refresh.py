@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from consumers.cli.terminal import Terminal
     from consumers.refresh.switching import Operator
     from pipeline.events.generation import Generation
+    from pipeline.events.split import Split
     from pipeline.setup.judgement import Judgement
     from pipeline.streams import GenerationLog
 
@@ -139,22 +140,63 @@ def switch(
 
 
 @app.command()
+def split(
+    share: Annotated[
+        float,
+        typer.Option("--share", min=0, max=1, help="Share of the users; 0 ends it.", show_default=False),
+    ],
+    to: Annotated[
+        int | None, typer.Option("--to", help="Generation that answers them; default: the one in the shadow.")
+    ] = None,
+    by: By = NAME,
+    patience: Patience = 600.0,
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Let a share of the users be answered by another generation (A/B), and compare what they click.
+
+    Users are drawn by a hash of their ids, the same on every server and after every restart. Where the share grows,
+    users are added and none changes sides; --share 0 ends it and shows the outcome, and so does a switch. Both
+    generations need their stages: `raie up` runs them. One that stands by runs again first.
+
+    `raie refresh status` and the control room show the outcome so far. It is of the feedback on answers (`POST
+    /feedback`), and counted anew with each change of the share.
+
+    Example: `raie refresh split --share 0.5 --by ann`
+    """
+    from consumers.refresh.splitting import end_split
+    from consumers.refresh.splitting import split as split_users
+    from consumers.runtime.runner import existing_log_of
+
+    if not share and to is not None:
+        raise typer.BadParameter("--share 0 ends the split that is under way, whichever it is: leave --to out")
+    with closing(existing_log_of(configuration(config, settings))) as log:
+        if share:
+            typer.echo(_split_line(split_users(log, share, to, patience, _operator(by))))
+            typer.echo("servers load it first: `GET /split` has the split once one answers by it")
+        else:
+            typer.echo(str(end_split(log, _operator(by))))
+            typer.echo(f"generation {log.generation} answers all users")
+
+
+@app.command()
 def stop(by: By = NAME, config: ConfigFile = None, settings: Settings = None) -> None:
     """Give up a set-up that is prepared or runs in the shadow: its stages end, and it stands by until it is pruned.
 
     Example: `raie refresh stop`
     """
-    from consumers.runtime.generations import read_generations, write_act
+    from consumers.refresh.switching import give_up
+    from consumers.runtime.generations import read_generations
     from consumers.runtime.runner import existing_log_of
     from pipeline.errors import LogError
-    from pipeline.events.generation import Act, GenerationAct, State
+    from pipeline.events.generation import State
 
     with closing(existing_log_of(configuration(config, settings))) as log:
         found = [one for one in read_generations(log).kept if one.state in (State.PREPARING, State.SHADOW)]
         if not found:
             raise LogError("no generation is prepared or runs in the shadow")
         for one in found:
-            write_act(log, GenerationAct(Act.STOP, one.number, by), time.time())
+            give_up(log, one.number, {}, _operator(by))
             typer.echo(f"generation {one.number} was given up")
 
 
@@ -211,11 +253,15 @@ def described(log: "GenerationLog", config: Config) -> Iterator[str]:
     """Describe the generations of a log, line by line."""
     from consumers.refresh.shadow import behind, judgement
     from consumers.runtime.generations import read_generations
+    from consumers.runtime.split_counts import read_outcome
 
     generations = read_generations(log)
     for one in generations.all.values():
         learned = f", set up on {sum(one.ends) - sum(one.starts):,} interactions" if one.ends else ""
         yield f"generation {one.number}: {one.state}{_since(one)}{learned}"
+    if generations.split is not None:
+        yield _split_line(generations.split)
+        yield f"clicks since: {read_outcome(log, generations.split)}"
     new = generations.shadow
     if new is not None:
         found = judgement(log, generations, new, config.refresh)
@@ -225,6 +271,11 @@ def described(log: "GenerationLog", config: Config) -> Iterator[str]:
 
 def _since(one: "Generation") -> str:
     return f" since {datetime.fromtimestamp(one.since, UTC).isoformat(' ', 'seconds')}" if one.since else ""
+
+
+def _split_line(found: "Split") -> str:
+    others = "" if found.share == 1.0 else f", generation {found.beside} all others"
+    return f"generation {found.generation} answers {found.share:.1%} of the users{others}; `--share 0` ends it"
 
 
 def _tell(found: "Judgement", new: "Generation", log: "GenerationLog") -> None:

@@ -105,6 +105,7 @@ def serve(
 
         first, present = base_of(root), active_root(root, edges.open_log)
         succession = Succession(present, edges.open_log, opened, logger.info)
+        logger.info(f"loading {present}")
         application = make_app(opened(present), config.access, config.server.max_body, succession)
         run_http(
             tracing.asgi(application),

@@ -1,5 +1,6 @@
 """`raie simulate`: synthetic logs with known drifts."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,5 +56,9 @@ def simulate_dataset(scenario: str, seed: int, events: int, out: Path) -> "Table
     table = Table("drift", "from", "until", "users", "items", title=f"{scenario}: {out}", title_justify="left")
     for entry in simulation.truth:
         affected = (str(len(entry["users"])), str(len(entry["items"])))
-        table.add_row(entry["kind"], str(entry["from"]), str(entry["until"]), *affected)
+        table.add_row(entry["kind"], _date(entry["from"]), _date(entry["until"]), *affected)
     return table
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()

@@ -28,16 +28,19 @@ def new(
 ) -> None:
     """Make a token, and show it once with the lines that the configuration needs.
 
-    The configuration has its hash alone, so the token cannot be shown again. Several tokens stand beside each other in
-    `access.tokens`; a removed one is refused after the next start of the service.
+    The token comes on stdout, the rest on stderr, as YAML: `2>> config.yaml` adds the lines to a file without a section
+    `access`. The configuration has the token's hash alone, so the token cannot be shown again. Several tokens stand
+    beside each other in `access.tokens`; a removed one is refused after the next start of the service.
 
     Example: `raie token new shop --role read --role ingest`
     """
-    typer.echo(made(name, roles))
+    token, lines = made(name, roles)
+    typer.echo(token)
+    typer.echo(lines, err=True)
 
 
-def made(name: str, roles: list[str]) -> str:
-    """Make a token; return the text for the terminal.
+def made(name: str, roles: list[str]) -> tuple[str, str]:
+    """Make a token; return it, and the lines that the configuration needs, as YAML with comments.
 
     Raises:
         ConfigError: there is no such role, or the name cannot be used.
@@ -48,10 +51,10 @@ def made(name: str, roles: list[str]) -> str:
     token = new_token()
     setting = f"{{{name}: {{roles: [{', '.join(roles)}], sha256: {sha256_of(token)}}}}}"
     load_config(None, [f"access.tokens={setting}"])
-    return (
-        f"{token}\n\n"
-        "The token above is shown this once. Clients send it as `Authorization: Bearer TOKEN`.\n"
-        "The configuration needs these lines, beside those of other tokens:\n\n"
-        f"access:\n  tokens:\n    {setting[1:-1]}\n\n"
-        f"or, for this token alone, this variable: RAIE__ACCESS__TOKENS='{setting}'"
+    lines = (
+        "# The token is shown this once. Clients send it as `Authorization: Bearer TOKEN`.\n"
+        "# The configuration needs these lines, beside those of other tokens:\n"
+        f"access:\n  tokens:\n    {setting[1:-1]}\n"
+        f"# or, for this token alone, this variable: RAIE__ACCESS__TOKENS='{setting}'"
     )
+    return token, lines

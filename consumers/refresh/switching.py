@@ -4,12 +4,13 @@ The stages of both run already when the record is written, so no event waits for
 read the log up to now, those of the one before end a while later.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from consumers.refresh.shadow import behind, judgement
 from consumers.runtime.generations import read_generations, write_act
+from consumers.runtime.split_counts import read_outcome
 from pipeline.config import RefreshSettings
 from pipeline.errors import LogError
 from pipeline.events.generation import Act, Generation, GenerationAct, Generations, State
@@ -21,6 +22,9 @@ LITTLE = 100
 
 POLL = 0.2
 """Seconds between two looks."""
+
+EVERY = 10.0
+"""Seconds between two lines about what is waited for."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def wait_for_events(log: Log, new: Generation, settings: RefreshSettings, patien
         if operator.monotonic() >= shown:
             waiting = behind(log, new.number)
             operator.say(f"shadow: {found.events:,} of {settings.judged_events:,} events, gate {waiting:,} behind")
-            shown = operator.monotonic() + 10.0
+            shown = operator.monotonic() + EVERY
         operator.sleep(1.0)
 
 
@@ -87,12 +91,12 @@ def switch(log: Log, settings: RefreshSettings, patience: float, operator: Opera
             f"both generations have scored {found.events:,} events, and {settings.judged_events:,} are needed "
             "(refresh.judged_events): let `raie up` run on, or name yourself the judge with --force"
         )
-    details = {"judgement": found.to_record()}
+    details: dict[str, Any] = {"judgement": found.to_record()}
     if found.passed:
         wait_until_read(log, new.number, patience, operator)
         _write_switch(log, new.number, details, operator)
     else:
-        write_act(log, GenerationAct(Act.STOP, new.number, operator.by, details), operator.clock())
+        give_up(log, new.number, details, operator)
     return found
 
 
@@ -144,18 +148,21 @@ def roll_back(log: Log, patience: float, at_once: bool, operator: Operator) -> G
 
 
 def wait_until_read(log: Log, number: int, patience: float, operator: Operator) -> None:
-    """Wait until the gate of a generation has read the log but for a little.
+    """Wait until the gate of a generation has read the log but for a little, and show how far it is.
 
     Raises:
         LogError: it has not in time.
     """
-    deadline = operator.monotonic() + patience
+    deadline, shown = operator.monotonic() + patience, 0.0
     while (waiting := behind(log, number)) > LITTLE:
         if operator.monotonic() > deadline:
             raise LogError(
                 f"the gate of generation {number} has {waiting:,} interactions to read after {patience:g} s: does "
                 "`raie up` run? Nothing was switched; try again once it has caught up (`raie lag`)"
             )
+        if operator.monotonic() >= shown:
+            operator.say(f"the gate of generation {number} has {waiting:,} interactions to read")
+            shown = operator.monotonic() + EVERY
         operator.sleep(POLL)
 
 
@@ -166,7 +173,19 @@ def _in_shadow(log: Log, new: Generation) -> Generations:
     return generations
 
 
-def _write_switch(log: Log, number: int, details: dict[str, Any], operator: Operator) -> Generations:
-    active = read_generations(log).active.number
-    act = GenerationAct(Act.SWITCH, number, operator.by, {"from": active, **details})
+def give_up(log: Log, number: int, details: Mapping[str, Any], operator: Operator) -> Generations:
+    """End the stages of a generation that is prepared or runs in the shadow, and a split with it."""
+    found = read_generations(log)
+    act = GenerationAct(Act.STOP, number, operator.by, {**details, **outcome_details(log, found)})
     return write_act(log, act, operator.clock())
+
+
+def outcome_details(log: Log, found: Generations) -> dict[str, Any]:
+    """Outcome of the split that an act ends, for its record; nothing without one."""
+    return {} if found.split is None else {"outcome": read_outcome(log, found.split).to_record()}
+
+
+def _write_switch(log: Log, number: int, details: Mapping[str, Any], operator: Operator) -> Generations:
+    found = read_generations(log)
+    known = {"from": found.active.number, **details, **outcome_details(log, found)}
+    return write_act(log, GenerationAct(Act.SWITCH, number, operator.by, known), operator.clock())

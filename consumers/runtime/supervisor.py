@@ -65,8 +65,9 @@ class Supervisor:
             if one.process is not None and one.process.poll() is None:
                 one.process.terminate()
                 self._ending[name] = one.process, self._clock() + PATIENCE
-        for name in commands.keys() - self._processes.keys() - self._ending.keys():
-            self._processes[name] = Supervised(commands[name])
+        for name, command in commands.items():
+            if name not in self._processes and name not in self._ending:
+                self._processes[name] = Supervised(command)
 
     def run(self, stop: Event, show: Callable[[Mapping[str, str]], None], interval: float = 0.5) -> None:
         """Keep all processes running until `stop` is set, then end them.

@@ -83,7 +83,8 @@ def write_answers(
                 if isinstance(found, RequestError):
                     raise found
                 counts[found.answered_by] += 1
-                draft.write(UserRecommendationBody(user_id=user_id, **answer_fields(found)).model_dump_json() + "\n")
+                fields = answer_fields(found, service.generation)
+                draft.write(UserRecommendationBody(user_id=user_id, **fields).model_dump_json() + "\n")
         progress("answering", len(users), len(users))
     return counts
 

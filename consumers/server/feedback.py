@@ -1,71 +1,15 @@
-"""Impressions and clicks, joined to answers by the request id, and counted by region and version.
-
-A request id holds the origin of the answer: `<random>.<region>.<version>.<revision>`, and for a part of a canary
-trial `.<revision that started it>.<bucket>`. So no server stores its answers, every server can count the feedback on
-any answer, and no id names a user.
-"""
-
-import re
-from collections import OrderedDict
-from dataclasses import dataclass
+"""Impressions and clicks, joined to answers by the request id, and counted by region and version."""
 
 import numpy as np
 
+from consumers.runtime.split_counts import Firsts
 from consumers.server.known_versions import KnownVersions
-from consumers.server.recommender import Recommendation
+from pipeline.events.buckets import BUCKETS
 from pipeline.events.feedback import Feedback
+from pipeline.events.request_id import parse_request_id
 from pipeline.recommend.ab_test import Counts, Rate
-from pipeline.recommend.canary import BUCKETS, Canary
-
-IMPRESSION, CLICK = "impression", "click"
-
-REMEMBERED = 100_000
-"""Requests remembered, so that only the first impression and the first click of each count."""
-
-_REQUEST_ID = re.compile(r"[0-9a-f]{16}\.(\d{1,4}|-)\.(r\d{4}_v\d{4}|-)\.(-1|\d{1,15})(?:\.(\d{1,15})\.(\d{1,4}))?")
-
-
-@dataclass(frozen=True)
-class Answered:
-    """Origin of an answer, as its request id has it.
-
-    Attributes:
-        region_id: the region, or None.
-        adapter: its version; None: the backbone, or online popularity.
-        revision: of the answer.
-        canary: revision that started the trial that the answer is part of, or None.
-        bucket: of the user in that trial.
-    """
-
-    region_id: int | None
-    adapter: str | None
-    revision: int
-    canary: int | None = None
-    bucket: int = 0
-
-
-def request_id_of(unique: str, found: Recommendation) -> str:
-    """Request id of an answer; `unique` is 16 hexadecimal digits."""
-    region = "-" if found.region_id is None else str(found.region_id)
-    trial = "" if found.canary is None else f".{found.canary}.{found.bucket}"
-    return f"{unique}.{region}.{found.adapter or '-'}.{found.revision}{trial}"
-
-
-def parse_request_id(request_id: str) -> Answered | None:
-    """Parse a request id; None if it has another form."""
-    match = _REQUEST_ID.fullmatch(request_id)
-    if match is None:
-        return None
-    region, adapter, revision, trial, bucket = match.groups(default="-")
-    if trial != "-" and int(bucket) >= BUCKETS:
-        return None
-    return Answered(
-        None if region == "-" else int(region),
-        None if adapter == "-" else adapter,
-        int(revision),
-        None if trial == "-" else int(trial),
-        0 if trial == "-" else int(bucket),
-    )
+from pipeline.recommend.canary import Canary
+from pipeline.streams.topics import FIRST
 
 
 class Tally:
@@ -75,16 +19,17 @@ class Tally:
 
     Args:
         known: versions and trials of the log, read beforehand.
+        generation: whose answers count; those of others came after a switch.
 
     Attributes:
         rates: (region id, version) -> impressions and clicks.
     """
 
-    def __init__(self, known: KnownVersions) -> None:
-        self._known = known
+    def __init__(self, known: KnownVersions, generation: int = FIRST) -> None:
+        self._known, self._generation = known, generation
         self.rates: dict[tuple[int, str | None], Rate] = {}
         self._trials: dict[tuple[int, int], Counts] = {}
-        self._seen: OrderedDict[str, set[str]] = OrderedDict()
+        self._firsts = Firsts()
 
     def add(self, feedback: Feedback) -> bool:
         """Count feedback; of each request the first impression and the first click count.
@@ -95,18 +40,11 @@ class Tally:
         answered = parse_request_id(feedback.request_id)
         if answered is None:
             return False
-        if answered.region_id is None:
+        if answered.region_id is None or answered.generation not in (None, self._generation):
             return True
         if not self._known.has(answered.region_id, answered.adapter, answered.revision):
             return False
-        seen = self._seen.setdefault(feedback.request_id, set())
-        self._seen.move_to_end(feedback.request_id)
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
-        # A click implies an impression, even if its record was lost.
-        fresh = {IMPRESSION, feedback.kind} - seen
-        seen |= fresh
-        shown, clicked = IMPRESSION in fresh, CLICK in fresh
+        shown, clicked = self._firsts.add(feedback)
         rate = self.rates.setdefault((answered.region_id, answered.adapter), Rate())
         rate.shown += shown
         rate.clicked += clicked

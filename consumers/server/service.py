@@ -15,6 +15,7 @@ from adapters_store import AdaptersStore
 from adapters_store.errors import AdapterRefused, StoreError
 from consumers.runtime.lag import Lag, lags
 from consumers.runtime.malformed import SkippedRecords
+from consumers.runtime.split_counts import SplitCounts
 from consumers.runtime.user_tables import UserTables
 from consumers.server.batcher import Batcher
 from consumers.server.canary_controller import current_trial, end_trial
@@ -95,6 +96,7 @@ class Service:
         peers: servers that share the users with this one.
         items, users, edits, live, online, activity, freshness: views of the log; see their classes.
         tally: impressions and clicks.
+        split_counts: those of a split of the users between two generations.
         batcher: answers requests for recommendations.
         lists: answers requests for lists without a user.
         follower: keeps the views up to date.
@@ -121,7 +123,8 @@ class Service:
         self.edits, self.activity = Edits(), Activity()
         self.freshness = Freshness(edges.clock, metrics)
         self._known = KnownVersions([region.region_id for region in setup.bank.setup], self.store.arrays)
-        self.tally = Tally(self._known)
+        self.tally = Tally(self._known, self.generation)
+        self.split_counts = SplitCounts(self.generation)
         forward = BatchedForward(setup.backbone, config.adapter, config.server.adapter_memory * 1_000_000)
         prepared = _prepared_texts(setup, config)
         catalogue = OpenCatalogue(setup.catalogue, prepared)
@@ -150,7 +153,7 @@ class Service:
         self.lists = Batcher(lister.answer, self._most, waiting, metrics.batch_requests.observe)
         views = Views(self.items, self.users, self.edits, self.live, self.online, self.activity, self.freshness)
         reactions = Reactions(
-            self._known.poll,
+            self._before_feedback,
             self._count_feedback,
             self._end_decided_trials,
             self._count_refusal,
@@ -260,8 +263,16 @@ class Service:
         with self._writing, self._producer.transaction() as transaction:
             transaction.send(CONTROL, act.to_record(), key=key, timestamp=self._edges.clock())
 
+    def _before_feedback(self, log: Log) -> None:
+        self._known.poll(log)
+        self.split_counts.poll(log)
+
     def _count_feedback(self, record: Record) -> None:
-        if record.value is not None and not self.tally.add(Feedback.from_record(record.value)):
+        if record.value is None:
+            return
+        feedback = Feedback.from_record(record.value)
+        self.split_counts.add(feedback)
+        if not self.tally.add(feedback):
             self.metrics.ignored_feedback.inc()
 
     def _end_decided_trials(self) -> None:

@@ -3,6 +3,8 @@
     old service    answers ──────────────────────────────┐ answers its last requests ──► closed
     generations    switch ──► new service opens, reads ──┴─► answers
 
+    generations    split  ──► service of the shadow opens, reads ──► answers a share of the users until the split ends
+
 A request is answered by the service that it began with, so none fails by a switch. A generation that cannot be opened
 leaves the old one in place, and is tried again.
 """
@@ -16,8 +18,10 @@ from pathlib import Path
 from adapters_store.errors import StoreError
 from consumers.http.body_limit import ASGIApp, Receive, Scope, Send
 from consumers.runtime.generations import folder_of, read_generations
+from consumers.server.arms import Arms
 from consumers.server.service import Service
 from pipeline.errors import RaieError
+from pipeline.events.generation import Generation, Generations
 from pipeline.streams.interface import Log
 
 LOOK = 0.5
@@ -76,31 +80,34 @@ class Succession:
         self._log: Log | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def follow(self, service: Service, answer_by: Callable[[Service], None]) -> None:
+    async def follow(self, service: Service, answer_by: Callable[[Arms], None]) -> None:
         """Follow the generations until the task is cancelled; must run on the event loop of the services.
 
         Args:
             service: the one that answers now.
-            answer_by: lets new requests be answered by another service.
+            answer_by: lets new requests be answered by other services.
         """
+        arms = Arms(service)
         while True:
             try:
-                root = await asyncio.to_thread(self._active)
-                if root == self._root:
-                    await asyncio.sleep(LOOK)
-                    continue
-                new = await self._opened(root)
+                found = await asyncio.to_thread(self._generations)
+                new = await self._next(arms, found)
             except (RaieError, StoreError, OSError) as error:
                 self._close_log()
                 self._say(f"{error}; the server stays with {self._root}, and looks again in {PAUSE:g} s")
                 await asyncio.sleep(PAUSE)
                 continue
+            if new == arms:
+                await asyncio.sleep(LOOK)
+                continue
             answer_by(new)
-            self._say(f"the server answers from {root}, generation {new.generation}")
-            task = asyncio.create_task(_leave(service, set(self.requests), self.requests))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
-            service, self._root = new, root
+            self._root = folder_of(self._root, found.all[new.main.generation])
+            self._say(_described(new, self._root))
+            for old in set(arms.services) - set(new.services):
+                task = asyncio.create_task(_leave(old, set(self.requests), self.requests))
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+            arms = new
 
     async def close(self) -> None:
         """Close the services that still leave, and the log."""
@@ -110,11 +117,26 @@ class Succession:
                 await task
         self._close_log()
 
+    async def _next(self, arms: Arms, found: Generations) -> Arms:
+        """The services for a state of the generations; a switch does not wait for the second one."""
+        if found.active.number != arms.main.generation:
+            return Arms(await self._at(arms, found.active))
+        if found.split is None:
+            return Arms(arms.main)
+        return Arms(arms.main, await self._at(arms, found.all[found.split.generation]), found.split)
+
+    async def _at(self, arms: Arms, one: Generation) -> Service:
+        """The service of a generation: the second one while it follows the log, or one that is opened."""
+        other = arms.other
+        if other is not None and other.generation == one.number and other.follower.ended is None:
+            return other
+        return await self._opened(folder_of(self._root, one))
+
     async def _opened(self, root: Path) -> Service:
         """Open the service of another set-up, and wait until it has read the log."""
         # It may be the one that leaves: both would read the log under one name.
         await asyncio.gather(*self._leaving)
-        self._say(f"the generation in {root} was switched to, and is being loaded")
+        self._say(f"the generation in {root} is being loaded")
         new = await asyncio.to_thread(self._open, root)
         start(new)
         try:
@@ -127,15 +149,22 @@ class Succession:
             raise
         return new
 
-    def _active(self) -> Path:
+    def _generations(self) -> Generations:
         if self._log is None:
             self._log = self._open_log()
-        return folder_of(self._root, read_generations(self._log).active)
+        return read_generations(self._log)
 
     def _close_log(self) -> None:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+
+def _described(arms: Arms, root: Path) -> str:
+    line = f"the server answers from {root}, generation {arms.main.generation}"
+    if arms.split is None:
+        return line
+    return f"{line}, and {arms.split.share:.1%} of the users from generation {arms.split.generation}"
 
 
 async def _leave(old: Service, theirs: set[object], requests: set[object]) -> None:

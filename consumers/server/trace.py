@@ -11,15 +11,16 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from consumers.runtime.generations import log_in
 from consumers.runtime.ledger import Ledger
 from consumers.runtime.malformed import readable, unreported
 from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.topic_reader import value_of
-from consumers.server.feedback import parse_request_id
 from pipeline.datasets.objects import InteractionFields
 from pipeline.errors import BadEvent, DataError
 from pipeline.events.edit import Edit, Outcome
 from pipeline.events.feedback import Feedback
+from pipeline.events.request_id import parse_request_id
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import DEAD_LETTERS, EDITS, FEEDBACK, GATED, INTERACTIONS
 
@@ -86,10 +87,15 @@ class Trace:
     def _of_request(self, request_id: str) -> Iterator[str]:
         answered = parse_request_id(request_id)
         assert answered is not None
+        if answered.generation is not None:
+            self._log = log_in(self._log, answered.generation)
         by = answered.adapter or ("online popularity" if answered.region_id is None else "the backbone")
-        yield f"answer: by {by}, region {_or_none(answered.region_id)}, as of revision {answered.revision}"
+        of = "" if answered.generation is None else f" of generation {answered.generation}"
+        yield f"answer: by {by}{of}, region {_or_none(answered.region_id)}, as of revision {answered.revision}"
         if answered.canary is not None:
             yield f"trial: begun by revision {answered.canary}, bucket {answered.bucket}"
+        if answered.split is not None:
+            yield f"split: {answered.split}, bucket {answered.part}"
         ledger, revisions = self._ledger()
         for edit, outcome in ledger.poll():
             if answered.adapter is not None and outcome.version == answered.adapter:

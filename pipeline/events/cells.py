@@ -80,8 +80,8 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def number(cell: object, name: str) -> float | None:
-    """Return a finite number, None for an empty cell.
+def number(cell: object, name: str, form: str = "a number") -> float | None:
+    """Return a finite number, None for an empty cell; `form` says in the message what it must be.
 
     Raises:
         BadEvent: `bad_<name>`.
@@ -89,11 +89,11 @@ def number(cell: object, name: str) -> float | None:
     if cell is None or cell == "":
         return None
     if isinstance(cell, bool) or not isinstance(cell, str | int | float | Decimal):
-        raise BadEvent(f"bad_{name}", f"{name} must be a number, not {type(cell).__name__}")
+        raise BadEvent(f"bad_{name}", f"{name} must be {form}, not {type(cell).__name__}")
     try:
         value = float(cell)
     except (ValueError, OverflowError):
-        raise BadEvent(f"bad_{name}", f"{name} must be a number, not {str(cell)[:40]!r}") from None
+        raise BadEvent(f"bad_{name}", f"{name} must be {form}, not {str(cell)[:40]!r}") from None
     if not math.isfinite(value):
         raise BadEvent(f"bad_{name}", f"{name} must be finite, not {value!r}")
     return value
@@ -116,7 +116,7 @@ def moment(cell: object, name: str = "timestamp", *, calendar: bool | None = Non
         parsed = iso_moment(cell)
         if parsed is not None:
             return seconds(parsed, name)
-    value = number(cell, name)
+    value = number(cell, name, "seconds since 1970, or a date such as 2026-12-01T08:00:00Z")
     if value is None:
         raise BadEvent(f"missing_{name}", f"the event has no {name}")
     day = None if calendar is False else calendar_moment(value)

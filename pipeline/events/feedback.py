@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+IMPRESSION, CLICK = "impression", "click"
+
 
 @dataclass(frozen=True, slots=True)
 class Feedback:

@@ -6,6 +6,7 @@
     switch    it answers; the one before stands by                  active
     stop      its stages end: judged and refused, or given up       standby
     resume    its stages run again from where they stood            shadow
+    split     a share of the users is answered by it, 0: none       shadow
     prune     its topics and files are removed                      gone
 
 The state is that of all records in their order. One that does not fit the state before it changes nothing, so of two
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from pipeline.events.split import Split
 from pipeline.streams.topics import FIRST
 
 
@@ -29,6 +31,7 @@ class Act(StrEnum):
     SWITCH = "switch"
     STOP = "stop"
     RESUME = "resume"
+    SPLIT = "split"
     PRUNE = "prune"
 
 
@@ -52,7 +55,8 @@ class GenerationAct:
         by: name of the person or program, as it was given.
         details: of a fork `starts` and `ends`, the offsets of `interactions` by partition between which set-up learns,
             `beside` and `gated`, see `Generation`;
-            of the set-up that is ready `root`, its fingerprint, and `folder`; of a switch `from`, and its `judgement`.
+            of the set-up that is ready `root`, its fingerprint, and `folder`; of a switch `from`, and its `judgement`;
+            of a split `share`, and of what ends one its `outcome`.
     """
 
     act: Act
@@ -132,10 +136,14 @@ class Generations:
     Attributes:
         all: by number.
         before: number of the one that answered before the present one, None where there is none.
+        splits: number of splits so far.
+        split: under way, None without one.
     """
 
     all: Mapping[int, Generation] = field(default_factory=lambda: {FIRST: Generation(FIRST, State.ACTIVE)})
     before: int | None = None
+    splits: int = 0
+    split: Split | None = None
 
     @property
     def active(self) -> Generation:
@@ -181,6 +189,8 @@ class Generations:
             return f"generation {number} was given up before it had a set-up"
         if act.act in (Act.READY, Act.RESUME) and self.shadow is not None:
             return f"generation {self.shadow.number} runs in the shadow, and one at a time does"
+        if act.act is Act.SPLIT and (problem := self._problem_of_share(act.details.get("share"))) is not None:
+            return problem
         return None if state in _FROM[act.act] else f"generation {number} is {state or 'not there'}"
 
     def _after(self, act: GenerationAct, timestamp: float) -> "Generations":
@@ -199,7 +209,25 @@ class Generations:
         elif act.act is Act.SWITCH:
             before = self.active.number
             changed |= {before: replace(self.active, state=State.STANDBY, since=timestamp)}
-        return Generations({**self.all, **changed}, None if act.act is Act.PRUNE and before == number else before)
+        before = None if act.act is Act.PRUNE and before == number else before
+        return self._split_by(act, timestamp, Generations({**self.all, **changed}, before, self.splits))
+
+    def _split_by(self, act: GenerationAct, timestamp: float, state: "Generations") -> "Generations":
+        """The state after an act with the split that is then under way."""
+        if act.act is Act.SPLIT:
+            number, share = self.splits + 1, float(act.details["share"])
+            salt = number if self.split is None else self.split.salt
+            split = Split(number, salt, act.generation, self.active.number, share, timestamp, act.by)
+            # The shadow has run since it was ready.
+            since = {act.generation: self.all[act.generation]}
+            return replace(state, all={**state.all, **since}, splits=number, split=split if share else None)
+        is_over = state.shadow is None or act.act is Act.SWITCH
+        return replace(state, split=None if is_over else self.split)
+
+    def _problem_of_share(self, share: object) -> str | None:
+        if not isinstance(share, int | float) or isinstance(share, bool) or not 0.0 <= share <= 1.0:
+            return f"a share is a number from 0 to 1, not {str(share)[:40]}"
+        return "no users are split" if not share and self.split is None else None
 
 
 _FROM: Mapping[Act, tuple[State | None, ...]] = {
@@ -208,6 +236,7 @@ _FROM: Mapping[Act, tuple[State | None, ...]] = {
     Act.SWITCH: (State.SHADOW, State.STANDBY),
     Act.STOP: (State.PREPARING, State.SHADOW),
     Act.RESUME: (State.STANDBY,),
+    Act.SPLIT: (State.SHADOW,),
     Act.PRUNE: (State.STANDBY,),
 }
 """States that an act may follow."""
@@ -219,6 +248,7 @@ _TO: Mapping[Act, State] = {
     Act.SWITCH: State.ACTIVE,
     Act.STOP: State.STANDBY,
     Act.RESUME: State.SHADOW,
+    Act.SPLIT: State.SHADOW,
     Act.PRUNE: State.GONE,
 }
 """State after an act."""

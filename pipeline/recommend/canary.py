@@ -1,23 +1,19 @@
 """Canary of a version: a share of a region's users gets it first, the same users on every server.
 
-A hash of version and user assigns every user to one of `BUCKETS` buckets, and a canary has whole buckets: servers agree
-without communication, each version begins with other users, and a bucket does not identify a user. Routes stay as they
-are: for users whom a canary does not reach, the share of its region goes to the version before.
+The users are those of whole buckets by version (pipeline/events/buckets.py), so each version begins with other users.
+Routes stay as they are: for users whom a canary does not reach, the share of its region goes to the version before.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
+from pipeline.events.buckets import bucket_of, reached_by
 from pipeline.regions.bank import RegionBank
 from pipeline.regions.route import weighted
-
-BUCKETS = 1_024
-"""Enough buckets to estimate the variance of clicks between users, and few enough that each has many users."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,7 @@ class Canary:
 
     def bucket(self, key: str) -> int:
         """Bucket of a user, by the key of the user's requests."""
-        digest = blake2b(f"{self.adapter} {key}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") % BUCKETS
+        return bucket_of(self.adapter, key)
 
     def reaches(self, key: str) -> bool:
         """Return True where a user gets the version on trial."""
@@ -52,7 +47,7 @@ class Canary:
     @property
     def reached(self) -> NDArray[np.bool_]:
         """(BUCKETS,) True for those that get the version on trial."""
-        return np.arange(BUCKETS) < self.share * BUCKETS
+        return reached_by(self.share)
 
 
 def split(

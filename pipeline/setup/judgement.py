@@ -47,6 +47,8 @@ class Judgement:
 
     def __str__(self) -> str:
         """The comparison in a sentence."""
+        if not self.events:
+            return "no event yet that both have scored"
         interval = "" if self.low is None else f" (95% interval {self.low:+.4f} to {self.high:+.4f})"
         difference = f"difference {self.after - self.before:+.4f}{interval}"
         of = f"{self.events:,} events of {self.users:,} users that neither had learned"

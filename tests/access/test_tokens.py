@@ -16,14 +16,14 @@ from tests.replay.small import raie
 def test_a_new_token_is_random_and_its_lines_make_a_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = [raie(capsys, "token", "new", "shop", "--role", "read", "--role", "ingest").out for _ in range(2)]
-    first, other = (text.splitlines()[0] for text in made)
+    made = [raie(capsys, "token", "new", "shop", "--role", "read", "--role", "ingest") for _ in range(2)]
+    first, other = (ended.out.removesuffix("\n") for ended in made)
     assert first != other and re.fullmatch(r"raie_[\w-]{43}", first)
-    assert made[0].count(first) == 1
-    lines = made[0][made[0].index("access:") : made[0].index("\n\nor,")]
-    (tmp_path / "own.yaml").write_text(lines)
+    assert first not in made[0].err
+    # All of it can be added to a file of settings.
+    (tmp_path / "own.yaml").write_text(f"log:\n  url: sqlite:///log.sqlite\n{made[0].err}")
     by_file = load_config(tmp_path / "own.yaml").access
-    variable = re.search(r"RAIE__ACCESS__TOKENS='(.*)'", made[0])
+    variable = re.search(r"RAIE__ACCESS__TOKENS='(.*)'", made[0].err)
     assert variable
     assert load_config(None, (), {"RAIE__ACCESS__TOKENS": variable[1]}).access == by_file
     client = Tokens(by_file.tokens).client_of(first)

@@ -96,6 +96,10 @@ def test_a_data_set_is_produced_and_gated_and_the_lag_says_so(on: OnALog, root: 
     assert sorted(record["event_id"] for record in gated(log)) == sorted(stream)
     after = on("lag")
     assert (lag_of(after, "gate"), lag_of(after, "monitor")) == (0, len(stream))
+    unread = len(stream)
+    for wait, code in ((unread, 0), (unread - 1, 1)):
+        waited = on("lag", "--wait", str(wait), "--patience", "0.1")
+        assert (waited.code, waited.out) == (code, after.out)
 
 
 def lag_of(ended: Ended, stage: str) -> int:

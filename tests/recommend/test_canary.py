@@ -5,8 +5,9 @@ import pytest
 from scipy.integrate import dblquad
 from scipy.stats import betabinom, hypergeom
 
+from pipeline.events.buckets import BUCKETS
 from pipeline.recommend.ab_test import Rate, Trial, Verdict, design_effect, difference, evidence
-from pipeline.recommend.canary import BUCKETS, Canary, split
+from pipeline.recommend.canary import Canary, split
 from tests.models.lora.test_batched_forward import NAMES, a_bank, routes
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from adapters_store import AdaptersStore, Manifest
 from consumers.server.canary_controller import current_trial, end_trial
-from consumers.server.feedback import Tally, parse_request_id
+from consumers.server.feedback import Tally
 from consumers.server.known_versions import KnownVersions
 from consumers.server.views.region_history import RegionHistory
 from pipeline.events.feedback import Feedback
+from pipeline.events.request_id import parse_request_id
 from pipeline.recommend.ab_test import Rate, Trial, Verdict
 from pipeline.recommend.canary import Canary
 from pipeline.regions.region import Status

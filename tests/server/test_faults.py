@@ -13,7 +13,7 @@ import pytest
 
 from adapters_store.backends.interface import TEMPORARY
 from adapters_store.errors import StoreError
-from consumers.server.feedback import parse_request_id
+from pipeline.events.request_id import parse_request_id
 from tests.server.world import (
     TOKEN,
     A,

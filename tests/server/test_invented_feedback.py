@@ -18,7 +18,7 @@ def tally_of(world: World) -> Tally:
 
 
 def tables(tally: Tally) -> tuple[int, ...]:
-    return len(tally.rates), len(tally._trials), len(tally._seen)
+    return len(tally.rates), len(tally._trials), len(tally._firsts)
 
 
 def test_invented_trials_leave_all_tables_empty(world: World) -> None:
@@ -57,6 +57,12 @@ def test_a_version_that_only_a_pin_made_answer_counts(world: World) -> None:
     assert not tally_of(world).add(Feedback(f"{0:016x}.4.{name}.0", "click"))
     world.send(CONTROL, {"act": "pin", "by": "ann", "region_id": A, "adapter": name}, str(A))
     assert tally_of(world).add(Feedback(f"{0:016x}.4.{name}.0", "click"))
+
+
+def test_answers_of_another_generation_change_no_rate(world: World) -> None:
+    tally = tally_of(world)
+    assert tally.add(Feedback(f"{0:016x}.4.r0004_v0001.0.g2", "click"))
+    assert tables(tally) == (0, 0, 0)
 
 
 def test_counts_of_a_trial_that_ended_are_dropped(world: World) -> None:

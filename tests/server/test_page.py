@@ -12,10 +12,12 @@ import pytest
 from consumers.server.http.page import FILES, POLICY
 from consumers.server.service import Service
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
+from pipeline.events.generation import Act
 from pipeline.recommend.ab_test import Interval
 from pipeline.streams.topics import DEAD_LETTERS, EDITS, ITEMS, OUTCOMES, STATISTICS
 from tests.server.browser import Tab, tab
 from tests.server.test_activity_view import REASON, VALIDATION, interval, letter
+from tests.server.test_succession import Successors, act, prepare
 from tests.server.world import TOKEN, A, Server, World, eventually, serving, the_setup
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +164,21 @@ def test_it_shows_how_long_a_revision_took_to_be_served(full: World, browser: Ta
         full.update(A, seed=5)
         browser.shows("document.querySelector('#freshness tbody th')?.textContent === 'served'")
         assert browser.run("[...document.querySelectorAll('#freshness td')].at(-1).textContent") == "1"
+        assert browser.complaints == []
+
+
+def test_it_shows_a_split_of_the_users_while_there_is_one(full: World, browser: Tab) -> None:
+    prepare(full)
+    with serving(full, succeeds=Successors(full)) as server:
+        drawn(browser, server)
+        assert browser.run("document.querySelector('#split').hidden") is True
+        act(full, Act.SPLIT, 2, share=0.25)
+        browser.shows("!document.querySelector('#split').hidden")
+        rows = "[...document.querySelectorAll('#split tbody tr')].map(e => e.innerText.replaceAll('\\t', ' '))"
+        assert browser.run(rows) == ["generation 2 25.0% 0 0 –", "generation 1 75.0% 0 0 –"]
+        assert "Too few answers" in text_of(browser, "#split-outcome")
+        act(full, Act.SPLIT, 2, share=0)
+        browser.shows("document.querySelector('#split').hidden")
         assert browser.complaints == []
 
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from consumers.cli.main import app
 from consumers.runtime.log_binding import KEY
-from consumers.server.feedback import parse_request_id
+from pipeline.events.request_id import parse_request_id
 from pipeline.setup.storage import save_setup
 from pipeline.streams.partitioner import CURRENT
 from pipeline.streams.topics import CONTROL

@@ -2,10 +2,11 @@
 
 import pytest
 
-from consumers.server.feedback import Tally, parse_request_id
+from consumers.server.feedback import Tally
 from consumers.server.known_versions import KnownVersions
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
 from pipeline.events.feedback import Feedback
+from pipeline.events.request_id import parse_request_id
 from pipeline.streams.topics import CONTROL, EDITS, FEEDBACK, OUTCOMES
 from tests.server.world import TOKEN, A, Server, World, eventually, serving
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.runtime.generations import create_topics
 from consumers.server.trace import Trace
 from pipeline.errors import DataError
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome
@@ -111,6 +112,18 @@ def test_an_answer_without_adapter_rests_on_no_edit(log: SqliteLog) -> None:
     assert traced(log, "0123456789abcdef.0.-.-1") == [
         "answer: by the backbone, region 0, as of revision -1",
         "feedback: none",
+    ]
+
+
+def test_an_answer_of_another_generation_is_followed_in_its_own_topics(log: SqliteLog) -> None:
+    fill(log)
+    request_id = "0123456789abcdef.4.-.0.g2.s3.7"
+    create_topics(log, 2, 2)
+    write(log, "feedback.2", Feedback(request_id, "click", ["ran"], 4, None, 0).to_record())
+    assert traced(log, request_id) == [
+        "answer: by the backbone of generation 2, region 4, as of revision 0",
+        "split: 3, bucket 7",
+        "feedback: click of ran",
     ]
 
 

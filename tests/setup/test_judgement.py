@@ -56,3 +56,7 @@ def test_fewer_than_two_users_give_no_interval_and_no_pass(events: int) -> None:
 def test_shapes_must_fit() -> None:
     with pytest.raises(ValueError, match="shapes differ"):
         judge([1, 2], [1], ["a", "b"])
+
+
+def test_a_comparison_of_no_events_says_so() -> None:
+    assert str(judge([], [], [])) == "no event yet that both have scored"

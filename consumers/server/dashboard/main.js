@@ -10,6 +10,7 @@ import "./map.js";
 import "./timeline.js";
 import "./edits.js";
 import "./adapters.js";
+import "./split.js";
 import "./stages.js";
 import "./freshness.js";
 import "./items.js";
@@ -26,6 +27,7 @@ const CALLS = {
   regions: () => get("regions"),
   edits: () => get("edits?limit=200"),
   versions: () => get("versions"),
+  split: () => get("split"),
   stages: () => get("stages"),
   letters: () => get("dead-letters"),
   items: () => get("items"),

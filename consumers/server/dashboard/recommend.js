@@ -28,6 +28,7 @@ function facts(answer, seconds) {
     ["region", region],
     ["answered by", `${BY[answer.answered_by] ?? answer.answered_by}${answer.stood_in ? "; an adapter could not be loaded and was replaced by the backbone" : ""}`],
     ["version", answer.adapter ?? "none"],
+    ["generation", String(answer.generation)],
     ["confidence", answer.region_id === null ? "–" : number(answer.confidence)],
     ["route", route(answer.route) || "none"],
     ["revision", answer.revision < 0 ? "set-up" : String(answer.revision)],

@@ -9,6 +9,7 @@ export const state = {
   intervals: [],
   edits: [],
   versions: {},
+  split: null,
   stages: null,
   letters: null,
   items: null,

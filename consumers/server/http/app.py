@@ -12,6 +12,7 @@ from consumers.http.body_limit import BodyLimit
 from consumers.http.errors import add_error_answers
 from consumers.http.problems import problems
 from consumers.http.tokens import Tokens
+from consumers.server.arms import Arms
 from consumers.server.follower import advised
 from consumers.server.http import admin, edits, feedback, items, lists, page, recommend, records, regions, stages
 from consumers.server.http.peer_client import PeerClient
@@ -37,8 +38,8 @@ def make_app(service: Service, access: AccessSettings, max_body: int, succession
         succession: replaces the service when another generation is switched to; None: it stays.
     """
 
-    def answer_by(successor: Service) -> None:
-        app.state.service = successor
+    def answer_by(arms: Arms) -> None:
+        app.state.arms, app.state.service = arms, arms.main
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -52,7 +53,8 @@ def make_app(service: Service, access: AccessSettings, max_body: int, succession
             with suppress(asyncio.CancelledError):
                 await following
             await succession.close()
-        await stop(app.state.service)
+        for one in app.state.arms.services:
+            await stop(one)
         if client is not None:
             await client.close()
 
@@ -64,7 +66,8 @@ def make_app(service: Service, access: AccessSettings, max_body: int, succession
         responses=problems(413, 422, 503),
         **documentation(access),
     )
-    app.state.service, app.state.administration = service, tokens.have("admin")
+    answer_by(Arms(service))
+    app.state.administration = tokens.have("admin")
     app.add_middleware(BodyLimit, most=max_body, setting="server.max_body")
     if succession is not None:
         app.add_middleware(InFlight, requests=succession.requests)

@@ -12,12 +12,13 @@ from pydantic import BaseModel, Field, model_validator
 
 from consumers.http.bodies import Identifier, StrictRoute
 from consumers.http.problems import problems
-from consumers.server.feedback import request_id_of
+from consumers.server.arms import Arms, Part
 from consumers.server.http.answering import answering
 from consumers.server.http.peer_client import PeerClient
 from consumers.server.http.rules import Ids, RulesBody
 from consumers.server.recommender import Ask, Excluded, Recommendation
 from consumers.server.service import Service
+from pipeline.events.request_id import Answered
 
 MOST_USERS = 1_000
 """Most users of one request."""
@@ -83,6 +84,7 @@ class RecommendationBody(BaseModel):
     """Recommended items, and the origin of the answer."""
 
     request_id: str = Field(description="identifies the answer in feedback")
+    generation: int = Field(description="generation whose set-up answered (`raie refresh`)")
     items: list[ItemBody]
     answered_by: str = Field(description="`adapter`, `backbone`, or `trend` (online popularity) for an unknown user")
     region_id: int | None
@@ -110,25 +112,27 @@ class RecommendationsBody(BaseModel):
 @router.post("/recommend", responses=problems(404))
 async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     """Recommend items for the next interaction."""
-    service: Service = request.app.state.service
-    place = service.peers.place if body.user_id is None else service.peers.place_of(body.user_id)
-    if place != service.peers.place:
+    arms: Arms = request.app.state.arms
+    peers = arms.main.peers
+    place = peers.place if body.user_id is None else peers.place_of(body.user_id)
+    if place != peers.place:
         return RecommendationBody.model_validate(await _passed_on(place, request, await request.body()))
-    _check_revision(body, service)
-    _check_users(body.user_id is not None, service)
+    _check_revision(body, arms.main)
     ask = body.ask(body.user_id, None if body.history is None else tuple(body.history))
+    service, part = arms.of(ask)
+    _check_users(body.user_id is not None, service)
     with answering(service), service.metrics.request_seconds.time():
         found = await service.recommend(ask)
-    return RecommendationBody(**answer_fields(found))
+    return RecommendationBody(**answer_fields(found, service.generation, part))
 
 
 @router.post("/recommend/users", responses=problems(404))
 async def recommend_users(body: UsersBody, request: Request) -> RecommendationsBody:
     """Recommend items for the next interaction of each of several users."""
-    service: Service = request.app.state.service
+    arms: Arms = request.app.state.arms
     parts: dict[int, list[int]] = {}
     for index, user_id in enumerate(body.user_ids):
-        parts.setdefault(service.peers.place_of(user_id), []).append(index)
+        parts.setdefault(arms.main.peers.place_of(user_id), []).append(index)
     asked = (_of_server(place, [body.user_ids[i] for i in part], body, request) for place, part in parts.items())
     found: dict[int, UserRecommendationBody] = {}
     for part, answers in zip(parts.values(), await asyncio.gather(*asked), strict=True):
@@ -140,30 +144,46 @@ async def _of_server(
     place: int, user_ids: Sequence[str], body: UsersBody, request: Request
 ) -> list[UserRecommendationBody]:
     """Answers for users whom one server has."""
-    service: Service = request.app.state.service
-    if place != service.peers.place:
+    arms: Arms = request.app.state.arms
+    if place != arms.main.peers.place:
         asked = {**await request.json(), "user_ids": user_ids}
         return RecommendationsBody.model_validate(await _passed_on(place, request, json.dumps(asked).encode())).answers
-    _check_revision(body, service)
-    _check_users(True, service)
-    with answering(service):
-        found = await service.recommend_each([body.ask(user_id) for user_id in user_ids])
-    users = zip(user_ids, found, strict=True)
-    return [UserRecommendationBody(user_id=user_id, **answer_fields(one)) for user_id, one in users]
+    _check_revision(body, arms.main)
+    asks = [body.ask(user_id) for user_id in user_ids]
+    parts = [arms.of(ask) for ask in asks]
+    answers: dict[int, UserRecommendationBody] = {}
+    for service in arms.services:
+        own = [index for index, (of, _) in enumerate(parts) if of is service]
+        _check_users(bool(own), service)
+        with answering(service):
+            found = await service.recommend_each([asks[index] for index in own])
+        for index, one in zip(own, found, strict=True):
+            fields = answer_fields(one, service.generation, parts[index][1])
+            answers[index] = UserRecommendationBody(user_id=user_ids[index], **fields)
+    return [answers[index] for index in range(len(asks))]
 
 
 async def _passed_on(place: int, request: Request, body: bytes) -> Any:
     """Answer of the server at a place of the group."""
     client: PeerClient = request.app.state.peer_client
-    service: Service = request.app.state.service
-    return await client.ask(service.peers.urls[place], request, body)
+    arms: Arms = request.app.state.arms
+    return await client.ask(arms.main.peers.urls[place], request, body)
 
 
-def answer_fields(found: Recommendation) -> dict[str, Any]:
-    """Fields of an answer, with a request id of its own."""
+def answer_fields(found: Recommendation, generation: int, part: Part | None = None) -> dict[str, Any]:
+    """Fields of an answer, with a request id of its own.
+
+    Args:
+        found: the answer.
+        generation: that gave it.
+        part: split and bucket of it, None where it is not of a split.
+    """
+    split, bucket = (None, 0) if part is None else part
+    origin = found.region_id, found.adapter, found.revision, found.canary, found.bucket or 0
     fields = asdict(found)
     fields["stood_in"], fields["crowd"] = fields.pop("fallback"), fields.pop("bucket")
-    return {"request_id": request_id_of(secrets.token_hex(8), found), **fields}
+    request_id = Answered(*origin, generation, split, bucket).request_id(secrets.token_hex(8))
+    return {"request_id": request_id, "generation": generation, **fields}
 
 
 def _check_users(named: bool, service: Service) -> None:

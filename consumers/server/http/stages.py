@@ -1,4 +1,4 @@
-"""`GET /status`, `/statistics`, `/stages` and `/dead-letters`: the state of the pipeline."""
+"""`GET /status`, `/statistics`, `/split`, `/stages` and `/dead-letters`: the state of the pipeline."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from consumers.server.arms import Arms
 from consumers.server.service import Service
 from pipeline.build_info import PROGRAM, version_of
 
@@ -52,6 +53,17 @@ def statistics(
     """
     service: Service = request.app.state.service
     return [interval.to_record() for interval in service.activity.intervals(after)]
+
+
+@router.get("/split")
+def split(request: Request) -> dict[str, Any] | None:
+    """The users who are answered by another generation, and what that has brought so far; null without such a split.
+
+    Clicked answers over shown ones of both generations, and the difference, which may be looked at at any time.
+    """
+    arms: Arms = request.app.state.arms
+    outcome = arms.outcome()
+    return None if arms.split is None or outcome is None else {**asdict(arms.split), **outcome.to_record()}
 
 
 @router.get("/stages")
