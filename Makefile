@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu soak llm lint typecheck
+.PHONY: help demo test test-gpu soak soak-long llm lint typecheck
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ soak: $(INSTALLED) ## kill the consumers at random for minutes, and compare thei
 	$(BIN)/python -m tests.consumers.mixed_producers
 	RAIE_SOAK=1 $(BIN)/pytest tests/consumers/test_broker_faults.py tests/consumers/test_random_records.py tests/test_wheel.py \
 	  tests/consumers/test_backup.py tests/consumers/test_refresh.py tests/consumers/test_unlearning.py \
-	  tests/replay/test_scenarios.py tests/deploy/test_chart.py tests/upgrade tests/test_day.py
+	  tests/consumers/test_up.py tests/replay/test_scenarios.py tests/deploy/test_chart.py tests/upgrade tests/test_day.py
+
+soak-long: $(INSTALLED) ## run everything that months bring at once for an hour, and count what went wrong
+	$(BIN)/python -m tests.long_soak
 
 lint: $(INSTALLED) ## check style and formatting
 	$(BIN)/ruff check .

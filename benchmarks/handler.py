@@ -188,8 +188,8 @@ def _measured(config: Config, known: int, items: int, batches: int) -> dict[str,
     }
 
 
-def opened(setup: SetUp, config: Config, items: int, folder: Path) -> GateScoring:
-    """A gate's scoring with two opened regions, over so many items; it takes the set-up's backbone."""
+def opened(setup: SetUp, config: Config, items: int, folder: Path, regions: Sequence[int] = OPENED) -> GateScoring:
+    """A gate's scoring with opened regions of these ids, over so many items; it takes the set-up's backbone."""
     host, store = AdapterHost(setup.backbone, config.adapter), AdaptersStore(folder)
     scoring = GateScoring(setup, config, Texts(), host, store, "benchmark", new_metrics(), lambda *_: None)
     for number in range(len(setup.catalogue), items):
@@ -197,13 +197,12 @@ def opened(setup: SetUp, config: Config, items: int, folder: Path) -> GateScorin
     scoring.scorer.catalogue.advance(1.0)
     scoring.scorer.follow()
     rng = np.random.default_rng(2)
-    for region_id in OPENED:
-        name = f"r{region_id}"
-        host.create(name, range(1, MOVED + 1), parent=None, seed=0)
-        tensors = adapter_tensors(host.tensors(name), rng)
-        host.drop(name)
-        host.register(name, tensors, range(1, MOVED + 1))
-    scoring.scorer.live.bank = regions_over(setup, rng)
+    host.create("fresh", range(1, MOVED + 1), parent=None, seed=0)
+    fresh = host.tensors("fresh")
+    host.drop("fresh")
+    for region_id in regions:
+        host.register(f"r{region_id}", adapter_tensors(fresh, rng), range(1, MOVED + 1))
+    scoring.scorer.live.bank = regions_over(setup, rng, regions)
     return scoring
 
 
@@ -221,17 +220,17 @@ def adapter_tensors(
     return {key: value if "lora_A" in key else value + noise[key] for key, value in fresh.items()}
 
 
-def regions_over(setup: SetUp, rng: np.random.Generator) -> RegionBank:
-    """The regions of set-up and two opened ones, with a random share of every window."""
+def regions_over(setup: SetUp, rng: np.random.Generator, opened_ids: Sequence[int] = OPENED) -> RegionBank:
+    """The regions of set-up and opened ones of these ids, with a random share of every window."""
     width, features = setup.bank.setup[0].centroid.shape[0], setup.reference.shape[1]
     regions = [
         Region(i, 1, Status.LIVE, Origin.STREAM, None, np.eye(width)[0], 0.5, 20.0, 0.01, f"r{i}", 1, 0.7)
-        for i in OPENED
+        for i in opened_ids
     ]
-    coverage = np.ones((len(OPENED), len(setup.bank.setup)))
+    coverage = np.ones((len(opened_ids), len(setup.bank.setup)))
     means, scales = setup.reference.mean(axis=0), setup.reference.std(axis=0) + 1.0
-    weights = rng.normal(size=(features + len(OPENED) + 1, 1 + len(OPENED)))
-    return setup.bank.changed(*regions).rebound(OriginModel(OPENED, coverage, means, scales, weights))
+    weights = rng.normal(size=(features + len(opened_ids) + 1, 1 + len(opened_ids)))
+    return setup.bank.changed(*regions).rebound(OriginModel(tuple(opened_ids), coverage, means, scales, weights))
 
 
 def stream_of(config: Config, items: int, batches: int) -> list[list[Taken]]:

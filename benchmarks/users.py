@@ -24,9 +24,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -82,33 +83,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    items, usual = prepared(folder), load_config(overrides=SETTINGS).users.cached
+    found = restarts(folder, given.users, given.changed, items)
+    runs = {"few": (given.few, usual), "many": (given.many, usual), "many_less_cached": (given.many, given.cached)}
+    event = found["event"] = event_costs(folder, runs, given.events, given.repeats, items)
+    shares = {p: round(found[p]["restart"]["seconds"] / found[p]["build"]["seconds"], 3) for p in ("gate", "server")}
+    less = round(event["many_less_cached"] / event["few"], 2)
+    found["ratios"] = {**shares, "event": round(event["many"] / event["few"], 2), "event_less_cached": less}
+    return found
+
+
+def prepared(folder: Path) -> Sequence[str]:
+    """Make the set-up of all measurements in `root`; return the ids of its items."""
     config = load_config(overrides=SETTINGS)
     write(simulate("emerging", 0, SIMULATED), folder / "data")
     plan, catalogue = prepare(read_dataset(folder / "data"), config, lambda *_: None)
     save_setup(set_up(config, catalogue, plan.setup, 0), folder / "root")
-    fill(folder / "log.sqlite", range(given.users), catalogue.item_ids)
+    return catalogue.item_ids
+
+
+def restarts(folder: Path, users: int, changed: int, items: Sequence[str]) -> dict[str, Any]:
+    """Seconds and memory of the first start of gate and server, and of one after so many changed users."""
+    fill(folder / "log.sqlite", range(users), items)
     found: dict[str, Any] = {"gate": {}, "server": {}}
     for start in ("build", "restart"):
         for part in ("gate", "server"):
             found[part][start] = _child(folder, part, "log.sqlite")
-        fill(folder / "log.sqlite", range(given.changed), catalogue.item_ids)
+        fill(folder / "log.sqlite", range(changed), items)
     tables = (path.stat().st_size for path in (folder / "tables" / "gate").glob("*.users"))
     found["table_mb"] = round(sum(tables) / 1e6)
-    runs = {"few": (given.few, None), "many": (given.many, None), "many_less_cached": (given.many, given.cached)}
+    return found
+
+
+def event_costs(
+    folder: Path, runs: Mapping[str, tuple[int, int]], events: int, repeats: int, items: Sequence[str]
+) -> dict[str, int]:
+    """Processor microseconds of an event, median of the repeats, for each number of users and of those in memory."""
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for repeat in range(given.repeats):
+    for repeat in range(repeats):
         for name, (users, cached) in runs.items():
             log = f"{name}-{repeat}.sqlite"
-            fill(folder / log, range(users), catalogue.item_ids)
-            feed(folder / log, users, given.events, catalogue.item_ids)
-            times[name].append(_child(folder, "events", log, str(given.events), str(cached or config.users.cached)))
+            fill(folder / log, range(users), items)
+            feed(folder / log, users, events, items)
+            times[name].append(_child(folder, "events", log, str(events), str(cached)))
             (folder / log).unlink()
-    found["event"] = {name: round(median(each)) for name, each in times.items()}
-    event = found["event"]
-    restarts = {p: round(found[p]["restart"]["seconds"] / found[p]["build"]["seconds"], 3) for p in ("gate", "server")}
-    less = round(event["many_less_cached"] / event["few"], 2)
-    found["ratios"] = {**restarts, "event": round(event["many"] / event["few"], 2), "event_less_cached": less}
-    return found
+    return {name: round(median(each)) for name, each in times.items()}
 
 
 def user_name(number: int) -> str:
@@ -116,8 +135,14 @@ def user_name(number: int) -> str:
     return f"user-{number:08d}"
 
 
+@cache
+def _zipf(n: int) -> Sequence[float]:
+    """Cumulated weights 1, 1/2, ... 1/n."""
+    return list(accumulate(1.0 / place for place in range(1, n + 1)))
+
+
 def fill(path: Path, users: range, items: Sequence[str]) -> None:
-    """Write a record of `users` for each user, as a gate does."""
+    """Write a record of `users` for each user, as a gate does; how often items are taken follows Zipf's law."""
     rng, length = Random(len(users)), load_config().windows.length
     with closing(SqliteLog(path)) as log:
         log.create_topics(pipeline_topics(PARTITIONS))
@@ -125,7 +150,8 @@ def fill(path: Path, users: range, items: Sequence[str]) -> None:
         for start in range(0, len(users), TRANSACTION):
             with producer.transaction() as transaction:
                 for number in users[start : start + TRANSACTION]:
-                    history = History(tuple(rng.choices(items, k=length)), length)
+                    taken = rng.choices(items, cum_weights=_zipf(len(items)), k=length)
+                    history = History(tuple(taken), length)
                     state = UserState(history, f"event-{number}", 1.7e9 + number, rng.randbytes(256), keys=(new_key(),))
                     name = user_name(number)
                     home = partition_of(name, PARTITIONS)
@@ -133,12 +159,13 @@ def fill(path: Path, users: range, items: Sequence[str]) -> None:
 
 
 def feed(path: Path, users: int, events: int, items: Sequence[str]) -> None:
-    """Write events of users who are drawn evenly."""
+    """Write events of users who are drawn evenly, with items by Zipf's law."""
     rng = Random(users)
+    taken = rng.choices(items, cum_weights=_zipf(len(items)), k=events)
     with closing(SqliteLog(path)) as log, log.producer("benchmark").transaction() as transaction:
         for number in range(events):
             name, at = user_name(rng.randrange(users)), 1.8e9 + number
-            value = {"event_id": f"new-{number}", "user_id": name, "item_id": rng.choice(items), "timestamp": at}
+            value = {"event_id": f"new-{number}", "user_id": name, "item_id": taken[number], "timestamp": at}
             transaction.send(INTERACTIONS, value, key=name, timestamp=at)
 
 

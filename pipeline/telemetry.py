@@ -189,6 +189,9 @@ class Metrics:
         self.items_evicted = _counter(registry, "items_evicted", "Items that a server forgot since it started")
         self.request_seconds = _histogram(registry, "request_seconds", "Time to answer a request", BATCHES)
         self.batch_requests = _histogram(registry, "batch_requests", "Requests answered in one batch", SIZES)
+        self.passed_on = _counter(
+            registry, "passed_on", "Requests passed on to the server that has the user", "outcome"
+        )
         self.overloaded = _counter(registry, "overloaded", "Requests refused because of a full queue")
         self.adapters_registered = _gauge(registry, "adapters_registered", "Adapters in memory")
         self.adapters_active = _gauge(registry, "adapters_active", "Adapters in a slot")

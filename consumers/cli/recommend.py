@@ -71,7 +71,9 @@ def command(
     """
     from consumers.cli.terminal import Stages
 
-    resolved = configuration(config, [*(settings or ()), *([] if log is None else [f"log.url={log}"])])
+    # It reads all users itself, and asks no server.
+    alone = ["server.peers=[]", "server.place=null"]
+    resolved = configuration(config, [*(settings or ()), *([] if log is None else [f"log.url={log}"]), *alone])
     with Stages(terminal().err) as stages:
         recommend(root, users, out, request, adapters, resolved, stages)
 

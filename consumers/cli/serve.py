@@ -40,6 +40,8 @@ def command(
     reload). With tokens (`raie token new`) every call needs one: role read for answers and the page, ingest for
     feedback, admin for administrative calls. docs/security.md explains tokens, limits, TLS and proxies.
 
+    With `server.peers` it holds a share of the users, and passes requests for others on to the server that has them.
+
     It answers from the generation that the log names, and opens another one beside it when that is switched to
     (`raie refresh`), without losing a request. `--adapters` is of the first generation: others have theirs in
     ROOT/generations/N/adapters.
@@ -47,9 +49,11 @@ def command(
     Example: `raie serve --root root --log sqlite:///log.sqlite --set server.port=8080`
     """
     from consumers.http.exposure import check_exposure
+    from consumers.server.peers import Peers
 
     resolved = configuration(config, settings)
     check_exposure("server", resolved.server.host, resolved.access, os.environ)
+    Peers.of(resolved.server, resolved.log.partitions)
     serve(root, log, adapters, instance, resolved)
 
 

@@ -1,7 +1,6 @@
-"""`raie up`: gate, monitor and trainers as processes of this machine."""
+"""`raie up`: gates, monitor, trainers and services as processes of this machine."""
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -9,19 +8,18 @@ from functools import partial
 from logging import Logger
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from consumers.cli.options import ConfigFile, Root, Say, Settings, configuration
 from pipeline.config import Config
 from pipeline.errors import RaieError
-from pipeline.streams.topics import name_in
+
+if TYPE_CHECKING:
+    from consumers.cli.processes import Numbers
 
 app = typer.Typer()
-
-RAIE = (sys.executable, "-m", "consumers.cli.main")
-"""Start of a command line of this program."""
 
 REFRESH = ("refresh", "run", "--if-due")
 """A refresh by schedule; started again, it goes on."""
@@ -30,39 +28,53 @@ REFRESH = ("refresh", "run", "--if-due")
 @app.command()
 def up(
     root: Root,
+    gates: Annotated[
+        int, typer.Option("--gates", min=1, help="Number of gates, which share the users; at most log.partitions.")
+    ] = 1,
     trainers: Annotated[int, typer.Option("--trainers", min=1, help="Number of trainers.")] = 1,
+    servers: Annotated[
+        int,
+        typer.Option(
+            "--servers", min=0, help="Number of servers, which share the users; on server.port and the ports after it."
+        ),
+    ] = 0,
     ingest: Annotated[bool, typer.Option("--ingest", help="Run `raie ingest` beside them.")] = False,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
-    """Run one gate, one monitor and the trainers on this machine until interrupted; restart those that die.
+    """Run gates, one monitor, trainers and servers on this machine until interrupted; restart those that die.
+
+    Several gates share the partitions of `interactions`, several servers those of `users`: each answers for all users,
+    and asks the server that has a user (docs/guides/live.md).
 
     It follows the generations of the log (`raie refresh`): the stages of one in the shadow run beside those of the one
     that answers, and a switch ends those of the one before. With `refresh.every_days` or `refresh.when_rejected` it
     also begins refreshes itself.
 
-    Example: `raie up --root root --set log.url=sqlite:///log.sqlite`
+    Example: `raie up --root root --gates 2 --servers 2 --set log.url=sqlite:///log.sqlite`
     """
+    from consumers.cli.processes import Numbers
+    from consumers.runtime.process_log import process_log
+
     options = ["--config", str(config)] if config else []
     options += [word for setting in settings or () for word in ("--set", setting)]
-    from consumers.runtime.process_log import process_log
 
     resolved = configuration(config, settings)
     with process_log(resolved.logging, "up", "up") as logger:
-        run_up(root, trainers, ingest, resolved, options, logger)
+        run_up(root, Numbers(gates, trainers, servers, int(ingest)), resolved, options, logger)
 
 
-def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Sequence[str], logger: Logger) -> None:
-    """Run all stages as processes of this machine.
+def run_up(root: Path, numbers: "Numbers", config: Config, options: Sequence[str], logger: Logger) -> None:
+    """Run all stages and services as processes of this machine.
 
     Args:
         root: of the set-up.
-        trainers: number of trainers.
-        ingest: True to run the ingest service beside them.
+        numbers: of processes.
         config: the whole tree.
         options: `--config` and `--set`, as they were given.
         logger: shows status lines.
     """
+    from consumers.cli.processes import RAIE, check_numbers, services_of, stages_of
     from consumers.erasure.purge import Purges
     from consumers.http.exposure import check_exposure
     from consumers.refresh.schedule import Schedule
@@ -75,9 +87,12 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
 
     if not root.is_dir():
         raise RaieError(f"{root} is no folder: make it with `raie setup --data PATH --out {root}`")
-    if ingest:
-        # Or the process would be refused, and started again, for ever.
+    check_numbers(numbers, config)
+    # Or the process would be refused, and started again, for ever.
+    if numbers.ingests:
         check_exposure("ingest", config.ingest.host, config.access, os.environ)
+    if numbers.servers:
+        check_exposure("server", config.server.host, config.access, os.environ)
     stop, changes, path = Event(), _Changes(logger.info), path_of(config.log.url)
     purge = Purges(config.data.columns, time.time)
     compaction = Compaction(path, time.monotonic, logger.warning, purge) if path else None
@@ -91,9 +106,9 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
         changes(states)
         if compaction:
             compaction()
-        commands = _ingest(options) if ingest else {}
+        commands = services_of(root, numbers, config, options)
         for one in running():
-            commands |= _stages(folder_of(root, one), one.number, trainers, options)
+            commands |= stages_of(folder_of(root, one), one.number, numbers, options)
         if running.refresh_is_due:
             commands["refresh-0"] = [*RAIE, *REFRESH, "--root", str(root), *options]
         supervisor.keep(commands)
@@ -101,19 +116,6 @@ def run_up(root: Path, trainers: int, ingest: bool, config: Config, options: Seq
     with stopped_by_signals(stop), closing(running):
         supervisor.run(stop, look)
     logger.info("all stages have stopped")
-
-
-def _stages(root: Path, generation: int, trainers: int, options: Sequence[str]) -> dict[str, list[str]]:
-    """Command line of each stage of a generation, by name; the instance names are the same in each of them."""
-    stages = [("gate", "gate-0"), ("monitor", "monitor-0"), *(("train", f"trainer-{i}") for i in range(trainers))]
-    return {
-        name_in(generation, name): [*RAIE, stage, "--root", str(root), "--instance", name, *options]
-        for stage, name in stages
-    }
-
-
-def _ingest(options: Sequence[str]) -> dict[str, list[str]]:
-    return {"ingest-0": [*RAIE, "ingest", *options]}
 
 
 class _Changes:

@@ -181,7 +181,7 @@ class Follower:
                 for record in records:
                     where = (record.topic, record.partition)
                     self._positions[where] = max(self._positions.get(where, 0), record.offset + 1)
-                self._skip_kept(consumer)
+                self._read_own_users(consumer)
                 read = {p: consumer.position(topic, p) for topic, p in consumer.assignment if topic == USERS}
                 self._views.users.checkpoint(log, read)
                 new_feedback = any(record.topic == FEEDBACK for record in records)
@@ -193,16 +193,18 @@ class Follower:
 
     def _follow_users(self, log: Log) -> None:
         """Open the tables of users; where one was thrown away, the server is not ready until it is read again."""
-        for partition, position in enumerate(self._views.users.follow(log)):
+        for partition, position in self._views.users.follow(log).items():
             if position < self._positions.get((USERS, partition), 0):
                 self.caught_up.clear()
             self._positions[USERS, partition] = position
 
-    def _skip_kept(self, consumer: Consumer) -> None:
-        """Read users from where their tables end."""
+    def _read_own_users(self, consumer: Consumer) -> None:
+        """Read the partitions of users that are of this server, each from where its table ends, and no others."""
         for topic, partition in consumer.assignment:
             kept = self._positions.get((topic, partition), 0)
-            if topic == USERS and consumer.position(topic, partition) < kept:
+            if topic == USERS and partition not in self._views.users.own:
+                consumer.pause([(topic, partition)])
+            elif topic == USERS and consumer.position(topic, partition) < kept:
                 consumer.seek(topic, partition, kept)
 
     def _apply_one(self, record: Record) -> Record:

@@ -24,6 +24,7 @@ from consumers.server.feedback import Tally
 from consumers.server.follower import Follower, Reactions, Views
 from consumers.server.known_versions import KnownVersions
 from consumers.server.lister import Lister
+from consumers.server.peers import Peers
 from consumers.server.prepared_texts import PreparedTexts
 from consumers.server.recommender import Answer, Ask, Recommendation, Recommender
 from consumers.server.rollback import roll_back
@@ -92,6 +93,7 @@ class Service:
     Attributes:
         instance: its name.
         generation: number of the generation whose set-up it answers from.
+        peers: servers that share the users with this one.
         items, users, edits, live, online, activity, freshness: views of the log; see their classes.
         tally: impressions and clicks.
         split_counts: those of a split of the users between two generations.
@@ -115,7 +117,8 @@ class Service:
         self._log = edges.open_log()
         self.generation = self._log.generation if isinstance(self._log, GenerationLog) else FIRST
         partitions, known = self._log.topic(USERS).partitions, setup.catalogue.item_ids
-        self.users = Users(config.windows.length, known, partitions, tables, config.users.cached)
+        self.peers = Peers.of(config.server, partitions)
+        self.users = Users(config.windows.length, known, partitions, tables, config.users.cached, self.peers.own)
         self._tables = tables
         self.edits, self.activity = Edits(), Activity()
         self.freshness = Freshness(edges.clock, metrics)

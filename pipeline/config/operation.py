@@ -1,8 +1,8 @@
 """Sections of a running pipeline: stages, server, canary and the log between them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from pipeline.config.section import Section
 
@@ -60,6 +60,10 @@ class UserSettings(Section):
     )
 
 
+ServerUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+$")]
+"""Base URL of a server, without a path."""
+
+
 class ServerSettings(Section):
     """HTTP server of `raie serve`."""
 
@@ -75,6 +79,14 @@ class ServerSettings(Section):
     adapter_memory: int = Field(
         512, ge=1, description="MB of memory for loaded adapters; beyond it the least recently used are evicted"
     )
+    peers: list[ServerUrl] = Field(
+        [],
+        description=(
+            "base URLs, as http://10.0.0.1:8080, of all servers that share the users, the same list in each: a server "
+            "holds the users of its partitions of the log, and asks the others for theirs; empty: it holds all users"
+        ),
+    )
+    place: int | None = Field(None, ge=0, description="place of this server in `peers`, from 0")
 
 
 class IngestSettings(Section):

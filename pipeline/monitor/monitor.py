@@ -95,15 +95,24 @@ class Monitor:
         return [] if self.state.pending else [unlearn(self.state)]
 
     def _of_regions(self) -> list[Proposal]:
-        pending = [e for e in self.state.pending.values() if e.operation is not Operation.INJECT]
+        state = self.state
+        pending = [e for e in state.pending.values() if e.operation is not Operation.INJECT]
         # Training takes time in live mode. A boundary that moves meanwhile would make a pending Update out of date,
         # and the other way round.
         moving = any(e.operation is not Operation.UPDATE for e in pending)
-        proposals = [] if moving else updates(self.state)
+        proposals = [] if moving or self._holds_updates_back() else updates(state)
         if pending or proposals:
             return proposals
+        state.boundaries_at, state.holds_back = state.at_event, False
         boundary = self._first(BOUNDARY)
         return [boundary] if boundary else []
+
+    def _holds_updates_back(self) -> bool:
+        """True while a boundary is due to move that Updates have kept waiting: with many regions one is always due."""
+        state = self.state
+        if not state.holds_back and state.at_event - state.boundaries_at >= state.config.edits.boundary_wait:
+            state.boundaries_at, state.holds_back = state.at_event, any(rule(state) for rule in BOUNDARY)
+        return state.holds_back
 
     def _of_items(self) -> list[Proposal]:
         """Injections change no region: they are made beside all other edits, one at a time."""
@@ -123,6 +132,9 @@ class Monitor:
         if edit is not None:
             # What an erasure costs is not taken from what drift may cost.
             self.state.trained_windows += 0 if edit.operation is Operation.UNLEARN else outcome.trained_windows
+            if edit.operation not in (Operation.UPDATE, Operation.INJECT):
+                # Or, where an edit takes long, one boundary after the other would keep all Updates waiting.
+                self.state.boundaries_at = self.state.at_event
             outcomes.apply(self.state, edit, outcome)
 
     def set_bank(self, bank: RegionBank) -> None:

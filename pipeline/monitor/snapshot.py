@@ -64,6 +64,7 @@ def snapshot(monitor: Monitor) -> dict[str, Any]:
         "new_items": state.new_items.state(),
         "requests": state.requests,
         "unlearnings": state.unlearnings,
+        "boundaries": [state.boundaries_at, state.holds_back],
     }
 
 
@@ -101,6 +102,8 @@ def restore(monitor: Monitor, record: Mapping[str, Any], bank: RegionBank) -> No
         state.new_items.restore(record["new_items"])
     # Monitors before unlearning wrote neither.
     state.requests, state.unlearnings = list(record.get("requests", ())), record.get("unlearnings", 0)
+    # Nor, before Updates were held back, this one.
+    state.boundaries_at, state.holds_back = record.get("boundaries", (state.at_event, False))
 
 
 def window_offsets(record: Mapping[str, Any]) -> Iterator[int]:

@@ -91,6 +91,8 @@ class State:
         pending: edits without an outcome, by id.
         requests: offsets in `gated` of requests to unlearn a user that no edit has answered.
         unlearnings: number of Unlearns so far.
+        boundaries_at: number of events when it was last asked if a boundary is to move.
+        holds_back: True while one is to move, and new Updates wait for it.
         users: by id.
         moves: the newest.
         visits: the newest.
@@ -116,6 +118,8 @@ class State:
         self.pending: dict[str, Edit] = {}
         self.requests: list[int] = []
         self.unlearnings = 0
+        self.boundaries_at = 0
+        self.holds_back = False
         self.users: dict[str, LastShown] = {}
         self.moves: deque[Move] = deque(maxlen=config.edits.pool_windows)
         self.visits: deque[Visit] = deque(maxlen=config.monitor.visits_window)

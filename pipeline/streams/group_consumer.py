@@ -106,7 +106,8 @@ class GroupConsumer:
 
     def lag(self) -> int:
         """See `Consumer.lag`."""
-        return sum(max(0, self.source.bounds(*where)[1] - position) for where, position in self._positions.items())
+        read = {where: position for where, position in self._positions.items() if where not in self._paused}
+        return sum(max(0, self.source.bounds(*where)[1] - position) for where, position in read.items())
 
     def close(self) -> None:
         """See `Consumer.close`."""

@@ -158,7 +158,7 @@ class Consumer(Protocol):
         """Continue paused partitions at their positions."""
 
     def lag(self) -> int:
-        """Return end minus position, summed over the assignment."""
+        """Return end minus position, summed over the assigned partitions that are not paused."""
 
     def close(self) -> None:
         """Leave the group, so that others claim the partitions at once. Commits nothing."""

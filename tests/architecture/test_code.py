@@ -15,6 +15,7 @@ KEPT = (*PACKAGES, "tests", "benchmarks", "scripts", "deploy", "docs", ".ci")
 EDGES = {
     "fastapi": "http/*.py",
     "uvicorn": "consumers/http/listening.py",
+    "httpx2": "consumers/server/http/peer_client.py",
     "kafka": "pipeline/streams/kafka/*.py",
     "peft": "pipeline/models/lora/host.py",
     "river": "pipeline/drift/river_detectors.py",

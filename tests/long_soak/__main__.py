@@ -33,7 +33,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="keeps all files; without it they are removed")
     given = parser.parse_args()
     seconds = 60 * given.minutes
-    plan = Plan(seconds, given.rate, given.requests, REFRESHES, ERASURES, round(KILLS_A_MINUTE * given.minutes))
+    plan = Plan(
+        seconds, 1.5 * seconds, given.rate, given.requests, REFRESHES, ERASURES, round(KILLS_A_MINUTE * given.minutes)
+    )
     with nullcontext(str(given.folder)) if given.folder else TemporaryDirectory() as name:
         folder = Path(name)
         folder.mkdir(parents=True, exist_ok=True)

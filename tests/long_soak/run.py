@@ -20,11 +20,16 @@ import numpy as np
 
 from consumers.producer.feed import Feed, feed_of
 from consumers.producer.feed_writer import FeedWriter
-from consumers.runtime.generations import active_log
+from consumers.runtime.generations import active_log, create_active_topics
 from consumers.runtime.runner import log_of
 from pipeline.config import Config, load_config
 from pipeline.datasets.dataset import read_dataset
+from pipeline.datasets.simulator import simulate, write
+from pipeline.evaluation.replay import prepare as plan_of_replay
+from pipeline.setup.bootstrap import set_up
+from pipeline.setup.storage import save_setup
 from pipeline.streams.topics import DEAD_LETTERS
+from tests.consumers.soak import quiet
 from tests.long_soak.clients import Asker, Sender, call
 from tests.long_soak.gated import Follower
 from tests.long_soak.slopes import Sampler, descendants, role_of, words_of
@@ -50,11 +55,13 @@ class Plan:
 
     Attributes:
         seconds: of the stream.
+        longest: seconds for which it goes on at most, where a command has not ended by then.
         rate, requests: events and requests per second.
         refreshes, erasures, kills: number of each, spread over the stream.
     """
 
     seconds: float
+    longest: float
     rate: float
     requests: float
     refreshes: int
@@ -63,7 +70,7 @@ class Plan:
 
     @property
     def events(self) -> int:
-        return round(self.seconds * self.rate)
+        return round(self.longest * self.rate)
 
 
 def settings_of(url: str, plan: Plan, nodes: int, ports: Sequence[int]) -> list[str]:
@@ -75,13 +82,14 @@ def settings_of(url: str, plan: Plan, nodes: int, ports: Sequence[int]) -> list[
         f"log.url={url}",
         f"log.replication_factor={nodes}",
         f"data.finetune_from={LEARNED / (LEARNED + plan.events):.4f}",
+        "data.test_from=0.999",
         f"ingest.port={ports[0]}",
         f"server.port={ports[1]}",
         "items.text_encoder=hashing",
         "backbone.hidden_size=32",
         "setup.max_epochs=3",
         f"refresh.learn_events={learned}",
-        "refresh.judged_events=300",
+        f"refresh.judged_events={min(300, round(plan.seconds * plan.rate / 5))}",
         "refresh.least_gain=-1",
         "refresh.linger=10",
         f"refresh.kept_days={days}",
@@ -90,6 +98,7 @@ def settings_of(url: str, plan: Plan, nodes: int, ports: Sequence[int]) -> list[
         f"retention.gated_days={days}",
         f"retention.interaction_days={days}",
         "retention.orphan_hours=0.1",
+        f"retention.snapshot_hours={days}",
         "consumers.snapshot_events=1000",
     ]
 
@@ -100,7 +109,7 @@ def run(
     plan: Plan,
     acts: Mapping[float, Callable[[], object]] | None = None,
     nodes: int = 1,
-    say: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = quiet,
 ) -> dict[str, Any]:
     """Run a pipeline, and return what came of it.
 
@@ -118,7 +127,7 @@ def run(
     options = settings_of(url, plan, nodes, free_ports(2))
     config = load_config(overrides=options)
     set_options = [word for setting in options for word in ("--set", setting)]
-    feed = prepare(folder, config, plan, set_options)
+    feed = prepare(folder, config, plan)
     root, stop = str(folder / "root"), Event()
     with ExitStack() as stack:
         up = stack.enter_context(process(folder / "up.txt", "up", "--root", root, "--ingest", *set_options))
@@ -226,11 +235,12 @@ class Course:
         self._turns: dict[str, Lock] = defaultdict(Lock)
         self._erased = self._rng.sample(list(users), plan.erasures)
 
-    def run(self, sender: Thread, others: Mapping[float, Callable[[], object]]) -> None:
-        """Do everything in its time, until all events are sent and every command has ended."""
+    def run(self, sender: Sender, others: Mapping[float, Callable[[], object]]) -> None:
+        """Do everything in its time, until all of it is over and every command has ended; then end the stream."""
         acts = sorted([*self._acts(), *others.items()], key=lambda act: act[0])
         began, running, words = time.monotonic(), [], 0.0
-        while sender.is_alive() or acts or any(thread.is_alive() for thread in running):
+        passed = 0.0
+        while passed < self._plan.seconds or any(thread.is_alive() for thread in running):
             passed = time.monotonic() - began
             while acts and passed >= acts[0][0] * self._plan.seconds:
                 thread = Thread(target=acts.pop(0)[1], daemon=True)
@@ -238,13 +248,16 @@ class Course:
                 running.append(thread)
             if passed >= words:
                 words += 30.0
-                self._say(f"{passed:5.0f} s: {len(getattr(sender, 'sent', ()))} events, {len(self.killed)} kills")
+                self._say(f"{passed:5.0f} s: {len(sender.sent)} events, {len(self.killed)} kills")
             time.sleep(0.1)
+        sender.stop.set()
+        sender.join()
 
     def _acts(self) -> Iterator[tuple[float, Callable[[], object]]]:
+        hours = str(self._plan.longest / 3600)
         for number in range(self._plan.refreshes):
             share = (number + 0.3) / self._plan.refreshes * 0.9
-            yield share, lambda: self._command("refresh", "refresh", "run", "--root", self._root)
+            yield share, lambda: self._command("refresh", "refresh", "run", "--root", self._root, "--hours", hours)
         for number, user in enumerate(self._erased):
             share = (number + 0.7) / self._plan.erasures * 0.95
             yield share, lambda user=user: self._command("erase", "erase", user, "--unlearn", user=user)
@@ -271,19 +284,17 @@ class Course:
             os.kill(pid, signal.SIGKILL)
 
 
-def prepare(folder: Path, config: Config, plan: Plan, options: Sequence[str]) -> Feed:
+def prepare(folder: Path, config: Config, plan: Plan) -> Feed:
     """Simulate a log, set up on its first events, and write what precedes the stream."""
-    data, events = folder / "log", str(LEARNED + plan.events)
-    for words in (
-        ("simulate", "new_items", "--events", events, "--out", str(data)),
-        ("setup", "--data", str(data), "--out", str(folder / "root"), *options),
-        ("topics", "create", *options),
-    ):
-        done = subprocess.run([*RAIE, *words], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    feed = feed_of(read_dataset(data), config)
+    data = folder / "log"
+    write(simulate("new_items", 0, LEARNED + plan.events), data)
+    dataset = read_dataset(data)
+    replayed, catalogue = plan_of_replay(dataset, config, quiet)
+    save_setup(set_up(config, catalogue, replayed.setup, seed=0), folder / "root")
+    feed = feed_of(dataset, config)
     with closing(log_of(config)) as log:
-        FeedWriter(log, feed, "before", {}, lambda *_: None).write_before()
+        create_active_topics(log, config.log.partitions)
+        FeedWriter(log, feed, "before", {}, quiet).write_before()
     return feed
 
 

@@ -55,11 +55,12 @@ def resident(pid: int) -> int:
 def size_of(folder: Path) -> int:
     """Bytes of the files in a folder; those that go meanwhile count for nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += Path(parent, name).stat().st_size
+            except OSError:
+                continue
     return total
 
 
@@ -72,7 +73,7 @@ def role_of(words: Sequence[str]) -> str | None:
 
 @dataclass(eq=False)
 class Sampler(Thread):
-    """Samples memory by stage, and disk by folder.
+    """Samples memory of a process by stage, and disk by folder.
 
     Attributes:
         parents: processes whose descendants count, and they themselves.
@@ -94,21 +95,27 @@ class Sampler(Thread):
     def run(self) -> None:
         began = time.monotonic()
         while not self.stop.wait(INTERVAL):
-            found: dict[str, float] = defaultdict(float)
+            resident_of: dict[str, list[int]] = defaultdict(list)
             for pid in {one for parent in self.parents for one in (parent, *descendants(parent))}:
                 role = role_of(words_of(pid))
                 # A refresh comes and goes: what it takes is no leak.
                 if role not in (None, "refresh"):
-                    found[f"memory of {role}"] += resident(pid) / MIB
-            for name, folder in self.folders.items():
-                found[f"disk of {name}"] = size_of(folder) / MIB
+                    resident_of[f"memory of {role}"].append(resident(pid))
+            # Of a generation in the shadow there are as many again: the mean tells growth from number.
+            found = {name: sum(each) / len(each) / MIB for name, each in resident_of.items()}
+            found |= {f"disk of {name}": size_of(folder) / MIB for name, folder in self.folders.items()}
             self.times.append(time.monotonic() - began)
             for name in self.mib.keys() | found.keys():
                 before = [0.0] * (len(self.times) - 1 - len(self.mib[name]))
                 self.mib[name] += [*before, found.get(name, 0.0)]
 
     def slopes(self) -> dict[str, dict[str, float]]:
-        """Mean in the second half of the run, and slope with its 95% interval, by what was measured."""
+        """Mean in the second half of the run, and slope with its 95% interval, by what was measured.
+
+        Empty after a run that is too short to tell.
+        """
+        if len(self.times) < 4 * BLOCKS:
+            return {}
         return {name: slope_of(self.times, values) for name, values in sorted(self.mib.items())}
 
 

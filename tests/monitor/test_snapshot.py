@@ -62,6 +62,8 @@ def test_a_state_of_an_earlier_version_is_written_down_as_it_was(written: dict[s
     tally = [[region_id, [[*of, 0.0, 0.0] for of in tallies]] for region_id, tallies in written["state"]["tally"]]
     # Nor did its monitor know new items, or requests to unlearn a user.
     new = {"new_items": {"recent": [], "wait": 32, "contexts": {}, "news": []}, "requests": [], "unlearnings": 0}
+    # Or held Updates back.
+    new["boundaries"] = [written["state"]["counts"]["at_event"], False]
     assert json.loads(json.dumps(snapshot(restored(written).monitor))) == written["state"] | {"tally": tally} | new
 
 

@@ -14,6 +14,7 @@ from consumers.runtime.generations import create_topics, log_in, write_act
 from consumers.runtime.user_tables import UserTables
 from consumers.server.service import Edges, Service
 from consumers.server.succession import Succession
+from pipeline.config import Config
 from pipeline.errors import DataError
 from pipeline.events.generation import Act, GenerationAct
 from pipeline.events.user_state import UserState
@@ -29,8 +30,9 @@ MANY = 6
 class Successors:
     """Opens services of further generations of a world, and counts them."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, settings: Config = SETTINGS, instance: str = "test") -> None:
         self.world, self.opened, self.damaged = world, list[Service](), False
+        self.settings, self.instance = settings, instance
 
     def __call__(self, first: Service) -> Succession:
         self._metrics = first.metrics
@@ -44,8 +46,9 @@ class Successors:
         number = 1 if root == self.world.folder else int(root.name)
         setup = replace(the_setup(), backbone=copy.deepcopy(the_setup().backbone))
         edges = Edges(lambda: log_in(SqliteLog(self.world.log_path), number), time.time, self.said.append)
-        tables = UserTables(root / "users" / "test", interval=0.0)
-        self.opened.append(Service(setup, SETTINGS, root / "adapters", tables, "test", edges, self._metrics))
+        tables = UserTables(root / "users" / self.instance, interval=0.0)
+        own = Service(setup, self.settings, root / "adapters", tables, self.instance, edges, self._metrics)
+        self.opened.append(own)
         return self.opened[-1]
 
 

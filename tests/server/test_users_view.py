@@ -45,7 +45,7 @@ def follow(view: Users, log: SqliteLog) -> int:
     """Read everything from where the tables end; return the number of records."""
     records = [
         record
-        for partition, start in enumerate(view.follow(log))
+        for partition, start in view.follow(log).items()
         for record in log.read(USERS, partition, start, log.end_offset(USERS, partition))
     ]
     for record in records:
@@ -82,6 +82,25 @@ def test_it_equals_a_view_in_memory_and_a_restart_reads_what_is_new(tmp_path: Pa
             log.compact(USERS)
 
 
+def test_views_of_parts_have_each_user_once_and_nothing_of_other_parts(tmp_path: Path, log: SqliteLog) -> None:
+    write(log, Random(0), 200)
+    whole = Users(LENGTH, (), PARTITIONS)
+    follow(whole, log)
+    tables = [UserTables(tmp_path / "users" / f"server-{part}", interval=0.0) for part in range(PARTITIONS)]
+    parts = [Users(LENGTH, (), PARTITIONS, kept, CACHED, [part]) for part, kept in enumerate(tables)]
+    for part, view in enumerate(parts):
+        with closing(view):
+            follow(view, log)
+            for other in range(PARTITIONS):
+                for record in log.read(USERS, other, 0, log.end_offset(USERS, other)):
+                    view.apply(record)
+            view.checkpoint(log, {})
+            assert view.ids() == [user_id for user_id in whole.ids() if partition_of(user_id, PARTITIONS) == part]
+            for user_id in USER_IDS:
+                known = whole.taken(user_id) if partition_of(user_id, PARTITIONS) == part else ()
+                assert view.taken(user_id) == known
+
+
 def test_a_damaged_table_answers_as_of_a_stranger_until_it_is_read_again(tmp_path: Path, log: SqliteLog) -> None:
     folder = tmp_path / "users" / "server"
     tables = UserTables(folder, interval=0.0)
@@ -110,8 +129,8 @@ def test_a_full_disk_leaves_changes_in_memory_until_there_is_room(tmp_path: Path
         write(log, Random(0), 20)
         follow(view, log)
         view.checkpoint(log, {})
-        written = [table.applied.position for table in view._tables]
-        for table in view._tables:
+        written = [table.applied.position for table in view._tables.values()]
+        for table in view._tables.values():
             (pages,) = table._writing.execute("PRAGMA page_count").fetchone()
             table._writing.execute(f"PRAGMA max_page_count = {pages}")
         in_memory = Users(LENGTH, (), PARTITIONS)
@@ -126,20 +145,20 @@ def test_a_full_disk_leaves_changes_in_memory_until_there_is_room(tmp_path: Path
         for _ in range(3):
             view.checkpoint(log, {})
             assert contents(view) == contents(in_memory)
-        assert [table.applied.position for table in view._tables] == written
+        assert [table.applied.position for table in view._tables.values()] == written
         assert len(said) == 1 and "check the disk and the free space; changes of users stay in memory" in said[0]
-        for table in view._tables:
+        for table in view._tables.values():
             table._writing.execute("PRAGMA max_page_count = 100000")
         view.checkpoint(log, {})
         assert contents(view) == contents(in_memory)
-        assert all(t.applied.position == log.end_offset(USERS, n) for n, t in enumerate(view._tables))
+        assert all(t.applied.position == log.end_offset(USERS, n) for n, t in view._tables.items())
         assert len(said) == 1
 
 
 def test_a_restarted_server_reads_users_from_its_tables_and_another_one_from_the_log(world: World) -> None:
     def history(instance: str) -> History:
         with serving(world, instance=instance) as server:
-            eventually(lambda: all(table.applied.as_of for table in server.service.users._tables))
+            eventually(lambda: all(table.applied.as_of for table in server.service.users._tables.values()))
             return server.service.users.history("a0")
 
     before = history("one")

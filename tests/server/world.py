@@ -282,10 +282,17 @@ class Server:
     said: list[str]
     token: str | None = None
 
-    def ask(self, method: str, path: str, body: Json = None, token: str | None = TOKEN) -> tuple[int, Json]:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Json = None,
+        token: str | None = TOKEN,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Json]:
         """Return status and JSON (or text) of an answer; a server without tokens ignores that of the request."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **(headers or {})}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         try:
@@ -332,10 +339,11 @@ def serving(
     opens: Callable[[], Log] | None = None,
     access: AccessSettings | None = None,
     succeeds: Callable[[Service], Succession] | None = None,
+    port: int = 0,
 ) -> Iterator[Server]:
     """Serve a world until the block ends, with a token of all roles or with other settings of access."""
     said: list[str] = []
-    listening = listen("127.0.0.1", 0, "server")
+    listening = listen("127.0.0.1", port, "server")
     setup = replace(made(), backbone=copy.deepcopy(made().backbone))
     edges = Edges(opens or partial(SqliteLog, world.log_path), time.time, said.append)
     tables = UserTables(world.folder / "users" / instance, said.append, interval=0.0)

@@ -34,14 +34,14 @@ def numbers(records: Iterable[Record]) -> list[object]:
     return [record.value["n"] if record.value is not None else None for record in records]
 
 
-def drain(consumer: Consumer, lag: int = 0) -> list[Record]:
-    """Read on until the lag falls to `lag`. An empty poll means no more than that nothing came in time."""
+def drain(consumer: Consumer) -> list[Record]:
+    """Read on until there is no lag. An empty poll means no more than that nothing came in time."""
     records: list[Record] = []
     deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         batch = consumer.poll(7, 0.02)
         records += batch
-        if not batch and consumer.assignment and consumer.lag() <= lag:
+        if not batch and consumer.assignment and consumer.lag() == 0:
             return records
     raise AssertionError(f"still behind by {consumer.lag()} after {WAIT} s, with {consumer.assignment}")
 
@@ -269,10 +269,11 @@ def test_pause_holds_records_back_and_resume_brings_them(log: Log) -> None:
     rebalance([5], consumer)
     consumer.seek("one", 0, 0)
     consumer.pause([("one", 0)])
-    behind = log.end_offset("one", 0)
-    assert {record.topic for record in drain(consumer, lag=behind)} <= {"many"}
+    # What is paused is not waited for.
+    assert {record.topic for record in drain(consumer)} <= {"many"}
     assert consumer.position("one", 0) == 0
     consumer.resume([("one", 0)])
+    assert consumer.lag() >= 3
     assert {record.topic for record in drain(consumer)} == {"one"}
 
 

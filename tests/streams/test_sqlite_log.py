@@ -1,5 +1,6 @@
 """Embedded log, beyond the laws: several processes, crashes, leases, compaction, clear errors."""
 
+import itertools
 import os
 import random
 import signal
@@ -197,6 +198,20 @@ def test_a_member_back_from_a_long_silence_starts_at_the_committed_offset(timed:
         transaction.commit_offsets(other)
     other.close()
     assert [r.offset for r in silent.poll(2, 0.0)] == [5, 6]
+
+
+def test_members_back_from_a_silence_share_again_while_time_goes_on(path: Path) -> None:
+    ticks, now = itertools.count(), 0.0
+    with closing(SqliteLog(path, clock=lambda: now + 1e-6 * next(ticks), lease=10.0)) as log:
+        log.create_topics([Topic("many", 4)])
+        members = [log.consumer("g", ["many"], name) for name in "ab"]
+        for _ in range(3):
+            for _ in range(8):
+                for member in members:
+                    member.poll(1, 0.0)
+            assert [len(member.assignment) for member in members] == [2, 2]
+            # Each finds the other gone.
+            now += 11.0
 
 
 def test_polling_keeps_a_member_in_however_long_it_takes(timed: SqliteLog, clock: Clock) -> None:

@@ -15,6 +15,7 @@ from consumers.http.tokens import Tokens
 from consumers.server.arms import Arms
 from consumers.server.follower import advised
 from consumers.server.http import admin, edits, feedback, items, lists, page, recommend, records, regions, stages
+from consumers.server.http.peer_client import PeerClient
 from consumers.server.service import Service
 from consumers.server.succession import InFlight, Succession, start, stop
 from pipeline.build_info import PROGRAM, version_of
@@ -43,6 +44,8 @@ def make_app(service: Service, access: AccessSettings, max_body: int, succession
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         start(service)
+        client = PeerClient(access.certificate, service.metrics) if service.peers.urls else None
+        app.state.peer_client = client
         following = None if succession is None else asyncio.create_task(succession.follow(service, answer_by))
         yield
         if succession is not None and following is not None:
@@ -52,6 +55,8 @@ def make_app(service: Service, access: AccessSettings, max_body: int, succession
             await succession.close()
         for one in app.state.arms.services:
             await stop(one)
+        if client is not None:
+            await client.close()
 
     tokens = Tokens(access.tokens)
     app = FastAPI(

@@ -1,6 +1,9 @@
 """`POST /recommend` and `POST /recommend/users`: recommendations, now or as of an older revision."""
 
+import asyncio
+import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +14,7 @@ from consumers.http.bodies import Identifier, StrictRoute
 from consumers.http.problems import problems
 from consumers.server.arms import Arms, Part
 from consumers.server.http.answering import answering
+from consumers.server.http.peer_client import PeerClient
 from consumers.server.http.rules import Ids, RulesBody
 from consumers.server.recommender import Ask, Excluded, Recommendation
 from consumers.server.service import Service
@@ -109,7 +113,12 @@ class RecommendationsBody(BaseModel):
 async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     """Recommend items for the next interaction."""
     arms: Arms = request.app.state.arms
+    peers = arms.main.peers
+    place = peers.place if body.user_id is None else peers.place_of(body.user_id)
+    if place != peers.place:
+        return RecommendationBody.model_validate(await _passed_on(place, request, await request.body()))
     _check_revision(body, arms.main)
+    _check_users(body.user_id is not None, arms.main)
     ask = body.ask(body.user_id, None if body.history is None else tuple(body.history))
     service, part = arms.of(ask)
     with answering(service), service.metrics.request_seconds.time():
@@ -120,19 +129,45 @@ async def recommend(body: AskBody, request: Request) -> RecommendationBody:
 @router.post("/recommend/users", responses=problems(404))
 async def recommend_users(body: UsersBody, request: Request) -> RecommendationsBody:
     """Recommend items for the next interaction of each of several users."""
+    peers = request.app.state.arms.main.peers
+    parts: dict[int, list[int]] = {}
+    for index, user_id in enumerate(body.user_ids):
+        parts.setdefault(peers.place_of(user_id), []).append(index)
+    asked = (_of_server(place, [body.user_ids[i] for i in part], body, request) for place, part in parts.items())
+    found: dict[int, UserRecommendationBody] = {}
+    for part, answers in zip(parts.values(), await asyncio.gather(*asked), strict=True):
+        found |= dict(zip(part, answers, strict=True))
+    return RecommendationsBody(answers=[found[index] for index in range(len(found))])
+
+
+async def _of_server(
+    place: int, user_ids: Sequence[str], body: UsersBody, request: Request
+) -> list[UserRecommendationBody]:
+    """Answers for users whom one server has."""
     arms: Arms = request.app.state.arms
+    if place != arms.main.peers.place:
+        asked = {**await request.json(), "user_ids": user_ids}
+        return RecommendationsBody.model_validate(await _passed_on(place, request, json.dumps(asked).encode())).answers
     _check_revision(body, arms.main)
-    asks = [body.ask(user_id) for user_id in body.user_ids]
-    places = [arms.of(ask) for ask in asks]
-    answers: dict[int, UserRecommendationBody] = {}
+    _check_users(True, arms.main)
+    asks = [body.ask(user_id) for user_id in user_ids]
+    sides = [arms.of(ask) for ask in asks]
+    found: dict[int, UserRecommendationBody] = {}
     for service in arms.services:
-        own = [place for place, (of, _) in enumerate(places) if of is service]
+        own = [index for index, (of, _) in enumerate(sides) if of is service]
         with answering(service):
-            found = await service.recommend_each([asks[place] for place in own])
-        for place, one in zip(own, found, strict=True):
-            fields = answer_fields(one, service.generation, places[place][1])
-            answers[place] = UserRecommendationBody(user_id=body.user_ids[place], **fields)
-    return RecommendationsBody(answers=[answers[place] for place in range(len(asks))])
+            answers = await service.recommend_each([asks[index] for index in own])
+        for index, one in zip(own, answers, strict=True):
+            fields = answer_fields(one, service.generation, sides[index][1])
+            found[index] = UserRecommendationBody(user_id=user_ids[index], **fields)
+    return [found[index] for index in range(len(asks))]
+
+
+async def _passed_on(place: int, request: Request, body: bytes) -> Any:
+    """Answer of the server at a place of the group."""
+    client: PeerClient = request.app.state.peer_client
+    arms: Arms = request.app.state.arms
+    return await client.ask(arms.main.peers.urls[place], request, body)
 
 
 def answer_fields(found: Recommendation, generation: int, part: Part | None = None) -> dict[str, Any]:
@@ -149,6 +184,12 @@ def answer_fields(found: Recommendation, generation: int, part: Part | None = No
     fields["stood_in"], fields["crowd"] = fields.pop("fallback"), fields.pop("bucket")
     request_id = Answered(*origin, generation, split, bucket).request_id(secrets.token_hex(8))
     return {"request_id": request_id, "generation": generation, **fields}
+
+
+def _check_users(named: bool, service: Service) -> None:
+    """Answer 503 while the users of a server among others are still being read: to others they would be strangers."""
+    if named and service.peers.urls and not service.follower.caught_up.is_set():
+        raise HTTPException(503, "the users of this server are still being read", {"Retry-After": "1"})
 
 
 def _check_revision(body: OptionsBody, service: Service) -> None:

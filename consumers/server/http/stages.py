@@ -25,6 +25,8 @@ def status(request: Request) -> dict[str, Any]:
         "instance": service.instance,
         "generation": service.generation,
         "administration": request.app.state.administration,
+        "peers": service.peers.urls,
+        "place": service.peers.place,
         "revision": view.revision,
         "gate_version": view.bank.gate_version,
         "at_event": newest[0].at_event if newest else None,

@@ -2,7 +2,7 @@
 
 import sys
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -36,9 +36,10 @@ class Users:
         partitions: number of partitions of `users`.
         kept: kept tables; None for tables in memory.
         cached: users in memory.
+        own: partitions whose users are kept; None: all. Nothing is known of the users of others.
 
     Attributes:
-        length: as given.
+        length, own: as given.
     """
 
     def __init__(
@@ -48,44 +49,51 @@ class Users:
         partitions: int,
         kept: UserTables | None = None,
         cached: int = 100_000,
+        own: Collection[int] | None = None,
     ) -> None:
         self.length, self._setup_items, self._kept, self._size = length, setup_items, kept, cached
-        self._tables = [UserTable() for _ in range(partitions)]
-        self._positions = [0] * partitions
-        self._as_of: list[float | None] = [None] * partitions
+        self.own = range(partitions) if own is None else own
+        self._partitions = partitions
+        self._tables = {partition: UserTable() for partition in self.own}
+        self._positions = dict.fromkeys(self.own, 0)
+        self._as_of: dict[int, float | None] = dict.fromkeys(self.own)
         self._cached: OrderedDict[str, Known] = OrderedDict()
         self._lock = Lock()
         self._failed: TableError | None = None
         self._is_unwritable = False
 
     def __len__(self) -> int:
-        return sum(map(len, self._tables))
+        return sum(map(len, self._tables.values()))
 
-    def follow(self, log: Log) -> Sequence[int]:
-        """Open the kept tables; return for each partition the offset of `users` from which it is to be read."""
+    def follow(self, log: Log) -> Mapping[int, int]:
+        """Open the kept tables; return for each of its partitions the offset from which `users` is to be read."""
         if self._kept is not None:
             self.close()
-            tables = [self._kept.open(log, partition) for partition in range(len(self._tables))]
+            tables = {partition: self._kept.open(log, partition) for partition in self.own}
             with self._lock:
                 self._tables, self._failed = tables, None
-                self._positions = [table.position for table in tables]
-                self._as_of = [None] * len(tables)
+                self._positions = {partition: table.position for partition, table in tables.items()}
+                self._as_of = dict.fromkeys(self.own)
                 self._cached.clear()
-        return tuple(self._positions)
+        return dict(self._positions)
 
     def apply(self, record: Record) -> None:
         """Apply a record of `users`; one outside its user's partition is out of date and is left out.
 
+        So is one of a partition that is not of this server: the log gives some before it knows which it shall give.
+
         Raises:
             BadEvent, LookupError, TypeError, ValueError: it cannot be read; nothing changes.
         """
+        if record.partition not in self._tables:
+            return
         self._positions[record.partition] = record.offset + 1
         self._as_of[record.partition] = record.written_at
         key, value = record.key or SENT_ON, record.raw or encode_value(record.value)
         row = None if value is None else Row(value, None, -1, None)
         if is_erasure_key(key):
             self._put(record, row, None)
-        elif is_user_key(key) and partition_of(key, len(self._tables)) == record.partition:
+        elif is_user_key(key) and partition_of(key, self._partitions) == record.partition:
             # A record that cannot be read is refused here, before it is in the table.
             self._put(record, row, None if record.value is None else self._read(record.value))
 
@@ -102,7 +110,7 @@ class Users:
         if self._failed is not None:
             raise self._failed
         due = self._kept is not None and self._kept.is_due()
-        for partition, table in enumerate(self._tables):
+        for partition, table in self._tables.items():
             if due or (table.is_full and not self._is_unwritable):
                 # Before the question: what is written later is not known to be in the table.
                 now = self._kept.clock() if due and self._kept is not None else None
@@ -110,7 +118,7 @@ class Users:
                 is_whole = due and position >= log.end_offset(USERS, partition)
                 self._flush(table, position, now if is_whole else self._as_of[partition])
         if due and self._kept is not None and not self._is_unwritable:
-            self._kept.rewrite(self._tables)
+            self._kept.rewrite([*self._tables.values()])
 
     def _flush(self, table: UserTable, position: int, as_of: float | None) -> None:
         """Write the changes of a table; a full disk must not keep a server from answering."""
@@ -124,12 +132,12 @@ class Users:
 
     def close(self) -> None:
         """Close the tables; what was not written is read again."""
-        for table in self._tables:
+        for table in self._tables.values():
             table.close()
 
     def ids(self) -> list[str]:
         """Ids of all users, in their order."""
-        return sorted(user_id for table in self._tables for user_id in table.user_ids())
+        return sorted(user_id for table in self._tables.values() for user_id in table.user_ids())
 
     def history(self, user_id: str) -> History:
         """The history of a user, empty for an unknown one."""
@@ -159,8 +167,11 @@ class Users:
             if user_id in self._cached:
                 self._cached.move_to_end(user_id)
                 return self._cached[user_id]
+            table = self._tables.get(partition_of(user_id, self._partitions))
+            if table is None:
+                return UNKNOWN
             try:
-                raw = self._tables[partition_of(user_id, len(self._tables))].get(user_id)
+                raw = table.get(user_id)
             except TableError as error:
                 # Answered as a stranger until the table is read again.
                 self._failed = error

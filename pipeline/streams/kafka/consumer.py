@@ -116,9 +116,10 @@ class BrokerConsumer:
 
     def lag(self) -> int:
         """See `Consumer.lag`."""
+        read = {name: where for name, where in self._held.items() if name not in self._paused}
         with translated(self._name()):
-            ends = self._consumer.end_offsets(list(self._held.values()), timeout_ms=self._deadline())
-        return sum(max(0, ends[where] - self.position(*name)) for name, where in self._held.items())
+            ends = self._consumer.end_offsets(list(read.values()), timeout_ms=self._deadline())
+        return sum(max(0, ends[where] - self.position(*name)) for name, where in read.items())
 
     def close(self) -> None:
         """See `Consumer.close`."""

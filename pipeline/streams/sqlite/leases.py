@@ -51,7 +51,7 @@ class Leases:
         with self._database.write() as connection:
             connection.execute("INSERT OR IGNORE INTO groups VALUES (?, 0)", (group,))
             _drop(connection, group, "instance = ?", (instance,))
-            self._enter(connection, group, token)
+            self._enter(connection, group, token, self._clock())
             _next_generation(connection, group)
         return token
 
@@ -113,14 +113,14 @@ class Leases:
         if newer:
             raise fenced_consumer(group, instance)
         # Its lease expired: its partitions are released, and it joins again as the last member.
-        self._enter(connection, group, token)
+        self._enter(connection, group, token, now)
         return 1
 
-    def _enter(self, connection: sqlite3.Connection, group: str, token: str) -> None:
+    def _enter(self, connection: sqlite3.Connection, group: str, token: str, now: float) -> None:
         membership = self._memberships[token]
         connection.execute(
             'INSERT INTO members ("group", instance, token, topics, seen) VALUES (?, ?, ?, ?, ?)',
-            (group, membership.instance, token, json.dumps(membership.topics), self._clock()),
+            (group, membership.instance, token, json.dumps(membership.topics), now),
         )
 
 
