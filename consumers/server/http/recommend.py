@@ -118,9 +118,9 @@ async def recommend(body: AskBody, request: Request) -> RecommendationBody:
     if place != peers.place:
         return RecommendationBody.model_validate(await _passed_on(place, request, await request.body()))
     _check_revision(body, arms.main)
+    _check_users(body.user_id is not None, arms.main)
     ask = body.ask(body.user_id, None if body.history is None else tuple(body.history))
     service, part = arms.of(ask)
-    _check_users(body.user_id is not None, service)
     with answering(service), service.metrics.request_seconds.time():
         found = await service.recommend(ask)
     return RecommendationBody(**answer_fields(found, service.generation, part))
@@ -129,10 +129,10 @@ async def recommend(body: AskBody, request: Request) -> RecommendationBody:
 @router.post("/recommend/users", responses=problems(404))
 async def recommend_users(body: UsersBody, request: Request) -> RecommendationsBody:
     """Recommend items for the next interaction of each of several users."""
-    arms: Arms = request.app.state.arms
+    peers = request.app.state.arms.main.peers
     parts: dict[int, list[int]] = {}
     for index, user_id in enumerate(body.user_ids):
-        parts.setdefault(arms.main.peers.place_of(user_id), []).append(index)
+        parts.setdefault(peers.place_of(user_id), []).append(index)
     asked = (_of_server(place, [body.user_ids[i] for i in part], body, request) for place, part in parts.items())
     found: dict[int, UserRecommendationBody] = {}
     for part, answers in zip(parts.values(), await asyncio.gather(*asked), strict=True):
@@ -149,18 +149,18 @@ async def _of_server(
         asked = {**await request.json(), "user_ids": user_ids}
         return RecommendationsBody.model_validate(await _passed_on(place, request, json.dumps(asked).encode())).answers
     _check_revision(body, arms.main)
+    _check_users(True, arms.main)
     asks = [body.ask(user_id) for user_id in user_ids]
-    parts = [arms.of(ask) for ask in asks]
-    answers: dict[int, UserRecommendationBody] = {}
+    sides = [arms.of(ask) for ask in asks]
+    found: dict[int, UserRecommendationBody] = {}
     for service in arms.services:
-        own = [index for index, (of, _) in enumerate(parts) if of is service]
-        _check_users(bool(own), service)
+        own = [index for index, (of, _) in enumerate(sides) if of is service]
         with answering(service):
-            found = await service.recommend_each([asks[index] for index in own])
-        for index, one in zip(own, found, strict=True):
-            fields = answer_fields(one, service.generation, parts[index][1])
-            answers[index] = UserRecommendationBody(user_id=user_ids[index], **fields)
-    return [answers[index] for index in range(len(asks))]
+            answers = await service.recommend_each([asks[index] for index in own])
+        for index, one in zip(own, answers, strict=True):
+            fields = answer_fields(one, service.generation, sides[index][1])
+            found[index] = UserRecommendationBody(user_id=user_ids[index], **fields)
+    return [found[index] for index in range(len(asks))]
 
 
 async def _passed_on(place: int, request: Request, body: bytes) -> Any:
