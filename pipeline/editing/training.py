@@ -136,8 +136,9 @@ class AdapterTrainer:
         return replace(candidate(cost), stopped=cost < passes * len(windows))
 
     def _trial_passes(self, windows: int) -> int:
-        """Whole passes over so many windows that make the steps of a trial."""
-        return math.ceil(TRIAL * self._config.edits.add_steps * self._config.training.batch_size / windows)
+        """Whole passes over so many windows that make the steps of a trial, 0 where it has not one step."""
+        steps = TRIAL * self._config.edits.add_steps
+        return math.ceil(steps * self._config.training.batch_size / windows) if steps >= 1 else 0
 
     def _inputs(self, edit: Edit, windows: Windows, parent: str | None) -> str:
         """Digest of all that a training depends on, whatever process and order of edits it comes in."""
