@@ -63,7 +63,8 @@ def read_stretch(log: Log, starts: Sequence[int], ends: Sequence[int], config: C
     if not found:
         raise DataError(
             f"no interaction of the stretch counts (offsets {list(starts)} to {list(ends)} of {INTERACTIONS}): wait "
-            "until the log has more"
+            "until the log has more, and keep what a refresh learns from (retention.interaction_days; on Kafka "
+            "log.retention_days, too)"
         )
     events = Interactions.of(sorted(found.values(), key=lambda event: (event.timestamp, event.event_id)))
     named = {item_id: Item(item_id) for item_id in events.item_ids.tolist()}
