@@ -11,6 +11,7 @@ import pytest
 LONGEST = (
     "replay/test_scenarios.py",
     "replay/test_known_regions.py",
+    "long_soak/test_short.py",
     "replay/test_honesty.py",
     "consumers/test_processes.py",
     "replay/test_commands.py",

@@ -43,10 +43,12 @@ def server(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def port_of(server: subprocess.Popen[str]) -> int:
     """Port in the line that the process prints once it accepts connections."""
     assert server.stderr is not None
-    line = server.stderr.readline()
-    found = re.match(r"http://127\.0\.0\.1:(\d+) ", line)
-    assert found, line + server.stderr.read()
-    return int(found[1])
+    before = []
+    for line in server.stderr:
+        if found := re.match(r"http://127\.0\.0\.1:(\d+) ", line):
+            return int(found[1])
+        before.append(line)
+    raise AssertionError("".join(before))
 
 
 def test_the_address_is_printed_once_connections_are_accepted(server: subprocess.Popen[str]) -> None:

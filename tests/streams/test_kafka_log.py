@@ -236,7 +236,7 @@ def test_the_embedded_log_has_its_topics_checked_alike(tmp_path: object) -> None
     open_log(config.log.url).close()
     with pytest.raises(LogError, match="topic gated does not exist"):
         check_topics(config)
-    assert "14 topics are as the pipeline needs them" in create_topics(config)
+    assert "15 topics are as the pipeline needs them" in create_topics(config)
     with pytest.raises(LogError, match="interactions exists with partitions=8"):
         create_topics(load_config(None, [f"log.url={config.log.url}", "log.partitions=2"]))
 
