@@ -110,7 +110,7 @@ if os.environ.get("RAIE_SOAK"):
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def rendered(helm: str, *settings: str) -> list[dict[str, Any]]:
-        """What `helm template` makes of the chart."""
+        """Return what `helm template` makes of the chart."""
         done = template(helm, "secrets.access=raie-tokens", *settings)
         assert done.returncode == 0, done.stderr
         return [document for document in yaml.safe_load_all(done.stdout) if document]

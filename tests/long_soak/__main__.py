@@ -10,15 +10,16 @@ or a request was refused, a refresh or an erasure failed, or memory or disk grew
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.consumers.soak import cluster_in
-from tests.long_soak.run import Plan, run
+from tests.long_soak.course import Act, Plan
+from tests.long_soak.run import run
 
 REFRESHES, ERASURES, KILLS_A_MINUTE = 2, 6, 1.0
 
@@ -32,6 +33,8 @@ def main() -> int:
     parser.add_argument("--kafka", type=int, choices=(1, 3), metavar="NODES", help="on brokers, not the embedded log")
     parser.add_argument("--folder", type=Path, help="keeps all files; without it they are removed")
     given = parser.parse_args()
+    # Or the processes of the run would outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     seconds = 60 * given.minutes
     plan = Plan(
         seconds, 1.5 * seconds, given.rate, given.requests, REFRESHES, ERASURES, round(KILLS_A_MINUTE * given.minutes)
@@ -43,7 +46,7 @@ def main() -> int:
             found = run(folder, f"sqlite:///{folder}/log.sqlite", plan, say=_say)
         else:
             with cluster_in(folder / "kafka", given.kafka) as cluster:
-                acts: dict[float, Callable[[], object]] = {}
+                acts: dict[float, Act] = {}
                 if given.kafka > 1:
                     acts = {0.45: partial(cluster.kill, 1), 0.6: cluster.start}
                 found = run(folder, cluster.start(), plan, acts, given.kafka, _say)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from random import Random
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 from consumers.producer.feed import Feed
@@ -35,8 +35,8 @@ def call(port: int, method: str, path: str, body: object = None) -> tuple[int, A
         connection.close()
 
 
-@dataclass(eq=False)
-class Sender(Thread):
+@dataclass
+class Sender:
     """Sends the events of a feed at a rate, each after its items; a batch that was not taken is sent again, as it is.
 
     Attributes:
@@ -53,16 +53,14 @@ class Sender(Thread):
     port: int
     feed: Feed
     rate: float
-    stop: Event
+    stop: Event = field(default_factory=Event)
     sent: dict[str, float] = field(default_factory=dict)
     users: dict[str, str] = field(default_factory=dict)
     again: int = 0
     refused: list[object] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        super().__init__(name="sender", daemon=True)
-
     def run(self) -> None:
+        """Send until the end of the feed, or the stop."""
         began = time.monotonic()
         for batch in self._batches():
             pause = began + batch.start / self.rate - time.monotonic()
@@ -101,8 +99,8 @@ def record_of(event: Any) -> dict[str, Any]:
     return {name: getattr(event, name) for name in names}
 
 
-@dataclass(eq=False)
-class Asker(Thread):
+@dataclass
+class Asker:
     """Asks for lists of users at a rate, and keeps what became of each request.
 
     Attributes:
@@ -121,10 +119,8 @@ class Asker(Thread):
     seconds: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        super().__init__(name="asker", daemon=True)
-
     def run(self) -> None:
+        """Ask until the stop."""
         rng, began, asked = Random(0), time.monotonic(), 0
         while not self.stop.wait(max(0.0, began + asked / self.rate - time.monotonic())):
             asked += 1

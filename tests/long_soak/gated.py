@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Set
-from threading import Event, Thread
+from threading import Event
 
 from consumers.runtime.generations import log_in, read_generations
 from pipeline.errors import LogError
@@ -14,7 +14,7 @@ INTERVAL = 0.1
 """Seconds between two looks."""
 
 
-class Follower(Thread):
+class Follower:
     """Counts how often each generation has gated each event.
 
     Args:
@@ -28,14 +28,14 @@ class Follower(Thread):
     """
 
     def __init__(self, log: Log, stop: Event) -> None:
-        super().__init__(name="follower", daemon=True)
         self.gated: dict[int, Counter[str]] = defaultdict(Counter)
         self.first: dict[str, float] = {}
-        self._log, self._over, self._active = log, stop, 1
+        self._log, self._stop, self._active = log, stop, 1
         self._positions: dict[int, int] = defaultdict(int)
 
     def run(self) -> None:
-        while not self._over.wait(INTERVAL):
+        """Follow until the stop."""
+        while not self._stop.wait(INTERVAL):
             try:
                 self._look()
             except LogError:

@@ -1,23 +1,20 @@
 """One run: its processes, what happens to them and when, and what came of it."""
 
-import os
-import signal
 import socket
 import subprocess
-import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from random import Random
-from threading import Event, Lock, Thread
+from threading import Event
 from typing import Any
 
 import numpy as np
 
+from consumers.cli.processes import RAIE
 from consumers.producer.feed import Feed, feed_of
 from consumers.producer.feed_writer import FeedWriter
 from consumers.runtime.generations import active_log, create_active_topics
@@ -28,13 +25,13 @@ from pipeline.datasets.simulator import simulate, write
 from pipeline.evaluation.replay import prepare as plan_of_replay
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import save_setup
+from pipeline.streams import Log
 from pipeline.streams.topics import DEAD_LETTERS
 from tests.consumers.soak import quiet
 from tests.long_soak.clients import Asker, Sender, call
+from tests.long_soak.course import Act, Course, Plan
 from tests.long_soak.gated import Follower
-from tests.long_soak.slopes import Sampler, descendants, role_of, words_of
-
-RAIE = (sys.executable, "-m", "consumers.cli.main")
+from tests.long_soak.slopes import Sampler
 
 LEARNED = 4_000
 """Events that set-up learns from."""
@@ -44,33 +41,6 @@ SETTLED = 600.0
 
 GROWTH = 0.05
 """Share of its mean by which what is measured may grow in the second half of a run."""
-
-MAY_DIE = ("gate", "monitor", "train", "ingest")
-"""Stages that are killed; the server is alone here, and a request to a dead one fails."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Size of a run.
-
-    Attributes:
-        seconds: of the stream.
-        longest: seconds for which it goes on at most, where a command has not ended by then.
-        rate, requests: events and requests per second.
-        refreshes, erasures, kills: number of each, spread over the stream.
-    """
-
-    seconds: float
-    longest: float
-    rate: float
-    requests: float
-    refreshes: int
-    erasures: int
-    kills: int
-
-    @property
-    def events(self) -> int:
-        return round(self.longest * self.rate)
 
 
 def settings_of(url: str, plan: Plan, nodes: int, ports: Sequence[int]) -> list[str]:
@@ -107,7 +77,7 @@ def run(
     folder: Path,
     url: str,
     plan: Plan,
-    acts: Mapping[float, Callable[[], object]] | None = None,
+    acts: Mapping[float, Act] | None = None,
     nodes: int = 1,
     say: Callable[[str], None] = quiet,
 ) -> dict[str, Any]:
@@ -132,45 +102,34 @@ def run(
     with ExitStack() as stack:
         up = stack.enter_context(process(folder / "up.txt", "up", "--root", root, "--ingest", *set_options))
         server = stack.enter_context(process(folder / "serve.txt", "serve", "--root", root, *set_options))
-        stack.callback(stop.set)
         for port in (config.ingest.port, config.server.port):
             wait_until_ready(port)
         log = stack.enter_context(closing(log_of(config)))
-        follower = Follower(log, stop)
         users = sorted({event.user_id for event in feed.past})
-        sender = Sender(config.ingest.port, feed, plan.rate, Event())
+        follower, sender = Follower(log, stop), Sender(config.ingest.port, feed, plan.rate)
         asker = Asker(config.server.port, users, plan.requests, stop)
         sampler = Sampler((up.pid, server.pid), folders_of(folder, url), stop)
         course = Course(folder, root, set_options, plan, up.pid, users, say)
-        threads: list[Thread] = [follower, sender, asker, sampler]
-        for thread in threads:
-            thread.start()
+        pool = stack.enter_context(ThreadPoolExecutor())
+        stack.callback(stop.set)
+        stack.callback(sender.stop.set)
+        running = [pool.submit(one.run) for one in (follower, sender, asker, sampler)]
         began = time.monotonic()
         course.run(sender, acts or {})
         lasted = time.monotonic() - began
+        running[1].result()
         erased = {act["user"] for act in course.done if act["what"] == "erase"}
         expected = {event_id for event_id, user in sender.users.items() if user not in erased}
         settled = follower.wait_for(expected, SETTLED)
         stop.set()
-        for thread in threads:
-            thread.join()
-        dead = [r for p in range(log.topic(DEAD_LETTERS).partitions) for r in records_of(active_log(log), p)]
-    seconds = np.sort(asker.seconds)
-    waits = np.sort([follower.first[one] - sender.sent[one] for one in expected if one in follower.first])
-    found: dict[str, Any] = {
+        for one in running:
+            one.result()
+        dead = count_of_dead_letters(active_log(log))
+    found = {
         "plan": {**vars(plan), "events": plan.events},
         "seconds": round(lasted, 1),
-        "events": {
-            "sent": len(sender.sent),
-            "batches sent again": sender.again,
-            "gated": {str(number): sum(count.values()) for number, count in follower.gated.items()},
-            "missing": len(expected - follower.first.keys()),
-            "twice": sum(n > 1 for count in follower.gated.values() for n in count.values()),
-            "dead letters": len(dead),
-            "refused": len(sender.refused),
-            "wait": quantiles(waits),
-        },
-        "requests": {"answered": len(seconds), "failed": len(asker.failed), "seconds": quantiles(seconds)},
+        "events": counts_of(sender, follower, expected) | {"dead letters": dead},
+        "requests": {"answered": len(asker.seconds), "failed": len(asker.failed), "seconds": quantiles(asker.seconds)},
         "kills": dict(Counter(course.killed)),
         "acts": course.done,
         "slopes": sampler.slopes(),
@@ -179,14 +138,30 @@ def run(
     return found
 
 
+def counts_of(sender: Sender, follower: Follower, expected: Set[str]) -> dict[str, Any]:
+    """Events by their fate, and the seconds from the answer to the sender until they were gated."""
+    waits = [follower.first[one] - sender.sent[one] for one in expected & follower.first.keys()]
+    return {
+        "sent": len(sender.sent),
+        "batches sent again": sender.again,
+        "gated": {str(number): sum(count.values()) for number, count in follower.gated.items()},
+        "missing": len(expected - follower.first.keys()),
+        "twice": sum(times > 1 for count in follower.gated.values() for times in count.values()),
+        "refused": len(sender.refused),
+        "wait": quantiles(waits),
+    }
+
+
 def problems(found: Mapping[str, Any], settled: bool, sampler: Sampler, asker: Asker, plan: Plan) -> Iterator[str]:
-    """What should not have been, in words."""
+    """Say in words what should not have been."""
     events = found["events"]
     if not settled:
         yield f"not all events were gated within {SETTLED:g} s of the end"
     for name in ("missing", "twice", "dead letters", "refused"):
         if events[name]:
             yield f"{events[name]} events: {name}"
+    if events["sent"] < round(plan.seconds * plan.rate):
+        yield f"{events['sent']:,} events were sent in place of {round(plan.seconds * plan.rate):,}"
     if asker.failed:
         yield f"{len(asker.failed)} requests failed, such as {asker.failed[0]}"
     for act in found["acts"]:
@@ -198,90 +173,6 @@ def problems(found: Mapping[str, Any], settled: bool, sampler: Sampler, asker: A
     for name, slope in found["slopes"].items():
         if slope["from"] > 0 and slope["an hour"] * hours > GROWTH * slope["mean"]:
             yield f"{name} grew by {slope['an hour'] * hours:.1f} MiB in the second half"
-
-
-class Course:
-    """What happens while events come: refreshes, erasures, deaths.
-
-    Args:
-        folder: takes the output of commands.
-        root: of the set-up.
-        options: settings, for commands.
-        plan: size of the run.
-        up: process of `raie up`.
-        users: who may be erased.
-        say: shows a status line.
-
-    Attributes:
-        done: what was done, with its exit code, last line and seconds.
-        killed: stage of each process that was killed.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        root: str,
-        options: Sequence[str],
-        plan: Plan,
-        up: int,
-        users: Sequence[str],
-        say: Callable[[str], None],
-    ) -> None:
-        self.done: list[dict[str, Any]] = []
-        self.killed: list[str] = []
-        self._folder, self._root, self._options, self._plan, self._up, self._say = folder, root, options, plan, up, say
-        self._rng = Random(0)
-        # One of a kind at a time, as people do.
-        self._turns: dict[str, Lock] = defaultdict(Lock)
-        self._erased = self._rng.sample(list(users), plan.erasures)
-
-    def run(self, sender: Sender, others: Mapping[float, Callable[[], object]]) -> None:
-        """Do everything in its time, until all of it is over and every command has ended; then end the stream."""
-        acts = sorted([*self._acts(), *others.items()], key=lambda act: act[0])
-        began, running, words = time.monotonic(), [], 0.0
-        passed = 0.0
-        while passed < self._plan.seconds or any(thread.is_alive() for thread in running):
-            passed = time.monotonic() - began
-            while acts and passed >= acts[0][0] * self._plan.seconds:
-                thread = Thread(target=acts.pop(0)[1], daemon=True)
-                thread.start()
-                running.append(thread)
-            if passed >= words:
-                words += 30.0
-                self._say(f"{passed:5.0f} s: {len(sender.sent)} events, {len(self.killed)} kills")
-            time.sleep(0.1)
-        sender.stop.set()
-        sender.join()
-
-    def _acts(self) -> Iterator[tuple[float, Callable[[], object]]]:
-        hours = str(self._plan.longest / 3600)
-        for number in range(self._plan.refreshes):
-            share = (number + 0.3) / self._plan.refreshes * 0.9
-            yield share, lambda: self._command("refresh", "refresh", "run", "--root", self._root, "--hours", hours)
-        for number, user in enumerate(self._erased):
-            share = (number + 0.7) / self._plan.erasures * 0.95
-            yield share, lambda user=user: self._command("erase", "erase", user, "--unlearn", user=user)
-        for number in range(self._plan.kills):
-            yield (number + 0.5) / self._plan.kills * 0.95, self._kill
-
-    def _command(self, what: str, *words: str, **more: str) -> None:
-        path = self._folder / f"{what}-{more.get('user', len(self.done))}.txt"
-        with self._turns[what], path.open("w") as out:
-            began = time.monotonic()
-            command = [*RAIE, *words, *self._options]
-            code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
-        lines = path.read_text().splitlines()
-        act = {"what": what, **more, "code": code, "seconds": round(time.monotonic() - began, 1)}
-        self.done.append({**act, "last": lines[-1] if lines else ""})
-        self._say(f"{what} {more.get('user', '')} ended with {code} after {act['seconds']} s")
-
-    def _kill(self) -> None:
-        stages = [(role_of(words_of(pid)), pid) for pid in descendants(self._up)]
-        alive = [(role, pid) for role, pid in stages if role in MAY_DIE]
-        if alive:
-            role, pid = self._rng.choice(alive)
-            self.killed.append(str(role))
-            os.kill(pid, signal.SIGKILL)
 
 
 def prepare(folder: Path, config: Config, plan: Plan) -> Feed:
@@ -338,12 +229,13 @@ def folders_of(folder: Path, url: str) -> dict[str, Path]:
     return found if url.startswith("sqlite") else {**found, "log": folder / "kafka"}
 
 
-def records_of(log: Any, partition: int) -> list[Any]:
-    end, start = log.end_offset(DEAD_LETTERS, partition), log.start_offset(DEAD_LETTERS, partition)
-    return list(log.read(DEAD_LETTERS, partition, start, end)) if end > start else []
+def count_of_dead_letters(log: Log) -> int:
+    """Number of dead letters."""
+    partitions = range(log.topic(DEAD_LETTERS).partitions)
+    return sum(log.end_offset(DEAD_LETTERS, p) - log.start_offset(DEAD_LETTERS, p) for p in partitions)
 
 
-def quantiles(values: Any) -> dict[str, float]:
+def quantiles(values: Sequence[float]) -> dict[str, float]:
     """Median, 99th percentile and largest value, in seconds."""
     if not len(values):
         return {}

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import numpy as np
 
@@ -71,8 +71,8 @@ def role_of(words: Sequence[str]) -> str | None:
     return words[words.index("consumers.cli.main") + 1]
 
 
-@dataclass(eq=False)
-class Sampler(Thread):
+@dataclass
+class Sampler:
     """Samples memory of a process by stage, and disk by folder.
 
     Attributes:
@@ -89,10 +89,8 @@ class Sampler(Thread):
     times: list[float] = field(default_factory=list)
     mib: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def __post_init__(self) -> None:
-        super().__init__(name="sampler", daemon=True)
-
     def run(self) -> None:
+        """Sample until the stop."""
         began = time.monotonic()
         while not self.stop.wait(INTERVAL):
             resident_of: dict[str, list[int]] = defaultdict(list)

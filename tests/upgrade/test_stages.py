@@ -92,7 +92,7 @@ class Pipeline:
             return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=out, stderr=out)
 
     def printed(self, name: str) -> str:
-        """What a process wrote so far."""
+        """Return what a process wrote so far."""
         return (self.folder / f"{name}.out").read_text()
 
 
