@@ -1,6 +1,7 @@
 """Schedule of refreshes: one is due when the set-up is old, or when edits no longer pay."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from consumers.runtime.generations import folder_of, log_in
@@ -20,6 +21,23 @@ DAY = 86_400.0
 """Seconds of a day."""
 
 
+@dataclass
+class Read:
+    """Outcomes that were read: a schedule is asked twice a second, and a generation has outcomes of months.
+
+    Attributes:
+        generation: whose they are.
+        last: time of the last refresh, seconds since 1970.
+        position: next offset of `outcomes`.
+        published: of each since then, True if it was published.
+    """
+
+    generation: int = 0
+    last: float = 0.0
+    position: int = 0
+    published: list[bool] = field(default_factory=list)
+
+
 class Schedule:
     """Tells when a refresh is due.
 
@@ -31,6 +49,7 @@ class Schedule:
 
     def __init__(self, root: Path, settings: RefreshSettings, clock: Callable[[], float]) -> None:
         self._root, self._settings, self._clock = root, settings, clock
+        self._read = Read()
 
     def is_due(self, log: Log, generations: Generations) -> bool:
         """True while a refresh should run; one that was begun by the schedule goes on, one of somebody else is left."""
@@ -52,10 +71,15 @@ class Schedule:
         share = self._settings.when_rejected
         if share is None:
             return False
-        since = [r for r in new_records(log_in(log, active), OUTCOMES, 0) if (r.written_at or 0.0) > last]
-        outcomes = list(readable(since, _outcome, unreported))
-        rejected = sum(not outcome.published for outcome in outcomes)
-        return len(outcomes) >= self._settings.after_edits and rejected >= share * len(outcomes)
+        if (self._read.generation, self._read.last) != (active, last):
+            self._read = Read(active, last)
+        published = self._read.published
+        for record in new_records(log_in(log, active), OUTCOMES, self._read.position):
+            self._read.position = record.offset + 1
+            if (record.written_at or 0.0) > last:
+                published += [outcome.published for outcome in readable([record], _outcome, unreported)]
+        rejected = len(published) - sum(published)
+        return len(published) >= self._settings.after_edits and rejected >= share * len(published)
 
 
 def _outcome(record: Record) -> Outcome:

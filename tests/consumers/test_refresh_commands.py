@@ -93,3 +93,13 @@ def test_a_refresh_is_due_by_age_or_when_edits_are_rejected_and_not_again_at_onc
                 transaction.send(OUTCOMES, outcome, key=edit_id, timestamp=0.0)
     assert is_due(when_rejected=0.7, after_edits=4)
     assert not is_due(when_rejected=0.8, after_edits=4) and not is_due(when_rejected=0.7, after_edits=5)
+    # One schedule is asked again and again: each outcome counts once.
+    settings = own.model_copy(update={"when_rejected": 0.6, "after_edits": 4})
+    schedule = Schedule(pipeline.root, settings, lambda: now[0])
+    with closing(pipeline.open()) as log:
+        assert [schedule.is_due(log, read_generations(log)) for _ in range(2)] == [True, True]
+        for edit_id, due in (("e", True), ("f", False)):
+            with log.producer("test").transaction() as transaction:
+                outcome = Outcome(edit_id, Operation.UPDATE, 4, True, "").to_record()
+                transaction.send(OUTCOMES, outcome, key=edit_id, timestamp=0.0)
+            assert schedule.is_due(log, read_generations(log)) is due
