@@ -1,7 +1,7 @@
 """`raie erase`: erasure of a user, and the question what is left of one."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -13,10 +13,10 @@ from consumers.cli.options import ConfigFile, Say, Settings, configuration, say
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.streams.interface import Log
-from pipeline.streams.topics import GATED, INTERACTIONS
 
 if TYPE_CHECKING:
     from consumers.erasure.inventory import Inventory
+    from consumers.erasure.request import Requested
 
 app = typer.Typer()
 
@@ -25,6 +25,9 @@ LEFT = 1
 
 PATIENCE = 60.0
 """Seconds to wait for the gate, and for the monitor."""
+
+TRAINER_PATIENCE = 600.0
+"""Seconds to wait for a trainer that ends no edit; it may load a model, or carry out an edit that came before."""
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Id of the user.", show_default=False)]
 By = Annotated[str, typer.Option("--by", help="Your name, for the record.")]
@@ -94,42 +97,43 @@ def unlearn_user(user: str, config: Config, dry_run: bool, out: Say, by: str) ->
     """
     from consumers.cli.unlearning_report import cost_line, residue_lines, result_lines
     from consumers.erasure.request import erasure_in, wait_until
-    from consumers.erasure.unlearning import Answers, cost_of, names_of, request_since
+    from consumers.erasure.unlearning import cost_of
+    from consumers.erasure.unlearning_progress import UnlearningProgress
+    from consumers.runtime.generations import active_log
     from pipeline.events.cells import identifier
 
     with closing(_checked_log(config)) as log:
-        names, since = names_of(log, identifier(user, "user_id")), log.acknowledged_end(GATED, 0)
-        if not names and erasure_in(log, user) is not None:
+        progress = UnlearningProgress(log, identifier(user, "user_id"))
+        if not progress.names and erasure_in(log, user) is not None:
             raise LogError(
                 f"{user} was erased before, and the key that linked windows to {user} went with that: what was learned "
                 "of them stays until a new set-up (`raie setup`)"
             )
-        cost = cost_of(log, names)
+        cost = cost_of(log, progress.names)
         out(cost_line(user, cost))
         if dry_run:
             return True
-        erase_user(user, config, PATIENCE, say, by, unlearn=True)
-        requests = request_since(log, names, since)
-        patience = max(PATIENCE, 2 * (cost.seconds or 0.0))
-        answers = Answers(log)
-        is_done = wait_until(lambda: set(requests) <= answers().keys(), patience, time.monotonic, time.sleep)
-        if is_done:
-            found = answers()
-            for line in result_lines(log, found, requests):
-                out(line)
-            is_done = all(found[request][1].published for request in requests)
+        requested = erase_user(user, config, PATIENCE, say, by, unlearn=True)
+        out("waiting for the trainer; without this command it goes on as well")
+        patience = max(TRAINER_PATIENCE, 2 * (cost.seconds or 0.0))
+        is_answered = partial(progress.is_done, requested)
+        answered = wait_until(is_answered, patience, time.monotonic, time.sleep, progress.ended)
+        results = list(progress.results())
+        for one, edits in results:
+            where = f"generation {one.generation}: " if len(results) > 1 else ""
+            for line in result_lines(one, edits.values()):
+                out(where + line)
+        if answered:
             _purge(log, config)
         else:
-            out(
-                f"the unlearning goes on, or no trainer runs: it was not done within {patience:.0f} s; see `raie edits`"
-            )
-        for line in residue_lines(log, config, time.time()):
+            out(f"the unlearning goes on, or no trainer runs: no edit ended in {patience:.0f} s; see `raie edits`")
+        for line in residue_lines(active_log(log), config, time.time()):
             out(line)
-        return is_done
+        return answered and all(outcome.published for _, edits in results for _, outcome in edits.values())
 
 
-def erase_user(user: str, config: Config, patience: float, out: Say, by: str, *, unlearn: bool = False) -> None:
-    """Erase a user up to now.
+def erase_user(user: str, config: Config, patience: float, out: Say, by: str, *, unlearn: bool = False) -> "Requested":
+    """Erase a user up to now, in every generation that runs; a refresh may be switched to in the meantime.
 
     Args:
         user: id of the user.
@@ -139,30 +143,33 @@ def erase_user(user: str, config: Config, patience: float, out: Say, by: str, *,
         by: who asks for it, for the record.
         unlearn: True to have the user unlearned, too.
 
+    Returns:
+        The erasure in the log.
+
     Raises:
         BadEvent: it is no user id.
         LogError: no gate took the erasure in time; it stays in the log.
     """
-    from consumers.erasure.request import home_of, is_forgotten, is_taken, request, wait_until
-    from consumers.runtime.generations import running_logs
+    from consumers.erasure.request import is_forgotten, is_taken, request, wait_until
+    from consumers.runtime.generations import active_log, running_logs
     from pipeline.events.cells import identifier
     from pipeline.events.erasure import Erasure
 
     with closing(_checked_log(config)) as log:
         now = round(time.time(), 3)
         requested = request(log, Erasure(identifier(user, "user_id"), now, is_dated=False, unlearn=unlearn), by)
-        if not wait_until(lambda: is_taken(log, requested), patience, time.monotonic, time.sleep):
+        if not wait_until(lambda: is_taken(active_log(log), requested), patience, time.monotonic, time.sleep):
             raise LogError(
                 f"the erasure is in the log (interactions, offset {requested.offset}), but no gate took it within "
                 f"{patience:g} s: it takes effect as soon as one runs; see `raie lag`, then `raie erase {user} --check`"
             )
-        home, shadows = home_of(log, user), running_logs(log)[1:]
-        has_passed = partial(_has_passed, shadows, home, requested.offset)
+        has_passed = lambda: all(is_taken(one, requested) for one in running_logs(log))  # noqa: E731
         if not wait_until(has_passed, patience, time.monotonic, time.sleep):
             out(f"the gate in the shadow has not read the erasure within {patience:g} s: it does once it has caught up")
-        if not wait_until(lambda: is_forgotten(log), patience, time.monotonic, time.sleep):
+        if not wait_until(lambda: is_forgotten(active_log(log)), patience, time.monotonic, time.sleep):
             out(f"no monitor read the erasure within {patience:g} s: it does as soon as one runs")
         _purge(log, config)
+        return requested
 
 
 def show_inventory(user: str, config: Config, out: Say) -> bool:
@@ -184,10 +191,6 @@ def _checked_log(config: Config) -> Log:
     log = existing_log_of(config)
     check_rule(log, config)
     return log
-
-
-def _has_passed(logs: Sequence[Log], home: int, offset: int) -> bool:
-    return all(own.committed("gate", INTERACTIONS, home) > offset for own in logs)
 
 
 def _purge(log: Log, config: Config) -> None:

@@ -1,6 +1,6 @@
 """Lines that `raie erase --unlearn` shows: what it costs, what came of it, and what stays until when."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from consumers.erasure.unlearning import Cost, events_a_second, replacements, residues
@@ -24,9 +24,9 @@ def cost_line(user: str, cost: Cost) -> str:
     )
 
 
-def result_lines(log: Log, found: Mapping[int, tuple[Edit, Outcome]], requests: Sequence[int]) -> Iterator[str]:
-    """Results of the requests of one user, once all are answered (`Answers`)."""
-    for edit, outcome in {found[offset][0].edit_id: found[offset] for offset in requests}.values():
+def result_lines(log: Log, found: Iterable[tuple[Edit, Outcome]]) -> Iterator[str]:
+    """Results of the edits that have answered the requests of one user in a generation."""
+    for edit, outcome in found:
         verdict = "unlearned by edit" if outcome.published else "NOT unlearned by edit"
         yield f"{verdict} {edit.edit_id}: {outcome.detail}"
         for old, new in replacements(log, edit.edit_id).items():

@@ -18,20 +18,17 @@ class Requested:
     """An erasure that was written to the log.
 
     Attributes:
-        erasure: the erasure.
-        offset: offset of its record in `interactions`, in the partition of the user.
-        since: end of that partition of `users` before it was written.
+        home: partition of the user.
+        offset: offset of its record in `interactions`, in that partition.
     """
 
-    erasure: Erasure
+    home: int
     offset: int
-    since: int
 
 
 def request(log: Log, erasure: Erasure, by: str) -> Requested:
     """Write an erasure to the partition of its user, and to `control` who asked for it, without the user."""
     home = home_of(log, erasure.user_id)
-    since = log.end_offset(USERS, home)
     with log.producer("erase").transaction() as transaction:
         transaction.send(
             INTERACTIONS, erasure.to_record(), key=erasure.user_id, partition=home, timestamp=erasure.timestamp
@@ -39,7 +36,7 @@ def request(log: Log, erasure: Erasure, by: str) -> Requested:
         details = {"users": 1, "unlearn": True} if erasure.unlearn else {"users": 1}
         act = ControlAct(ERASE, by, details=details)
         transaction.send(CONTROL, act.to_record(), key=ERASE, timestamp=erasure.timestamp)
-    return Requested(erasure, transaction.offsets[0][2], since)
+    return Requested(home, transaction.offsets[0][2])
 
 
 def home_of(log: Log, user_id: str) -> int:
@@ -47,29 +44,19 @@ def home_of(log: Log, user_id: str) -> int:
     return partition_of(user_id, log.topic(USERS).partitions)
 
 
-def erasure_in(log: Log, user_id: str, since: int = 0) -> float | None:
-    """Return the event time up to which a user is erased, None if a gate has erased nobody of this id.
-
-    Args:
-        log: has the topics.
-        user_id: the user.
-        since: offset of the user's partition of `users` to read from; what is compacted away is passed over.
-    """
+def erasure_in(log: Log, user_id: str) -> float | None:
+    """Return the event time up to which a user is erased, None if a gate has erased nobody of this id."""
     home, key = home_of(log, user_id), erasure_key(user_id)
-    start, end = max(since, log.start_offset(USERS, home)), log.end_offset(USERS, home)
+    start, end = log.start_offset(USERS, home), log.end_offset(USERS, home)
     records = log.read(USERS, home, start, max(start, end))
     found = [until for until in (erased_until(r.value) for r in records if r.key == key) if until is not None]
     return found[-1] if found else None
 
 
 def is_taken(log: Log, requested: Requested) -> bool:
-    """True once a gate has erased the user; where nothing was left to erase, once it has passed the record."""
-    erasure = requested.erasure
-    until = erasure_in(log, erasure.user_id, requested.since)
-    if until is not None and (until >= erasure.timestamp or not erasure.is_dated):
-        return True
+    """True once a gate of a generation has passed the record, and so erased the user in the same transaction."""
     try:
-        return log.committed("gate", INTERACTIONS, home_of(log, erasure.user_id)) > requested.offset
+        return log.committed("gate", INTERACTIONS, requested.home) > requested.offset
     except UnavailableError:
         # A broker finds no coordinator for a group that never was.
         return False
@@ -82,11 +69,17 @@ def is_forgotten(log: Log) -> bool:
 
 
 def wait_until(
-    is_true: Callable[[], bool], patience: float, clock: Callable[[], float], sleep: Callable[[float], None]
+    is_true: Callable[[], bool],
+    patience: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    progress: Callable[[], object] = lambda: None,
 ) -> bool:
-    """Ask until something is true, for so many seconds; return the last answer."""
-    deadline = clock() + patience
+    """Ask until something is true, for so many seconds in which there was no progress; return the last answer."""
+    deadline, seen = clock() + patience, progress()
     while not is_true():
+        if (now := progress()) != seen:
+            deadline, seen = clock() + patience, now
         if clock() > deadline:
             return False
         sleep(POLL)

@@ -10,7 +10,7 @@ from consumers.runtime.revisions import RevisionFollower
 from consumers.runtime.topic_reader import new_records
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
-from pipeline.events.unlearning import is_event, is_unlearning_request, touches, windows_before
+from pipeline.events.unlearning import is_event, touches, windows_before
 from pipeline.events.user_state import names_in
 from pipeline.regions.revision import Revision
 from pipeline.streams.interface import Log
@@ -134,12 +134,6 @@ def _seconds(log: Log, edit_ids: Sequence[str]) -> float | None:
     ended = {record.key: record.written_at or 0.0 for record in new_records(log, OUTCOMES, 0)}
     found = [ended[i] - begun[i] for i in edit_ids if begun.get(i) and ended.get(i)]
     return sum(found) if found else None
-
-
-def request_since(log: Log, names: Collection[str], since: int) -> list[int]:
-    """Offsets of the requests to unlearn a user that a gate has written to `gated` since an offset."""
-    records = log.read(GATED, 0, since, max(since, log.acknowledged_end(GATED, 0)))
-    return [record.offset for record in records if record.key in names and is_unlearning_request(record)]
 
 
 class Answers:

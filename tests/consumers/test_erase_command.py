@@ -211,6 +211,7 @@ def test_unlearning_states_its_cost_and_belongs_to_the_erasure(
     )
     assert on("erase", "ann", "--check").out.startswith("ann was not erased\n")
     monkeypatch.setattr(command, "time", World(lambda: stages(on, tmp_path)))
+    monkeypatch.setattr(command, "TRAINER_PATIENCE", command.PATIENCE)
     ended = on("erase", "ann", "--unlearn")
     assert ended.code == 1 and "the unlearning goes on, or no trainer runs" in ended.out, ended
     assert "ann was erased up to" in ended.out and "set-up: backbone" in ended.out
