@@ -102,9 +102,7 @@ def all_gated(log: Log, expected: int) -> list[Any]:
 
 
 # Neither is passed in a turn without records, after which a gate has nothing to commit and need not notice anything.
-@pytest.mark.parametrize(
-    "point", [Point.PUBLISHING, Point.COMMITTING], ids=["before its records", "before its offsets"]
-)
+@pytest.mark.parametrize("point", [Point.COMMITTING, *([Point.PUBLISHING] if LONG else [])])
 def test_a_broker_that_is_away_costs_no_event_and_doubles_none(broker: Broker, tmp_path: Path, point: Point) -> None:
     before, patient, values = set(threading.enumerate()), settings(close_seconds=1.0), interactions(EVENTS)
     asked = patient.model_copy(update={"commit_seconds": COMMIT_SECONDS})

@@ -1,4 +1,7 @@
-"""Live mode: a second trainer joins and leaves, and every published edit can be carried out again."""
+"""Live mode: a second trainer joins and leaves, and every published edit can be carried out again.
+
+RAIE_SOAK=1 tries it on a broker, too, as `make soak` does.
+"""
 
 import os
 import signal
@@ -9,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from threading import Thread
+
+import pytest
 
 from adapters_store import AdaptersStore
 from consumers.runtime.ledger import Ledger, adapters_ever_live
@@ -22,6 +27,8 @@ from pipeline.setup.storage import load_setup
 from pipeline.streams.topics import REGIONS
 from tests.consumers.gating import changed
 from tests.consumers.soak import Driver, MonitorDriver, prepare, wait_for_commits, write_stream
+
+KINDS = ["sqlite", *(["kafka"] if os.environ.get("RAIE_SOAK") else [])]
 
 EVENTS, RATE, JOINS = 1_000, 40.0, 10
 """Events of the data set, half of them the stream; events per second, so that trainers have time; second trainers."""
@@ -59,6 +66,7 @@ class ComingAndGoing(Driver):
         return self.joined == JOINS and super().finished(course)
 
 
+@pytest.mark.parametrize("log_settings", KINDS, indirect=True)
 def test_a_second_trainer_that_comes_and_goes_publishes_nothing_twice_and_all_can_be_made_again(
     tmp_path: Path, log_settings: LogSettings
 ) -> None:

@@ -1,5 +1,7 @@
 """Ablations of RAIE: each lacks its part and nothing else."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 
@@ -8,26 +10,35 @@ from pipeline.events.existence import Existence
 from pipeline.events.windows import Windows
 from pipeline.regions.vmf import log_density
 from pipeline.setup.artifacts import SetUp
+from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.raie.replayed import Raie
 from pipeline.strategies.raie.scheduled import SCHEDULED
 from pipeline.strategies.registry import STRATEGIES
 from tests.replay.small import config, context_of, plan
 
-KINDS = [name for name, kind in STRATEGIES.items() if isinstance(kind, type) and issubclass(kind, Raie)]
+
+class Runs(dict[str, Raie]):
+    """RAIE and its ablations after the whole stream, each run when a test first asks for it."""
+
+    def __init__(self, context: Callable[[str], StrategyContext]) -> None:
+        super().__init__()
+        self._context = context
+
+    def __missing__(self, name: str) -> Raie:
+        made = STRATEGIES[name](self._context(name))
+        assert isinstance(made, Raie)
+        for part in plan().update_intervals(3):
+            made.observe(part)
+            made.learn()
+        self[name] = made
+        return made
 
 
 @pytest.fixture(scope="module")
-def ran(setup: SetUp, tmp_path_factory):
-    """RAIE and its ablations after the whole stream."""
-    made = {}
-    for name in KINDS:
-        start = context_of(setup, tmp_path_factory.mktemp(name), "edits.confidence=0")
-        made[name] = STRATEGIES[name](start)
-        for part in plan().update_intervals(3):
-            made[name].observe(part)
-            made[name].learn()
-    yield made
-    for strategy in made.values():
+def ran(setup: SetUp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    runs = Runs(lambda name: context_of(setup, tmp_path_factory.mktemp(name), "edits.confidence=0"))
+    yield runs
+    for strategy in runs.values():
         strategy.close()
 
 
