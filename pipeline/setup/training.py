@@ -12,7 +12,7 @@ from pipeline.config import Config
 from pipeline.events.windows import PADDING, Windows
 from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone
-from pipeline.models.lora.host import add_factors, merge_factors
+from pipeline.models.lora.peft_slot import add_factors, merge_factors
 from pipeline.models.placement import Placement
 from pipeline.models.training.loop import Progress as OnBatch
 from pipeline.models.training.loop import fit, known_rows

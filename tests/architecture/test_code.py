@@ -17,7 +17,7 @@ EDGES = {
     "uvicorn": "consumers/http/listening.py",
     "httpx2": "consumers/server/http/peer_client.py",
     "kafka": "pipeline/streams/kafka/*.py",
-    "peft": "pipeline/models/lora/host.py",
+    "peft": "pipeline/models/lora/peft_slot.py",
     "river": "pipeline/drift/river_detectors.py",
     "prometheus_client": "pipeline/telemetry.py",
     "opentelemetry": "consumers/runtime/opentelemetry_tracing.py",

@@ -1,11 +1,10 @@
-"""Region adapters over one frozen backbone, through peft; the only module that imports peft.
+"""Region adapters over one frozen backbone.
 
 An adapter consists of LoRA factors on the backbone's linear layers, a low-rank delta of the text projection, and
 its own rows for the items of its region's windows. Its name is its version (`r0003_v0007`); the tensors of a name
 never change once it is registered for serving. Outside `AdapterHost.active` no adapter has an effect on the backbone.
 """
 
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,9 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
 from adapters_store.errors import AdapterRefused
@@ -24,13 +20,9 @@ from pipeline.events.windows import PADDING
 from pipeline.models.backbones.base import BLOCK, Backbone, last_states
 from pipeline.models.injected import InjectedItems
 from pipeline.models.item_writing import write_items
+from pipeline.models.lora.peft_slot import ROWS, Adapter, PeftSlot
 from pipeline.models.lora.tensors import difference
 from pipeline.models.open_catalogue import OpenCatalogue
-from pipeline.models.seeding import seeded
-
-_ROWS = "trainable_tokens_delta"
-_NOTHING = "nothing"
-"""Name of a placeholder: peft requires at least one adapter. It is never active."""
 
 
 class AdapterHost:
@@ -55,18 +47,14 @@ class AdapterHost:
         self._shift = self._nothing()
         self._stale_shifts: set[int] = set()
         self._rewritten: set[int] = set()
-        with _quiet():
-            self._model: PeftModel = get_peft_model(backbone, self._config([0]), adapter_name=_NOTHING)
-        # Every adapter is of the same layers. To search the model for them takes peft longer than to score a batch.
-        kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
-        self._layers: list[Any] = [layer for layer in self._model.modules() if isinstance(layer, kinds)]
+        self._slot = PeftSlot(backbone, settings, self.targets)
+        self._adapters: dict[str, Adapter] = {}
         self._active: str | None = None
-        self._activate()
 
     @property
     def names(self) -> list[str]:
         """Names of the registered adapters."""
-        return sorted(name for name in self._model.peft_config if name != _NOTHING)
+        return sorted(self._adapters)
 
     def create(self, name: str, rows: Sequence[int], *, parent: str | None, seed: int) -> None:
         """Register a new adapter: a copy of its parent, or without effect where it has none.
@@ -78,7 +66,7 @@ class AdapterHost:
             seed: for the initial LoRA factors.
         """
         moved = sorted(set(map(int, rows)) | set(self.rows(parent) if parent else ())) or [0]
-        self._add(name, moved, seed)
+        self._keep(name, self._slot.make(moved, seed))
         if parent:
             self._copy(parent, name)
 
@@ -88,19 +76,18 @@ class AdapterHost:
         Raises:
             AdapterRefused: `wrong_tensors`, names or shapes do not match this backbone; no adapter is registered.
         """
-        self._add(name, rows, seed=0)
-        expected = {key: value.shape for key, value in self.tensors(name).items()}
+        expected = self._slot.shapes(len(rows))
         given = {key: value.shape for key, value in tensors.items()}
         if given != expected:
-            self.drop(name)
             raise AdapterRefused("wrong_tensors", difference(name, given, expected))
-        state = {key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}
-        set_peft_model_state_dict(self._model, state, adapter_name=name)
+        device = self.backbone.device
+        values = {key: torch.tensor(tensors[key], dtype=torch.float32, device=device) for key in expected}
+        self._keep(name, Adapter({key: nn.Parameter(value) for key, value in values.items()}, list(rows)))
 
     def drop(self, name: str) -> None:
         """Remove a registered adapter."""
         self.forget_vectors(name)
-        self._model.delete_adapter(name)
+        del self._adapters[name]
 
     def forget_vectors(self, name: str) -> None:
         """Have the item vectors of an adapter computed anew, since it is trained on."""
@@ -166,13 +153,12 @@ class AdapterHost:
 
     def tensors(self, name: str) -> dict[str, NDArray[Any]]:
         """Copy of the tensors of an adapter, by name."""
-        state = get_peft_model_state_dict(self._model, adapter_name=name)
-        return {key: value.detach().cpu().numpy().copy() for key, value in state.items()}
+        parameters = self._adapters[name].parameters
+        return {key: value.detach().cpu().numpy().copy() for key, value in parameters.items()}
 
     def rows(self, name: str) -> list[int]:
         """Catalogue rows of which an adapter has its own version."""
-        config: Any = self._model.peft_config[name]
-        return list(config.trainable_token_indices["items.rows"])
+        return list(self._adapters[name].rows)
 
     def describe(self, name: str, item_of: Sequence[str]) -> dict[str, object]:
         """Configuration of an adapter, stored beside its weights.
@@ -199,15 +185,15 @@ class AdapterHost:
     def factors(self, name: str) -> dict[str, list[nn.Parameter]]:
         """Low-rank factors A and B of an adapter, by the layer of the backbone that they change."""
         found: dict[str, list[nn.Parameter]] = {}
-        for key, parameter in self.backbone.named_parameters():
-            if name in key.split(".") and _ROWS not in key:
-                found.setdefault(key.partition(".lora_")[0], []).append(parameter)
+        for key, parameter in self._adapters[name].parameters.items():
+            if key != ROWS:
+                found.setdefault(key.partition(".lora_")[0].removeprefix("base_model.model."), []).append(parameter)
         return found
 
     def parameter_groups(
         self, name: str, learning_rate: float, row_learning_rate: float, layers: Collection[str] | None = None
     ) -> list[dict[str, Any]]:
-        """Make one adapter trainable until the end of the enclosing `active(name)`, and no other.
+        """Make one adapter trainable within `active(name)`.
 
         Returns:
             Two groups for an optimizer: the low-rank factors, those of the given layers if any are given, and the item
@@ -216,11 +202,9 @@ class AdapterHost:
         self.forget_vectors(name)
         pairs = self.factors(name)
         factors = [factor for layer in pairs if layers is None or layer in layers for factor in pairs[layer]]
-        rows: list[nn.Parameter] = []
-        self._model.set_adapter(name)
-        for key, parameter in self._model.named_parameters():
-            if self.settings.item_rows and _ROWS in key and name in key.split("."):
-                rows.append(parameter)
+        own = self._adapters[name].parameters
+        rows = [own[ROWS]] if self.settings.item_rows else []
+        for parameter in own.values():
             parameter.requires_grad_(False)
         for parameter in factors + rows:
             parameter.requires_grad_(True)
@@ -298,22 +282,12 @@ class AdapterHost:
         self._stale[name].clear()
 
     def _activate(self) -> None:
-        """Let the active adapter have an effect, and no other one.
+        self._slot.show(None if self._active is None else self._adapters[self._active])
 
-        This is what `set_adapter` and `enable_adapters` of peft do, less a visit to every adapter of every layer, to
-        set what is trained: that is up to `parameter_groups`.
-        """
-        name = _NOTHING if self._active is None else self._active
-        for layer in self._layers:
-            layer._active_adapter = [name]
-            layer._disable_adapters = self._active is None
-
-    def _add(self, name: str, rows: Sequence[int], seed: int) -> None:
-        with seeded(seed), _quiet():
-            self._model.add_adapter(name, self._config(list(rows)))
-        # The dropout that peft adds with an adapter starts in training mode, regardless of the mode of the model.
-        self._model.train(self.backbone.training)
-        self._activate()
+    def _keep(self, name: str, adapter: Adapter) -> None:
+        if name in self._adapters:
+            raise ValueError(f"adapter {name} already exists")
+        self._adapters[name] = adapter
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -321,50 +295,16 @@ class AdapterHost:
         projection = ("items.projection",) if self.backbone.items.projection is not None else ()
         return (*self.backbone.adapter_targets, *(projection if self.settings.text_projection else ()))
 
-    def _config(self, rows: list[int]) -> LoraConfig:
-        return LoraConfig(
-            r=self.settings.rank,
-            # peft types it as int and divides by it.
-            lora_alpha=self.settings.alpha,  # type: ignore[arg-type]
-            lora_dropout=self.settings.dropout,
-            target_modules=list(self.targets),
-            trainable_token_indices={"items.rows": rows},
-        )
-
     @torch.no_grad()
     def _copy(self, parent: str, child: str) -> None:
         index_of = {row: i for i, row in enumerate(self.rows(child))}
         shared = torch.tensor([index_of[row] for row in self.rows(parent)], device=self.backbone.device)
-        state = get_peft_model_state_dict(self._model, adapter_name=parent)
-        fresh = get_peft_model_state_dict(self._model, adapter_name=child)
-        for key, value in state.items():
-            fresh[key] = fresh[key].index_copy(0, shared, value) if _ROWS in key else value.clone()
-        set_peft_model_state_dict(self._model, fresh, adapter_name=child)
-
-
-def add_factors(backbone: Backbone, rank: int, alpha: float, seed: int) -> PeftModel:
-    """Freeze a backbone but for its item table, and give each linear layer trainable factors (Hu et al., 2021).
-
-    Args:
-        backbone: changed in place, as it is placed; the factors are float32 whatever its precision.
-        rank: of the factors.
-        alpha: numerator of their scale.
-        seed: of their initial values, which have no effect yet.
-
-    Returns:
-        What `merge_factors` takes.
-    """
-    # peft types alpha as int and divides by it.
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(backbone.adapter_targets))  # type: ignore[arg-type]
-    with seeded(seed), _quiet():
-        model: PeftModel = get_peft_model(backbone, config)
-    backbone.items.requires_grad_(True)
-    return model
-
-
-def merge_factors(model: PeftModel) -> None:
-    """Add the factors to the weights, rounded once to their precision; the backbone has its own layers again."""
-    model.merge_and_unload()
+        fresh = self._adapters[child].parameters
+        for key, value in self._adapters[parent].parameters.items():
+            if key == ROWS:
+                fresh[key].index_copy_(0, shared, value)
+            else:
+                fresh[key].copy_(value)
 
 
 class _Frozen(nn.Linear):
@@ -387,14 +327,3 @@ class _Frozen(nn.Linear):
         if self._latest is None or self._latest[0] is not texts:
             self._latest = texts, super().forward(texts)
         return self._latest[1]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress warnings of peft that need no action."""
-    with warnings.catch_warnings():
-        # peft 0.21 reads a property that transformers 5 renamed.
-        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*is deprecated", FutureWarning)
-        # GPT-2 stores its weights transposed; peft detects that itself, layer by layer.
-        warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
-        yield

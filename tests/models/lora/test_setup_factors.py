@@ -7,7 +7,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from pipeline.config import AdapterSettings, BackboneSettings
 from pipeline.models.backbones.factory import build_backbone
-from pipeline.models.lora.host import AdapterHost, add_factors, merge_factors
+from pipeline.models.lora.host import AdapterHost
+from pipeline.models.lora.peft_slot import add_factors, merge_factors
 from pipeline.models.placement import Placement
 from tests.models.backbones.small import CONTEXTS, LENGTH, scores, small_backbone, small_catalogue
 
