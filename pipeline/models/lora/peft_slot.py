@@ -56,7 +56,10 @@ class PeftSlot:
         self._layers: list[Any] = [layer for layer in self._model.modules() if isinstance(layer, kinds)]
         (self._tokens,) = [layer for layer in self._layers if hasattr(layer, "token_indices")]
         named = [name for name, _ in self._model.named_parameters() if _SLOT in name.split(".")]
-        self._places = {_without(_SLOT, name): self._place(name) for name in named}
+        # Item rows come last, as where peft saves an adapter.
+        places = {_without(_SLOT, name): self._place(name) for name in named}
+        rows = places.pop(ROWS)
+        self._places = places | {ROWS: rows}
         self._empty = Adapter({name: parameters[leaf] for name, (parameters, leaf) in self._places.items()}, [0])
         self.show(None)
 
