@@ -115,6 +115,7 @@ class Metrics:
         self.repartitioned = _counter(
             registry, "repartitioned", "Records sent on to the partition of their user", "reason"
         )
+        self.followed = _counter(registry, "followed", "Events of other gates that this gate has counted")
         self.users = _gauge(registry, "users", "Users with a history in this gate")
         self.gate_confidence = _histogram(registry, "gate_confidence", "Top posterior", SHARES, "region_id")
         self.gate_margin = _histogram(registry, "gate_margin", "Top posterior minus second", SHARES, "region_id")

@@ -185,7 +185,7 @@ def residues(config: Config) -> Iterable[Residue]:
         yield Residue("gate: item transitions and neighbours", f"counted for {longest:,} events", longest)
         yield Residue("gate: origin prior", f"weighs less than a millionth after {prior:,} events", prior)
         yield Residue("gate: weights of the second stage", "with a new set-up, or a gate of a new --instance")
-        yield Residue("gate: times an item was taken", "with a new set-up, or a gate of a new --instance")
+        yield Residue("gate: times an item was taken", "with a new set-up")
     yield Residue("monitor: detectors, shares of regions", "name no user; with a new set-up")
     yield Residue("set-up: backbone, its regions, calibration", "with a new set-up, if its data lacks the user")
 

@@ -197,8 +197,8 @@ def restore_online(online: OnlineState, gate: str, snapshot: OnlineSnapshot, row
     if not fits(snapshot, online) or len(rows) != arrays[_COUNTS].shape[2]:
         raise LogError(
             f"the trend of gate {gate} in topic {TREND} is of another set-up, other settings of the trend or another "
-            "version: give servers and gates the same, or start the gate under a new --instance, which counts from "
-            "set-up on"
+            "version: give servers and gates the same, or start the gate under a new --instance, which learns from "
+            "set-up on, and counts the newest events of the log"
         )
     online.restore(arrays, rows)
 
@@ -280,7 +280,7 @@ def _decoded(chunks: Sequence[Chunk], files: ArrayFiles) -> OnlineSnapshot:
 def _damaged(gate: str, cause: str = "") -> LogError:
     return LogError(
         f"the trend of gate {gate} is damaged in topic {TREND}: its chunks do not give what was written; restore the "
-        f"log from a backup, or start the gate under a new --instance, which counts from set-up on{cause}"
+        f"log from a backup, or start the gate under a new --instance, which learns from set-up on{cause}"
     )
 
 

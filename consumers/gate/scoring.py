@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from adapters_store import AdaptersStore
 from adapters_store.errors import StoreError
 from consumers.gate.changelog import OnlineSnapshot, is_of_mixture, read_snapshot, restore_online, snapshot_outputs
+from consumers.gate.other_gates import OtherGates
 from consumers.gate.snapshot_files import SnapshotFiles
 from consumers.runtime.item_records import AT_ONCE, ItemFollower
 from consumers.runtime.ledger import destroyed_versions
@@ -56,7 +57,7 @@ class GateScoring:
         metrics: of the process.
         on_skipped: called with each record of another program in a topic that it reads.
         beginning: see `EventScorer`.
-        clock: seconds since any moment, for the age of files of snapshots.
+        clock: seconds since any moment, for the age of files of snapshots and the reading of other gates' events.
 
     Attributes:
         scorer: assigns windows to regions and scores their targets.
@@ -100,6 +101,10 @@ class GateScoring:
         self._on_skipped = on_skipped
         self._revisions = RevisionFollower(setup.bank, store.arrays, on_skipped)
         self._written: tuple[int, int] | None = None
+        most = max(config.ranking.events, config.trend.followed_events)
+        self._others = OtherGates(instance, most, self._event_of, on_skipped, clock)
+        # In lockstep one gate scores everything, and results are those of a replay.
+        self._has_others = self.scorer.online is not None and not config.consumers.lockstep
         self._destroyed: Collection[str] = ()
 
     def is_unknown(self, item_id: str) -> bool:
@@ -111,9 +116,14 @@ class GateScoring:
         first = 0 if self.scorer.online is None else self.scorer.online.events
         events = self.scorer.handle(*self._windows(taken), [history for _, history in taken])
         self._count(events)
-        place = (self._revisions.next_revision, self._items.next_item, first)
+        place = (self._revisions.next_revision, self._items.next_item, first, self._others.position)
         stamped = (replace(e, stamp=GateStamp(self._instance, n, *place)) for n, e in enumerate(events, first))
         return [Output(GATED, versioned(e.to_record()), e.user_id, e.timestamp, 0) for e in stamped]
+
+    def follow(self, log: Log) -> None:
+        """Count what other gates have scored since the last call, right before `score`; at most once a second."""
+        if self._has_others:
+            self._count_elsewhere(self._others.poll(log))
 
     def poll(self, log: Log, until: int | None = None) -> None:
         """Apply new revisions, up to an offset if one is given, and new records of items.
@@ -144,10 +154,11 @@ class GateScoring:
         if written and written[0] == next_revision and online.events - written[1] < self._snapshot_events:
             return []
         self._written = next_revision, online.events
-        # No record that this transaction is about to write is before the end.
-        gated_end, catalogue = log.end_offset(GATED, 0), self.scorer.catalogue
+        # No record that this transaction is about to write is before the end, or before the last of others' events.
+        position, catalogue = self._others.position, self.scorer.catalogue
+        gated_from = log.end_offset(GATED, 0) if position is None else position
         items = (catalogue.others(), catalogue.untaken(), catalogue.now, self._items.next_item)
-        snapshot = OnlineSnapshot(online.to_arrays(), online.events, next_revision, gated_end, *items)
+        snapshot = OnlineSnapshot(online.to_arrays(), online.events, next_revision, gated_from, *items)
         try:
             return snapshot_outputs(self._instance, snapshot, gated[-1].timestamp, self._files.replace)
         except StoreError as error:
@@ -179,6 +190,7 @@ class GateScoring:
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
         self._show(())
         self._written = snapshot.next_revision, snapshot.events
+        self._others.position = snapshot.gated if self._has_others else None
         self._learn_again(self._scored_since(snapshot, log), log)
 
     def _scored_since(self, snapshot: OnlineSnapshot, log: Log) -> list[GatedEvent]:
@@ -192,7 +204,7 @@ class GateScoring:
             if event.stamp.number > wanted:
                 raise LogError(
                     f"{GATED} does not hold every event of gate {self._instance} since its trend was written down at "
-                    f"event {snapshot.events}: start it under a new --instance, which counts from nothing"
+                    f"event {snapshot.events}: start it under a new --instance, which learns from set-up on"
                 )
             found.append(event)
         return found
@@ -201,12 +213,26 @@ class GateScoring:
         return GatedEvent.from_record(value_of(record), self._setup_items)
 
     def _learn_again(self, events: Sequence[GatedEvent], log: Log) -> None:
-        """Pass events again, each batch with the records of items that were read before it."""
+        """Pass events again, each batch after the records of items and of other gates that were read before it."""
         for (next_item, _), batch in groupby(events, _batch_of):
             self.poll_items(log, next_item)
             together = list(batch)
+            followed = together[0].stamp.followed if together[0].stamp else None
+            if self._has_others and followed is not None:
+                self._count_elsewhere(self._others.read(log, followed))
             moments, targets = [e.timestamp for e in together], [e.target for e in together]
             self.scorer.learn_again(together, self._pass(moments, targets))
+
+    def _count_elsewhere(self, batches: Iterable[Sequence[GatedEvent]]) -> None:
+        """Count events of other gates; an item that is not known here yet counts as none."""
+        online, catalogue = self.scorer.online, self.scorer.catalogue
+        for events in batches:
+            if online is None or not events:
+                continue
+            self._take_over_items()
+            for event in events:
+                online.count_elsewhere(event, catalogue)
+            self._metrics.followed.inc(len(events))
 
     def _windows(self, taken: Sequence[Taken]) -> tuple[Windows, Existence]:
         """Windows of events in the rows of the catalogue, and what existed for each of them."""
@@ -229,9 +255,12 @@ class GateScoring:
         """Take events over into the catalogue; return what existed for each of them."""
         catalogue = self.scorer.catalogue
         changes = catalogue.pass_events(moments, targets)
+        self._take_over_items()
+        return Existence.after(catalogue.existing(), changes, len(moments), repeats=self._repeats)
+
+    def _take_over_items(self) -> None:
         self.scorer.follow(self._freed)
         self._freed.clear()
-        return Existence.after(catalogue.existing(), changes, len(moments), repeats=self._repeats)
 
     def _earlier(self, items: Sequence[str]) -> NDArray[np.int32]:
         """(e,) rows of items that left a window, left-padded; those without a row are left out."""

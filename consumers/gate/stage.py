@@ -293,7 +293,7 @@ class GateStage:
                 self._append(arrival, touched)
         stream = [a for a in batch if not a.past]
         for start in range(0, len(stream), size):
-            gated += self._score_together(stream[start : start + size], touched)
+            gated += self._score_together(stream[start : start + size], touched, log)
         for arrival in batch:
             self._buffers[arrival.partition].handle(arrival)
         self._count_users()
@@ -341,7 +341,7 @@ class GateStage:
             touched[arrival.partition, erasure_key(arrival.event.user_id)] = kept
             self._batches.advance(arrival.sequence)
 
-    def _score_together(self, arrivals: Sequence[Arrival], touched: Touched) -> list[Output]:
+    def _score_together(self, arrivals: Sequence[Arrival], touched: Touched, log: Log) -> list[Output]:
         """Score one batch of the model: each window is taken before its event is appended."""
         taken: list[Taken] = []
         gated: list[Arrival] = []
@@ -355,6 +355,7 @@ class GateStage:
             return []
         delays = (one.written_at - one.event.timestamp for one in gated if one.written_at is not None)
         self._metrics.fresh("arrived", delays)
+        self._scoring.follow(log)
         outputs = self._scoring.score(taken)
         return [
             replace(out, since=one.written_at, traceparent=one.traceparent)

@@ -61,6 +61,7 @@ class GateStamp:
         next_revision: first offset of `regions` not in force when the event was scored (`revision` in the record).
         next_item: first offset of `items` not in force then (`items` in the record).
         batch: `number` of the first event that was scored together with it: the items of all of them were known then.
+        followed: offset of `gated` before which the events of other gates were counted then; None where none were.
     """
 
     gate: str
@@ -68,13 +69,15 @@ class GateStamp:
     next_revision: int
     next_item: int = 0
     batch: int = 0
+    followed: int | None = None
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self | None:
         """From a record of `gated`; None where a replay wrote it."""
         if "gate" not in record:
             return None
-        return cls(record["gate"], record["number"], record["revision"], record.get("items", 0), record.get("batch", 0))
+        later = record.get("items", 0), record.get("batch", 0), record.get("followed")
+        return cls(record["gate"], record["number"], record["revision"], *later)
 
     def to_fields(self) -> dict[str, Any]:
         """As fields of a record of `gated`."""
@@ -84,6 +87,7 @@ class GateStamp:
             "revision": self.next_revision,
             "items": self.next_item,
             "batch": self.batch,
+            **({} if self.followed is None else {"followed": self.followed}),
         }
 
 

@@ -10,7 +10,7 @@ from pipeline.arrays import Array
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.gated import GatedEvent, OnlineFeatures
-from pipeline.events.windows import Ids
+from pipeline.events.windows import PADDING, Ids
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.online.decayed_popularity import for_other_regions
 from pipeline.online.origin_prior import OriginPrior
@@ -48,7 +48,7 @@ class OnlineState:
 
     @property
     def events(self) -> int:
-        """Number of events counted since set-up."""
+        """Number of events of this gate counted since set-up."""
         return self.second_stage.events
 
     def learn_origin(self, event: GatedEvent, query: Query) -> None:
@@ -57,6 +57,12 @@ class OnlineState:
         if probability is not None and event.backbone_probability is not None:
             since = round(query.recent * len(query.window))
             self.origin_prior.learn(query.setup_shares, since, event.opened, probability, event.backbone_probability)
+
+    def count_elsewhere(self, event: GatedEvent, catalogue: OpenCatalogue) -> None:
+        """Count an event that another gate has scored, and has learned from."""
+        query, target = self.query_of(event, catalogue), catalogue.row_of.get(event.target, PADDING)
+        # The item may have been evicted since: the event counts all the same, for no item.
+        self.second_stage.count_elsewhere(query if target != PADDING else query.without_items(), target)
 
     def query_of(self, event: GatedEvent, catalogue: OpenCatalogue) -> Query:
         """The window of an event in the rows of a catalogue, without scores of models."""

@@ -94,7 +94,7 @@ class SecondStage:
     Attributes:
         features: names and computation of the features.
         lists: lists by the same counts.
-        events: number of events counted since set-up.
+        events: number of events of this gate counted since set-up.
         started: True once the events of set-up are counted.
     """
 
@@ -226,13 +226,17 @@ class SecondStage:
         self.events, self.started = 0, True
 
     def count(self, query: Query, target: int) -> None:
-        """Count an event in every source."""
+        """Count an event in every source, and as one of this gate."""
+        self.count_elsewhere(query, target)
+        self.events += 1
+
+    def count_elsewhere(self, query: Query, target: int) -> None:
+        """Count an event of another gate in every source."""
         self._popularity.add(query.setup_shares, target)
         self._recent.add(query.context, target)
         self._all.add(query.context, target)
         self._neighbours.add(query.history(self._history), target)
         self._recency.add(target)
-        self.events += 1
 
     # Catalogue and state.
 
@@ -292,14 +296,9 @@ class SecondStage:
         return all(name in theirs and theirs[name].shape == array.shape for name, array in mine.items())
 
     def _parts(self) -> list[tuple[str, Any]]:
-        return [
-            ("popularity", self._popularity),
-            ("recent", self._recent),
-            ("all", self._all),
-            ("neighbours", self._neighbours),
-            ("recency", self._recency),
-            ("network", self._network),
-        ]
+        names = ("popularity", "recent", "all", "neighbours", "recency", "network")
+        pairs: tuple[Any, ...] = (self._recent, self._all)
+        return list(zip(names, (self._popularity, *pairs, self._neighbours, self._recency, self._network), strict=True))
 
     def _batches(self, events: Sequence[Event], retained: Retained) -> Iterator[_Batch]:
         """Events in batches; what does not depend on counts is computed for all of them together."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from consumers.gate.changelog import OnlineSnapshot, snapshot_outputs
+from consumers.server.views import online as online_view
 from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Windows, no_earlier
 from pipeline.models.open_catalogue import OpenCatalogue
@@ -179,28 +180,32 @@ def test_a_withdrawn_item_stays_out_however_it_trends(world: World) -> None:
             assert item not in [i["item_id"] for i in server.recommend(user_id=user, k=1000)["items"]]
 
 
-def test_of_several_gates_the_one_that_wrote_last_is_followed(world: World) -> None:
+def test_of_several_gates_one_is_followed_and_the_events_of_all_are_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(online_view, "SILENT", 4)
+    catalogue, expected = OpenCatalogue(the_setup().catalogue, None), fresh_state()
     with serving(world) as server:
         world.snapshot(fresh_state(), "one")
         eventually(lambda: server.service.online.gate == "one")
-        other = fresh_state()
-        for _ in range(5):
-            count(other, 7)
-        world.snapshot(other, "two")
-        eventually(lambda: server.service.online.gate == "two")
-        world.gated(first_taken(8), "one")
+        world.snapshot(fresh_state(), "two")
+        for row, gate in ((8, "one"), (9, "two"), (9, "two")):
+            world.gated(first_taken(row), gate)
+        count(expected, 8)
+        for _ in range(2):
+            expected.count_elsewhere(first_taken(9), catalogue)
+        eventually(lambda: np.array_equal(server.service.online.overall(), expected.overall()))
+        assert (server.service.online.gate, server.service.online.events) == ("one", 1)
+        world.snapshot(expected, "two")
         world.gated(first_taken(9), "two")
-        counted(server, 6)
-        count(other, 9)
-        np.testing.assert_array_equal(server.service.online.overall(), other.overall())
-        # What was passed over is not lost: it is read again with that gate's next snapshot.
-        world.events["one"] = 1
-        with world.producer.transaction() as transaction:
-            for out in snapshot_outputs("one", OnlineSnapshot(fresh_state().to_arrays(), 0, 1, 0), 1.6e9):
-                transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
-        counted(server, 1)
-        rise = server.service.online.overall() / np.maximum(fresh_state().overall(), 1e-12)
-        assert rise.argmax() == 8
+        expected.count_elsewhere(first_taken(9), catalogue)
+        eventually(lambda: np.array_equal(server.service.online.overall(), expected.overall()))
+        assert server.service.online.gate == "one", "it was heard three records ago"
+        world.gated(first_taken(9), "two")
+        expected.count_elsewhere(first_taken(9), catalogue)
+        world.snapshot(expected, "two")
+        eventually(lambda: server.service.online.gate == "two")
+        np.testing.assert_array_equal(server.service.online.overall(), expected.overall())
 
 
 @pytest.mark.parametrize("bad", ["damaged", "of other half-lives"])

@@ -1,11 +1,11 @@
 """Origin prior and second stage of a server: those of a gate, read from the log.
 
     trend   ──► the newest snapshot: counts, and the weights of the ranking
-    gated   ──► events of that gate since then: counts and origin prior only
+    gated   ──► events since then: of that gate counts and origin prior, of the others counts
 
 The gate learns the weights from the model's scores under the revision of each event and from held-out windows: between
-two snapshots they stay as they are here. Every gate counts the events of its own users; the server follows the gate
-that wrote the newest snapshot. Whatever its gate, an event shows that its item was taken.
+two snapshots they stay as they are here. Every gate counts the events of all, and learns from those of its own users.
+The server follows one gate, and leaves it once it is silent while others write.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,6 +44,9 @@ from pipeline.regions.bank import Posterior
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, RecordsLostError, UnavailableError
 from pipeline.streams.topics import GATED, TREND
+
+SILENT = 10_000
+"""Records of `gated` without one of the followed gate, after which the snapshot of another one is taken over."""
 
 Taken = tuple[str, int]
 """An item that was taken, and the first offset of `items` that its gate had not read then."""
@@ -106,7 +109,7 @@ class ServedOnlineState:
         self._online = self._new() if config.trend.half_lives else None
         self._region_events = RegionEvents()
         self._gate: str | None = None
-        self._position = 0
+        self._position = self._heard = 0
         self._lock = Lock()
 
     @property
@@ -241,6 +244,11 @@ class ServedOnlineState:
             self._region_events.add(event for _, event in gated)
         snapshots = [record for record in records if record.topic == TREND]
         named = list(readable(snapshots, lambda record: (record, str(chunk_of(record)["gate"])), on_skipped))
+        heard = (r.offset + 1 for r, e in gated if e.stamp and e.stamp.gate == self._gate)
+        self._heard = max(heard, default=self._heard)
+        end = gated[-1].record.offset + 1 if gated else self._position
+        if end - self._heard < SILENT:
+            named = [one for one in named if self._gate in (None, one[1])]
         if named:
             self._take_over(*named[-1], log, take, on_skipped)
         if gated and self._online is not None:
@@ -271,6 +279,7 @@ class ServedOnlineState:
             self._count(online, gate, since, lambda *_: None)
             with self._lock:
                 self._online, self._gate = online, gate
+            self._heard = self._position
 
     def _take_weights(self, kept: OnlineSnapshot, gate: str, log: Log) -> bool:
         """Take the weights of a snapshot alone where the counts are the gate's already; say whether they are."""
@@ -313,13 +322,15 @@ class ServedOnlineState:
         return list(readable(events, lambda r: Gated(r, GatedEvent.from_record(value_of(r), known)), on_skipped))
 
     def _count(self, online: OnlineState, gate: str | None, gated: Iterable[Gated], skip: OnSkipped) -> None:
-        """Count the events of a gate, each once; a gate without a second stage writes no inputs for it."""
+        """Count events, those of the followed gate once each; a gate without a second stage writes no inputs for it."""
         for record, event in gated:
             stamp = event.stamp
-            if stamp is None or event.online is None or stamp.gate != gate:
+            if gate is None or stamp is None or event.online is None:
                 continue
             try:
-                if stamp.number >= online.events:
+                if stamp.gate != gate:
+                    online.count_elsewhere(event, self._catalogue)
+                elif stamp.number >= online.events:
                     self._count_one(online, event)
             except MALFORMED as error:
                 skip(record, error)

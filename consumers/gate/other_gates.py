@@ -1,0 +1,75 @@
+"""Events that other gates have scored: what is popular, and what follows what, is of all users and not of one gate's.
+
+    gated ──► events of other gates, once a second, before a batch is scored ──► counts
+
+Each record of `gated` says up to where its gate had counted the others by then (`followed`), so that a restart counts
+in the same order. What a gate *learns* (the weights of the second stage, the origin prior) stays its own.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+from consumers.runtime.malformed import OnSkipped, readable
+from pipeline.events.gated import GatedEvent
+from pipeline.events.unlearning import is_event
+from pipeline.streams.interface import Log, Record
+from pipeline.streams.topics import GATED
+
+EVERY = 1.0
+"""Seconds between two readings."""
+
+TOGETHER = 1_000
+"""Most records in memory at once."""
+
+AT_ONCE = 5_000
+"""Most records of a reading, so that a gate that has much to read goes on scoring."""
+
+
+class OtherGates:
+    """One gate's position in `gated`.
+
+    Args:
+        instance: name of the gate.
+        most: newest records that a gate without a snapshot begins with.
+        event_of: reads a record.
+        on_skipped: called with each record that cannot be read.
+        clock: seconds since any moment.
+
+    Attributes:
+        position: first offset that was not read yet; None before the first reading.
+    """
+
+    def __init__(
+        self,
+        instance: str,
+        most: int,
+        event_of: Callable[[Record], GatedEvent],
+        on_skipped: OnSkipped,
+        clock: Callable[[], float],
+    ) -> None:
+        self.position: int | None = None
+        self._instance, self._most, self._event_of, self._on_skipped = instance, most, event_of, on_skipped
+        self._clock, self._next = clock, -math.inf
+
+    def poll(self, log: Log) -> Iterator[list[GatedEvent]]:
+        """Read new records, a second after the end was reached; yield events of other gates, in order."""
+        if self._clock() < self._next:
+            return
+        end = log.end_offset(GATED, 0)
+        if self.position is None:
+            self.position = end - self._most
+        until = min(end, max(self.position, log.start_offset(GATED, 0)) + AT_ONCE)
+        if until == end:
+            self._next = self._clock() + EVERY
+        yield from self.read(log, until)
+
+    def read(self, log: Log, until: int) -> Iterator[list[GatedEvent]]:
+        """Read records up to an offset; yield events of other gates, in order."""
+        start = max(log.start_offset(GATED, 0), self.position or 0)
+        self.position = max(start, until)
+        for begin in range(start, until, TOGETHER):
+            records = filter(self._is_of_another, log.read(GATED, 0, begin, min(begin + TOGETHER, until)))
+            yield [e for e in readable(records, self._event_of, self._on_skipped) if e.online is not None]
+
+    def _is_of_another(self, record: Record) -> bool:
+        return is_event(record) and (record.value or {}).get("gate") not in (None, self._instance)

@@ -1,0 +1,96 @@
+"""Several gates on one log: each counts the events of all in their order, and restores that to the bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from consumers.gate import other_gates
+from consumers.gate.other_gates import OtherGates
+from consumers.runtime.malformed import unreported
+from pipeline.events.gated import GatedEvent
+from pipeline.streams import Log, Record, SqliteLog
+from pipeline.streams.topics import GATED
+from tests.consumers.gating import Json, changed, fill, gate_loop, gated, write
+from tests.consumers.run_of_raie import the_setup
+from tests.consumers.test_gate_faults import stream
+
+CONFIG = changed(consumers={"snapshot_events": 10_000})
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@pytest.fixture
+def open_log(tmp_path: Path) -> Callable[[], Log]:
+    return lambda: SqliteLog(tmp_path / "log.sqlite")
+
+
+def known() -> list[Json]:
+    """Events of the stream whose items set-up knows: no monitor tells the gates of others here."""
+    return [event for event in stream() if event["item_id"] in the_setup().catalogue.row_of]
+
+
+def state_of(loop: Any) -> Arrays:
+    found: Arrays = loop._stage._scoring.scorer.online.to_arrays()
+    return found
+
+
+def in_turns(open_log: Callable[[], Log], folder: Path, names: str = "aba") -> Any:
+    """Gates of these names one after the other, each with its part of the stream; return the last one."""
+    events = known()
+    for number, name in enumerate(names):
+        part = events[number * len(events) // 3 : (number + 1) * len(events) // 3]
+        if number:
+            write(open_log(), part)
+        else:
+            fill(open_log(), part)
+        loop = gate_loop(open_log, folder, CONFIG, name)
+        loop.run()
+    return loop
+
+
+def test_what_a_gate_counts_is_of_all_gates_and_what_it_learns_its_own(
+    open_log: Callable[[], Log], tmp_path: Path
+) -> None:
+    state = state_of(in_turns(open_log, tmp_path))
+    own = [event["gate"] for event in gated(open_log())]
+    assert set(own) == {"a", "b"} and own[-1] == "a"
+    alone = state_of(in_turns(lambda: SqliteLog(tmp_path / "one.sqlite"), tmp_path / "one", "aaa"))
+    assert (state["events"], alone["events"]) == (own.count("a"), len(known()))
+    counts = [name for name in alone if name.split(".")[0] in {"popularity", "recent", "all", "neighbours", "recency"}]
+    assert len(counts) > 5
+    different = [name for name in counts if not np.array_equal(state[name], alone[name])]
+    assert different == []
+    assert not np.array_equal(state["network.weights"], alone["network.weights"])
+
+
+def test_a_gate_restores_what_it_counted_of_others_to_the_bit(open_log: Callable[[], Log], tmp_path: Path) -> None:
+    lived = in_turns(open_log, tmp_path)
+    again = gate_loop(open_log, tmp_path, CONFIG, "a")
+    again._stage.restore({}, open_log())
+    one, other = state_of(lived), state_of(again)
+    assert [name for name in one if not np.array_equal(one[name], other[name])] == []
+
+
+def test_a_gate_that_has_much_to_read_reads_it_in_parts_and_then_once_a_second(
+    open_log: Callable[[], Log], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_turns(open_log, tmp_path)
+    end, now = len(gated(open_log())), [0.0]
+    monkeypatch.setattr(other_gates, "AT_ONCE", 50)
+
+    def event_of(record: Record) -> GatedEvent:
+        return GatedEvent.from_record(record.value or {}, the_setup().catalogue.item_ids)
+
+    reader = OtherGates("c", end - 10, event_of, unreported, lambda: now[0])
+    found = [[e for events in reader.poll(open_log()) for e in events] for _ in range(4)]
+    assert [len(part) for part in found] == [50, 50, end - 110, 0]
+    assert reader.position == end == open_log().end_offset(GATED, 0)
+    now[0] = other_gates.EVERY
+    write(open_log(), [{**known()[-1], "event_id": "later"}])
+    gate_loop(open_log, tmp_path, CONFIG, "b").run()
+    assert [event.event_id for events in reader.poll(open_log()) for event in events] == ["later"]
+    assert list(reader.poll(open_log())) == []
