@@ -5,8 +5,8 @@
     users      processor microseconds of an event in a gate with `--few` and with `--many` users (benchmarks/users.py)
     regions    of an event without a log, learning included, with `--few-regions` and `--regions` opened regions, each
                with an adapter and 500 item rows of its own (benchmarks/handler.py)
-    gates      of an event with one gate and with two that share the partitions of one log: `handled` in the stage, and
-               `log` for all else (polls, commits, waiting between them), the sum over the gates
+    gates      of an event with one gate and with two that share the partitions of one log, each on one thread:
+               `handled` in the stage, and `log` for all else (polls, commits, waiting between them), their sum
     restart    seconds of gate and server with `--users`, and MB beyond the model: their first start, which builds the
                tables of users, and one after `--changed` more records (benchmarks/users.py)
     ratios     users, regions: the larger over the smaller; gates: `handled` of two over that of one; restart of gate
@@ -170,6 +170,8 @@ class _SharingGate(GateStage):
 
 def gate(folder: str, log: str, instance: str, gates: str, events: str) -> dict[str, float]:
     """Processor microseconds that one of several gates spends in its stage and for the log, until all is gated."""
+    # One thread each, in both cases: threads that wait for each other on shared cores spend time on nothing.
+    torch.set_num_threads(1)
     config = load_config(overrides=[*SETTINGS, "consumers.poll_timeout=0.05"])
     store, tables = AdaptersStore(Path(folder) / "root" / "adapters"), UserTables(Path(f"{log}.{instance}"))
     stage = _SharingGate(load_setup(Path(folder) / "root"), config, store, tables, instance, new_metrics())

@@ -193,7 +193,8 @@ def without_idle(shares: Array, adapters: Sequence[str | None], gone: NDArray[np
 
 def missing(adapters: Sequence[str | None], names: Collection[str]) -> NDArray[np.bool_]:
     """(c,) True for adapters that are wanted and not among the loaded ones."""
-    return np.array([name is not None and name not in names for name in adapters])
+    loaded = set(names)
+    return np.array([name is not None and name not in loaded for name in adapters])
 
 
 def affected(shares: Array, columns: NDArray[np.bool_]) -> NDArray[np.bool_]:

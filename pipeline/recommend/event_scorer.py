@@ -207,7 +207,8 @@ class EventScorer:
         scored: NDArray[np.bool_],
     ) -> dict[str, list[Any]]:
         """Fields of `GatedEvent` that follow from windows and scores alone, a list of n values each."""
-        posterior, bank, ids = batch.posterior, self.live.bank, self.catalogue.ids
+        posterior, ids = batch.posterior, self.catalogue.ids
+        ids_of_stream = np.array([region.region_id for region in self.live.bank.stream], dtype=np.int64)
         return {
             "event_id": windows.event_ids.tolist(),
             "user_id": windows.users.tolist(),
@@ -221,10 +222,7 @@ class EventScorer:
             "setup_region": posterior.setup_tops.tolist(),
             "setup_rival": posterior.setup_rivals.tolist(),
             "setup_margin": posterior.setup_margins.tolist(),
-            "route": [
-                [r.region_id for r, w in zip(bank.stream, row, strict=True) if w >= self._config.gate.floor]
-                for row in batch.route[:, 1:]
-            ],
+            "route": [ids_of_stream[row].tolist() for row in batch.route[:, 1:] >= self._config.gate.floor],
             "confidence": posterior.confidence.tolist(),
             "margin": posterior.margin.tolist(),
             "angle": posterior.angles.tolist(),

@@ -61,15 +61,16 @@ def mixed_probabilities(
     device = host.backbone.device
     weights = torch.from_numpy(route).to(device, torch.float32)
     total = torch.zeros(len(contexts), existence.items + 1, device=device)
-    for column, wanted in enumerate(adapters):
-        name = wanted if wanted in host.names else None
-        # The backbone scores every window, needed or not: the size of a batch can change the last bits of a result,
-        # and the adapter weight of one region must not reach the windows of another that way.
+    loaded = set(host.names)
+    # The backbone scores every window, needed or not: the size of a batch can change the last bits of a result,
+    # and the adapter weight of one region must not reach the windows of another that way.
+    needed = np.array([wanted is None for wanted in adapters]) | (route != 0.0).any(axis=0)
+    for column in np.flatnonzero(needed).tolist() if len(contexts) else ():
+        wanted = adapters[column]
         rows = np.arange(len(contexts)) if wanted is None else np.flatnonzero(route[:, column])
-        if len(rows):
-            known = backbone if wanted is None else None
-            selected = existence.select(rows)
-            answer = next_item_probabilities(host, contexts[rows], name, selected) if known is None else known
-            places = torch.from_numpy(rows).to(device)
-            total.index_add_(0, places, answer * weights[places, column : column + 1])
+        known = backbone if wanted is None else None
+        name, selected = wanted if wanted in loaded else None, existence.select(rows)
+        answer = next_item_probabilities(host, contexts[rows], name, selected) if known is None else known
+        places = torch.from_numpy(rows).to(device)
+        total.index_add_(0, places, answer * weights[places, column : column + 1])
     return total
