@@ -61,4 +61,6 @@ class UnlearningProgress:
         return set(self._requests[log.generation]) <= self._answers_in(log).keys()
 
     def _answers_in(self, log: GenerationLog) -> Mapping[int, tuple[Edit, Outcome]]:
-        return self._answers.setdefault(log.generation, Answers(log))()
+        if log.generation not in self._answers:
+            self._answers[log.generation] = Answers(log)
+        return self._answers[log.generation]()
