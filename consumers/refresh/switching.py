@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from consumers.refresh.shadow import behind, judgement
+from consumers.refresh.shadow import GatedByBoth, behind, judgement
 from consumers.runtime.generations import read_generations, write_act
 from consumers.runtime.split_counts import read_outcome
 from pipeline.config import RefreshSettings
@@ -53,7 +53,11 @@ def wait_for_events(log: Log, new: Generation, settings: RefreshSettings, patien
         LogError: they have not after `patience` seconds, or the shadow ended.
     """
     deadline, shown = operator.monotonic() + patience, 0.0
-    while (found := judgement(log, _in_shadow(log, new), new, settings)).events < settings.judged_events:
+    found = GatedByBoth(log, _in_shadow(log, new), new)
+    while True:
+        found.poll()
+        if found.events >= settings.judged_events:
+            return
         if operator.monotonic() > deadline:
             raise LogError(
                 f"both generations have scored {found.events:,} events, and {settings.judged_events:,} are needed "
@@ -64,6 +68,7 @@ def wait_for_events(log: Log, new: Generation, settings: RefreshSettings, patien
             operator.say(f"shadow: {found.events:,} of {settings.judged_events:,} events, gate {waiting:,} behind")
             shown = operator.monotonic() + EVERY
         operator.sleep(1.0)
+        _in_shadow(log, new)
 
 
 def switch(log: Log, settings: RefreshSettings, patience: float, operator: Operator) -> Judgement:
