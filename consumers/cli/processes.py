@@ -40,6 +40,22 @@ def check_numbers(numbers: Numbers, config: Config) -> None:
         raise RaieError("\n".join(problems))
 
 
+def environment_of(numbers: Numbers, config: Config, cores: int) -> dict[str, str]:
+    """Variables of the processes: each has its share of the cores, as threads that wait for a busy core cost time.
+
+    In lockstep a sum by another number of threads is not a replay's, so that number stays what it is for all programs.
+
+    Args:
+        numbers: of processes.
+        config: the whole tree.
+        cores: of this machine.
+    """
+    if config.consumers.lockstep:
+        return {}
+    computing = numbers.gates + numbers.trainers + numbers.servers
+    return {"OMP_NUM_THREADS": str(max(1, cores // computing))}
+
+
 def stages_of(root: Path, generation: int, numbers: Numbers, options: Sequence[str]) -> dict[str, list[str]]:
     """Command line of each stage of a generation, by name; the instance names are the same in each of them.
 

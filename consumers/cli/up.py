@@ -74,7 +74,7 @@ def run_up(root: Path, numbers: "Numbers", config: Config, options: Sequence[str
         options: `--config` and `--set`, as they were given.
         logger: shows status lines.
     """
-    from consumers.cli.processes import RAIE, check_numbers, services_of, stages_of
+    from consumers.cli.processes import RAIE, check_numbers, environment_of, services_of, stages_of
     from consumers.erasure.purge import Purges
     from consumers.http.exposure import check_exposure
     from consumers.refresh.schedule import Schedule
@@ -100,7 +100,7 @@ def run_up(root: Path, numbers: "Numbers", config: Config, options: Sequence[str
     schedule = Schedule(root, config.refresh, time.time)
     clocks = time.monotonic, time.time
     running = RunningGenerations(open_the_log, config, *clocks, logger.warning, schedule.is_due)
-    supervisor = Supervisor({}, time.monotonic)
+    supervisor = Supervisor({}, time.monotonic, environment_of(numbers, config, os.cpu_count() or 1))
 
     def look(states: Mapping[str, str]) -> None:
         changes(states)

@@ -1,5 +1,6 @@
 """Supervisor of processes: each is restarted when it dies, and all are ended together."""
 
+import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,12 +52,19 @@ class Supervisor:
     Args:
         commands: command line of each process, by name.
         clock: monotonic seconds.
+        environment: variables of the processes beside those of this one, which take precedence.
     """
 
-    def __init__(self, commands: Mapping[str, Sequence[str]], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        commands: Mapping[str, Sequence[str]],
+        clock: Callable[[], float],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._processes = {name: Supervised(command) for name, command in commands.items()}
         self._ending: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
         self._clock = clock
+        self._environment = {**(environment or {}), **os.environ}
 
     def keep(self, commands: Mapping[str, Sequence[str]]) -> None:
         """Keep these processes running from now on: the others are asked to end, new ones are started."""
@@ -126,7 +134,7 @@ class Supervisor:
 
     def _start(self, one: Supervised, now: float) -> None:
         # A session of its own: an interrupt from the terminal reaches only the supervisor, which ends them in order.
-        one.process = subprocess.Popen(one.command, start_new_session=True)
+        one.process = subprocess.Popen(one.command, start_new_session=True, env=self._environment)
         one.started, one.again = now, 0.0
 
     def _state(self, one: Supervised) -> str:

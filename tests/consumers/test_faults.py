@@ -177,6 +177,23 @@ def test_a_stage_that_dies_is_started_again_and_all_end_together(tmp_path: Path)
     assert process.returncode == -signal.SIGTERM
 
 
+def test_a_process_has_the_variables_that_are_given_unless_the_user_has_set_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_THE_USER", "theirs")
+    seen, stop = tmp_path / "seen", Event()
+    words = f"import os; open({str(seen)!r}, 'a').write(os.environ['OF_THE_USER'] + os.environ['GIVEN'] + ' ')"
+    commands = {"one": [sys.executable, "-c", words]}
+    supervisor = Supervisor(commands, time.monotonic, {"OF_THE_USER": "ours", "GIVEN": "given"})
+    running = Thread(target=supervisor.run, args=(stop, lambda _: None, 0.02))
+    running.start()
+    while not (seen.exists() and seen.read_text().endswith(" ")):
+        time.sleep(0.02)
+    stop.set()
+    running.join(60)
+    assert set(seen.read_text().split()) == {"theirsgiven"}
+
+
 def test_a_stage_that_others_of_its_name_replace_again_and_again_gives_way() -> None:
     fenced = f"import sys; sys.exit({FencedError.exit_status})"
     supervisor = Supervisor({"gate-0": [sys.executable, "-c", fenced]}, FastClock())

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from consumers.cli.processes import Numbers, peers_of, services_of, stages_of
+from consumers.cli.processes import Numbers, environment_of, peers_of, services_of, stages_of
 from consumers.server.peers import Peers
 from pipeline.config import load_config
 from pipeline.setup.storage import save_setup
@@ -62,6 +62,13 @@ def test_what_cannot_run_is_refused_by_name_on_either_log(
     options, words = REFUSED[name]
     ended = raie(capsys, "up", "--root", tmp_path, *options, "--set", f"log.url={url}")
     assert ended.code == 2 and words in ended.err
+
+
+def test_each_process_has_its_share_of_the_cores_but_in_lockstep() -> None:
+    config = load_config()
+    assert environment_of(Numbers(1, 1, 1, 1), config, 16) == {"OMP_NUM_THREADS": "5"}
+    assert environment_of(Numbers(2, 1, 2), config, 2) == {"OMP_NUM_THREADS": "1"}
+    assert environment_of(Numbers(), load_config(overrides=["consumers.lockstep=true"]), 16) == {}
 
 
 def test_stages_have_names_of_their_own_in_each_generation() -> None:
