@@ -37,6 +37,7 @@ class OtherGates:
 
     Attributes:
         position: first offset that was not read yet; None before the first reading.
+        counted: offset behind the newest event of another gate that was read, None where there was none.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class OtherGates:
         clock: Callable[[], float],
     ) -> None:
         self.position: int | None = None
+        self.counted: int | None = None
         self._instance, self._most, self._event_of, self._on_skipped = instance, most, event_of, on_skipped
         self._clock, self._next = clock, -math.inf
 
@@ -68,8 +70,17 @@ class OtherGates:
         start = max(log.start_offset(GATED, 0), self.position or 0)
         self.position = max(start, until)
         for begin in range(start, until, TOGETHER):
-            records = filter(self._is_of_another, log.read(GATED, 0, begin, min(begin + TOGETHER, until)))
+            records = list(filter(self._is_of_another, log.read(GATED, 0, begin, min(begin + TOGETHER, until))))
+            if records:
+                self.counted = records[-1].offset + 1
             yield [e for e in readable(records, self._event_of, self._on_skipped) if e.online is not None]
+
+    def pass_own(self, log: Log) -> int:
+        """Pass over the gate's own records up to one of another gate that was not read; return the position."""
+        start, end = max(log.start_offset(GATED, 0), self.position or 0), log.end_offset(GATED, 0)
+        others = filter(self._is_of_another, log.read(GATED, 0, start, max(start, end)))
+        self.position = next((record.offset for record in others), max(start, end))
+        return self.position
 
     def _is_of_another(self, record: Record) -> bool:
         return is_event(record) and (record.value or {}).get("gate") not in (None, self._instance)

@@ -116,7 +116,7 @@ class GateScoring:
         first = 0 if self.scorer.online is None else self.scorer.online.events
         events = self.scorer.handle(*self._windows(taken), [history for _, history in taken])
         self._count(events)
-        place = (self._revisions.next_revision, self._items.next_item, first, self._others.position)
+        place = (self._revisions.next_revision, self._items.next_item, first, self._others.counted)
         stamped = (replace(e, stamp=GateStamp(self._instance, n, *place)) for n, e in enumerate(events, first))
         return [Output(GATED, versioned(e.to_record()), e.user_id, e.timestamp, 0) for e in stamped]
 
@@ -154,9 +154,9 @@ class GateScoring:
         if written and written[0] == next_revision and online.events - written[1] < self._snapshot_events:
             return []
         self._written = next_revision, online.events
-        # No record that this transaction is about to write is before the end, or before the last of others' events.
-        position, catalogue = self._others.position, self.scorer.catalogue
-        gated_from = log.end_offset(GATED, 0) if position is None else position
+        # No record that this transaction is about to write is before the end, no event of others before the position.
+        gated_from = self._others.pass_own(log) if self._has_others else log.end_offset(GATED, 0)
+        catalogue = self.scorer.catalogue
         items = (catalogue.others(), catalogue.untaken(), catalogue.now, self._items.next_item)
         snapshot = OnlineSnapshot(online.to_arrays(), online.events, next_revision, gated_from, *items)
         try:

@@ -61,7 +61,7 @@ class GateStamp:
         next_revision: first offset of `regions` not in force when the event was scored (`revision` in the record).
         next_item: first offset of `items` not in force then (`items` in the record).
         batch: `number` of the first event that was scored together with it: the items of all of them were known then.
-        followed: offset of `gated` before which the events of other gates were counted then; None where none were.
+        followed: offset of `gated` behind the newest event of another gate that was counted then; None where none was.
     """
 
     gate: str
