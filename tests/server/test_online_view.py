@@ -157,6 +157,19 @@ def test_a_server_that_starts_later_counts_every_event_once(world: World) -> Non
             answers_of(server, scorer, history)
 
 
+def test_what_other_gates_wrote_before_a_snapshot_is_not_counted_again(world: World) -> None:
+    catalogue, state = OpenCatalogue(the_setup().catalogue, None), fresh_state()
+    world.snapshot(fresh_state(), "two")
+    world.gated(first_taken(8), "two")
+    state.count_elsewhere(first_taken(8), catalogue)
+    world.snapshot(state, "one")
+    world.gated(first_taken(9), "one")
+    count(state, 9)
+    with serving(world, instance="later") as server:
+        counted(server, 1)
+        np.testing.assert_array_equal(server.service.online.overall(), state.overall())
+
+
 def test_an_unknown_user_is_answered_by_the_shortest_half_life(world: World) -> None:
     scorer = gate_of(world)
     with after(world, scorer, 100) as server:
@@ -191,21 +204,23 @@ def test_of_several_gates_one_is_followed_and_the_events_of_all_are_counted(
         world.snapshot(fresh_state(), "two")
         for row, gate in ((8, "one"), (9, "two"), (9, "two")):
             world.gated(first_taken(row), gate)
-        count(expected, 8)
+        # The state of gate two, which counts the same events.
+        expected.count_elsewhere(first_taken(8), catalogue)
         for _ in range(2):
-            expected.count_elsewhere(first_taken(9), catalogue)
+            count(expected, 9)
         eventually(lambda: np.array_equal(server.service.online.overall(), expected.overall()))
         assert (server.service.online.gate, server.service.online.events) == ("one", 1)
         world.snapshot(expected, "two")
         world.gated(first_taken(9), "two")
-        expected.count_elsewhere(first_taken(9), catalogue)
+        count(expected, 9)
         eventually(lambda: np.array_equal(server.service.online.overall(), expected.overall()))
         assert server.service.online.gate == "one", "it was heard three records ago"
         world.gated(first_taken(9), "two")
-        expected.count_elsewhere(first_taken(9), catalogue)
+        count(expected, 9)
         world.snapshot(expected, "two")
         eventually(lambda: server.service.online.gate == "two")
-        np.testing.assert_array_equal(server.service.online.overall(), expected.overall())
+        # It may have taken over the snapshot before, and count what came since.
+        eventually(lambda: np.array_equal(server.service.online.overall(), expected.overall()))
 
 
 @pytest.mark.parametrize("bad", ["damaged", "of other half-lives"])

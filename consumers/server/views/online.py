@@ -109,7 +109,7 @@ class ServedOnlineState:
         self._online = self._new() if config.trend.half_lives else None
         self._region_events = RegionEvents()
         self._gate: str | None = None
-        self._position = self._heard = 0
+        self._position = self._heard = self._included = 0
         self._lock = Lock()
 
     @property
@@ -276,6 +276,8 @@ class ServedOnlineState:
             since = self._read(self._since(kept, log), lambda *_: None)
             take(_taken(since))
             online.resize(self._catalogue.rows)
+            # The snapshot holds what other gates had written before; it may be polled before these records are.
+            self._included = kept.gated
             self._count(online, gate, since, lambda *_: None)
             with self._lock:
                 self._online, self._gate = online, gate
@@ -329,7 +331,8 @@ class ServedOnlineState:
                 continue
             try:
                 if stamp.gate != gate:
-                    online.count_elsewhere(event, self._catalogue)
+                    if record.offset >= self._included:
+                        online.count_elsewhere(event, self._catalogue)
                 elif stamp.number >= online.events:
                     self._count_one(online, event)
             except MALFORMED as error:
