@@ -104,7 +104,7 @@ class GateScoring:
         most = max(config.ranking.events, config.trend.followed_events)
         self._others = OtherGates(instance, most, self._event_of, on_skipped, clock)
         # In lockstep one gate scores everything, and results are those of a replay.
-        self._has_others = self.scorer.online is not None and not config.consumers.lockstep
+        self._counts_others = self.scorer.online is not None and not config.consumers.lockstep
         self._destroyed: Collection[str] = ()
 
     def is_unknown(self, item_id: str) -> bool:
@@ -122,7 +122,7 @@ class GateScoring:
 
     def follow(self, log: Log) -> None:
         """Count what other gates have scored since the last call, right before `score`; at most once a second."""
-        if self._has_others:
+        if self._counts_others:
             self._count_elsewhere(self._others.poll(log))
 
     def poll(self, log: Log, until: int | None = None) -> None:
@@ -155,7 +155,7 @@ class GateScoring:
             return []
         self._written = next_revision, online.events
         # No record that this transaction is about to write is before the end, no event of others before the position.
-        gated_from = self._others.pass_own(log) if self._has_others else log.end_offset(GATED, 0)
+        gated_from = self._others.pass_own(log) if self._counts_others else log.end_offset(GATED, 0)
         catalogue = self.scorer.catalogue
         items = (catalogue.others(), catalogue.untaken(), catalogue.now, self._items.next_item)
         snapshot = OnlineSnapshot(online.to_arrays(), online.events, next_revision, gated_from, *items)
@@ -190,7 +190,7 @@ class GateScoring:
                 self._metrics.refused_adapters.labels(refusal.reason).inc()
         self._show(())
         self._written = snapshot.next_revision, snapshot.events
-        self._others.position = snapshot.gated if self._has_others else None
+        self._others.position = snapshot.gated if self._counts_others else None
         self._learn_again(self._scored_since(snapshot, log), log)
 
     def _scored_since(self, snapshot: OnlineSnapshot, log: Log) -> list[GatedEvent]:
@@ -218,7 +218,7 @@ class GateScoring:
             self.poll_items(log, next_item)
             together = list(batch)
             followed = together[0].stamp.followed if together[0].stamp else None
-            if self._has_others and followed is not None:
+            if self._counts_others and followed is not None:
                 self._count_elsewhere(self._others.read(log, followed))
             moments, targets = [e.timestamp for e in together], [e.target for e in together]
             self.scorer.learn_again(together, self._pass(moments, targets))

@@ -58,11 +58,15 @@ class OnlineState:
             since = round(query.recent * len(query.window))
             self.origin_prior.learn(query.setup_shares, since, event.opened, probability, event.backbone_probability)
 
+    def count(self, event: GatedEvent, catalogue: OpenCatalogue) -> None:
+        """Count an event of the gate that this is a copy of, and update the origin prior by it."""
+        query = self.query_of(event, catalogue)
+        self.second_stage.count(*_counted(query, event, catalogue))
+        self.learn_origin(event, query)
+
     def count_elsewhere(self, event: GatedEvent, catalogue: OpenCatalogue) -> None:
         """Count an event that another gate has scored, and has learned from."""
-        query, target = self.query_of(event, catalogue), catalogue.row_of.get(event.target, PADDING)
-        # The item may have been evicted since: the event counts all the same, for no item.
-        self.second_stage.count_elsewhere(query if target != PADDING else query.without_items(), target)
+        self.second_stage.count_elsewhere(*_counted(self.query_of(event, catalogue), event, catalogue))
 
     def query_of(self, event: GatedEvent, catalogue: OpenCatalogue) -> Query:
         """The window of an event in the rows of a catalogue, without scores of models."""
@@ -104,6 +108,12 @@ class OnlineState:
         arrays = before.second_stage.to_arrays()
         by_region = {name: for_other_regions(arrays[name], self.regions) for name in BY_REGION}
         self.second_stage.restore(arrays | by_region, rows)
+
+
+def _counted(query: Query, event: GatedEvent, catalogue: OpenCatalogue) -> tuple[Query, int]:
+    """Window and item of an event; an item that was evicted since counts as none, in the window too."""
+    target = catalogue.row_of.get(event.target, PADDING)
+    return query if target != PADDING else query.without_items(), target
 
 
 def _online(event: GatedEvent) -> OnlineFeatures:

@@ -2,12 +2,13 @@
 
 from contextlib import closing
 
-from consumers.erasure.request import request
+from consumers.erasure.request import Requested, request
 from consumers.erasure.unlearning_progress import UnlearningProgress
 from consumers.refresh.switching import switch_by_force
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.erasure import Erasure
 from pipeline.events.unlearning import is_unlearning_request
+from pipeline.streams import Log
 from pipeline.streams.generation import GenerationLog
 from pipeline.streams.topics import EDITS, GATED, OUTCOMES
 from tests.consumers.gating import read
@@ -27,12 +28,17 @@ def answer(log: GenerationLog) -> str:
     return edit.edit_id
 
 
-def test_each_generation_that_runs_has_to_answer_and_one_that_no_longer_runs_has_not(pipeline: Refreshed) -> None:
-    user = stream(LEARNED, LATER)[0].user_id
+def asked(pipeline: Refreshed, log: Log) -> tuple[UnlearningProgress, Requested]:
+    """Ask both generations, which have read everything, to unlearn a user."""
     pipeline.gate(2).run()
+    user = stream(LEARNED, LATER)[0].user_id
+    progress = UnlearningProgress(log, user)
+    return progress, request(log, Erasure(user, SECONDS, is_dated=False, unlearn=True), "me")
+
+
+def test_each_generation_that_runs_has_to_answer_and_one_that_no_longer_runs_has_not(pipeline: Refreshed) -> None:
     with closing(pipeline.open()) as log:
-        progress = UnlearningProgress(log, user)
-        requested = request(log, Erasure(user, SECONDS, is_dated=False, unlearn=True), "me")
+        progress, requested = asked(pipeline, log)
         assert not progress.is_done(requested)
         pipeline.gate(1).run()
         before = progress.ended()
@@ -50,11 +56,8 @@ def test_each_generation_that_runs_has_to_answer_and_one_that_no_longer_runs_has
 
 
 def test_after_a_switch_the_generation_before_has_nothing_to_answer(pipeline: Refreshed) -> None:
-    user = stream(LEARNED, LATER)[0].user_id
-    pipeline.gate(2).run()
     with closing(pipeline.open()) as log:
-        progress = UnlearningProgress(log, user)
-        requested = request(log, Erasure(user, SECONDS, is_dated=False, unlearn=True), "me")
+        progress, requested = asked(pipeline, log)
         for generation in (1, 2):
             pipeline.gate(generation).run()
         assert not progress.is_done(requested)

@@ -334,15 +334,9 @@ class ServedOnlineState:
                     if record.offset >= self._included:
                         online.count_elsewhere(event, self._catalogue)
                 elif stamp.number >= online.events:
-                    self._count_one(online, event)
+                    online.count(event, self._catalogue)
             except MALFORMED as error:
                 skip(record, error)
-
-    def _count_one(self, online: OnlineState, event: GatedEvent) -> None:
-        query, target = online.query_of(event, self._catalogue), self._catalogue.row_of.get(event.target, PADDING)
-        # The item may have been evicted since: the event counts all the same, for no item.
-        online.second_stage.count(query if target != PADDING else query.without_items(), target)
-        online.learn_origin(event, query)
 
     def _started(self, online: OnlineState) -> SecondStage:
         """The second stage, started from set-up where no snapshot could be used."""
