@@ -101,10 +101,21 @@ def next_item_logits(
     candidates = vectors[1:] if len(used) == len(rows) + 1 else vectors[local[contexts.numel() : -1]]
     logits = states @ candidates.T
     columns = torch.searchsorted(rows, targets)
-    if log_weights is not None:
-        own = logits.gather(1, columns[:, None])
-        logits = (logits + log_weights).scatter(1, columns[:, None], own)
-    return logits, columns
+    return corrected(logits, columns, log_weights), columns
+
+
+def corrected(logits: Tensor, columns: Tensor, log_weights: Tensor | None) -> Tensor:
+    """(n, c) logits with the importance correction of sampled negatives.
+
+    Args:
+        logits: (n, c) of the model.
+        columns: (n,) column of each target.
+        log_weights: (c,) added to the logits of all rows but the window's own target; None for a full softmax.
+    """
+    if log_weights is None:
+        return logits
+    own = logits.gather(1, columns[:, None])
+    return (logits + log_weights).scatter(1, columns[:, None], own)
 
 
 def next_item_loss(
