@@ -96,6 +96,30 @@ def concatenate(parts: Sequence[Windows]) -> Windows:
     return Windows(*columns)
 
 
+def in_rows(windows: Windows, rows: Ids) -> Windows:
+    """Windows in the rows of another catalogue; items that have none there are left out.
+
+    Args:
+        windows: in rows of one catalogue.
+        rows: (items + 1,) row of the other one for each row of it, 0 for none.
+    """
+    contexts, length = rows[windows.contexts], windows.contexts.shape[1]
+    since = (contexts != PADDING) & (np.arange(length) >= length - windows.since_setup[:, None])
+    return replace(
+        windows,
+        contexts=left_packed(contexts),
+        targets=rows[windows.targets],
+        since_setup=since.sum(axis=1),
+        earlier=left_packed(rows[windows.earlier]).astype(np.int32),
+    )
+
+
+def left_packed(contexts: Ids) -> Ids:
+    """(n, length) windows without the items that are not known, padded on the left."""
+    order = np.argsort(contexts != PADDING, axis=1, kind="stable")
+    return np.take_along_axis(contexts, order, axis=1)
+
+
 class RowHistory(NamedTuple):
     """The newest items of one user as rows.
 

@@ -1,13 +1,12 @@
 """Catalogue of a replayed pipeline: it grows and forgets along the timeline, as a gate does along the log."""
 
 from bisect import bisect_left, bisect_right
-from dataclasses import replace
 
 import numpy as np
 
 from pipeline.events.existence import Absence, Existence
 from pipeline.events.item import WHEN_TAKEN, Item
-from pipeline.events.windows import PADDING, History, Ids, Windows
+from pipeline.events.windows import PADDING, History, Ids, Windows, in_rows
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.strategies.base import StrategyContext
 
@@ -63,15 +62,7 @@ class ReplayedItems:
         existing[self._rows[: existence.items + 1][present]] = True
         existing[PADDING] = True
         absences = [Absence(int(self._rows[row]), start, stop) for row, start, stop in existence.absences]
-        contexts, length = self._rows[windows.contexts], windows.contexts.shape[1]
-        since = (contexts != PADDING) & (np.arange(length) >= length - windows.since_setup[:, None])
-        moved = replace(
-            windows,
-            contexts=left_packed(contexts),
-            targets=self._rows[windows.targets],
-            since_setup=since.sum(axis=1),
-            earlier=left_packed(self._rows[windows.earlier]).astype(np.int32),
-        )
+        moved = in_rows(windows, self._rows)
         return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences, existence.repeats)
 
     def take_news(self) -> tuple[list[str], list[str]]:
@@ -102,9 +93,3 @@ class ReplayedItems:
         for row in self._timeline.appearances(self._next, until):
             self._rows[row] = self.catalogue.add(self._timeline.item_ids[row - 1])
         self._next = until
-
-
-def left_packed(contexts: Ids) -> Ids:
-    """(n, length) windows without the items that are not known, padded on the left."""
-    order = np.argsort(contexts != PADDING, axis=1, kind="stable")
-    return np.take_along_axis(contexts, order, axis=1)
