@@ -94,7 +94,7 @@ def peak_of(way: str, model: str, items: int, settings: list[str]) -> dict[str, 
     config = load_config(overrides=(*model_settings, *training, *settings))
     facts: dict[str, Any] = {"idle": idle}
 
-    def on_built(backbone: Backbone, placement: Placement) -> None:
+    def on_built(backbone: Backbone, placement: Placement, _: int) -> None:
         facts["device"] = placement.device
         facts["weights"] = sum(parameter.numel() for parameter in backbone.parameters())
         facts["estimate"] = need_of(backbone, config, placement.precision).total

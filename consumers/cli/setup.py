@@ -37,14 +37,16 @@ def setup(
     set_up_log(data, out, configuration(config, settings, items), terminal())
 
 
-def show_memory(backbone: "Backbone", placement: "Placement", config: "Config", terminal: "Terminal") -> None:
+def show_memory(
+    backbone: "Backbone", placement: "Placement", answers: int, config: "Config", terminal: "Terminal"
+) -> None:
     """Show what memory the training needs; raises ConfigError where it does not fit."""
     from rich.text import Text
 
     from consumers.runtime.available_memory import available_memory
     from pipeline.setup.memory import check_memory
 
-    terminal.err.print(Text(check_memory(backbone, config, placement, available_memory)), soft_wrap=True)
+    terminal.err.print(Text(check_memory(backbone, config, placement, available_memory, answers)), soft_wrap=True)
 
 
 def set_up_log(data: Path, root: Path, config: "Config", terminal: "Terminal") -> None:

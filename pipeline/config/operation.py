@@ -183,8 +183,12 @@ class RefreshSettings(Section):
     learn_events: int = Field(
         1_000_000, ge=1, description="newest interactions of the log that a new set-up learns from, at most"
     )
-    begin_from: Literal["scratch", "backbone"] = Field(
-        "scratch", description="weights that its training begins with: new ones, or those of the present backbone"
+    begin_from: Literal["scratch", "backbone", "distilled"] = Field(
+        "scratch",
+        description=(
+            "weights that its training begins with: new ones, or those of the present `backbone`; `distilled`: those, "
+            "and its loss keeps to what backbone and adapters answer together"
+        ),
     )
     judged_events: int = Field(
         2_000, ge=2, description="events, learned by neither set-up, that both must have scored before one is chosen"

@@ -30,6 +30,7 @@ from pipeline.regions.region import Origin, Region, Status
 from pipeline.regions.shape import shape_of
 from pipeline.setup.artifacts import SetUp, SetupEvents
 from pipeline.setup.calibration import calibrate
+from pipeline.setup.teacher import Teacher
 from pipeline.setup.training import OnBuilt, train_backbone
 
 LEAST_WINDOWS = 32
@@ -46,6 +47,7 @@ def set_up(
     on_built: OnBuilt | None = None,
     begin: Callable[[Backbone], None] | None = None,
     held_out: NDArray[np.bool_] | None = None,
+    teacher: Teacher | None = None,
 ) -> SetUp:
     """Train a backbone and derive everything that replay and consumers start from.
 
@@ -59,6 +61,7 @@ def set_up(
         on_built: called before the first step; see `train_backbone`.
         begin: sets the weights that the training begins with; None: random ones, or those of the language model.
         held_out: (n,) True for windows that the backbone must not be trained on; None: drawn from `seed`.
+        teacher: of the n windows, from which the backbone is distilled; None: it learns the targets alone.
 
     Raises:
         DataError: there are too few windows.
@@ -77,9 +80,12 @@ def set_up(
     backbone = build_backbone(config.backbone, config.windows.length, catalogue, seed)
     if begin is not None:
         begin(backbone)
-    recalls = train_backbone(backbone, config, warm[~held_out], warm[held_out], seed, on_batch, checkpoint, on_built)
     unseen = np.zeros(len(windows), dtype=np.bool_)
     unseen[~windows.cold] = held_out
+    taught = teacher and teacher.select(~windows.cold & ~unseen)
+    recalls = train_backbone(
+        *(backbone, config, warm[~held_out], warm[held_out], seed, on_batch, checkpoint, on_built, taught)
+    )
     events = SetupEvents.of(windows, unseen, config.ranking.events)
     return _describe(backbone, catalogue, counts, config, warm, held_out, recalls, events, seed)
 

@@ -23,6 +23,7 @@ from pipeline.errors import DataError
 from pipeline.events.windows import Windows
 from pipeline.models.backbones.base import Backbone, fingerprint
 from pipeline.models.placement import Placement
+from pipeline.setup.teacher import Teacher
 
 FILE = "training.safetensors"
 
@@ -58,15 +59,16 @@ class TrainingCheckpoint:
         """See `Checkpoints.restore`.
 
         Raises:
-            DataError: the file cannot be read, or is of a training with other settings, data or packages.
+            DataError: the file cannot be read, or is of a training with other settings, data, teacher or
+                packages.
         """
         if not self._path.exists():
             return 0
         facts, tensors = self._read()
         if facts.get("identity") != self._identity:
             raise DataError(
-                f"{self._path} is the checkpoint of a set-up with other settings, data or package versions: go on with "
-                f"those, or remove {self._path.parent} to begin anew"
+                f"{self._path} is the checkpoint of a set-up with other settings, data, teacher or package versions: "
+                f"go on with those, or remove {self._path.parent} to begin anew"
             )
         with torch.no_grad():
             for name, parameter in self._trained.items():
@@ -109,7 +111,14 @@ class TrainingCheckpoint:
             ) from error
 
 
-def identity_of(config: Config, placement: Placement, backbone: Backbone, windows: list[Windows], seed: int) -> str:
+def identity_of(
+    config: Config,
+    placement: Placement,
+    backbone: Backbone,
+    windows: list[Windows],
+    seed: int,
+    teacher: Teacher | None = None,
+) -> str:
     """Hash of everything that the weights after a number of epochs depend on.
 
     Args:
@@ -118,6 +127,7 @@ def identity_of(config: Config, placement: Placement, backbone: Backbone, window
         backbone: before its first step.
         windows: to learn, and for early stopping.
         seed: of all random draws.
+        teacher: from which the backbone is distilled; None without one.
     """
     sections = {name: getattr(config, name).model_dump() for name in ("backbone", "setup", "softmax", "windows")}
     start, packages = fingerprint(backbone, type(backbone).__name__), versions()
@@ -127,6 +137,8 @@ def identity_of(config: Config, placement: Placement, backbone: Backbone, window
         digest.update(tensor.numpy().tobytes())
     for some in windows:
         digest.update(some.contexts.tobytes() + some.targets.tobytes())
+    if teacher is not None:
+        digest.update(teacher.identity().encode())
     return digest.hexdigest()
 
 

@@ -36,25 +36,28 @@ class Need:
         weights: the weights, text embeddings included.
         training: gradients, optimiser and the weights of the best epoch.
         activations: numbers that a step keeps for its backward pass.
+        teacher: answers of a teacher, and what a step computes from them.
     """
 
     weights: int
     training: int
     activations: int
+    teacher: int = 0
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.weights + self.training + self.activations
+        return self.weights + self.training + self.activations + self.teacher
 
 
-def need_of(backbone: Backbone, config: Config, precision: torch.dtype) -> Need:
+def need_of(backbone: Backbone, config: Config, precision: torch.dtype, answers: int = 0) -> Need:
     """Estimate the memory of training a backbone.
 
     Args:
         backbone: untrained, without factors.
         config: sections `backbone`, `setup`, `softmax`, `windows`.
         precision: of the weights once they are frozen.
+        answers: bytes that the answers of a teacher take; 0 without one.
     """
     setup, parameters = config.setup, dict(backbone.named_parameters())
     items = sum(parameter.numel() for name, parameter in parameters.items() if name.startswith("items."))
@@ -67,11 +70,21 @@ def need_of(backbone: Backbone, config: Config, precision: torch.dtype) -> Need:
         weights + backbone.items.text.nbytes,
         COPIES * FLOAT32 * trained,
         _activations(backbone, config, layers, precision.itemsize if by_lora else FLOAT32),
+        answers and answers + _logits(backbone, config),
     )
 
 
-def check_memory(backbone: Backbone, config: Config, placement: Placement, available: Available) -> str:
+def check_memory(
+    backbone: Backbone, config: Config, placement: Placement, available: Available, answers: int = 0
+) -> str:
     """Compare need and have.
+
+    Args:
+        backbone: see `need_of`.
+        config: see `need_of`.
+        placement: of the training.
+        available: says what is free on a device.
+        answers: see `need_of`.
 
     Returns:
         A line for the user.
@@ -79,14 +92,16 @@ def check_memory(backbone: Backbone, config: Config, placement: Placement, avail
     Raises:
         ConfigError: the training does not fit; the message says what would.
     """
-    need, have = need_of(backbone, config, placement.precision), _have(backbone, placement, available)
+    need, have = need_of(backbone, config, placement.precision, answers), _have(backbone, placement, available)
     line = (
         f"set-up needs about {_gb(need.total)} GB: {_gb(need.weights)} for weights, {_gb(need.training)} for gradients "
         f"and optimiser, {_gb(need.activations)} for activations"
     )
+    if answers:
+        line += f", {_gb(need.teacher)} for what is distilled"
     if have is None or need.total <= have:
         return line if have is None else f"{line}; {_gb(have)} are there on {placement.device}"
-    smaller = [f"`{names}` needs {_gb(total)}" for names, total in _alternatives(backbone, config, placement)]
+    smaller = [f"`{names}` needs {_gb(total)}" for names, total in _alternatives(backbone, config, placement, answers)]
     raise ConfigError([f"{line}, and {_gb(have)} are there on {placement.device}; {', '.join(smaller)}"])
 
 
@@ -98,7 +113,7 @@ def _have(backbone: Backbone, placement: Placement, available: Available) -> int
     return free + sum(p.nbytes for p in backbone.parameters()) + backbone.items.text.nbytes
 
 
-def _alternatives(backbone: Backbone, config: Config, placement: Placement) -> list[tuple[str, int]]:
+def _alternatives(backbone: Backbone, config: Config, placement: Placement, answers: int) -> list[tuple[str, int]]:
     """Settings that need less, each beside those before it, and what they need."""
     updates: list[tuple[str, dict[str, object]]] = []
     if config.backbone.kind == "causal_lm":
@@ -106,10 +121,10 @@ def _alternatives(backbone: Backbone, config: Config, placement: Placement) -> l
         updates += [("setup.gradient_checkpointing: true", {"gradient_checkpointing": True})]
     updates += [("setup.accumulation: 8", {"accumulation": max(8, config.setup.accumulation)})]
     found: list[tuple[str, int]] = []
-    setup, least = config.setup, need_of(backbone, config, placement.precision).total
+    setup, least = config.setup, need_of(backbone, config, placement.precision, answers).total
     for name, update in updates:
         setup = setup.model_copy(update=update)
-        total = need_of(backbone, config.model_copy(update={"setup": setup}), placement.precision).total
+        total = need_of(backbone, config.model_copy(update={"setup": setup}), placement.precision, answers).total
         if total < least:
             names = name if not found else f"{found[-1][0]}, {name}"
             found.append((names, total))
@@ -130,16 +145,31 @@ def _linear_layers(backbone: Backbone) -> list[tuple[int, int]]:
 def _activations(backbone: Backbone, config: Config, layers: list[tuple[int, int]], size: int) -> int:
     """Bytes that one part of a step keeps, its item vectors and logits included; `size` bytes a number."""
     setup, width = config.setup, backbone.items.rows.weight.shape[1]
-    windows = -(-setup.batch_size // setup.accumulation)
+    windows = _windows(config)
     positions = 1 if config.backbone.format == "items" else 1 + config.backbone.text_tokens
-    tokens, known = windows * config.windows.length * positions, backbone.items.last
+    tokens = windows * config.windows.length * positions
     linear = KEPT * tokens * sum(map(sum, layers)) * size
     if setup.gradient_checkpointing:
         blocks = max(len(layers) // len(backbone.adapter_targets), 1)
         linear = linear / blocks + tokens * width * size * blocks
-    candidates = known if known <= config.softmax.full_up_to else config.softmax.negatives
-    vectors = (candidates + tokens) * (width + backbone.items.text.shape[1])
-    return int(linear) + FLOAT32 * (vectors + SCORES * windows * candidates)
+    vectors = (_candidates(backbone, config) + tokens) * (width + backbone.items.text.shape[1])
+    return int(linear) + FLOAT32 * vectors + _logits(backbone, config)
+
+
+def _logits(backbone: Backbone, config: Config) -> int:
+    """Bytes that one part of a step keeps of its logits."""
+    return FLOAT32 * SCORES * _windows(config) * _candidates(backbone, config)
+
+
+def _windows(config: Config) -> int:
+    """Windows of one part of a step."""
+    return -(-config.setup.batch_size // config.setup.accumulation)
+
+
+def _candidates(backbone: Backbone, config: Config) -> int:
+    """Rows of the softmax."""
+    known = backbone.items.last
+    return known if known <= config.softmax.full_up_to else config.softmax.negatives
 
 
 def _gb(size: int) -> str:

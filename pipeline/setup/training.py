@@ -14,14 +14,17 @@ from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.lora.peft_slot import add_factors, merge_factors
 from pipeline.models.placement import Placement
+from pipeline.models.training.distillation import loss_with
 from pipeline.models.training.loop import Progress as OnBatch
 from pipeline.models.training.loop import fit, known_rows
-from pipeline.models.training.loss import softmax_rows
+from pipeline.models.training.loss import Loss, cross_entropy_of, softmax_rows
 from pipeline.setup.checkpoint import Progress, TrainingCheckpoint, identity_of
 from pipeline.setup.freed_blocks import return_freed_blocks
+from pipeline.setup.teacher import TEMPERATURE, WEIGHT, Teacher
 
-OnBuilt = Callable[[Backbone, Placement], None]
-"""Called with the backbone before it is trained, and where that will happen; may refuse."""
+OnBuilt = Callable[[Backbone, Placement, int], None]
+"""Called with the backbone before it is trained, where that will happen, and the bytes that the answers of a teacher
+take, 0 without one; may refuse."""
 
 
 def train_backbone(
@@ -33,6 +36,7 @@ def train_backbone(
     on_batch: OnBatch | None = None,
     checkpoint: Path | None = None,
     on_built: OnBuilt | None = None,
+    teacher: Teacher | None = None,
 ) -> tuple[float, ...]:
     """Train until the held-out recall stops rising; leave the best epoch's weights, frozen, in their place.
 
@@ -48,6 +52,7 @@ def train_backbone(
         on_batch: receives the progress.
         checkpoint: folder in which the training is saved after each epoch, and from which it goes on.
         on_built: called before the first step.
+        teacher: of the training windows, from which the backbone is distilled; None: it learns the targets alone.
 
     Returns:
         Held-out Recall@10 after each epoch.
@@ -57,9 +62,9 @@ def train_backbone(
         DataError: the checkpoint is of another training.
     """
     placement, setup = Placement.of_new(config.compute, config.backbone.kind), config.setup
-    identity = identity_of(config, placement, backbone, [learned, held_out], seed) if checkpoint else ""
+    identity = identity_of(config, placement, backbone, [learned, held_out], seed, teacher) if checkpoint else ""
     if on_built:
-        on_built(backbone, placement)
+        on_built(backbone, placement, teacher.memory_bytes if teacher else 0)
     by_lora = setup.train == "lora"
     backbone.place(placement if by_lora else replace(placement, precision=torch.float32))
     if by_lora and placement == Placement(torch.device("cpu"), torch.float32):
@@ -68,7 +73,10 @@ def train_backbone(
     factors = add_factors(backbone, setup.lora_rank, setup.lora_alpha, seed) if by_lora else None
     if setup.gradient_checkpointing:
         backbone.keep_activations(False)
-    recalls = _train(backbone, config, learned, held_out, seed, on_batch, checkpoint, identity)
+    loss_of: Loss = cross_entropy_of
+    if teacher is not None:
+        loss_of = loss_with(teacher.answer(learned, backbone.device), WEIGHT, TEMPERATURE)
+    recalls = _train(backbone, config, learned, held_out, seed, on_batch, checkpoint, identity, loss_of)
     if setup.gradient_checkpointing:
         backbone.keep_activations(True)
     if factors is not None:
@@ -86,6 +94,7 @@ def _train(
     on_batch: OnBatch | None,
     checkpoint: Path | None,
     identity: str,
+    loss_of: Loss,
 ) -> tuple[float, ...]:
     """Train the parameters that require gradients; leave those of the best epoch. See `train_backbone`."""
     rows = known_rows(learned.contexts, learned.targets)
@@ -101,6 +110,7 @@ def _train(
         seed=seed,
         on_batch=on_batch,
         after_epoch=stopping,
+        loss_of=loss_of,
         accumulation=config.setup.accumulation,
         checkpoints=TrainingCheckpoint(checkpoint, identity, trained, stopping.progress) if checkpoint else None,
     )

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.evaluation.replay import prepare
 from pipeline.events.windows import Windows
 from pipeline.setup.artifacts import SetUp
-from pipeline.setup.bootstrap import validation_mask
+from pipeline.setup.bootstrap import set_up, validation_mask
+from pipeline.setup.teacher import Teacher, TeacherAnswers
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.raie.refreshed import REFRESHES, Past, RaieRefresh
 from pipeline.strategies.raie.replayed import Raie
-from tests.replay.small import config, context_of, plan
+from tests.replay.conftest import silent
+from tests.replay.small import config, context_of, dataset, plan, reading
 from tests.replay.test_honesty import assert_honest
 
 EVERY, JUDGED, EVENTS = 128, 64, 260
@@ -129,3 +132,26 @@ def test_a_training_can_begin_from_the_backbone_of_before(setup, tmp_path):
     known = len(setup.catalogue) + 1
     torch.testing.assert_close(after.items.rows.weight[1:known], before.items.rows.weight[1:known], atol=1e-5, rtol=0.0)
     assert after is not before
+
+
+@pytest.mark.parametrize("way", [(), ("setup.train=lora", "compute.precision=bfloat16")], ids=["all", "lora"])
+def test_any_backbone_can_be_distilled_and_the_teacher_is_of_the_pipeline_that_serves(way, tmp_path, monkeypatch):
+    settings = [*way, *(f"backbone.{name}={value}" for name, value in reading().items() if way)]
+    made = set_up(config(*settings), prepare(dataset(), config(), silent)[1], plan().setup, seed=0)
+    context = context_of(made, tmp_path, *SOON, *settings, ALWAYS, "refresh.begin_from=distilled")
+    strategy, seen = RaieRefresh(context), []
+
+    def remember(self: Teacher, windows: Windows, device: torch.device) -> TeacherAnswers:
+        seen.append(self)
+        return answer(self, windows, device)
+
+    answer = Teacher.answer
+    monkeypatch.setattr(Teacher, "answer", remember)
+    strategy.observe(stream()[slice(0, EVERY + JUDGED)])
+    strategy.close()
+    (teacher,), (refresh,) = seen, strategy.refreshes
+    assert refresh.switched and teacher.backbone_sha256 == made.backbone_sha256
+    assert len(teacher.since_setup) == refresh.windows
+    # Those of set-up have none since; of the others each has all.
+    assert 0 < (teacher.since_setup > 0).sum() <= EVERY
+    assert teacher.known.sum() >= len(made.catalogue)

@@ -70,7 +70,7 @@ def test_lora_learns_and_leaves_a_plain_frozen_backbone():
 def test_lora_leaves_everything_but_its_layers_and_the_items_as_it_was():
     start = {}
 
-    def keep(backbone, _) -> None:
+    def keep(backbone, *_) -> None:
         start.update({name: tensor.clone() for name, tensor in backbone.state_dict().items()})
 
     backbone, _ = trained(settings("setup.train=lora"), on_built=keep)
@@ -138,7 +138,9 @@ def test_factors_patience_and_the_best_epoch_go_on_too(given, left, tmp_path):
 def test_a_checkpoint_of_other_settings_is_refused(changed, tmp_path):
     with pytest.raises(Killed):
         trained(settings(), tmp_path, on_batch=killed_after(1))
-    with pytest.raises(DataError, match=r"checkpoint of a set-up with other settings, data or package versions"):
+    with pytest.raises(
+        DataError, match=r"checkpoint of a set-up with other settings, data, teacher or package versions"
+    ):
         trained(settings(changed), tmp_path)
 
 

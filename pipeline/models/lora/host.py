@@ -249,13 +249,24 @@ class AdapterHost:
         """(n, length, d) states under an adapter to (n, items + 1) logits of catalogue rows up to `items`."""
         last = last_states(states)
         logits = last @ self.vectors(name)[: items + 1].T
+        rows, shift = self._shifted(name, items)
+        if len(rows):
+            logits.index_add_(1, rows, last @ shift.T)
+        return logits
+
+    @torch.inference_mode()
+    def output_vectors(self, name: str | None) -> Tensor:
+        """(items + 1, d) vectors whose products with last states are `logits`, those of injected items included."""
+        vectors = self.vectors(name).clone()
+        return vectors.index_add_(0, *self._shifted(name, len(vectors) - 1))
+
+    def _shifted(self, name: str | None, items: int) -> tuple[Tensor, Tensor]:
+        """(m,) rows up to `items` of injected items that an adapter has no row of its own for, and (m, d) shifts."""
         rows, shift = self.backbone.windows(self._injected_rows), self._shifts()
         selected = (rows != PADDING) & (rows <= items)
         if name is not None:
             selected &= ~torch.isin(rows, torch.tensor(self.rows(name), device=rows.device))
-        if selected.any():
-            logits.index_add_(1, rows[selected], last @ shift[selected].T)
-        return logits
+        return rows[selected], shift[selected]
 
     def _shifts(self) -> Tensor:
         """(m, d) vectors of injected items less those of the backbone; of no meaning for an item without a row."""

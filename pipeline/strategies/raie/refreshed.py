@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.events.windows import Windows, concatenate
+from pipeline.events.windows import PADDING, Ids, Windows, concatenate
 from pipeline.models.backbones.warm_start import begin_from
 from pipeline.setup.artifacts import SetUp
 from pipeline.setup.bootstrap import set_up, validation_mask
@@ -104,8 +104,16 @@ class Generation:
 
     def dated(self, windows: Windows) -> Windows:
         """Windows, of whose items those count as new that came after this set-up."""
-        newer = self._timeline.taken_since(windows.users.tolist(), windows.positions, self._first)
-        return replace(windows, since_setup=np.minimum(windows.since_setup, newer))
+        return replace(windows, since_setup=np.minimum(windows.since_setup, self._taken(windows)))
+
+    def taken_since(self, windows: Windows) -> Ids:
+        """(n,) number of items of windows, of set-up ones too, that were taken since this set-up."""
+        taken: Ids = np.minimum((windows.contexts != PADDING).sum(axis=1), self._taken(windows))
+        return taken
+
+    def _taken(self, windows: Windows) -> Ids:
+        """(n,) number of items that the users of windows have taken since this set-up."""
+        return self._timeline.taken_since(windows.users.tolist(), windows.positions, self._first)
 
 
 class Shadow:
@@ -219,10 +227,13 @@ class RaieRefresh:
         self._began = self._past.events
         windows, held_out = self._past.newest(settings.learn_events)
         catalogue, number = context.catalogue.first(context.timeline.last_row(first - 1)), len(self.refreshes) + 1
-        old, seed = self._serving.setup, context.seed + number
-        begin = partial(begin_from, catalogue=catalogue, old=old.backbone, known=old.catalogue)
-        begun = begin if settings.begin_from == "backbone" else None
-        made = set_up(context.config, catalogue, windows, seed, held_out=held_out, begin=begun)
+        old, seed = self._serving, context.seed + number
+        begin = teacher = None
+        if settings.begin_from != "scratch":
+            begin = partial(begin_from, catalogue=catalogue, old=old.setup.backbone, known=old.setup.catalogue)
+        if settings.begin_from == "distilled":
+            teacher = old.pipeline.teacher(last, catalogue, old.taken_since(windows))
+        made = set_up(context.config, catalogue, windows, seed, held_out=held_out, begin=begin, teacher=teacher)
         # Held-out windows of the stream are counted by the second stage: it would learn that counts know the target.
         setup = replace(made, events=context.setup.events)
         generation = self._generation(setup, number, first)

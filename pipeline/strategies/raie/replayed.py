@@ -18,11 +18,13 @@ from pipeline.events.edit import Edit, Evidence, Outcome
 from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent, read_events
 from pipeline.events.windows import PADDING, Ids, Windows
+from pipeline.models.catalogue import Catalogue
 from pipeline.models.lora.host import AdapterHost
 from pipeline.monitor import Monitor
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision_arrays import by_reference
+from pipeline.setup.teacher import Teacher
 from pipeline.strategies.base import Scored, StrategyContext
 from pipeline.strategies.raie.items import ReplayedItems
 from pipeline.streams import open_log
@@ -59,7 +61,7 @@ class Raie:
             setup, trained, store, context.encoder, self._items.record_of, self._events_of, config.windows.length
         )
         self._publisher = EditPublisher(setup, config, workspace, store, self._training_windows)
-        self._config, self._setup_items = config, setup.catalogue.item_ids
+        self._config, self._setup = config, setup
 
     @property
     def trained_windows(self) -> int:
@@ -120,6 +122,18 @@ class Raie:
             self._gate.online.continue_from(before._gate.online, rows)
         self._gate.follow(freed)
 
+    def teacher(self, last: Windows, catalogue: Catalogue, since_setup: Ids) -> Teacher:
+        """This pipeline as it answers now.
+
+        Args:
+            last: the windows that it observed last; it knows the items that existed for the last of them.
+            catalogue: of the set-up that is taught.
+            since_setup: see `Teacher`.
+        """
+        exists = self._items.of(last)[1].at(len(last) - 1).existing
+        row_of, floor = self._items.catalogue.row_of, self._config.gate.floor
+        return Teacher.of(self._setup, self.live, floor, row_of, exists, catalogue, since_setup)
+
     def close(self) -> None:
         """Close the log; its file stays."""
         self._log.close()
@@ -164,4 +178,4 @@ class Raie:
         return only_new(windows, seed)
 
     def _events_of(self, evidence: Sequence[Evidence]) -> Sequence[GatedEvent]:
-        return read_events(self._log, evidence, self._setup_items)
+        return read_events(self._log, evidence, self._setup.catalogue.item_ids)
