@@ -39,7 +39,14 @@ def starts_of(log: Log, ends: Sequence[int], events: int) -> list[int]:
     return [end - int((end - first) * share) for first, end in zip(firsts, ends, strict=True)]
 
 
-def read_stretch(log: Log, starts: Sequence[int], ends: Sequence[int], config: Config, rule: CountingRule) -> Dataset:
+def read_stretch(
+    log: Log,
+    starts: Sequence[int],
+    ends: Sequence[int],
+    config: Config,
+    rule: CountingRule,
+    items_until: int | None = None,
+) -> Dataset:
     """Read a stretch as a data set.
 
     Args:
@@ -48,6 +55,7 @@ def read_stretch(log: Log, starts: Sequence[int], ends: Sequence[int], config: C
         ends: offset after the last, by partition.
         config: section `data`.
         rule: says which interactions count.
+        items_until: first offset of `items` that is left unread; None: its end.
 
     Raises:
         DataError: no event of it counts.
@@ -68,7 +76,7 @@ def read_stretch(log: Log, starts: Sequence[int], ends: Sequence[int], config: C
         )
     events = Interactions.of(sorted(found.values(), key=lambda event: (event.timestamp, event.event_id)))
     named = {item_id: Item(item_id) for item_id in events.item_ids.tolist()}
-    items = dict(sorted((named | _items(log)).items()))
+    items = dict(sorted((named | _items(log, items_until)).items()))
     nothing = RefusalCounter().result()
     return Dataset(INTERACTIONS, events, items, (), nothing, 0, 0, rule.positive_from, None)
 
@@ -94,10 +102,11 @@ def _erased(log: Log) -> Mapping[str, float]:
     return found
 
 
-def _items(log: Log) -> dict[str, Item]:
-    """Items as producers announced them last."""
+def _items(log: Log, until: int | None) -> dict[str, Item]:
+    """Items as producers had announced them last before an offset."""
     found: dict[str, Item] = {}
-    records = log.read(ITEMS, 0, log.start_offset(ITEMS, 0), log.acknowledged_end(ITEMS, 0))
+    start, end = log.start_offset(ITEMS, 0), log.acknowledged_end(ITEMS, 0)
+    records = log.read(ITEMS, 0, start, end if until is None else max(start, until))
     announced = (record for record in records if not (record.key or "").startswith(MARK))
     for record, item in readable(announced, _announced, unreported):
         if item is None:

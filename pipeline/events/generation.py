@@ -54,7 +54,7 @@ class GenerationAct:
         generation: to which one.
         by: name of the person or program, as it was given.
         details: of a fork `starts` and `ends`, the offsets of `interactions` by partition between which set-up learns,
-            `beside` and `gated`, see `Generation`;
+            `beside`, `gated` and `until`, see `Generation`;
             of the set-up that is ready `root`, its fingerprint, and `folder`; of a switch `from`, and its `judgement`;
             of a split `share`, and of what ends one its `outcome`.
     """
@@ -100,6 +100,7 @@ class Generation:
             `ends`.
         beside: number of the generation that answered then, 0 before the fork.
         gated: offset of that one's `gated` from which on it had every later event.
+        until: ends of that one's `regions` and of `items` then, by topic; empty where an earlier version forked.
     """
 
     number: int
@@ -112,6 +113,7 @@ class Generation:
     ends: tuple[int, ...] = ()
     beside: int = 0
     gated: int = 0
+    until: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def has_setup(self) -> bool:
@@ -203,7 +205,9 @@ class Generations:
         if act.act is Act.FORK:
             starts, ends = tuple(details["starts"]), tuple(details["ends"])
             beside, gated = int(details["beside"]), int(details["gated"])
-            changed = {number: replace(changed[number], starts=starts, ends=ends, beside=beside, gated=gated)}
+            until = {topic: int(offset) for topic, offset in details.get("until", {}).items()}
+            forked = replace(changed[number], starts=starts, ends=ends, beside=beside, gated=gated, until=until)
+            changed = {number: forked}
         elif act.act is Act.READY:
             changed = {number: replace(changed[number], root=details["root"], folder=details["folder"])}
         elif act.act is Act.SWITCH:
