@@ -79,3 +79,14 @@ def test_activations_shrink_by_either_setting(smaller):
     needs = [need_of(backbone, settings(*more), torch.float32) for more in ((), (smaller,))]
     assert needs[1].activations < 0.8 * needs[0].activations
     assert needs[1].training == needs[0].training
+
+
+def test_the_answers_of_a_teacher_count_and_are_named():
+    backbone = small_backbone("sasrec")
+    config = load_config(overrides=["windows.length=5", "backbone.hidden_size=16"])
+    alone, taught = (need_of(backbone, config, torch.float32, answers) for answers in (0, 10**9))
+    assert alone.teacher == 0 and taught.total - alone.total == taught.teacher > 10**9
+    assert check_memory(backbone, config, ON_CPU, lambda _: None, 10**9).endswith(", 1 for what is distilled")
+    assert "distilled" not in check_memory(backbone, config, ON_CPU, lambda _: None)
+    with pytest.raises(ConfigError, match="for what is distilled, and 0.5 are there"):
+        check_memory(backbone, config, ON_CPU, lambda _: 5 * 10**8, 10**9)
