@@ -52,6 +52,8 @@ class Teacher:
         floor: least posterior of a region that takes part.
         rows: (items + 1,) its row of every row of the new catalogue, 0 for an item that it has none of.
         exists: (rows + 1,) True for rows of its own that it may recommend.
+        known: (items + 1,) True for rows of the new catalogue that it has an opinion about: items that exist and that
+            its set-up, an adapter in force or an injection has learned. Of others it knows the text alone.
         since_setup: (n,) number of items taken since its own set-up, of each window that the new set-up is given.
     """
 
@@ -62,6 +64,7 @@ class Teacher:
     floor: float
     rows: Ids
     exists: NDArray[np.bool_]
+    known: NDArray[np.bool_]
     since_setup: Ids
 
     @classmethod
@@ -87,16 +90,16 @@ class Teacher:
             since_setup: see `Teacher`.
         """
         rows = np.array([PADDING, *(row_of.get(item_id, PADDING) for item_id in catalogue.item_ids)], dtype=np.int64)
-        return cls(setup.backbone_sha256, setup.view, live.host, live.bank, floor, rows, exists, since_setup)
+        host, learned = live.host, np.zeros(len(exists), dtype=np.bool_)
+        learned[: len(setup.counts)] = setup.counts > 0
+        for own in (host.injected()[0], *(host.rows(name) for name in host.names)):
+            learned[own] = True
+        known = learned & exists
+        return cls(setup.backbone_sha256, setup.view, host, live.bank, floor, rows, exists, known[rows], since_setup)
 
     def select(self, windows: NDArray[np.bool_] | Ids) -> "Teacher":
         """The teacher of some of the windows alone."""
         return replace(self, since_setup=self.since_setup[windows])
-
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """(items + 1,) True for rows of the new catalogue that it has an opinion about."""
-        return np.asarray((self.rows != PADDING) & self.exists[self.rows])
 
     @property
     def memory_bytes(self) -> int:
@@ -118,7 +121,7 @@ class Teacher:
             digest.update(np.array(host.rows(name), dtype=np.int64).tobytes())
         for _, texts in sorted(host.backbone.item_texts().items()):
             digest.update(texts.cpu().numpy().tobytes())
-        for array in (*host.injected(), self.rows, self.exists, self.since_setup):
+        for array in (*host.injected(), self.rows, self.exists, self.known, self.since_setup):
             digest.update(array.tobytes())
         return digest.hexdigest()
 

@@ -88,5 +88,5 @@ def test_the_answers_of_a_teacher_count_and_are_named():
     assert alone.teacher == 0 and taught.total - alone.total == taught.teacher > 10**9
     assert check_memory(backbone, config, ON_CPU, lambda _: None, 10**9).endswith(", 1 for what is distilled")
     assert "distilled" not in check_memory(backbone, config, ON_CPU, lambda _: None)
-    with pytest.raises(ConfigError, match="for what is distilled, and 0.5 are there"):
+    with pytest.raises(ConfigError, match=r"for what is distilled, and 0\.5 are there"):
         check_memory(backbone, config, ON_CPU, lambda _: 5 * 10**8, 10**9)
