@@ -119,6 +119,14 @@ class ComputeSettings(Section):
             "set-up, and for a new one bfloat16 for a `causal_lm` where the processor computes with it, else float32"
         ),
     )
+    quantization: Literal["auto", "none", "int8"] = Field(
+        "auto",
+        description=(
+            "`int8`: the linear layers of a frozen `causal_lm` hold 8 bits a weight, and compute in `precision` (needs "
+            "`pip install 'raie-stream[int8]'`); `none`: all weights are of `precision`; `auto`: that of the set-up, "
+            "and `none` for a new one"
+        ),
+    )
 
 
 class BackboneSettings(Section):

@@ -40,7 +40,7 @@ class RecICL:
     @property
     def memory_bytes(self) -> int:
         """See `Strategy`: all weights."""
-        return sum(parameter.nbytes for parameter in self._model.parameters())
+        return self._model.weight_bytes
 
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`."""
