@@ -149,8 +149,8 @@ def _activations(backbone: Backbone, config: Config, layers: list[tuple[int, int
     """Bytes that one part of a step keeps, its item vectors and logits included; `size` bytes a number."""
     setup, width = config.setup, backbone.items.rows.weight.shape[1]
     windows = -(-setup.batch_size // setup.accumulation)
-    positions = 1 if config.backbone.format == "items" else 1 + config.backbone.text_tokens
-    tokens, known = windows * config.windows.length * positions, backbone.items.last
+    positions = {"items": 1, "text": 1 + config.backbone.text_tokens, "examples": 2 + config.backbone.text_tokens}
+    tokens, known = windows * config.windows.length * positions[config.backbone.format], backbone.items.last
     linear = KEPT * tokens * sum(map(sum, layers)) * size
     if setup.gradient_checkpointing:
         blocks = max(len(layers) // len(backbone.adapter_targets), 1)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.events.windows import PADDING, Windows
+from pipeline.events.windows import Windows, taken_rows
 from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.lora.peft_slot import add_factors, merge_factors
@@ -156,6 +156,6 @@ def _recall(backbone: Backbone, windows: Windows, batch_size: int, repeats: bool
         batch = windows[slice(start, start + batch_size)]
         scores = backbone.last(backbone.windows(batch.contexts), vectors) @ vectors.T
         scores[:, 0] = -torch.inf
-        held = batch.contexts[:, :0] if repeats else batch.contexts.clip(min=PADDING)
+        held = batch.contexts[:, :0] if repeats else taken_rows(batch.contexts)
         hits += int((rank_of_targets(scores.cpu().numpy(), batch.targets, held) <= LIST_LENGTH).sum())
     return hits / len(windows)

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.config import BackboneSettings
-from pipeline.datasets.dataset import Dataset, read_dataset
+from pipeline.datasets.dataset import read_dataset
 from pipeline.evaluation.protocols import Plan, labelled_contexts_of, plan_replay
 from pipeline.evaluation.replay import prepare
 from pipeline.evaluation.replay_inputs import encoder_of
@@ -21,7 +21,7 @@ from pipeline.setup.bootstrap import set_up
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.baselines.recicl import RecICL
 from tests.models.backbones.small import CONTEXTS, EMPTY, LENGTH, TITLES, settings_of, small_catalogue
-from tests.replay.small import SET, config, emerging, raie, reading, rows_of, write_log
+from tests.replay.small import SET, config, emerging, raie, rated, reading
 
 SETTINGS = config(*(f"backbone.{name}={value}" for name, value in reading().items()), "data.positive_from=3")
 CHOSEN = tuple(f"backbone.{name}={value}" for name, value in reading().items())
@@ -56,18 +56,8 @@ def test_a_dislike_is_read_differently_and_an_empty_window_has_an_answer() -> No
     assert ((before - after)[:, -1].abs().amax(dim=1) > 1e-4).tolist() == [False, *[True] * len(CONTEXTS)]
 
 
-@cache
-def log(folder: Path) -> Dataset:
-    """The usual log, in which every fifth interaction is a dislike."""
-    first, *rows = rows_of(emerging(1_000))
-    rows = [[*row[:3], "1" if number % 5 == 4 else "5"] for number, row in enumerate(rows)]
-    assert first[:3] == ["user_id", "item_id", "timestamp"]
-    header = [*first[:3], "value"]
-    return read_dataset(write_log(folder / "rated", [header, *rows], rows_of(emerging(1_000), "items.csv")))
-
-
 def start(folder: Path) -> tuple[StrategyContext, Plan]:
-    dataset = log(folder)
+    dataset = read_dataset(rated(1_000))
     plan, known = plan_replay(dataset, SETTINGS), prepare(dataset, SETTINGS, lambda *_: None)[1]
     encoder = encoder_of(SETTINGS.items, lambda *_: None, 0)
     every = make_catalogue(plan.timeline.item_ids, dataset.items, encoder)

@@ -92,3 +92,10 @@ def test_activations_shrink_by_either_setting(smaller):
     needs = [need_of(backbone, settings(*more), torch.float32) for more in ((), (smaller,))]
     assert needs[1].activations < 0.8 * needs[0].activations
     assert needs[1].training == needs[0].training
+
+
+def test_activations_grow_with_the_positions_of_an_item():
+    backbone = small_backbone("causal_lm")
+    forms = ("items", "text", "examples")
+    needs = [need_of(backbone, settings(f"backbone.format={form}"), torch.float32).activations for form in forms]
+    assert needs[0] < needs[1] < needs[2]

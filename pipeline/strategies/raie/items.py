@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.events.existence import Absence, Existence
 from pipeline.events.item import WHEN_TAKEN, Item
-from pipeline.events.windows import PADDING, History, Ids, Windows
+from pipeline.events.windows import PADDING, History, Ids, Windows, left_packed, packed
 from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.strategies.base import StrategyContext
 
@@ -63,13 +63,13 @@ class ReplayedItems:
         existing[self._rows[: existence.items + 1][present]] = True
         existing[PADDING] = True
         absences = [Absence(int(self._rows[row]), start, stop) for row, start, stop in existence.absences]
-        contexts, length = self._rows[windows.contexts], windows.contexts.shape[1]
-        since = (contexts != PADDING) & (np.arange(length) >= length - windows.since_setup[:, None])
+        rows = self._rows[np.abs(windows.contexts)] * np.sign(windows.contexts)
+        contexts, since_setup = packed(rows, windows.since_setup)
         moved = replace(
             windows,
-            contexts=left_packed(contexts),
+            contexts=contexts,
             targets=self._rows[windows.targets],
-            since_setup=since.sum(axis=1),
+            since_setup=since_setup,
             earlier=left_packed(self._rows[windows.earlier]).astype(np.int32),
         )
         return moved, Existence(self.catalogue.rows, np.flatnonzero(~existing), absences, existence.repeats)
@@ -92,8 +92,13 @@ class ReplayedItems:
     def histories(self, windows: Windows) -> list[History]:
         """Items of windows by id."""
         ids = ("", *self._timeline.item_ids)
-        items = (tuple(ids[row] for row in context if row != PADDING) for context in windows.contexts.tolist())
-        return [History.of(of, len(of), since) for of, since in zip(items, windows.since_setup.tolist(), strict=True)]
+        read = ([row for row in context if row != PADDING] for context in windows.contexts.tolist())
+        return [
+            History(
+                tuple(ids[abs(row)] for row in rows), since, disliked=tuple(i for i, row in enumerate(rows) if row < 0)
+            )
+            for rows, since in zip(read, windows.since_setup.tolist(), strict=True)
+        ]
 
     def _appear(self, until: int) -> None:
         """Give rows to the items that appear before a position."""
@@ -102,9 +107,3 @@ class ReplayedItems:
         for row in self._timeline.appearances(self._next, until):
             self._rows[row] = self.catalogue.add(self._timeline.item_ids[row - 1])
         self._next = until
-
-
-def left_packed(contexts: Ids) -> Ids:
-    """(n, length) windows without the items that are not known, padded on the left."""
-    order = np.argsort(contexts != PADDING, axis=1, kind="stable")
-    return np.take_along_axis(contexts, order, axis=1)
