@@ -76,5 +76,5 @@ def _history(user_id: str, events: Interactions, counts: NDArray[np.bool_], conf
         times[-1],
         times[cut:],
         [time for _, time in taken],
-        np.flatnonzero(~counts[cut:]).tolist(),
+        tuple(np.flatnonzero(~counts[cut:]).tolist()),
     )

@@ -61,7 +61,7 @@ class LoadedHistory:
             return self
         kept = [place for place, at in enumerate(self.times) if at > moment]
         later = [(self.items[place], self.times[place]) for place in kept]
-        disliked = [new for new, place in enumerate(kept) if place in self.disliked]
+        disliked = tuple(new for new, place in enumerate(kept) if place in self.disliked)
         taken = [(item, at) for item, at in zip(self.taken, self.taken_times, strict=False) if at > moment]
         if not later:
             return None

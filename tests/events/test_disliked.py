@@ -82,4 +82,4 @@ def test_what_is_later_than_an_erasure_keeps_its_dislikes() -> None:
     loaded = LoadedHistory("u", ["a", "b", "c"], [], [], 3.0, [1.0, 2.0, 3.0], [], [0, 2])
     later = loaded.after(1.5)
     assert later is not None
-    assert (later.items, later.disliked) == (["b", "c"], [1])
+    assert (later.items, later.disliked) == (["b", "c"], (1,))
