@@ -1,6 +1,8 @@
 """A language model whose frozen linear layers have 8 bits a weight: what it scores, trains, saves and refuses."""
 
 import copy
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -194,3 +196,8 @@ def test_layers_that_cannot_be_quantised_are_refused_by_name(tmp_path: Path) -> 
     gpt2 = build_backbone(BackboneSettings(kind="causal_lm", model=str(tmp_path)), LENGTH, small_catalogue(), 0)
     with pytest.raises(BackboneError, match=r"cannot be quantised: set compute\.quantization to none"):
         gpt2.place(IN_INT8)
+
+
+def test_the_package_that_quantises_says_nothing_to_users() -> None:
+    command = [sys.executable, "-c", "import pipeline.models.backbones.base, torchao"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
