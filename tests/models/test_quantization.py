@@ -128,6 +128,13 @@ def test_a_step_keeps_no_weight_in_full_precision() -> None:
     assert kept[1] < 64 * 64
 
 
+def test_a_bias_stays_as_it_is() -> None:
+    layer, states = torch.nn.Linear(64, 8), torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(layer.bias, mean=5.0)
+    found = QuantizedLinear.of(layer)(states)
+    torch.testing.assert_close(found, layer(states), rtol=0.0, atol=0.05)
+
+
 def test_the_mixed_pass_is_one_adapter_after_the_other() -> None:
     backbone = quantized()
     host, forward = (
