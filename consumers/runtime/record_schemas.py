@@ -132,6 +132,11 @@ def _user() -> Schema:
     schema = _without(schema_of(UserState), "event_id", "timestamp")
     schema["properties"] |= {
         "history": {"description": "Item ids, oldest first.", "type": "array"},
+        "disliked": {
+            "description": "Places in `history` of items that were disliked; the others were taken.",
+            "type": "array",
+            "items": {"type": "integer"},
+        },
         "since_setup": {"description": "Number of these, the newest ones, after set-up.", "type": "integer"},
         "latest": {"description": "Id and time of the newest event.", **OBJECT},
         "seen": {"description": "Digests of the newest event ids, as base64.", "type": "string"},

@@ -11,7 +11,7 @@ from typing import Any, Self
 from pipeline.errors import LogError
 from pipeline.events.candidate_scores import CandidateScores
 from pipeline.events.edit import Evidence
-from pipeline.events.field_types import checked
+from pipeline.events.field_types import checked, places_of
 from pipeline.events.item_ids import item_ids
 from pipeline.events.windows import History
 from pipeline.streams.interface import Log
@@ -103,6 +103,7 @@ class GatedEvent:
         user_id: pseudonym of the user (`pipeline.events.pseudonym`); in a replay, and before schema 3, the user id.
         target: id of the item that was taken.
         window: ids of the items before it, oldest first.
+        disliked: ascending places in `window` of items that were disliked; the others were taken.
         earlier: ids of distinct items that left the window, the one that left last at the end.
         since_setup: number of items of the window taken since set-up.
         cold: True if the window is empty.
@@ -151,13 +152,14 @@ class GatedEvent:
     rank: int
     popularity_rank: int
     gate_version: int
+    disliked: Sequence[int] = ()
     online: OnlineFeatures | None = None
     stamp: GateStamp | None = None
 
     @property
     def history(self) -> History:
         """The window with what left it, as the user's state had them."""
-        return History(tuple(self.window), self.since_setup, tuple(self.earlier))
+        return History(tuple(self.window), self.since_setup, tuple(self.earlier), tuple(self.disliked))
 
     @property
     def is_scored(self) -> bool:
@@ -167,6 +169,8 @@ class GatedEvent:
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
         record = {key: getattr(self, name) for name, key in KEYS.items()}
+        if not self.disliked:
+            del record["disliked"]
         if self.online is not None:
             record |= self.online.to_fields()
         if self.stamp is not None:
@@ -186,6 +190,7 @@ class GatedEvent:
         """
         fields = {name: record.get(key, 0) if key in _LATER else record[key] for name, key in KEYS.items()}
         fields["earlier"] = record.get("earlier", ())
+        fields["disliked"] = places_of(record, "disliked", record["window"])
         fields["target"], *fields["window"] = item_ids([record["target"], *record["window"]], setup_items)
         return checked(cls(**fields, online=OnlineFeatures.from_record(record), stamp=GateStamp.from_record(record)))
 
@@ -198,7 +203,7 @@ _CONTRACTS = {
 }
 """Keys in the record that differ from the attribute's name."""
 
-_LATER = {"earlier", "since_setup", "opened", "backbone_chance", "model_rank", "popularity_rank"}
+_LATER = {"earlier", "disliked", "since_setup", "opened", "backbone_chance", "model_rank", "popularity_rank"}
 """Keys that records of the first versions lack."""
 
 KEYS = {name: _CONTRACTS.get(name, name) for name in GatedEvent.__dataclass_fields__ if name not in ("online", "stamp")}
