@@ -217,8 +217,7 @@ def read_events(log: Log, evidence: Sequence[Evidence], setup_items: Sequence[st
         EvidenceError: the event at one of the offsets is not the one that the evidence names, or cannot be read.
     """
     wanted = {e.offset: e.event_id for e in evidence}
-    start, end = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
-    records = [r for r in log.read(GATED, 0, start, end) if r.offset in wanted]
+    records = list(log.read_at(GATED, 0, wanted))
     found = {r.offset: r.value.get("event_id") for r in records if r.value is not None}
     strange = sorted(offset for offset, event_id in wanted.items() if found.get(offset) != event_id)
     if strange:
