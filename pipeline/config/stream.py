@@ -148,14 +148,6 @@ class EditSettings(Section):
         description="items that are new or were taken anew required for an Inject, and one in 64 of all new items; "
         "0: items are never injected",
     )
-    boundary_wait: int = Field(
-        500,
-        ge=1,
-        description=(
-            "events for which Updates may follow each other while a boundary is due to move; then new ones wait until "
-            "those under way have ended and it has moved"
-        ),
-    )
     cool_down: int = Field(256, ge=0, description="events after an edit before the next one of the same regions")
     max_regions: int = Field(64, ge=2, description="maximum number of live regions, set-up ones included")
     merge_angle: float = Field(

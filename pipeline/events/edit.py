@@ -41,6 +41,10 @@ class Operation(StrEnum):
     UNLEARN = "unlearn"
 
 
+MOVES_BOUNDARIES = frozenset({Operation.ADD, Operation.EXPAND, Operation.MERGE, Operation.RETIRE})
+"""Operations that may move a boundary."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """A reference to a gated window that an edit is based on.
@@ -99,6 +103,11 @@ class Edit:
     seed: int
     passes: int | None = None
     items: tuple[str, ...] = ()
+
+    @property
+    def touched(self) -> frozenset[int]:
+        """Ids of the regions that it changes, or whose windows it rests on."""
+        return touched_regions(self.region_id, self.other_region_id, self.reason)
 
     def to_record(self) -> dict[str, Any]:
         """Convert to a JSON object."""
@@ -165,6 +174,20 @@ class Outcome:
             LookupError, TypeError, ValueError: it is no such record.
         """
         return checked(cls(**{**record, "operation": Operation(record["operation"])}))
+
+
+def touched_regions(region_id: int | None, other: int | None, reason: Mapping[str, Any]) -> frozenset[int]:
+    """Return the ids of the regions that an edit changes, or whose windows it rests on.
+
+    Args:
+        region_id: region to change; None where it is not issued yet.
+        other: second region, or None.
+        reason: of the edit; `regions` are those whose alarms it answers, or whose windows it tries elsewhere.
+    """
+    named = reason.get("regions")
+    # The reason of another program's edit may hold anything.
+    regions = named if isinstance(named, list | tuple) else ()
+    return frozenset(i for i in (region_id, other, *regions) if isinstance(i, int))
 
 
 def edit_id(
