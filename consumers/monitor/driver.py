@@ -176,4 +176,4 @@ def _outcome_of(record: Record) -> Outcome:
 
 def _edit_output(edit: Edit) -> Output:
     key = str(edit.region_id) if edit.operation in OF_ONE_REGION else "gate"
-    return Output(EDITS, edit.to_record(), key, edit.timestamp)
+    return Output(EDITS, edit.to_log(), key, edit.timestamp)

@@ -117,7 +117,12 @@ class EditSettings(Section):
             "fewer"
         ),
     )
-    pool_windows: int = Field(4096, ge=64, description="newest windows kept per region as evidence")
+    pool_windows: int = Field(
+        4096,
+        ge=64,
+        le=32_768,
+        description="newest windows kept per region as evidence: an edit is one record of the log",
+    )
     held_out: float = Field(0.1, gt=0, lt=0.5, description="share of an edit's windows held out for its validation")
     confidence: float = Field(
         1.0,
