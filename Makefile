@@ -30,6 +30,7 @@ soak: $(INSTALLED) ## kill the consumers at random for minutes, and compare thei
 	RAIE_SOAK=1 $(BIN)/pytest tests/consumers/test_broker_faults.py tests/consumers/test_random_records.py tests/test_wheel.py \
 	  tests/consumers/test_backup.py tests/consumers/test_refresh.py tests/consumers/test_unlearning.py \
 	  tests/consumers/test_up.py tests/consumers/test_live.py tests/consumers/test_stock_client_lockstep.py \
+	  tests/consumers/test_two_of_each.py \
 	  tests/replay/test_scenarios.py tests/deploy/test_chart.py tests/upgrade tests/test_day.py \
 	  tests/server/test_wide_regions.py
 

@@ -33,7 +33,7 @@ def error_context(root: str, entry: str = "") -> Iterator[None]:
     except StoreError as error:
         if location in str(error):
             raise
-        raise StoreError(f"{location}: {error}") from error
+        raise type(error)(f"{location}: {error}") from error
     except ValidationError as error:
         raise StoreError(f"{location}: the manifest would be invalid: {error}") from error
     except OSError as error:

@@ -3,12 +3,17 @@
 ::
 
     StoreError             the adapters store cannot do what it was called for
+    ├── NameTaken          a version is to be published under the name of another one
     └── AdapterRefused     a version or an array file is torn, corrupt, hostile or of another backbone
 """
 
 
 class StoreError(Exception):
     """The adapters store cannot do what it was called for. The message names the version, the path and the fix."""
+
+
+class NameTaken(StoreError):
+    """The name of a version has or had other content: versions never change, and the next number may be free."""
 
 
 class AdapterRefused(StoreError):

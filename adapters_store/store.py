@@ -19,7 +19,7 @@ from adapters_store.backends.interface import MARK, TEMPORARY, Backend, Checkpoi
 from adapters_store.backends.local import LocalBackend
 from adapters_store.backends.object_store import ObjectStoreBackend
 from adapters_store.error_context import error_context
-from adapters_store.errors import AdapterRefused, StoreError
+from adapters_store.errors import AdapterRefused, NameTaken, StoreError
 from adapters_store.manifest import (
     CONFIG,
     FORMAT,
@@ -102,7 +102,8 @@ class AdaptersStore:
             Its manifest.
 
         Raises:
-            StoreError: if the name has or had other content, or the disk is full; nothing changed.
+            NameTaken: the name has or had other content; nothing changed.
+            StoreError: the disk is full; nothing changed.
             AdapterRefused: `not_finite`, `bad_dtype`, `bad_weights`.
         """
         name = version_name(region_id, version)
@@ -182,6 +183,17 @@ class AdaptersStore:
             with error_context(self.root, name):
                 self._backend.unmark(name)
 
+    def reserve(self, names: Collection[str]) -> None:
+        """Let nothing be published under these names, as if they had been versions that were removed.
+
+        Raises:
+            AdapterRefused: `bad_name`.
+        """
+        for name in names:
+            parse_version_name(name)
+            with error_context(self.root, name):
+                self._backend.mark(name, "")
+
     def check_available(self, name: str) -> None:
         """Check that a version may be put in force: it is undamaged, and not about to be removed.
 
@@ -219,7 +231,7 @@ class AdaptersStore:
         if self._backend.published(name):
             return self._same(name, manifest)
         if self._backend.read_mark(name) not in (None, manifest.checksum):
-            raise StoreError("a pruned version with other content had this name: take the next version")
+            raise NameTaken("a pruned version with other content had this name: take the next version")
         try:
             self._backend.publish(name, files, lambda found: check_version(name, found, None), self._checkpoint)
         except FileExistsError:
@@ -228,7 +240,7 @@ class AdaptersStore:
 
     def _same(self, name: str, manifest: Manifest) -> Manifest:
         if self.verify(name).checksum != manifest.checksum:
-            raise StoreError("it is already published with other content, and versions never change: take the next")
+            raise NameTaken("it is already published with other content, and versions never change: take the next")
         return manifest
 
     def _load(self, name: str, backbone_sha256: str | None) -> LoadedAdapter:

@@ -83,7 +83,7 @@ def measured(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     url = options.kafka or f"sqlite:///{folder / 'log.sqlite'}"
     own = (f"log.url={url}", *([f"log.prefix=freshness{time.time_ns()}-"] if options.kafka else []))
     config = load_config(None, (*SETTINGS, *own))
-    items = _set_up(folder, config)
+    items = set_up_in(folder, config)
     create_topics(config)
     before = os.getloadavg()[0]
     with _running(folder / "root", (*SETTINGS, *own)) as (ingest, server):
@@ -102,7 +102,7 @@ def measured(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _set_up(folder: Path, config: Config) -> Sequence[str]:
+def set_up_in(folder: Path, config: Config) -> Sequence[str]:
     """Set up on a simulated log; return its items."""
     write(simulate("emerging", 0, 4_000), folder / "data")
     plan, catalogue = prepare(read_dataset(folder / "data"), config, lambda *_: None)

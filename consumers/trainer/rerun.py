@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from adapters_store import AdaptersStore
+from adapters_store import AdaptersStore, parse_version_name, version_name
 from consumers.runtime.ledger import destroyed_versions
 from consumers.runtime.malformed import unreported
 from consumers.runtime.revisions import RevisionFollower
@@ -66,13 +66,23 @@ def rerun(edit: Edit, setup: SetUp, config: Config, log: Log, adapters: Path) ->
     named = [r.adapter for r in published.regions] + list(published.injection.names if published.injection else ())
     name = next((name for name in named if _is_new(name, edit, store)), None)
     with TemporaryDirectory() as folder:
-        runner = JobRunner(setup, config, log, store, AdaptersStore(Path(folder)))
+        again_in = AdaptersStore(Path(folder))
+        again_in.reserve(_before(name))
+        runner = JobRunner(setup, config, log, store, again_in)
         outcome, again = runner.apply(edit, base)
         alike = again is not None and _content(again) == _content(published)
         if name is None:
             return Comparison(None, alike, None)
         there = outcome.version == name
         return Comparison(name, alike, there and _files(Path(folder) / name) == _files(adapters / name))
+
+
+def _before(name: str | None) -> list[str]:
+    """Names with a lower number than this one: those that were taken then were passed over."""
+    if name is None:
+        return []
+    region_id, version = parse_version_name(name)
+    return [version_name(region_id, number) for number in range(version)]
 
 
 def _revision_of(edit: Edit, log: Log) -> tuple[Revision, int]:

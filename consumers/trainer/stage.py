@@ -5,7 +5,8 @@
 
 The child first puts a new version into the store, complete and verified; then region record, outcome and offset are
 written in one transaction. A trainer that dies in between leaves an orphan in the store: the next trainer applies the
-same edit, and writing the same bytes under the same name changes nothing. An edit that has an outcome is not applied
+same edit, and writing the same bytes under the same name changes nothing; other bytes, where the regions or injected
+items are no longer those of then, get the next number. An edit that has an outcome is not applied
 again. The versions that an Unlearn replaces are destroyed after the transaction, or when the next trainer starts.
 """
 

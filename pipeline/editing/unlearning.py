@@ -178,10 +178,11 @@ class Unlearner:
         tensors = self._publisher.tensors(result)
         if tensors is None:
             return result.bank
-        name = result.adapter or result.bank.injection.names[-1]
+        name = _version_of(result)
         if version is not None and self._store.has_weights(version, tensors):
             return banks.renamed(result.bank, name, version)
-        self._publisher.publish(edit, result, bank)
+        result = self._publisher.publish(edit, result, bank)
+        name = _version_of(result)
         weight = next((r.adapter_weight for r in result.changed if r.adapter == name), 1.0)
         progress.note(version, Replacement(name, weight))
         number = parse_version_name(name)
@@ -226,6 +227,11 @@ def _fitted(edit: Edit, edit_id: str, bank: RegionBank, progress: _Progress) -> 
     # Windows of regions that did not come about are evidence for none.
     samples = tuple(e for e in left.samples if e.region_id in (EVERY_REGION, edit.region_id, *live))
     return replace(left, edit_id=edit_id, base_version=base, base_gate=bank.gate_version, samples=samples)
+
+
+def _version_of(result: Result) -> str:
+    """Name of the new version of a result that has one."""
+    return result.adapter or result.bank.injection.names[-1]
 
 
 def _is_accepted(result: Result, revision: Revision, bank: RegionBank) -> bool:

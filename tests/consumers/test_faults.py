@@ -11,20 +11,21 @@ from threading import Event, Thread
 
 import pytest
 
-from adapters_store import AdaptersStore
+from adapters_store import AdaptersStore, parse_version_name, version_name
 from consumers.runtime.supervisor import Supervisor
 from consumers.trainer.job import JobRunner
 from consumers.trainer.orphans import collect_orphans
 from consumers.trainer.rerun import rerun
 from pipeline.config import CanarySettings
 from pipeline.errors import RaieError
-from pipeline.events.edit import Edit, Operation
+from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.gated import read_events
 from pipeline.events.item_status import EVICTED, ItemStatus
 from pipeline.models.lora.moved_items import moved_items
+from pipeline.regions.revision import Revision
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams import FencedError, MemoryLog, RecordsLostError
-from pipeline.streams.topics import GATED, ITEMS, OUTCOMES, REGIONS, pipeline_topics
+from pipeline.streams.topics import EDITS, GATED, ITEMS, OUTCOMES, REGIONS, pipeline_topics
 from tests.consumers.recorded import World, monitor_loop
 from tests.consumers.run_of_raie import SETTINGS, the_run, the_setup
 from tests.consumers.test_monitor_stage import lockstep
@@ -72,6 +73,55 @@ def test_an_edit_applied_twice_finds_its_own_version_in_the_store(
     assert len(revisions) == 2 and revisions[0] == revisions[1]
     assert store.names() == [results[0][0].version]
     assert results[0][0] == next(outcome for other, outcome in the_run().ledger if other == edit)
+
+
+def put_in_force(log: MemoryLog, edit: Edit, outcome: Outcome, revision: Revision | None) -> None:
+    """Write an edit with its outcome and revision, as a monitor and a trainer do."""
+    with log.producer("all").transaction() as transaction:
+        transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=0.0)
+        transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=0.0)
+        if revision is not None:
+            transaction.send(REGIONS, revision.to_record(), key=str(edit.region_id), timestamp=0.0)
+
+
+def ledger_until_an_inject_after(operation: Operation) -> tuple[list[Edit], Edit, Edit]:
+    """Published edits before the last one of an operation that precedes the first Inject, that one, and the Inject."""
+    edits = [edit for edit, outcome in the_run().ledger if outcome.published]
+    first_inject = next(i for i, edit in enumerate(edits) if edit.operation is Operation.INJECT)
+    place = max(i for i, edit in enumerate(edits[:first_inject]) if edit.operation is operation)
+    return edits[:place], edits[place], edits[first_inject]
+
+
+@pytest.mark.parametrize("operation", [Operation.ADD, Operation.UPDATE])
+def test_an_edit_whose_first_attempt_left_another_version_takes_the_next_number(
+    log: MemoryLog, tmp_path: Path, operation: Operation
+) -> None:
+    # A trainer dies between store and log, and before the edit is applied anew items are injected: it trains from them.
+    before, edit, inject = ledger_until_an_inject_after(operation)
+    store = AdaptersStore(tmp_path)
+    for one in before:
+        put_in_force(log, one, *JobRunner(setup(), SETTINGS, log, store).apply(one, log.end_offset(REGIONS, 0)))
+    left, _ = JobRunner(setup(), SETTINGS, log, store).apply(edit, log.end_offset(REGIONS, 0))
+    put_in_force(log, inject, *JobRunner(setup(), SETTINGS, log, store).apply(inject, log.end_offset(REGIONS, 0)))
+    outcome, revision = JobRunner(setup(), SETTINGS, log, store).apply(edit, log.end_offset(REGIONS, 0))
+    assert left.version is not None and outcome.version is not None and revision is not None
+    region_id, number = parse_version_name(left.version)
+    assert outcome.version == version_name(region_id, number + 1)
+    changed = next(region for region in revision.regions if region.region_id == region_id)
+    assert (changed.adapter, changed.version) == (outcome.version, number + 1)
+    put_in_force(log, edit, outcome, revision)
+    assert collect_orphans(log, store) == [left.version]
+    assert rerun(edit, setup(), SETTINGS, log, tmp_path).alike
+
+
+def test_an_inject_whose_number_is_taken_takes_the_next(log: MemoryLog, tmp_path: Path) -> None:
+    edit, store = first(Operation.INJECT), AdaptersStore(tmp_path)
+    store.reserve([version_name(0, 1)])
+    outcome, revision = JobRunner(setup(), SETTINGS, log, store).apply(edit, 0)
+    assert outcome.version == version_name(0, 2) and revision is not None and revision.injection is not None
+    assert (revision.injection.version, revision.injection.names) == (2, (outcome.version,))
+    put_in_force(log, edit, outcome, revision)
+    assert rerun(edit, setup(), SETTINGS, log, tmp_path).alike
 
 
 def test_injected_versions_are_no_orphans_while_a_revision_names_them(log: MemoryLog, tmp_path: Path) -> None:
