@@ -5,14 +5,15 @@ evidence any more.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from pipeline.errors import LogError
 from pipeline.events.candidate_scores import CandidateScores
-from pipeline.events.edit import Evidence
+from pipeline.events.edit import Edit, Evidence
 from pipeline.events.field_types import checked, places_of
 from pipeline.events.item_ids import item_ids
+from pipeline.events.packed_evidence import HASHED
 from pipeline.events.windows import History
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import GATED
@@ -214,6 +215,16 @@ class EvidenceError(LogError):
     """The log does not hold the windows that an edit names."""
 
 
+def with_event_ids(edit: Edit, log: Log) -> Edit:
+    """Return an edit with the event ids of its windows in place of hashes, where `gated` still holds them."""
+    kept_from = log.start_offset(GATED, 0)
+    hashed = [e.offset for e in edit.windows if e.event_id.startswith(HASHED) and e.offset >= kept_from]
+    ids = {r.offset: str((r.value or {}).get("event_id")) for r in log.read_at(GATED, 0, hashed)}
+    named = (ids.get(e.offset, e.event_id) for e in edit.windows)
+    windows = (replace(e, event_id=name) if e.is_of(name) else e for e, name in zip(edit.windows, named, strict=True))
+    return replace(edit, windows=tuple(windows))
+
+
 def read_events(log: Log, evidence: Sequence[Evidence], setup_items: Sequence[str]) -> list[GatedEvent]:
     """Read the events of evidence by offset, in order of offsets.
 
@@ -221,15 +232,14 @@ def read_events(log: Log, evidence: Sequence[Evidence], setup_items: Sequence[st
         RecordsLostError: some are deleted already; the message names their offsets.
         EvidenceError: the event at one of the offsets is not the one that the evidence names, or cannot be read.
     """
-    wanted = {e.offset: e.event_id for e in evidence}
-    start, end = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
-    records = [r for r in log.read(GATED, 0, start, end) if r.offset in wanted]
+    wanted = {e.offset: e for e in evidence}
+    records = list(log.read_at(GATED, 0, wanted))
     found = {r.offset: r.value.get("event_id") for r in records if r.value is not None}
-    strange = sorted(offset for offset, event_id in wanted.items() if found.get(offset) != event_id)
+    strange = sorted(offset for offset, e in wanted.items() if not e.is_of(found.get(offset)))
     if strange:
         raise EvidenceError(
-            f"{GATED}/0 does not hold event {wanted[strange[0]]} at offset {strange[0]} any more ({len(strange)} of "
-            f"{len(wanted)} windows differ): the log is another one than that of the edit"
+            f"{GATED}/0 does not hold event {wanted[strange[0]].event_id} at offset {strange[0]} any more "
+            f"({len(strange)} of {len(wanted)} windows differ): the log is another one than that of the edit"
         )
     try:
         return [GatedEvent.from_record(r.value, setup_items) for r in records if r.value is not None]
