@@ -121,7 +121,7 @@ def show_dependencies(environment: Path) -> None:
     (own / "dependencies.pth").write_text("\n".join(folders) + "\n")
 
 
-OF_EXTRAS = {"opentelemetry_tracing.py": "opentelemetry"}
+OF_EXTRAS = {"opentelemetry_tracing.py": "opentelemetry", "quantization.py": "torchao"}
 """Module that is imported only on request -> package of an extra that it may import."""
 
 

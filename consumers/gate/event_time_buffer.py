@@ -13,7 +13,7 @@ timestamps have reached, so a single clock that is years ahead changes nothing.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import Generic, TypeVar
@@ -44,6 +44,7 @@ class Arrival:
         number: number of events of the partition read before it since the start.
         written_at: wall clock at which its record was written, seconds since 1970, or None.
         traceparent: trace context of its record, or None.
+        disliked: True for a dislike: it enters the history as one and is not scored.
         loaded: history of before the live stream, whose newest event this is; None for a single event.
     """
 
@@ -57,11 +58,25 @@ class Arrival:
     written_at: float | None = field(default=None, compare=False)
     loaded: LoadedHistory | None = None
     traceparent: str | None = field(default=None, compare=False)
+    disliked: bool = False
+
+    @property
+    def is_scored(self) -> bool:
+        """True for an event of the stream that counts."""
+        return not (self.past or self.disliked)
 
 
 def in_time(arrivals: Iterable[Arrival]) -> list[Arrival]:
     """Arrivals by event time; by event id at equal times, as in a replay."""
     return sorted(arrivals, key=lambda a: (a.event.timestamp, a.event.event_id))
+
+
+def batches(stream: Sequence[Arrival], size: int) -> Iterator[Sequence[Arrival]]:
+    """Split arrivals into batches of at most `size` that are scored; dislikes are in that of the one they precede."""
+    ends = [number + 1 for number, arrival in enumerate(stream) if arrival.is_scored][size - 1 :: size]
+    for start, stop in zip([0, *ends], [*ends, len(stream)], strict=True):
+        if start < stop:
+            yield stream[start:stop]
 
 
 A = TypeVar("A")

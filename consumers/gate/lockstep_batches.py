@@ -11,7 +11,7 @@ class LockstepBatches:
     """Numbered events, in the batches of a replay.
 
     Args:
-        size: most events of a batch.
+        size: most events of a batch that are scored.
 
     Attributes:
         next: number of the next event to score.
@@ -38,11 +38,13 @@ class LockstepBatches:
         """The next batch, in order; empty while one of its events is missing."""
         numbered = {a.sequence: a for a in held}
         batch: list[Arrival] = []
-        while len(batch) < self._size:
+        scored = 0
+        while scored < self._size:
             arrival = numbered.get(self.next + len(batch))
             if arrival is None:
                 return []
             batch.append(arrival)
+            scored += arrival.is_scored
             if arrival.cut:
                 break
         return batch

@@ -23,9 +23,18 @@ class InteractionParser:
         columns: field -> key of a record, where the names do not show it.
         rule: says which interactions count.
         is_refused: True for an item that must not be added by an interaction.
+        dislikes: True to return interactions whose value is below the threshold as dislikes.
     """
 
-    def __init__(self, columns: Mapping[str, str], rule: CountingRule, is_refused: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, str],
+        rule: CountingRule,
+        is_refused: Callable[[str], bool],
+        *,
+        dislikes: bool = False,
+    ) -> None:
+        self._dislikes = dislikes
         self._columns = columns
         self._rule = rule
         self._is_refused = is_refused
@@ -49,9 +58,10 @@ class InteractionParser:
             return _loaded(record, LoadedHistory.from_record(value), number)
         event = fields.interaction()
         kind = fields.value(EVENT_TYPE) if self._rule.event_types else None
-        if not self._rule.counts_kind(kind) or not self._rule.counts_value(event.value):
+        disliked = not self._rule.counts_value(event.value)
+        if not self._rule.counts_kind(kind) or (disliked and not self._dislikes):
             return None
-        if self._is_refused(event.item_id):
+        if not disliked and self._is_refused(event.item_id):
             raise BadEvent(
                 "unknown_item",
                 f"item {event.item_id!r} is unknown, and items.unknown is `refuse`: announce it in topic items, then "
@@ -60,7 +70,11 @@ class InteractionParser:
         past, cut = value.get("past") is True, value.get("cut") is True
         sequence = _sequence(value)
         place = (record.partition, record.offset)
-        return Arrival(*place, event, past, sequence, cut, number, record.written_at, traceparent=record.traceparent)
+        return Arrival(
+            *(*place, event, past, sequence, cut, number, record.written_at),
+            traceparent=record.traceparent,
+            disliked=disliked,
+        )
 
     def user_of(self, record: Record) -> str | None:
         """Return the user of a record, None where it cannot be read."""

@@ -114,7 +114,10 @@ class GateScoring:
     def score(self, taken: Sequence[Taken]) -> list[Output]:
         """Score one batch of the model, of at least one event: a record of `gated` for each."""
         first = 0 if self.scorer.online is None else self.scorer.online.events
-        events = self.scorer.handle(*self._windows(taken), [history for _, history in taken])
+        existence = self._pass([event.timestamp for event, _ in taken], [event.item_id for event, _ in taken])
+        read = self.scorer.catalogue.read
+        histories = [read(h, existence.at(i)) if h.disliked else h for i, (_, h) in enumerate(taken)]
+        events = self.scorer.handle(self._windows([event for event, _ in taken], histories), existence, histories)
         self._count(events)
         place = (self._revisions.next_revision, self._items.next_item, first, self._others.counted)
         stamped = (replace(e, stamp=GateStamp(self._instance, n, *place)) for n, e in enumerate(events, first))
@@ -234,12 +237,11 @@ class GateScoring:
                 online.count_elsewhere(event, catalogue)
             self._metrics.followed.inc(len(events))
 
-    def _windows(self, taken: Sequence[Taken]) -> tuple[Windows, Existence]:
-        """Windows of events in the rows of the catalogue, and what existed for each of them."""
-        catalogue, events = self.scorer.catalogue, [event for event, _ in taken]
-        existence = self._pass([e.timestamp for e in events], [e.item_id for e in events])
-        contexts, since_setup = catalogue.contexts([history for _, history in taken], self._length)
-        windows = Windows(
+    def _windows(self, events: Sequence[Interaction], histories: Sequence[History]) -> Windows:
+        """Windows of events in the rows of the catalogue."""
+        catalogue = self.scorer.catalogue
+        contexts, since_setup = catalogue.contexts(histories, self._length)
+        return Windows(
             contexts,
             np.array(catalogue.known_rows(e.item_id for e in events), dtype=np.int64),
             np.array([e.user_id for e in events], dtype=np.str_),
@@ -247,9 +249,8 @@ class GateScoring:
             np.array([e.timestamp for e in events], dtype=np.float64),
             since_setup,
             np.arange(len(events)),
-            np.stack([self._earlier(history.earlier) for _, history in taken]),
+            np.stack([self._earlier(history.earlier) for history in histories]),
         )
-        return windows, existence
 
     def _pass(self, moments: Sequence[float], targets: Sequence[str]) -> Existence:
         """Take events over into the catalogue; return what existed for each of them."""

@@ -33,7 +33,7 @@ from pathlib import Path
 from adapters_store import AdaptersStore
 from consumers.gate.checkpoints import Checkpoints
 from consumers.gate.dead_letters import dead_letter
-from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, in_time
+from consumers.gate.event_time_buffer import Arrival, EventTimeBuffer, batches, in_time
 from consumers.gate.event_time_reached import EventTimeReached
 from consumers.gate.lockstep_batches import LockstepBatches
 from consumers.gate.parser import InteractionParser
@@ -95,7 +95,10 @@ class GateStage:
         self._store = store
         self._instance = instance
         self._metrics = metrics
-        self._parser = InteractionParser(config.data.columns, setup.counting_rule(config.data), self._is_refused)
+        self._parser = InteractionParser(
+            *(config.data.columns, setup.counting_rule(config.data), self._is_refused),
+            dislikes=config.backbone.format == "examples",
+        )
         cache = Path(config.items.cache).expanduser()
         self._encoder = reopen_text_encoder(setup.catalogue.encoder, config.items.text_encoder, cache)
         self._host = AdapterHost(setup.backbone, config.adapter)
@@ -210,7 +213,7 @@ class GateStage:
         elif isinstance(parsed, Erasure):
             reached = self._reached[record.partition]
             self._erase(record, parsed if parsed.is_dated else reached.dated(parsed, record, log))
-        elif parsed is not None and buffer.add(parsed) and not parsed.past:
+        elif parsed is not None and buffer.add(parsed) and parsed.is_scored:
             self._metrics.late.inc()
 
     def _erase(self, record: Record, erasure: Erasure) -> None:
@@ -283,17 +286,15 @@ class GateStage:
 
     def _score(self, batch: Sequence[Arrival], log: Log) -> list[Output]:
         """Score events in the order given, and append them to the histories."""
-        if not all(a.past for a in batch):
+        if any(a.is_scored for a in batch):
             self._scoring.poll(log)
         touched: Touched = {}
         gated: list[Output] = []
-        size = self._config.gate.batch_size
         for arrival in batch:
             if arrival.past:
                 self._append(arrival, touched)
-        stream = [a for a in batch if not a.past]
-        for start in range(0, len(stream), size):
-            gated += self._score_together(stream[start : start + size], touched, log)
+        for part in batches([a for a in batch if not a.past], self._config.gate.batch_size):
+            gated += self._score_together(part, touched, log)
         for arrival in batch:
             self._buffers[arrival.partition].handle(arrival)
         self._count_users()
@@ -316,9 +317,11 @@ class GateStage:
             return False
         else:
             state = users.append(
-                event.user_id, event.item_id, event.event_id, event.timestamp, arrival.sequence, past=arrival.past
+                *(event.user_id, event.item_id, event.event_id, event.timestamp, arrival.sequence),
+                past=arrival.past,
+                disliked=arrival.disliked,
             )
-            if not arrival.past:
+            if arrival.is_scored:
                 self._remembered.add(state.names(event.user_id)[-1], event.event_id)
         state.ahead += (arrival.offset,)
         touched[arrival.partition, event.user_id] = state
@@ -348,7 +351,7 @@ class GateStage:
         for arrival in arrivals:
             users, user_id = self._users[arrival.partition], arrival.event.user_id
             history = users.history(user_id)
-            if self._append(arrival, touched):
+            if self._append(arrival, touched) and arrival.is_scored:
                 taken.append((replace(arrival.event, user_id=users.names(user_id)[-1]), history))
                 gated.append(arrival)
         if not taken:

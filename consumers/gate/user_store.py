@@ -123,12 +123,20 @@ class UserStore:
         return None if state is None else state.pseudonym(user_id)
 
     def append(
-        self, user_id: str, item_id: str, event_id: str, timestamp: float, sequence: int, *, past: bool
+        self,
+        user_id: str,
+        item_id: str,
+        event_id: str,
+        timestamp: float,
+        sequence: int,
+        *,
+        past: bool,
+        disliked: bool = False,
     ) -> UserState:
-        """Add the newest event of a user; `past` marks one of the set-up slice."""
+        """Add the newest event of a user; `past` marks one of the set-up slice, `disliked` a dislike."""
         state = self._with_key(user_id)
         # Ids are shared among the users that took an item.
-        state.append(sys.intern(item_id), self.length, self.remembered_items, since_setup=not past)
+        state.append(sys.intern(item_id), self.length, self.remembered_items, since_setup=not past, disliked=disliked)
         state.event_id, state.timestamp, state.sequence = event_id, timestamp, max(sequence, state.sequence)
         state.seen = (state.seen + digest(event_id))[-DIGEST * self.remembered :]
         return state

@@ -34,8 +34,8 @@ from pipeline.streams.topics import EDITS, OUTCOMES
 MAX_ROUNDS = 16
 """Decisions after one batch in lockstep, as in a replay."""
 
-OF_ONE_REGION = (Operation.UPDATE, Operation.ADD, Operation.INJECT)
-"""Edits that trainers share by region; injections have one of their own. The others move boundaries, one at a time."""
+OF_ONE_REGION = (Operation.UPDATE, Operation.INJECT)
+"""Edits that trainers share by region; injections have one of their own. One trainer takes the others, in order."""
 
 
 class MonitorDriver:
@@ -125,7 +125,9 @@ class MonitorDriver:
             # A broker may show the records of one transaction one by one: whoever reads an edit, or the end of a batch,
             # must find what became of the items before it.
             return outputs or self._next_in_lockstep()
-        return [*outputs, *(_edit_output(edit) for edit in self.monitor.decide())]
+        while edits := self.monitor.decide():
+            outputs += [_edit_output(edit) for edit in edits]
+        return outputs
 
     @property
     def has_more_outputs(self) -> bool:
@@ -174,4 +176,4 @@ def _outcome_of(record: Record) -> Outcome:
 
 def _edit_output(edit: Edit) -> Output:
     key = str(edit.region_id) if edit.operation in OF_ONE_REGION else "gate"
-    return Output(EDITS, edit.to_record(), key, edit.timestamp)
+    return Output(EDITS, edit.to_log(), key, edit.timestamp)

@@ -1,7 +1,8 @@
 """A data set as records of the log: items, the interactions that set-up learned from, and the stream after it.
 
 Events of the stream have the numbers of a replay, and a mark where it ends a batch early: a gate in lockstep needs
-both, a live one ignores them. Interactions that are not positive are left out, by the same rule as in a replay.
+both, a live one ignores them. Interactions that are not positive are left out, by the same rule as in a replay; where
+the backbone reads labelled examples, they are dislikes, with numbers of their own.
 """
 
 from collections import defaultdict
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.datasets.dataset import Dataset, positives, threshold_of
+from pipeline.datasets.dataset import Dataset, is_positive, threshold_of
 from pipeline.datasets.setup_items import setup_items
 from pipeline.datasets.splits import cut
 from pipeline.errors import DataError
@@ -75,25 +76,34 @@ def feed_of(dataset: Dataset, config: Config) -> Feed:
     """
     if config.protocol != "prequential":
         raise DataError("a stream is prequential: set protocol to prequential")
-    events = positives(dataset, threshold_of(dataset, config.data.positive_from))
-    slices = cut(events.timestamps, (config.data.finetune_from, config.data.test_from))
+    threshold = threshold_of(dataset, config.data.positive_from)
+    counts = is_positive(dataset, threshold)
+    slices = cut(dataset.interactions.timestamps[counts], (config.data.finetune_from, config.data.test_from))
+    chosen = np.ones_like(counts) if config.backbone.format == "examples" else counts
+    events, counts = dataset.interactions[chosen], counts[chosen]
     until, _ = slices.bounds(events.timestamps)
     before, stream = events[:until], events[until:]
-    kept = _remembered(before, config.windows.length, config.most_earlier)
-    parts = np.array_split(np.arange(len(stream)), config.replay.parts)
-    cuts = frozenset(int(part[-1]) for part in parts if len(part))
-    known = set(setup_items(dataset, before, slices))
-    arrivals = _arrivals(dataset, known, stream)
+    kept = _remembered(before, counts[:until], config.windows.length, config.most_earlier)
+    known = set(setup_items(dataset, before[counts[:until]], slices))
+    arrivals = _arrivals(dataset, known, stream, counts[until:])
     later = {item.item_id for items in arrivals.values() for item in items}
     items = [item if item.item_id in known else _when_taken(item) for item in dataset.items.values()]
+    cuts = _cuts(counts[until:], config.replay.parts)
     return Feed([item for item in items if item.item_id not in later], arrivals, before[kept], stream, cuts)
 
 
-def _remembered(before: Interactions, length: int, earlier: int) -> NDArray[np.int64]:
+def _cuts(counts: NDArray[np.bool_], parts: int) -> frozenset[int]:
+    """Numbers of the events of a stream that end a batch: the last target of each part, and the last event of all."""
+    ends = [int(part[-1]) for part in np.array_split(np.flatnonzero(counts), parts) if len(part)]
+    return frozenset((*ends, len(counts) - 1))
+
+
+def _remembered(before: Interactions, counts: NDArray[np.bool_], length: int, earlier: int) -> NDArray[np.int64]:
     """Indices of the interactions that a gate remembers: each user's window, and distinct items that left it.
 
     Args:
         before: interactions before the stream, in event order.
+        counts: False for dislikes, which are forgotten once they leave the window.
         length: items of a window.
         earlier: distinct items remembered that left it.
     """
@@ -104,7 +114,7 @@ def _remembered(before: Interactions, length: int, earlier: int) -> NDArray[np.i
         range(len(before) - 1, -1, -1), before.users[::-1].tolist(), before.items[::-1].tolist(), strict=True
     ):
         if taken[user] >= length:
-            if len(left[user]) >= earlier:
+            if len(left[user]) >= earlier or not counts[index]:
                 continue
             left[user].add(item)
         taken[user] += 1
@@ -112,14 +122,16 @@ def _remembered(before: Interactions, length: int, earlier: int) -> NDArray[np.i
     return np.array(kept[::-1], dtype=np.int64)
 
 
-def _arrivals(dataset: Dataset, known: set[str], stream: Interactions) -> dict[int, list[Item]]:
+def _arrivals(
+    dataset: Dataset, known: set[str], stream: Interactions, counts: NDArray[np.bool_]
+) -> dict[int, list[Item]]:
     """Items by the number of the event before which each is written: its first one, or the first after its moment.
 
-    An item without a moment exists from just after its first interaction, and its record says so: a live gate may
-    have read it before.
+    A dislike is none of these. An item without a moment exists from just after its first interaction, and its record
+    says so: a live gate may have read it before.
     """
     arrivals: dict[int, list[Item]] = defaultdict(list)
-    firsts = _first_interactions(stream)
+    firsts = _first_interactions(stream, counts)
     for item in dataset.items.values():
         number = firsts.get(item.item_id, len(stream))
         if item.available_from is not None:
@@ -134,10 +146,11 @@ def _when_taken(item: Item) -> Item:
     return replace(item, available_from=WHEN_TAKEN) if item.available_from is None else item
 
 
-def _first_interactions(stream: Interactions) -> dict[str, int]:
-    """Number of the first event of each item."""
-    places, numbers = np.unique(stream.items, return_index=True)
-    return dict(zip(stream.item_ids[places].tolist(), numbers.tolist(), strict=True))
+def _first_interactions(stream: Interactions, counts: NDArray[np.bool_]) -> dict[str, int]:
+    """Number of the first event of each item that counts."""
+    numbers = np.flatnonzero(counts)
+    places, firsts = np.unique(stream.items[numbers], return_index=True)
+    return dict(zip(stream.item_ids[places].tolist(), numbers[firsts].tolist(), strict=True))
 
 
 def _value(event: Interaction, more: dict[str, Any]) -> dict[str, Any]:

@@ -102,8 +102,9 @@ class FeedWriter:
 
 def source_of(dataset: Dataset, config: Config) -> dict[str, Any]:
     """Return what decides the records of a data set: its content, and the settings that select and cut it."""
-    data = config.data
+    data, read_as = config.data, config.backbone.format
     return {
+        **({"backbone.format": read_as} if read_as == "examples" else {}),
         "data": dataset.sha256,
         "data.positive_from": threshold_of(dataset, data.positive_from),
         "data.event_types": dict(data.event_types),

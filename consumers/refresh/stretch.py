@@ -53,7 +53,7 @@ def read_stretch(
         log: as the new generation sees it, with its users.
         starts: first offset, by partition.
         ends: offset after the last, by partition.
-        config: section `data`.
+        config: sections `data` and `backbone`.
         rule: says which interactions count.
         items_until: first offset of `items` that is left unread; None: its end.
 
@@ -61,7 +61,8 @@ def read_stretch(
         DataError: no event of it counts.
         RecordsLostError: some of it was deleted meanwhile.
     """
-    parser = InteractionParser(config.data.columns, rule, lambda _: False)
+    dislikes = config.backbone.format == "examples"
+    parser = InteractionParser(config.data.columns, rule, lambda _: False, dislikes=dislikes)
     erased = _erased(log)
     found: dict[tuple[str, str], Interaction] = {}
     for partition, (start, end) in enumerate(zip(starts, ends, strict=True)):

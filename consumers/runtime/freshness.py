@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import LogError
+from pipeline.events.edit import EVIDENCE, evidence_in
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import EDITS, GATED, REGIONS
 from pipeline.telemetry import Step
@@ -21,7 +22,7 @@ ENDS: Mapping[str, Step] = {GATED: "gated", EDITS: "decided", REGIONS: "publishe
 
 def newest_window(edit: Mapping[str, Any]) -> int | None:
     """Return the offset in `gated` of the newest window of an edit, given its record; None without windows."""
-    return max((offset for name in ("windows", "samples") for _, offset, _ in edit[name]), default=None)
+    return max((evidence.offset for name in EVIDENCE for evidence in evidence_in(edit, name)), default=None)
 
 
 def newest_gated(edit: Mapping[str, Any], log: Log) -> Record | None:

@@ -9,6 +9,7 @@ from consumers.runtime.topic_reader import value_of
 from pipeline.errors import LogError
 from pipeline.evaluation.ledger import ledger_record
 from pipeline.events.edit import Edit, Outcome
+from pipeline.events.gated import with_event_ids
 from pipeline.regions.unlearned import Replacement
 from pipeline.streams.interface import Log, TopicPartition
 from pipeline.streams.topics import EDITS, OUTCOMES
@@ -44,7 +45,7 @@ class Ledger:
 
     def records(self, seed: int) -> list[dict[str, Any]]:
         """Return the lines of `ledger.jsonl` for the edits that ended since the last call."""
-        return [ledger_record(seed, edit, outcome) for edit, outcome in self.poll()]
+        return [ledger_record(seed, with_event_ids(edit, self._log), outcome) for edit, outcome in self.poll()]
 
     def __getitem__(self, edit_id: str) -> Edit:
         if edit_id not in self.edits:

@@ -10,7 +10,7 @@ from pipeline.datasets.readers.names import EVENT_TYPE, ITEM_MOMENTS, TIERS
 from pipeline.events.cells import MAX_ID_LENGTH
 from pipeline.events.control import ControlAct
 from pipeline.events.dead_letter import REPLAYED, DeadLetter, Replayed
-from pipeline.events.edit import Edit, Outcome
+from pipeline.events.edit import EVIDENCE, Edit, Outcome
 from pipeline.events.erasure import Erasure
 from pipeline.events.feed_position import FeedPosition
 from pipeline.events.feedback import Feedback
@@ -59,7 +59,7 @@ def record_schemas() -> list[RecordSchema]:
 
 
 def _by_topic() -> dict[str, dict[str, Schema]]:
-    evidence = {name: {"type": "array", "items": {"type": "array"}} for name in ("windows", "samples")}
+    evidence = {name: {"anyOf": [ARRAYS, {**OBJECT, "description": "Packed."}]} for name in EVIDENCE}
     internal = {**OBJECT, "description": "Part of a stage's state. Only the version that wrote it reads it."}
     return {
         topics.INTERACTIONS: {
@@ -132,6 +132,11 @@ def _user() -> Schema:
     schema = _without(schema_of(UserState), "event_id", "timestamp")
     schema["properties"] |= {
         "history": {"description": "Item ids, oldest first.", "type": "array"},
+        "disliked": {
+            "description": "Places in `history` of items that were disliked; the others were taken.",
+            "type": "array",
+            "items": {"type": "integer"},
+        },
         "since_setup": {"description": "Number of these, the newest ones, after set-up.", "type": "integer"},
         "latest": {"description": "Id and time of the newest event.", **OBJECT},
         "seen": {"description": "Digests of the newest event ids, as base64.", "type": "string"},

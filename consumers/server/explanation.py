@@ -9,6 +9,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.explain import explained
 from pipeline.evaluation.ledger import ledger_record
 from pipeline.events.edit import Edit, Outcome
+from pipeline.events.gated import with_event_ids
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import EDITS
 
@@ -32,7 +33,12 @@ def explanation(edit_id: str, view: Edits, log: Log) -> str:
     lines = []
     for ended, outcome in list(view.outcomes.items()):
         if ended in view.edits:
-            edit = Edit.from_record(value_of(record)) if ended == edit_id else _without_windows(view.edits[ended])
+            is_asked = ended == edit_id
+            edit = (
+                with_event_ids(Edit.from_record(value_of(record)), log)
+                if is_asked
+                else _without_windows(view.edits[ended])
+            )
             lines.append(ledger_record(0, edit, Outcome.from_record(outcome)))
     return explained(lines, edit_id)
 

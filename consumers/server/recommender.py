@@ -138,7 +138,8 @@ class Recommender:
 
     def _history(self, ask: Ask) -> History:
         if ask.history is None:
-            return History() if ask.user_id is None else self._users.history(ask.user_id)
+            history = History() if ask.user_id is None else self._users.history(ask.user_id)
+            return self._items.catalogue.read(history, self._items.existence) if history.disliked else history
         # As if just taken; an unknown item takes no place in the window.
         known = [item_id for item_id in ask.history if item_id in self._items.catalogue.row_of]
         return History.of(known, self._users.length, len(known))
@@ -249,7 +250,7 @@ class Recommender:
         if kind == "nothing":
             return ()
         if kind == "window":
-            return self._history(ask).items
+            return self._history(ask).taken
         return ask.history if ask.history is not None else self._users.taken(ask.user_id or "")
 
 

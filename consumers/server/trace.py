@@ -7,8 +7,8 @@ Every topic on the way is read once, from its first record kept.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 from consumers.runtime.generations import log_in
@@ -20,6 +20,7 @@ from pipeline.datasets.objects import InteractionFields
 from pipeline.errors import BadEvent, DataError
 from pipeline.events.edit import Edit, Outcome
 from pipeline.events.feedback import Feedback
+from pipeline.events.gated import with_event_ids
 from pipeline.events.request_id import parse_request_id
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import DEAD_LETTERS, EDITS, FEEDBACK, GATED, INTERACTIONS
@@ -66,7 +67,7 @@ class Trace:
     def _edits_on(self, event_id: str) -> Iterator[str]:
         ledger, revisions = self._ledger()
         outcomes = {edit.edit_id: outcome for edit, outcome in ledger.poll()}
-        found = [edit for edit in ledger.edits.values() if any(w.event_id == event_id for w in edit.windows)]
+        found = [edit for edit in ledger.edits.values() if any(w.is_of(event_id) for w in edit.windows)]
         if not found:
             yield "edits: none rests on it"
         for edit in found:
@@ -100,8 +101,9 @@ class Trace:
         for edit, outcome in ledger.poll():
             if answered.adapter is not None and outcome.version == answered.adapter:
                 yield f"edit {edit.edit_id}: {_edit(edit)}; {_ended(outcome, revisions.get(edit.edit_id))}"
-                newest = [window.event_id for window in islice(reversed(edit.windows), SHOWN)]
-                yield f"its newest events: {', '.join(newest)}, of {len(edit.windows):,}"
+                newest = replace(edit, windows=edit.windows[-SHOWN:])
+                ids = [window.event_id for window in reversed(with_event_ids(newest, self._log).windows)]
+                yield f"its newest events: {', '.join(ids)}, of {len(edit.windows):,}"
         on_it = [one for one in self._feedback() if one.request_id == request_id]
         yield from (f"feedback: {one.kind} of {', '.join(one.item_ids) or 'no named item'}" for one in on_it)
         if not on_it:

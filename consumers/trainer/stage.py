@@ -137,7 +137,7 @@ class TrainerStage:
 
     def _publish(self, job: Job, result: Mapping[str, Any], turn: Turn) -> Sequence[Output] | None:
         outcome, revision = result["outcome"], result["revision"]
-        if revision and self._is_overtaken(revision, new_records(turn.log, REGIONS, job.next_revision)):
+        if revision and self._is_overtaken(job.edit, revision, new_records(turn.log, REGIONS, job.next_revision)):
             # Another writer was faster, for example a rollback: validate the edit against what is live now.
             self._begin(job.record, job.edit, turn.log)
             return None
@@ -157,10 +157,12 @@ class TrainerStage:
             outputs.append(Output(REGIONS, revision, job.record.key, timestamp, since=trained, traceparent=traceparent))
         return outputs
 
-    def _is_overtaken(self, revision: Mapping[str, Any], newer: Sequence[Record]) -> bool:
-        """Return whether one of the newer revisions conflicts with this one."""
-        own = Revision.from_record(revision)
-        return any(own.conflicts_with(other) for other in readable(newer, _revision_of, self._skipped))
+    def _is_overtaken(self, edit: Edit, revision: Mapping[str, Any], newer: Sequence[Record]) -> bool:
+        """Return whether one of the newer revisions conflicts with that of an edit."""
+        own, rests_on = Revision.from_record(revision), edit.touched
+        if edit.operation is Operation.ADD:
+            rests_on |= {region.parent for region in own.regions if region.parent is not None}
+        return any(own.conflicts_with(other, rests_on) for other in readable(newer, _revision_of, self._skipped))
 
 
 def _put_back(record: Record, consumer: Consumer) -> None:

@@ -59,6 +59,11 @@ def _of_backbone(config: Config) -> Iterator[str]:
             f"backbone.format is {backbone.format}, and backbone.kind {backbone.kind} knows `items` alone: set "
             "backbone.kind to causal_lm, or backbone.format to items"
         )
+    if backbone.kind != "causal_lm" and config.compute.quantization == "int8":
+        yield (
+            f"compute.quantization is int8, and backbone.kind {backbone.kind} is no language model: set "
+            "compute.quantization to none"
+        )
     if backbone.kind != "causal_lm" and config.setup.train == "lora":
         yield f"setup.train is lora, and {backbone.kind} has no pretrained weights to train factors over: set it to all"
     if backbone.kind != "causal_lm" and config.setup.gradient_checkpointing:

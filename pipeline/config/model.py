@@ -119,6 +119,14 @@ class ComputeSettings(Section):
             "set-up, and for a new one bfloat16 for a `causal_lm` where the processor computes with it, else float32"
         ),
     )
+    quantization: Literal["auto", "none", "int8"] = Field(
+        "auto",
+        description=(
+            "`int8`: the linear layers of a frozen `causal_lm` hold 8 bits a weight, and compute in `precision` (needs "
+            "`pip install 'raie-stream[int8]'`); `none`: all weights are of `precision`; `auto`: that of the set-up, "
+            "and `none` for a new one"
+        ),
+    )
 
 
 class BackboneSettings(Section):
@@ -135,15 +143,17 @@ class BackboneSettings(Section):
     layers: int | None = Field(
         None, ge=1, description="`causal_lm`: number of first layers that are kept; null: all of them"
     )
-    format: Literal["items", "text"] = Field(
+    format: Literal["items", "text", "examples"] = Field(
         "items",
         description=(
             "what the language model reads of an item of a window: `items`: one position, the item's vector; `text`: "
-            "the tokens of its text, and then its vector (docs/guides/language-model.md)"
+            "the tokens of its text, and then its vector; `examples`: as `text`, with ` Yes` before the vector, and "
+            "` No` for interactions below `data.positive_from`, which windows hold as well "
+            "(docs/guides/language-model.md)"
         ),
     )
     text_tokens: int = Field(
-        16, ge=1, description="`format: text`: tokens of an item's text at most; longer texts are cut"
+        16, ge=1, description="`format: text` and `examples`: tokens of an item's text at most; longer texts are cut"
     )
     cache: str = Field("~/.cache/raie/models", description="folder of language models that were converted once")
     hidden_size: int = Field(64, ge=4, description="width of item vectors and states (sasrec, bert4rec)")

@@ -117,7 +117,12 @@ class EditSettings(Section):
             "fewer"
         ),
     )
-    pool_windows: int = Field(4096, ge=64, description="newest windows kept per region as evidence")
+    pool_windows: int = Field(
+        4096,
+        ge=64,
+        le=32_768,
+        description="newest windows kept per region as evidence: an edit is one record of the log",
+    )
     held_out: float = Field(0.1, gt=0, lt=0.5, description="share of an edit's windows held out for its validation")
     confidence: float = Field(
         1.0,
@@ -147,14 +152,6 @@ class EditSettings(Section):
         ge=0,
         description="items that are new or were taken anew required for an Inject, and one in 64 of all new items; "
         "0: items are never injected",
-    )
-    boundary_wait: int = Field(
-        500,
-        ge=1,
-        description=(
-            "events for which Updates may follow each other while a boundary is due to move; then new ones wait until "
-            "those under way have ended and it has moved"
-        ),
     )
     cool_down: int = Field(256, ge=0, description="events after an edit before the next one of the same regions")
     max_regions: int = Field(64, ge=2, description="maximum number of live regions, set-up ones included")

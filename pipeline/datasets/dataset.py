@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.datasets.assembly import Assembly
 from pipeline.datasets.event_ids import content_hash
@@ -72,10 +73,13 @@ def positives(dataset: Dataset, positive_from: float | None) -> Interactions:
         positive_from: smallest value of a positive interaction; None: every interaction is positive. An interaction
             without a value always is.
     """
-    events = dataset.interactions
-    if positive_from is None:
-        return events
-    return events[np.isnan(events.values) | (events.values >= positive_from)]
+    return dataset.interactions if positive_from is None else dataset.interactions[is_positive(dataset, positive_from)]
+
+
+def is_positive(dataset: Dataset, positive_from: float | None) -> NDArray[np.bool_]:
+    """(n,) True for the interactions that `positives` returns; the others are dislikes."""
+    values = dataset.interactions.values
+    return np.isnan(values) | (values >= (-np.inf if positive_from is None else positive_from))
 
 
 def read_dataset(path: Path, options: ReadOptions | None = None) -> Dataset:

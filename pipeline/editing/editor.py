@@ -172,8 +172,10 @@ class Editor:
         if edit.other_region_id is not None:
             after = self._boundaries.move_between(edit, bank, self._encode(learned).means)
             return self._decide(edit, bank, after, self._validator.compare_densities(judged, bank, after))
-        unseen = set(judged.event_ids.tolist())
-        samples = self._boundaries.samples([e for e in edit.samples if e.event_id not in unseen])
+        windows = sorted({e.offset for e in edit.windows})
+        is_judged = held_out(edit.reason, len(windows), self._config.edits)
+        unseen = {offset for offset, is_unseen in zip(windows, is_judged, strict=True) if is_unseen}
+        samples = self._boundaries.samples([e for e in edit.samples if e.offset not in unseen])
         after = bank.rebound(self._boundaries.refit(samples))
         return self._decide_answers(edit, bank, after, judged)
 

@@ -30,7 +30,7 @@ from pipeline.arrays import Array
 from pipeline.editing.validation import ValidationResult
 from pipeline.editing.workspace import Workspace
 from pipeline.events.edit import Edit
-from pipeline.events.windows import PADDING, Ids, Windows
+from pipeline.events.windows import PADDING, Ids, Windows, taken_rows
 from pipeline.metrics.ranking import rank_of_targets
 from pipeline.models.backbones.base import last_states
 from pipeline.models.injected import InjectedItems
@@ -228,7 +228,7 @@ class Injector:
         scores[:, PADDING] = -np.inf
         for place, (event_id, target) in enumerate(zip(windows.event_ids, windows.targets, strict=True)):
             scores[place, target] = left_out.get(event_id, scores[place, target])
-        ranks: Array = np.log(rank_of_targets(scores, windows.targets, windows.contexts))
+        ranks: Array = np.log(rank_of_targets(scores, windows.targets, taken_rows(windows.contexts)))
         return ranks
 
     @property

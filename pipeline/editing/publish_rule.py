@@ -10,16 +10,18 @@
     Retire      always
 
 The training of an Add ends, and the Add is rejected, where it is not better at all after an eighth of
-`edits.add_steps`. An edit of any operation is rejected if the region or the boundaries that it starts from changed
-since it was decided. Better and worse are by the validation on held-out windows.
+`edits.add_steps`. An edit of any operation is rejected if the region that it starts from changed since it was decided,
+or another region that it changes has ended, or a stream region was opened whose windows it does not know. Better and
+worse are by the validation on held-out windows.
 """
 
 from typing import NamedTuple
 
 from pipeline.config import EditSettings
 from pipeline.editing.validation import ValidationResult
-from pipeline.events.edit import AUDIT, Edit, Operation
+from pipeline.events.edit import AUDIT, MOVES_BOUNDARIES, Edit, Operation
 from pipeline.regions.bank import RegionBank
+from pipeline.regions.refits import refits_classifier
 
 LITTLE = 0.005
 """Mean log rank that an Inject may cost: half a per cent of a rank. Every new item is a rival of the others."""
@@ -33,18 +35,33 @@ class Decision(NamedTuple):
 
 
 def reject_stale(edit: Edit, bank: RegionBank) -> Decision | None:
-    """Reject an edit whose region or boundaries changed since it was decided; None if neither did."""
+    """Reject an edit that rests on regions which changed since it was decided; None if they did not."""
     if edit.operation is Operation.INJECT:
         if edit.base_version == bank.injection.version:
             return None
         moved = f"the injected items moved on from version {edit.base_version}"
-    elif edit.operation is not Operation.UPDATE and edit.base_gate != bank.gate_version:
+    elif edit.base_gate != bank.gate_version and _is_undone(edit, bank):
         moved = f"the gate moved on from version {edit.base_gate} to {bank.gate_version}"
     elif edit.operation is not Operation.ADD and bank[edit.region_id].version != edit.base_version:
         moved = f"region {edit.region_id} moved on from version {edit.base_version}"
     else:
         return None
     return Decision(False, f"{moved} since this was decided")
+
+
+def _is_undone(edit: Edit, bank: RegionBank) -> bool:
+    """Return whether boundaries that moved since an edit was decided took away what it rests on.
+
+    Those of other regions may move meanwhile: it is carried out, and judged, with the boundaries in force. But it knows
+    no windows of a stream region that was opened since, which a refit would take out of the classifier of origins.
+    """
+    if edit.operation not in MOVES_BOUNDARIES:
+        return False
+    changed = {edit.region_id, edit.other_region_id} - {None}
+    live = {r.region_id for r in bank.live}
+    has_ended = edit.operation is not Operation.ADD and not changed <= live
+    is_refitted = refits_classifier(edit.operation, edit.touched, bank)
+    return has_ended or (is_refitted and not set(bank.origins.origins) <= {e.region_id for e in edit.samples})
 
 
 def reject_unreachable(edit: Edit) -> Decision:

@@ -13,7 +13,7 @@ from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.events.existence import Existence
 from pipeline.events.gated import GatedEvent
 from pipeline.events.item import WHEN_TAKEN, Item
-from pipeline.events.windows import History, Windows, no_earlier
+from pipeline.events.windows import Windows, no_earlier
 from pipeline.models.injected import InjectedItems, InjectedVersions
 from pipeline.models.lora.host import AdapterHost
 from pipeline.models.lora.moved_items import known_rows, moved_items
@@ -106,8 +106,7 @@ class Workspace:
     def windows_of(self, evidence: Sequence[Evidence]) -> Windows:
         """Windows of evidence of the prepared edit, in order of offsets."""
         events = self._events_of(evidence)
-        histories = [History(tuple(event.window), event.since_setup) for event in events]
-        contexts, since_setup = self.catalogue.contexts(histories, self._length)
+        contexts, since_setup = self.catalogue.contexts([event.history for event in events], self._length)
         return Windows(
             contexts,
             np.array([self.catalogue.row_of[event.target] for event in events], dtype=np.int64),

@@ -5,6 +5,7 @@
 scored.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,17 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.datasets.dataset import Dataset, positives, threshold_of
+from pipeline.datasets.dataset import Dataset, is_positive, positives, threshold_of
 from pipeline.datasets.setup_items import setup_items
 from pipeline.datasets.splits import Slice, Slices, cut
 from pipeline.errors import DataError
 from pipeline.evaluation.facts import SliceFacts
 from pipeline.events.interactions import Interactions
-from pipeline.events.labelled import LabelledContexts, labelled_contexts
+from pipeline.events.labelled import LabelledContexts, labelled_contexts, with_existing_dislikes
 from pipeline.events.windows import Histories, Windows, concatenate, places_in_sequence, preceding_windows
 from pipeline.strategies.timeline import Stream, Timeline
 
 SLICES: tuple[Slice, ...] = ("S", "F", "T")
+
+TOGETHER = 256
+"""Windows whose dislikes are looked up together: among few, few items begin or end."""
 
 LEAST_HISTORY = 5
 """Smallest number of interactions in S of a user whose last one is held out as S_new."""
@@ -79,17 +83,16 @@ def plan_replay(dataset: Dataset, config: Config) -> Plan:
     """
     events = _positives(dataset, config)
     slices = cut(events.timestamps, (config.data.finetune_from, config.data.test_from))
-    first, second = slices.bounds(events.timestamps)
-    by_slice: dict[Slice, Interactions] = {"S": events[:first], "F": events[first:second], "T": events[second:]}
+    first, _ = slices.bounds(events.timestamps)
     timeline = Timeline(
         dataset.items,
-        setup_items(dataset, by_slice["S"], slices),
+        setup_items(dataset, events[:first], slices),
         _stream(events, first, config),
         config.items,
         repeats=config.windows.repeats,
     )
     protocol = _prequential if config.protocol == "prequential" else _windows
-    return protocol(slices, by_slice, config, timeline)
+    return protocol(slices, _read(dataset, config, slices), config, timeline)
 
 
 def plan_setup(dataset: Dataset, config: Config) -> Plan:
@@ -108,16 +111,55 @@ def plan_setup(dataset: Dataset, config: Config) -> Plan:
     until = float(events.timestamps[-1])
     slices, nothing = Slices(until, until), Stream(len(events), np.zeros(0), [], [], [])
     timeline = Timeline(dataset.items, setup_items(dataset, events, slices), nothing, config.items)
-    windows = preceding_windows(events, timeline.row_of, _histories(config), since_setup=False)
+    whole = _read(dataset, config, Slices(math.inf, math.inf))["S"]
+    windows = whole.windows(timeline, _histories(config), since_setup=False)
     none = windows[:0]
     return Plan(slices, windows, {"F": none, "T": none}, {"S_new": none, "S": windows}, timeline)
 
 
 def labelled_contexts_of(dataset: Dataset, config: Config, plan: Plan) -> LabelledContexts:
     """Windows of all positive interactions of a log that hold disliked items as well; they cross slices."""
-    threshold, events = threshold_of(dataset, config.data.positive_from), dataset.interactions
-    liked = np.isnan(events.values) | (events.values >= (-np.inf if threshold is None else threshold))
-    return labelled_contexts(events, liked, plan.timeline.row_of, config.windows.length)
+    counts = is_positive(dataset, threshold_of(dataset, config.data.positive_from))
+    return labelled_contexts(dataset.interactions, counts, plan.timeline.row_of, config.windows.length)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Interactions that a slice of windows is made of.
+
+    Attributes:
+        events: in event order.
+        counts: True for those that are targets, False for dislikes, which the others' windows hold; None: all are.
+        first: number of the first one that is a target in the log of these.
+    """
+
+    events: Interactions
+    counts: NDArray[np.bool_] | None
+    first: int
+
+    def windows(self, timeline: Timeline, histories: Histories, *, since_setup: bool) -> Windows:
+        """Windows of its targets; the histories go on."""
+        found = preceding_windows(
+            *(self.events, timeline.row_of, histories), since_setup=since_setup, first=self.first, counts=self.counts
+        )
+        if self.counts is None:
+            return found
+        read = (found[slice(start, start + TOGETHER)] for start in range(0, len(found), TOGETHER))
+        parts = [with_existing_dislikes(part, timeline.existence(part.positions)) for part in read]
+        return concatenate(parts) if parts else found
+
+
+def _read(dataset: Dataset, config: Config, slices: Slices) -> Mapping[Slice, _Part]:
+    """Interactions that windows are made of, by slice: the positive ones, and dislikes where they are read."""
+    threshold = threshold_of(dataset, config.data.positive_from)
+    labelled = config.backbone.format == "examples"
+    events = dataset.interactions if labelled else positives(dataset, threshold)
+    counts = is_positive(dataset, threshold) if labelled else np.ones(len(events), dtype=np.bool_)
+    bounds = (0, *slices.bounds(events.timestamps), len(events))
+    return {
+        name: _Part(events[start:stop], counts[start:stop] if labelled else None, int(counts[:start].sum()))
+        for name, start, stop in zip(SLICES, bounds, bounds[1:], strict=False)
+    }
 
 
 def _histories(config: Config) -> Histories:
@@ -154,33 +196,19 @@ def held_out(windows: Windows) -> NDArray[np.bool_]:
     return mask
 
 
-def _firsts(events: Mapping[Slice, Interactions]) -> dict[Slice, int]:
-    """Number of the first interaction of each slice in the log."""
-    before_test = len(events["S"]) + len(events["F"])
-    return {"S": 0, "F": len(events["S"]), "T": before_test}
-
-
-def _prequential(slices: Slices, events: Mapping[Slice, Interactions], config: Config, timeline: Timeline) -> Plan:
-    histories, firsts = _histories(config), _firsts(events)
-    windows = {
-        name: preceding_windows(events[name], timeline.row_of, histories, since_setup=name != "S", first=firsts[name])
-        for name in SLICES
-    }
+def _prequential(slices: Slices, parts: Mapping[Slice, _Part], config: Config, timeline: Timeline) -> Plan:
+    histories = _histories(config)
+    windows = {name: parts[name].windows(timeline, histories, since_setup=name != "S") for name in SLICES}
     new = held_out(windows["S"])
     known, unseen = windows["S"][~new], windows["S"][new]
     scored = {"S_new": unseen.at(timeline.end), "S": known.at(timeline.end)}
     return Plan(slices, known, {"F": windows["F"], "T": windows["T"]}, scored, timeline)
 
 
-def _windows(slices: Slices, events: Mapping[Slice, Interactions], config: Config, timeline: Timeline) -> Plan:
+def _windows(slices: Slices, parts: Mapping[Slice, _Part], config: Config, timeline: Timeline) -> Plan:
     length, stride = config.windows.length, config.windows.stride
     # Separate histories for each slice, so that no context crosses a cut.
-    inside = {
-        name: preceding_windows(
-            events[name], timeline.row_of, _histories(config), since_setup=name != "S", first=_firsts(events)[name]
-        )
-        for name in SLICES
-    }
+    inside = {name: parts[name].windows(timeline, _histories(config), since_setup=name != "S") for name in SLICES}
     positions = {name: places_in_sequence(windows.users) for name, windows in inside.items()}
     new = held_out(inside["S"])
     scored = {name: (positions[name] >= length) & ((positions[name] - length) % stride == 0) for name in inside}

@@ -9,7 +9,7 @@ import torch
 from pipeline.evaluation.protocols import Plan
 from pipeline.evaluation.segments import Segments
 from pipeline.events.edit import Edit, Outcome
-from pipeline.events.windows import PADDING, Ids, Windows
+from pipeline.events.windows import PADDING, Ids, Windows, taken_rows
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.catalogue import Catalogue
 from pipeline.setup.artifacts import SetUp
@@ -57,7 +57,8 @@ def segments_of(
 
 def candidates_of(windows: Windows, timeline: Timeline) -> Ids:
     """(n,) candidates of a rank: items that exist, less those of the history other than the target if they are none."""
-    ordered = np.sort(np.where(windows.contexts == windows.targets[:, None], PADDING, windows.contexts), axis=1)
+    taken = taken_rows(windows.contexts)
+    ordered = np.sort(np.where(taken == windows.targets[:, None], PADDING, taken), axis=1)
     distinct = np.where(np.diff(ordered, axis=1, prepend=PADDING) > 0, ordered, PADDING)
     found = [np.zeros(0, dtype=np.int64)]
     for start in range(0, len(windows), BATCH):

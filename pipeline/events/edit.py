@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import EditSettings
 from pipeline.events.field_types import checked
+from pipeline.events.packed_evidence import hashed_id, pack, unpack
 
 AUDIT = "audit"
 """Signal of an edit without an alarm: at intervals, a stream region is tried on other set-up regions."""
@@ -41,12 +42,16 @@ class Operation(StrEnum):
     UNLEARN = "unlearn"
 
 
+MOVES_BOUNDARIES = frozenset({Operation.ADD, Operation.EXPAND, Operation.MERGE, Operation.RETIRE})
+"""Operations that may move a boundary."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """A reference to a gated window that an edit is based on.
 
     Attributes:
-        event_id: id of the interaction that followed the window.
+        event_id: id of the interaction that followed the window; its hash where it was read from packed evidence.
         offset: offset of its record in `gated`.
         region_id: region that the window is evidence for.
     """
@@ -58,6 +63,18 @@ class Evidence:
     def for_region(self, region_id: int) -> "Evidence":
         """Return the same window as evidence for another region."""
         return Evidence(self.event_id, self.offset, region_id)
+
+    def is_of(self, event_id: object) -> bool:
+        """Say whether this is the window before an interaction."""
+        return isinstance(event_id, str) and self.event_id in (event_id, hashed_id(event_id))
+
+
+EVIDENCE = ("windows", "samples")
+"""Fields of an edit that hold evidence."""
+
+LISTED_BYTES, MOST_LISTED_BYTES = 24, 262_144
+"""Bytes of a listed window beside its event id, about, and of all windows of an edit that lists them: a quarter of what
+a record of the log may have."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +117,16 @@ class Edit:
     passes: int | None = None
     items: tuple[str, ...] = ()
 
+    @property
+    def touched(self) -> frozenset[int]:
+        """Ids of the regions that it changes, or whose windows it rests on."""
+        return touched_regions(self.region_id, self.other_region_id, self.reason)
+
     def to_record(self) -> dict[str, Any]:
-        """Convert to a JSON object."""
+        """Convert to a JSON object without loss."""
         record = asdict(self)
         record["operation"] = str(self.operation)
-        for name in ("windows", "samples"):
+        for name in EVIDENCE:
             record[name] = [[e.event_id, e.offset, e.region_id] for e in getattr(self, name)]
         if self.items:
             record["items"] = list(self.items)
@@ -112,17 +134,24 @@ class Edit:
             del record["items"]
         return record
 
+    def to_log(self) -> dict[str, Any]:
+        """Convert to a record of `edits`: as `to_record`, but that many windows are packed, without their event ids."""
+        record = self.to_record()
+        if sum(LISTED_BYTES + 2 * len(e.event_id) for e in (*self.windows, *self.samples)) > MOST_LISTED_BYTES:
+            record |= {name: pack(record[name]) for name in EVIDENCE}
+        return record
+
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Read from a JSON object.
+        """Read from a JSON object of either form.
 
         Raises:
             LookupError, TypeError, ValueError: it is no such record.
         """
         fields = dict(record)
         fields["operation"] = Operation(fields["operation"])
-        for name in ("windows", "samples"):
-            fields[name] = tuple(Evidence(*e) for e in fields[name])
+        for name in EVIDENCE:
+            fields[name] = evidence_in(record, name)
         fields["items"] = tuple(fields.get("items", ()))
         return checked(cls(**fields))
 
@@ -165,6 +194,34 @@ class Outcome:
             LookupError, TypeError, ValueError: it is no such record.
         """
         return checked(cls(**{**record, "operation": Operation(record["operation"])}))
+
+
+def evidence_in(record: Mapping[str, Any], name: str) -> tuple[Evidence, ...]:
+    """Return evidence of the record of an edit, listed or packed.
+
+    Args:
+        record: of the edit.
+        name: one of `EVIDENCE`.
+
+    Raises:
+        LookupError, TypeError, ValueError: it is no such record.
+    """
+    cells = record[name]
+    return tuple(Evidence(*one) for one in (unpack(cells) if isinstance(cells, Mapping) else cells))
+
+
+def touched_regions(region_id: int | None, other: int | None, reason: Mapping[str, Any]) -> frozenset[int]:
+    """Return the ids of the regions that an edit changes, or whose windows it rests on.
+
+    Args:
+        region_id: region to change; None where it is not issued yet.
+        other: second region, or None.
+        reason: of the edit; `regions` are those whose alarms it answers, or whose windows it tries elsewhere.
+    """
+    named = reason.get("regions")
+    # The reason of another program's edit may hold anything.
+    regions = named if isinstance(named, list | tuple) else ()
+    return frozenset(i for i in (region_id, other, *regions) if isinstance(i, int))
 
 
 def edit_id(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.events.allowed import Allowed
-from pipeline.events.windows import PADDING, Ids
+from pipeline.events.windows import PADDING, Ids, taken_rows
 from pipeline.metrics.ranking import NOT_SCORED, rank_of_targets
 
 
@@ -109,8 +109,8 @@ class Existence:
         return Allowed(self.existing, np.append(self.held(context), self._absent(window)))
 
     def held(self, contexts: Ids) -> Ids:
-        """(n, length) rows of windows that are no candidates after them: all of them, or none with repeats."""
-        return contexts[..., :0] if self.repeats else contexts
+        """(n, length) rows of windows that are no candidates after them: all that were taken, or none with repeats."""
+        return contexts[..., :0] if self.repeats else taken_rows(contexts)
 
     def candidates(self, rows: Ids, contexts: Ids) -> NDArray[np.bool_]:
         """(n,) True where a row may be recommended after its (n, length) window."""
@@ -118,7 +118,7 @@ class Existence:
         return self.includes(rows) & ~held
 
     def includes(self, rows: Ids) -> NDArray[np.bool_]:
-        """(n,) True where the row of each window exists for it; row 0 is no item."""
+        """(n, ...) True where each row of a window exists for it; row 0 is no item."""
         found = (rows > 0) & (rows <= self.items) & ~np.isin(rows, self.hidden)
         for row, start, stop in self.absences:
             found[start:stop] &= rows[start:stop] != row

@@ -43,6 +43,18 @@ def time_of(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and _is_moment(value) else None
 
 
+def places_of(record: Mapping[str, Any], name: str, items: Sequence[Any]) -> tuple[int, ...]:
+    """Return the places in a list that a field of a record names, none where it is missing.
+
+    Raises:
+        ValueError: they are not ascending places of the list.
+    """
+    places = record.get(name, ())
+    if not _are_all(_is_whole, places) or list(places) != sorted({*places} & {*range(len(items))}):
+        raise ValueError(f"{name} must be ascending places among {len(items)} items, not {str(places)[:40]!r}")
+    return tuple(places)
+
+
 def _checks(kind: Any) -> Sequence[tuple[str, Holds]]:
     if kind not in _OF_KIND:
         hints = {**get_type_hints(kind), "timestamp": _MOMENT}

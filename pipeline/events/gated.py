@@ -5,14 +5,15 @@ evidence any more.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from pipeline.errors import LogError
 from pipeline.events.candidate_scores import CandidateScores
-from pipeline.events.edit import Evidence
-from pipeline.events.field_types import checked
+from pipeline.events.edit import Edit, Evidence
+from pipeline.events.field_types import checked, places_of
 from pipeline.events.item_ids import item_ids
+from pipeline.events.packed_evidence import HASHED
 from pipeline.events.windows import History
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import GATED
@@ -103,6 +104,7 @@ class GatedEvent:
         user_id: pseudonym of the user (`pipeline.events.pseudonym`); in a replay, and before schema 3, the user id.
         target: id of the item that was taken.
         window: ids of the items before it, oldest first.
+        disliked: ascending places in `window` of items that were disliked; the others were taken.
         earlier: ids of distinct items that left the window, the one that left last at the end.
         since_setup: number of items of the window taken since set-up.
         cold: True if the window is empty.
@@ -151,13 +153,14 @@ class GatedEvent:
     rank: int
     popularity_rank: int
     gate_version: int
+    disliked: Sequence[int] = ()
     online: OnlineFeatures | None = None
     stamp: GateStamp | None = None
 
     @property
     def history(self) -> History:
         """The window with what left it, as the user's state had them."""
-        return History(tuple(self.window), self.since_setup, tuple(self.earlier))
+        return History(tuple(self.window), self.since_setup, tuple(self.earlier), tuple(self.disliked))
 
     @property
     def is_scored(self) -> bool:
@@ -167,6 +170,8 @@ class GatedEvent:
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
         record = {key: getattr(self, name) for name, key in KEYS.items()}
+        if not self.disliked:
+            del record["disliked"]
         if self.online is not None:
             record |= self.online.to_fields()
         if self.stamp is not None:
@@ -186,6 +191,7 @@ class GatedEvent:
         """
         fields = {name: record.get(key, 0) if key in _LATER else record[key] for name, key in KEYS.items()}
         fields["earlier"] = record.get("earlier", ())
+        fields["disliked"] = places_of(record, "disliked", record["window"])
         fields["target"], *fields["window"] = item_ids([record["target"], *record["window"]], setup_items)
         return checked(cls(**fields, online=OnlineFeatures.from_record(record), stamp=GateStamp.from_record(record)))
 
@@ -198,7 +204,7 @@ _CONTRACTS = {
 }
 """Keys in the record that differ from the attribute's name."""
 
-_LATER = {"earlier", "since_setup", "opened", "backbone_chance", "model_rank", "popularity_rank"}
+_LATER = {"earlier", "disliked", "since_setup", "opened", "backbone_chance", "model_rank", "popularity_rank"}
 """Keys that records of the first versions lack."""
 
 KEYS = {name: _CONTRACTS.get(name, name) for name in GatedEvent.__dataclass_fields__ if name not in ("online", "stamp")}
@@ -209,6 +215,16 @@ class EvidenceError(LogError):
     """The log does not hold the windows that an edit names."""
 
 
+def with_event_ids(edit: Edit, log: Log) -> Edit:
+    """Return an edit with the event ids of its windows in place of hashes, where `gated` still holds them."""
+    kept_from = log.start_offset(GATED, 0)
+    hashed = [e.offset for e in edit.windows if e.event_id.startswith(HASHED) and e.offset >= kept_from]
+    ids = {r.offset: str((r.value or {}).get("event_id")) for r in log.read_at(GATED, 0, hashed)}
+    named = (ids.get(e.offset, e.event_id) for e in edit.windows)
+    windows = (replace(e, event_id=name) if e.is_of(name) else e for e, name in zip(edit.windows, named, strict=True))
+    return replace(edit, windows=tuple(windows))
+
+
 def read_events(log: Log, evidence: Sequence[Evidence], setup_items: Sequence[str]) -> list[GatedEvent]:
     """Read the events of evidence by offset, in order of offsets.
 
@@ -216,15 +232,14 @@ def read_events(log: Log, evidence: Sequence[Evidence], setup_items: Sequence[st
         RecordsLostError: some are deleted already; the message names their offsets.
         EvidenceError: the event at one of the offsets is not the one that the evidence names, or cannot be read.
     """
-    wanted = {e.offset: e.event_id for e in evidence}
-    start, end = (min(wanted), max(wanted) + 1) if wanted else (0, 0)
-    records = [r for r in log.read(GATED, 0, start, end) if r.offset in wanted]
+    wanted = {e.offset: e for e in evidence}
+    records = list(log.read_at(GATED, 0, wanted))
     found = {r.offset: r.value.get("event_id") for r in records if r.value is not None}
-    strange = sorted(offset for offset, event_id in wanted.items() if found.get(offset) != event_id)
+    strange = sorted(offset for offset, e in wanted.items() if not e.is_of(found.get(offset)))
     if strange:
         raise EvidenceError(
-            f"{GATED}/0 does not hold event {wanted[strange[0]]} at offset {strange[0]} any more ({len(strange)} of "
-            f"{len(wanted)} windows differ): the log is another one than that of the edit"
+            f"{GATED}/0 does not hold event {wanted[strange[0]].event_id} at offset {strange[0]} any more "
+            f"({len(strange)} of {len(wanted)} windows differ): the log is another one than that of the edit"
         )
     try:
         return [GatedEvent.from_record(r.value, setup_items) for r in records if r.value is not None]

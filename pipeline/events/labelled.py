@@ -1,14 +1,18 @@
-"""Windows of labelled examples: the newest interactions of a user, those that do not count included."""
+"""Windows of labelled examples: the newest interactions of a user, dislikes included.
 
-from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+A dislike takes a place among these like any other interaction, and is read where its item exists by then: before
+somebody has taken an item, no process need know it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.events.existence import Existence
 from pipeline.events.interactions import Interactions
-from pipeline.events.windows import Ids
+from pipeline.events.windows import PADDING, Histories, Ids, Windows, packed, preceding_windows
 
 
 @dataclass(frozen=True)
@@ -23,36 +27,33 @@ class LabelledContexts:
     place_of: Mapping[str, int]
     rows: Ids
 
-    def of(self, event_ids: Sequence[str]) -> Ids:
-        """(m, length) windows of interactions that count."""
-        return self.rows[[self.place_of[event_id] for event_id in event_ids]]
+    def of(self, windows: Windows) -> Windows:
+        """The labelled windows of the same interactions, with all their dislikes."""
+        return replace(
+            windows, contexts=self.rows[[self.place_of[event_id] for event_id in windows.event_ids.tolist()]]
+        )
 
 
 def labelled_contexts(
-    events: Interactions, liked: NDArray[np.bool_], row_of: Mapping[str, int], length: int
+    events: Interactions, counts: NDArray[np.bool_], row_of: Mapping[str, int], length: int
 ) -> LabelledContexts:
     """Return the labelled window that preceded each interaction that counts.
 
     Args:
         events: n interactions in event order.
-        liked: (n,) True for those that count.
-        row_of: catalogue row of items. A disliked item is passed over until somebody has liked it: before that, no
-            process need know it.
+        counts: (n,) True for those that count, False for dislikes.
+        row_of: catalogue row of items.
         length: interactions of a window, at most.
     """
-    known: set[int] = set()
-    newest: defaultdict[int, deque[int]] = defaultdict(lambda: deque(maxlen=length))
-    rows = np.array([row_of.get(item_id, 0) for item_id in events.item_ids.tolist()], dtype=np.int64)[events.items]
-    signed = np.where(liked, rows, -rows).tolist()
-    found = np.zeros((int(liked.sum()), length), dtype=np.int64)
-    place = 0
-    for user, row, counts in zip(events.users.tolist(), signed, liked.tolist(), strict=True):
-        before = newest[user]
-        if counts:
-            found[place, length - len(before) :] = before
-            place += 1
-            known.add(row)
-        if counts or -row in known:
-            before.append(row)
-    ids = events[np.flatnonzero(liked)].event_id_texts().tolist()
-    return LabelledContexts({event_id: place for place, event_id in enumerate(ids)}, found)
+    windows = preceding_windows(events, row_of, Histories(length), since_setup=False, counts=counts)
+    ids = windows.event_ids.tolist()
+    return LabelledContexts({event_id: place for place, event_id in enumerate(ids)}, windows.contexts)
+
+
+def with_existing_dislikes(windows: Windows, existence: Existence) -> Windows:
+    """Windows without the dislikes of items that do not exist for them."""
+    unknown = (windows.contexts < PADDING) & ~existence.includes(-windows.contexts)
+    if not unknown.any():
+        return windows
+    contexts, since_setup = packed(np.where(unknown, PADDING, windows.contexts), windows.since_setup)
+    return replace(windows, contexts=contexts, since_setup=since_setup)

@@ -3,6 +3,7 @@
 load        true
 user_id     the user
 history     item ids, oldest first
+disliked    places in `history` of items that were disliked, where there are any
 taken       distinct items before these, the newest at the end
 event_ids   ids of the newest events, oldest first, so that they are recognised where they come again
 timestamp   time of the newest event, seconds
@@ -19,6 +20,7 @@ from typing import Any, Self
 
 from pipeline.errors import BadEvent
 from pipeline.events.cells import identifier, moment
+from pipeline.events.field_types import places_of
 from pipeline.events.versioning import versioned
 
 
@@ -34,6 +36,7 @@ class LoadedHistory:
         timestamp: time of the newest event, seconds.
         times: time of each item, seconds; empty where they are not known.
         taken_times: time of each item of `taken`.
+        disliked: ascending places in `items` of those that were disliked.
     """
 
     user_id: str
@@ -43,6 +46,7 @@ class LoadedHistory:
     timestamp: float
     times: Sequence[float] = ()
     taken_times: Sequence[float] = ()
+    disliked: Sequence[int] = ()
 
     @property
     def oldest(self) -> float:
@@ -55,14 +59,17 @@ class LoadedHistory:
         """Return what is later than a moment, None where nothing is known to be."""
         if self.oldest > moment:
             return self
-        later = [(item, at) for item, at in zip(self.items, self.times, strict=False) if at > moment]
+        kept = [place for place, at in enumerate(self.times) if at > moment]
+        later = [(self.items[place], self.times[place]) for place in kept]
+        disliked = tuple(new for new, place in enumerate(kept) if place in self.disliked)
         taken = [(item, at) for item, at in zip(self.taken, self.taken_times, strict=False) if at > moment]
         if not later:
             return None
         # Event ids are those of the newest items, one each.
         ids = self.event_ids[max(len(self.event_ids) - len(later), 0) :]
         (items, times), (left, left_times) = _columns(later), _columns(taken)
-        return replace(self, items=items, taken=left, event_ids=ids, times=times, taken_times=left_times)
+        read = replace(self, items=items, times=times, disliked=disliked)
+        return replace(read, taken=left, event_ids=ids, taken_times=left_times)
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Self:
@@ -79,12 +86,18 @@ class LoadedHistory:
         for name, ids, of in (("times", items, times), ("taken_times", taken, taken_times)):
             if of and len(of) != len(ids):
                 raise BadEvent("bad_history", f"{name} must be one for each of the {len(ids)} items, not {len(of)}")
-        return cls(user_id, items, taken, event_ids, timestamp, times, taken_times)
+        try:
+            disliked = places_of(record, "disliked", items)
+        except ValueError as error:
+            raise BadEvent("bad_history", str(error)) from None
+        return cls(user_id, items, taken, event_ids, timestamp, times, taken_times, disliked)
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object."""
         value: dict[str, Any] = {"load": True, "user_id": self.user_id, "timestamp": self.timestamp}
         value |= {"history": list(self.items), "taken": list(self.taken), "event_ids": list(self.event_ids)}
+        if self.disliked:
+            value["disliked"] = list(self.disliked)
         if self.times:
             value |= {"times": list(self.times), "taken_times": list(self.taken_times)}
         return versioned(value)

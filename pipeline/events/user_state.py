@@ -1,6 +1,7 @@
 """Records of `users`: one user's history, and the ids of the events that it holds.
 
     history      item ids, oldest first
+    disliked     places in `history` of items that were disliked, where there are any; the others were taken
     since_setup  number of these, the newest ones, that came after the set-up slice
     taken        distinct items that left the history, the one that left last at the end; bounded
     latest       id and time of the newest event
@@ -20,9 +21,10 @@ import base64
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Self, TypeVar
 
-from pipeline.events.field_types import checked
+from pipeline.events.field_types import checked, places_of
 from pipeline.events.item_ids import item_ids
 from pipeline.events.loaded_history import LoadedHistory
 from pipeline.events.pseudonym import new_key, pseudonym
@@ -82,9 +84,14 @@ def merged(records: Sequence[Mapping[str, Any]], position: int) -> dict[str, Any
         if state.get("since_setup", 0) < len(state["history"]):
             break
     keys = _distinct(key for state in states for key in state.get("keys", BEFORE_KEYS))
+    starts = accumulate((len(state["history"]) for state in states[:-1]), initial=0)
+    disliked = [
+        start + place for start, state in zip(starts, states, strict=True) for place in state.get("disliked", ())
+    ]
     return {
-        **{name: value for name, value in states[-1].items() if name != "ahead"},
+        **{name: value for name, value in states[-1].items() if name not in ("ahead", "disliked")},
         **({"keys": list(keys)} if any(keys) else {}),
+        **({"disliked": disliked} if disliked else {}),
         "history": [item for state in states for item in state["history"]],
         "since_setup": since_setup,
         "seen": base64.b64encode(b"".join(base64.b64decode(state["seen"]) for state in states)).decode("ascii"),
@@ -132,8 +139,9 @@ class UserState:
             LookupError, TypeError, ValueError: it is no such record.
         """
         latest = record["latest"]
+        items, disliked = item_ids(record["history"], setup_items), places_of(record, "disliked", record["history"])
         state = cls(
-            History.of(item_ids(record["history"], setup_items), length, record.get("since_setup", 0)),
+            History.of(items, length, record.get("since_setup", 0), disliked),
             latest["event_id"],
             latest["timestamp"],
             base64.b64decode(record["seen"]),
@@ -157,13 +165,13 @@ class UserState:
         """All names under which `gated` may have events of the user."""
         return tuple(pseudonym(key, user_id) if key else user_id for key in self.keys)
 
-    def append(self, item_id: str, length: int, remembered: int, *, since_setup: bool) -> None:
-        """Append an item to a history of at most `length`; at most `remembered` items that left it are kept."""
+    def append(self, item_id: str, length: int, remembered: int, *, since_setup: bool, disliked: bool = False) -> None:
+        """Append an item to a history of at most `length`; at most `remembered` taken items that left it are kept."""
         gone = self.history.items[:1] if len(self.history.items) >= length else ()
-        if gone:
+        if gone and 0 not in self.history.disliked:
             kept = _distinct((*self.taken, *gone))
             self.taken = kept[max(len(kept) - remembered, 0) :]
-        self.history = self.history.append(item_id, length, since_setup=since_setup)
+        self.history = self.history.append(item_id, length, since_setup=since_setup, disliked=disliked)
 
     def load(self, loaded: LoadedHistory, length: int, remembered: int, remembered_items: int) -> None:
         """Put a history of before the live stream in front of what came live; a second time it changes nothing.
@@ -178,26 +186,29 @@ class UserState:
         """
         known = list(map(digest, loaded.event_ids))
         seen = [self.seen[start : start + DIGEST] for start in range(0, len(self.seen), DIGEST)]
-        live = self._live_items(seen, known)
-        items = (*loaded.items, *live)
-        self.history = History.of(items, length, len(live))
-        left = _distinct((*loaded.taken, *items[: max(len(items) - length, 0)], *self.taken))
+        live = self._live_part(seen, known)
+        items = (*loaded.items, *live.items)
+        disliked = (*loaded.disliked, *(len(loaded.items) + place for place in live.disliked))
+        self.history = History.of(items, length, len(live.items), disliked)
+        gone = [item for place, item in enumerate(items[: max(len(items) - length, 0)]) if place not in disliked]
+        left = _distinct((*loaded.taken, *gone, *self.taken))
         self.taken = left[max(len(left) - remembered_items, 0) :]
         self.seen = b"".join([*known, *(one for one in seen if one not in known)][-remembered:])
-        if not live:
+        if not live.items:
             self.event_id = loaded.event_ids[-1] if loaded.event_ids else ""
             self.timestamp = loaded.timestamp
 
-    def _live_items(self, seen: Sequence[bytes], known: Collection[bytes]) -> list[str]:
-        """Items taken since set-up, without those of events that are known otherwise.
+    def _live_part(self, seen: Sequence[bytes], known: Collection[bytes]) -> History:
+        """The history since set-up, without the items of events that are known otherwise.
 
         The newest events are remembered in the order of the items.
         """
-        live = self.history.items[len(self.history.items) - self.history.since_setup :]
-        if len(seen) < len(live):
-            return list(live)
-        newest = seen[len(seen) - len(live) :]
-        return [item for item, one in zip(live, newest, strict=True) if one not in known]
+        number = self.history.since_setup
+        live = self.history.without(range(len(self.history.items) - number))
+        if len(seen) < number:
+            return live
+        newest = seen[len(seen) - number :]
+        return live.without([place for place, one in enumerate(newest) if one in known])
 
     def to_record(self, position: int) -> dict[str, Any]:
         """As a JSON object, in a transaction that commits `position` of `interactions`."""
@@ -208,6 +219,8 @@ class UserState:
             "seen": base64.b64encode(self.seen).decode("ascii"),
             "input": position,
         }
+        if self.history.disliked:
+            value["disliked"] = list(self.history.disliked)
         if self.taken:
             value["taken"] = list(self.taken)
         if any(self.keys):

@@ -1,10 +1,11 @@
 """Windows: the last items of a user, and the item that came next.
 
 A *window* is the fixed-length context that preceded an interaction, left-padded with row 0, together
-with the interaction it precedes. Rows are catalogue rows (1 … n); 0 is no item.
+with the interaction it precedes. Rows are catalogue rows (1 … n); 0 is no item. Where a backbone reads labelled
+examples (`backbone.format: examples`), a context holds dislikes as well, each as the negative row of its item.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, Self
 
@@ -30,22 +31,38 @@ class History:
         items: ids, oldest first. A process resolves them to its own rows only where it scores.
         since_setup: number of these, the newest ones, that came after the set-up slice.
         earlier: distinct items that left these, the one that left last at the end.
+        disliked: ascending places in `items` of those that were disliked; the others were taken.
     """
 
     items: tuple[str, ...] = ()
     since_setup: int = 0
     earlier: tuple[str, ...] = ()
+    disliked: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, items: Sequence[str], length: int, since_setup: int) -> Self:
-        """The newest `length` of items that are given oldest first."""
-        newest = tuple(items[-length:])
-        return cls(newest, min(since_setup, len(newest)))
+    def of(cls, items: Sequence[str], length: int, since_setup: int, disliked: Sequence[int] = ()) -> Self:
+        """The newest `length` of items that are given oldest first, with the places of disliked ones among them."""
+        newest, left = tuple(items[-length:]), max(len(items) - length, 0)
+        places = tuple(place - left for place in disliked if place >= left)
+        return cls(newest, min(since_setup, len(newest)), disliked=places)
 
-    def append(self, item_id: str, length: int, *, since_setup: bool) -> Self:
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Ids of the items that were not disliked, oldest first."""
+        return self.items if not self.disliked else self.without(self.disliked).items
+
+    def append(self, item_id: str, length: int, *, since_setup: bool, disliked: bool = False) -> Self:
         """The history after one more item; where there are `length` items, the oldest one leaves."""
-        items = (*self.items, item_id)[-length:]
-        return replace(self, items=items, since_setup=min(self.since_setup + since_setup, len(items)))
+        places = (*self.disliked, len(self.items)) if disliked else self.disliked
+        newest = self.of((*self.items, item_id), length, self.since_setup + since_setup, places)
+        return replace(newest, earlier=self.earlier)
+
+    def without(self, places: Collection[int]) -> Self:
+        """The history without the items at some places."""
+        kept = [place for place in range(len(self.items)) if place not in places]
+        since = sum(place >= len(self.items) - self.since_setup for place in kept)
+        disliked = tuple(new for new, place in enumerate(kept) if place in self.disliked)
+        return replace(self, items=tuple(self.items[place] for place in kept), since_setup=since, disliked=disliked)
 
 
 @dataclass(frozen=True)
@@ -53,7 +70,7 @@ class Windows:
     """n windows as arrays, in event order.
 
     Attributes:
-        contexts: (n, length) int64 catalogue rows, oldest first, left-padded with 0.
+        contexts: (n, length) int64 catalogue rows, oldest first, left-padded with 0; negative where disliked.
         targets: (n,) int64 catalogue row of the interaction that followed.
         users: (n,) user ids.
         event_ids: (n,) id of the interaction that followed.
@@ -88,6 +105,32 @@ class Windows:
         return np.asarray(self.contexts[:, -1] == PADDING)
 
 
+def taken_rows(contexts: Ids) -> Ids:
+    """(...,) rows of contexts, 0 in place of items that were disliked."""
+    return np.maximum(contexts, PADDING)
+
+
+def left_packed(contexts: Ids) -> Ids:
+    """(n, length) contexts whose padding lies in front, whatever lies between their items."""
+    order = np.argsort(contexts != PADDING, axis=1, kind="stable")
+    return np.take_along_axis(contexts, order, axis=1)
+
+
+def packed(contexts: Ids, since_setup: Ids) -> tuple[Ids, Ids]:
+    """Close the gaps that items have left in contexts.
+
+    Args:
+        contexts: (n, length) rows, 0 where an item was taken out.
+        since_setup: (n,) number of the newest places that came after the set-up slice.
+
+    Returns:
+        (n, length) contexts, left-padded, and the (n,) number of their items since set-up.
+    """
+    length = contexts.shape[1]
+    since = (contexts != PADDING) & (np.arange(length) >= length - since_setup[:, None])
+    return left_packed(contexts), since.sum(axis=1)
+
+
 def concatenate(parts: Sequence[Windows]) -> Windows:
     """Join windows in the given order; at least one part is needed."""
     widest = max(part.earlier.shape[1] for part in parts)
@@ -103,21 +146,15 @@ def in_rows(windows: Windows, rows: Ids) -> Windows:
         windows: in rows of one catalogue.
         rows: (items + 1,) row of the other one for each row of it, 0 for none.
     """
-    contexts, length = rows[windows.contexts], windows.contexts.shape[1]
-    since = (contexts != PADDING) & (np.arange(length) >= length - windows.since_setup[:, None])
+    own = rows[np.abs(windows.contexts)] * np.sign(windows.contexts)
+    contexts, since_setup = packed(own, windows.since_setup)
     return replace(
         windows,
-        contexts=left_packed(contexts),
+        contexts=contexts,
         targets=rows[windows.targets],
-        since_setup=since.sum(axis=1),
+        since_setup=since_setup,
         earlier=left_packed(rows[windows.earlier]).astype(np.int32),
     )
-
-
-def left_packed(contexts: Ids) -> Ids:
-    """(n, length) windows without the items that are not known, padded on the left."""
-    order = np.argsort(contexts != PADDING, axis=1, kind="stable")
-    return np.take_along_axis(contexts, order, axis=1)
 
 
 class RowHistory(NamedTuple):
@@ -168,24 +205,39 @@ def preceding_windows(
     *,
     since_setup: bool,
     first: int = 0,
+    counts: NDArray[np.bool_] | None = None,
 ) -> Windows:
     """Return the window that preceded each interaction, and append each to its user's history in turn.
 
     Args:
         interactions: n interactions in event order.
-        row_of: catalogue row of every item id.
+        row_of: catalogue row of every item id; an item that was only disliked may lack one.
         histories: histories before the first interaction; every interaction is appended.
         since_setup: True if the interactions came after the set-up slice.
-        first: number of the first interaction in its log.
+        first: number of the first interaction that counts in its log.
+        counts: (n,) False for dislikes: contexts hold them, and none is a target; None: there are no dislikes.
 
     Returns:
-        n windows, in the order given.
+        The windows of the interactions that count, in the order given.
     """
     events = Interactions.of(interactions)
-    targets = events.item_rows(row_of)
-    contexts, since, earlier = _contexts(events, targets, histories, since_setup)
-    positions, users, ids = np.arange(first, first + len(targets)), events.user_texts(), events.event_id_texts()
-    return Windows(contexts, targets, users, ids, events.timestamps, since, positions, earlier)
+    rows = events.item_rows(row_of) if counts is None else _signed_rows(events, row_of, counts)
+    contexts, since, earlier = _contexts(events, rows, histories, since_setup)
+    positions = first + (np.arange(len(rows)) if counts is None else np.cumsum(counts) - 1)
+    users, ids = events.user_texts(), events.event_id_texts()
+    windows = Windows(contexts, rows, users, ids, events.timestamps, since, positions, earlier)
+    return windows if counts is None else windows[counts]
+
+
+def _signed_rows(events: Interactions, row_of: Mapping[str, int], counts: NDArray[np.bool_]) -> Ids:
+    """(n,) rows of the items of interactions, negative for dislikes.
+
+    The item of a dislike may have no row: it takes its place in a context with a row beyond all others.
+    """
+    beyond = max(row_of.values(), default=PADDING) + 1
+    rows = np.array([row_of.get(item_id, beyond) for item_id in events.item_ids.tolist()], dtype=np.int64)
+    signed: Ids = np.where(counts, rows[events.items], -rows[events.items])
+    return signed
 
 
 def _contexts(
@@ -240,9 +292,9 @@ def _earlier(
             if gone:
                 kept = list(gone)[-most:]
                 earlier[window, most - len(kept) :] = kept
-            # A full window loses its oldest item to the event.
+            # A full window loses its oldest item to the event; a dislike is forgotten.
             oldest = int(contexts[window, 0])
-            if oldest != PADDING:
+            if oldest > PADDING:
                 gone.pop(oldest, None)
                 gone[oldest] = None
         left[user] = tuple(gone)[-most:]

@@ -127,16 +127,25 @@ class OpenCatalogue:
         """Rows of items, in the order given; items without a row are left out."""
         return [self.row_of[item_id] for item_id in item_ids if item_id in self.row_of]
 
+    def read(self, history: History, existence: Existence) -> History:
+        """The part of a history that a model reads: of its dislikes, those of items that exist."""
+        rows = np.array([self.row_of.get(history.items[place], PADDING) for place in history.disliked], dtype=np.int64)
+        known = existence.includes(rows).tolist()
+        return history.without([place for place, exists in zip(history.disliked, known, strict=True) if not exists])
+
     def contexts(self, histories: Sequence[History], length: int) -> tuple[Ids, Ids]:
-        """(n, length) windows of histories, and the (n,) number of their items since set-up."""
+        """(n, length) windows of histories, negative where disliked, and (n,) numbers of their items since set-up."""
         rows = np.zeros((len(histories), length), dtype=np.int64)
         since = np.zeros(len(histories), dtype=np.int64)
         for i, history in enumerate(histories):
-            older = len(history.items) - history.since_setup
-            before, after = self.known_rows(history.items[:older]), self.known_rows(history.items[older:])
-            known = (before + after)[-length:]
-            rows[i, length - len(known) :] = known
-            since[i] = min(len(after), length)
+            unknown = [place for place, item_id in enumerate(history.items) if item_id not in self.row_of]
+            known = history.without(unknown) if unknown else history
+            found = self.known_rows(known.items)
+            for place in known.disliked:
+                found[place] = -found[place]
+            newest = found[-length:]
+            rows[i, length - len(newest) :] = newest
+            since[i] = min(known.since_setup, length)
         return rows, since
 
     # Changes of existence.

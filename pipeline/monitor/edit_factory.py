@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.events.edit import Edit, Evidence, Operation, edit_id
+from pipeline.events.edit import MOVES_BOUNDARIES, Edit, Evidence, Operation, edit_id, touched_regions
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
 from pipeline.regions.injection import EVERY_REGION
@@ -24,7 +24,8 @@ class Proposal:
         reason: signal, statistic, threshold, a sentence, and the operation's own fields.
         windows: evidence to train and judge on, in event order; that of a new region is relabelled with its id.
         other: id of the second region, where there are two.
-        samples: see `Edit`.
+        fresh: windows that a boundary is moved over, beside the newest evidence of every stream region.
+        samples: windows that judge an Inject.
         passes: see `Edit`.
         items: see `Edit`.
     """
@@ -34,9 +35,15 @@ class Proposal:
     reason: Mapping[str, Any]
     windows: Sequence[Evidence] = ()
     other: int | None = None
+    fresh: Sequence[Evidence] = ()
     samples: Sequence[Evidence] = ()
     passes: int | None = None
     items: Sequence[str] = ()
+
+    @property
+    def touched(self) -> frozenset[int]:
+        """See `Edit.touched`; the id of a new region is not issued yet."""
+        return touched_regions(self.region.region_id if self.region else None, self.other, self.reason)
 
 
 def new_edit(state: State, proposal: Proposal, new_region_id: int) -> Edit:
@@ -55,6 +62,7 @@ def new_edit(state: State, proposal: Proposal, new_region_id: int) -> Edit:
         region_id, version = EVERY_REGION, state.unlearnings
     elif region is None:
         windows = [e.for_region(region_id) for e in windows]
+    samples = boundary_samples(state, proposal.fresh) if proposal.operation in MOVES_BOUNDARIES else proposal.samples
     events = (e.event_id for e in windows)
     identity = edit_id(proposal.operation, region_id, version, events, _content(state, proposal), state.seed)
     return Edit(
@@ -66,7 +74,7 @@ def new_edit(state: State, proposal: Proposal, new_region_id: int) -> Edit:
         state.bank.gate_version,
         proposal.reason,
         tuple(windows),
-        tuple(proposal.samples),
+        tuple(samples),
         state.at_event,
         state.timestamp,
         int(identity[:8], 16),

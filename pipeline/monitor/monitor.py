@@ -1,12 +1,13 @@
 """The monitor: gated events and outcomes go in, edits and statistics come out."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pipeline.config import Config
 from pipeline.events.edit import Edit, Operation, Outcome
 from pipeline.events.gated import GatedEvent
 from pipeline.monitor import ingest, outcomes, statistics
+from pipeline.monitor.claims import Claims
 from pipeline.monitor.edit_factory import Proposal, new_edit
 from pipeline.monitor.erasure import erase_user, forget_windows
 from pipeline.monitor.rules.add import child, drifted
@@ -21,11 +22,14 @@ from pipeline.monitor.visits import record_peaks
 from pipeline.regions.bank import RegionBank
 from pipeline.setup.calibration import Calibration
 
-Rule = Callable[[State], Proposal | None]
-"""Function of the state that proposes an edit and changes nothing."""
+Rule = Callable[[State], Iterator[Proposal]]
+"""Function of the state that proposes edits, the best first, and changes nothing."""
 
 BOUNDARY: tuple[Rule, ...] = (retire, merge, between, drifted, child, refit, audit)
-"""Rules whose edits may move a boundary, the most pressing first; one boundary moves at a time."""
+"""Rules whose edits may move a boundary, the most pressing first."""
+
+REFITTING: tuple[Rule, ...] = (drifted, child, refit, audit)
+"""Those of them whose edits all fit the classifier of origins anew."""
 
 
 class Monitor:
@@ -86,7 +90,10 @@ class Monitor:
         self.state.new_items.forget(evicted)
 
     def decide(self) -> list[Edit]:
-        """Make the edits that are due now; each region is in at most one pending edit."""
+        """Make edits that are due now; each region is in at most one pending edit.
+
+        Updates come first, then boundaries, one in each call: more may be due until a call makes none.
+        """
         proposals = self._of_requests() if self.state.requests else [*self._of_regions(), *self._of_items()]
         return [self._request(proposal) for proposal in proposals]
 
@@ -95,24 +102,24 @@ class Monitor:
         return [] if self.state.pending else [unlearn(self.state)]
 
     def _of_regions(self) -> list[Proposal]:
-        state = self.state
-        pending = [e for e in state.pending.values() if e.operation is not Operation.INJECT]
-        # Training takes time in live mode. A boundary that moves meanwhile would make a pending Update out of date,
-        # and the other way round.
-        moving = any(e.operation is not Operation.UPDATE for e in pending)
-        proposals = [] if moving or self._holds_updates_back() else updates(state)
-        if pending or proposals:
+        state, claims = self.state, Claims(self.state)
+        if claims.is_whole:
+            return []
+        boundary, waits = None, False
+        if state.boundary_waits or not claims.is_empty:
+            boundary, waits = _first_boundary(state, claims)
+            if boundary and state.boundary_waits:
+                # A region may always have an Update due: a boundary that has waited for one comes before the next.
+                claims.hold(boundary)
+        proposals = updates(state, claims.is_free)
+        if proposals:
+            state.boundary_waits = waits or (state.boundary_waits and boundary is not None)
             return proposals
-        state.boundaries_at, state.holds_back = state.at_event, False
-        boundary = self._first(BOUNDARY)
+        if claims.is_empty:
+            boundary, waits = _first_boundary(state, claims)
+        state.boundary_waits = waits
+        record_peaks(state, boundary)
         return [boundary] if boundary else []
-
-    def _holds_updates_back(self) -> bool:
-        """True while a boundary is due to move that Updates have kept waiting: with many regions one is always due."""
-        state = self.state
-        if not state.holds_back and state.at_event - state.boundaries_at >= state.config.edits.boundary_wait:
-            state.boundaries_at, state.holds_back = state.at_event, any(rule(state) for rule in BOUNDARY)
-        return state.holds_back
 
     def _of_items(self) -> list[Proposal]:
         """Injections change no region: they are made beside all other edits, one at a time."""
@@ -132,9 +139,6 @@ class Monitor:
         if edit is not None:
             # What an erasure costs is not taken from what drift may cost.
             self.state.trained_windows += 0 if edit.operation is Operation.UNLEARN else outcome.trained_windows
-            if edit.operation not in (Operation.UPDATE, Operation.INJECT):
-                # Or, where an edit takes long, one boundary after the other would keep all Updates waiting.
-                self.state.boundaries_at = self.state.at_event
             outcomes.apply(self.state, edit, outcome)
 
     def set_bank(self, bank: RegionBank) -> None:
@@ -159,12 +163,6 @@ class Monitor:
         """Per-region statistics since the last call, for metrics and reports."""
         return statistics.rows(self.state)
 
-    def _first(self, rules: Iterable[Rule]) -> Proposal | None:
-        """The first proposal of these rules, which move boundaries."""
-        proposal = next(filter(None, (rule(self.state) for rule in rules)), None)
-        record_peaks(self.state, proposal)
-        return proposal
-
     def _request(self, proposal: Proposal) -> Edit:
         """Make a proposal a pending edit; an Add takes the next region id."""
         edit = new_edit(self.state, proposal, self.state.next_region_id)
@@ -173,3 +171,21 @@ class Monitor:
             self.state.requests, self.state.unlearnings = [], self.state.unlearnings + 1
         self.state.pending[edit.edit_id] = edit
         return edit
+
+
+def _first_boundary(state: State, claims: Claims) -> tuple[Proposal | None, bool]:
+    """Find the first boundary edit that touches nothing claimed; those before it claim what they touch.
+
+    Returns:
+        The edit, and whether one before it has to wait. What waits for the classifier of origins claims nothing: an Add
+        may have it for long.
+    """
+    waits = False
+    for rule in BOUNDARY:
+        for proposal in () if claims.classifier and rule in REFITTING else rule(state):
+            if claims.allows(proposal):
+                return proposal, waits
+            if not (claims.classifier and claims.refits(proposal)):
+                claims.hold(proposal)
+                waits = True
+    return None, waits

@@ -9,6 +9,7 @@ from pipeline.monitor.rules.add import CHILD_SIGNAL
 from pipeline.monitor.rules.update import UPDATE_SIGNAL, needed_windows
 from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State
+from pipeline.regions.refits import refits_classifier
 from pipeline.regions.region import Origin
 
 
@@ -63,11 +64,16 @@ def _waiting(state: State, region_state: RegionState, signal: str) -> tuple[Wait
     if state.at_event < region_state.quiet_until:
         left = region_state.quiet_until - state.at_event
         return Wait.COOL_DOWN, f"{left} events of the cool-down after its last edit are left"
-    if state.pending:
-        return Wait.EDIT, f"edit {next(iter(state.pending))} is under way, and boundaries move one at a time"
-    if region_state.region.origin != Origin.BASE:
-        return _in_stream_region(state, region_state, signal)
+    under_way = [e for e in state.pending.values() if region_state.region_id in e.touched]
+    if under_way:
+        return Wait.EDIT, f"edit {under_way[0].edit_id} touches the region, and is under way"
+    of_setup = region_state.region.origin is Origin.BASE
     new = signal in region_state.raised_of(Kind.NEW)
+    refits = [e for e in state.pending.values() if refits_classifier(e.operation, e.touched, state.bank)]
+    if refits and (new if of_setup else signal == CHILD_SIGNAL):
+        return Wait.EDIT, f"edit {refits[0].edit_id} fits the classifier of origins anew, which one edit does at a time"
+    if not of_setup:
+        return _in_stream_region(state, region_state, signal)
     return _new(state) if new else _between(state, region_state, signal)
 
 
@@ -123,4 +129,4 @@ def _budget(state: State) -> tuple[Wait, str]:
 
 
 def _turn() -> tuple[Wait, str]:
-    return Wait.TURN, "one boundary moves at a time, and another edit came before"
+    return Wait.TURN, "other edits came before"

@@ -100,7 +100,8 @@ class RegionState:
 
     def raised_of(self, kind: Kind) -> list[str]:
         """Names of the raised signals of a kind, in the order of the table."""
-        return [signal.name for signal in signals.of_kind(kind) if signal.name in self.raised]
+        # Most regions have none, and all of them are asked at each decision.
+        return [signal.name for signal in signals.of_kind(kind) if signal.name in self.raised] if self.raised else []
 
     def alarms(self, now: int, kind: Kind) -> list[str]:
         """Names as from `raised_of`; none before the region's cool-down is over."""

@@ -64,7 +64,7 @@ def snapshot(monitor: Monitor) -> dict[str, Any]:
         "new_items": state.new_items.state(),
         "requests": state.requests,
         "unlearnings": state.unlearnings,
-        "boundaries": [state.boundaries_at, state.holds_back],
+        "boundary_waits": state.boundary_waits,
     }
 
 
@@ -102,8 +102,8 @@ def restore(monitor: Monitor, record: Mapping[str, Any], bank: RegionBank) -> No
         state.new_items.restore(record["new_items"])
     # Monitors before unlearning wrote neither.
     state.requests, state.unlearnings = list(record.get("requests", ())), record.get("unlearnings", 0)
-    # Nor, before Updates were held back, this one.
-    state.boundaries_at, state.holds_back = record.get("boundaries", (state.at_event, False))
+    # Nor, while boundaries waited for all Updates, this one.
+    state.boundary_waits = record.get("boundary_waits", False)
 
 
 def window_offsets(record: Mapping[str, Any]) -> Iterator[int]:

@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_not
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.drift import DriftDetector, build_detector
 from pipeline.drift.subsampling import phases, stride
 from pipeline.events.edit import Edit, Operation
 from pipeline.monitor import signals
+from pipeline.monitor.near_pairs import NearPairs
 from pipeline.monitor.new_items import NewItems
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.signals import Overlap, Signal
@@ -91,8 +93,7 @@ class State:
         pending: edits without an outcome, by id.
         requests: offsets in `gated` of requests to unlearn a user that no edit has answered.
         unlearnings: number of Unlearns so far.
-        boundaries_at: number of events when it was last asked if a boundary is to move.
-        holds_back: True while one is to move, and new Updates wait for it.
+        boundary_waits: True if a boundary edit was due at the last decision and had to wait for another edit.
         users: by id.
         moves: the newest.
         visits: the newest.
@@ -118,13 +119,15 @@ class State:
         self.pending: dict[str, Edit] = {}
         self.requests: list[int] = []
         self.unlearnings = 0
-        self.boundaries_at = 0
-        self.holds_back = False
+        self.boundary_waits = False
         self.users: dict[str, LastShown] = {}
         self.moves: deque[Move] = deque(maxlen=config.edits.pool_windows)
         self.visits: deque[Visit] = deque(maxlen=config.monitor.visits_window)
         self.tally: dict[int, list[EventTally]] = {}
         self.new_items = NewItems(setup_items, config.edits)
+        self._near = NearPairs(config.edits.merge_angle)
+        self._by_origin: dict[Origin, list[RegionState]] = {}
+        self._grouped: list[RegionState] = []
         self.angles: dict[int, list[float]] = {}
         self.setup_scores: dict[int, Array] = {}
         self._calibrate(calibration)
@@ -164,9 +167,19 @@ class State:
         for region_id in set(self.regions) - {r.region_id for r in bank.live}:
             self.ended[region_id] = self.regions.pop(region_id)
 
-    def of_origin(self, origin: Origin) -> list[RegionState]:
+    def of_origin(self, origin: Origin) -> Sequence[RegionState]:
         """States of live regions of this origin, by id."""
-        return [w for _, w in sorted(self.regions.items()) if w.region.origin == origin]
+        states = list(self.regions.values())
+        # Regions come and go at edits, and rules ask for them at each decision.
+        if len(states) != len(self._grouped) or any(map(is_not, states, self._grouped)):
+            self._grouped = states
+            ordered = [w for _, w in sorted(self.regions.items())]
+            self._by_origin = {each: [w for w in ordered if w.region.origin is each] for each in Origin}
+        return self._by_origin.get(origin, ())
+
+    def near_pairs(self) -> Sequence[tuple[int, int]]:
+        """Ids of pairs of regions whose centroids are about as near as Merge wants; see `NearPairs`."""
+        return self._near.of(self.bank)
 
     def largest_stream_region(self) -> RegionState | None:
         """State of the stream region with the largest sample, if there is one."""

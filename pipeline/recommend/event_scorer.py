@@ -215,6 +215,7 @@ class EventScorer:
             "timestamp": windows.timestamps.tolist(),
             "target": [ids[row] for row in windows.targets.tolist()],
             "window": [list(history.items) for history in histories],
+            "disliked": [list(history.disliked) for history in histories],
             "earlier": [[ids[row] for row in rows if row != PADDING] for rows in self._looked_up(windows)],
             "since_setup": [history.since_setup for history in histories],
             "cold": windows.cold.tolist(),

@@ -55,8 +55,9 @@ class OnlineState:
         """Update the origin prior by an event."""
         probability = _online(event).probability
         if probability is not None and event.backbone_probability is not None:
-            since = round(query.recent * len(query.window))
-            self.origin_prior.learn(query.setup_shares, since, event.opened, probability, event.backbone_probability)
+            self.origin_prior.learn(
+                query.setup_shares, query.since_setup, event.opened, probability, event.backbone_probability
+            )
 
     def count(self, event: GatedEvent, catalogue: OpenCatalogue) -> None:
         """Count an event of the gate that this is a copy of, and update the origin prior by it."""

@@ -51,5 +51,5 @@ def _known(setup: SetUp) -> KnownItems:
         contexts, _ = setup.calibration.sample(QUERIES)
     states = setup.backbone.last(setup.backbone.windows(contexts), with_padding)
     padded = TextVectors(np.concatenate([np.zeros_like(texts[:1]), texts]))
-    directions = np.stack([direction(padded, context[context != PADDING]) for context in contexts])
+    directions = np.stack([direction(padded, context[context > PADDING]) for context in contexts])
     return KnownItems(vectors.numpy(), texts, states.numpy(), directions)

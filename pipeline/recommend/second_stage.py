@@ -233,8 +233,8 @@ class SecondStage:
     def count_elsewhere(self, query: Query, target: int) -> None:
         """Count an event of another gate in every source."""
         self._popularity.add(query.setup_shares, target)
-        self._recent.add(query.context, target)
-        self._all.add(query.context, target)
+        self._recent.add(query.taken_context, target)
+        self._all.add(query.taken_context, target)
         self._neighbours.add(query.history(self._history), target)
         self._recency.add(target)
 

@@ -32,13 +32,13 @@ class GateView:
 
         Args:
             states: (n, length, d) states of the frozen backbone, without any adapter.
-            contexts: (n, length) catalogue rows.
+            contexts: (n, length) catalogue rows, negative where disliked.
             since_setup: (n,) number of items of each window taken since set-up.
         """
         windows = torch.from_numpy(contexts).to(states.device)
         means = mean_states(states, windows).cpu().double().numpy()
         last = torch.nn.functional.normalize(last_states(states), dim=-1).cpu().double().numpy()
-        features = np.concatenate([means, last, familiarity(contexts, self.counts)], axis=1)
+        features = np.concatenate([means, last, familiarity(np.abs(contexts), self.counts)], axis=1)
         return Encoded(means, features, np.log1p(since_setup)[:, None] * shares_among(self.setup_regions, means))
 
 

@@ -26,7 +26,7 @@ class Revision:
     Attributes:
         regions: the changed regions, in their new state.
         origins: the new boundaries, None where they stay.
-        gate_version: version of the boundaries afterwards.
+        gate_version: version of the boundaries afterwards; where they stay, that of the regions that it was made from.
         edit_id: the edit that caused it, None where a person or a trial did.
         validation: result of that edit on held-out windows.
         base_revision: `next_revision` of the regions that the edit was applied to; None in a replay.
@@ -82,10 +82,10 @@ class Revision:
                 return bank
         changed = bank.changed(*self.regions)
         if self.origins is not None:
-            changed = replace(changed, origins=self.origins)
-        after = replace(changed, gate_version=self.gate_version)
-        _check_fit(bank, after)
-        return after
+            # Beside one that moves no boundary another may have moved them since.
+            changed = replace(changed, origins=self.origins, gate_version=self.gate_version)
+        _check_fit(bank, changed)
+        return changed
 
     @property
     def destroyed(self) -> Collection[str]:
@@ -106,20 +106,24 @@ class Revision:
         )
         return replace(self, regions=regions, injection=injection)
 
-    def conflicts_with(self, other: "Revision") -> bool:
-        """Return True where both change the same region or inject items, or one of them changes the boundaries.
+    def conflicts_with(self, other: "Revision", rests_on: Collection[int] = ()) -> bool:
+        """Return whether this revision can no longer be published after another one that it does not know of.
 
+        Both change the boundaries or inject items, or the other one changes a region that this one changes or rests on.
         An Unlearn starts from all that came before it, and changes what all edits start from.
+
+        Args:
+            other: is in the log.
+            rests_on: ids of regions, beside those that this one changes.
         """
         if self.unlearned is not None or other.unlearned is not None:
             return other.unlearned is not None or bool(other.regions or other.injection)
         if self.injection is not None or other.injection is not None:
             return self.injection is not None and other.injection is not None
-        if not other.regions:
-            # It ends a trial, and changes nothing that an edit depends on.
-            return False
-        moved = self.origins is not None or other.origins is not None
-        return moved or bool({r.region_id for r in self.regions} & {r.region_id for r in other.regions})
+        if self.origins is not None and other.origins is not None:
+            return True
+        own = {*rests_on, *(r.region_id for r in self.regions)}
+        return not own.isdisjoint(r.region_id for r in other.regions)
 
     def to_record(self) -> dict[str, Any]:
         """Return the JSON object of a record; fields of other causes than its own are left out."""

@@ -128,7 +128,7 @@ class HostItems:
 
     @torch.inference_mode()
     def _last(self, contexts: Ids, name: str) -> Vectors:
-        rows, places = np.unique(np.append(PADDING, contexts), return_inverse=True)
+        rows, places = np.unique(np.append(PADDING, np.abs(contexts)), return_inverse=True)
         read, turned, moved = self.vectors()[rows], self.turned(name), self._moves(name)
         if turned is not None:
             read = read + self.texts().of(rows) @ turned

@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.lora.factors import widths
-from pipeline.models.placement import Placement
+from pipeline.models.placement import NONE, Placement
 
 GB = 1e9
 FLOAT32 = 4
@@ -74,6 +74,22 @@ def need_of(backbone: Backbone, config: Config, precision: torch.dtype, answers:
     )
 
 
+def frozen_bytes(backbone: Backbone, placement: Placement) -> int:
+    """Estimate the bytes of weights and text embeddings once a backbone is frozen.
+
+    Args:
+        backbone: untrained, without factors.
+        placement: after set-up.
+    """
+    sizes = {name: parameter.numel() for name, parameter in backbone.named_parameters()}
+    items = sum(size for name, size in sizes.items() if name.startswith("items."))
+    layers = [] if placement.quantization == NONE else _linear_layers(backbone)
+    numbers = sum(width_in * width_out for width_in, width_out in layers)
+    scales = sum(width_out for _, width_out in layers)
+    rest = (sum(sizes.values()) - items - numbers) * placement.precision.itemsize
+    return (items + scales) * FLOAT32 + numbers + rest + backbone.items.text.nbytes
+
+
 def check_memory(
     backbone: Backbone, config: Config, placement: Placement, available: Available, answers: int = 0
 ) -> str:
@@ -99,6 +115,8 @@ def check_memory(
     )
     if answers:
         line += f", {_gb(need.teacher)} for what is distilled"
+    if placement.quantization != NONE:
+        line += f" ({_gb(frozen_bytes(backbone, placement))} GB for weights and texts once they are quantised)"
     if have is None or need.total <= have:
         return line if have is None else f"{line}; {_gb(have)} are there on {placement.device}"
     smaller = [f"`{names}` needs {_gb(total)}" for names, total in _alternatives(backbone, config, placement, answers)]
@@ -110,7 +128,7 @@ def _have(backbone: Backbone, placement: Placement, available: Available) -> int
     free = available(placement.device)
     if free is None or backbone.device.type != placement.device.type:
         return free
-    return free + sum(p.nbytes for p in backbone.parameters()) + backbone.items.text.nbytes
+    return free + backbone.weight_bytes + backbone.items.text.nbytes
 
 
 def _alternatives(backbone: Backbone, config: Config, placement: Placement, answers: int) -> list[tuple[str, int]]:
@@ -146,8 +164,8 @@ def _activations(backbone: Backbone, config: Config, layers: list[tuple[int, int
     """Bytes that one part of a step keeps, its item vectors and logits included; `size` bytes a number."""
     setup, width = config.setup, backbone.items.rows.weight.shape[1]
     windows = _windows(config)
-    positions = 1 if config.backbone.format == "items" else 1 + config.backbone.text_tokens
-    tokens = windows * config.windows.length * positions
+    positions = {"items": 1, "text": 1 + config.backbone.text_tokens, "examples": 2 + config.backbone.text_tokens}
+    tokens = windows * config.windows.length * positions[config.backbone.format]
     linear = KEPT * tokens * sum(map(sum, layers)) * size
     if setup.gradient_checkpointing:
         blocks = max(len(layers) // len(backbone.adapter_targets), 1)

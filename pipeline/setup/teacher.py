@@ -92,9 +92,9 @@ class Teacher:
         rows = np.array([PADDING, *(row_of.get(item_id, PADDING) for item_id in catalogue.item_ids)], dtype=np.int64)
         host, learned = live.host, np.zeros(len(exists), dtype=np.bool_)
         learned[: len(setup.counts)] = setup.counts > 0
-        learned[host.injected()[0]] = True
-        for name in host.names:
-            learned[host.rows(name)] = True
+        moved: list[Ids | list[int]] = [host.injected()[0], *(host.rows(name) for name in host.names)]
+        for own in moved:
+            learned[own] = True
         known = learned & exists
         return cls(setup.backbone_sha256, setup.view, host, live.bank, floor, rows, exists, known[rows], since_setup)
 

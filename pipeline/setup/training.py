@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.config import Config
-from pipeline.events.windows import PADDING, Windows
+from pipeline.events.windows import Windows, taken_rows
 from pipeline.metrics.ranking import LIST_LENGTH, rank_of_targets
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.lora.peft_slot import add_factors, merge_factors
-from pipeline.models.placement import Placement
+from pipeline.models.placement import NONE, ON_CPU, Placement
 from pipeline.models.training.distillation import loss_with
 from pipeline.models.training.loop import Progress as OnBatch
 from pipeline.models.training.loop import fit, known_rows
@@ -41,7 +41,7 @@ def train_backbone(
     """Train until the held-out recall stops rising; leave the best epoch's weights, frozen, in their place.
 
     Weights that are trained are float32; they are rounded to the precision of the settings afterwards. Under
-    `setup.train: lora` the weights that stay are rounded before.
+    `setup.train: lora` the weights that stay are rounded before. They are quantised afterwards either way.
 
     Args:
         backbone: on the CPU, with random weights or those of a language model.
@@ -59,15 +59,19 @@ def train_backbone(
 
     Raises:
         ConfigError: there is no device as configured, or the training does not fit it.
+        BackboneError: the backbone cannot be quantised.
         DataError: the checkpoint is of another training.
     """
     placement, setup = Placement.of_new(config.compute, config.backbone.kind), config.setup
     identity = identity_of(config, placement, backbone, [learned, held_out], seed, teacher) if checkpoint else ""
+    if placement.quantization != NONE:
+        backbone.quantizable()
     if on_built:
         on_built(backbone, placement, teacher.memory_bytes if teacher else 0)
-    by_lora = setup.train == "lora"
-    backbone.place(placement if by_lora else replace(placement, precision=torch.float32))
-    if by_lora and placement == Placement(torch.device("cpu"), torch.float32):
+    by_lora, in_full = setup.train == "lora", replace(placement, quantization=NONE)
+    # Factors cannot be merged into quantised weights.
+    backbone.place(in_full if by_lora else replace(in_full, precision=torch.float32))
+    if by_lora and in_full == ON_CPU:
         # In bfloat16 half of all weights is not exceeded anyway, and returned blocks cost time.
         return_freed_blocks()
     factors = add_factors(backbone, setup.lora_rank, setup.lora_alpha, seed) if by_lora else None
@@ -162,6 +166,6 @@ def _recall(backbone: Backbone, windows: Windows, batch_size: int, repeats: bool
         batch = windows[slice(start, start + batch_size)]
         scores = backbone.last(backbone.windows(batch.contexts), vectors) @ vectors.T
         scores[:, 0] = -torch.inf
-        held = batch.contexts[:, :0] if repeats else batch.contexts.clip(min=PADDING)
+        held = batch.contexts[:, :0] if repeats else taken_rows(batch.contexts)
         hits += int((rank_of_targets(scores.cpu().numpy(), batch.targets, held) <= LIST_LENGTH).sum())
     return hits / len(windows)

@@ -1,6 +1,6 @@
 """Checks and error messages that all logs share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.errors import LogError
 from pipeline.streams.interface import FencedError, PartitionLostError, RecordsLostError, Topic, TopicPartition
@@ -40,6 +40,13 @@ def check_kept(topic: str, partition: int, start: int, end: int, first_kept: int
             f"offsets {start}..{last} of {topic}/{partition} are already deleted (the first kept is {first_kept}); "
             f"keep the records of {topic} longer"
         )
+
+
+def check_all_kept(topic: str, partition: int, offsets: Sequence[int], first_kept: int) -> None:
+    """Raise RecordsLostError, with their range, if some of these offsets, which are sorted, are deleted."""
+    lost = [offset for offset in offsets if offset < first_kept]
+    if lost:
+        check_kept(topic, partition, lost[0], lost[-1] + 1, first_kept)
 
 
 def foreign_consumer() -> LogError:

@@ -64,6 +64,10 @@ class GenerationLog:
         """See `Log.read`."""
         return self.records(self.whole.read(self.named(topic), partition, start, end))
 
+    def read_at(self, topic: str, partition: int, offsets: Iterable[int]) -> Iterator[Record]:
+        """See `Log.read_at`."""
+        return self.records(self.whole.read_at(self.named(topic), partition, offsets))
+
     def start_offset(self, topic: str, partition: int) -> int:
         """See `Log.start_offset`."""
         return self.whole.start_offset(self.named(topic), partition)

@@ -258,6 +258,15 @@ class Log(Protocol):
             RecordsLostError: at the call, with the exact range of the requested offsets that are deleted.
         """
 
+    def read_at(self, topic: str, partition: int, offsets: Iterable[int]) -> Iterator[Record]:
+        """Return the committed records at these offsets, by offset and each once; those without a record are left out.
+
+        The cost is that of the records, however far they lie apart; on a broker, that of their neighbours in a fetch.
+
+        Raises:
+            RecordsLostError: at the call, if some of the offsets are deleted; names the range of these.
+        """
+
     def start_offset(self, topic: str, partition: int) -> int:
         """Return the first offset kept."""
 

@@ -13,6 +13,7 @@ from enum import Enum
 from pipeline.errors import LogError
 from pipeline.streams.assignment import Member, plan_moves
 from pipeline.streams.checks import (
+    check_all_kept,
     check_kept,
     check_same,
     differences,
@@ -99,6 +100,12 @@ class MemoryLog:
         """See `Log.read`."""
         check_kept(topic, partition, start, end, self.bounds(topic, partition)[0])
         return self.scan(topic, partition, start, end)
+
+    def read_at(self, topic: str, partition: int, offsets: Iterable[int]) -> Iterator[Record]:
+        """See `Log.read_at`."""
+        wanted = sorted(set(offsets))
+        check_all_kept(topic, partition, wanted, self.bounds(topic, partition)[0])
+        return (record for offset in wanted for record in self.scan(topic, partition, offset, offset + 1))
 
     def start_offset(self, topic: str, partition: int) -> int:
         """See `Log.start_offset`."""

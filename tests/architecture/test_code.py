@@ -18,6 +18,7 @@ EDGES = {
     "httpx2": "consumers/server/http/peer_client.py",
     "kafka": "pipeline/streams/kafka/*.py",
     "peft": "pipeline/models/lora/peft_slot.py",
+    "torchao": "pipeline/models/quantization.py",
     "river": "pipeline/drift/river_detectors.py",
     "prometheus_client": "pipeline/telemetry.py",
     "opentelemetry": "consumers/runtime/opentelemetry_tracing.py",

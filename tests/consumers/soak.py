@@ -68,9 +68,9 @@ def quiet(*_: object) -> None:
     """Ignore progress."""
 
 
-def prepare(folder: Path, events: int, config: Config) -> Feed:
-    """Write the set-up of the workers, and all of the log that precedes the stream."""
-    dataset = read_dataset(emerging(events))
+def prepare(folder: Path, events: int, config: Config, data: Path | None = None) -> Feed:
+    """Write the set-up of the workers, and all that precedes the stream; `data` takes the place of the usual log."""
+    dataset = read_dataset(data or emerging(events))
     plan, catalogue = prepare_replay(dataset, config, quiet)
     save_setup(set_up(config, catalogue, plan.setup, seed=0), folder / "root")
     (folder / "config.json").write_text(config.model_dump_json())

@@ -18,6 +18,7 @@ from consumers.trainer.stage import TrainerStage
 from consumers.trainer.worker import NICENESS
 from pipeline.config import ConsumerSettings
 from pipeline.errors import RaieError
+from pipeline.events.edit import Operation
 from pipeline.streams import Log, MemoryLog, UnavailableError
 from pipeline.streams.topics import EDITS, OUTCOMES, REGIONS, pipeline_topics
 from pipeline.telemetry import Metrics
@@ -214,6 +215,30 @@ def test_a_version_that_passes_its_trial_overtakes_no_edit(log: Log) -> None:
     member.leave()
     assert log.end_offset(REGIONS, 0) == 2
     assert child.jobs == [(edit, 0)]
+    assert ended(log) == [edit]
+
+
+@pytest.mark.parametrize("touches", [False, True])
+def test_only_a_change_of_what_an_edit_touches_has_it_done_again(log: Log, touches: bool) -> None:
+    place = next(i for i in published() if the_run().ledger[i][0].operation is Operation.UPDATE)
+    (edit,) = edits(log, [place])
+    (update,) = the_run().ledger[place][0].touched
+    revisions = [value_of(r) for r in the_run().regions]
+    # Another region that was opened, or the one of the edit.
+    opened = next(r for r in revisions if r["origins"] and len(r["regions"]) == 1)
+    other = {**opened, "regions": [{**opened["regions"][0], "region_id": update if touches else 99}], "edit_id": "x"}
+    others = iter([True])
+
+    def publish() -> None:
+        if next(others, False):
+            with log.producer("another").transaction() as transaction:
+                transaction.send(REGIONS, other, key="gate", timestamp=0.0)
+
+    child = Script(meanwhile=publish)
+    member = Member(log, "t", child)
+    member.turns(10)
+    member.leave()
+    assert child.jobs == ([(edit, 0), (edit, 1)] if touches else [(edit, 0)])
     assert ended(log) == [edit]
 
 

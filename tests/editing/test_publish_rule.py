@@ -14,7 +14,9 @@ from pipeline.editing.publish_rule import (
     reject_stale,
 )
 from pipeline.editing.validation import ValidationResult
-from pipeline.events.edit import AUDIT, Edit, Operation
+from pipeline.events.edit import AUDIT, Edit, Evidence, Operation
+from pipeline.regions.bank import RegionBank
+from pipeline.regions.region import Status
 from tests.regions.test_bank import bank
 
 DRIFT = {"signal": "loss", "statistic": 14.2, "threshold": 13.8, "text": "because"}
@@ -92,17 +94,57 @@ def test_a_parent_is_updated_under_the_rule_of_an_update() -> None:
 
 
 @pytest.mark.parametrize("operation", [each for each in Operation if each is not Operation.INJECT])
-def test_an_edit_of_regions_that_changed_meanwhile_is_rejected(operation: Operation) -> None:
-    current = replace(bank(), gate_version=3)
-    region = current.regions[0]
-    fresh = edit(operation, region_id=region.region_id, base_version=region.version, base_gate=3)
-    assert reject_stale(fresh, current) is None
-    gate = reject_stale(replace(fresh, base_gate=1), current)
-    moved = reject_stale(replace(fresh, base_version=region.version + 1), current)
-    said = (False, "the gate moved on from version 1 to 3 since this was decided")
-    assert gate == (None if operation is Operation.UPDATE else said)
+def test_an_edit_of_a_region_that_changed_meanwhile_is_rejected(operation: Operation) -> None:
+    region = bank().regions[0]
+    fresh = edit(operation, region_id=region.region_id, base_version=region.version, base_gate=bank().gate_version)
+    assert reject_stale(fresh, bank()) is None
+    moved = reject_stale(replace(fresh, base_version=region.version + 1), bank())
     said = (
         False,
         f"region {region.region_id} moved on from version {region.version + 1} since this was decided",
     )
     assert moved == (None if operation is Operation.ADD else said)
+
+
+SETUP, OTHER, STREAM, OPENED = 1, 2, 3, 4
+"""Two regions of set-up and two of the stream in `moved_on`."""
+
+
+def moved_on() -> RegionBank:
+    """Regions whose boundaries moved twice since an edit was decided."""
+    current = replace(bank(), gate_version=3)
+    assert {SETUP, OTHER} <= {r.region_id for r in current.setup} and current.origins.origins == (STREAM, OPENED)
+    return current
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("operation", "region_id", "refits"),
+    [
+        (Operation.UPDATE, STREAM, False),
+        (Operation.ADD, 9, True),
+        (Operation.EXPAND, STREAM, True),
+        (Operation.RETIRE, STREAM, True),
+        (Operation.RETIRE, SETUP, False),
+    ],
+)
+def test_other_boundaries_may_move_meanwhile_but_no_region_be_opened_that_a_refit_does_not_know(
+    operation: Operation, region_id: int, refits: bool, known: bool
+) -> None:
+    current = moved_on()
+    version = 0 if operation is Operation.ADD else current[region_id].version
+    decided = edit(operation, region_id=region_id, base_version=version, base_gate=1)
+    samples = [Evidence("e", 0, STREAM), *([Evidence("f", 1, OPENED)] if known else [])]
+    decided = replace(decided, samples=tuple(samples))
+    said = (False, "the gate moved on from version 1 to 3 since this was decided")
+    assert reject_stale(decided, current) == (said if refits and not known else None)
+
+
+def test_an_edit_of_two_regions_one_of_which_has_ended_is_rejected() -> None:
+    current = moved_on()
+    expand = replace(
+        edit(Operation.EXPAND, region_id=SETUP, base_version=current[SETUP].version), other_region_id=OTHER
+    )
+    assert reject_stale(expand, current) is None
+    ended = current.changed(replace(current[OTHER], status=Status.RETIRED))
+    assert reject_stale(expand, ended) is not None

@@ -102,6 +102,13 @@ def test_an_edit_survives_being_recorded() -> None:
     assert Edit.from_record(json.loads(json.dumps(EDIT.to_record()))) == EDIT
 
 
+def test_an_edit_touches_the_regions_that_it_changes_and_those_whose_windows_it_rests_on() -> None:
+    assert replace(EDIT, reason={**DRIFT, "regions": [3, 7]}).touched == {3, 5, 7}
+    assert replace(EDIT, other_region_id=None, reason=DRIFT).touched == {3}
+    for strange in (None, 7, "37", [None, "7"], {"7": 1}):
+        assert replace(EDIT, reason={**DRIFT, "regions": strange}).touched == {3, 5}
+
+
 @pytest.mark.parametrize("operation", Operation)
 def test_every_operation_survives_being_recorded(operation: Operation) -> None:
     edit = replace(EDIT, operation=operation, other_region_id=None, windows=(), samples=())

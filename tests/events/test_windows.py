@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.events.interaction import Interaction
-from pipeline.events.windows import Histories, Windows, concatenate, places_in_sequence, preceding_windows
+from pipeline.events.windows import Histories, History, Windows, concatenate, places_in_sequence, preceding_windows
 
 ROW_OF = {f"i{row}": row for row in range(1, 10)}
 
@@ -100,3 +100,14 @@ def test_no_interactions_make_no_windows() -> None:
 
 def test_a_place_counts_the_earlier_windows_of_the_same_user() -> None:
     assert places_in_sequence(windows().users).tolist() == [0, 0, 1, 2, 3, 1]
+
+
+def test_a_history_knows_which_of_its_items_were_disliked() -> None:
+    history = History()
+    for number, disliked in enumerate((False, True, False, True)):
+        history = history.append(f"i{number}", 3, since_setup=number > 1, disliked=disliked)
+    assert history == History(("i1", "i2", "i3"), 2, disliked=(0, 2))
+    assert history.taken == ("i2",)
+    assert history.without([1]) == History(("i1", "i3"), 1, disliked=(0, 1))
+    assert history.without([0]) == History(("i2", "i3"), 2, disliked=(1,))
+    assert History.of(("i1", "i2", "i3"), 2, 9, (0, 1)) == History(("i2", "i3"), 2, disliked=(0,))

@@ -1,6 +1,8 @@
 """Pending alarms, and the condition that each waits for."""
 
-from pipeline.events.edit import Edit
+from dataclasses import replace
+
+from pipeline.events.edit import Edit, Operation
 from pipeline.monitor.pending_alarms import PendingAlarm, Wait, pending_alarms
 from tests.monitor.test_monitor import STRANGE, Driven, config
 
@@ -56,6 +58,17 @@ def test_an_alarm_waits_for_a_pending_edit() -> None:
     found = only(driven)
     assert found.waits_for is Wait.EDIT
     assert edit.edit_id in found.text
+
+
+def test_an_alarm_waits_for_the_classifier_of_origins_but_not_for_edits_of_other_regions() -> None:
+    driven = Driven()
+    driven.feed(100)
+    (edit,) = driven.feed(100, loss_in_1=STRANGE)
+    other = replace(edit, edit_id="x", region_id=4, reason={"signal": "novelty", "regions": [2]})
+    driven.monitor.state.pending = {"x": other}
+    assert (only(driven).waits_for, "edit x fits the classifier" in only(driven).text) == (Wait.EDIT, True)
+    driven.monitor.state.pending = {"x": replace(other, operation=Operation.UPDATE)}
+    assert only(driven).waits_for is Wait.TURN
 
 
 def test_an_alarm_waits_for_budget() -> None:

@@ -21,7 +21,7 @@ def written(monitor: Monitor) -> str:
 def proposals(driven: Driven) -> list[Proposal]:
     """Every proposal that the state calls for, whatever comes first."""
     state = driven.monitor.state
-    return updates(state) + [p for p in (rule(state) for rule in BOUNDARY) if p is not None]
+    return updates(state, lambda _: True) + [proposal for rule in BOUNDARY for proposal in rule(state)]
 
 
 def test_rules_change_nothing_and_propose_the_same_again() -> None:

@@ -62,9 +62,15 @@ def test_a_state_of_an_earlier_version_is_written_down_as_it_was(written: dict[s
     tally = [[region_id, [[*of, 0.0, 0.0] for of in tallies]] for region_id, tallies in written["state"]["tally"]]
     # Nor did its monitor know new items, or requests to unlearn a user.
     new = {"new_items": {"recent": [], "wait": 32, "contexts": {}, "news": []}, "requests": [], "unlearnings": 0}
-    # Or held Updates back.
-    new["boundaries"] = [written["state"]["counts"]["at_event"], False]
+    # Or that a boundary waited.
+    new["boundary_waits"] = False
     assert json.loads(json.dumps(snapshot(restored(written).monitor))) == written["state"] | {"tally": tally} | new
+
+
+def test_a_state_from_when_boundaries_waited_for_all_updates_is_read(written: dict[str, Any]) -> None:
+    state = snapshot(restored(written).monitor)
+    written["state"]["boundaries"] = [485, True]
+    assert snapshot(restored(written).monitor) == state
 
 
 def test_a_state_of_an_earlier_version_decides_as_its_writer_did(written: dict[str, Any]) -> None:

@@ -83,6 +83,25 @@ def test_a_set_up_keeps_its_precision_and_refuses_the_other(precision, tmp_path)
         load_setup(tmp_path / "root", config(f"compute.precision={other}").compute)
 
 
+def test_a_set_up_keeps_its_quantisation_and_refuses_the_other(tmp_path):
+    save_llama(tmp_path / "llama")
+    language_model = ("backbone.kind=causal_lm", f"backbone.model={tmp_path / 'llama'}")
+    made = set_up_on(config(*language_model, "compute.quantization=int8", "compute.precision=float32"))
+    save_setup(made, tmp_path / "root")
+    loaded = load_setup(tmp_path / "root", config().compute)
+    assert loaded.backbone.quantization == "int8"
+    assert loaded.backbone_sha256 == made.backbone_sha256
+    assert loaded.backbone.weight_bytes == made.backbone.weight_bytes
+    # A process that never runs the backbone reads it as well.
+    assert load_setup(tmp_path / "root").backbone.quantization == "int8"
+    with pytest.raises(ConfigError, match=r"compute\.quantization: none here, .* set compute\.quantization=int8"):
+        load_setup(tmp_path / "root", config("compute.quantization=none").compute)
+    plain = set_up_on(config(*language_model, "compute.precision=float32"))
+    save_setup(plain, tmp_path / "plain")
+    with pytest.raises(ConfigError, match=r"compute\.quantization: int8 here, .* made with none"):
+        load_setup(tmp_path / "plain", config(*language_model, "compute.quantization=int8").compute)
+
+
 def test_a_set_up_of_an_earlier_version_is_one_of_float32_on_a_cpu(setup, tmp_path):
     save_setup(setup, tmp_path / "root")
     path = tmp_path / "root" / "manifest.json"

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.config import BackboneSettings
-from pipeline.datasets.dataset import Dataset, read_dataset
+from pipeline.datasets.dataset import read_dataset
 from pipeline.evaluation.protocols import Plan, labelled_contexts_of, plan_replay
 from pipeline.evaluation.replay import prepare
 from pipeline.evaluation.replay_inputs import encoder_of
@@ -20,8 +20,9 @@ from pipeline.models.catalogue import make_catalogue
 from pipeline.setup.bootstrap import set_up
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.baselines.recicl import RecICL
+from pipeline.strategies.baselines.static import Static
 from tests.models.backbones.small import CONTEXTS, EMPTY, LENGTH, TITLES, settings_of, small_catalogue
-from tests.replay.small import SET, config, emerging, raie, reading, rows_of, write_log
+from tests.replay.small import SET, config, emerging, raie, rated, reading
 
 SETTINGS = config(*(f"backbone.{name}={value}" for name, value in reading().items()), "data.positive_from=3")
 CHOSEN = tuple(f"backbone.{name}={value}" for name, value in reading().items())
@@ -56,18 +57,8 @@ def test_a_dislike_is_read_differently_and_an_empty_window_has_an_answer() -> No
     assert ((before - after)[:, -1].abs().amax(dim=1) > 1e-4).tolist() == [False, *[True] * len(CONTEXTS)]
 
 
-@cache
-def log(folder: Path) -> Dataset:
-    """The usual log, in which every fifth interaction is a dislike."""
-    first, *rows = rows_of(emerging(1_000))
-    rows = [[*row[:3], "1" if number % 5 == 4 else "5"] for number, row in enumerate(rows)]
-    assert first[:3] == ["user_id", "item_id", "timestamp"]
-    header = [*first[:3], "value"]
-    return read_dataset(write_log(folder / "rated", [header, *rows], rows_of(emerging(1_000), "items.csv")))
-
-
 def start(folder: Path) -> tuple[StrategyContext, Plan]:
-    dataset = log(folder)
+    dataset = read_dataset(rated(1_000))
     plan, known = plan_replay(dataset, SETTINGS), prepare(dataset, SETTINGS, lambda *_: None)[1]
     encoder = encoder_of(SETTINGS.items, lambda *_: None, 0)
     every = make_catalogue(plan.timeline.item_ids, dataset.items, encoder)
@@ -91,6 +82,22 @@ def test_it_reads_dislikes_learns_nothing_and_ranks_as_others_do(tmp_path: Path)
     likes = replace(context, labelled=lambda: replace(context.labelled(), rows=labelled.clip(min=0)))  # type: ignore[misc]
     assert not np.array_equal(RecICL(likes).observe(plan.stream).ranks, first.ranks)
     assert ((first.ranks == 0) == (plan.stream.targets > context.timeline.setup_items)).mean() > 0.5
+
+
+def test_over_labelled_examples_the_frozen_backbone_is_the_same(tmp_path: Path) -> None:
+    """The windows of a plan in that format are those that the strategy makes beside any other."""
+    dataset = read_dataset(rated(1_000))
+    settings = config(
+        *(f"backbone.{name}={value}" for name, value in reading("examples").items()), "data.positive_from=3"
+    )
+    plan, known = plan_replay(dataset, settings), prepare(dataset, settings, lambda *_: None)[1]
+    every = make_catalogue(plan.timeline.item_ids, dataset.items, encoder_of(settings.items, lambda *_: None, 0))
+    setup = set_up(settings, known, plan.setup, 0)
+    common = (setup, settings, plan.setup, 0, tmp_path, plan.timeline, dataset.items, every, None)
+    context = StrategyContext(*common, labelled=partial(labelled_contexts_of, dataset, settings, plan))
+    found, expected = RecICL(context).observe(plan.stream), Static(context).observe(plan.stream)
+    assert (plan.stream.contexts < 0).mean() > 0.05
+    assert np.array_equal(found.ranks, expected.ranks)
 
 
 def test_another_backbone_is_refused_before_the_log_is_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -217,8 +217,9 @@ class World:
         return name, self.announce(region(region_id, self.versions[region_id], name), canary=canary)
 
     def user(self, user_id: str, history: Sequence[int], since_setup: int = LENGTH) -> None:
-        """Write the history of a user, as catalogue rows."""
-        state = UserState(History.of([item_id(row) for row in history], LENGTH, since_setup))
+        """Write the history of a user, as catalogue rows, negative where disliked."""
+        disliked = [place for place, row in enumerate(history) if row < 0]
+        state = UserState(History.of([item_id(abs(row)) for row in history], LENGTH, since_setup, disliked))
         self.send(USERS, state.to_record(0), user_id)
 
     def erase(self, user_id: str) -> None:

@@ -1,5 +1,7 @@
 """Need and have: what the training in set-up is expected to take, and a refusal that says what would fit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import LlamaConfig
@@ -9,7 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.backbones.causal_lm import CausalLM, CausalLMConfig
 from pipeline.models.placement import ON_CPU, Placement
-from pipeline.setup.memory import check_memory, need_of
+from pipeline.setup.memory import check_memory, frozen_bytes, need_of
 from tests.models.backbones.small import small_backbone
 
 GPU = Placement(torch.device("cuda"), torch.bfloat16)
@@ -62,6 +64,17 @@ def test_what_fits_is_said_once_with_what_is_there(llama_8b):
     assert "there" not in check_memory(llama_8b, settings(*SHORT, "setup.train=lora"), GPU, lambda _: None)
 
 
+def test_a_quantised_backbone_is_said_to_take_less_once_it_is_frozen():
+    backbone = small_backbone("causal_lm")
+    frozen = replace(ON_CPU, quantization="int8")
+    line = check_memory(backbone, settings(), frozen, lambda _: None)
+    assert line.endswith("GB for weights and texts once they are quantised)")
+    assert check_memory(backbone, settings(), ON_CPU, lambda _: None) in line
+    expected = frozen_bytes(backbone, frozen)
+    assert frozen_bytes(backbone, ON_CPU) == backbone.weight_bytes + backbone.items.text.nbytes
+    assert backbone.place(frozen).weight_bytes + backbone.items.text.nbytes == expected
+
+
 def test_weights_that_are_on_the_device_already_do_not_count_twice():
     backbone = small_backbone("sasrec")
     config = load_config(overrides=["windows.length=5", "backbone.hidden_size=16"])
@@ -90,3 +103,10 @@ def test_the_answers_of_a_teacher_count_and_are_named():
     assert "distilled" not in check_memory(backbone, config, ON_CPU, lambda _: None)
     with pytest.raises(ConfigError, match=r"for what is distilled, and 0\.5 are there"):
         check_memory(backbone, config, ON_CPU, lambda _: 5 * 10**8, 10**9)
+
+
+def test_activations_grow_with_the_positions_of_an_item():
+    backbone = small_backbone("causal_lm")
+    forms = ("items", "text", "examples")
+    needs = [need_of(backbone, settings(f"backbone.format={form}"), torch.float32).activations for form in forms]
+    assert needs[0] < needs[1] < needs[2]

@@ -334,6 +334,22 @@ def test_reading_a_range_returns_that_range(log: Log) -> None:
     assert numbers(log.read("one", 0, written[1498][2], log.end_offset("one", 0) + 100)) == [1498, 1499]
 
 
+def test_reading_offsets_returns_their_records_and_no_others(log: Log) -> None:
+    at = [offset for _, _, offset in write(log, "one", range(1500))]
+    wanted = [1499, 3, *range(600, 1200), 3, 1201]
+    assert numbers(log.read_at("one", 0, [at[number] for number in wanted])) == sorted(set(wanted))
+    assert numbers(log.read_at("one", 0, [at[7], log.end_offset("one", 0) + 5])) == [7]
+    assert list(log.read_at("one", 0, [])) == []
+
+
+def test_reading_offsets_that_are_deleted_names_them(log: Log) -> None:
+    at = [offset for _, _, offset in write(log, "short", range(10))]
+    log.delete_before("short", 0, at[4])
+    with pytest.raises(LogError, match=rf"offsets {at[1]}\.\.{at[3]} of short\S*/0 are already"):
+        log.read_at("short", 0, [at[6], at[3], at[1]])
+    assert numbers(log.read_at("short", 0, [at[6], at[4]])) == [4, 6]
+
+
 def test_reading_deleted_offsets_names_them(log: Log) -> None:
     written = write(log, "short", range(10))
     log.delete_before("short", 0, written[4][2])

@@ -21,9 +21,10 @@ from urllib.request import Request, urlopen
 import pytest
 
 from adapters_store import AdaptersStore
-from consumers.runtime.topic_reader import new_records
+from consumers.runtime.ledger import Ledger
+from consumers.runtime.topic_reader import new_records, value_of
 from pipeline.streams import Log, open_log
-from pipeline.streams.topics import GATED, INTERACTIONS, STATISTICS
+from pipeline.streams.topics import EDITS, GATED, INTERACTIONS, STATISTICS
 
 FIXTURE = Path(__file__).with_name("pipeline.tar.xz")
 GATED_BEFORE = 2_499
@@ -137,6 +138,15 @@ def test_edits_regions_and_versions_of_before_are_listed(continued: Path) -> Non
     store = AdaptersStore(continued / "root/adapters")
     assert "r0004_v0001" in store.names()
     store.verify("r0004_v0001")
+
+
+def test_the_windows_of_edits_of_before_are_known_by_event_id(continued: Path) -> None:
+    with closing(open_log(f"sqlite:///{continued / 'log.sqlite'}")) as log:
+        before = [edit for edit, _ in Ledger(log, log.topic(EDITS).partitions).poll() if edit.at_event < GATED_BEFORE]
+        windows = [window for edit in before for window in (*edit.windows, *edit.samples)]
+        found = {r.offset: value_of(r)["event_id"] for r in log.read_at(GATED, 0, [w.offset for w in windows])}
+    assert len(before) == 1 and len(windows) > 64
+    assert all(found[window.offset] == window.event_id for window in windows)
 
 
 def test_the_server_answers_from_what_was_there(continued: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import BadEvent
-from pipeline.events.edit import Edit, Outcome
+from pipeline.events.edit import EVIDENCE, Edit, Outcome, evidence_in
 from pipeline.streams.interface import Record
 from pipeline.streams.topics import EDITS, OUTCOMES
 
@@ -58,9 +58,9 @@ def _known(kind: type[Edit | Outcome], value: Mapping[str, Any]) -> dict[str, An
 
 def _summary(edit: Mapping[str, Any]) -> dict[str, Any]:
     """The record of an edit, with number and offsets in `gated` in place of its windows."""
-    summary = {name: value for name, value in edit.items() if name not in ("windows", "samples")}
-    for name in ("windows", "samples"):
-        offsets = [offset for _, offset, _ in edit[name]]
+    summary = {name: value for name, value in edit.items() if name not in EVIDENCE}
+    for name in EVIDENCE:
+        offsets = [evidence.offset for evidence in evidence_in(edit, name)]
         summary[name] = {
             "count": len(offsets),
             "first_offset": min(offsets, default=None),

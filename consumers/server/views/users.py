@@ -3,6 +3,7 @@
 import sys
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -150,7 +151,7 @@ class Users:
     def taken(self, user_id: str) -> tuple[str, ...]:
         """Everything that a user is known to have taken: the history, and the items that left it."""
         history, earlier = self._known(user_id)
-        return (*earlier, *history.items)
+        return (*earlier, *history.taken)
 
     def _put(self, record: Record, row: Row | None, known: Known | None) -> None:
         key = str(record.key)
@@ -195,4 +196,5 @@ class Users:
         if not isinstance(recent, int) or not 0 <= recent <= self.length:
             raise BadEvent("bad_history", f"since_setup must be 0 to {self.length}, not {str(recent)[:40]!r}")
         # Each id is in memory once, however many users took the item.
-        return History(tuple(map(sys.intern, state.history.items)), recent), tuple(map(sys.intern, state.taken))
+        history = replace(state.history, items=tuple(map(sys.intern, state.history.items)))
+        return history, tuple(map(sys.intern, state.taken))

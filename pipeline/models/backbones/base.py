@@ -20,7 +20,8 @@ from pipeline.config import BackboneSettings
 from pipeline.errors import BackboneError
 from pipeline.events.windows import PADDING
 from pipeline.models.catalogue import Catalogue
-from pipeline.models.placement import Placement
+from pipeline.models.placement import NONE, Placement
+from pipeline.models.quantization import dequantize, is_quantized, plain_tensors, quantize
 from pipeline.models.text_vectors import TextVectors
 
 BLOCK = 256
@@ -132,6 +133,7 @@ class Backbone(PreTrainedModel):
         adapter_targets: names of the linear layers that an adapter may change.
         tokenizer: of the language model, None without one; saved with the weights.
         precision: of all weights but those of the item table, which are float32, like vectors and states.
+        quantization: of its linear layers, see `Placement`.
         informed_rows: True if item rows are meaningful before training, as those of a language model are; otherwise
             items outside the training windows get a zero row.
     """
@@ -140,6 +142,7 @@ class Backbone(PreTrainedModel):
     adapter_targets: tuple[str, ...]
     tokenizer: Any = None
     precision: torch.dtype = torch.float32
+    quantization: str = NONE
     informed_rows: ClassVar[bool] = False
 
     def __init__(self, config: PretrainedConfig) -> None:
@@ -179,18 +182,39 @@ class Backbone(PreTrainedModel):
         return last_states(self.hidden(windows, vectors))
 
     def place(self, placement: Placement) -> Self:
-        """Move everything to a device and convert the weights, without adapters, to a precision; in place."""
+        """Move everything to a device, convert the weights, without adapters, and quantise linear layers; in place.
+
+        Raises:
+            BackboneError: this architecture has no linear layers that can be quantised.
+        """
+        if placement.quantization == NONE and self.quantization != NONE:
+            dequantize(self.quantizable())
         for name, parameter in self.named_parameters():
-            if not name.startswith("items."):
+            if not name.startswith("items.") and not is_quantized(parameter):
                 parameter.data = parameter.data.to(placement.precision)
-        self.precision = placement.precision
         self.to(placement.device)  # type: ignore[arg-type]
+        if placement.quantization not in (self.quantization, NONE):
+            quantize(self.quantizable())
+        self.precision, self.quantization = placement.precision, placement.quantization
         return self
+
+    def quantizable(self) -> nn.Module:
+        """The part whose linear layers can be quantised.
+
+        Raises:
+            BackboneError: there is none.
+        """
+        raise BackboneError(f"a {type(self).__name__} cannot be quantised: set compute.quantization to none")
 
     @property
     def placement(self) -> Placement:
-        """Its device and precision."""
-        return Placement(self.device, self.precision)
+        """Its device, precision and quantisation."""
+        return Placement(self.device, self.precision, self.quantization)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all its weights."""
+        return sum(tensor.nbytes for tensor in plain_tensors(dict(self.named_parameters())).values())
 
     def windows(self, contexts: NDArray[np.int64]) -> Tensor:
         """(...,) catalogue rows as a tensor on its device."""
@@ -255,7 +279,7 @@ def fingerprint(model: Backbone, encoder: str) -> str:
     Texts are not part of it: items come and go, and adapters stay valid.
     """
     digest = hashlib.sha256(f"encoder {encoder}".encode())
-    return _digest(digest, dict(model.state_dict()))
+    return _digest(digest, plain_tensors(model.state_dict()))
 
 
 def fingerprint_with_texts(model: Backbone) -> str:

@@ -117,6 +117,13 @@ class CausalLM(Backbone):
         del settings, tokenizer
         return shape
 
+    def quantizable(self) -> nn.Module:
+        """See `Backbone.quantizable`: the decoder, unless its layers are GPT-2's."""
+        if not any(isinstance(part, nn.Linear) for part in self.decoder.modules()):
+            return super().quantizable()
+        decoder: nn.Module = self.decoder
+        return decoder
+
     def own_row(self, text: str) -> Tensor:
         """(d,) mean token embedding of an item's text, zero where there is no text or no tokenizer."""
         tokens = tokens_of(self.tokenizer, text) if self.tokenizer else []

@@ -22,7 +22,8 @@ from transformers import AutoTokenizer
 from pipeline.errors import BackboneError
 from pipeline.models.backbones.base import Backbone, fingerprint, fingerprint_with_texts
 from pipeline.models.backbones.factory import KINDS
-from pipeline.models.placement import ON_CPU, Placement
+from pipeline.models.placement import NONE, ON_CPU, Placement
+from pipeline.models.quantization import plain_tensors, quantize_empty
 from pipeline.models.seeding import Undrawn, seeded
 from pipeline.models.weight_files import sha256_of
 
@@ -69,7 +70,7 @@ def load_backbone(folder: Path, placement: Placement = ON_CPU) -> Backbone:
 
     Args:
         folder: has its files.
-        placement: where it computes, and the precision that it was saved in.
+        placement: where it computes, and the precision and quantisation that it was saved in.
 
     Returns:
         The backbone, in evaluation mode, its weights as they were saved, bit for bit.
@@ -82,7 +83,11 @@ def load_backbone(folder: Path, placement: Placement = ON_CPU) -> Backbone:
     if architecture is None:
         raise BackboneError(f"{folder / RECORD}: kind {record.get('kind')!r} is none of {', '.join(KINDS)}; {_REPAIR}")
     model = _empty(architecture, folder / CONFIG, str(record.get("config_sha256")))
-    model.place(replace(ON_CPU, precision=placement.precision))
+    if placement.quantization != NONE:
+        # Before they are converted: weights that nobody wrote take no memory.
+        quantize_empty(model.quantizable(), placement.precision)
+        model.quantization = placement.quantization
+    model.place(replace(placement, device=ON_CPU.device))
     _fill(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
     saved = _tensors(folder / TEXTS)
     if "text" in saved:
@@ -100,7 +105,7 @@ def load_backbone(folder: Path, placement: Placement = ON_CPU) -> Backbone:
 
 def _write(model: Backbone, record: dict[str, str], folder: Path) -> None:
     model.config.save_pretrained(folder)
-    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    weights = {name: value.detach().cpu().clone() for name, value in plain_tensors(model.state_dict()).items()}
     save_file(weights, folder / WEIGHTS)
     save_file({name: value.detach().cpu().clone() for name, value in model.item_texts().items()}, folder / TEXTS)
     record = {**record, "config_sha256": sha256_of(folder / CONFIG), "texts_sha256": sha256_of(folder / TEXTS)}
@@ -141,10 +146,14 @@ def _empty(architecture: type[Backbone], path: Path, expected: str) -> Backbone:
 
 
 def _fill(model: Backbone, weights: dict[str, Tensor], path: Path) -> None:
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BackboneError(f"{path} does not fit the backbone described beside it ({error}); {_REPAIR}") from error
+    held = plain_tensors(model.state_dict())
+    shapes = {name: tuple(tensor.shape) for name, tensor in held.items()}
+    strange = {name: tuple(tensor.shape) for name, tensor in weights.items()}.items() ^ shapes.items()
+    if strange:
+        found = ", ".join(f"{name} {shape}" for name, shape in sorted(strange)[:2])
+        raise BackboneError(f"{path} does not fit the backbone described beside it ({found}); {_REPAIR}")
+    for name, tensor in held.items():
+        tensor.copy_(weights[name])
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
 """Causal language model that reads interactions as labelled examples (RecICL, Bao et al., 2024).
 
 As `TextLM`, with a label between the text of an item and its vector: ` Yes` for an interaction that counts, ` No` for
-one below the threshold. A window has the negative row of an item that was disliked. Such an item is never a target, and
-is scored like any other.
+one below the threshold (`backbone.format: examples`). A window has the negative row of an item that was disliked. A
+dislike is never a target, and its item is scored like any other.
 """
 
 from typing import Any, ClassVar, Self
@@ -32,6 +32,10 @@ class ExamplesLM(TextLM):
     def __init__(self, config: TextLMConfig, decoder: Any = None) -> None:
         super().__init__(config, decoder)
         self.register_buffer("labels", torch.zeros(2, dtype=torch.int32), persistent=False)
+
+    def item_texts(self) -> dict[str, Tensor]:
+        """See `Backbone.item_texts`."""
+        return {**super().item_texts(), "labels": self.labels}
 
     @classmethod
     def from_settings(cls, settings: BackboneSettings, length: int, catalogue: Catalogue) -> Self:

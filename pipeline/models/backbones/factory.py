@@ -8,6 +8,7 @@ from pipeline.config import BackboneSettings
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.backbones.bert4rec import BERT4Rec
 from pipeline.models.backbones.causal_lm import CausalLM
+from pipeline.models.backbones.examples_lm import ExamplesLM
 from pipeline.models.backbones.sasrec import SASRec
 from pipeline.models.backbones.text_lm import TextLM
 from pipeline.models.catalogue import Catalogue
@@ -20,6 +21,7 @@ KINDS: dict[str, type[Backbone]] = {
     "bert4rec": BERT4Rec,
     "causal_lm": CausalLM,
     "causal_lm_text": TextLM,
+    "causal_lm_examples": ExamplesLM,
 }
 """Architecture by `backbone.kind`, and `backbone.format` where that is not `items`."""
 

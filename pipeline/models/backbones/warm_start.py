@@ -5,6 +5,7 @@ import torch
 from pipeline.errors import BackboneError
 from pipeline.models.backbones.base import Backbone
 from pipeline.models.catalogue import Catalogue
+from pipeline.models.quantization import in_full
 
 ROWS = "items.rows.weight"
 """Weight that has a row for each item."""
@@ -38,4 +39,4 @@ def begin_from(backbone: Backbone, catalogue: Catalogue, old: Backbone, known: C
                 "present one, or set refresh.begin_from to scratch"
             )
         else:
-            weight.copy_(before)
+            weight.copy_(in_full(before))

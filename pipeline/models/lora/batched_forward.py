@@ -233,8 +233,9 @@ class BatchedForward:
     def _last(self, contexts: Ids, slots: Tensor, text_a: Tensor, text_b: Tensor) -> Tensor:
         """(n, d) last states of (n, length) windows; see `_text_factors`."""
         windows = self.backbone.windows(contexts)
-        read = self._read(windows, text_a, text_b)
-        self.slots.moved.move(read[1:].view(*contexts.shape, -1), slots, windows)
+        rows = windows.abs()
+        read = self._read(rows, text_a, text_b)
+        self.slots.moved.move(read[1:].view(*contexts.shape, -1), slots, rows)
         # The backbone looks items up by row: here each position of each window has a row of its own.
         own = np.where(contexts != PADDING, np.arange(1, contexts.size + 1).reshape(contexts.shape), PADDING)
         with self._mixing.rows(slots):

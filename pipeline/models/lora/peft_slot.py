@@ -141,4 +141,6 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*is deprecated", FutureWarning)
         # GPT-2 stores its weights transposed; peft detects that itself, layer by layer.
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to", UserWarning)
+        # No factors are merged into quantised weights.
+        warnings.filterwarnings("ignore", ".*without `get_apply_tensor_subclass`", UserWarning)
         yield

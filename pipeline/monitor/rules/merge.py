@@ -1,23 +1,20 @@
 """Merge: two regions of one origin whose centroids coincide become one."""
 
+from collections.abc import Iterator
+
 from pipeline.events.edit import Operation
-from pipeline.monitor.edit_factory import Proposal, boundary_samples
+from pipeline.monitor.edit_factory import Proposal
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.state import State
-from pipeline.regions.region import Origin
 from pipeline.regions.vmf import angles
 
 
-def merge(state: State) -> Proposal | None:
+def merge(state: State) -> Iterator[Proposal]:
     """Propose to merge two regions of one origin whose centroids coincide after a boundary moved."""
-    for origin in Origin:
-        group = [w for w in state.of_origin(origin) if _may_merge(state, w)]
-        for i, one in enumerate(group):
-            for two in group[i + 1 :]:
-                proposal = _merge_pair(state, one, two) if one.region.version + two.region.version > 0 else None
-                if proposal:
-                    return proposal
-    return None
+    for pair in state.near_pairs():
+        one, two = (state.regions.get(region_id) for region_id in pair)
+        if one and two and _may_merge(state, one) and _may_merge(state, two):
+            yield from _merge_pair(state, one, two)
 
 
 def _may_merge(state: State, region_state: RegionState) -> bool:
@@ -26,24 +23,24 @@ def _may_merge(state: State, region_state: RegionState) -> bool:
     return state.at_event >= max(region_state.quiet_until, region_state.last_merge_attempt + pause)
 
 
-def _merge_pair(state: State, one: RegionState, two: RegionState) -> Proposal | None:
+def _merge_pair(state: State, one: RegionState, two: RegionState) -> Iterator[Proposal]:
     """Propose to merge the region with fewer windows into the other, if their centroids coincide."""
     distance = float(angles(one.region.centroid[None], two.region.centroid[None])[0, 0])
     least = state.config.edits.merge_angle * min(one.region.radius, two.region.radius)
     kept, gone = sorted((one, two), key=lambda w: -len(w.observations))
     if distance > least or not gone.observations:
-        return None
+        return
     enough = state.config.edits.boundary_windows
     newest = list(gone.observations)[-state.config.edits.min_windows :]
     if len(newest) < enough:
         # One or two windows are too few to validate on; those of the kept region fill up.
         newest += list(kept.observations)[len(newest) - enough :]
     if len(newest) < enough:
-        return None
+        return
     text = (
         f"the centroids of regions {kept.region_id} and {gone.region_id} are {distance:.3f} rad apart, "
         f"less than {least:.3f}"
     )
     reason = {"signal": "coincidence", "statistic": distance, "threshold": least, "text": text}
     evidence = [o.evidence for o in sorted(newest, key=lambda o: o.at_event)]
-    return Proposal(Operation.MERGE, kept.region, reason, evidence, gone.region_id, boundary_samples(state))
+    yield Proposal(Operation.MERGE, kept.region, reason, evidence, gone.region_id)

@@ -1,20 +1,31 @@
 """Update: the adapter of a stream region learns its new windows."""
 
+from collections.abc import Callable
+
 from pipeline.events.edit import Operation
 from pipeline.monitor.edit_factory import Proposal, reason_of
 from pipeline.monitor.region_state import RegionState
 from pipeline.monitor.signals import Kind
 from pipeline.monitor.state import State
+from pipeline.regions.region import Origin
 
 UPDATE_SIGNAL = "loss"
 """Signal of a stream region whose alarm leads to an early Update."""
 
 
-def updates(state: State) -> list[Proposal]:
-    """Propose an Update of each stream region with enough new windows and without a pending edit."""
-    pending = {e.region_id for e in state.pending.values()}
-    free = [w for region_id, w in sorted(state.regions.items()) if w.region.adapter and region_id not in pending]
-    return [proposal for proposal in (_update(state, region_state) for region_state in free) if proposal]
+def updates(state: State, is_free: Callable[[RegionState], bool]) -> list[Proposal]:
+    """Propose an Update of each stream region with enough new windows.
+
+    Args:
+        state: of the monitor.
+        is_free: False for a region that another edit touches.
+    """
+    settings = state.config.edits
+    # Rejected windows halve what an Update needs at most.
+    fewest = min(min(settings.min_windows, settings.update_windows) / 2, settings.pool_windows)
+    able = (w for w in state.of_origin(Origin.STREAM) if w.region.adapter and len(w.fresh) >= fewest)
+    proposals = ((region_state, _update(state, region_state)) for region_state in able)
+    return [proposal for region_state, proposal in proposals if proposal and is_free(region_state)]
 
 
 def needed_windows(state: State, region_state: RegionState, alarm: bool) -> int:
@@ -35,8 +46,8 @@ def needed_windows(state: State, region_state: RegionState, alarm: bool) -> int:
 
 def _update(state: State, region_state: RegionState) -> Proposal | None:
     alarm = UPDATE_SIGNAL in region_state.alarms(state.at_event, Kind.NEW)
-    new = len(region_state.fresh)
-    if region_state.count_unrejected() < needed_windows(state, region_state, alarm) or state.affordable_windows() < new:
+    new, needed = len(region_state.fresh), needed_windows(state, region_state, alarm)
+    if new < needed or region_state.count_unrejected() < needed or state.affordable_windows() < new:
         return None
     text = f"region {region_state.region_id} has {new} windows that its adapter has not learned"
     if alarm:

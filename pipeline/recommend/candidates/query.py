@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Array
-from pipeline.events.windows import PADDING, Ids
+from pipeline.events.windows import PADDING, Ids, left_packed, taken_rows
 from pipeline.recommend.candidates.scores import RankedScores
 
 MODEL, BACKBONE = "model", "backbone"
@@ -21,7 +21,7 @@ class Query:
     """One window for which items are ranked.
 
     Attributes:
-        context: (length,) catalogue rows of the window, oldest first, left-padded.
+        context: (length,) catalogue rows of the window, oldest first, left-padded; negative where disliked.
         earlier: (e,) distinct rows that left the window, the one that left last at the end, left-padded.
         setup_shares: (regions,) share of each set-up region in the window.
         recent: share of the window's items that were taken since set-up; 1 for an empty window.
@@ -38,9 +38,19 @@ class Query:
 
     @property
     def window(self) -> Ids:
-        """(m,) items of the window, oldest first."""
-        window: Ids = self.context[self.context != PADDING]
+        """(m,) items of the window that were taken, oldest first."""
+        window: Ids = self.context[self.context > PADDING]
         return window
+
+    @cached_property
+    def taken_context(self) -> Ids:
+        """(length,) rows of the items of the window that were taken, oldest first, left-padded."""
+        return self.context if (self.context >= PADDING).all() else left_packed(taken_rows(self.context)[None])[0]
+
+    @property
+    def since_setup(self) -> int:
+        """Number of items of the window, disliked ones included, that came after set-up."""
+        return round(self.recent * np.count_nonzero(self.context))
 
     @property
     def taken(self) -> Ids:

@@ -22,7 +22,7 @@ class NextItems:
 
     def scores(self, query: Query) -> SparseScores:
         """Sums of counts."""
-        return self._transitions.scores(query.context)
+        return self._transitions.scores(query.taken_context)
 
 
 class NextOfLast:
@@ -39,5 +39,5 @@ class NextOfLast:
     def scores(self, query: Query) -> SparseScores:
         """Sums of counts."""
         last = np.full(len(query.context), PADDING)
-        last[-1] = query.context[-1]
+        last[-1] = query.taken_context[-1]
         return self._transitions.scores(last)

@@ -68,7 +68,7 @@ class EvoRec(LoraRows):
         states = last_states(self._host.states(newest, None))
         scores = states @ self._host.vectors(None)[1 : self._existence_after(windows).items + 1].T
         outdated = (scores < scores.mean(dim=1, keepdim=True)).cpu().numpy()
-        kept = ~outdated[of_user[:, None], windows.contexts - 1] & (windows.contexts != PADDING)
+        kept = ~outdated[of_user[:, None], np.abs(windows.contexts) - 1] & (windows.contexts != PADDING)
         kept[:, -1] = True
         contexts = np.where(kept, windows.contexts, PADDING)
         order = np.argsort(kept, axis=1, kind="stable")

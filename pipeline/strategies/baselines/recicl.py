@@ -1,12 +1,12 @@
 """RecICL: a language model that is tuned to learn from examples in its window, and never again."""
 
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 import torch
 
 from pipeline.events.existence import Existence, ranks_of_existing
+from pipeline.events.labelled import with_existing_dislikes
 from pipeline.events.windows import PADDING, Ids, Windows
 from pipeline.models.backbones.examples_lm import ExamplesLM
 from pipeline.models.backbones.factory import build
@@ -31,7 +31,8 @@ class RecICL:
         self._context, self._labelled = context, context.labelled()
         model = build(ExamplesLM, config.backbone, config.windows.length, context.setup.catalogue, seed)
         warm = context.learned[~context.learned.cold]
-        examples, judged = replace(warm, contexts=self._contexts(warm)), validation_mask(len(warm), config, seed)
+        known = Existence.of_all(len(context.setup.catalogue))
+        examples, judged = self._labelled_windows(warm, known), validation_mask(len(warm), config, seed)
         train_backbone(model, config, examples[~judged], examples[judged], seed)
         self._model = grown(model, context.catalogue)
         with torch.inference_mode():
@@ -40,7 +41,7 @@ class RecICL:
     @property
     def memory_bytes(self) -> int:
         """See `Strategy`: all weights."""
-        return sum(parameter.nbytes for parameter in self._model.parameters())
+        return self._model.weight_bytes
 
     def observe(self, windows: Windows) -> Scored:
         """See `Strategy.observe`."""
@@ -53,16 +54,17 @@ class RecICL:
         """See `Strategy.score`; the rivals of a target are those of the other strategies."""
         ranks = [np.zeros(0, dtype=np.int64)]
         for batch, existence in batches(windows, self._context.config.replay.score_batch, self._context.timeline):
-            scores = self._probabilities(self._contexts(batch), existence).cpu().numpy()
+            read = self._labelled_windows(batch, existence).contexts
+            scores = self._probabilities(read, existence).cpu().numpy()
             ranks.append(ranks_of_existing(scores, batch.targets, batch.contexts, existence))
         return Scored(np.concatenate(ranks))
 
     def close(self) -> None:
         """Nothing to release."""
 
-    def _contexts(self, windows: Windows) -> Ids:
-        """(n, length) labelled windows of the same interactions."""
-        return self._labelled.of(windows.event_ids.tolist())
+    def _labelled_windows(self, windows: Windows, existence: Existence) -> Windows:
+        """The labelled windows of the same interactions."""
+        return with_existing_dislikes(self._labelled.of(windows), existence)
 
     @torch.inference_mode()
     def _probabilities(self, contexts: Ids, existence: Existence) -> torch.Tensor:

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.arrays import Array
-from pipeline.events.windows import Windows
+from pipeline.events.windows import Windows, taken_rows
 from pipeline.online.item_transitions import ItemTransitions
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.event_counter import EventCounter
@@ -28,9 +28,9 @@ class SequentialRules(EventCounter):
         return super().memory_bytes + sum(array.nbytes for array in self._transitions.to_arrays().values())
 
     def _count(self, windows: Windows, row: int) -> None:
-        self._transitions.add(windows.contexts[row], int(windows.targets[row]))
+        self._transitions.add(taken_rows(windows.contexts[row]), int(windows.targets[row]))
 
     def _scores(self, windows: Windows, row: int, items: int) -> tuple[Array, float]:
-        followed = self._transitions.scores(windows.contexts[row]).at(np.arange(items + 1))
+        followed = self._transitions.scores(taken_rows(windows.contexts[row])).at(np.arange(items + 1))
         # An event whose newest item is the window's newest counts 1.
         return followed, followed.sum() / self._whole

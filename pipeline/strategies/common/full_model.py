@@ -7,6 +7,7 @@ import torch
 from pipeline.events.existence import Existence
 from pipeline.events.windows import PADDING, Ids
 from pipeline.models.backbones.base import Backbone
+from pipeline.models.placement import NONE
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.common.interval_learner import IntervalLearner
 
@@ -17,12 +18,12 @@ class FullModel(IntervalLearner):
     def __init__(self, context: StrategyContext) -> None:
         super().__init__(context)
         backbone = context.grown_backbone()
-        self._use(backbone.place(replace(backbone.placement, precision=torch.float32)))
+        self._use(backbone.place(replace(backbone.placement, precision=torch.float32, quantization=NONE)))
 
     @property
     def memory_bytes(self) -> int:
         """See `Strategy`: all weights."""
-        return sum(parameter.nbytes for parameter in self._model.parameters())
+        return self._model.weight_bytes
 
     def _use(self, model: Backbone) -> None:
         """Score with this model from now on."""

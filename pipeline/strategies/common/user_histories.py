@@ -96,5 +96,5 @@ class UserHistories:
 def history_before(windows: Windows, row: int) -> Ids:
     """(h,) distinct items of a user at the moment of a window, oldest first: those of the window and earlier ones."""
     taken = np.concatenate([windows.earlier[row], windows.contexts[row]])
-    newest = dict.fromkeys(reversed(taken[taken != PADDING].tolist()))
+    newest = dict.fromkeys(reversed(taken[taken > PADDING].tolist()))
     return np.array(list(newest)[::-1], dtype=np.int64)

@@ -83,8 +83,13 @@ class ReplayedItems:
     def histories(self, windows: Windows) -> list[History]:
         """Items of windows by id."""
         ids = ("", *self._timeline.item_ids)
-        items = (tuple(ids[row] for row in context if row != PADDING) for context in windows.contexts.tolist())
-        return [History.of(of, len(of), since) for of, since in zip(items, windows.since_setup.tolist(), strict=True)]
+        read = ([row for row in context if row != PADDING] for context in windows.contexts.tolist())
+        return [
+            History(
+                tuple(ids[abs(row)] for row in rows), since, disliked=tuple(i for i, row in enumerate(rows) if row < 0)
+            )
+            for rows, since in zip(read, windows.since_setup.tolist(), strict=True)
+        ]
 
     def _appear(self, until: int) -> None:
         """Give rows to the items that appear before a position."""

@@ -181,7 +181,7 @@ class RaieRefresh:
     def memory_bytes(self) -> int:
         """See `Strategy`: those of the pipeline that serves, and its backbone unless it is that of set-up."""
         setup = self._serving.setup
-        backbone = 0 if setup is self._context.setup else sum(p.nbytes for p in setup.backbone.parameters())
+        backbone = 0 if setup is self._context.setup else setup.backbone.weight_bytes
         return self._serving.pipeline.memory_bytes + backbone
 
     def observe(self, windows: Windows) -> Scored:

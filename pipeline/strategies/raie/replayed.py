@@ -164,7 +164,7 @@ class Raie:
         outcome, revision = self._publisher.apply(edit, self.live.bank)
         record = None if revision is None else by_reference(revision, self._files).to_record()
         with self._producer.transaction() as transaction:
-            transaction.send(EDITS, edit.to_record(), key=str(edit.region_id), timestamp=edit.timestamp)
+            transaction.send(EDITS, edit.to_log(), key=str(edit.region_id), timestamp=edit.timestamp)
             transaction.send(OUTCOMES, outcome.to_record(), key=edit.edit_id, timestamp=edit.timestamp)
             if record:
                 transaction.send(REGIONS, record, key=str(edit.region_id), timestamp=edit.timestamp)

@@ -2,16 +2,18 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from typing import ClassVar, NamedTuple
 
 from pipeline.events.edit import Edit, Evidence, Operation, Outcome, held_out
 from pipeline.events.gated import GatedEvent
 from pipeline.events.windows import Windows
 from pipeline.monitor import Monitor
-from pipeline.monitor.edit_factory import Proposal, boundary_samples, reason_of
+from pipeline.monitor.edit_factory import Proposal, reason_of
 from pipeline.monitor.rules.expand import audit, refit
 from pipeline.monitor.rules.merge import merge
 from pipeline.monitor.rules.retire import retire
+from pipeline.monitor.visits import record_peaks
 from pipeline.regions.bank import RegionBank
 from pipeline.strategies.base import Scored, StrategyContext
 from pipeline.strategies.raie.replayed import Raie
@@ -60,7 +62,9 @@ class ScheduledMonitor(Monitor):
             return [self._request(injection) for injection in injections]
         edit = self._scheduled()
         if edit is None:
-            proposal = self._first((retire, merge, refit, audit))
+            rules = (retire, merge, refit, audit)
+            proposal = next(chain.from_iterable(rule(state) for rule in rules), None)
+            record_peaks(state, proposal)
             edit = self._request(proposal) if proposal else None
         return [edit] if edit else []
 
@@ -85,9 +89,8 @@ class ScheduledMonitor(Monitor):
         evidence = [u.evidence.for_region(region_id) for u in chosen]
         reason = reason_of(None, SCHEDULED, f"{len(chosen)} windows are learned as scheduled") | {"regions": []}
         operation = Operation.UPDATE if target else Operation.ADD
-        samples = () if target else boundary_samples(state)
         region = target.region if target else None
-        edit = self._request(Proposal(operation, region, reason, evidence, samples=samples))
+        edit = self._request(Proposal(operation, region, reason, evidence))
         self._under_way[edit.edit_id] = chosen
         return edit
 

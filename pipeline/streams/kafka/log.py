@@ -9,7 +9,7 @@ from kafka import TopicPartition as Where
 from kafka.admin import OffsetSpec
 
 from pipeline.config import LogSettings
-from pipeline.streams.checks import check_kept
+from pipeline.streams.checks import check_all_kept, check_kept
 from pipeline.streams.interface import Record, Topic
 from pipeline.streams.kafka.admin import TopicAdmin
 from pipeline.streams.kafka.config import make_client, parse_url
@@ -84,6 +84,13 @@ class KafkaLog:
         where = self._topics.partition(topic, partition)
         check_kept(topic, partition, start, end, self._readers.first(where))
         return self._readers.scan(topic, where, start, min(end, self._readers.end(where)))
+
+    def read_at(self, topic: str, partition: int, offsets: Iterable[int]) -> Iterator[Record]:
+        """See `Log.read_at`."""
+        where, wanted = self._topics.partition(topic, partition), sorted(set(offsets))
+        check_all_kept(topic, partition, wanted, self._readers.first(where))
+        end = self._readers.end(where) if wanted else 0
+        return self._readers.scan_at(topic, where, [offset for offset in wanted if offset < end])
 
     def start_offset(self, topic: str, partition: int) -> int:
         """See `Log.start_offset`."""

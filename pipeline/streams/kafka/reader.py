@@ -17,6 +17,7 @@ from pipeline.streams.interface import Record, TopicPartition, UnavailableError
 from pipeline.streams.kafka.config import Connection, make_client, milliseconds
 from pipeline.streams.kafka.errors import translated
 from pipeline.streams.kafka.serialization import decode_record
+from pipeline.streams.stretches import stretches
 
 NAP = 0.005
 """Seconds between two polls of a partition whose last commit is not visible yet."""
@@ -87,6 +88,12 @@ class ReaderPool:
     def scan(self, topic: str, where: TopicPartition, start: int, end: int) -> Iterator[Record]:
         """Return the committed records with start <= offset < end, by offset; `end` is within the bounds."""
         return (decode_record(topic, raw) for raw in self.raw(where, start, end))
+
+    def scan_at(self, topic: str, where: TopicPartition, offsets: Sequence[int]) -> Iterator[Record]:
+        """Return the committed records at these offsets, sorted and within the bounds."""
+        wanted = set(offsets)
+        for start, end in stretches(offsets, PAGE):
+            yield from (decode_record(topic, raw) for raw in self.raw(where, start, end) if raw.offset in wanted)
 
     def raw(self, where: TopicPartition, start: int, end: int) -> Iterator[Any]:
         """Return the same as the client has them, with the broker's stamp and all headers."""

@@ -4,6 +4,7 @@ A commit is one SQLite transaction: records, ends of partitions and committed of
 returns. A process that dies before that has no visible effect; SQLite rolls the file back at its next use.
 """
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipeline.errors import LogError
-from pipeline.streams.checks import check_kept, check_same, differences, fenced_producer
+from pipeline.streams.checks import check_all_kept, check_kept, check_same, differences, fenced_producer
 from pipeline.streams.codec import (
     MAX_RECORD_BYTES,
     decode_key,
@@ -111,6 +112,12 @@ class SqliteLog:
         first, last = self.bounds(topic, partition)
         check_kept(topic, partition, start, end, first)
         return self.scan(topic, partition, start, min(end, last))
+
+    def read_at(self, topic: str, partition: int, offsets: Iterable[int]) -> Iterator[Record]:
+        """See `Log.read_at`."""
+        wanted = sorted(set(offsets))
+        check_all_kept(topic, partition, wanted, self.bounds(topic, partition)[0])
+        return self._at(topic, partition, wanted)
 
     def start_offset(self, topic: str, partition: int) -> int:
         """See `Log.start_offset`."""
@@ -286,6 +293,11 @@ class SqliteLog:
             for row in rows:
                 yield _record(topic, partition, *row)
             start = rows[-1][0] + 1 if len(rows) == PAGE else end
+
+    def _at(self, topic: str, partition: int, wanted: Sequence[int]) -> Iterator[Record]:
+        for start in range(0, len(wanted), PAGE):
+            page = json.dumps(wanted[start : start + PAGE])
+            yield from self._where(topic, partition, '"offset" IN (SELECT value FROM json_each(?))', page)
 
     def _where(self, topic: str, partition: int, condition: str, *values: object) -> list[Record]:
         query = f'{_RECORDS} AND {condition} ORDER BY "offset"'

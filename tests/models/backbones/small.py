@@ -21,7 +21,7 @@ from pipeline.models.backbones.factory import build_backbone
 from pipeline.models.catalogue import Catalogue
 
 ITEMS, LENGTH, TEXT = 12, 5, 6
-KINDS = ("sasrec", "bert4rec", "causal_lm", "causal_lm_text")
+KINDS = ("sasrec", "bert4rec", "causal_lm", "causal_lm_text", "causal_lm_examples")
 CONTEXTS = torch.tensor([[0, 0, 0, 0, 7], [0, 0, 1, 2, 3], [4, 5, 6, 7, 8], [9, 9, 1, 1, 12]])
 EMPTY = torch.zeros(1, LENGTH, dtype=torch.long)
 
@@ -83,9 +83,11 @@ def save_llama(
 
 
 def settings_of(kind: str) -> BackboneSettings:
-    """Section `backbone` of a small backbone; `causal_lm_text` is a language model that reads texts."""
-    if kind == "causal_lm_text":
-        return BackboneSettings(kind="causal_lm", format="text", text_tokens=3, model=str(text_llama()))
+    """Section `backbone` of a small backbone; `causal_lm_FORMAT` is a language model that reads texts."""
+    if form := kind.partition("causal_lm_")[2]:
+        return BackboneSettings.model_validate(
+            {"kind": "causal_lm", "format": form, "text_tokens": 3, "model": str(text_llama())}
+        )
     model = str(tiny_llama()) if kind == "causal_lm" else None
     return BackboneSettings.model_validate({"kind": kind, "model": model, "hidden_size": 16})
 

@@ -99,6 +99,16 @@ def test_a_mixed_pass_equals_one_adapter_after_the_other(kind: str, text: int, s
         assert not torch.allclose(expected, one_by_one(host, windows, [NAMES[0]] * 24), atol=1e-3)
 
 
+def test_a_mixed_pass_reads_dislikes_as_peft_does() -> None:
+    host, forward = pair("causal_lm_examples", AdapterSettings())
+    windows, names = contexts(24, 0), [NAMES[i % 7] for i in range(24)]
+    signed = np.where(np.random.default_rng(0).random(windows.shape) < 0.4, -windows, windows)
+    expected = one_by_one(host, signed, names)
+    close(forward.probabilities(signed, names), expected)
+    torch.testing.assert_close(forward.states(signed), host.states(signed, None), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(expected, one_by_one(host, windows, names), atol=1e-3)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_between_passes_the_backbone_is_as_it_was_set_up(kind: str) -> None:
     host, forward = pair(kind, AdapterSettings())
