@@ -5,7 +5,8 @@
 So the new gate has the histories, pseudonyms, remembered events and erasures that the other had at one moment, and
 reads every later interaction itself. Users and positions are of one moment where no commit lies between two looks at
 the positions. While commits leave no gap, or where compaction has removed what a user was then, the copy has some users
-as they were a little later; the new gate recognises their events by the ids that it remembers.
+as they were a little later; the new gate recognises their events by the ids that it remembers. Items of histories are
+of the time of the new set-up: none was taken since.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -94,4 +95,5 @@ def _users(log: Log, partition: int, moment: Moment) -> Iterator[User]:
     for key, record in newest.items():
         if record.value is not None:
             # A state of a later position would not be taken for a committed one.
-            yield key, {**record.value, "input": min(committed_input(record.value), moment.position)}, record.timestamp
+            position = min(committed_input(record.value), moment.position)
+            yield key, {**record.value, "input": position, "since_setup": 0}, record.timestamp

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from consumers.refresh.preparation import Inputs, prepare_generation
 from consumers.refresh.switching import Operator
@@ -76,9 +77,13 @@ class Refreshed:
 
     def histories(self, generation: int) -> dict[str, object]:
         """History of each user."""
+        return {user: record["history"] for user, record in self.users(generation).items()}
+
+    def users(self, generation: int) -> dict[str, dict[str, Any]]:
+        """Newest record of each user."""
         with closing(self.log(generation)) as log:
             records = [r for p in range(log.topic(USERS).partitions) for r in read(log, USERS, p)]
-        return {str(r.key): r.value["history"] for r in records if r.value is not None}
+        return {str(r.key): dict(r.value) for r in records if r.value is not None}
 
 
 def operator(said_lines: list[str] | None = None) -> Operator:

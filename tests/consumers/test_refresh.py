@@ -4,6 +4,7 @@ RAIE_SOAK=1 tries it on a broker, too, as `make soak` does.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -78,6 +79,17 @@ def test_each_generation_gates_each_event_once_and_holds_the_same_histories(on_a
     assert on_any_log.gated(1) == ids(0, LATER)
     assert on_any_log.gated(2) == ids(LEARNED, LATER)
     assert on_any_log.histories(2) == on_any_log.histories(1)
+
+
+def test_what_users_took_before_the_fork_is_of_the_time_of_the_new_set_up(pipeline: Refreshed) -> None:
+    """As in a replay: the new regions have learned it, and it speaks for none of the stream."""
+    assert any(record["since_setup"] for record in pipeline.users(1).values())
+    before = pipeline.users(2)
+    assert before and not any(record["since_setup"] for record in before.values())
+    pipeline.gate(2).run()
+    taken = Counter(event.user_id for event in stream(LEARNED, LATER))
+    for user, record in pipeline.users(2).items():
+        assert record["since_setup"] == min(taken[user], len(record["history"]))
 
 
 @pytest.mark.parametrize("point", [Point.POLLED, Point.HANDLED, Point.COMMITTING, Point.COMMITTED])
