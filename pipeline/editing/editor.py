@@ -188,7 +188,7 @@ class Editor:
         )
         after = bank.changed(merged, replace(gone, version=gone.version + 1, status=Status.MERGED))
         samples = self._boundaries.samples(edit.samples, {gone.region_id: kept.region_id})
-        after = after.rebound(self._boundaries.refit(samples) if gone.adapter else bank.origins)
+        after = after.rebound(self._boundaries.refit(samples) if gone.origin is Origin.STREAM else bank.origins)
         return self._decide_answers(edit, bank, after, judged)
 
     def _retire(self, edit: Edit, bank: RegionBank) -> Result:
@@ -196,7 +196,7 @@ class Editor:
         region = bank[edit.region_id]
         after = bank.changed(replace(region, version=region.version + 1, status=Status.RETIRED))
         samples = self._boundaries.samples([e for e in edit.samples if e.region_id != edit.region_id])
-        after = after.rebound(self._boundaries.refit(samples) if region.adapter else bank.origins)
+        after = after.rebound(self._boundaries.refit(samples) if region.origin is Origin.STREAM else bank.origins)
         return self._decide(edit, bank, after, None)
 
     def _inject(self, edit: Edit, bank: RegionBank) -> Result:

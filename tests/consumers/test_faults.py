@@ -114,6 +114,24 @@ def test_an_edit_whose_first_attempt_left_another_version_takes_the_next_number(
     assert rerun(edit, setup(), SETTINGS, log, tmp_path).alike
 
 
+def test_an_opened_region_that_was_rolled_back_to_the_backbone_leaves_the_gate_when_it_ends(
+    log: MemoryLog, tmp_path: Path
+) -> None:
+    add, store, made = first_add(), AdaptersStore(tmp_path), setup()
+    outcome, opening = JobRunner(setup(), SETTINGS, log, store).apply(add, 0)
+    assert opening is not None
+    put_in_force(log, add, outcome, opening)
+    bank = opening.after(made.bank)
+    bare = replace(bank[add.region_id], version=2, adapter=None)
+    back = Revision.of(bank.changed(bare), (bare,), moved=False, rollback_of=outcome.version, restored=0)
+    with log.producer("operator").transaction() as transaction:
+        transaction.send(REGIONS, back.to_record(), key=str(add.region_id), timestamp=0.0)
+    ending = replace(add, operation=Operation.RETIRE, base_version=2, base_gate=bank.gate_version, windows=())
+    outcome, revision = JobRunner(setup(), SETTINGS, log, store).apply(ending, log.end_offset(REGIONS, 0))
+    assert outcome.published and revision is not None
+    assert revision.after(bank.changed(bare)).stream == ()
+
+
 def test_an_inject_whose_number_is_taken_takes_the_next(log: MemoryLog, tmp_path: Path) -> None:
     edit, store = first(Operation.INJECT), AdaptersStore(tmp_path)
     store.reserve([version_name(0, 1)])
