@@ -102,21 +102,23 @@ class _Gates:
 
     def __init__(self, root: Path, settings: Sequence[str]) -> None:
         self._options = ["--root", str(root), *(word for setting in settings for word in ("--set", setting))]
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._guest = 0
 
     def start(self, name: str) -> None:
         """Start a gate."""
         command, no = [*RAIE, "gate", "--instance", name, *self._options], subprocess.DEVNULL
-        self._running[name] = subprocess.Popen(command, stdout=no, stderr=no)
+        self._started.append(subprocess.Popen(command, stdout=no, stderr=no))
 
     def course(self) -> Sequence[tuple[str, Callable[[], None]]]:
         """Phases, and what happens at the start of each."""
 
         def joins() -> None:
             self.start(GUEST)
+            self._guest = self._started[-1].pid
 
         def leaves(how: signal.Signals) -> Callable[[], None]:
-            return lambda: os.kill(self._running[GUEST].pid, how)
+            return lambda: os.kill(self._guest, how)
 
         return [
             ("no change", lambda: None),
@@ -129,9 +131,9 @@ class _Gates:
 
     def end(self) -> None:
         """End all of them."""
-        for process in self._running.values():
+        for process in self._started:
             process.terminate()
-        for process in self._running.values():
+        for process in self._started:
             process.wait(PATIENCE)
 
 

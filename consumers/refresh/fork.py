@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consumers.gate.stopped_gates import GROUP, own_everything
-from pipeline.events.user_state import committed_input
+from pipeline.events.user_state import committed_input, forked
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import INTERACTIONS, USERS
 
@@ -96,4 +96,4 @@ def _users(log: Log, partition: int, moment: Moment) -> Iterator[User]:
         if record.value is not None:
             # A state of a later position would not be taken for a committed one.
             position = min(committed_input(record.value), moment.position)
-            yield key, {**record.value, "input": position, "since_setup": 0}, record.timestamp
+            yield key, {**forked(record.value), "input": position}, record.timestamp

@@ -138,6 +138,10 @@ def _user() -> Schema:
             "items": {"type": "integer"},
         },
         "since_setup": {"description": "Number of these, the newest ones, after set-up.", "type": "integer"},
+        "forked": {
+            "description": "Number of those before them that came live, before the gate was forked.",
+            "type": "integer",
+        },
         "latest": {"description": "Id and time of the newest event.", **OBJECT},
         "seen": {"description": "Digests of the newest event ids, as base64.", "type": "string"},
         "keys": {

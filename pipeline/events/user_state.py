@@ -3,6 +3,7 @@
     history      item ids, oldest first
     disliked     places in `history` of items that were disliked, where there are any; the others were taken
     since_setup  number of these, the newest ones, that came after the set-up slice
+    forked       number of those before them that came live, but before the gate was forked for this set-up
     taken        distinct items that left the history, the one that left last at the end; bounded
     latest       id and time of the newest event
     seen         digests of the newest event ids, to recognise duplicates
@@ -19,7 +20,7 @@ that belong to users of other partitions and were sent on to these.
 
 import base64
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Self, TypeVar
@@ -78,20 +79,18 @@ def merged(records: Sequence[Mapping[str, Any]], position: int) -> dict[str, Any
         position: offset of `interactions` that the transaction of the new record commits on its partition.
     """
     states = sorted(records, key=lambda state: state["latest"]["timestamp"])
-    since_setup = 0
-    for state in reversed(states):
-        since_setup += state.get("since_setup", 0)
-        if state.get("since_setup", 0) < len(state["history"]):
-            break
+    since_setup = _newest(states, lambda state: state.get("since_setup", 0))
+    live = _newest(states, _live_items)
     keys = _distinct(key for state in states for key in state.get("keys", BEFORE_KEYS))
     starts = accumulate((len(state["history"]) for state in states[:-1]), initial=0)
     disliked = [
         start + place for start, state in zip(starts, states, strict=True) for place in state.get("disliked", ())
     ]
     return {
-        **{name: value for name, value in states[-1].items() if name not in ("ahead", "disliked")},
+        **{name: value for name, value in states[-1].items() if name not in ("ahead", "disliked", "forked")},
         **({"keys": list(keys)} if any(keys) else {}),
         **({"disliked": disliked} if disliked else {}),
+        **({"forked": live - since_setup} if live > since_setup else {}),
         "history": [item for state in states for item in state["history"]],
         "since_setup": since_setup,
         "seen": base64.b64encode(b"".join(base64.b64decode(state["seen"]) for state in states)).decode("ascii"),
@@ -99,6 +98,27 @@ def merged(records: Sequence[Mapping[str, Any]], position: int) -> dict[str, Any
         "taken": list(_distinct(item for state in states for item in state.get("taken", ()))),
         "input": position,
     }
+
+
+def forked(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of `users` as of another set-up, which learned everything in it: none of its items came since."""
+    live = _live_items(record)
+    return {**record, "since_setup": 0, **({"forked": live} if live else {})}
+
+
+def _live_items(record: Mapping[str, Any]) -> int:
+    """Number of items of a record that came live."""
+    return min(record.get("since_setup", 0) + record.get("forked", 0), len(record["history"]))
+
+
+def _newest(states: Sequence[Mapping[str, Any]], number: Callable[[Mapping[str, Any]], int]) -> int:
+    """Number of items that are counted of histories that follow each other, up to the first that is not."""
+    counted = 0
+    for state in reversed(states):
+        counted += number(state)
+        if number(state) < len(state["history"]):
+            break
+    return counted
 
 
 @dataclass(slots=True)
@@ -113,6 +133,7 @@ class UserState:
         ahead: offsets handled ahead of the committed one.
         taken: distinct items that left the history, the one that left last at the end.
         keys: of the user's names in `gated`, the one in use last; an empty one stands for the user id itself.
+        forked: number of items, those before the ones since set-up, that came live before the gate was forked.
     """
 
     history: History
@@ -123,6 +144,7 @@ class UserState:
     ahead: tuple[int, ...] = ()
     taken: tuple[str, ...] = ()
     keys: tuple[bytes, ...] = ()
+    forked: int = 0
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], length: int, setup_items: Sequence[str]) -> Self:
@@ -149,6 +171,7 @@ class UserState:
             tuple(record.get("ahead", ())),
             tuple(record.get("taken", ())),
             tuple(map(bytes.fromhex, record.get("keys", BEFORE_KEYS))),
+            record.get("forked", 0),
         )
         return checked(state)
 
@@ -189,7 +212,8 @@ class UserState:
         live = self._live_part(seen, known)
         items = (*loaded.items, *live.items)
         disliked = (*loaded.disliked, *(len(loaded.items) + place for place in live.disliked))
-        self.history = History.of(items, length, len(live.items), disliked)
+        self.history = History.of(items, length, live.since_setup, disliked)
+        self.forked = len(live.items) - live.since_setup
         gone = [item for place, item in enumerate(items[: max(len(items) - length, 0)]) if place not in disliked]
         left = _distinct((*loaded.taken, *gone, *self.taken))
         self.taken = left[max(len(left) - remembered_items, 0) :]
@@ -199,11 +223,11 @@ class UserState:
             self.timestamp = loaded.timestamp
 
     def _live_part(self, seen: Sequence[bytes], known: Collection[bytes]) -> History:
-        """The history since set-up, without the items of events that are known otherwise.
+        """The items that came live, without those of events that are known otherwise.
 
         The newest events are remembered in the order of the items.
         """
-        number = self.history.since_setup
+        number = min(self.history.since_setup + self.forked, len(self.history.items))
         live = self.history.without(range(len(self.history.items) - number))
         if len(seen) < number:
             return live
@@ -219,6 +243,8 @@ class UserState:
             "seen": base64.b64encode(self.seen).decode("ascii"),
             "input": position,
         }
+        if self.forked:
+            value["forked"] = self.forked
         if self.history.disliked:
             value["disliked"] = list(self.history.disliked)
         if self.taken:

@@ -34,6 +34,7 @@ from pipeline.config import LogSettings
 from pipeline.errors import ConfigError, LogError
 from pipeline.events.erasure import Erasure
 from pipeline.events.generation import Act, GenerationAct, State
+from pipeline.events.loaded_history import LoadedHistory
 from pipeline.recommend.online_state import OnlineState
 from pipeline.recommend.start import start
 from pipeline.setup.storage import load_setup
@@ -90,6 +91,22 @@ def test_what_users_took_before_the_fork_is_of_the_time_of_the_new_set_up(pipeli
     taken = Counter(event.user_id for event in stream(LEARNED, LATER))
     for user, record in pipeline.users(2).items():
         assert record["since_setup"] == min(taken[user], len(record["history"]))
+
+
+def test_histories_that_are_loaded_after_a_fork_stand_before_what_came_live_in_each_generation(
+    pipeline: Refreshed,
+) -> None:
+    users = {event.user_id for event in stream(0, LATER)}
+    pipeline.gate(2).run()
+    with closing(pipeline.open()) as log, log.producer("loader").transaction() as transaction:
+        for user in sorted(users):
+            loaded = LoadedHistory(user, ("i0001", "i0002"), (), (), 1.0)
+            transaction.send(INTERACTIONS, loaded.to_record(), key=user, timestamp=1.0)
+    for generation in (1, 2):
+        pipeline.gate(generation).run()
+    assert pipeline.histories(2) == pipeline.histories(1)
+    latest = {user: record["latest"] for user, record in pipeline.users(1).items() if user in users}
+    assert {user: record["latest"] for user, record in pipeline.users(2).items() if user in users} == latest
 
 
 @pytest.mark.parametrize("point", [Point.POLLED, Point.HANDLED, Point.COMMITTING, Point.COMMITTED])
