@@ -10,7 +10,7 @@ and then writes the arrivals and evictions of items, and the edits that are due.
 the same edits in every process.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from adapters_store import AdaptersStore
@@ -128,6 +128,23 @@ class MonitorDriver:
         while edits := self.monitor.decide():
             outputs += [_edit_output(edit) for edit in edits]
         return outputs
+
+    def correct(self, written: Sequence[Edit], made: Collection[str], log: Log, since: int) -> None:
+        """Put the edits that were written in the place of those that a repetition has decided at the present event.
+
+        Args:
+            written: the edits in the log.
+            made: ids of those that were decided again.
+            log: for `outcomes`.
+            since: first offset of `outcomes` that was read after the event.
+        """
+        unknown = [edit for edit in written if edit.edit_id not in made]
+        self.monitor.correct(unknown, set(made) - {edit.edit_id for edit in written})
+        if unknown:
+            ids = {edit.edit_id for edit in unknown}
+            for outcome in readable(log.read(OUTCOMES, 0, since, self.at.outcomes), _outcome_of, self._on_skipped):
+                if outcome.edit_id in ids:
+                    self.monitor.apply(outcome, self._bank)
 
     @property
     def has_more_outputs(self) -> bool:

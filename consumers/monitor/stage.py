@@ -14,6 +14,7 @@ from typing import Any
 
 from adapters_store import AdaptersStore
 from consumers.monitor.changelog import ReadPositions, read_newest, snapshot_outputs, step_output
+from consumers.monitor.decided import decided_since
 from consumers.monitor.driver import MonitorDriver
 from consumers.runtime.freshness import newest_gated
 from consumers.runtime.lockstep import nothing_gated_since
@@ -23,6 +24,7 @@ from consumers.runtime.topic_reader import new_records
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.statistics import StatisticsInterval
+from pipeline.events.unlearning import is_event
 from pipeline.monitor import Monitor
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, TopicPartition
@@ -70,8 +72,7 @@ class MonitorStage:
         if newest.state is not None:
             self._driver.restore(newest.state, newest.at, log)
         self._number, self._written, self._chunks = newest.number, self._driver.monitor.at_event, newest.chunks
-        for step in newest.steps:
-            self._apply(step, log, log.read(GATED, 0, self._driver.at.gated, step.gated))
+        self._repeat(newest.steps, log)
         self._steps = len(newest.steps)
         self._check_gap(came[GATED, 0], log)
         self._export_statistics()
@@ -103,6 +104,32 @@ class MonitorStage:
     def _reset(self) -> None:
         self._driver = MonitorDriver(self._setup, self._config, self._store, self._seed, self._skipped)
         self._number = self._steps = self._written = self._chunks = 0
+
+    def _repeat(self, steps: Sequence[ReadPositions], log: Log) -> None:
+        """Repeat the steps after a snapshot; where they decide otherwise than in their time, what was written counts.
+
+        Steps at the event of the snapshot are not looked at: which of their edits are in it, nobody knows.
+        """
+        driver, began = self._driver, self._driver.monitor.at_event
+        # In lockstep edits are written one by one, after others have ended.
+        in_lockstep = self._config.consumers.lockstep
+        written = {} if in_lockstep or not steps else decided_since(log, began + 1, self._skipped)
+        made, since = set[str](), driver.at.outcomes
+
+        def correct() -> None:
+            at = driver.monitor.at_event
+            if not in_lockstep and at > began:
+                driver.correct(written.get(at, ()), made, log, since)
+
+        for step in steps:
+            records = list(log.read(GATED, 0, driver.at.gated, step.gated))
+            if any(map(is_event, records)):
+                correct()
+                made, since = set(), driver.at.outcomes
+            outputs = self._apply(step, log, records)
+            edits = (output.value for output in outputs if output.topic == EDITS)
+            made |= {str(edit["edit_id"]) for edit in edits if isinstance(edit, Mapping)}
+        correct()
 
     def _apply(self, step: ReadPositions, log: Log, gated: Iterable[Record]) -> list[Output]:
         """Apply a step; add a record of statistics when an interval ends in it."""

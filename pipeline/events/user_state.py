@@ -108,7 +108,7 @@ def forked(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _live_items(record: Mapping[str, Any]) -> int:
     """Number of items of a record that came live."""
-    return min(record.get("since_setup", 0) + record.get("forked", 0), len(record["history"]))
+    return int(min(record.get("since_setup", 0) + record.get("forked", 0), len(record["history"])))
 
 
 def _newest(states: Sequence[Mapping[str, Any]], number: Callable[[Mapping[str, Any]], int]) -> int:

@@ -129,6 +129,25 @@ class Monitor:
         proposal = inject(self.state)
         return [proposal] if proposal else []
 
+    def correct(self, unknown: Iterable[Edit], never_written: Collection[str]) -> None:
+        """Take over edits that were decided by other rules, and give up those that are nowhere written.
+
+        Args:
+            unknown: edits in the log that this monitor has not decided.
+            never_written: ids of edits that it has decided, and that are not there.
+        """
+        state = self.state
+        for edit in filter(None, (state.pending.pop(edit_id, None) for edit_id in never_written)):
+            if edit.operation is Operation.UNLEARN:
+                state.requests[:0], state.unlearnings = edit.reason["requests"], state.unlearnings - 1
+        for edit in unknown:
+            state.pending[edit.edit_id] = edit
+            state.next_region_id = max(state.next_region_id, edit.region_id + 1)
+            if edit.operation is Operation.UNLEARN:
+                answered = set(edit.reason["requests"])
+                state.requests = [request for request in state.requests if request not in answered]
+                state.unlearnings += 1
+
     def apply(self, outcome: Outcome, bank: RegionBank) -> None:
         """Update the state with the outcome of an edit, and with the regions after it.
 
