@@ -146,6 +146,10 @@ UNREACHABLE = {
     "backbone.format is text, and backbone.kind sasrec knows `items` alone": ["backbone.format=text"],
     "must be a multiple of backbone.heads (3)": ["backbone.heads=3"],
     "compute.quantization is int8, and backbone.kind sasrec is no language model": ["compute.quantization=int8"],
+    "the teacher of backbone.format `examples` would not know": [
+        *("backbone.kind=causal_lm", "backbone.model=some/model", "backbone.format=examples"),
+        "refresh.begin_from=distilled",
+    ],
     "sasrec has no pretrained weights to train factors over": ["setup.train=lora"],
     "setup.gradient_checkpointing is for backbone.kind causal_lm alone": ["setup.gradient_checkpointing=true"],
     "a replay, which forgets nobody": ["users.time_to_live=100", "consumers.lockstep=true"],

@@ -70,6 +70,11 @@ def _of_backbone(config: Config) -> Iterator[str]:
         yield "setup.gradient_checkpointing is for backbone.kind causal_lm alone: set it to false"
     if backbone.kind != "causal_lm" and backbone.hidden_size % backbone.heads:
         yield (f"backbone.hidden_size ({backbone.hidden_size}) must be a multiple of backbone.heads ({backbone.heads})")
+    if backbone.format == "examples" and config.refresh.begin_from == "distilled":
+        yield (
+            "refresh.begin_from is distilled, and the teacher of backbone.format `examples` would not know which "
+            "dislikes came since its set-up: set refresh.begin_from to scratch or backbone"
+        )
     if config.setup.accumulation > config.setup.batch_size:
         yield (
             f"setup.accumulation ({config.setup.accumulation}) exceeds setup.batch_size ({config.setup.batch_size}): "

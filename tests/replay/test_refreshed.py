@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.errors import ConfigError
 from pipeline.evaluation.replay import prepare
 from pipeline.events.windows import Windows
 from pipeline.setup.artifacts import SetUp
@@ -24,6 +25,12 @@ EVERY, JUDGED, EVENTS = 128, 64, 260
 
 SOON = (f"refresh.every_events={EVERY}", f"refresh.judged_events={JUDGED}", "setup.max_epochs=1", "ranking.events=2000")
 ALWAYS, NEVER = "refresh.least_gain=-2", "refresh.least_gain=2"
+
+
+def test_dislikes_are_refused_as_a_replay_would_count_them_otherwise_than_a_gate(tmp_path):
+    examples = context_of(None, tmp_path, "backbone.kind=causal_lm", "backbone.model=any", "backbone.format=examples")
+    with pytest.raises(ConfigError, match=r"raie_refresh does not know backbone\.format `examples`"):
+        RaieRefresh(examples)
 
 
 def stream() -> Windows:

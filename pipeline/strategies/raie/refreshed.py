@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Config
+from pipeline.errors import ConfigError
 from pipeline.events.windows import PADDING, Ids, Windows, concatenate
 from pipeline.models.backbones.warm_start import begin_from
 from pipeline.setup.artifacts import SetUp
@@ -165,6 +166,9 @@ class RaieRefresh:
     make: ClassVar[type[Raie]] = Raie
 
     def __init__(self, context: StrategyContext) -> None:
+        if context.config.backbone.format == "examples":
+            # A gate counts dislikes since the new set-up, too; the timeline of a replay knows what was taken alone.
+            raise ConfigError([f"{self.name} does not know backbone.format `examples`: leave the strategy out"])
         self._context = context
         self._past = Past(context.learned, context.config, context.seed)
         self._serving = self._generation(context.setup, 0, 0)
