@@ -106,7 +106,7 @@ class GatedEvent:
         window: ids of the items before it, oldest first.
         disliked: ascending places in `window` of items that were disliked; the others were taken.
         earlier: ids of distinct items that left the window, the one that left last at the end.
-        since_setup: number of items of the window taken since set-up.
+        since_setup: number of items of the window, the newest ones, that came since set-up, dislikes included.
         cold: True if the window is empty.
         region_id: region of the highest posterior; the event counts in its statistics.
         setup_region: likeliest set-up region, whatever the origin (`taste`).
