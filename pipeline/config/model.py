@@ -147,8 +147,8 @@ class BackboneSettings(Section):
         "items",
         description=(
             "what the language model reads of an item of a window: `items`: one position, the item's vector; `text`: "
-            "the tokens of its text, and then its vector; `examples`: as `text`, with ` Yes` before the vector, and "
-            "` No` for interactions below `data.positive_from`, which windows hold as well "
+            "the tokens of its text, and then its vector; `examples`: as `text`, with `Yes` before the vector, and "
+            "`No` for interactions below `data.positive_from`, which windows hold as well "
             "(docs/guides/language-model.md)"
         ),
     )

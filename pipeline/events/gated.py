@@ -15,7 +15,7 @@ from pipeline.events.field_types import checked, places_of
 from pipeline.events.item_ids import item_ids
 from pipeline.events.packed_evidence import HASHED
 from pipeline.events.windows import History
-from pipeline.streams.interface import Log
+from pipeline.streams.interface import Log, RecordsLostError
 from pipeline.streams.topics import GATED
 
 
@@ -106,7 +106,7 @@ class GatedEvent:
         window: ids of the items before it, oldest first.
         disliked: ascending places in `window` of items that were disliked; the others were taken.
         earlier: ids of distinct items that left the window, the one that left last at the end.
-        since_setup: number of items of the window taken since set-up.
+        since_setup: number of items of the window, the newest ones, that came since set-up, dislikes included.
         cold: True if the window is empty.
         region_id: region of the highest posterior; the event counts in its statistics.
         setup_region: likeliest set-up region, whatever the origin (`taste`).
@@ -219,7 +219,11 @@ def with_event_ids(edit: Edit, log: Log) -> Edit:
     """Return an edit with the event ids of its windows in place of hashes, where `gated` still holds them."""
     kept_from = log.start_offset(GATED, 0)
     hashed = [e.offset for e in edit.windows if e.event_id.startswith(HASHED) and e.offset >= kept_from]
-    ids = {r.offset: str((r.value or {}).get("event_id")) for r in log.read_at(GATED, 0, hashed)}
+    try:
+        ids = {r.offset: str((r.value or {}).get("event_id")) for r in log.read_at(GATED, 0, hashed)}
+    except RecordsLostError:
+        # Deleted since the start was asked for.
+        return edit
     named = (ids.get(e.offset, e.event_id) for e in edit.windows)
     windows = (replace(e, event_id=name) if e.is_of(name) else e for e, name in zip(edit.windows, named, strict=True))
     return replace(edit, windows=tuple(windows))

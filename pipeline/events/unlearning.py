@@ -85,11 +85,24 @@ def windows_before(log: Log, until: Mapping[str, int]) -> ForgottenWindows:
         name = str(record.key)
         if name in until and record.offset < until[name] and is_event(record):
             if name not in seen:
-                # Records of the first versions lack the field.
-                first[name] = (record.value or {}).get("since_setup") == 0
+                first[name] = _is_first(record.value or {})
                 seen.add(name)
             offsets.append(record.offset)
     return ForgottenWindows(tuple(offsets), all(first.values()))
+
+
+def _is_first(record: Mapping[str, Any]) -> bool:
+    """True if an event of `gated` is its user's first since set-up: what came before it are dislikes, which have none.
+
+    Of a window of dislikes alone, taken items may have left.
+    """
+    since = record.get("since_setup")
+    if since is None:
+        # Records of the first versions lack the field.
+        return False
+    items = len(record["window"])
+    disliked = sum(place >= items - since for place in record.get("disliked", ()))
+    return bool(since == disliked and (since < max(items, 1) or not record.get("earlier")))
 
 
 def touches(edit: Edit | None, forgotten: ForgottenWindows, kept_from: int) -> bool:

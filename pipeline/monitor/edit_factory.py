@@ -11,7 +11,7 @@ from pipeline.regions.injection import EVERY_REGION
 from pipeline.regions.region import Origin, Region
 
 MOST_SAMPLES = 8_192
-"""Windows of stream regions that an edit names for fitting boundaries."""
+"""Windows of stream regions that an edit names for fitting boundaries, or one of each region where there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def boundary_samples(state: State, fresh: Sequence[Evidence] = ()) -> list[Evide
     """Newest evidence of every stream region, and `fresh`, each window once a region."""
     opened = state.of_origin(Origin.STREAM)
     # An edit is one record of the log: many regions share the room in it.
-    room = MOST_SAMPLES // max(1, len(opened))
+    room = max(1, MOST_SAMPLES // max(1, len(opened)))
     newest = {(e.region_id, e.event_id): e for w in opened for e in list(w.sample)[-room:]}
     newest.update({(e.region_id, e.event_id): e for e in fresh})
     return sorted(newest.values(), key=lambda e: (e.region_id, e.offset))

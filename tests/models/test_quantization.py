@@ -1,6 +1,7 @@
 """A language model whose frozen linear layers have 8 bits a weight: what it scores, trains, saves and refuses."""
 
 import copy
+import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -208,3 +209,9 @@ def test_layers_that_cannot_be_quantised_are_refused_by_name(tmp_path: Path) -> 
 def test_the_package_that_quantises_says_nothing_to_users() -> None:
     command = [sys.executable, "-c", "import pipeline.models.backbones.base, torchao"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
+
+
+def test_other_warnings_of_torch_are_logged() -> None:
+    logger = logging.getLogger("torch.utils._pytree")
+    assert logger.isEnabledFor(logging.WARNING)
+    assert logger.filter(logging.makeLogRecord({"msg": "another warning"}))

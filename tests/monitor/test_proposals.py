@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.events.edit import Edit, Evidence, Operation
 from pipeline.monitor import Monitor
-from pipeline.monitor.edit_factory import Proposal, new_edit
+from pipeline.monitor.edit_factory import MOST_SAMPLES, Proposal, boundary_samples, new_edit
 from pipeline.monitor.monitor import BOUNDARY
 from pipeline.monitor.rules.update import updates
 from pipeline.monitor.snapshot import snapshot
@@ -45,6 +45,14 @@ def test_a_new_region_gets_the_next_id_and_its_windows_that_label() -> None:
     assert (edit.region_id, edit.base_version, edit.passes) == (7, 0, 3)
     assert edit.windows == (Evidence("a", 1, 7), Evidence("b", 2, 7))
     assert state.pending == {}
+
+
+def test_a_boundary_is_fitted_to_one_window_a_region_where_there_are_more_regions_than_room() -> None:
+    state = opened().monitor.state
+    one = state.regions[3]
+    assert len(boundary_samples(state)) == len(one.sample) > 1
+    state.regions |= dict.fromkeys(range(4, MOST_SAMPLES + 4), one)
+    assert boundary_samples(state) == [one.sample[-1]]
 
 
 def test_the_highest_share_of_visits_is_kept_until_a_retired_region() -> None:

@@ -138,7 +138,7 @@ def _empty(architecture: type[Backbone], path: Path, expected: str) -> Backbone:
         raise BackboneError(f"{path} is not what was saved: its sha256 is {found}, {RECORD} says {expected}; {_REPAIR}")
     shape: Any = architecture.config_class
     try:
-        # Every weight is in the file: load_state_dict refuses a file that lacks one.
+        # Every weight is in the file: `_fill` refuses a file that lacks one.
         with seeded(0), Undrawn():
             return architecture(shape.from_dict(described))
     except (TypeError, ValueError, KeyError, RuntimeError) as error:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.events.windows import PADDING, Ids, Windows
+from pipeline.events.windows import PADDING, Ids, Windows, left_packed
 from pipeline.models.backbones.base import last_states
 from pipeline.strategies.baselines.lora import LoraRows
 
@@ -70,9 +70,7 @@ class EvoRec(LoraRows):
         outdated = (scores < scores.mean(dim=1, keepdim=True)).cpu().numpy()
         kept = ~outdated[of_user[:, None], np.abs(windows.contexts) - 1] & (windows.contexts != PADDING)
         kept[:, -1] = True
-        contexts = np.where(kept, windows.contexts, PADDING)
-        order = np.argsort(kept, axis=1, kind="stable")
-        return replace(windows, contexts=np.take_along_axis(contexts, order, axis=1))
+        return replace(windows, contexts=left_packed(np.where(kept, windows.contexts, PADDING)))
 
 
 def newest_windows(windows: Windows) -> tuple[Ids, Ids]:
