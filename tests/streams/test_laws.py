@@ -342,6 +342,20 @@ def test_reading_offsets_returns_their_records_and_no_others(log: Log) -> None:
     assert list(log.read_at("one", 0, [])) == []
 
 
+def test_reading_offsets_without_a_record_leaves_them_out(log: Log) -> None:
+    # On a broker a transaction's end takes an offset, as an aborted record does in memory.
+    at = [offset for _, _, offset in write(log, "one", [0, 1])]
+    with pytest.raises(ZeroDivisionError), log.producer("p").transaction() as transaction:
+        transaction.send("one", {"n": 99}, timestamp=0.0)
+        raise ZeroDivisionError
+    at += [offset for _, _, offset in write(log, "one", [2])]
+    inside = range(at[0], log.end_offset("one", 0))
+    assert numbers(log.read_at("one", 0, inside)) == [0, 1, 2]
+    for empty in set(inside) - set(at):
+        assert list(log.read_at("one", 0, [empty])) == []
+        assert numbers(log.read_at("one", 0, [at[0], empty])) == [0]
+
+
 def test_reading_offsets_that_are_deleted_names_them(log: Log) -> None:
     at = [offset for _, _, offset in write(log, "short", range(10))]
     log.delete_before("short", 0, at[4])
