@@ -1,4 +1,4 @@
-"""How long events wait while gates come, go and die under traffic.
+"""Waits of events while gates come, go and die under traffic.
 
     python -m benchmarks.rebalance --seconds 20
     python -m benchmarks.rebalance --seconds 20 --kafka kafka://HOST:PORT

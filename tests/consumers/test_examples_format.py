@@ -33,7 +33,7 @@ LENGTH = CONFIG.windows.length
 
 
 def by_users(events: Iterable[Interaction]) -> dict[str, list[tuple[bool, str]]]:
-    """Whether each interaction of a user is a dislike, and its item, in order."""
+    """Interactions of a user in order: True for a dislike, and the item."""
     found: dict[str, list[tuple[bool, str]]] = {}
     for event in events:
         found.setdefault(event.user_id, []).append(((event.value or 0.0) < LIKED_FROM, event.item_id))

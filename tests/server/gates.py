@@ -1,8 +1,13 @@
 """Gates under a world's revision, to compare a server's answers with."""
 
 import copy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
 
 import numpy as np
+import pytest
 
 from consumers.runtime.topic_reader import value_of
 from pipeline.config import Config
@@ -12,7 +17,9 @@ from pipeline.models.open_catalogue import OpenCatalogue
 from pipeline.recommend.event_scorer import EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.regions.revision import Revision
+from pipeline.setup.artifacts import SetUp
 from pipeline.streams.topics import REGIONS
+from tests.server import world
 from tests.server.world import SETTINGS, World, taken, the_setup
 
 
@@ -45,3 +52,27 @@ def ranked(gate: EventScorer, history: np.ndarray) -> dict[int, float]:
     scores = stage.scores([found])[0].astype(np.float64)
     shares = np.exp(scores - scores.max())
     return dict(zip(found.rows.tolist(), (shares / shares.sum()).tolist(), strict=True))
+
+
+@contextmanager
+def with_setup(
+    patch: pytest.MonkeyPatch, made: Callable[[], SetUp], settings: Config, *modules: ModuleType
+) -> Iterator[None]:
+    """Put another set-up and other settings in the place of those of the world.
+
+    Args:
+        patch: undoes it.
+        made: the set-up.
+        settings: of a pipeline over it.
+        modules: further ones that ask for the usual set-up.
+    """
+    own = sys.modules[__name__]
+    for module in (world, own, *modules):
+        patch.setattr(module, "the_setup", made)
+    for module in (world, own):
+        patch.setattr(module, "SETTINGS", settings)
+    for cached in (world.origins, world._shapes):
+        cached.cache_clear()
+    yield
+    for cached in (world.origins, world._shapes):
+        cached.cache_clear()

@@ -38,14 +38,8 @@ def examples_setup() -> SetUp:
 @pytest.fixture(autouse=True)
 def _examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put the set-up and the settings of this file in the place of those of the world."""
-    for module in (world, gates):
-        monkeypatch.setattr(module, "the_setup", examples_setup)
-        monkeypatch.setattr(module, "SETTINGS", SETTINGS)
-    for made in (world.origins, world._shapes):
-        made.cache_clear()
-    yield
-    for made in (world.origins, world._shapes):
-        made.cache_clear()
+    with gates.with_setup(monkeypatch, examples_setup, SETTINGS):
+        yield
 
 
 @pytest.fixture

@@ -33,15 +33,8 @@ def text_setup() -> SetUp:
 @pytest.fixture(autouse=True)
 def _texts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put the set-up and the settings of this file in the place of those of the world."""
-    for module in (world, gates, test_recommend, test_open_items):
-        monkeypatch.setattr(module, "the_setup", text_setup)
-    for module in (world, gates):
-        monkeypatch.setattr(module, "SETTINGS", SETTINGS)
-    for made in (world.origins, world._shapes):
-        made.cache_clear()
-    yield
-    for made in (world.origins, world._shapes):
-        made.cache_clear()
+    with gates.with_setup(monkeypatch, text_setup, SETTINGS, test_recommend, test_open_items):
+        yield
 
 
 @pytest.fixture
