@@ -52,6 +52,11 @@ class Followed:
             finally:
                 process.kill()
 
+    def wait_for(self, process: "subprocess.Popen[str]", *ids: str) -> None:
+        """Wait until the newest events of the log are these, and fail with what a process said that ended before."""
+        until(lambda: self.ids()[-len(ids) :] == list(ids) or process.poll() is not None)
+        assert process.poll() is None, process.communicate()[1]
+
 
 @pytest.fixture
 def followed(tmp_path: Path) -> Followed:
@@ -63,7 +68,7 @@ def test_a_pipe_is_written_as_it_comes_and_ends_with_it(followed: Followed) -> N
         assert process.stdin is not None and process.stderr is not None
         process.stdin.write(line(0) + "\n" + line(1, ts="soon") + "{broken\n")
         process.stdin.flush()
-        until(lambda: followed.ids() == ["e0"])
+        followed.wait_for(process, "e0")
         process.stdin.write(line(2).rstrip("\n"))
         process.stdin.close()
         assert process.wait(20) == 0
@@ -77,10 +82,10 @@ def test_a_file_is_followed_from_where_it_stopped(followed: Followed, capsys: py
     followed.file.write_text(line(0) + line(1)[:10])
     for number in (1, 2):
         with followed.following(str(followed.file)) as process:
-            until(lambda last=number: followed.ids()[-1:] == [f"e{last - 1}"])
+            followed.wait_for(process, f"e{number - 1}")
             with followed.file.open("a") as file:
                 file.write((line(1)[10:] if number == 1 else line(2)) + line(3)[:5] * (number == 2))
-            until(lambda last=number: followed.ids()[-1:] == [f"e{last}"])
+            followed.wait_for(process, f"e{number}")
             process.send_signal(signal.SIGTERM if number == 1 else signal.SIGKILL)
             assert process.wait(20) == (0 if number == 1 else -signal.SIGKILL)
     assert followed.ids() == ["e0", "e1", "e2"]

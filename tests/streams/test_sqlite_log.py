@@ -1,5 +1,6 @@
 """Embedded log, beyond the laws: several processes, crashes, leases, compaction, clear errors."""
 
+import functools
 import itertools
 import os
 import random
@@ -8,10 +9,12 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,6 +87,34 @@ def test_two_processes_open_a_new_file_and_write_at_the_same_time(path: Path) ->
     assert [record.offset for record in records] == list(range(2000))
     for name in "ab":
         assert [r.value["n"] for r in records if r.value and r.value["writer"] == name] == list(range(1000))
+
+
+def test_who_opens_a_new_file_while_another_opens_it_waits_for_the_other(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SqliteLog(path).close()
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("PRAGMA journal_mode = DELETE")
+    refused = []
+
+    class Meeting(sqlite3.Connection):
+        """The other process is in its first transaction when this one turns on the write-ahead log."""
+
+        def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+            if "journal_mode" not in sql:
+                return super().execute(sql, parameters)
+            if not refused:
+                other.execute("BEGIN IMMEDIATE")
+                threading.Timer(0.2, other.execute, ("COMMIT",)).start()
+            try:
+                return super().execute(sql, parameters)
+            except sqlite3.OperationalError as error:
+                refused.append(error.sqlite_errorname)
+                raise
+
+    monkeypatch.setattr("sqlite3.connect", functools.partial(sqlite3.connect, factory=Meeting))
+    with closing(other), closing(SqliteLog(path)) as log:
+        assert log.topics() == [] and set(refused) == {"SQLITE_BUSY"}
 
 
 def test_killed_writers_leave_whole_transactions_only(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,6 +51,9 @@ _ADVICE = {
     "SQLITE_CANTOPEN": "it cannot be opened: check that the folder exists and may be written to",
 }
 
+_PAUSE = 0.01
+"""Seconds between two attempts to turn on the write-ahead log."""
+
 _PASSING = ("SQLITE_BUSY", "SQLITE_FULL")
 """Temporary errors: the file is intact."""
 
@@ -74,7 +78,7 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
             # One connection for all threads, used under one lock: a thread never sees uncommitted writes of another.
             self._connection = sqlite3.connect(path, lock_timeout, isolation_level=None, check_same_thread=False)
-            self._set_up(self._connection)
+            self._set_up(self._connection, lock_timeout)
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """Run one statement and return its rows."""
@@ -104,7 +108,7 @@ class Database:
                 self._connection.close()
                 self._connection = None
 
-    def _set_up(self, connection: sqlite3.Connection) -> None:
+    def _set_up(self, connection: sqlite3.Connection, lock_timeout: float) -> None:
         try:
             connection.execute("PRAGMA synchronous = FULL")
             # Deleted content is overwritten with zeros, whatever this build of SQLite does by itself.
@@ -112,7 +116,7 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             self._create(connection)
             connection.execute("COMMIT")
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            mode = _write_ahead(connection, time.monotonic() + lock_timeout)
             if mode != "wal":
                 raise LogError(f"{self.path}: this file system has no write-ahead log (SQLite); use a local disk")
         except BaseException:
@@ -148,6 +152,21 @@ class Database:
             raise kind(f"{self.path}: {error}; {_advice(error)}") from error
         except OSError as error:
             raise LogError(f"{self.path}: {error}; {_ADVICE['SQLITE_CANTOPEN']}") from error
+
+
+def _write_ahead(connection: sqlite3.Connection, end: float) -> str:
+    """Turn on the write-ahead log, and return the mode of the file.
+
+    Of two processes that open a new file at once SQLite refuses one here without waiting, since each may wait for the
+    other; the refused one has let go of its lock and asks again until `end`, in monotonic seconds.
+    """
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if not _name(error).startswith("SQLITE_BUSY") or time.monotonic() >= end:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _name(error: sqlite3.Error) -> str:
