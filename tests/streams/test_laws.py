@@ -557,3 +557,16 @@ def test_a_deleted_topic_is_gone_with_its_records_and_no_other_is(log: Log) -> N
         time.sleep(0.02)
     assert [problem.endswith("does not exist") for problem in found] == [True]
     assert numbers(everything(log, "short")) == [0, 1]
+
+
+def test_a_consumer_keeps_its_partitions_where_a_topic_of_others_is_deleted(log: Log) -> None:
+    consumer = log.consumer("g", ["short"], "a")
+    write(log, "short", range(2))
+    assert numbers(drain(consumer)) == [0, 1]
+    # Whoever has partitions is asked again, as another member comes.
+    log.consumer("g", ["short"], "b")
+    log.delete_topics(["one"])
+    consumer.poll(1, 0.02)
+    assert consumer.assignment == [("short", 0)]
+    write(log, "short", [2])
+    assert numbers(drain(consumer)) == [2]

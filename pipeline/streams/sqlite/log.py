@@ -155,7 +155,7 @@ class SqliteLog:
                 connection.execute("UPDATE partitions SET first = end WHERE topic = ?", (name,))
                 connection.execute("DELETE FROM offsets WHERE topic = ?", (name,))
                 connection.execute("DELETE FROM topics WHERE name = ?", (name,))
-        self._topics = {}
+        self._load_topics()
 
     def topics(self) -> list[Topic]:
         """Return all topics."""
