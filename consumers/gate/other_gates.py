@@ -7,13 +7,21 @@ in the same order. What a gate *learns* (the weights of the second stage, the or
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from consumers.runtime.malformed import OnSkipped, readable
 from pipeline.events.gated import GatedEvent
 from pipeline.events.unlearning import is_event
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import GATED
+
+OnRead = Callable[[Sequence[Record], int, int], None]
+"""Called with the records between two offsets of `gated`, which were read anyway."""
+
+
+def ignored(records: Sequence[Record], start: int, end: int) -> None:
+    """Do nothing with records that were read."""
+
 
 EVERY = 1.0
 """Seconds between two readings."""
@@ -33,6 +41,7 @@ class OtherGates:
         most: newest records that a gate without a snapshot begins with.
         event_of: reads a record.
         on_skipped: called with each record that cannot be read.
+        on_read: called with all records that are read, before any of them is counted.
         clock: seconds since any moment.
 
     Attributes:
@@ -46,12 +55,13 @@ class OtherGates:
         most: int,
         event_of: Callable[[Record], GatedEvent],
         on_skipped: OnSkipped,
+        on_read: OnRead,
         clock: Callable[[], float],
     ) -> None:
         self.position: int | None = None
         self.counted: int | None = None
         self._instance, self._most, self._event_of, self._on_skipped = instance, most, event_of, on_skipped
-        self._clock, self._next = clock, -math.inf
+        self._on_read, self._clock, self._next = on_read, clock, -math.inf
 
     def poll(self, log: Log) -> Iterator[list[GatedEvent]]:
         """Read new records, a second after the end was reached; yield events of other gates, in order."""
@@ -70,7 +80,9 @@ class OtherGates:
         start = max(log.start_offset(GATED, 0), self.position or 0)
         self.position = max(start, until)
         for begin in range(start, until, TOGETHER):
-            records = list(filter(self._is_of_another, log.read(GATED, 0, begin, min(begin + TOGETHER, until))))
+            together = list(log.read(GATED, 0, begin, min(begin + TOGETHER, until)))
+            self._on_read(together, begin, min(begin + TOGETHER, until))
+            records = list(filter(self._is_of_another, together))
             if records:
                 self.counted = records[-1].offset + 1
             yield [e for e in readable(records, self._event_of, self._on_skipped) if e.online is not None]

@@ -8,8 +8,9 @@ memory is bounded by it.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
-from pipeline.streams.interface import Log
+from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import GATED
 
 
@@ -45,7 +46,16 @@ class RememberedEvents:
         # On a broker a transaction takes an offset beside those of its records.
         start = max(log.start_offset(GATED, 0), end - 2 * self._most, self._position)
         self._position = end
-        for record in log.read(GATED, 0, min(start, end), end):
+        self._remember(log.read(GATED, 0, min(start, end), end))
+
+    def take(self, records: Iterable[Record], start: int, end: int) -> None:
+        """Remember the records between two offsets, which somebody else has read; else a restore reads them again."""
+        if start <= self._position < end:
+            self._position = end
+            self._remember(records)
+
+    def _remember(self, records: Iterable[Record]) -> None:
+        for record in records:
             user_id, event_id = ((record.value or {}).get(name) for name in ("user_id", "event_id"))
             if isinstance(user_id, str) and isinstance(event_id, str):
                 self.add(user_id, event_id)

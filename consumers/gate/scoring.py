@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adapters_store import AdaptersStore
 from adapters_store.errors import StoreError
 from consumers.gate.changelog import OnlineSnapshot, is_of_mixture, read_snapshot, restore_online, snapshot_outputs
-from consumers.gate.other_gates import OtherGates
+from consumers.gate.other_gates import OnRead, OtherGates, ignored
 from consumers.gate.snapshot_files import SnapshotFiles
 from consumers.runtime.item_records import AT_ONCE, ItemFollower
 from consumers.runtime.ledger import destroyed_versions
@@ -56,6 +56,7 @@ class GateScoring:
         instance: names the gate; its snapshots are written under this name.
         metrics: of the process.
         on_skipped: called with each record of another program in a topic that it reads.
+        on_read: see `OtherGates`.
         beginning: see `EventScorer`.
         clock: seconds since any moment, for the age of files of snapshots and the reading of other gates' events.
 
@@ -73,6 +74,7 @@ class GateScoring:
         instance: str,
         metrics: Metrics,
         on_skipped: OnSkipped,
+        on_read: OnRead = ignored,
         beginning: Beginning | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -102,7 +104,7 @@ class GateScoring:
         self._revisions = RevisionFollower(setup.bank, store.arrays, on_skipped)
         self._written: tuple[int, int] | None = None
         most = max(config.ranking.events, config.trend.followed_events)
-        self._others = OtherGates(instance, most, self._event_of, on_skipped, clock)
+        self._others = OtherGates(instance, most, self._event_of, on_skipped, on_read, clock)
         # In lockstep one gate scores everything, and results are those of a replay.
         self._counts_others = self.scorer.online is not None and not config.consumers.lockstep
         self._destroyed: Collection[str] = ()
@@ -127,6 +129,17 @@ class GateScoring:
         """Count what other gates have scored since the last call, right before `score`; at most once a second."""
         if self._counts_others:
             self._count_elsewhere(self._others.poll(log))
+
+    def catch_up(self, log: Log) -> None:
+        """Count what other gates have scored so far, right after a restore."""
+        if not self._counts_others:
+            return
+        self.poll(log)
+        end = log.end_offset(GATED, 0)
+        while (self._others.position or 0) < end:
+            self.follow(log)
+        # Counted with other items known than by the records of events so far: the next snapshot says so.
+        self._written = None
 
     def poll(self, log: Log, until: int | None = None) -> None:
         """Apply new revisions, up to an offset if one is given, and new records of items.

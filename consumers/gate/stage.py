@@ -107,15 +107,22 @@ class GateStage:
         self._others: dict[int, Repartitioner] = {}
         self._reached: dict[int, EventTimeReached] = {}
         self._beginning: Beginning | None = None
+        self._is_prepared = False
         self._reset()
         # Before it joins the group: a member that counts set-up sends no heartbeat meanwhile.
         self._beginning = self._scoring.scorer.beginning()
 
+    def prepare(self, log: Log) -> None:
+        """See `Stage.prepare`: everything but the users, as after thousands of events this takes many seconds."""
+        self._restore_shared(log)
+        self._scoring.catch_up(log)
+        self._is_prepared = True
+
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
-        """See `Stage.restore`: histories from `users`; the ensemble, which all partitions share, with the first."""
-        if not self._users:
-            self._reset()
-            self._scoring.restore(log)
+        """See `Stage.restore`: histories from `users`; what all partitions share with the first, unless prepared."""
+        if not self._users and not self._is_prepared:
+            self._restore_shared(log)
+        self._is_prepared = False
         self._remembered.restore(log)
         # First: where one cannot be restored, none is held.
         restored = {where: self._restored_users(log, where[1], committed) for where, committed in came.items()}
@@ -129,6 +136,11 @@ class GateStage:
             self._reached[partition] = EventTimeReached(self._config.data.columns)
             self._batches.advance(users.sequence)
         self._count_users()
+
+    def _restore_shared(self, log: Log) -> None:
+        self._reset()
+        self._scoring.restore(log)
+        self._remembered.restore(log)
 
     def _restored_users(self, log: Log, partition: int, committed: int) -> UserStore:
         gate, known = self._config.gate, self._setup.catalogue.item_ids
@@ -177,13 +189,14 @@ class GateStage:
 
     def _reset(self) -> None:
         """Discard regions, second stage, lockstep numbers, and events whose transaction may have been lost."""
+        self._remembered = RememberedEvents(self._config.gate.remembered_ids)
         self._scoring = GateScoring(
             *(self._setup, self._config, self._encoder, self._host, self._store, self._instance, self._metrics),
             self._skipped,
+            self._remembered.take,
             self._beginning,
         )
         self._batches = LockstepBatches(self._config.gate.batch_size)
-        self._remembered = RememberedEvents(self._config.gate.remembered_ids)
 
     # Reading.
 

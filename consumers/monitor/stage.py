@@ -65,6 +65,9 @@ class MonitorStage:
         self._exported: set[int] = set()
         self._reset()
 
+    def prepare(self, log: Log) -> None:
+        """See `Stage.prepare`: all state depends on the offset that the monitor before has committed."""
+
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
         """See `Stage.restore`: outputs of repeated steps are dropped, as they are committed already."""
         self._reset()

@@ -1,6 +1,6 @@
 """The loop that runs every stage, on every log.
 
-One turn, always in this order:
+Before the process joins its group, the stage prepares what it can. One turn, always in this order:
 
     1. poll;
     2. compare the assignment with what is held: drop the state of revoked partitions, restore the state of new
@@ -108,6 +108,7 @@ class Loop:
     def _join(self) -> Iterator[Member]:
         with closing(self._open_log()) as log:
             producer = log.producer(f"{self._stage.name}-{self._instance}")
+            self._stage.prepare(log)
             with closing(log.consumer(self._stage.name, self._stage.topics, self._instance)) as consumer:
                 member = Member(log, producer, consumer)
                 try:

@@ -80,6 +80,13 @@ class Stage(Protocol):
     def topics(self) -> Sequence[str]:
         """Topics that the group reads."""
 
+    def prepare(self, log: Log) -> None:
+        """Restore what does not depend on the assignment, before the process joins its group.
+
+        No event waits for it: until the process has joined, others have the partitions. Older processes of the instance
+        are fenced by then.
+        """
+
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
         """Restore the state of partitions that were assigned.
 

@@ -81,6 +81,9 @@ class TrainerStage:
         self._ended: set[str] = set()
         self._outcomes = 0
 
+    def prepare(self, log: Log) -> None:
+        """See `Stage.prepare`: a trainer has no state beside the log."""
+
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:  # noqa: ARG002
         """See `Stage.restore`: a trainer has no state beside the log; its last transaction may have come through."""
         self._unswept = False

@@ -38,6 +38,9 @@ class Adder:
         self._hold = hold
         self._held: list[Output] = []
 
+    def prepare(self, log: Log) -> None:
+        pass
+
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
         for (topic, partition), committed in came.items():
             sums: dict[str, int] = defaultdict(int)

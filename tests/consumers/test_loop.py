@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
 
@@ -214,6 +215,33 @@ def test_a_log_out_of_reach_is_opened_anew(tmp_path: Path) -> None:
         "the broker is away; trying again in 0.04 s",
         "the broker is away; trying again in 0.04 s",
     ]
+
+
+def test_a_stage_prepares_before_it_joins_its_group_each_time(open_log: OpenLog) -> None:
+    fill(open_log(), 20)
+    others: list[int] = []
+
+    class Preparing(Adder):
+        def prepare(self, log: Log) -> None:
+            with closing(log.consumer("adder", ["in"], "b")) as other:
+                until(lambda: joined(other))
+                others.append(len(other.assignment))
+
+    def joined(other: Consumer) -> bool:
+        other.poll(1, 0.0)
+        return bool(other.assignment)
+
+    failed: list[int] = []
+
+    def fail_once(point: Point) -> None:
+        if point is Point.COMMITTING and not failed:
+            failed.append(1)
+            raise UnavailableError("the connection broke")
+
+    stop = Event()
+    loop_of(open_log, at=fail_once, stage=Preparing(stop), stop=stop).run()
+    assert others == [4, 4]
+    assert written(open_log()) == expected(20)
 
 
 def test_an_older_process_of_an_instance_stops_when_a_newer_one_takes_over(open_log: OpenLog) -> None:
