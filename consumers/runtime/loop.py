@@ -28,6 +28,7 @@ from consumers.runtime.stage import KillPoint, Output, Point, Stage, Turn, live_
 from consumers.runtime.tracing import UNTRACED, Tracing
 from pipeline.config import ConsumerSettings
 from pipeline.streams.interface import Consumer, Log, PartitionLostError, Producer, TopicPartition, UnavailableError
+from pipeline.streams.topics import producer_of
 
 
 @dataclass
@@ -107,7 +108,7 @@ class Loop:
     @contextmanager
     def _join(self) -> Iterator[Member]:
         with closing(self._open_log()) as log:
-            producer = log.producer(f"{self._stage.name}-{self._instance}")
+            producer = log.producer(producer_of(self._stage.name, self._instance))
             self._stage.prepare(log)
             with closing(log.consumer(self._stage.name, self._stage.topics, self._instance)) as consumer:
                 member = Member(log, producer, consumer)

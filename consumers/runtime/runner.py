@@ -20,6 +20,7 @@ from consumers.runtime.user_tables import UserTables
 from pipeline.config import Config
 from pipeline.setup.binding import Binding, check_settings, read_binding
 from pipeline.streams import GenerationLog, Log, open_existing_log, open_log
+from pipeline.streams.topics import producer_of
 from pipeline.telemetry import Metrics, new_metrics
 
 ADAPTERS = "adapters"
@@ -144,7 +145,7 @@ def run_stage(
             logger.info(f"{stage.name} {instance} runs on {config.log.url}; metrics on http://{host}:{port}/metrics")
 
             def opened() -> GenerationLog:
-                log = bound_log_of(config, f"{stage.name}-{instance}", binding)
+                log = bound_log_of(config, producer_of(stage.name, instance), binding)
                 metrics.generation.set(log.generation)
                 return log
 

@@ -285,7 +285,7 @@ class LogSettings(Section):
     commit_seconds: float = Field(30.0, gt=0, description="Kafka: seconds to write and commit a transaction")
     close_seconds: float = Field(5.0, gt=0, description="Kafka: seconds to close a producer or consumer")
     session_seconds: float = Field(
-        10.0,
+        8.0,
         gt=0,
         description=(
             "Kafka: seconds without a heartbeat after which a consumer's partitions go to others; brokers require at "

@@ -47,9 +47,26 @@ def topic_of(name: str) -> str:
     return front if number.isdecimal() else name
 
 
+def generation_of(name: str) -> int:
+    """Number of the generation of a topic or group on the log."""
+    return int(name.removeprefix(topic_of(name))[1:] or FIRST)
+
+
+def producer_of(group: str, instance: str) -> str:
+    """Id of the producer of a group's member: `gate-a` in `gate`, `gate-a.2` in `gate.2`."""
+    return name_in(generation_of(group), f"{topic_of(group)}-{instance}")
+
+
+def instance_of(producer: str, group: str) -> str | None:
+    """Instance that has a producer by its id, were it a member of a group; None for an id that none has."""
+    front, end = producer_of(group, "\n").split("\n")
+    is_like = producer.startswith(front) and producer.endswith(end)
+    return producer.removeprefix(front).removesuffix(end) if is_like else None
+
+
 def groups_of(topics: Iterable[str]) -> dict[str, set[str]]:
     """Groups of the generations that have topics on the log, and what they read."""
-    numbers = {FIRST, *(int(name.rpartition(".")[2]) for name in topics if topic_of(name) != name)}
+    numbers = {FIRST, *map(generation_of, topics)}
     return {
         name_in(number, group): {name_in(number, topic) for topic in read}
         for number in sorted(numbers)

@@ -19,6 +19,7 @@ from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRange
 from pipeline.errors import LogError
 from pipeline.streams.checks import fenced_consumer, lost_records
 from pipeline.streams.interface import Record, Topic, TopicPartition
+from pipeline.streams.kafka.abandoned import AbandonedTransactions
 from pipeline.streams.kafka.config import Connection, make_client, milliseconds
 from pipeline.streams.kafka.errors import translated
 from pipeline.streams.kafka.group_join import RebalanceListener, fenced, keep_join
@@ -44,6 +45,7 @@ class BrokerConsumer:
         self.instance = instance
         self._connection = connection
         self._admin = admin
+        self._abandoned = AbandonedTransactions(connection, admin, group, instance)
         self._ours = {connection.named(topic.name): topic.name for topic in topics}
         self._held: dict[TopicPartition, Where] = {}
         self._claims: dict[TopicPartition, int] = {}
@@ -163,6 +165,9 @@ class BrokerConsumer:
 
     def _apply_assignment(self) -> None:
         """Apply the group's assignment since the last poll."""
+        if not self._consumer.assignment() <= set(self._held.values()):
+            # Before positions are asked for: those of an open transaction are not told.
+            self._abandoned.end()
         now = {self._named(where): where for where in self._consumer.assignment() if self._has_position(where)}
         gone = {self._named(where) for where in self._listener.revoked}
         self._listener.revoked.clear()
