@@ -32,7 +32,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gated_streams import LENGTH, REFERENCE, Planted, draw, gated, monitor, shown
+from benchmarks.gated_streams import LENGTH, REFERENCE, REGIONS, Planted, draw, gated, monitor, shown
 from pipeline.config import Config, load_config
 from pipeline.drift import ConformalDetector, DriftDetector
 from pipeline.drift.martingale import MartingaleDetector
@@ -49,6 +49,9 @@ Costs = dict[str, dict[str, float]]
 
 ALPHA, EVENTS, BEFORE, AFTER = 0.05, 20_000, 500, 2_000
 OVERLAPPING = f"monitor.thinning={LENGTH // 2}"
+MANY = 100
+"""Regions among which the same events are also shared out: each detector has fewer values, the bound is the same."""
+
 RARE = 2.054
 """Quantile 0.98 of the standard normal: larger values count as moves."""
 
@@ -66,6 +69,7 @@ LENGTHS = (2_000, 20_000)
 FEWER: Mapping[str, Mapping[str, float]] = {
     "quiet": {"martingale": 0.3, "adwin": 0.3, "page_hinkley": 0.3, "kswin": 0.01, "always": 0.01, "never": 0.01},
     "overlapping": {"ours": 0.3},
+    "many": {"ours": 0.2},
     "run": {"kswin": 0.1},
     "delay": {"kswin": 0.3},
     "edits": {"kswin": 0.1},
@@ -126,9 +130,9 @@ def settings(name: str, *overrides: str) -> Config:
     return load_config(overrides=(f"monitor.detector={known}", *overrides))
 
 
-def monitor_of(name: str, seed: int, *overrides: str) -> Monitor:
+def monitor_of(name: str, seed: int, *overrides: str, regions: int = REGIONS) -> Monitor:
     """Make a monitor with this detector."""
-    made = monitor(settings(name, *overrides), seed)
+    made = monitor(settings(name, *overrides), seed, regions)
     if name in DUMMIES:
         dummy = DETECTORS[name](np.zeros(0), 1.0, 0)
         for region in made.state.regions.values():
@@ -136,13 +140,13 @@ def monitor_of(name: str, seed: int, *overrides: str) -> Monitor:
     return made
 
 
-def false_alarms(name: str, streams: int, *overrides: str) -> dict[str, Any]:
+def false_alarms(name: str, streams: int, *overrides: str, regions: int = REGIONS) -> dict[str, Any]:
     """Share of quiet streams with an alarm of any signal in any region, and number of streams by signal."""
     alarmed, by_signal = 0, Counter[str]()
     for seed in range(streams):
-        state = monitor_of(name, seed, *overrides).state
-        values, regions = shown(draw(EVENTS, state.stride, seed)), state.regions
-        raised = {s for (i, s, phase), v in values.items() if alarm_after(regions[i].detectors[s][phase], v) < math.inf}
+        state = monitor_of(name, seed, *overrides, regions=regions).state
+        values, of = shown(draw(EVENTS, state.stride, seed, regions=regions)), state.regions
+        raised = {s for (i, s, phase), v in values.items() if alarm_after(of[i].detectors[s][phase], v) < math.inf}
         alarmed += bool(raised)
         by_signal.update(raised)
     return {"streams": streams, "share": alarmed / streams, "signals": dict(sorted(by_signal.items()))}
@@ -294,6 +298,7 @@ def measure(quiet: int, run: int, delays: int, edits: int, stretches: int) -> di
     """
     result: dict[str, Any] = {
         "false_alarms": {name: false_alarms(name, few("quiet", name, quiet)) for name in DETECTORS},
+        "false_alarms_many_regions": false_alarms("ours", few("many", "ours", quiet), regions=MANY),
         "false_alarms_overlapping": false_alarms("ours", few("overlapping", "ours", quiet), OVERLAPPING),
         "arl": {name: run_length(name, few("run", name, run)) for name in RESTARTING},
         "delay": {

@@ -1,8 +1,8 @@
 """Simulated gated events, and monitors calibrated for them: input of the monitor without a model.
 
-There are six set-up regions; users follow one another with forty windows each. A score of a window is a sum of ten
-draws, nine of which it shares with the user's next window, so scores come in bursts; losses are independent. A user
-moves to another region in two of a hundred pairs of windows that are one stride apart.
+There are six set-up regions unless another number is asked for; users follow one another with forty windows each. A
+score of a window is a sum of ten draws, nine of which it shares with the user's next window, so scores come in bursts;
+losses are independent. A user moves to another region in two of a hundred pairs of windows that are one stride apart.
 """
 
 import math
@@ -68,12 +68,12 @@ class Planted:
         return edit.at_event > self.event and DRIFTED in edit.reason.get("regions", [edit.region_id])
 
 
-def monitor(config: Config, seed: int) -> Monitor:
+def monitor(config: Config, seed: int, regions: int = REGIONS) -> Monitor:
     """Make a monitor whose regions have a reference of `REFERENCE` scores each, and as many moves over the phases."""
     rng = np.random.default_rng(seed)
-    n = REGIONS * REFERENCE
-    ids = np.tile(np.arange(1, REGIONS + 1), REFERENCE)
-    phase = np.arange(n) // REGIONS % 2
+    n = regions * REFERENCE
+    ids = np.tile(np.arange(1, regions + 1), REFERENCE)
+    phase = np.arange(n) // regions % 2
     windows = np.zeros((n, LENGTH), dtype=np.int64)
     moved = (rng.random(n) < MOVES).astype(np.float64)
     angle, margin, negative_log_popularity = rng.normal(size=(3, n))
@@ -81,7 +81,7 @@ def monitor(config: Config, seed: int) -> Monitor:
     calibration = Calibration(
         ids, angle, margin, losses, negative_log_popularity, windows, windows[:, 0], phase, ids, moved
     )
-    return Monitor(config, RegionBank(_regions(), OriginModel.certain(1, 0)), calibration, seed, ("i1",))
+    return Monitor(config, RegionBank(_regions(regions), OriginModel.certain(1, 0)), calibration, seed, ("i1",))
 
 
 @dataclass(frozen=True)
@@ -93,23 +93,25 @@ class Stream:
         losses: (n,).
         setup_tops: (n,) ids of the likeliest set-up regions.
         thinning: the stride, see `pipeline.drift.subsampling`.
+        regions: number of set-up regions.
     """
 
     scores: Array
     losses: Array
     setup_tops: NDArray[np.int64]
     thinning: int
+    regions: int
 
 
-def draw(events: int, thinning: int, seed: int, planted: Planted | None = None) -> Stream:
+def draw(events: int, thinning: int, seed: int, planted: Planted | None = None, regions: int = REGIONS) -> Stream:
     """Draw a stream of windows, without drift unless one is planted."""
     rng = np.random.default_rng((seed, 1))
     users = math.ceil(events / OF_A_USER)
     scores = np.stack([_overlapping(rng, users) for _ in range(3)], axis=1)
-    setup_tops = _setup_tops(rng, users, thinning)
+    setup_tops = _setup_tops(rng, users, thinning, regions)
     if planted is not None:
         _raise(rng, scores, setup_tops, planted, thinning)
-    return Stream(scores, rng.gamma(2.0, size=len(scores)), setup_tops, thinning)
+    return Stream(scores, rng.gamma(2.0, size=len(scores)), setup_tops, thinning, regions)
 
 
 def gated(stream: Stream) -> Iterator[GatedEvent]:
@@ -122,7 +124,7 @@ def gated(stream: Stream) -> Iterator[GatedEvent]:
             timestamp=float(event),
             region_id=region_id,
             setup_region=region_id,
-            setup_rival=region_id % REGIONS + 1,
+            setup_rival=region_id % stream.regions + 1,
             setup_margin=margin,
             angle=angle,
             loss=loss,
@@ -136,7 +138,7 @@ def shown(stream: Stream) -> dict[tuple[int, str, int], Array]:
     stride = np.arange(len(stream.setup_tops)).reshape(-1, OF_A_USER)[:, :: stream.thinning]
     setup_tops, scores = stream.setup_tops[stride], stream.scores[stride]
     found: dict[tuple[int, str, int], Array] = {}
-    for region_id in range(1, REGIONS + 1):
+    for region_id in range(1, stream.regions + 1):
         selected = scores[setup_tops == region_id]
         found[region_id, "novelty", 0], found[region_id, "doubt", 0] = selected[:, 0], -selected[:, 1]
         found[region_id, "rarity", 0] = selected[:, 2]
@@ -159,14 +161,14 @@ def _overlapping(rng: np.random.Generator, users: int) -> Array:
     return ((draws[:, LENGTH:] - draws[:, :-LENGTH]) / math.sqrt(LENGTH)).ravel()
 
 
-def _setup_tops(rng: np.random.Generator, users: int, thinning: int) -> NDArray[np.int64]:
+def _setup_tops(rng: np.random.Generator, users: int, thinning: int, regions: int) -> NDArray[np.int64]:
     """Region of every window: users start in the regions in turn, and a few move from one window to the next."""
-    others = REGIONS - 1
+    others = regions - 1
     # Of windows one stride apart, a share `MOVES` lies in another region.
-    stay = (1.0 - MOVES * REGIONS / others) ** (1.0 / thinning)
-    away = rng.random((users, OF_A_USER)) < (1.0 - stay) * others / REGIONS
-    steps = np.where(away, rng.integers(1, REGIONS, size=away.shape), 0)
-    return ((np.arange(users)[:, None] + np.cumsum(steps, axis=1)) % REGIONS + 1).ravel()
+    stay = (1.0 - MOVES * regions / others) ** (1.0 / thinning)
+    away = rng.random((users, OF_A_USER)) < (1.0 - stay) * others / regions
+    steps = np.where(away, rng.integers(1, regions, size=away.shape), 0)
+    return ((np.arange(users)[:, None] + np.cumsum(steps, axis=1)) % regions + 1).ravel()
 
 
 def _raise(
@@ -176,9 +178,9 @@ def _raise(
     scores[drifted, 0] += planted.rise(rng, np.arange(len(drifted)) / thinning)
 
 
-def _regions() -> tuple[Region, ...]:
+def _regions(regions: int) -> tuple[Region, ...]:
     """Regions with orthogonal centroids, so that none merge."""
     return tuple(
-        Region(i + 1, 0, Status.LIVE, Origin.BASE, None, centroid, 0.5, 20.0, 1.0 / REGIONS)
-        for i, centroid in enumerate(np.eye(REGIONS))
+        Region(i + 1, 0, Status.LIVE, Origin.BASE, None, centroid, 0.5, 20.0, 1.0 / regions)
+        for i, centroid in enumerate(np.eye(regions))
     )
