@@ -2,11 +2,12 @@
 
     python -m benchmarks.rebalance --seconds 20
     python -m benchmarks.rebalance --seconds 20 --kafka kafka://HOST:PORT
+    python -m benchmarks.rebalance --users 1000000 --set users.standby=true
 
 Two gates share the partitions of an embedded log, or of topics of their own on a broker, each a process as a user
 starts it. This process writes `--rate` events a second. After a while without change a third gate joins, leaves
 (SIGTERM), joins again, is killed (SIGKILL) and is started again; each phase lasts `--seconds`. Everything is on
-127.0.0.1. Prints one JSON object:
+127.0.0.1. The events are of `--users` users, whose histories are in the log before. Prints one JSON object:
 
     phases    of the events that were written in each phase: their number, and the seconds from the commit of an event
               to the commit of its record in `gated`, by the wall clock of this machine
@@ -33,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.freshness import set_up_in
+from benchmarks.users import user_name, write_users
 from consumers.cli.processes import RAIE
 from consumers.cli.topics import create_topics
 from consumers.runtime.runner import log_of
@@ -42,12 +44,10 @@ from pipeline.streams.topics import GATED, INTERACTIONS
 
 SETTINGS = ("items.text_encoder=hashing", "setup.max_epochs=3")
 
-USERS = 2_000
-
 BATCHES = 10
 """Transactions of events a second."""
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Seconds in which gates must start, and have scored everything once the last event is written."""
 
 GUEST = "gate-2"
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each phase")
     parser.add_argument("--rate", type=int, default=200, help="events a second")
+    parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--kafka", metavar="URL", help="kafka://host:port of a broker; else the log is embedded")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="setting, as for `raie`")
     given = parser.parse_args(arguments)
@@ -77,10 +78,11 @@ def _measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     create_topics(config)
     gates = _Gates(folder / "root", settings)
     try:
-        gates.start("gate-0")
-        gates.start("gate-1")
         with closing(log_of(config)) as log:
-            stream = _Stream(log, items, given.rate)
+            write_users(log, range(given.users), items)
+            gates.start("gate-0")
+            gates.start("gate-1")
+            stream = _Stream(log, items, given.users, given.rate)
             stream.send("start", 1.0)
             stream.wait_until_scored()
             for phase, act in gates.course():
@@ -143,11 +145,12 @@ class _Stream:
     Args:
         log: has the topics.
         items: ids that are taken.
+        users: number of users.
         rate: events a second.
     """
 
-    def __init__(self, log: Log, items: Sequence[str], rate: int) -> None:
-        self._log, self._items, self._rate = log, items, rate
+    def __init__(self, log: Log, items: Sequence[str], users: int, rate: int) -> None:
+        self._log, self._items, self._users, self._rate = log, items, users, rate
         self._rng = np.random.default_rng(0)
         self._producer = log.producer("benchmark")
         self._phase: dict[str, str] = {}
@@ -159,7 +162,7 @@ class _Stream:
             time.sleep(max(0.0, began + number / BATCHES - time.monotonic()))
             with self._producer.transaction() as transaction:
                 for _ in range(self._rate // BATCHES):
-                    event_id, user = f"e{len(self._phase)}", f"u{self._rng.integers(USERS)}"
+                    event_id, user = f"e{len(self._phase)}", user_name(int(self._rng.integers(self._users)))
                     self._phase[event_id] = phase
                     item, now = self._items[int(self._rng.integers(len(self._items)))], time.time()
                     event = {"event_id": event_id, "user_id": user, "item_id": item, "timestamp": now}

@@ -51,7 +51,7 @@ from pipeline.events.windows import History
 from pipeline.models.seeding import make_deterministic
 from pipeline.setup.bootstrap import set_up
 from pipeline.setup.storage import load_setup, save_setup
-from pipeline.streams import SqliteLog
+from pipeline.streams import Log, SqliteLog
 from pipeline.streams.partitioner import partition_of
 from pipeline.streams.topics import INTERACTIONS, USERS, pipeline_topics
 from pipeline.telemetry import new_metrics
@@ -143,19 +143,24 @@ def _zipf(n: int) -> Sequence[float]:
 
 def fill(path: Path, users: range, items: Sequence[str]) -> None:
     """Write a record of `users` for each user, as a gate does; how often items are taken follows Zipf's law."""
-    rng, length = Random(len(users)), load_config().windows.length
     with closing(SqliteLog(path)) as log:
         log.create_topics(pipeline_topics(PARTITIONS))
-        producer = log.producer("benchmark")
-        for start in range(0, len(users), TRANSACTION):
-            with producer.transaction() as transaction:
-                for number in users[start : start + TRANSACTION]:
-                    taken = rng.choices(items, cum_weights=_zipf(len(items)), k=length)
-                    history = History(tuple(taken), length)
-                    state = UserState(history, f"event-{number}", 1.7e9 + number, rng.randbytes(256), keys=(new_key(),))
-                    name = user_name(number)
-                    home = partition_of(name, PARTITIONS)
-                    transaction.send(USERS, state.to_record(0), key=name, partition=home, timestamp=1.7e9)
+        write_users(log, users, items)
+
+
+def write_users(log: Log, users: range, items: Sequence[str]) -> None:
+    """Do what `fill` does with an open log that has the topics."""
+    rng, length, partitions = Random(len(users)), load_config().windows.length, log.topic(USERS).partitions
+    producer = log.producer("benchmark")
+    for start in range(0, len(users), TRANSACTION):
+        with producer.transaction() as transaction:
+            for number in users[start : start + TRANSACTION]:
+                taken = rng.choices(items, cum_weights=_zipf(len(items)), k=length)
+                history = History(tuple(taken), length)
+                state = UserState(history, f"event-{number}", 1.7e9 + number, rng.randbytes(256), keys=(new_key(),))
+                name = user_name(number)
+                home = partition_of(name, partitions)
+                transaction.send(USERS, state.to_record(0), key=name, partition=home, timestamp=1.7e9)
 
 
 def feed(path: Path, users: int, events: int, items: Sequence[str]) -> None:

@@ -2,9 +2,13 @@
 
 A checkpoint is made at the start of a turn, when everything of earlier turns is committed, and reads the gate's own
 records of `users` back. So a table never holds what was not committed, whoever wrote it.
+
+With `users.standby` the tables of partitions that other gates have follow the log, too: whoever takes one over reads
+what was written since the last checkpoint, and not all of `users`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 
 from consumers.gate.event_time_buffer import EventTimeBuffer
 from consumers.gate.user_store import UserStore
@@ -25,23 +29,41 @@ class Checkpoints:
 
     Args:
         tables: kept tables.
+        users_of: makes the users of a partition from its table.
+        group: of the gates.
+        standby: True to keep the tables of partitions that other gates have.
         time_to_live: seconds of event time after which an unseen user is forgotten; None: never.
         on_skipped: called with each record of another program.
         metrics: of the process.
     """
 
-    def __init__(self, tables: UserTables, time_to_live: float | None, on_skipped: OnSkipped, metrics: Metrics) -> None:
-        self._tables, self._time_to_live = tables, time_to_live
-        self._on_skipped, self._metrics = on_skipped, metrics
+    def __init__(
+        self,
+        tables: UserTables,
+        users_of: Callable[[UserTable], UserStore],
+        group: str,
+        time_to_live: float | None,
+        on_skipped: OnSkipped,
+        metrics: Metrics,
+        *,
+        standby: bool,
+    ) -> None:
+        self._tables, self._users_of, self._group, self._standby = tables, users_of, group, standby
+        self._time_to_live, self._on_skipped, self._metrics = time_to_live, on_skipped, metrics
 
-    def open(self, log: Log, partition: int) -> UserTable:
-        """Open the table of a partition."""
-        return self._tables.open(log, partition)
+    def prepare(self, log: Log) -> None:
+        """Bring the tables of all partitions up to date, where they are kept for others."""
+        if self._standby:
+            with ExitStack() as opened:
+                for partition in range(log.topic(INTERACTIONS).partitions):
+                    self._follow(log, partition, opened)
 
-    def restore(self, users: UserStore, log: Log, partition: int, committed: int) -> None:
-        """Restore the users of a partition up to a committed offset, from their table and what is newer in the log."""
+    def restored(self, log: Log, partition: int, committed: int) -> UserStore:
+        """Users of a partition up to a committed offset, from their table and what is newer in the log."""
+        users = self._users_of(self._tables.open(log, partition))
         now, end = self._tables.clock(), log.acknowledged_end(USERS, partition)
         users.restore(log.read(USERS, partition, users.table.position, end), committed, self._on_skipped, end, now)
+        return users
 
     def make(self, turn: Turn, users: Mapping[int, UserStore], buffers: Mapping[int, EventTimeBuffer[Output]]) -> None:
         """Make a checkpoint of each partition, if it is time."""
@@ -53,7 +75,10 @@ class Checkpoints:
             committed = turn.consumer.committed(INTERACTIONS, partition)
             if some.checkpoint(log.read(USERS, partition, start, end), committed, self._on_skipped, end, now):
                 self._forget(some, buffers[partition])
-        self._tables.rewrite([some.table for some in users.values()])
+        with ExitStack() as opened:
+            others = set(range(turn.log.topic(INTERACTIONS).partitions)) - users.keys() if self._standby else ()
+            beside = [self._follow(turn.log, partition, opened) for partition in sorted(others)]
+            self._tables.rewrite([*(some.table for some in users.values()), *beside])
 
     def forgotten(self, users: Mapping[int, UserStore]) -> list[Output]:
         """Return the records of the users who were forgotten since the last call."""
@@ -72,6 +97,23 @@ class Checkpoints:
         for some in users.values():
             some.table.close()
         self._tables.close()
+
+    def _follow(self, log: Log, partition: int, opened: ExitStack) -> UserTable:
+        """Open the table of a partition that another gate has or may have, and bring it up to date.
+
+        It does not wait for open transactions, as one of a gate that was killed would hold up this one.
+
+        Args:
+            log: has the users.
+            partition: its number.
+            opened: closes the table.
+        """
+        table = opened.enter_context(closing(self._tables.open(log, partition)))
+        now, end = self._tables.clock(), max(table.position, log.end_offset(USERS, partition))
+        committed = log.committed(self._group, INTERACTIONS, partition)
+        records = log.read(USERS, partition, table.position, end)
+        self._users_of(table).checkpoint(records, committed, self._on_skipped, end, now)
+        return table
 
     def _forget(self, users: UserStore, buffer: EventTimeBuffer[Output]) -> None:
         if self._time_to_live is not None:

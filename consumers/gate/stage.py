@@ -89,7 +89,10 @@ class GateStage:
         say: Callable[[str], None] = unsaid,
     ) -> None:
         self._skipped = SkippedRecords(metrics, say)
-        self._checkpoints = Checkpoints(tables, config.users.time_to_live, self._skipped, metrics)
+        known, live, standby = setup.catalogue.item_ids, config.users.time_to_live, config.users.standby
+        sizes = config.windows.length, config.gate.remembered_events, config.gate.remembered_items
+        users_of = lambda table: UserStore(*sizes, known, table, config.users.cached)  # noqa: E731
+        self._checkpoints = Checkpoints(tables, users_of, self.name, live, self._skipped, metrics, standby=standby)
         self._setup = setup
         self._config = config
         self._store = store
@@ -116,6 +119,7 @@ class GateStage:
         """See `Stage.prepare`: everything but the users, as after thousands of events this takes many seconds."""
         self._restore_shared(log)
         self._scoring.catch_up(log)
+        self._checkpoints.prepare(log)
         self._is_prepared = True
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
@@ -125,7 +129,7 @@ class GateStage:
         self._is_prepared = False
         self._remembered.restore(log)
         # First: where one cannot be restored, none is held.
-        restored = {where: self._restored_users(log, where[1], committed) for where, committed in came.items()}
+        restored = {where: self._checkpoints.restored(log, where[1], committed) for where, committed in came.items()}
         for (_, partition), users in restored.items():
             committed = came[INTERACTIONS, partition]
             self._users[partition] = users
@@ -141,13 +145,6 @@ class GateStage:
         self._reset()
         self._scoring.restore(log)
         self._remembered.restore(log)
-
-    def _restored_users(self, log: Log, partition: int, committed: int) -> UserStore:
-        gate, known = self._config.gate, self._setup.catalogue.item_ids
-        sizes = self._config.windows.length, gate.remembered_events, gate.remembered_items
-        users = UserStore(*sizes, known, self._checkpoints.open(log, partition), self._config.users.cached)
-        self._checkpoints.restore(users, log, partition, committed)
-        return users
 
     def drop(self, went: Collection[TopicPartition]) -> None:
         """See `Stage.drop`."""

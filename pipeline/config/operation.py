@@ -50,6 +50,13 @@ class UserSettings(Section):
         ge=0,
         description="users whose histories a process keeps in memory, about 1 kB each; others are read from its files",
     )
+    standby: bool = Field(
+        False,
+        description=(
+            "gates also keep files of the users of partitions that other gates have: who takes one over reads what is "
+            "new, not all of `users`. Each gate then reads all of `users`, and has the disk for it"
+        ),
+    )
     time_to_live: float | None = Field(
         None,
         gt=0,
