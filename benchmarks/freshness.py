@@ -116,16 +116,16 @@ def _running(root: Path, settings: Sequence[str]) -> Iterator[tuple[int, int]]:
     options = [word for setting in settings for word in ("--set", setting)]
     with ExitStack() as stack:
         for stage in STAGES:
-            stack.enter_context(_process([stage, "--root", str(root), *options], subprocess.DEVNULL))
-        ingest = _port(stack.enter_context(_process(["ingest", *options], subprocess.PIPE)))
-        server = _port(stack.enter_context(_process(["serve", "--root", str(root), *options], subprocess.PIPE)))
+            stack.enter_context(running([stage, "--root", str(root), *options], subprocess.DEVNULL))
+        ingest = port_of(stack.enter_context(running(["ingest", *options], subprocess.PIPE)))
+        server = port_of(stack.enter_context(running(["serve", "--root", str(root), *options], subprocess.PIPE)))
         for port in (ingest, server):
             _until(lambda port=port: _status(port, "/readyz") == 200)  # type: ignore[misc]
         yield ingest, server
 
 
 @contextmanager
-def _process(arguments: Sequence[str], stderr: int) -> Iterator["subprocess.Popen[str]"]:
+def running(arguments: Sequence[str], stderr: int) -> Iterator["subprocess.Popen[str]"]:
     """Run a command of `raie` until the block ends; it must not end before."""
     command = [sys.executable, "-m", "consumers.cli.main", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, text=True)
@@ -138,7 +138,7 @@ def _process(arguments: Sequence[str], stderr: int) -> Iterator["subprocess.Pope
         process.communicate(timeout=PATIENCE)
 
 
-def _port(process: "subprocess.Popen[str]") -> int:
+def port_of(process: "subprocess.Popen[str]") -> int:
     """Port that a service says it listens on; what it says later is read and dropped."""
     assert process.stderr is not None
     for line in process.stderr:
@@ -199,7 +199,7 @@ class Load:
             "failed": len(self._failed),
             "failures": sorted(set(self._failed))[:5],
             "within": {"one_second": round(float(np.mean(np.array(times) <= 1.0)), 4) if times else 0.0},
-            **{f"{name}_s": _quantiles(seconds) for name, seconds in self._seconds.items()},
+            **{f"{name}_s": quantiles(seconds) for name, seconds in self._seconds.items()},
         }
 
     def _send(
@@ -296,7 +296,8 @@ def _until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
+def quantiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Median, 99th percentile and largest of some values; nothing of none."""
     if not seconds:
         return {}
     return {name: round(float(np.quantile(seconds, q)), 4) for name, q in (("p50", 0.5), ("p99", 0.99), ("most", 1.0))}
