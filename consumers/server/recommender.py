@@ -35,6 +35,7 @@ class Ask:
     Attributes:
         user_id: user whose current window is scored, or None where a history is given.
         history: item ids, oldest first, in place of the user's own.
+        disliked: ascending places in it of those that were disliked.
         k: number of items.
         excluded: kind of items that must not be recommended: `nothing`, `window`, or `taken` (everything that the
             user has taken, as far as it is known); None: `nothing` where settings allow repeats, else `window`.
@@ -46,6 +47,7 @@ class Ask:
 
     user_id: str | None = None
     history: tuple[str, ...] | None = None
+    disliked: tuple[int, ...] = ()
     k: int = LIST_LENGTH
     excluded: Excluded | None = None
     exclude: tuple[str, ...] = ()
@@ -141,8 +143,8 @@ class Recommender:
             history = History() if ask.user_id is None else self._users.history(ask.user_id)
             return self._items.catalogue.read(history, self._items.existence) if history.disliked else history
         # As if just taken; an unknown item takes no place in the window.
-        known = [item_id for item_id in ask.history if item_id in self._items.catalogue.row_of]
-        return History.of(known, self._users.length, len(known))
+        known = self._given(ask)
+        return History.of(known.items, self._users.length, len(known.items), known.disliked)
 
     def _known(
         self,
@@ -212,9 +214,16 @@ class Recommender:
         """Distinct items that left the window."""
         if ask.history is None:
             return self._users.earlier(ask.user_id or "")
-        known = [item_id for item_id in ask.history if item_id in self._items.catalogue.row_of]
-        left = known[: max(len(known) - self._users.length, 0)]
+        known, length = self._given(ask), self._users.length
+        left = [known.items[place] for place in range(len(known.items) - length) if place not in known.disliked]
         return list(dict.fromkeys(reversed(left)))[::-1]
+
+    def _given(self, ask: Ask) -> History:
+        """The items of a request with a history that are known, the dislikes of those that exist included."""
+        items, catalogue = ask.history or (), self._items.catalogue
+        given = History(items, len(items), disliked=ask.disliked)
+        known = given.without({place for place, item_id in enumerate(items) if item_id not in catalogue.row_of})
+        return catalogue.read(known, self._items.existence) if known.disliked else known
 
     def _recommendation(
         self, ask: Ask, batch: ScoredBatch, row: int, view: View, items: tuple[Recommended, ...]
@@ -251,7 +260,7 @@ class Recommender:
             return ()
         if kind == "window":
             return self._history(ask).taken
-        return ask.history if ask.history is not None else self._users.taken(ask.user_id or "")
+        return self._given(ask).taken if ask.history is not None else self._users.taken(ask.user_id or "")
 
 
 def _leading(parts: Mapping[str, float]) -> dict[str, float]:

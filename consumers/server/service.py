@@ -93,6 +93,7 @@ class Service:
     Attributes:
         instance: its name.
         generation: number of the generation whose set-up it answers from.
+        reads_dislikes: True where windows have dislikes.
         peers: servers that share the users with this one.
         items, users, edits, live, online, activity, freshness: views of the log; see their classes.
         tally: impressions and clicks.
@@ -113,7 +114,7 @@ class Service:
         metrics: Metrics,
     ) -> None:
         self.metrics, self._setup_bank = metrics, setup.bank
-        self.store = AdaptersStore(adapters)
+        self.store, self.reads_dislikes = AdaptersStore(adapters), config.backbone.format == "examples"
         self._log = edges.open_log()
         self.generation = self._log.generation if isinstance(self._log, GenerationLog) else FIRST
         partitions, known = self._log.topic(USERS).partitions, setup.catalogue.item_ids

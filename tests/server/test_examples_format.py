@@ -97,3 +97,25 @@ def test_a_user_with_dislikes_is_answered_as_by_the_gate(opened: World, served: 
     held = {setup.catalogue.item_ids[row - 1] for row in window.tolist() if row > 0}
     assert len(held) == LENGTH - 2
     assert not held & {item["item_id"] for item in served.recommend(user_id="dislikes", k=1000)["items"]}
+
+
+def test_a_request_may_name_the_dislikes_of_its_history(opened: World, served: Server) -> None:
+    window, ids = with_dislikes(FIRSTS[world.A])[0], examples_setup().catalogue.item_ids
+    opened.user("dislikes", window.tolist())
+    eventually(lambda: len(served.service.users) == 1)
+    history = [ids[abs(row) - 1] for row in window.tolist()]
+    places = np.flatnonzero(window < 0).tolist()
+    answer = served.recommend(history=history, disliked=places, k=20)
+    assert test_recommend.same(answer, served.recommend(user_id="dislikes", k=20))
+    assert not test_recommend.same(answer, served.recommend(history=history, k=20))
+    # An item that nobody knows takes no place, and moves none.
+    assert test_recommend.same(
+        answer, served.recommend(history=["nobody", *history], disliked=[0, *(place + 1 for place in places)], k=20)
+    )
+
+
+@pytest.mark.parametrize("disliked", [[LENGTH], [-1], ["a"]])
+def test_places_that_are_not_there_are_refused(served: Server, disliked: list[object]) -> None:
+    history = examples_setup().catalogue.item_ids[:LENGTH]
+    status, answer = served.ask("POST", "/recommend", {"history": list(history), "disliked": disliked})
+    assert status == 422, answer

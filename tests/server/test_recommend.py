@@ -28,6 +28,11 @@ def same(one: dict, other: dict) -> bool:
     return ids == other_ids and bool(np.allclose(values, other_values, rtol=1e-4, atol=1e-7))
 
 
+def test_dislikes_are_refused_where_the_set_up_reads_none(server: Server) -> None:
+    status, answer = server.ask("POST", "/recommend", {"history": ["i1", "i2"], "disliked": [1]})
+    assert status == 422 and "reads no dislikes" in str(answer)
+
+
 def test_an_answer_names_the_region_and_the_version_that_made_it(server: Server) -> None:
     answer = server.recommend(user_id="a0", k=5)
     assert (answer["region_id"], answer["adapter"], answer["answered_by"]) == (A, "r0004_v0001", "adapter")

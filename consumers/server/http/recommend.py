@@ -4,8 +4,8 @@ import asyncio
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field, model_validator
@@ -37,12 +37,19 @@ class OptionsBody(RulesBody):
     revision: int | None = Field(None, ge=-1, description="as of this revision; -1: set-up")
     explain: bool = Field(False, description="name the sources and leading features of each item")
 
-    def ask(self, user_id: str | None, history: tuple[str, ...] | None = None) -> Ask:
-        """The request for a user or a history."""
+    def ask(self, user_id: str | None) -> Ask:
+        """The request for a user."""
         kind = self.exclude if isinstance(self.exclude, str) else None
         ids = self.exclude if isinstance(self.exclude, list) else []
-        excluded = (*ids, *self.exclude_items)
-        return Ask(user_id, history, self.k, kind, excluded, self.revision, self.explain, self.rules())
+        return Ask(
+            user_id,
+            k=self.k,
+            excluded=kind,
+            exclude=(*ids, *self.exclude_items),
+            revision=self.revision,
+            explain=self.explain,
+            rules=self.rules(),
+        )
 
 
 class AskBody(OptionsBody):
@@ -53,11 +60,25 @@ class AskBody(OptionsBody):
         None, max_length=1000, fail_fast=True, description="or after these items, as if just taken: oldest first"
     )
 
+    disliked: list[Annotated[int, Field(ge=0)]] = Field(
+        [],
+        max_length=1000,
+        fail_fast=True,
+        description="places in `history`, from 0, of items that were disliked; with `backbone.format: examples` alone",
+    )
+
     @model_validator(mode="after")
     def _one_of_them(self) -> "AskBody":
         if (self.user_id is None) == (self.history is None):
             raise ValueError("give a user_id or a history, and not both")
+        if self.disliked and max(self.disliked) >= len(self.history or ()):
+            raise ValueError("disliked names places in history, from 0, that are not there")
         return self
+
+    def ask_one(self) -> Ask:
+        """The request."""
+        history = None if self.history is None else tuple(self.history)
+        return replace(self.ask(self.user_id), history=history, disliked=tuple(sorted(set(self.disliked))))
 
 
 class UsersBody(OptionsBody):
@@ -119,8 +140,10 @@ async def recommend(body: AskBody, request: Request) -> RecommendationBody:
         return RecommendationBody.model_validate(await _passed_on(place, request, await request.body()))
     _check_revision(body, arms.main)
     _check_users(body.user_id is not None, arms.main)
-    ask = body.ask(body.user_id, None if body.history is None else tuple(body.history))
+    ask = body.ask_one()
     service, part = arms.of(ask)
+    if ask.disliked and not service.reads_dislikes:
+        raise HTTPException(422, "this set-up reads no dislikes: it has another backbone.format than examples")
     with answering(service), service.metrics.request_seconds.time():
         found = await service.recommend(ask)
     return RecommendationBody(**answer_fields(found, service.generation, part))
