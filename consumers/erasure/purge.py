@@ -179,6 +179,8 @@ def _emptied(record: Record, _: Trace) -> Amended:
 
 def _purge_chunks(log: SqliteGeneration) -> int:
     newest = read_newest(log).number
+    # Meanwhile the monitor may write the next one, whose chunks are not of an earlier one.
     records = log.read(MONITOR, 0, log.start_offset(MONITOR, 0), log.end_offset(MONITOR, 0))
     chunks = [(r.offset, r.value.get("snapshot")) for r in records if r.value and r.value.get("kind") == "chunk"]
-    return log.amend(MONITOR, 0, {offset: None for offset, snapshot in chunks if snapshot != newest})
+    earlier = [offset for offset, number in chunks if isinstance(number, int) and number < newest]
+    return log.amend(MONITOR, 0, dict.fromkeys(earlier))

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from consumers.erasure.purge import TOMBSTONE, Purge
+from consumers.monitor.changelog import MonitorSnapshot, read_newest, snapshot_outputs
 from consumers.runtime.compaction import compact
 from pipeline.errors import LogError
 from pipeline.events.edit import Evidence
 from pipeline.events.erasure import Erasure
 from pipeline.events.gated import read_events
 from pipeline.events.loaded_history import LoadedHistory
-from pipeline.streams import SqliteLog
+from pipeline.streams import Log, SqliteLog
 from pipeline.streams.topics import GATED, INTERACTIONS, MONITOR, pipeline_topics
 from tests.consumers.gating import changed, gated, letters, named, read, users, write
 from tests.consumers.run_of_raie import the_setup
@@ -179,6 +180,25 @@ def test_an_interrupted_purge_is_made_up_for(
 
 def failing(*_: object) -> int:
     raise LogError("the disk is full")
+
+
+def test_a_snapshot_that_the_monitor_writes_meanwhile_stays_whole(
+    log: SqliteLog, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase(path, tmp_path)
+    before = read_newest(log)
+
+    def overtaken(of: Log) -> MonitorSnapshot:
+        found = read_newest(of)
+        with log.producer("monitor").transaction() as transaction:
+            for out in snapshot_outputs(found.number + 1, found.state or {}, found.at, 1.0, found.chunks):
+                transaction.send(out.topic, out.value, key=out.key, timestamp=out.timestamp)
+        return found
+
+    monkeypatch.setattr("consumers.erasure.purge.read_newest", overtaken)
+    purge(log, HOUR + TOMBSTONE)
+    after = read_newest(log)
+    assert (after.number, after.state) == (before.number + 1, before.state) and before.state is not None
 
 
 def test_chunks_of_earlier_snapshots_go(log: SqliteLog, path: Path, tmp_path: Path) -> None:
