@@ -21,12 +21,13 @@ LAST_PORT = 65_535
 
 
 class Numbers(NamedTuple):
-    """Number of processes of each kind; of monitors there is one."""
+    """Number of processes of each kind; of the monitors one works, and the others stand by."""
 
     gates: int = 1
     trainers: int = 1
     servers: int = 0
     ingests: int = 0
+    monitors: int = 1
 
 
 def check_numbers(numbers: Numbers, config: Config) -> None:
@@ -67,7 +68,7 @@ def stages_of(root: Path, generation: int, numbers: Numbers, options: Sequence[s
     """
     stages = [
         *(("gate", f"gate-{i}") for i in range(numbers.gates)),
-        ("monitor", "monitor-0"),
+        *(("monitor", f"monitor-{i}") for i in range(numbers.monitors)),
         *(("train", f"trainer-{i}") for i in range(numbers.trainers)),
     ]
     return {

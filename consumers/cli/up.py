@@ -1,4 +1,4 @@
-"""`raie up`: gates, monitor, trainers and services as processes of this machine."""
+"""`raie up`: gates, monitors, trainers and services as processes of this machine."""
 
 import os
 import time
@@ -38,11 +38,14 @@ def up(
             "--servers", min=0, help="Number of servers, which share the users; on server.port and the ports after it."
         ),
     ] = 0,
+    monitors: Annotated[
+        int, typer.Option("--monitors", min=1, help="Number of monitors: one works, and the others stand by.")
+    ] = 1,
     ingest: Annotated[bool, typer.Option("--ingest", help="Run `raie ingest` beside them.")] = False,
     config: ConfigFile = None,
     settings: Settings = None,
 ) -> None:
-    """Run gates, one monitor, trainers and servers on this machine until interrupted; restart those that die.
+    """Run gates, monitors, trainers and servers on this machine until interrupted; restart those that die.
 
     Several gates share the partitions of `interactions`, several servers those of `users`: each answers for all users,
     and asks the server that has a user (docs/guides/live.md).
@@ -61,7 +64,7 @@ def up(
 
     resolved = configuration(config, settings)
     with process_log(resolved.logging, "up", "up") as logger:
-        run_up(root, Numbers(gates, trainers, servers, int(ingest)), resolved, options, logger)
+        run_up(root, Numbers(gates, trainers, servers, int(ingest), monitors), resolved, options, logger)
 
 
 def run_up(root: Path, numbers: "Numbers", config: Config, options: Sequence[str], logger: Logger) -> None:

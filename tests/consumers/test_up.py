@@ -72,8 +72,8 @@ def test_each_process_has_its_share_of_the_cores_but_in_lockstep() -> None:
 
 
 def test_stages_have_names_of_their_own_in_each_generation() -> None:
-    stages = stages_of(Path("root"), 1, Numbers(gates=2, trainers=2), ["--set", "gate.floor=0.1"])
-    assert [*stages] == ["gate-0", "gate-1", "monitor-0", "trainer-0", "trainer-1"]
+    stages = stages_of(Path("root"), 1, Numbers(gates=2, trainers=2, monitors=2), ["--set", "gate.floor=0.1"])
+    assert [*stages] == ["gate-0", "gate-1", "monitor-0", "monitor-1", "trainer-0", "trainer-1"]
     assert stages["gate-1"][3:] == ["gate", "--root", "root", "--instance", "gate-1", "--set", "gate.floor=0.1"]
     later = stages_of(Path("root/generations/2"), 2, Numbers(gates=2), [])
     assert [*later] == ["gate-0.2", "gate-1.2", "monitor-0.2", "trainer-0.2"]
