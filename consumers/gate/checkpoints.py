@@ -16,7 +16,7 @@ from consumers.runtime.malformed import OnSkipped
 from consumers.runtime.stage import Output, Turn
 from consumers.runtime.user_table import UserTable
 from consumers.runtime.user_tables import UserTables
-from pipeline.streams.interface import Log
+from pipeline.streams.interface import Log, UnavailableError
 from pipeline.streams.topics import GATED, INTERACTIONS, USERS
 from pipeline.telemetry import Metrics
 
@@ -60,8 +60,8 @@ class Checkpoints:
 
     def restored(self, log: Log, partition: int, committed: int) -> UserStore:
         """Users of a partition up to a committed offset, from their table and what is newer in the log."""
-        users = self._users_of(self._tables.open(log, partition))
         now, end = self._tables.clock(), log.acknowledged_end(USERS, partition)
+        users = self._users_of(self._tables.open(log, partition, end))
         users.restore(log.read(USERS, partition, users.table.position, end), committed, self._on_skipped, end, now)
         return users
 
@@ -78,7 +78,7 @@ class Checkpoints:
         with ExitStack() as opened:
             others = set(range(turn.log.topic(INTERACTIONS).partitions)) - users.keys() if self._standby else ()
             beside = [self._follow(turn.log, partition, opened) for partition in sorted(others)]
-            self._tables.rewrite([*(some.table for some in users.values()), *beside])
+            self._tables.rewrite([*(some.table for some in users.values()), *filter(None, beside)])
 
     def forgotten(self, users: Mapping[int, UserStore]) -> list[Output]:
         """Return the records of the users who were forgotten since the last call."""
@@ -98,21 +98,31 @@ class Checkpoints:
             some.table.close()
         self._tables.close()
 
-    def _follow(self, log: Log, partition: int, opened: ExitStack) -> UserTable:
+    def _follow(self, log: Log, partition: int, opened: ExitStack) -> UserTable | None:
         """Open the table of a partition that another gate has or may have, and bring it up to date.
 
-        It does not wait for open transactions, as one of a gate that was killed would hold up this one.
+        It does not wait for open transactions, as one of a gate that was killed would hold up this one. What fails here
+        is tried again at the next checkpoint: the gate's own partitions need none of it.
 
         Args:
             log: has the users.
             partition: its number.
             opened: closes the table.
+
+        Returns:
+            The table; None where there is none that is kept.
         """
-        table = opened.enter_context(closing(self._tables.open(log, partition)))
-        now, end = self._tables.clock(), max(table.position, log.end_offset(USERS, partition))
-        committed = log.committed(self._group, INTERACTIONS, partition)
-        records = log.read(USERS, partition, table.position, end)
-        self._users_of(table).checkpoint(records, committed, self._on_skipped, end, now)
+        try:
+            now, end = self._tables.clock(), log.end_offset(USERS, partition)
+            table = opened.enter_context(closing(self._tables.open(log, partition, end)))
+            if table.path is None:
+                return None
+            committed = log.committed(self._group, INTERACTIONS, partition)
+            records = log.read(USERS, partition, table.position, end)
+            self._users_of(table).checkpoint(records, committed, self._on_skipped, end, now)
+        except UnavailableError as error:
+            self._tables.note_behind(partition, error)
+            return None
         return table
 
     def _forget(self, users: UserStore, buffer: EventTimeBuffer[Output]) -> None:

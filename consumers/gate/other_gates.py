@@ -75,6 +75,13 @@ class OtherGates:
             self._next = self._clock() + EVERY
         yield from self.read(log, until)
 
+    def read_all(self, log: Log) -> Iterator[list[GatedEvent]]:
+        """Read all new records; yield events of other gates, in order."""
+        end = log.end_offset(GATED, 0)
+        if self.position is None:
+            self.position = end - self._most
+        yield from self.read(log, end)
+
     def read(self, log: Log, until: int) -> Iterator[list[GatedEvent]]:
         """Read records up to an offset; yield events of other gates, in order."""
         start = max(log.start_offset(GATED, 0), self.position or 0)
@@ -90,8 +97,14 @@ class OtherGates:
     def pass_own(self, log: Log) -> int:
         """Pass over the gate's own records up to one of another gate that was not read; return the position."""
         start, end = max(log.start_offset(GATED, 0), self.position or 0), log.end_offset(GATED, 0)
-        others = filter(self._is_of_another, log.read(GATED, 0, start, max(start, end)))
-        self.position = next((record.offset for record in others), max(start, end))
+        own: list[Record] = []
+        for record in log.read(GATED, 0, start, max(start, end)):
+            if self._is_of_another(record):
+                end = record.offset
+                break
+            own.append(record)
+        self.position = max(start, end)
+        self._on_read(own, start, self.position)
         return self.position
 
     def _is_of_another(self, record: Record) -> bool:

@@ -37,7 +37,7 @@ from pipeline.recommend.event_scorer import Beginning, EventScorer
 from pipeline.regions.live import LiveRegions
 from pipeline.setup.artifacts import SetUp
 from pipeline.streams.interface import Log, Record, UnavailableError
-from pipeline.streams.topics import GATED
+from pipeline.streams.topics import GATED, TREND
 from pipeline.telemetry import Metrics
 
 Taken = tuple[Interaction, History]
@@ -131,13 +131,11 @@ class GateScoring:
             self._count_elsewhere(self._others.poll(log))
 
     def catch_up(self, log: Log) -> None:
-        """Count what other gates have scored so far, right after a restore."""
+        """Count all that other gates have scored so far, while this gate scores nothing."""
         if not self._counts_others:
             return
         self.poll(log)
-        end = log.end_offset(GATED, 0)
-        while (self._others.position or 0) < end:
-            self.follow(log)
+        self._count_elsewhere(self._others.read_all(log))
         # Counted with other items known than by the records of events so far: the next snapshot says so.
         self._written = None
 
@@ -185,7 +183,11 @@ class GateScoring:
 
         Raises:
             LogError: some of these are no longer in the log, or the snapshot is damaged.
+            UnavailableError: what was written before stays undecided.
         """
+        # Or events of this gate, and its snapshot, might lie behind an open transaction of another gate.
+        log.acknowledged_end(GATED, 0)
+        log.acknowledged_end(TREND, 0)
         # No revision of before they were destroyed is in force any more, and none of them is a fault.
         self._destroyed = destroyed_versions(log).keys()
         online = self.scorer.online

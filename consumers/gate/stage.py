@@ -122,6 +122,14 @@ class GateStage:
         self._checkpoints.prepare(log)
         self._is_prepared = True
 
+    def stand_by(self, turn: Turn) -> None:
+        """See `Stage.stand_by`."""
+        if self._is_prepared:
+            self._scoring.catch_up(turn.log)
+        else:
+            self.prepare(turn.log)
+        self._checkpoints.make(turn, {}, {})
+
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
         """See `Stage.restore`: histories from `users`; what all partitions share with the first, unless prepared."""
         if not self._users and not self._is_prepared:

@@ -68,6 +68,9 @@ class MonitorStage:
     def prepare(self, log: Log) -> None:
         """See `Stage.prepare`: all state depends on the offset that the monitor before has committed."""
 
+    def stand_by(self, turn: Turn) -> None:
+        """See `Stage.stand_by`: nothing was prepared."""
+
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
         """See `Stage.restore`: outputs of repeated steps are dropped, as they are committed already."""
         self._reset()

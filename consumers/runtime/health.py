@@ -68,9 +68,12 @@ class LoopHealth:
         self._wall_clock = wall_clock
         self._measured = clock() - interval
         self._last_move: dict[TopicPartition, tuple[int, float]] = {}
+        self._is_preparing = False
 
     def stuck(self) -> str | None:
         """See `Health`."""
+        if self._is_preparing:
+            return None
         still = self._clock() - self.turned
         return f"no turn for {still:.0f} s, at most {self._patience:g} are usual" if still > self._patience else None
 
@@ -87,6 +90,19 @@ class LoopHealth:
         if self.turned - self._measured >= self._interval:
             self._measured = self.turned
             self._measure_lag(log, consumer)
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Take a stage's preparation for life, however long it takes: whatever it waits for has a deadline."""
+        self._is_preparing = True
+        try:
+            yield
+        finally:
+            self._is_preparing, self.turned = False, self._clock()
+
+    def said(self, message: str) -> None:
+        """Show a status line."""
+        self._say(message)
 
     @contextmanager
     def batch(self, records: Sequence[Record]) -> Iterator[None]:

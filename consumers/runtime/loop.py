@@ -109,13 +109,21 @@ class Loop:
     def _join(self) -> Iterator[Member]:
         with closing(self._open_log()) as log:
             producer = log.producer(producer_of(self._stage.name, self._instance))
-            self._stage.prepare(log)
+            self._prepare(log)
             with closing(log.consumer(self._stage.name, self._stage.topics, self._instance)) as consumer:
                 member = Member(log, producer, consumer)
                 try:
                     yield member
                 finally:
                     self._drop(member, list(member.held))
+
+    def _prepare(self, log: Log) -> None:
+        try:
+            with self._health.preparing():
+                self._stage.prepare(log)
+        except UnavailableError as error:
+            # Such as an open transaction of a process that was killed, which only a member ends.
+            self._health.said(f"{error}; state is restored once there are partitions")
 
     def _take_turns(self, member: Member) -> None:
         while not self._stop.is_set():
@@ -133,6 +141,7 @@ class Loop:
         self._restore_assignment(member)
         self._health.polled(records, member.log, member.consumer)
         if not member.held:
+            self._stage.stand_by(Turn(records, member.consumer, member.log))
             return
         # 3. handle in memory
         member.waiting |= bool(records)

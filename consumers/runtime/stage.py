@@ -83,9 +83,15 @@ class Stage(Protocol):
     def prepare(self, log: Log) -> None:
         """Restore what does not depend on the assignment, before the process joins its group.
 
-        No event waits for it: until the process has joined, others have the partitions. Older processes of the instance
-        are fenced by then.
+        Where there are other members no event waits for it, as they have the partitions until then, but for those of a
+        process of the same instance that ended less than a session ago. Older processes of the instance are fenced.
+
+        Raises:
+            UnavailableError: it is left to `restore`.
         """
+
+    def stand_by(self, turn: Turn) -> None:
+        """Keep what was prepared up to date; called in place of `handle` while no partition is held."""
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
         """Restore the state of partitions that were assigned.

@@ -14,7 +14,7 @@ from zlib import crc32
 from consumers.runtime.log_binding import identity_of
 from consumers.runtime.malformed import unsaid
 from consumers.runtime.user_table import Applied, TableError, TableUnwritableError, UserTable, remove_file
-from pipeline.streams.interface import Log
+from pipeline.streams.interface import Log, UnavailableError
 from pipeline.streams.topics import USERS
 
 KEPT = 3000.0
@@ -53,15 +53,21 @@ class UserTables:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._folder = self._writable(folder)
 
-    def open(self, log: Log, partition: int) -> UserTable:
-        """Open the table of a partition; one that cannot be used is thrown away, which is said."""
+    def open(self, log: Log, partition: int, end: int) -> UserTable:
+        """Open the table of a partition; one that cannot be used is thrown away, which is said.
+
+        Args:
+            log: has the users.
+            partition: its number.
+            end: of the partition of `users`; a table that is ahead of it is of another log.
+        """
         path, identity = self._folder / f"{partition:05d}{SUFFIX}", identity_of(log)
         try:
             table = UserTable(path, identity)
         except TableError as error:
             self._say(str(error))
             return self._new(path, identity)
-        refused = self._refusal(table.applied, log, partition, identity)
+        refused = self._refusal(table.applied, log, partition, end, identity)
         if refused is None:
             return table
         self._say(f"{path} is thrown away ({refused}); its users are read again from {USERS}/{partition}")
@@ -98,16 +104,20 @@ class UserTables:
         """Say that changes could not be written; they are tried again at the next checkpoint."""
         self._say(f"{error}; changes of users stay in memory meanwhile")
 
+    def note_behind(self, partition: int, error: UnavailableError) -> None:
+        """Say that the table of a partition that another process has could not be brought up to date."""
+        self._say(f"{error}; users of {USERS}/{partition}, which another process has, are read later")
+
     def close(self) -> None:
         """Remove the folder, if it is temporary."""
         if self._temporary is not None:
             self._temporary.cleanup()
 
-    def _refusal(self, applied: Applied, log: Log, partition: int, identity: str) -> str | None:
+    def _refusal(self, applied: Applied, log: Log, partition: int, end: int, identity: str) -> str | None:
         """Cause for which a table is of no use, or None."""
         if applied.log != identity:
             return "it is of another log"
-        if applied.position > log.acknowledged_end(USERS, partition):
+        if applied.position > end:
             return "it is ahead of the log"
         if applied.last is not None and log.start_offset(USERS, partition) <= applied.last:
             records = list(log.read(USERS, partition, applied.last, applied.last + 1))

@@ -84,6 +84,9 @@ class TrainerStage:
     def prepare(self, log: Log) -> None:
         """See `Stage.prepare`: a trainer has no state beside the log."""
 
+    def stand_by(self, turn: Turn) -> None:
+        """See `Stage.stand_by`: nothing was prepared."""
+
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:  # noqa: ARG002
         """See `Stage.restore`: a trainer has no state beside the log; its last transaction may have come through."""
         self._unswept = False

@@ -102,3 +102,7 @@ def pipeline_topics(partitions: int = 8, gated_partitions: int = 1) -> tuple[Top
         Topic(DEAD_LETTERS, 1, "while needed", key="reason"),
         Topic(GENERATIONS, 1, "forever", key="number of the generation"),
     )
+
+
+NAMES = frozenset(topic.name for topic in pipeline_topics())
+"""Names of the topics in the first generation."""

@@ -41,6 +41,9 @@ class Adder:
     def prepare(self, log: Log) -> None:
         pass
 
+    def stand_by(self, turn: Turn) -> None:
+        pass
+
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
         for (topic, partition), committed in came.items():
             sums: dict[str, int] = defaultdict(int)

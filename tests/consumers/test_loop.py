@@ -244,6 +244,39 @@ def test_a_stage_prepares_before_it_joins_its_group_each_time(open_log: OpenLog)
     assert written(open_log()) == expected(20)
 
 
+def test_a_stage_without_partitions_stands_by(open_log: OpenLog) -> None:
+    log = open_log()
+    fill(log, 20)
+    others = [log.consumer("adder", ["in"], f"b{number}") for number in range(4)]
+    stood: list[int] = []
+
+    class Standing(Adder):
+        def stand_by(self, turn: Turn) -> None:
+            stood.append(len(turn.consumer.assignment))
+            for other in others:
+                other.poll(1, 0.0)
+                if len(stood) == 3:
+                    other.close()
+
+    stop = Event()
+    loop_of(open_log, stage=Standing(stop), stop=stop).run()
+    assert stood[:3] == [0, 0, 0]
+    assert written(open_log()) == expected(20)
+
+
+def test_what_cannot_be_prepared_is_restored_with_the_partitions(open_log: OpenLog) -> None:
+    fill(open_log(), 20)
+
+    class Waiting(Adder):
+        def prepare(self, log: Log) -> None:
+            raise UnavailableError("a transaction is open")
+
+    stop, said = Event(), list[str]()
+    loop_of(open_log, stage=Waiting(stop), stop=stop, said=said).run()
+    assert said == ["a transaction is open; state is restored once there are partitions"]
+    assert written(open_log()) == expected(20)
+
+
 def test_an_older_process_of_an_instance_stops_when_a_newer_one_takes_over(open_log: OpenLog) -> None:
     fill(open_log(), 20)
 

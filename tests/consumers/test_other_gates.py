@@ -12,12 +12,13 @@ from prometheus_client import CollectorRegistry
 from consumers.gate import other_gates
 from consumers.gate.other_gates import OtherGates, ignored
 from consumers.runtime.malformed import unreported
+from consumers.runtime.stage import Turn
 from pipeline.events.gated import GatedEvent
 from pipeline.events.item_status import ARRIVED, ItemStatus
 from pipeline.streams import Log, Record, SqliteLog
-from pipeline.streams.topics import GATED, ITEMS
+from pipeline.streams.topics import GATED, INTERACTIONS, ITEMS
 from pipeline.telemetry import Metrics
-from tests.consumers.gating import Json, UntilQuiet, changed, count, fill, gate_loop, gated, write
+from tests.consumers.gating import BATCH, Json, UntilQuiet, changed, count, fill, gate_loop, gated, write
 from tests.consumers.run_of_raie import the_setup
 from tests.consumers.test_gate_faults import stream
 
@@ -43,7 +44,7 @@ def state_of(loop: Any) -> Arrays:
     return found
 
 
-def in_turns(open_log: Callable[[], Log], folder: Path, names: str = "aba") -> Any:
+def in_turns(open_log: Callable[[], Log], folder: Path, names: str = "aba", most: int = BATCH) -> Any:
     """Gates of these names one after the other, each with its part of the stream; return the last one."""
     events = known()
     for number, name in enumerate(names):
@@ -52,7 +53,7 @@ def in_turns(open_log: Callable[[], Log], folder: Path, names: str = "aba") -> A
             write(open_log(), part)
         else:
             fill(open_log(), part)
-        loop = gate_loop(open_log, folder, CONFIG, name)
+        loop = gate_loop(open_log, folder, CONFIG, name, most=most)
         loop.run()
     return loop
 
@@ -98,6 +99,40 @@ def test_a_gate_counts_the_events_of_others_before_it_joins(open_log: Callable[[
     gate._stage.restore({}, open_log())
     assert different(prepared, state_of(gate)) == []
     assert count(metrics, "followed_total") == len(gated(open_log()))
+
+
+def test_a_gate_without_partitions_goes_on_counting(open_log: Callable[[], Log], tmp_path: Path) -> None:
+    in_turns(open_log, tmp_path, "a")
+    metrics = Metrics(CollectorRegistry())
+    gate, log = gate_loop(open_log, tmp_path, CONFIG, "c", metrics=metrics), open_log()
+    turn = Turn([], log.consumer("gate", [INTERACTIONS], "c"), log)
+    for _ in range(2):
+        gate._stage.stand_by(turn)
+        assert count(metrics, "followed_total") == len(gated(log)) > 0
+        write(log, known()[-30:])
+        gate_loop(open_log, tmp_path, CONFIG, "a").run()
+
+
+def test_own_events_behind_an_open_transaction_are_waited_for(open_log: Callable[[], Log], tmp_path: Path) -> None:
+    # So few a transaction that there are events after the snapshot.
+    lived = in_turns(open_log, tmp_path, most=10)
+
+    class Late(SqliteLog):
+        """The end of `gated` is before events of this gate until it was waited for."""
+
+        decided = False
+
+        def end_offset(self, topic: str, partition: int) -> int:
+            end = super().end_offset(topic, partition)
+            return end if self.decided or topic != GATED else end - 20
+
+        def acknowledged_end(self, topic: str, partition: int) -> int:
+            self.decided |= topic == GATED
+            return self.end_offset(topic, partition)
+
+    again = gate_loop(open_log, tmp_path, CONFIG, "a")
+    again._stage.restore({}, Late(tmp_path / "log.sqlite"))
+    assert different(state_of(lived), state_of(again)) == []
 
 
 def test_what_was_counted_while_an_item_was_unknown_is_restored_to_the_bit(

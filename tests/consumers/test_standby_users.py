@@ -8,7 +8,7 @@ import pytest
 
 from consumers.runtime.loop import Loop
 from consumers.runtime.stage import Turn
-from pipeline.streams import Record, SqliteLog
+from pipeline.streams import Record, SqliteLog, UnavailableError
 from pipeline.streams.topics import INTERACTIONS, USERS
 from tests.consumers.gating import PARTITIONS, OpenLog, changed, fill, gate_loop, said, write
 from tests.consumers.gating import events as events_of
@@ -38,7 +38,7 @@ def positions(loop: Loop, log: SqliteLog) -> list[int]:
     tables: Any = loop._stage._checkpoints._tables  # type: ignore[attr-defined]
     found = []
     for partition in range(PARTITIONS):
-        table = tables.open(log, partition)
+        table = tables.open(log, partition, log.end_offset(USERS, partition))
         found.append(table.position)
         table.close()
     return found
@@ -82,6 +82,39 @@ def test_each_checkpoint_reads_what_others_wrote(open_log: OpenLog, tmp_path: Pa
         gate_loop(open_log, tmp_path, CONFIG, "a").run()
         other._stage._checkpoints.make(turn, {}, {})
         assert positions(other, log) == [log.end_offset(USERS, p) for p in range(PARTITIONS)]
+
+
+class Undecided(SqliteLog):
+    """A log in which a gate was killed in a transaction that wrote users."""
+
+    def acknowledged_end(self, topic: str, partition: int) -> int:
+        if topic == USERS:
+            raise UnavailableError("a transaction is open")
+        return super().acknowledged_end(topic, partition)
+
+
+def test_an_open_transaction_of_another_gate_holds_up_nobody(open_log: OpenLog, tmp_path: Path) -> None:
+    fill(open_log(), EVENTS[:60])
+    gate_loop(open_log, tmp_path, CONFIG, "a").run()
+    log = Undecided(tmp_path / "log.sqlite", lease=1.0)
+    other: Any = gate_loop(open_log, tmp_path, CONFIG, "b")
+    other._stage.prepare(log)
+    write(log, EVENTS[60:])
+    gate_loop(open_log, tmp_path, CONFIG, "a").run()
+    other._stage._checkpoints.make(Turn([], log.consumer("gate", [INTERACTIONS], "b"), log), {}, {})
+    assert positions(other, log) == [log.end_offset(USERS, p) for p in range(PARTITIONS)]
+
+
+def test_a_table_that_cannot_be_opened_takes_no_partition_from_its_gate(open_log: OpenLog, tmp_path: Path) -> None:
+    fill(open_log(), EVENTS[:60])
+    gate_loop(open_log, tmp_path, CONFIG, "a").run()
+    log = SqliteLog(tmp_path / "log.sqlite", lease=1.0)
+    other: Any = gate_loop(open_log, tmp_path, CONFIG, "b")
+    folder = tmp_path / "users" / "b" / "00000.users"
+    folder.mkdir()
+    other._stage._checkpoints.make(Turn([], log.consumer("gate", [INTERACTIONS], "b"), log), {}, {})
+    folder.rmdir()
+    assert positions(other, log) == [0, log.end_offset(USERS, 1)]
 
 
 def test_without_it_no_file_of_other_partitions_is_kept(open_log: OpenLog, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Gate:
 
     def __init__(self, log: MemoryLog | SqliteLog, tables: UserTables | None, committed: int = 0) -> None:
         self.log, self.committed, self.changed = log, committed, set[str]()
-        self.users = UserStore(*SIZES, tables.open(log, 0) if tables else UserTable(), 2)
+        self.users = UserStore(*SIZES, tables.open(log, 0, log.end_offset(USERS, 0)) if tables else UserTable(), 2)
         end = log.end_offset(USERS, 0)
         self.read = end - self.users.table.position
         records = log.read(USERS, 0, self.users.table.position, end)

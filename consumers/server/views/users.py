@@ -70,7 +70,10 @@ class Users:
         """Open the kept tables; return for each of its partitions the offset from which `users` is to be read."""
         if self._kept is not None:
             self.close()
-            tables = {partition: self._kept.open(log, partition) for partition in self.own}
+            tables = {
+                partition: self._kept.open(log, partition, log.acknowledged_end(USERS, partition))
+                for partition in self.own
+            }
             with self._lock:
                 self._tables, self._failed = tables, None
                 self._positions = {partition: table.position for partition, table in tables.items()}

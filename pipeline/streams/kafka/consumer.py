@@ -45,7 +45,7 @@ class BrokerConsumer:
         self.instance = instance
         self._connection = connection
         self._admin = admin
-        self._abandoned = AbandonedTransactions(connection, admin, group, instance)
+        self._abandoned = AbandonedTransactions(connection, group, instance)
         self._ours = {connection.named(topic.name): topic.name for topic in topics}
         self._held: dict[TopicPartition, Where] = {}
         self._claims: dict[TopicPartition, int] = {}
