@@ -79,7 +79,8 @@ def copy_store(named: Named, store: Path, to: Path) -> list[str]:
     copy, left_out = AdaptersStore(to), []
     for name in sorted(named.needed | named.others):
         try:
-            with suppress(FileNotFoundError):
+            # Retention may remove it meanwhile; what is missing of it is seen in the copy.
+            with suppress(FileNotFoundError, shutil.Error):
                 shutil.copytree(store / name, to / name, copy_function=shutil.copyfile)
             copy.verify(name)
         except AdapterRefused as refusal:

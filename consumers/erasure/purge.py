@@ -25,9 +25,10 @@ from consumers.erasure.request import is_forgotten
 from consumers.erasure.traces import ErasedUsers, Trace, traces_of_topics
 from consumers.erasure.unlearning import Answers
 from consumers.monitor.changelog import read_newest
-from consumers.runtime.generations import kept_logs, read_generations, running_logs
+from consumers.runtime.generations import log_in, read_generations, running_logs
 from pipeline.events.dead_letter import DeadLetter
 from pipeline.events.erasure import ERASURES, erased_until, erasure_key
+from pipeline.events.generation import State
 from pipeline.events.unlearning import is_event, is_unlearning_request
 from pipeline.streams import Record, SqliteLog
 from pipeline.streams.sqlite.generation import SqliteGeneration
@@ -79,6 +80,7 @@ class Purge:
         self._pseudonyms: defaultdict[str, str] = defaultdict(pseudonym)
         self._erased = ErasedUsers({})
         self._positions: dict[tuple[str, int], int] = {}
+        self._owes_vacuum = False
 
     def __call__(self, log: SqliteGeneration) -> int:
         """Purge a log; return the number of records that were deleted or changed."""
@@ -89,17 +91,27 @@ class Purge:
             self._erased = erased
             self._positions.clear()
             self._pseudonyms.clear()
+        # Until it is done: what was deleted before an error is still in the file.
+        owed, self._owes_vacuum = self._owes_vacuum, True
         done = self._purge_interactions(log) + self._purge_gated(log) + self._purge_letters(log)
         done += self._purge_tombstones(log) + _purge_chunks(log)
-        if done:
+        if done or owed:
             log.vacuum()
+        self._owes_vacuum = False
         return done
 
     def _purge_interactions(self, log: SqliteGeneration) -> int:
-        done, running, kept = 0, running_logs(log), kept_logs(log)
-        for p in range(log.topic(INTERACTIONS).partitions):
-            end, read = (min(own.committed("gate", INTERACTIONS, p) for own in some) for some in (running, kept))
-            # A gate that stands by must still read that the user was erased.
+        done, running = 0, running_logs(log)
+        partitions = range(log.topic(INTERACTIONS).partitions)
+        # Before the generations: a fork that begins afterwards takes over what gates have read by now.
+        ends = [min(own.committed("gate", INTERACTIONS, p) for own in running) for p in partitions]
+        generations = read_generations(log)
+        is_forking = any(one.state is State.PREPARING and not one.is_forked for one in generations.all.values())
+        kept = [log_in(log, one.number) for one in generations.kept if one.is_forked]
+        for p, end in enumerate(ends):
+            # A gate that stands by must still read that the user was erased, and so must one of a fork under way: its
+            # users may be those of before.
+            read = 0 if is_forking else min(own.committed("gate", INTERACTIONS, p) for own in kept)
             needed = [r.offset for r in log.read(INTERACTIONS, p, *_between(log, p, read, end)) if _erases(r)]
             done += self._amend(log, INTERACTIONS, p, end, lambda *_: None, spared=needed)
         return done
@@ -107,7 +119,7 @@ class Purge:
     def _purge_gated(self, log: SqliteGeneration) -> int:
         # Before the question: what the monitor has not read by now stays as it is.
         read = log.committed("monitor", GATED, 0)
-        is_due = is_forgotten(log) and self._is_unlearned(log, read)
+        is_due = is_forgotten(log) and self._is_unlearned(log, log.acknowledged_end(GATED, 0))
         return self._amend(log, GATED, 0, read, self._anonymous) if is_due else 0
 
     def _is_unlearned(self, log: SqliteGeneration, end: int) -> bool:

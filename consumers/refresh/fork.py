@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consumers.gate.stopped_gates import GROUP, own_everything
+from consumers.runtime.topic_reader import compacted_records
 from pipeline.events.user_state import committed_input, forked
 from pipeline.streams.interface import Log, Record
 from pipeline.streams.topics import INTERACTIONS, USERS
@@ -88,8 +89,7 @@ def _moment(log: Log, partition: int) -> Moment:
 def _users(log: Log, partition: int, moment: Moment) -> Iterator[User]:
     """Users of a partition at a moment: of each the newest record before it, else the first after it."""
     newest: dict[str, Record] = {}
-    start, end = log.start_offset(USERS, partition), log.acknowledged_end(USERS, partition)
-    for record in log.read(USERS, partition, start, max(start, end)):
+    for record in compacted_records(log, USERS, partition):
         if record.key is not None and (record.offset < moment.end or record.key not in newest):
             newest[record.key] = record
     for key, record in newest.items():

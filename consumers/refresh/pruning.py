@@ -2,10 +2,11 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from consumers.runtime.generations import FOLDER, base_of, folder_of, log_in, read_generations, write_act
-from consumers.runtime.runner import ADAPTERS, USERS
+from consumers.runtime.runner import ADAPTERS, user_folder_of
 from pipeline.config import Config
 from pipeline.errors import LogError
 from pipeline.events.generation import Act, Generation, GenerationAct, State
@@ -46,28 +47,38 @@ def prune(log: Log, root: Path, config: Config, by: str, now: float, days: float
     Raises:
         LogError, OSError: a topic or file cannot be removed.
     """
-    pruned = []
-    for one in read_generations(log).kept:
-        if due(one, config, now, days if one.has_setup else 0.0):
+    pruned, found = [], read_generations(log)
+    # What is prepared beside one begins with its set-up.
+    beside = {one.beside for one in found.all.values() if one.state is State.PREPARING}
+    for one in found.kept:
+        if one.number not in beside and due(one, config, now, days if one.has_setup else 0.0):
             write_act(log, GenerationAct(Act.PRUNE, one.number, by), now)
             pruned.append(one.number)
     for one in read_generations(log).all.values():
         if one.state is State.GONE:
-            _remove(log, root, one)
+            _remove(log, root, config, one)
     return pruned
 
 
-def _remove(log: Log, root: Path, one: Generation) -> None:
+def _remove(log: Log, root: Path, config: Config, one: Generation) -> None:
     own = log_in(log, one.number)
     # `control` stays: it says who did what, and names no user.
     topics = [topic.name for topic in pipeline_topics() if topic.name not in {*SHARED, CONTROL}]
     if len(own.problems([topic for topic in pipeline_topics() if topic.name in topics])) < len(topics):
         own.delete_topics(topics)
     folder = folder_of(root, one) if one.number == 1 else base_of(root) / FOLDER / str(one.number)
-    for name in (BACKBONE, ADAPTERS, USERS, TRAINING):
+    # First: what has no manifest is no set-up, for a backup that copies it.
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in (BACKBONE, ADAPTERS, TRAINING):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for file in (MANIFEST, *HASHED):
+    for file in HASHED:
         (folder / file).unlink(missing_ok=True)
+    users = user_folder_of(folder, config)
+    for process in users.glob("*"):
+        if process.name != FOLDER:
+            shutil.rmtree(process, ignore_errors=True)
+    with suppress(OSError):
+        users.rmdir()
     if folder != base_of(root) and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

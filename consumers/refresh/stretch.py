@@ -10,6 +10,7 @@ from consumers.gate.event_time_buffer import Arrival
 from consumers.gate.parser import InteractionParser
 from consumers.runtime.item_records import item_of, withdrawn_id
 from consumers.runtime.malformed import readable, unreported
+from consumers.runtime.topic_reader import compacted_records
 from pipeline.config import Config
 from pipeline.datasets.dataset import Dataset
 from pipeline.datasets.refusals import RefusalCounter
@@ -95,8 +96,7 @@ def _erased(log: Log) -> Mapping[str, float]:
     """Event time up to which users are erased, by the key that remembers it."""
     found: dict[str, float] = {}
     for partition in range(log.topic(USERS).partitions):
-        start, end = log.start_offset(USERS, partition), log.acknowledged_end(USERS, partition)
-        for record in log.read(USERS, partition, start, end):
+        for record in compacted_records(log, USERS, partition):
             until = erased_until(record.value) if record.key is not None and is_erasure_key(record.key) else None
             if until is not None:
                 found[str(record.key)] = until

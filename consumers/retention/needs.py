@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from consumers.gate.changelog import chunk_of
-from consumers.monitor.changelog import read_newest
+from consumers.monitor.changelog import MonitorSnapshot
 from consumers.runtime.adapters_in_force import AdaptersInForce
 from consumers.runtime.malformed import readable, unreported
 from consumers.runtime.topic_reader import new_records, value_of
@@ -66,10 +66,16 @@ def read_edits(log: Log) -> Edits:
     return Edits(pending, ended, since)
 
 
-def first_needed(log: Log, edits: Edits) -> Need:
-    """Find the first offset of `gated` that is still needed, and by what."""
+def first_needed(log: Log, kept: MonitorSnapshot, edits: Edits) -> Need:
+    """Find the first offset of `gated` that is still needed, and by what.
+
+    Args:
+        log: of the pipeline.
+        kept: the monitor's newest state, read before the edits: a window that it needs no more is of an edit that is
+            seen then, if of any.
+        edits: all of them.
+    """
     needs = [Need(log.committed("monitor", GATED, 0), "the monitor, which has not read it"), *_of_gates(log)]
-    kept = read_newest(log)
     needs.append(Need(kept.at.gated, "the monitor's newest snapshot"))
     if kept.state is not None:
         offsets = window_offsets(kept.state["monitor"])

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from adapters_store import AdaptersStore
 from adapters_store.manifest import parse_version_name
+from consumers.monitor.changelog import MonitorSnapshot, read_newest
 from consumers.retention.needs import Edits, Need, first_needed, read_edits, versions_needed
 from consumers.runtime.adapters_in_force import AdaptersInForce, read_adapters_in_force
-from consumers.runtime.generations import kept_logs
+from consumers.runtime.generations import log_in, read_generations
 from pipeline.config import RetentionSettings
+from pipeline.events.generation import State
 from pipeline.streams.interface import Log
 from pipeline.streams.topics import DEAD_LETTERS, GATED, INTERACTIONS
 
@@ -85,8 +87,8 @@ def make_plan(log: Log, store: AdaptersStore, limits: RetentionSettings, now: fl
     Raises:
         LogError, StoreError: log or store cannot be read.
     """
-    edits = read_edits(log)
-    cuts = list(_cuts(log, limits, edits, now))
+    kept, edits = read_newest(log), read_edits(log)
+    cuts = list(_cuts(log, limits, kept, edits, now))
     first_gated = max([log.start_offset(GATED, 0), *(cut.until for cut in cuts if cut.topic == GATED)])
     use = read_adapters_in_force(log)
     old = _old_versions(use, store, limits, now)
@@ -110,22 +112,33 @@ def _old_versions(use: AdaptersInForce, store: AdaptersStore, limits: RetentionS
     return old
 
 
-def _cuts(log: Log, limits: RetentionSettings, edits: Edits, now: float) -> Iterator[Cut]:
+def _cuts(log: Log, limits: RetentionSettings, kept: MonitorSnapshot, edits: Edits, now: float) -> Iterator[Cut]:
     """Records beyond the limits, by partition; nothing for a topic without limits."""
     if limits.gated_days is not None or limits.gated_records is not None:
-        need = first_needed(log, edits)
+        need = first_needed(log, kept, edits)
         yield _cut(log, GATED, 0, limits.gated_days, limits.gated_records, need, now)
     if limits.interaction_days is not None:
         for partition in range(log.topic(INTERACTIONS).partitions):
             # Also of a generation that stands by: a rollback lets its gate read on.
-            needs = [(own.committed("gate", INTERACTIONS, partition), own.generation) for own in kept_logs(log)]
-            offset, number = min(needs)
-            which = "the gate" if len(needs) == 1 else f"the gate of generation {number}"
-            need = Need(offset, f"{which}, which has not read it")
+            need = _of_generations(log, partition)
             yield _cut(log, INTERACTIONS, partition, limits.interaction_days, None, need, now)
     if limits.dead_letter_days is not None or limits.dead_letter_records is not None:
         need = Need(log.end_offset(DEAD_LETTERS, 0), "")
         yield _cut(log, DEAD_LETTERS, 0, limits.dead_letter_days, limits.dead_letter_records, need, now)
+
+
+def _of_generations(log: Log, partition: int) -> Need:
+    """First offset of `interactions` that a generation needs, and by what."""
+    kept, needs = read_generations(log).kept, []
+    for one in kept:
+        if one.is_forked:
+            which = "the gate" if len(kept) == 1 else f"the gate of generation {one.number}"
+            offset = log_in(log, one.number).committed("gate", INTERACTIONS, partition)
+            needs.append(Need(offset, f"{which}, which has not read it"))
+        if one.state is State.PREPARING:
+            first = one.starts[partition] if one.is_forked else log.start_offset(INTERACTIONS, partition)
+            needs.append(Need(first, f"the refresh that prepares generation {one.number}, which learns from it"))
+    return min(needs, key=lambda need: need.offset)
 
 
 def _cut(log: Log, topic: str, partition: int, days: float | None, records: int | None, need: Need, now: float) -> Cut:

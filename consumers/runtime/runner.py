@@ -40,11 +40,15 @@ def adapters_of(root: Path) -> Path:
 
 def user_tables_of(root: Path, config: Config, process: str, say: Say) -> UserTables:
     """Kept tables of the users of a process, by its name among all that have the folder of the set-up."""
-    folder = root / USERS
-    if config.users.folder:
-        # Of each generation its own: stages of the same names run at once.
-        folder = Path(config.users.folder).expanduser() / root.relative_to(base_of(root))
-    return UserTables(folder / quote(process, safe=""), say)
+    return UserTables(user_folder_of(root, config) / quote(process, safe=""), say)
+
+
+def user_folder_of(root: Path, config: Config) -> Path:
+    """Folder of the kept tables of a generation's processes; that of the first may have those of later ones, too."""
+    if not config.users.folder:
+        return root / USERS
+    # Of each generation its own: stages of the same names run at once.
+    return Path(config.users.folder).expanduser() / root.relative_to(base_of(root))
 
 
 def log_of(config: Config) -> GenerationLog:

@@ -1,6 +1,6 @@
-"""Reads a topic of one partition outside any consumer group: `regions`, `outcomes`, `control`."""
+"""Reads topics outside any consumer group: those of one partition, and whole partitions of compacted ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.errors import LogError
@@ -11,6 +11,25 @@ def new_records(log: Log, topic: str, start: int) -> list[Record]:
     """The records of partition 0 from an offset to the present end."""
     end = log.end_offset(topic, 0)
     return list(log.read(topic, 0, start, end)) if end > start else []
+
+
+PASSES = 50
+"""Readings of what came during the one before: the first takes long, the others a moment."""
+
+
+def compacted_records(log: Log, topic: str, partition: int) -> Iterator[Record]:
+    """Yield the records of a compacted topic until nothing more has come.
+
+    A compaction in between removes records that later ones replace, and those may lie behind the end at which the
+    reading began: without them a key would be missing that was there all the time.
+    """
+    start = log.start_offset(topic, partition)
+    for _ in range(PASSES):
+        end = log.acknowledged_end(topic, partition)
+        if end <= start:
+            return
+        yield from log.read(topic, partition, start, end)
+        start = end
 
 
 def value_of(record: Record) -> Mapping[str, Any]:

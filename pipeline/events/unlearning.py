@@ -88,7 +88,8 @@ def windows_before(log: Log, until: Mapping[str, int]) -> ForgottenWindows:
                 first[name] = _is_first(record.value or {})
                 seen.add(name)
             offsets.append(record.offset)
-    return ForgottenWindows(tuple(offsets), all(first.values()))
+    # Of what retention removed during the reading some may have been passed over.
+    return ForgottenWindows(tuple(offsets), all(first.values()) and log.start_offset(GATED, 0) == start)
 
 
 def _is_first(record: Mapping[str, Any]) -> bool:

@@ -269,11 +269,11 @@ def test_what_cannot_be_prepared_is_restored_with_the_partitions(open_log: OpenL
 
     class Waiting(Adder):
         def prepare(self, log: Log) -> None:
-            raise UnavailableError("a transaction is open")
+            raise UnavailableError(f"{len(log.problems([]))} transactions are open")
 
     stop, said = Event(), list[str]()
     loop_of(open_log, stage=Waiting(stop), stop=stop, said=said).run()
-    assert said == ["a transaction is open; state is restored once there are partitions"]
+    assert said == ["0 transactions are open; state is restored once there are partitions"]
     assert written(open_log()) == expected(20)
 
 

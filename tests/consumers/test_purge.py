@@ -15,6 +15,7 @@ from pipeline.events.erasure import Erasure
 from pipeline.events.gated import read_events
 from pipeline.events.loaded_history import LoadedHistory
 from pipeline.streams import Log, SqliteLog
+from pipeline.streams.sqlite.generation import SqliteGeneration
 from pipeline.streams.topics import GATED, INTERACTIONS, MONITOR, pipeline_topics
 from tests.consumers.gating import changed, gated, letters, named, read, users, write
 from tests.consumers.run_of_raie import the_setup
@@ -199,6 +200,22 @@ def test_a_snapshot_that_the_monitor_writes_meanwhile_stays_whole(
     purge(log, HOUR + TOMBSTONE)
     after = read_newest(log)
     assert (after.number, after.state) == (before.number + 1, before.state) and before.state is not None
+
+
+def test_a_rewriting_that_failed_is_made_up_for(
+    log: SqliteLog, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase(path, tmp_path)
+    purging = Purge({}, lambda: HOUR + TOMBSTONE)
+    compact(log)
+    with monkeypatch.context() as patch, pytest.raises(LogError, match="the disk is full"):
+        patch.setattr(SqliteLog, "vacuum", failing)
+        purging(SqliteGeneration(log, 1))
+    rewritten: list[int] = []
+    monkeypatch.setattr(SqliteLog, "vacuum", lambda _: rewritten.append(1))
+    for _ in range(2):
+        assert purging(SqliteGeneration(log, 1)) == 0
+    assert rewritten == [1]
 
 
 def test_chunks_of_earlier_snapshots_go(log: SqliteLog, path: Path, tmp_path: Path) -> None:

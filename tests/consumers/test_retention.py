@@ -16,7 +16,7 @@ from adapters_store.errors import AdapterRefused
 from consumers.backup.contents import read_named
 from consumers.cli.dead_letters import list_dead_letters
 from consumers.cli.main import app
-from consumers.monitor.changelog import ReadPositions, snapshot_outputs
+from consumers.monitor.changelog import ReadPositions, read_newest, snapshot_outputs
 from consumers.retention.needs import Edits, first_needed
 from consumers.retention.plan import DAY, make_plan
 from consumers.retention.pruner import GRACE, Pruner
@@ -263,9 +263,9 @@ def test_an_unlearning_holds_the_windows_of_all_edits(world: World) -> None:
     settle_monitor(world.log)
     unlearn = replace(edit(range(0), "unlearn"), operation=Operation.UNLEARN)
     ended = [edit(range(3, 6), "one"), edit(range(9, 12), "two")]
-    kept = first_needed(world.log, Edits([], ended, math.inf))
+    kept = first_needed(world.log, read_newest(world.log), Edits([], ended, math.inf))
     assert kept.offset > 3
-    held = first_needed(world.log, Edits([unlearn], ended, math.inf))
+    held = first_needed(world.log, read_newest(world.log), Edits([unlearn], ended, math.inf))
     assert (held.offset, held.by) == (3, "an Unlearn, which carries edits out again")
 
 
@@ -283,7 +283,9 @@ def test_a_gate_that_starts_again_finds_what_it_gated_since_its_snapshot(tmp_pat
             seen += gated_since(log, 0)
             settle_monitor(log)
             if pruned:
-                assert first_needed(log, Edits([], [], math.inf)).by == "the newest snapshot of gate g"
+                assert (
+                    first_needed(log, read_newest(log), Edits([], [], math.inf)).by == "the newest snapshot of gate g"
+                )
                 rounds(log)
             write(log, stream[110:])
             gate_loop(open_log, folder, config).run()
