@@ -8,7 +8,7 @@ process as a user starts it. Twenty events a second keep both gates at work. In 
 that nobody has taken lately, `BURST` times. Everything is on 127.0.0.1. Prints one JSON object, seconds from before
 these events are written:
 
-    gate      until the other gate has counted them (its metric `raie_followed_total`)
+    gate      until a record of the other gate says that it has counted them (`followed`)
     server    until `POST /trending` has the item among the first ten
     longest   of both
     load      processes that wished to run, mean of a minute, on the whole machine, before and after
@@ -25,6 +25,7 @@ from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from itertools import count
 from pathlib import Path
+from random import Random
 from threading import Event, Thread
 from typing import Any
 
@@ -63,17 +64,17 @@ def _measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, list[float]] = {"gate": [], "server": []}
     with ExitStack() as stack:
         started = [["gate", "--instance", name] for name in GATES] + [["serve"]]
-        *gates, server = [
+        *_, server = [
             port_of(stack.enter_context(running([*command, *options], subprocess.PIPE))) for command in started
         ]
         stream = _Stream(stack.enter_context(closing(log_of(config))))
         stream.learn_homes(items[0])
         stack.enter_context(stream.of_everybody(items[: len(items) // 2]))
         for number in range(given.repeats):
-            item, gate, other = items[len(items) // 2 + number], GATES[number % 2], gates[1 - number % 2]
+            item, gate, other = items[len(items) // 2 + number], GATES[number % 2], GATES[1 - number % 2]
             began = time.monotonic()
             wanted = stream.burst(gate, item)
-            found["gate"].append(_until(lambda: _followed(other) >= wanted, began))  # noqa: B023
+            found["gate"].append(_until(lambda: stream.followed(other) >= wanted, began))  # noqa: B023
             found["server"].append(_until(lambda: item in _trending(server), began))  # noqa: B023
     return {
         "log": "kafka" if given.kafka else "embedded",
@@ -94,6 +95,8 @@ class _Stream:
         self._log, self._numbers = log, count()
         self._producers = {name: log.producer(name) for name in ("everybody", "burst")}
         self._users: dict[str, list[str]] = {}
+        self._position, self._gate_of, self._followed = 0, dict[str, str](), dict[str, int]()
+        self._last: dict[str, int] = {}
 
     def learn_homes(self, item: str) -> None:
         """Write an event of each user until both gates have users, and note which gate has scored whom."""
@@ -108,16 +111,21 @@ class _Stream:
                 self._users.setdefault(gate, []).append(users[event_id])
 
     def burst(self, gate: str, item: str) -> int:
-        """Let users of a gate take an item; return the number of the gate's events up to them."""
-        ids = self._write("burst", self._users[gate][:BURST], [item] * BURST)
-        self._scored(ids)
-        gates = [(record.value or {}).get("gate") for record in self._gated()]
-        return gates.count(gate)
+        """Let users of a gate take an item; return the offset behind the last of their records in `gated`."""
+        self._scored(self._write("burst", self._users[gate][:BURST], [item] * BURST))
+        return self._last[gate]
+
+    def followed(self, gate: str) -> int:
+        """Offset of `gated` up to which a gate has counted the events of others."""
+        self._read()
+        return self._followed.get(gate, 0)
 
     @contextmanager
     def of_everybody(self, items: Sequence[str]) -> Iterator[None]:
         """Write events of all users until the block ends."""
-        users, ended = [user for of_gate in self._users.values() for user in of_gate], Event()
+        users, ended = sorted(user for of_gate in self._users.values() for user in of_gate), Event()
+        # Else each gate would be idle in turns, and an idle gate counts nothing.
+        Random(0).shuffle(users)
 
         def write() -> None:
             for number in count():
@@ -143,18 +151,21 @@ class _Stream:
 
     def _scored(self, ids: Sequence[str]) -> dict[str, str]:
         """Gate of each event, once all are scored."""
-        wanted, found = set(ids), dict[str, str]()
         until = time.monotonic() + PATIENCE
-        while found.keys() != wanted:
+        while not self._gate_of.keys() >= set(ids):
             if time.monotonic() > until:
                 raise SystemExit("the gates do not score all events")
             time.sleep(0.02)
-            values = [record.value for record in self._gated() if record.value]
-            found = {value["event_id"]: value["gate"] for value in values if value["event_id"] in wanted}
-        return found
+            self._read()
+        return {event_id: self._gate_of[event_id] for event_id in ids}
 
-    def _gated(self) -> Iterator[Any]:
-        return self._log.read(GATED, 0, 0, self._log.end_offset(GATED, 0))
+    def _read(self) -> None:
+        start, self._position = self._position, self._log.end_offset(GATED, 0)
+        for record in self._log.read(GATED, 0, start, self._position):
+            value: Any = record.value or {}
+            self._gate_of[value["event_id"]] = value["gate"]
+            self._followed[value["gate"]] = value.get("followed") or self._followed.get(value["gate"], 0)
+            self._last[value["gate"]] = record.offset + 1
 
 
 def _until(holds: Callable[[], bool], began: float) -> float:
@@ -164,14 +175,6 @@ def _until(holds: Callable[[], bool], began: float) -> float:
             raise SystemExit("what users of one gate took was not counted elsewhere")
         time.sleep(0.05)
     return time.monotonic() - began
-
-
-def _followed(port: int) -> int:
-    """Number of events of other gates that a gate has counted."""
-    with closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
-        connection.request("GET", "/metrics")
-        lines = connection.getresponse().read().decode().splitlines()
-    return sum(int(float(line.split()[-1])) for line in lines if line.startswith("raie_followed_total"))
 
 
 def _trending(port: int) -> list[str]:
