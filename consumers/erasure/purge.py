@@ -101,10 +101,9 @@ class Purge:
         return done
 
     def _purge_interactions(self, log: SqliteGeneration) -> int:
-        done, running = 0, running_logs(log)
-        partitions = range(log.topic(INTERACTIONS).partitions)
+        done, partitions = 0, range(log.topic(INTERACTIONS).partitions)
         # Before the generations: a fork that begins afterwards takes over what gates have read by now.
-        ends = [min(own.committed("gate", INTERACTIONS, p) for own in running) for p in partitions]
+        ends = [min(own.committed("gate", INTERACTIONS, p) for own in running_logs(log)) for p in partitions]
         generations = read_generations(log)
         is_forking = any(one.state is State.PREPARING and not one.is_forked for one in generations.all.values())
         kept = [log_in(log, one.number) for one in generations.kept if one.is_forked]

@@ -123,11 +123,9 @@ class GateStage:
         self._is_prepared = True
 
     def stand_by(self, turn: Turn) -> None:
-        """See `Stage.stand_by`."""
+        """See `Stage.stand_by`: what was not prepared would hold up the polls by which the gate joins."""
         if self._is_prepared:
             self._scoring.catch_up(turn.log)
-        else:
-            self.prepare(turn.log)
         self._checkpoints.make(turn, {}, {})
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:

@@ -91,7 +91,7 @@ class Stage(Protocol):
         """
 
     def stand_by(self, turn: Turn) -> None:
-        """Keep what was prepared up to date; called in place of `handle` while no partition is held."""
+        """Keep what was prepared up to date, without a wait; called in place of `handle` while no partition is held."""
 
     def restore(self, came: Mapping[TopicPartition, int], log: Log) -> None:
         """Restore the state of partitions that were assigned.

@@ -15,7 +15,7 @@ from consumers.runtime.malformed import unreported
 from consumers.runtime.stage import Turn
 from pipeline.events.gated import GatedEvent
 from pipeline.events.item_status import ARRIVED, ItemStatus
-from pipeline.streams import Log, Record, SqliteLog
+from pipeline.streams import Log, Record, SqliteLog, UnavailableError
 from pipeline.streams.topics import GATED, INTERACTIONS, ITEMS
 from pipeline.telemetry import Metrics
 from tests.consumers.gating import BATCH, Json, UntilQuiet, changed, count, fill, gate_loop, gated, write
@@ -106,11 +106,29 @@ def test_a_gate_without_partitions_goes_on_counting(open_log: Callable[[], Log],
     metrics = Metrics(CollectorRegistry())
     gate, log = gate_loop(open_log, tmp_path, CONFIG, "c", metrics=metrics), open_log()
     turn = Turn([], log.consumer("gate", [INTERACTIONS], "c"), log)
+    gate._stage.prepare(log)
     for _ in range(2):
         gate._stage.stand_by(turn)
         assert count(metrics, "followed_total") == len(gated(log)) > 0
         write(log, known()[-30:])
         gate_loop(open_log, tmp_path, CONFIG, "a").run()
+
+
+def test_a_gate_that_could_not_prepare_waits_for_nothing_before_it_has_joined(
+    open_log: Callable[[], Log], tmp_path: Path
+) -> None:
+    in_turns(open_log, tmp_path, "a")
+
+    class Undecided(SqliteLog):
+        """A transaction of a gate that was killed is open."""
+
+        def acknowledged_end(self, topic: str, partition: int) -> int:
+            raise UnavailableError(f"a transaction on {topic}/{partition} is open")
+
+    gate, log = gate_loop(open_log, tmp_path, CONFIG, "c"), Undecided(tmp_path / "log.sqlite")
+    with pytest.raises(UnavailableError):
+        gate._stage.prepare(log)
+    gate._stage.stand_by(Turn([], log.consumer("gate", [INTERACTIONS], "c"), log))
 
 
 def test_own_events_behind_an_open_transaction_are_waited_for(open_log: Callable[[], Log], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What happens to a log while a generation is prepared: erasures, compaction, retention, pruning."""
+"""Races of a preparation with erasures, compaction, retention and pruning: nothing that it needs is lost."""
 
 from collections.abc import Iterator
 from contextlib import closing
